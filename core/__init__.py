@@ -1,0 +1,1 @@
+"""What every process shares: settings, errors, messages, events, the catalog and the blobs."""

@@ -1,0 +1,157 @@
+"""Originals that came over the API, and the chunks of all documents, as files under one folder.
+
+<root>/.staging/        being written; on the same file system, so that a rename finishes it
+<root>/originals/ab/    one file per blob
+<root>/chunks/ab/<document id>/<generation>.jsonl
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from core.ids import new_id
+
+_SUFFIX = re.compile(r"(?:\.tar)?\.[A-Za-z0-9]{1,10}\Z")
+_KEY = re.compile(r"[0-9a-f]{2}/blob-[0-9a-f]+(?:\.[A-Za-z0-9.]+)?\Z")
+_DOCUMENT_ID = re.compile(r"[A-Za-z0-9_-]+\Z")
+
+
+@dataclass(frozen=True)
+class Blob:
+    """An original that is durable. `content_hash` is its SHA-256 in hex."""
+
+    key: str
+    size_bytes: int
+    content_hash: str
+
+
+class StagedBlob:
+    """An original while it is being written. Leaving the `with` block without a commit removes it."""
+
+    def __init__(self, store: BlobStore, filename: str) -> None:
+        self._store = store
+        blob_id = new_id("blob")
+        match = _SUFFIX.search(filename)
+        self._key = f"{blob_id[-2:]}/{blob_id}{match.group().lower() if match else ''}"
+        self._path = store.staging / blob_id
+        self._file: BinaryIO = self._path.open("xb")
+        self._hash = hashlib.sha256()
+        self._committed = False
+        self.size_bytes = 0
+
+    def write(self, data: bytes) -> int:
+        """Appends; returns the size so far, so that a limit can be checked."""
+        self._file.write(data)
+        self._hash.update(data)
+        self.size_bytes += len(data)
+        return self.size_bytes
+
+    def commit(self) -> Blob:
+        """Makes the blob durable: it survives a crash of the machine from here on."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        target = self._store.path(self._key)
+        if not target.parent.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _fsync_folder(target.parent.parent)
+        self._path.rename(target)
+        _fsync_folder(target.parent)
+        self._committed = True
+        return Blob(self._key, self.size_bytes, self._hash.hexdigest())
+
+    def __enter__(self) -> StagedBlob:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self._committed:
+            self._file.close()
+            self._path.unlink(missing_ok=True)
+
+
+class BlobStore:
+    """Blobs and chunk files under `root`, which all processes share. Raises OSError as the file system does."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.staging = root / ".staging"
+        self.staging.mkdir(parents=True, exist_ok=True)
+        (root / "originals").mkdir(exist_ok=True)
+        (root / "chunks").mkdir(exist_ok=True)
+
+    def stage(self, filename: str = "") -> StagedBlob:
+        """A new blob to write to. Of the file's name only its suffix is kept, in the key."""
+        return StagedBlob(self, filename)
+
+    def put(self, data: bytes, filename: str = "") -> Blob:
+        """Stores bytes that are in memory already."""
+        with self.stage(filename) as staged:
+            staged.write(data)
+            return staged.commit()
+
+    def path(self, key: str) -> Path:
+        """Where the blob of this key is, or was. Raises ValueError when it is no key."""
+        if not _KEY.match(key):
+            raise ValueError(f"{key!r} is not the key of a blob")
+        return self.root / "originals" / key
+
+    def delete(self, key: str) -> None:
+        """Removes a blob; one that is gone already is fine."""
+        self.path(key).unlink(missing_ok=True)
+
+    def chunks_path(self, document_id: str, generation: int) -> Path:
+        """Where the chunks of a generation of a document belong; the folder is there."""
+        folder = self._chunks_folder(document_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{generation}.jsonl"
+
+    def delete_chunks(self, document_id: str, keep_generation: int | None = None) -> None:
+        """Removes the chunks of a document: all, or those of generations before and after the one to keep."""
+        folder = self._chunks_folder(document_id)
+        if keep_generation is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        if not folder.is_dir():
+            return
+        for path in folder.iterdir():
+            if path.name != f"{keep_generation}.jsonl":
+                path.unlink(missing_ok=True)
+
+    def sweep_staging(self, older_than_seconds: float) -> int:
+        """Removes what crashed writers left behind; returns how many files."""
+        oldest = time.time() - older_than_seconds
+        abandoned = [path for path in self.staging.iterdir() if _modified_at(path) < oldest]
+        for path in abandoned:
+            path.unlink(missing_ok=True)
+        return len(abandoned)
+
+    def _chunks_folder(self, document_id: str) -> Path:
+        if not _DOCUMENT_ID.match(document_id):
+            raise ValueError(f"{document_id!r} is not the id of a document")
+        return self.root / "chunks" / document_id[-2:] / document_id
+
+
+def _modified_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        # Committed or removed since the folder was listed.
+        return float("inf")
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,235 @@
+"""Claims: one worker at a time works on a document, and a worker that lost its claim can change nothing any more.
+
+A claim is a conditional UPDATE that raises the row's token; each later change names the token it holds. The lease says
+until when the claim holds without news; whoever finds a lease ended may take the document over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from core.catalog.documents import FENCED, REQUEUED
+from core.catalog.migration import MigratedDatabase
+from core.catalog.models import documents
+from core.catalog.rows import SELECT_DOCUMENT, AnyRow, as_document, batches, clean
+from core.catalog.types import Claim, Document, DocumentState
+
+#: A document whose claims were lost this often is quarantined.
+MAX_ATTEMPTS = 3
+LEASE_SECONDS = 30.0
+CRASHED = (
+    "It crashed its worker {attempts} times, so it is set aside. The file may be damaged or need more memory than "
+    "PARSE_MEMORY_BYTES or more time than PARSE_TIMEOUT_SECONDS; retry it once that is mended."
+)
+
+
+class ClaimQueries(MigratedDatabase):
+    """The part of the catalog that workers use."""
+
+    def claim(
+        self,
+        document_id: str,
+        worker: str,
+        *,
+        expected: DocumentState,
+        claimed: DocumentState,
+        lease_seconds: float = LEASE_SECONDS,
+        max_attempts: int = MAX_ATTEMPTS,
+    ) -> Claim | None:
+        """Takes a document from `expected` to `claimed`, or over from a worker whose lease has ended.
+
+        Returns None when it is in another state or held by a live worker, or when it has crashed `max_attempts`
+        workers: then it becomes failed. A deletion (`expected` is `claimed`) is never given up.
+        """
+        with self._write() as connection:
+            free = sa.or_(documents.c.state == expected, _abandoned(claimed, self._now()))
+            if expected == claimed:
+                free = _abandoned(claimed, self._now())
+            query = SELECT_DOCUMENT.where(documents.c.id == document_id, free)
+            row = connection.execute(query.with_for_update(of=documents)).one_or_none()
+            if row is None:
+                return None
+            return self._take(connection, row, worker, expected, claimed, lease_seconds, max_attempts)
+
+    def claim_next(
+        self,
+        worker: str,
+        *,
+        expected: DocumentState,
+        claimed: DocumentState,
+        limit: int,
+        lease_seconds: float = LEASE_SECONDS,
+        max_attempts: int = MAX_ATTEMPTS,
+    ) -> list[Claim]:
+        """Claims up to `limit` documents as `claim` does: those of dead workers, then the oldest."""
+        with self._write() as connection:
+            # Two queries, each along an index: one with OR would sort the whole queue each time.
+            rows = _oldest(connection, _abandoned(claimed, self._now()), limit)
+            if expected != claimed and len(rows) < limit:
+                rows += _oldest(connection, documents.c.state == expected, limit - len(rows))
+            claims = [
+                self._take(connection, row, worker, expected, claimed, lease_seconds, max_attempts) for row in rows
+            ]
+        return [claim for claim in claims if claim is not None]
+
+    def _take(
+        self,
+        connection: sa.Connection,
+        row: AnyRow,
+        worker: str,
+        expected: DocumentState,
+        claimed: DocumentState,
+        lease_seconds: float,
+        max_attempts: int,
+    ) -> Claim | None:
+        now = self._now()
+        was_lost = row.state == claimed != expected
+        attempts = row.attempts + 1 if was_lost else row.attempts
+        if was_lost and attempts >= max_attempts:
+            _quarantine(connection, row.id, attempts, now)
+            return None
+        values = {"state": claimed, "attempts": attempts, "updated_at": now}
+        lease = {"token": row.token + 1, "worker": worker, "lease_until": now + lease_seconds}
+        taken = connection.execute(
+            sa.update(documents)
+            .where(documents.c.id == row.id, documents.c.token == row.token)
+            .values(**values, **lease)
+        )
+        if taken.rowcount != 1:
+            return None
+        return Claim(as_document(row, values), row.token + 1)
+
+    def renew(self, claim: Claim, lease_seconds: float = LEASE_SECONDS) -> bool:
+        """Prolongs the lease from now on. False: the claim is lost, and the work should stop."""
+        return self._change_claimed(claim, {"lease_until": self._now() + lease_seconds})
+
+    def advance(
+        self,
+        claim: Claim,
+        state: DocumentState,
+        *,
+        chunk_count: int | None = None,
+        media_type: str | None = None,
+    ) -> bool:
+        """Ends the claim with success: the document goes on to `state`. False when fenced off."""
+        values: dict[str, Any] = {"state": state, "attempts": 0, "error": None}
+        if chunk_count is not None:
+            values["chunk_count"] = chunk_count
+        if media_type is not None:
+            values["media_type"] = media_type
+        return self._finish(claim, values)
+
+    def release(self, claim: Claim, state: DocumentState) -> bool:
+        """Gives the document back untouched, in `state`, as a worker that stops does. False when fenced off."""
+        return self._finish(claim, {"state": state, "dispatched_at": None})
+
+    def activate(self, claim: Claim, chunk_count: int) -> bool:
+        """Ends the claim: search sees the claimed generation from now on, and no other. False when fenced off."""
+        return self._finish(
+            claim,
+            {
+                "state": DocumentState.COMPLETED,
+                "active_generation": claim.document.generation,
+                "chunk_count": chunk_count,
+                "attempts": 0,
+                "error": None,
+                # The points were written from the claimed row: stale only if the path has changed since.
+                "moved": documents.c.path.is_distinct_from(claim.document.path),
+                "completed_at": self._now(),
+            },
+        )
+
+    def fail(self, claim: Claim, reason: str) -> bool:
+        """Ends the claim: the document is failed for good. An older generation stays searchable.
+
+        False when fenced off.
+        """
+        return self._finish(claim, {"state": DocumentState.FAILED, "error": clean(reason)})
+
+    def finish_delete(self, claim: Claim) -> bool:
+        """Ends the claim: nothing of the document is left but a tombstone. False when fenced off."""
+        return self._finish(claim, {"state": DocumentState.DELETED, "chunk_count": 0, "blob_key": None})
+
+    def worker_lost(
+        self, document_id: str, worker: str, *, claimed: DocumentState, max_attempts: int = MAX_ATTEMPTS
+    ) -> Document | None:
+        """Ends the claim of a worker that is known to have died, without waiting for its lease.
+
+        Counts the attempt and queues the document again, or fails it at the last one. Returns None when that worker
+        does not hold it (any more).
+        """
+        with self._write() as connection:
+            query = SELECT_DOCUMENT.where(
+                documents.c.id == document_id, documents.c.worker == worker, documents.c.state == claimed
+            )
+            row = connection.execute(query.with_for_update(of=documents)).one_or_none()
+            if row is None:
+                return None
+            if row.attempts + 1 >= max_attempts:
+                _quarantine(connection, row.id, row.attempts + 1, self._now())
+            else:
+                values = REQUEUED | {"attempts": row.attempts + 1, "updated_at": self._now()}
+                connection.execute(sa.update(documents).where(documents.c.id == row.id).values(**values))
+            changed = connection.execute(SELECT_DOCUMENT.where(documents.c.id == document_id)).one()
+            return as_document(changed)
+
+    def mark_dispatched(self, document_ids: Iterable[str]) -> None:
+        """Records that a message for each of these has been sent now."""
+        for batch in batches(document_ids):
+            with self._write() as connection:
+                statement = sa.update(documents).where(documents.c.id.in_(batch))
+                connection.execute(statement.values(dispatched_at=self._now()))
+
+    def dispatchable(self, limit: int, *, older_than_seconds: float = 30) -> list[Document]:
+        """Documents that a message should be sent for (again): those of dead parsers, then the oldest queued ones.
+
+        None of them has had a message for this long.
+        """
+        now = self._now()
+        oldest = now - older_than_seconds
+        unsent = sa.or_(documents.c.dispatched_at.is_(None), documents.c.dispatched_at < oldest)
+        waiting = sa.and_(documents.c.state == DocumentState.QUEUED, unsent)
+        unsent_since = sa.or_(unsent, documents.c.dispatched_at < documents.c.lease_until)
+        with self._read() as connection:
+            rows = _oldest(connection, sa.and_(_abandoned(DocumentState.PARSING, now), unsent_since), limit)
+            if len(rows) < limit:
+                rows += _oldest(connection, waiting, limit - len(rows))
+        return [as_document(row) for row in rows]
+
+    def _finish(self, claim: Claim, values: dict[str, Any]) -> bool:
+        return self._change_claimed(claim, values | {"worker": None, "lease_until": None, "updated_at": self._now()})
+
+    def _change_claimed(self, claim: Claim, values: dict[str, Any]) -> bool:
+        statement = sa.update(documents).where(
+            documents.c.id == claim.document.id,
+            documents.c.token == claim.token,
+            # A finished claim keeps its token in the row, but no worker.
+            documents.c.worker.is_not(None),
+        )
+        with self._write() as connection:
+            return connection.execute(statement.values(**values)).rowcount == 1
+
+
+def _abandoned(claimed: DocumentState, now: float) -> sa.ColumnElement[bool]:
+    """In the claimed state, and no live worker holds it."""
+    ended = sa.or_(documents.c.lease_until.is_(None), documents.c.lease_until < now)
+    return sa.and_(documents.c.state == claimed, ended)
+
+
+def _oldest(connection: sa.Connection, condition: sa.ColumnElement[bool], limit: int) -> list[AnyRow]:
+    """Rows to claim; on PostgreSQL without those that another claim is being made for."""
+    query = SELECT_DOCUMENT.where(condition).order_by(documents.c.created_at, documents.c.id).limit(limit)
+    return list(connection.execute(query.with_for_update(of=documents, skip_locked=True)))
+
+
+def _quarantine(connection: sa.Connection, document_id: str, attempts: int, now: float) -> None:
+    values = FENCED | {
+        "state": DocumentState.FAILED,
+        "error": CRASHED.format(attempts=attempts),
+        "attempts": attempts,
+        "updated_at": now,
+    }
+    connection.execute(sa.update(documents).where(documents.c.id == document_id).values(**values))

@@ -1,0 +1,340 @@
+"""Documents as their producers and readers see them: add, change, move, delete, find."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from core.catalog.collections import collection_id
+from core.catalog.migration import MigratedDatabase
+from core.catalog.models import collections, documents
+from core.catalog.rows import ALIVE, SELECT_DOCUMENT, as_document, batches, before, newest_first, page_of
+from core.catalog.types import Document, DocumentState, NewDocument, Page
+from core.errors import Conflict, NotFound
+from core.ids import new_id
+
+#: Takes a document away from whoever works on it: the token that they hold is an old one.
+FENCED = {"token": documents.c.token + 1, "worker": None, "lease_until": None}
+#: Queued for the first time, or again after a change.
+REQUEUED = FENCED | {
+    "state": DocumentState.QUEUED,
+    "attempts": 0,
+    "error": None,
+    "dispatched_at": None,
+    "completed_at": None,
+}
+#: What a move changes while nobody needs the points yet: parse again from the new path, or index again with it.
+_STATE_AFTER_MOVE = {
+    DocumentState.PARSING: DocumentState.QUEUED,
+    DocumentState.INDEXING: DocumentState.PARSED,
+}
+
+
+class DocumentQueries(MigratedDatabase):
+    """The part of the catalog about documents, without the claims of workers."""
+
+    def add_document(self, new: NewDocument) -> Document:
+        """Adds a document, queued.
+
+        One with the same idempotency key is returned as it is. One at the same root and path is updated in place: as a
+        new generation when its content or collection is another, else only its size, time and inode.
+        """
+        try:
+            with self._write() as connection:
+                return self._add(connection, new)
+        except IntegrityError:
+            # PostgreSQL only: another process added the same document, or its collection, in between.
+            with self._write() as connection:
+                return self._add(connection, new)
+
+    def _add(self, connection: sa.Connection, new: NewDocument) -> Document:
+        existing = _find_same(connection, new)
+        now = self._now()
+        if existing is None:
+            return _fetch(connection, _insert(connection, new, now))
+        if new.root is None:
+            return existing
+        stat: dict[str, Any] = {
+            "size_bytes": new.size_bytes,
+            "mtime_ns": new.mtime_ns,
+            "inode": new.inode,
+            "updated_at": now,
+        }
+        if existing.content_hash != new.content_hash or existing.collection != new.collection:
+            stat |= _new_generation(new.content_hash)
+            stat["collection_id"] = collection_id(connection, new.collection, now)
+        _update(connection, existing.id, stat)
+        return _fetch(connection, existing.id)
+
+    def new_version(
+        self,
+        document_id: str,
+        *,
+        content_hash: str,
+        size_bytes: int,
+        mtime_ns: int | None,
+        inode: int | None,
+        blob_key: str | None = None,
+    ) -> Document:
+        """Queues the changed original as a new generation; the old one stays searchable until the new one is whole.
+
+        Raises:
+            NotFound: there is no such document, or it is being deleted.
+        """
+        values = _new_generation(content_hash) | {"size_bytes": size_bytes, "mtime_ns": mtime_ns, "inode": inode}
+        if blob_key is not None:
+            values["blob_key"] = blob_key
+        return self._change(document_id, values)
+
+    def touch_source(self, document_id: str, *, size_bytes: int, mtime_ns: int | None, inode: int | None) -> Document:
+        """Records another size, time or inode of the same content. Raises NotFound as `new_version` does."""
+        return self._change(document_id, {"size_bytes": size_bytes, "mtime_ns": mtime_ns, "inode": inode})
+
+    def move_document(
+        self, document_id: str, *, path: str, filename: str, mtime_ns: int | None, inode: int | None
+    ) -> Document:
+        """Renames a document within its root, without parsing or embedding it again.
+
+        Work under way on it starts over with the new path. Points already written still carry the old one until the
+        indexer has refreshed them: see `moved_documents`.
+
+        Raises:
+            NotFound: there is no such document, or it is being deleted.
+            Conflict: another document is at the new path.
+        """
+        try:
+            with self._write() as connection:
+                document = _fetch_alive(connection, document_id)
+                values: dict[str, Any] = {"path": path, "filename": filename, "mtime_ns": mtime_ns, "inode": inode}
+                if document.state in _STATE_AFTER_MOVE:
+                    values |= FENCED | {"state": _STATE_AFTER_MOVE[document.state], "dispatched_at": None}
+                values |= {"moved": document.active_generation is not None, "updated_at": self._now()}
+                _update(connection, document_id, values)
+                return _fetch(connection, document_id)
+        except IntegrityError:
+            raise Conflict(f"Another document is at {path}.", param="path") from None
+
+    def moved_documents(self, limit: int) -> list[Document]:
+        """Searchable documents whose points still carry an old path."""
+        query = SELECT_DOCUMENT.where(documents.c.moved.is_(True), ALIVE).limit(limit)
+        with self._read() as connection:
+            return [as_document(row) for row in connection.execute(query)]
+
+    def confirm_moved(self, document: Document) -> bool:
+        """Records that the points carry `document.path`; False when it has been moved again since."""
+        with self._write() as connection:
+            statement = sa.update(documents).where(documents.c.id == document.id, documents.c.path == document.path)
+            return connection.execute(statement.values(moved=False)).rowcount == 1
+
+    def get_document(self, document_id: str) -> Document:
+        """The document. Raises NotFound when there is none, or it has been deleted."""
+        with self._read() as connection:
+            return _fetch(connection, document_id)
+
+    def find_documents(self, root: str, prefix: str = "") -> list[Document]:
+        """All documents of a watched folder, or of its subfolder `prefix`, without those deleted or being deleted."""
+        query = SELECT_DOCUMENT.where(documents.c.root == root, ALIVE)
+        if prefix:
+            # Not LIKE: a name may contain its wildcards.
+            query = query.where(sa.func.substr(documents.c.path, 1, len(prefix) + 1) == f"{prefix}/")
+        with self._read() as connection:
+            return [as_document(row) for row in connection.execute(query)]
+
+    def documents_at(self, root: str, paths: Iterable[str]) -> list[Document]:
+        """The documents of a watched folder at these paths, without those deleted or being deleted."""
+        return self._find_in_root(root, documents.c.path, paths)
+
+    def documents_with_content(self, root: str, *, inodes: Iterable[int], hashes: Iterable[str]) -> list[Document]:
+        """The documents of a watched folder that have one of these inodes or content hashes: where a move came from."""
+        found = self._find_in_root(root, documents.c.inode, inodes)
+        found += self._find_in_root(root, documents.c.content_hash, hashes)
+        return list({document.id: document for document in found}.values())
+
+    def _find_in_root(self, root: str, column: sa.ColumnElement[Any], values: Iterable[Any]) -> list[Document]:
+        found: list[Document] = []
+        query = SELECT_DOCUMENT.where(documents.c.root == root, ALIVE)
+        with self._read() as connection:
+            for batch in batches(values):
+                found += [as_document(row) for row in connection.execute(query.where(column.in_(batch)))]
+        return found
+
+    def documents_by_id(self, document_ids: Iterable[str]) -> dict[str, Document]:
+        """The documents of these ids that there are, without deleted ones."""
+        found = {}
+        with self._read() as connection:
+            for batch in batches(document_ids):
+                query = SELECT_DOCUMENT.where(documents.c.id.in_(batch), documents.c.state != DocumentState.DELETED)
+                found.update({row.id: as_document(row) for row in connection.execute(query)})
+        return found
+
+    def list_documents(
+        self,
+        *,
+        state: DocumentState | Iterable[DocumentState] | None = None,
+        collection: str | None = None,
+        limit: int = 20,
+        after: str | None = None,
+    ) -> Page[Document]:
+        """Documents, the newest first, without deleted ones unless that state is asked for.
+
+        Raises:
+            InvalidRequest: there is no document `after` to continue after.
+        """
+        query = SELECT_DOCUMENT.where(_in_states(state)).order_by(*newest_first(documents)).limit(limit + 1)
+        if collection is not None:
+            query = query.where(collections.c.name == collection)
+        with self._read() as connection:
+            if after is not None:
+                query = query.where(before(connection, documents, after))
+            return page_of([as_document(row) for row in connection.execute(query)], limit)
+
+    def delete_document(self, document_id: str) -> Document:
+        """Marks a document for deletion: search drops it at once, and work under way on it is fenced off. Idempotent.
+
+        Raises:
+            NotFound: there is no such document, or it is gone already.
+        """
+        with self._write() as connection:
+            document = _fetch(connection, document_id)
+            if document.state != DocumentState.DELETING:
+                self._delete(connection, [document_id])
+            return _fetch(connection, document_id)
+
+    def delete_documents(self, document_ids: Iterable[str]) -> int:
+        """Marks many documents for deletion; returns how many were not marked before."""
+        count = 0
+        for batch in batches(document_ids):
+            with self._write() as connection:
+                count += self._delete(connection, batch)
+        return count
+
+    def _delete(self, connection: sa.Connection, document_ids: list[str]) -> int:
+        statement = (
+            sa.update(documents)
+            .where(documents.c.id.in_(document_ids), ALIVE)
+            .values(
+                **FENCED,
+                state=DocumentState.DELETING,
+                active_generation=None,
+                idempotency_key=None,
+                moved=False,
+                attempts=0,
+                error=None,
+                dispatched_at=None,
+                updated_at=self._now(),
+            )
+        )
+        return connection.execute(statement).rowcount
+
+    def retry_document(self, document_id: str) -> Document:
+        """Queues a failed document again.
+
+        Raises:
+            NotFound: there is no such document.
+            Conflict: it has not failed.
+        """
+        with self._write() as connection:
+            document = _fetch(connection, document_id)
+            if document.state != DocumentState.FAILED:
+                message = f"Only failed documents can be retried; this one is {document.state}."
+                raise Conflict(message, param="document_id")
+            _update(connection, document_id, REQUEUED | {"updated_at": self._now()})
+            return _fetch(connection, document_id)
+
+    def active_generations(self, document_ids: Iterable[str]) -> dict[str, int]:
+        """The generation that search sees, for those of the documents that have one."""
+        found: dict[str, int] = {}
+        with self._read() as connection:
+            for batch in batches(document_ids):
+                query = sa.select(documents.c.id, documents.c.active_generation).where(
+                    documents.c.id.in_(batch),
+                    documents.c.active_generation.is_not(None),
+                    ALIVE,
+                )
+                found.update({row.id: row.active_generation for row in connection.execute(query)})
+        return found
+
+    def counts_by_state(self) -> dict[str, int]:
+        """Number of documents in each state that occurs, without deleted ones."""
+        query = sa.select(documents.c.state, sa.func.count().label("number")).group_by(documents.c.state)
+        with self._read() as connection:
+            rows = connection.execute(query.where(documents.c.state != DocumentState.DELETED)).all()
+        return {row.state: row.number for row in rows}
+
+    def purge_deleted(self, older_than_seconds: float) -> int:
+        """Forgets the tombstones older than this; returns how many."""
+        oldest = self._now() - older_than_seconds
+        with self._write() as connection:
+            statement = sa.delete(documents).where(
+                documents.c.state == DocumentState.DELETED, documents.c.updated_at < oldest
+            )
+            return connection.execute(statement).rowcount
+
+    def _change(self, document_id: str, values: dict[str, Any]) -> Document:
+        with self._write() as connection:
+            _fetch_alive(connection, document_id)
+            _update(connection, document_id, values | {"updated_at": self._now()})
+            return _fetch(connection, document_id)
+
+
+def _new_generation(content_hash: str) -> dict[str, Any]:
+    return REQUEUED | {"generation": documents.c.generation + 1, "content_hash": content_hash}
+
+
+def _in_states(state: DocumentState | Iterable[DocumentState] | None) -> sa.ColumnElement[bool]:
+    if state is None:
+        return documents.c.state != DocumentState.DELETED
+    return documents.c.state.in_([state] if isinstance(state, DocumentState) else list(state))
+
+
+def _find_same(connection: sa.Connection, new: NewDocument) -> Document | None:
+    """The document with the same idempotency key, else the one at the same root and path."""
+    query = None
+    if new.idempotency_key is not None:
+        query = SELECT_DOCUMENT.where(documents.c.idempotency_key == new.idempotency_key)
+    elif new.root is not None:
+        query = SELECT_DOCUMENT.where(documents.c.root == new.root, documents.c.path == new.path, ALIVE)
+    row = connection.execute(query).one_or_none() if query is not None else None
+    return as_document(row) if row is not None else None
+
+
+def _insert(connection: sa.Connection, new: NewDocument, now: float) -> str:
+    values = {field.name: getattr(new, field.name) for field in dataclasses.fields(new) if field.name != "collection"}
+    document_id = new_id("doc")
+    values |= {
+        "id": document_id,
+        "collection_id": collection_id(connection, new.collection, now),
+        "state": DocumentState.QUEUED,
+        "generation": 1,
+        "chunk_count": 0,
+        "attempts": 0,
+        "moved": False,
+        "token": 0,
+        "created_at": now,
+        "updated_at": now,
+    }
+    # As parameters, not as values of the statement: that costs a third of it.
+    connection.execute(sa.insert(documents), values)
+    return document_id
+
+
+def _update(connection: sa.Connection, document_id: str, values: dict[str, Any]) -> None:
+    connection.execute(sa.update(documents).where(documents.c.id == document_id).values(**values))
+
+
+def _fetch(connection: sa.Connection, document_id: str) -> Document:
+    row = connection.execute(SELECT_DOCUMENT.where(documents.c.id == document_id)).one_or_none()
+    if row is None or row.state == DocumentState.DELETED:
+        raise NotFound(f"No document with the id {document_id!r}.", param="document_id")
+    return as_document(row)
+
+
+def _fetch_alive(connection: sa.Connection, document_id: str) -> Document:
+    document = _fetch(connection, document_id)
+    if document.state == DocumentState.DELETING:
+        raise NotFound(f"The document {document_id!r} is being deleted.", param="document_id")
+    return document

@@ -1,0 +1,144 @@
+"""Connections and transactions: SQLite in WAL mode with `BEGIN IMMEDIATE` for each write, or PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from core.errors import ConfigurationError, Unavailable
+
+BUSY_TIMEOUT_MS = 5000
+#: Execution option: the transaction will write.
+WRITES = "llm_api_writes"
+
+
+class Database:
+    """Read and write transactions on one engine. Thread-safe, and safe to inherit over a fork."""
+
+    def __init__(self, database_url: str, clock: Callable[[], float] = time.time) -> None:
+        self._url = _normalise(database_url)
+        self._clock = clock
+        self._engine = _create_engine(self._url)
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        # SQLite's busy handler is unfair: threads of one process queue here, so only processes meet in it.
+        self._write_lock = threading.Lock()
+        _reset_after_fork(self)
+
+    def close(self) -> None:
+        """Closes the pooled connections; a later call opens new ones."""
+        self._engine.dispose()
+
+    def ping(self) -> None:
+        """Raises Unavailable when the database does not answer."""
+        with self._read() as connection:
+            connection.execute(sa.select(1))
+
+    def _now(self) -> float:
+        return self._clock()
+
+    @contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        """A deferred transaction that sees one snapshot."""
+        with _translated_errors(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        """A transaction that holds the write lock from its first statement. Do no I/O inside.
+
+        Raises:
+            Unavailable: the database does not answer, or was locked for longer than 5 s.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(_translated_errors())
+            if self.is_sqlite:
+                stack.enter_context(self._write_lock)
+            connection = stack.enter_context(self._engine.connect())
+            connection = connection.execution_options(**{WRITES: True})
+            stack.enter_context(connection.begin())
+            yield connection
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except (DBAPIError, sa.exc.TimeoutError) as error:
+        # Anything else from the driver is a fault in a statement of ours.
+        if isinstance(error, DBAPIError) and not isinstance(error, sa.exc.OperationalError):
+            raise
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise Unavailable(f"The catalog does not answer: {cause}", retry_after_seconds=1) from error
+
+
+def _normalise(database_url: str) -> sa.URL:
+    try:
+        url = sa.make_url(database_url)
+    except sa.exc.ArgumentError:
+        raise ConfigurationError("DATABASE_URL is not a SQLAlchemy URL, such as postgresql://user@host/name") from None
+    if url.drivername in ("postgres", "postgresql"):
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ConfigurationError(f"DATABASE_URL names {url.get_backend_name()}: it must be sqlite or postgresql")
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ConfigurationError("DATABASE_URL: several processes share the catalog, so SQLite needs a file")
+    return url
+
+
+def _create_engine(url: sa.URL) -> sa.Engine:
+    if url.get_backend_name() == "postgresql":
+        return sa.create_engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True, pool_timeout=5)
+    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(
+        url,
+        pool_size=8,
+        max_overflow=56,
+        pool_timeout=5,
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "isolation_level": None, "check_same_thread": False},
+    )
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    # The journal mode is kept in the file, and set by `migrate` under its lock: switching it does not wait for others.
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # The driver's own deferred BEGIN fails with "locked" when a reader turns writer: take the write lock first.
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+def _reset_after_fork(database: Database) -> None:
+    """A connection must not be used on both sides of a fork: the child forgets its parent's, without closing them."""
+    _databases.add(database)
+
+
+def _forget_connections() -> None:
+    for database in _databases:
+        database._engine.dispose(close=False)
+        database._write_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_connections)

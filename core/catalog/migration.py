@@ -1,0 +1,71 @@
+"""Bringing the tables up to date, safely while other processes do the same."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from core.catalog.engine import WRITES, Database
+
+#: The newest revision in migrations/versions; a test holds the two together. Knowing it here means that a process
+#: that starts on an up-to-date catalog does not have to import Alembic.
+HEAD_REVISION = "0001"
+SCRIPTS = Path(__file__).parent / "migrations"
+#: Key of the PostgreSQL advisory lock: "llmapi" as a number.
+_ADVISORY_LOCK = int.from_bytes(b"llmapi", "big")
+
+
+class MigratedDatabase(Database):
+    """A database that can create and upgrade its tables."""
+
+    def migrate(self) -> None:
+        """Creates or upgrades the tables. Any number of processes may call it at once, any number of times."""
+        if self._revision() == HEAD_REVISION:
+            return
+        with self._migration_lock():
+            if self._revision() != HEAD_REVISION:
+                self._upgrade()
+
+    def _revision(self) -> str | None:
+        with self._read() as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+    def _upgrade(self) -> None:
+        from alembic import command  # imported here: it takes a tenth of a second that most starts need not pay
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+        if self.is_sqlite:
+            self._use_wal()
+        with self._write() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def _use_wal(self) -> None:
+        connection = self._engine.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA journal_mode = WAL")
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _migration_lock(self) -> Iterator[None]:
+        if not self.is_sqlite:
+            with self._engine.connect().execution_options(**{WRITES: True}) as connection:
+                # Belongs to the connection, and ends with it.
+                connection.execute(sa.select(sa.func.pg_advisory_lock(_ADVISORY_LOCK)))
+                try:
+                    yield
+                finally:
+                    connection.execute(sa.select(sa.func.pg_advisory_unlock(_ADVISORY_LOCK)))
+            return
+        with Path(f"{self._url.database}.migrate.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield

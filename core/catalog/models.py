@@ -1,0 +1,107 @@
+"""The tables. A change here needs a migration; a test compares the two."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+collections = sa.Table(
+    "collections",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("store_id", sa.Text),
+    sa.Column("embedding_model", sa.Text),
+    sa.Column("dimension", sa.Integer),
+    sa.Column("created_at", sa.Double, nullable=False),
+)
+
+#: One row, with id 1: the store and model that were recorded last; new collections start with it.
+stores = sa.Table(
+    "stores",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("store_id", sa.Text, nullable=False),
+    sa.Column("embedding_model", sa.Text, nullable=False),
+    sa.Column("dimension", sa.Integer, nullable=False),
+)
+
+documents = sa.Table(
+    "documents",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("collection_id", sa.String(64), sa.ForeignKey("collections.id"), nullable=False),
+    sa.Column("filename", sa.Text, nullable=False),
+    sa.Column("path", sa.Text),
+    sa.Column("root", sa.Text),
+    sa.Column("source", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("active_generation", sa.Integer),
+    sa.Column("chunk_count", sa.Integer, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("content_hash", sa.String(64), nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("mtime_ns", sa.BigInteger),
+    sa.Column("inode", sa.BigInteger),
+    sa.Column("blob_key", sa.Text),
+    sa.Column("media_type", sa.Text),
+    sa.Column("attributes", sa.JSON, nullable=False),
+    sa.Column("idempotency_key", sa.Text),
+    #: Moved since its points were written: their payload still names the old path.
+    sa.Column("moved", sa.Boolean, nullable=False),
+    #: Grows with each claim and each change that fences off a claim.
+    sa.Column("token", sa.BigInteger, nullable=False),
+    #: Who holds it, and until when; both NULL while nobody does.
+    sa.Column("worker", sa.Text),
+    sa.Column("lease_until", sa.Double),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("updated_at", sa.Double, nullable=False),
+    sa.Column("dispatched_at", sa.Double),
+    sa.Column("completed_at", sa.Double),
+)
+
+#: A file deleted and made again is a new document while the old one is still being removed.
+_is_mirrored = sa.text("root IS NOT NULL AND state NOT IN ('deleting', 'deleted')")
+
+sa.Index("documents_by_state", documents.c.state, documents.c.created_at, documents.c.id)
+sa.Index("documents_by_age", documents.c.created_at, documents.c.id)
+sa.Index("documents_by_collection", documents.c.collection_id, documents.c.created_at, documents.c.id)
+sa.Index("documents_by_idempotency_key", documents.c.idempotency_key, unique=True)
+sa.Index("documents_by_hash", documents.c.root, documents.c.content_hash)
+sa.Index("documents_by_inode", documents.c.root, documents.c.inode)
+sa.Index(
+    "documents_by_path",
+    documents.c.root,
+    documents.c.path,
+    unique=True,
+    sqlite_where=_is_mirrored,
+    postgresql_where=_is_mirrored,
+)
+sa.Index(
+    "documents_moved",
+    documents.c.moved,
+    sqlite_where=documents.c.moved.is_(True),
+    postgresql_where=documents.c.moved.is_(True),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("endpoint", sa.Text, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("result", sa.Text),
+    sa.Column("error", sa.Text),
+    sa.Column("key", sa.Text),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("started_at", sa.Double),
+    sa.Column("finished_at", sa.Double),
+)
+sa.Index("jobs_by_state", jobs.c.state, jobs.c.created_at, jobs.c.id)
+sa.Index("jobs_by_age", jobs.c.created_at, jobs.c.id)

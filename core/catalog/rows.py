@@ -1,0 +1,84 @@
+"""From rows to the catalog's values, and what several query files share."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+
+from core.catalog.models import collections, documents
+from core.catalog.types import Collection, Document, DocumentState, ItemT, Job, JobState, Page, Source
+from core.errors import InvalidRequest
+
+#: Ids named in one statement; SQLite takes 32,766 parameters, and long lists are slow to compile.
+IDS_PER_STATEMENT = 500
+
+#: States in which a document is on its way out, and hidden from the mirror and from search.
+GONE = (DocumentState.DELETING, DocumentState.DELETED)
+#: In no such state. Written out, not bound: SQLite uses a partial index only for a condition that it can read.
+ALIVE = sa.text("documents.state NOT IN ('deleting', 'deleted')")
+
+#: SQLAlchemy types rows column by column; ours are read by name.
+AnyRow: TypeAlias = sa.Row[*tuple[Any, ...]]
+
+_HIDDEN = {"collection_id", "idempotency_key", "moved", "token", "worker", "lease_until"}
+_DOCUMENT_COLUMNS = [column for column in documents.c if column.name not in _HIDDEN]
+
+SELECT_DOCUMENT = sa.select(*_DOCUMENT_COLUMNS, documents.c.token, collections.c.name.label("collection")).join_from(
+    documents, collections
+)
+
+
+def as_document(row: AnyRow, changes: Mapping[str, Any] | None = None) -> Document:
+    """The document of a row of SELECT_DOCUMENT, with the changes just written to it."""
+    values = {**row._mapping, **(changes or {})}
+    del values["token"]
+    values["state"] = DocumentState(values["state"])
+    values["source"] = Source(values["source"])
+    return Document(**values)
+
+
+def as_collection(row: AnyRow) -> Collection:
+    return Collection(**row._mapping)
+
+
+def as_job(row: AnyRow) -> Job:
+    return Job(**dict(row._mapping) | {"state": JobState(row._mapping["state"])})
+
+
+def batches(ids: Iterable[ItemT]) -> Iterator[list[ItemT]]:
+    """The ids (or other values) in lists that fit one statement."""
+    iterator = iter(ids)
+    while batch := list(itertools.islice(iterator, IDS_PER_STATEMENT)):
+        yield batch
+
+
+def before(connection: sa.Connection, table: sa.Table, after: str) -> sa.ColumnElement[bool]:
+    """The condition for what comes after the item `after` in a list with the newest first.
+
+    Raises:
+        InvalidRequest: there is no such item.
+    """
+    cursor = connection.execute(sa.select(table.c.created_at).where(table.c.id == after)).scalar()
+    if cursor is None:
+        raise InvalidRequest(f"No item with the id {after!r} to continue after.", param="after")
+    return sa.or_(
+        table.c.created_at < cursor,
+        sa.and_(table.c.created_at == cursor, table.c.id < after),
+    )
+
+
+def newest_first(table: sa.Table) -> Sequence[sa.ColumnElement[Any]]:
+    return (table.c.created_at.desc(), table.c.id.desc())
+
+
+def page_of(rows: Sequence[Any], limit: int) -> Page[Any]:
+    """A page from `limit + 1` rows: the one too many says that there are more."""
+    return Page(list(rows[:limit]), len(rows) > limit)
+
+
+def clean(text: str) -> str:
+    """Text that every database stores: no NUL, no lone surrogates."""
+    return text.replace("\0", "").encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,168 @@
+"""What the catalog hands out: frozen values, never rows of the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from core.catalog.paths import to_os
+
+ItemT = TypeVar("ItemT")
+
+
+class DocumentState(StrEnum):
+    """Where a document stands."""
+
+    #: The original is durable; nobody works on it.
+    QUEUED = "queued"
+    #: An ingest worker holds it.
+    PARSING = "parsing"
+    #: Its chunks are on disk, and it waits for the indexer (users see "indexing").
+    PARSED = "parsed"
+    #: The index worker holds it.
+    INDEXING = "indexing"
+    #: All points of its generation are in the store, and searched.
+    COMPLETED = "completed"
+    #: It cannot be ingested; `error` says why and what to do.
+    FAILED = "failed"
+    #: Not searched any more; its points and files are still to be removed.
+    DELETING = "deleting"
+    #: A tombstone, until it is purged.
+    DELETED = "deleted"
+
+
+class JobState(StrEnum):
+    """Where an asynchronous job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Source(StrEnum):
+    """How a document came in. Folders mirror only what came from them."""
+
+    UPLOAD = "upload"
+    TEXT = "text"
+    WATCH = "watch"
+
+
+@dataclass(frozen=True)
+class Page(Generic[ItemT]):
+    """One page of a list, newest first."""
+
+    items: list[ItemT]
+    has_more: bool
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A set of documents, and the vector store and model that its completed documents are in."""
+
+    id: str
+    name: str
+    store_id: str | None
+    embedding_model: str | None
+    dimension: int | None
+    created_at: float
+
+
+@dataclass(frozen=True)
+class StoreRecord:
+    """The vector store and the embedding model that "completed" refers to."""
+
+    store_id: str
+    embedding_model: str
+    dimension: int
+
+
+@dataclass(frozen=True)
+class NewDocument:
+    """A document to be: its original is durable already, under `blob_key` or at `root`/`path`."""
+
+    collection: str
+    filename: str
+    source: Source
+    content_hash: str
+    size_bytes: int
+    blob_key: str | None = None
+    #: The watched folder, absolute, as `paths.to_text` writes it.
+    root: str | None = None
+    #: Relative to `root` (as `paths.to_text` writes it), or the name that the uploader gave.
+    path: str | None = None
+    mtime_ns: int | None = None
+    inode: int | None = None
+    media_type: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    #: Adding it again with this key returns the first document.
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document as the catalog knows it at one moment."""
+
+    id: str
+    #: Name of its collection.
+    collection: str
+    filename: str
+    path: str | None
+    root: str | None
+    source: Source
+    state: DocumentState
+    error: str | None
+    #: The generation that is being built, or was built last.
+    generation: int
+    #: The generation that search sees; None while there is none.
+    active_generation: int | None
+    chunk_count: int
+    #: Claims of the present stage that were lost to crashes.
+    attempts: int
+    content_hash: str
+    size_bytes: int
+    mtime_ns: int | None
+    inode: int | None
+    blob_key: str | None
+    media_type: str | None
+    attributes: dict[str, Any]
+    created_at: float
+    updated_at: float
+    dispatched_at: float | None
+    completed_at: float | None
+
+    @property
+    def source_path(self) -> Path | None:
+        """The file in its watched folder; None for what came over the API (see `blob_key`)."""
+        if self.root is None or self.path is None:
+            return None
+        return Path(to_os(self.root)) / to_os(self.path)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to work on a document until the lease ends. `token` fences off whoever held it before."""
+
+    document: Document
+    token: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that outlives its client. `request`, `result` and `error` are JSON."""
+
+    id: str
+    kind: str
+    endpoint: str
+    state: JobState
+    attempt: int
+    request: str
+    result: str | None
+    error: str | None
+    key: str | None
+    created_at: float
+    started_at: float | None
+    finished_at: float | None

@@ -1,0 +1,155 @@
+"""Every error a user can meet, with the HTTP status and the wire fields it is answered with.
+
+LlmApiError
+├── InvalidRequest            400  invalid_request_error
+│   └── ContextLengthExceeded      code context_length_exceeded
+├── AuthenticationFailed      401  authentication_error
+├── NotFound                  404  invalid_request_error, code not_found
+├── Conflict                  400  invalid_request_error, code conflict (409 would be retried by clients)
+├── TooLarge                  413  invalid_request_error
+├── RateLimited               429  rate_limit_error, Retry-After
+├── Unavailable               503  service_unavailable, Retry-After
+├── InternalError             500  server_error
+├── DocumentRejected          a file that cannot be ingested: the reason is for a person
+└── ConfigurationError        a setting that stops the start; never sent over HTTP
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class ErrorInfo:
+    """An error as it travels between processes and, under `error`, to the client."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+    status: int = 500
+
+    def as_wire(self) -> dict[str, str | None]:
+        """The OpenAI error object: `message`, `type`, `param` and `code`, all four always present."""
+        return {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+
+
+class LlmApiError(Exception):
+    """Base of all errors that have an answer for the user."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    default_code: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code if code is not None else self.default_code
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def info(self) -> ErrorInfo:
+        return ErrorInfo(self.message, self.type, self.param, self.code, self.status)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.message, self.param, self.code, self.retry_after_seconds))
+
+
+def _rebuild(
+    cls: type[LlmApiError], message: str, param: str | None, code: str | None, retry_after: float | None
+) -> LlmApiError:
+    """Lets errors cross a process boundary (pickle calls `__init__` without keywords otherwise)."""
+    error = cls.__new__(cls)
+    LlmApiError.__init__(error, message, param=param, code=code, retry_after_seconds=retry_after)
+    return error
+
+
+class InvalidRequest(LlmApiError):
+    """The request is wrong and will stay wrong; `param` names the field."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """Prompt and requested output do not fit the model's context; both numbers are in the message."""
+
+    default_code = "context_length_exceeded"
+
+    def __init__(self, *, limit_tokens: int, prompt_tokens: int, param: str = "messages") -> None:
+        super().__init__(
+            f"This model's maximum context length is {limit_tokens} tokens. However, your messages resulted in "
+            f"{prompt_tokens} tokens. Please reduce the length of the messages.",
+            param=param,
+        )
+
+
+class AuthenticationFailed(LlmApiError):
+    """The key is missing or wrong."""
+
+    status = 401
+    type = "authentication_error"
+    default_code = "invalid_api_key"
+
+
+class NotFound(LlmApiError):
+    """No such object or route."""
+
+    status = 404
+    type = "invalid_request_error"
+    default_code = "not_found"
+
+
+class Conflict(InvalidRequest):
+    """The object is in a state that does not allow this."""
+
+    default_code = "conflict"
+
+
+class TooLarge(LlmApiError):
+    """The body or a file is over its limit; the message names the setting."""
+
+    status = 413
+    type = "invalid_request_error"
+    default_code = "too_large"
+
+
+class RateLimited(LlmApiError):
+    """Too many requests of one key."""
+
+    status = 429
+    type = "rate_limit_error"
+    default_code = "rate_limit_exceeded"
+
+
+class Unavailable(LlmApiError):
+    """A process or store this needs does not answer, or the queue is full. Worth trying again."""
+
+    status = 503
+    type = "service_unavailable"
+    default_code = "service_unavailable"
+
+
+class InternalError(LlmApiError):
+    """A fault of ours."""
+
+
+class DocumentRejected(LlmApiError):
+    """A file cannot be ingested, and trying again would change nothing. The message is for its owner."""
+
+    status = 400
+    type = "invalid_request_error"
+    default_code = "document_rejected"
+
+
+class ConfigurationError(LlmApiError):
+    """A setting stops the start: the message names the variable, its value and what is allowed."""

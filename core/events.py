@@ -1,0 +1,147 @@
+"""The events of a job: the only vocabulary between the workers and whoever waits for them.
+
+On the wire an event is `<sequence number> <json>`. The number is given by Redis when the event is appended to the job's
+replay list, so it has no gaps whoever publishes; the attempt says which try at the job the event comes from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from core.errors import ErrorInfo
+from core.messages import Hit, Timings, TokenLogprob, Usage
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", kw_only=True):
+    """What all events have. `created` is the Unix time in seconds at which the worker made it."""
+
+    job_id: str
+    attempt: int
+    created: float = 0.0
+
+
+class Queued(Event, frozen=True, tag="queued"):
+    """The job is in its queue, with `position` jobs before it."""
+
+    position: int
+
+
+class Accepted(Event, frozen=True, tag="accepted"):
+    """The request is valid and fits. Nothing was sent to the client before this."""
+
+    model: str
+    prompt_tokens: int = 0
+
+
+class Started(Event, frozen=True, tag="started"):
+    """The job has a slot."""
+
+
+class Retrieved(Event, frozen=True, tag="retrieved"):
+    """The chunks that the answer will be built from."""
+
+    hits: list[Hit]
+
+
+class TextDelta(Event, frozen=True, tag="text"):
+    """New text of choice `index`; never empty, never half a character. `token_ids` may be more than the text shows
+    yet.
+    """
+
+    text: str
+    index: int = 0
+    token_ids: list[int] = []
+    logprobs: list[TokenLogprob] = []
+
+
+class ToolCallDelta(Event, frozen=True, tag="tool_call"):
+    """A piece of tool call number `call_index` of choice `index`; `id` and `name` come once, with the first piece."""
+
+    call_index: int
+    index: int = 0
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+class ToolResult(Event, frozen=True, tag="tool_result"):
+    """What a function that the server ran has answered."""
+
+    call_id: str
+    name: str
+    result: Any = None
+    error: str | None = None
+
+
+class ChoiceFinished(Event, frozen=True, tag="choice_finished"):
+    """Choice `index` is complete; `Finished` follows when all are."""
+
+    finish_reason: str
+    index: int = 0
+
+
+class Finished(Event, frozen=True, tag="finished"):
+    """Terminal: done. `result` is the answer of jobs that do not stream (embeddings, search, documents)."""
+
+    model: str = ""
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+    result: Any = None
+
+
+class Failed(Event, frozen=True, tag="failed"):
+    """Terminal: an error, with the HTTP status it has when no byte was sent yet."""
+
+    error: ErrorInfo
+
+
+class Cancelled(Event, frozen=True, tag="cancelled"):
+    """Terminal: cancelled by the client, by its leaving, or by its deadline."""
+
+    reason: str = "cancelled"
+
+
+AnyEvent = (
+    Queued
+    | Accepted
+    | Started
+    | Retrieved
+    | TextDelta
+    | ToolCallDelta
+    | ToolResult
+    | ChoiceFinished
+    | Finished
+    | Failed
+    | Cancelled
+)
+TERMINAL_EVENTS = (Finished, Failed, Cancelled)
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+
+
+def encode(event: AnyEvent) -> bytes:
+    """The JSON of an event, without its sequence number."""
+    return _encoder.encode(event)
+
+
+def decode(data: bytes | str) -> AnyEvent:
+    """The event in a JSON text.
+
+    Raises:
+        msgspec.DecodeError: if it is no event.
+    """
+    return _decoder.decode(data)
+
+
+def split_frame(frame: bytes) -> tuple[int, bytes]:
+    """Sequence number and JSON of a stored or published event."""
+    number, _, payload = frame.partition(b" ")
+    return int(number), payload
+
+
+def is_terminal(event: AnyEvent) -> bool:
+    """Whether nothing comes after this event."""
+    return isinstance(event, TERMINAL_EVENTS)

@@ -1,0 +1,136 @@
+"""What a job asks for: the request as it lies in the job's record. Celery messages carry only the job's id."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+JobKind = Literal["chat", "rag_chat", "embeddings", "search", "documents"]
+Priority = Literal["interactive", "batch"]
+
+
+class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message of a conversation, its content already flattened to text."""
+
+    role: str
+    content: str | None = None
+    name: str | None = None
+    tool_call_id: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+
+class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How tokens are chosen. `temperature` 0 is greedy."""
+
+    temperature: float = 0.2
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repeat_penalty: float = 1.0
+    seed: int | None = None
+    logit_bias: dict[int, float] = {}
+    logprobs: bool = False
+    top_logprobs: int = 0
+    ignore_eos: bool = False
+    stop: list[str] = []
+
+
+class RagOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The retrieval part of a RAG chat."""
+
+    query: str
+    top_k: int
+    collections: list[str] = []
+    score_threshold: float | None = None
+
+
+class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A chat or RAG-chat job. With `rag`, the hits are put before the last user message by the worker."""
+
+    messages: list[ChatMessage]
+    sampling: SamplingParams = SamplingParams()
+    max_tokens: int | None = None
+    n: int = 1
+    model: str | None = None
+    rag: RagOptions | None = None
+    tools: list[dict[str, Any]] = []
+    tool_choice: Any = None
+
+
+class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An embeddings job: texts, or token ids of the embedding model."""
+
+    inputs: list[str] | list[list[int]]
+    purpose: Literal["query", "document", "plain"] = "plain"
+    dimensions: int | None = None
+
+
+class SearchRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A search job."""
+
+    query: str
+    top_k: int
+    collections: list[str] = []
+    score_threshold: float | None = None
+
+
+class DocumentsRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An asynchronous job that ends when all these documents are completed or failed."""
+
+    document_ids: list[str]
+
+
+class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A chunk that was found. `score` is the fused one; `dense_score` the cosine, `sparse_score` BM25's.
+
+    `start` and `end` are character offsets in the document's extracted text.
+    """
+
+    document_id: str
+    chunk_index: int
+    text: str
+    score: float
+    filename: str
+    collection: str
+    path: str | None = None
+    dense_score: float | None = None
+    sparse_score: float | None = None
+    page: int | None = None
+    section: str | None = None
+    start: int | None = None
+    end: int | None = None
+    attributes: dict[str, str | float | bool] = {}
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Token counts of a job."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+class Timings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where the time went, in milliseconds."""
+
+    queue_ms: float = 0.0
+    prompt_ms: float = 0.0
+    generation_ms: float = 0.0
+    retrieval_ms: float = 0.0
+
+
+class TokenLogprob(msgspec.Struct, frozen=True):
+    """A chosen token with its log probability and the best alternatives (token text, bytes, logprob)."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+    top: list[tuple[str, float, list[int]]] = []

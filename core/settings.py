@@ -1,0 +1,283 @@
+"""The only reader of the environment. Every process builds the same frozen `Settings` from it and `.env`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core.errors import ConfigurationError
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+#: `sun_path` holds 108 bytes with its terminator.
+MAX_SOCKET_PATH_BYTES = 107
+DEFAULT_COLLECTION = "default"
+
+
+@dataclass(frozen=True)
+class WatchRoot:
+    """A watched folder and the collection that it feeds."""
+
+    path: Path
+    collection: str
+
+
+class Settings(BaseSettings):
+    """All settings, by the names users set them with (upper case in the environment and in `.env`)."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    # The language model
+    model_path: Path | None = Field(None, description="A GGUF file on this machine. Wins over MODEL_REPO_ID.")
+    model_repo_id: str | None = Field(None, description="A Hugging Face repository to download MODEL_FILENAME from.")
+    model_filename: str | None = Field(None, description="The GGUF file in MODEL_REPO_ID.")
+    model_alias: str | None = Field(None, description="The name the model answers with; the file's own name otherwise.")
+    strict_models: bool = Field(False, description="Answer 404 to an unknown model name instead of serving it.")
+    context_length: int = Field(2048, ge=128, le=1_048_576, description="Tokens of context of one sequence.")
+    max_tokens: int = Field(256, ge=1, description="Tokens of an answer when the request names no number.")
+    temperature: float = Field(0.2, ge=0, le=2, description="Sampling temperature when the request names none.")
+    inference_slots: int | None = Field(None, ge=1, le=64, description="Sequences decoded at once (default: by cores).")
+    inference_waiting_limit: int = Field(
+        64, ge=1, le=1024, description="Requests that may wait for a slot in a worker."
+    )
+    inference_threads: int | None = Field(None, ge=1, description="Threads of llama.cpp (default: the cores).")
+    n_gpu_layers: int = Field(-1, ge=-1, description="Layers on the GPU in a GPU build; -1 is all of them.")
+    n_batch: int = Field(512, ge=32, le=8192, description="Tokens of one engine step.")
+    flash_attention: Literal["auto", "on", "off"] = Field("auto", description="llama.cpp's flash attention.")
+    kv_cache_type: Literal["f16", "q8_0", "q4_0"] = Field("f16", description="Type of the KV cache.")
+    functions_dir: Path | None = Field(None, description="A folder of Python files with registered functions.")
+    function_timeout_seconds: float = Field(30, gt=0, description="Time one registered function may take.")
+
+    # Embeddings, documents and retrieval
+    embedding_model_name: str | None = Field(None, description="A local path or hub id (default: the starter model).")
+    embedding_dimension: int | None = Field(None, ge=1, description="Checked against the embedding model.")
+    embedding_dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the CPU has it."
+    )
+    embedding_threads: int | None = Field(
+        None, ge=1, description="Threads of the embedding model (default: the cores)."
+    )
+    trust_remote_code: bool = Field(False, description="Let an embedding model run the Python code it comes with.")
+    chunk_tokens: int | None = Field(
+        None, ge=16, description="Tokens of a chunk (default: the embedding model's window)."
+    )
+    chunk_overlap_tokens: int = Field(32, ge=0, description="Tokens that two neighbouring chunks share.")
+    rag_top_k: int = Field(3, ge=1, le=100, description="Chunks retrieved for a question.")
+    rag_score_threshold: float | None = Field(
+        None, ge=-1, le=1, description="Least dense cosine of a hit (default: the model's)."
+    )
+    max_upload_bytes: int = Field(100 * 2**20, ge=1, description="Largest file that is ingested.")
+    parse_timeout_seconds: float = Field(120, gt=0, description="Wall-clock time one file may take to parse.")
+    parse_memory_bytes: int = Field(2 * 2**30, ge=256 * 2**20, description="Memory of one parsing process.")
+    ingest_concurrency: int | None = Field(None, ge=1, description="Parsing processes (default: the cores, at most 4).")
+
+    # Watched folders
+    watch_dirs: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("./inbox",), description="Folders, comma-separated, each `PATH` or `PATH=COLLECTION`."
+    )
+    watch_stable_seconds: float = Field(1.0, ge=0.1, le=60, description="A file is taken once unchanged this long.")
+    watch_rescan_seconds: float = Field(60, ge=1, description="Time between full scans of the watched folders.")
+    watch_polling: bool = Field(False, description="Poll instead of listening: for network file systems.")
+
+    # HTTP
+    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), description="Accepted keys, comma-separated.")
+    allow_anonymous: bool = Field(False, description="Serve a non-loopback address without API_KEYS.")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins allowed to call from a browser."
+    )
+    max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Largest JSON body.")
+    max_queued_jobs: int = Field(256, ge=1, description="Interactive jobs that may wait; more are answered 503.")
+    request_timeout_seconds: float = Field(600, gt=0, description="Deadline of an interactive request.")
+    index_wait_seconds: float = Field(30, ge=0, description="How long posting texts waits for them to be searchable.")
+    job_ttl_seconds: int = Field(3600, ge=60, description="How long events of a job can be replayed.")
+    job_retention_seconds: int = Field(7 * 86400, ge=60, description="How long finished asynchronous jobs are kept.")
+
+    # Where things are
+    data_dir: Path = Field(Path("./data"), description="Everything that is kept.")
+    redis_url: str | None = Field(None, description="redis://, rediss:// or unix:// (default: a private server).")
+    database_url: str | None = Field(None, description="SQLAlchemy URL (default: SQLite under DATA_DIR).")
+    blob_dir: Path | None = Field(None, description="Uploaded originals (default: DATA_DIR/blobs).")
+    qdrant_url: str | None = Field(None, description="A Qdrant server (default: the embedded engine).")
+    qdrant_host: str | None = Field(None, description="Host of a Qdrant server, with QDRANT_PORT.")
+    qdrant_port: int = Field(6333, ge=1, le=65535, description="Port of QDRANT_HOST.")
+    qdrant_api_key: SecretStr | None = Field(None, description="Key of the Qdrant server.")
+    qdrant_use_memory: bool = Field(False, description="An embedded store that is empty at every start.")
+
+    # Operation
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+    start_timeout_seconds: float = Field(180, gt=0, description="How long `llm-api up` waits for each process.")
+    flower_host: str = Field("127.0.0.1", description="Address Flower listens on.")
+    flower_port: int = Field(5555, ge=1, le=65535, description="Port of Flower.")
+    flower_user: str = Field("admin", min_length=1, description="Login name of Flower.")
+    flower_password: SecretStr | None = Field(
+        None, description="Password of Flower (default: generated, kept in DATA_DIR)."
+    )
+
+    @field_validator("watch_dirs", "api_keys", "cors_origins", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_redis_scheme(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("model_path")
+    @classmethod
+    def _gguf_only(cls, value: Path | None) -> Path | None:
+        _require_gguf(value.name if value else None)
+        return value
+
+    @field_validator("model_filename")
+    @classmethod
+    def _gguf_only_name(cls, value: str | None) -> str | None:
+        _require_gguf(value)
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if (self.model_repo_id is None) != (self.model_filename is None):
+            raise ValueError("MODEL_REPO_ID and MODEL_FILENAME are set together or not at all")
+        if self.qdrant_url and self.qdrant_host:
+            raise ValueError("QDRANT_URL and QDRANT_HOST name the same thing: set one of them")
+        if self.chunk_tokens is not None and self.chunk_overlap_tokens * 2 > self.chunk_tokens:
+            raise ValueError("CHUNK_OVERLAP_TOKENS may be at most half of CHUNK_TOKENS")
+        if self.host not in LOOPBACK_HOSTS and not self.api_keys and not self.allow_anonymous:
+            raise ValueError(
+                f"HOST={self.host} serves other machines, so API_KEYS must be set "
+                "(or ALLOW_ANONYMOUS=true to say that everyone may use this server)"
+            )
+        names = [root.collection for root in self.watch_roots]
+        if any(not name for name in names):
+            raise ValueError("WATCH_DIRS: a collection's name is empty; write PATH or PATH=COLLECTION")
+        if len({root.path for root in self.watch_roots}) < len(names):
+            raise ValueError("WATCH_DIRS names a folder twice: each feeds one collection")
+        return self
+
+    @property
+    def watch_roots(self) -> tuple[WatchRoot, ...]:
+        """The watched folders, absolute, in the order they were named."""
+        roots = []
+        for entry in self.watch_dirs:
+            path, separator, collection = entry.rpartition("=")
+            roots.append(
+                WatchRoot(
+                    Path(os.path.abspath(path if separator else entry)), collection if separator else DEFAULT_COLLECTION
+                )
+            )
+        return tuple(roots)
+
+    @property
+    def state_dir(self) -> Path:
+        """`DATA_DIR`, absolute."""
+        return Path(os.path.abspath(self.data_dir))
+
+    @property
+    def runtime_dir(self) -> Path:
+        """A short private directory for sockets and pid files, keyed by `DATA_DIR` (socket paths are limited)."""
+        key = hashlib.sha256(str(self.state_dir).encode()).hexdigest()[:12]
+        base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+        path = base / f"llm-api-{os.getuid()}-{key}"
+        if len(os.fsencode(path)) + len("/supervisor.sock") > MAX_SOCKET_PATH_BYTES:
+            path = Path("/tmp") / path.name  # noqa: S108 - private (0700), and the only short directory there is
+        return path
+
+    @property
+    def redis_socket(self) -> Path | None:
+        """Socket of the private Redis server, or None when `REDIS_URL` names another one."""
+        return None if self.redis_url else self.runtime_dir / "redis.sock"
+
+    @property
+    def redis_client_url(self) -> str:
+        """The one Redis URL, as redis-py reads it."""
+        return self.redis_url or f"unix://{self.redis_socket}"
+
+    @property
+    def broker_url(self) -> str:
+        """The one Redis URL, as kombu reads it."""
+        url = self.redis_client_url
+        return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
+
+    @property
+    def catalog_url(self) -> str:
+        """SQLAlchemy URL of the catalog."""
+        return self.database_url or f"sqlite:///{self.state_dir / 'catalog.sqlite3'}"
+
+    @property
+    def blobs_path(self) -> Path:
+        """Folder of the originals and of the chunks beside them."""
+        return Path(os.path.abspath(self.blob_dir)) if self.blob_dir else self.state_dir / "blobs"
+
+    @property
+    def qdrant_server_url(self) -> str | None:
+        """URL of the Qdrant server, or None for the embedded engine."""
+        return self.qdrant_url or (f"http://{self.qdrant_host}:{self.qdrant_port}" if self.qdrant_host else None)
+
+    @property
+    def cores(self) -> int:
+        """Processors this process may run on."""
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    @property
+    def slots(self) -> int:
+        """Sequences decoded at once."""
+        return self.inference_slots or (8 if self.cores <= 4 else 16)
+
+    @property
+    def parsers(self) -> int:
+        """Parsing processes."""
+        return self.ingest_concurrency or min(self.cores, 4)
+
+
+def _require_gguf(name: str | None) -> None:
+    if name is not None and not name.lower().endswith(".gguf"):
+        raise ValueError(
+            f"{name} is not a GGUF file. llama.cpp loads GGUF only: choose a .gguf file of the model "
+            "(most repositories have a …-GGUF twin), or convert it with llama.cpp's convert_hf_to_gguf.py"
+        )
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Reads the settings.
+
+    Raises:
+        ConfigurationError: naming each wrong variable, its value and what is allowed.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(_describe(problem) for problem in error.errors())) from None
+
+
+def _describe(problem: Any) -> str:
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if not problem["loc"]:
+        return message
+    name = str(problem["loc"][0]).upper()
+    secret = any(word in name for word in ("KEY", "PASSWORD"))
+    return f"{name}={'***' if secret else problem['input']!r}: {message}"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return load_settings()
