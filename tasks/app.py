@@ -1,0 +1,75 @@
+"""The Celery application, and what happens when one of its workers starts and stops."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutdown, worker_shutting_down
+
+from tasks.names import Queue, Role
+
+log = logging.getLogger(__name__)
+
+celery_app = Celery(
+    "llm-api",
+    config_source="celeryconfig",
+    include=["tasks.ingestion", "tasks.indexing", "tasks.query", "tasks.inference", "tasks.maintenance"],
+    set_as_current=True,
+)
+
+_ROLE_OF_QUEUE = {
+    Queue.INGEST: Role.INGEST,
+    Queue.QUERY: Role.INDEX,
+    Queue.INDEX: Role.INDEX,
+    Queue.INFERENCE: Role.INFERENCE,
+    Queue.BATCH: Role.INFERENCE,
+    Queue.MAINTENANCE: Role.MAINTENANCE,
+}
+
+
+def roles_of(app: Celery) -> set[Role]:
+    """The roles of this worker, by the queues it was started with."""
+    return {_ROLE_OF_QUEUE[Queue(name)] for name in app.amqp.queues.consume_from}
+
+
+# A threads-pool worker builds its engine in `worker_init`: `worker_process_init` fires in prefork and solo pools only.
+# Celery swallows what a signal handler raises, so a failed start has to end the process itself.
+@worker_init.connect
+def _start(sender: Any = None, **_: Any) -> None:
+    from tasks.services import start_services
+
+    try:
+        start_services(roles_of(sender.app), sender.hostname)
+    except Exception as error:  # every failed start is told the same way; supervision decides what follows
+        log.critical("%s cannot start: %s", sender.hostname, error, exc_info=log.isEnabledFor(logging.DEBUG))
+        raise SystemExit(1) from error
+
+
+@worker_process_init.connect
+def _child_started(**_: Any) -> None:
+    from tasks.services import reset_after_fork
+
+    reset_after_fork()
+
+
+@worker_ready.connect
+def _ready(**_: Any) -> None:
+    from tasks.services import announce_ready
+
+    announce_ready()
+
+
+@worker_shutting_down.connect
+def _draining(**_: Any) -> None:
+    from tasks.services import withdraw
+
+    withdraw()
+
+
+@worker_shutdown.connect
+def _stop(**_: Any) -> None:
+    from tasks.services import stop_services
+
+    stop_services()

@@ -1,0 +1,363 @@
+"""Generation for jobs: the bridge between the engine's steps and the jobs' events.
+
+The engine's thread hands over the events of each step; one publisher thread turns them into job events and appends
+those of
+all jobs in one round trip. A task's thread prepares its job, submits the sequences, waits, and ends the job.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from inference.prompts import rag_messages
+
+from core import events
+from core.errors import InternalError, InvalidRequest, LlmApiError, Unavailable
+from core.messages import GenerateRequest, Hit, Timings, Usage
+from core.settings import Settings
+from inference.engine import Engine, open_engine
+from inference.preparation import PreparedPrompt
+from inference.sequence import (
+    SequenceAborted,
+    SequenceDelta,
+    SequenceEvent,
+    SequenceFailed,
+    SequenceFinished,
+    SequenceRequest,
+    SequenceStarted,
+)
+from tasks.client import Producer
+from tasks.names import Queue
+from tasks.records import Append, JobRecords
+from tasks.running import ChoiceResult, JobCancelled, JobDesk, JobResult, RunningJob, with_patience
+
+log = logging.getLogger(__name__)
+
+NOTHING_FOUND = "I could not find anything about that in the documents."
+
+
+@dataclass
+class Choice:
+    """One sequence of a job, as far as its client has seen it."""
+
+    result: ChoiceResult
+    token_ids: list[int] = field(default_factory=list)
+    #: Tokens without text yet (half a character, the beginning of a stop string): they travel with the next text.
+    untold: list[int] = field(default_factory=list)
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+
+    @property
+    def finished(self) -> bool:
+        return self.result.finish_reason is not None
+
+
+@dataclass
+class Flight:
+    """A job whose sequences are in the engine."""
+
+    job: RunningJob
+    choices: list[Choice]
+    error: LlmApiError | None = None
+    aborted: str | None = None
+    started: bool = False
+    done: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def sequence_ids(self) -> list[str]:
+        return [self.sequence_id(choice.result.index) for choice in self.choices if not choice.finished]
+
+    @property
+    def landed(self) -> bool:
+        """Whether nothing more will come from the engine."""
+        return self.error is not None or self.aborted is not None or all(choice.finished for choice in self.choices)
+
+    def sequence_id(self, index: int) -> str:
+        """The engine's name of a choice; an attempt's own, so that a late event of a void one is not mistaken."""
+        return f"{self.job.id}/{self.job.record.attempt}/{index}"
+
+
+class GenerationService:
+    """Runs `inference.generate`."""
+
+    def __init__(self, settings: Settings, producer: Producer, desk: JobDesk) -> None:
+        self._settings = settings
+        self._producer = producer
+        self._records = producer.records
+        self._batch_room = threading.BoundedSemaphore(settings.slots)
+        self._desk = desk
+        self._steps: queue.SimpleQueue[Sequence[SequenceEvent] | None] = queue.SimpleQueue()
+        self._flights: dict[str, Flight] = {}
+        self._publisher = threading.Thread(target=self._publish, name="publisher", daemon=True)
+        self.engine: Engine = open_engine(settings, self._steps.put)
+        self._publisher.start()
+
+    def close(self) -> None:
+        """Stops the engine and publishes what it still had to say."""
+        self.engine.close()
+        self._steps.put(None)
+        self._publisher.join(timeout=5)
+
+    def generate(self, job_id: str) -> None:
+        """Answers a chat or RAG chat. Batch work takes as many of the threads as there are slots, never all of them."""
+        if self._producer.is_batch(job_id):
+            if not self._batch_room.acquire(blocking=False):
+                return  # it keeps its place among the waiting, and is sent again when one of them is done
+            try:
+                self._generate(job_id)
+            finally:
+                self._batch_room.release()
+                self._feed_batch()
+        else:
+            self._generate(job_id)
+
+    def _feed_batch(self) -> None:
+        try:
+            self._producer.feed_batch()
+        except Unavailable as error:
+            log.warning("waiting batch jobs are left to reconciliation: %s", error.message)
+
+    def _generate(self, job_id: str) -> None:
+        flights: list[Flight] = []
+        self._desk.run(job_id, lambda job: self._answer(job, flights), lambda: self._abort_all(flights))
+
+    def _answer(self, job: RunningJob, flights: list[Flight]) -> None:
+        request = job.request(GenerateRequest)
+        past = Past.of(self._records, job.id)
+        hits, retrieval_ms = self._records.load_hits(job.id)
+        if request.rag and not hits:
+            self._say_nothing_found(job, past, retrieval_ms)
+            return
+        prepared, used = self._prepare(request, hits)
+        self._accept(job, past, prepared, used if request.rag else None)
+        flight = Flight(job, past.choices(request.n))
+        flights.append(flight)
+        self._fly(flight, request, prepared)
+        self._land(flight, used, retrieval_ms)
+
+    def _prepare(self, request: GenerateRequest, hits: list[Hit]) -> tuple[PreparedPrompt, list[Hit]]:
+        if request.n > self._settings.slots:
+            raise InvalidRequest(f"n is {request.n}; this server gives at most {self._settings.slots}.", param="n")
+        messages, used = list(request.messages), list[Hit]()
+        if request.rag:
+            wanted = request.max_tokens or self._settings.max_tokens
+            budget = max(0, self._settings.context_length - wanted)
+            messages, used = rag_messages(messages, hits, budget, self.engine.count_tokens)
+        prepared = self.engine.prepare(
+            messages, tools=request.tools or None, max_tokens=request.max_tokens, sampling=request.sampling
+        )
+        return prepared, used
+
+    def _accept(self, job: RunningJob, past: Past, prepared: PreparedPrompt, used: list[Hit] | None) -> None:
+        if past.accepted:
+            return
+        accepted = events.Accepted(**job.base(), model=self.engine.model.name, prompt_tokens=len(prepared.token_ids))
+        if used is None:
+            job.emit(accepted, state="accepted")
+        else:
+            job.emit(events.Retrieved(**job.base(), hits=used), accepted, state="accepted")
+
+    def _fly(self, flight: Flight, request: GenerateRequest, prepared: PreparedPrompt) -> None:
+        """Submits what is not finished yet and waits until it is."""
+        job = flight.job
+        if flight.landed:
+            return
+        for choice in flight.choices:
+            self._flights[flight.sequence_id(choice.result.index)] = flight
+        try:
+            for choice in flight.choices:
+                if not choice.finished:
+                    self.engine.submit(self._sequence(flight, choice, request, prepared))
+            job.check()
+            flight.done.wait()
+        finally:
+            for sequence_id in flight.sequence_ids:
+                self.engine.abort(sequence_id, "cancelled")
+            for choice in flight.choices:
+                self._flights.pop(flight.sequence_id(choice.result.index), None)
+
+    def _sequence(
+        self, flight: Flight, choice: Choice, request: GenerateRequest, prepared: PreparedPrompt
+    ) -> SequenceRequest:
+        record = flight.job.record
+        sampling = request.sampling
+        if sampling.seed is not None and choice.result.index:
+            sampling = msgspec.structs.replace(sampling, seed=sampling.seed + choice.result.index)
+        return SequenceRequest(
+            sequence_id=flight.sequence_id(choice.result.index),
+            prompt_token_ids=prepared.token_ids,
+            sampling=sampling,
+            max_tokens=prepared.max_tokens,
+            priority="batch" if record.queue is Queue.BATCH else "interactive",
+            key=record.key,
+            deadline=record.deadline,
+            resume_token_ids=list(choice.token_ids),
+            resume_text_length=len(choice.result.text),
+            prompt_lookup=request.rag is not None,
+        )
+
+    def _land(self, flight: Flight, hits: list[Hit], retrieval_ms: float) -> None:
+        if flight.error:
+            raise flight.error
+        if flight.aborted is not None or flight.job.replaced:
+            raise JobCancelled(flight.aborted or "cancelled")
+        done = [choice for choice in flight.choices if choice.usage.prompt_tokens] or flight.choices
+        slowest = max(done, key=lambda choice: choice.timings.generation_ms)
+        usage = Usage(
+            prompt_tokens=done[0].usage.prompt_tokens,
+            completion_tokens=sum(choice.usage.completion_tokens for choice in flight.choices),
+            cached_tokens=done[0].usage.cached_tokens,
+        )
+        timings = Timings(
+            queue_ms=slowest.timings.queue_ms,
+            prompt_ms=slowest.timings.prompt_ms,
+            generation_ms=slowest.timings.generation_ms,
+            retrieval_ms=retrieval_ms,
+        )
+        choices = [choice.result for choice in flight.choices]
+        self._desk.complete(flight.job, JobResult(self.engine.model.name, choices, hits, usage, timings))
+
+    def _say_nothing_found(self, job: RunningJob, past: Past, retrieval_ms: float) -> None:
+        """Without a relevant passage the model would invent, so it is not asked."""
+        if not past.accepted:
+            job.emit(
+                events.Retrieved(**job.base(), hits=[]),
+                events.Accepted(**job.base(), model=self.engine.model.name),
+                events.TextDelta(**job.base(), text=NOTHING_FOUND),
+                events.ChoiceFinished(**job.base(), finish_reason="stop"),
+                state="running",
+            )
+        choices = [ChoiceResult(text=NOTHING_FOUND, finish_reason="stop")]
+        timings = Timings(retrieval_ms=retrieval_ms)
+        self._desk.complete(job, JobResult(self.engine.model.name, choices, timings=timings))
+
+    def _abort_all(self, flights: Sequence[Flight]) -> None:
+        for flight in flights:
+            for sequence_id in flight.sequence_ids:
+                self.engine.abort(sequence_id, "cancelled")
+
+    # The publisher thread
+
+    def _publish(self) -> None:
+        while True:
+            step = self._steps.get()
+            batch = [] if step is None else list(step)
+            while not self._steps.empty():
+                following = self._steps.get()
+                if following is None:
+                    step = None
+                else:
+                    batch.extend(following)
+            try:
+                self._publish_events(batch)
+            except Exception:  # jobs whose events cannot be told must end, not hang
+                log.exception("events could not be published")
+                self._ground(batch)
+            if step is None:
+                return
+
+    def _publish_events(self, batch: Sequence[SequenceEvent]) -> None:
+        items: dict[int, tuple[Flight, list[events.AnyEvent]]] = {}
+        for event in batch:
+            flight = self._flights.get(event.sequence_id)
+            if flight is not None:
+                _, told = items.setdefault(id(flight), (flight, []))
+                told.extend(translate(flight, event))
+        appends: list[Append] = []
+        flights: list[Flight] = []
+        for flight, told in items.values():
+            if told:
+                state = "running" if any(isinstance(event, events.Started) for event in told) else ""
+                appends.append(flight.job.as_append(*told, state=state))
+                flights.append(flight)
+        if appends:
+            outcomes = with_patience(lambda: self._records.append_many(appends))
+            for flight, outcome in zip(flights, outcomes, strict=True):
+                flight.job.note(outcome)
+                if flight.job.replaced or flight.job.cancelled:
+                    self._abort_all([flight])
+        for flight, _ in items.values():
+            if flight.landed:
+                flight.done.set()
+
+    def _ground(self, batch: Sequence[SequenceEvent]) -> None:
+        for flight in {id(found): found for event in batch if (found := self._flights.get(event.sequence_id))}.values():
+            flight.error = flight.error or Unavailable("The answer could not be delivered.", code="queue_unavailable")
+            flight.done.set()
+
+
+def translate(flight: Flight, event: SequenceEvent) -> list[events.AnyEvent]:
+    """The job events that an engine event becomes; `flight` remembers what was told.
+
+    `created` is the time at which the engine made the event, so that delays can be measured.
+    """
+    index = int(event.sequence_id.rpartition("/")[2])
+    choice = flight.choices[index]
+    base: dict[str, Any] = {**flight.job.base(), "created": event.produced_at}
+    match event:
+        case SequenceStarted():
+            first = not flight.started
+            flight.started = True
+            return [events.Started(**base)] if first else []
+        case SequenceDelta():
+            choice.token_ids.extend(event.token_ids)
+            choice.result.text += event.text
+            choice.result.logprobs.extend(event.logprobs)
+            choice.untold.extend(event.token_ids)
+            if not event.text and not event.logprobs:
+                return []
+            token_ids, choice.untold = choice.untold, []
+            return [
+                events.TextDelta(**base, text=event.text, index=index, token_ids=token_ids, logprobs=event.logprobs)
+            ]
+        case SequenceFinished():
+            choice.result.finish_reason = event.finish_reason
+            choice.usage, choice.timings = event.usage, event.timings
+            return [events.ChoiceFinished(**base, index=index, finish_reason=event.finish_reason)]
+        case SequenceFailed():
+            flight.error = event.error
+        case SequenceAborted():
+            flight.aborted = event.reason
+        case _:
+            flight.error = InternalError(f"The engine sent an unknown event: {event!r}")
+    return []
+
+
+@dataclass(frozen=True)
+class Past:
+    """What earlier attempts at a job have told already, from which this one goes on."""
+
+    accepted: bool
+    told: list[events.AnyEvent]
+
+    @classmethod
+    def of(cls, records: JobRecords, job_id: str) -> Past:
+        """Reads the replay.
+
+        Raises:
+            InvalidRequest: the answer is longer than what is kept, so that nobody can go on with it.
+        """
+        replay = with_patience(lambda: records.replay(job_id))
+        if replay and replay[0][0] != 1:
+            raise InvalidRequest("The answer is too long to be taken up again after its worker was lost.")
+        told = [event for _, event in replay]
+        return cls(any(isinstance(event, events.Accepted) for event in told), told)
+
+    def choices(self, n: int) -> list[Choice]:
+        """Each choice as far as it was told."""
+        choices = [Choice(ChoiceResult(index=index)) for index in range(n)]
+        for event in self.told:
+            if isinstance(event, events.TextDelta):
+                choice = choices[event.index]
+                choice.token_ids.extend(event.token_ids)
+                choice.result.text += event.text
+                choice.result.logprobs.extend(event.logprobs)
+            elif isinstance(event, events.ChoiceFinished):
+                choices[event.index].result.finish_reason = event.finish_reason
+        return choices

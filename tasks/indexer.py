@@ -1,0 +1,154 @@
+"""The one bulk loop of the index worker: embeds and upserts parsed documents, deletes the points of deleted ones."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from ingest.embedder import EmbeddingService
+from ingest.pipeline import DocumentMeta, index_document, read_chunks
+from ingest.vector_store import VectorStore
+
+from core.blobs import BlobStore
+from core.catalog import Catalog, Claim, DocumentState, StoreRecord
+from core.errors import DocumentRejected
+from tasks.leases import LEASE_SECONDS, kept_alive
+
+log = logging.getLogger(__name__)
+
+#: Without a message, how often the loop looks for work by itself: a wake-up may be lost.
+IDLE_SECONDS = 5.0
+#: Documents claimed at a time.
+CLAIM_LIMIT = 16
+#: After a fault of the store or the catalog.
+FAULT_PAUSE_SECONDS = 1.0
+
+
+class Fenced(Exception):
+    """The document was replaced or deleted while it was indexed."""
+
+
+class Indexer:
+    """Owns the writing side of the vector store. `wake` may be called from any thread."""
+
+    def __init__(
+        self, catalog: Catalog, blobs: BlobStore, store: VectorStore, service: EmbeddingService, worker: str
+    ) -> None:
+        self._catalog = catalog
+        self._blobs = blobs
+        self._store = store
+        self._service = service
+        self._worker = worker
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
+
+    def start(self) -> None:
+        """Compares the store with the catalog, then begins."""
+        self.adopt_store()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Stops after the document in hand."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(timeout=20)
+
+    def adopt_store(self) -> None:
+        """Sends every document through again if the store or the model is not the one the catalog speaks of."""
+        here = StoreRecord(self._store.identity, self._service.embedder.model_name, self._service.embedder.dimension)
+        known = self._catalog.store_record()
+        if known == here:
+            return
+        if known is not None:
+            count = self._catalog.reindex_all()
+            log.warning(
+                "the vector store (%s, %s) is not the one the catalog knows (%s, %s): %d documents are indexed again",
+                here.store_id, here.embedding_model, known.store_id, known.embedding_model, count,
+            )  # fmt: skip
+        self._catalog.record_store(here.store_id, here.embedding_model, here.dimension)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                if self._delete_some() + self._index_some():
+                    continue
+            except (
+                Exception
+            ):  # a fault of the store or the catalog must not end the only loop; leases bring the work back
+                log.exception("indexing paused after a fault")
+                self._wake.wait(FAULT_PAUSE_SECONDS)
+                continue
+            self._wake.wait(IDLE_SECONDS)
+
+    def _index_some(self) -> int:
+        claims = self._catalog.claim_next(
+            self._worker,
+            expected=DocumentState.PARSED,
+            claimed=DocumentState.INDEXING,
+            limit=CLAIM_LIMIT,
+            lease_seconds=LEASE_SECONDS,
+        )
+        count, pending = len(claims), list(claims)
+        with kept_alive(self._catalog, pending):
+            for claim in claims:
+                if self._stopping:
+                    self._catalog.release(claim, DocumentState.PARSED)
+                else:
+                    self._index(claim)
+                pending.remove(claim)
+        return count
+
+    def _index(self, claim: Claim) -> None:
+        document = claim.document
+        meta = DocumentMeta(
+            document.id, document.generation, document.collection, document.filename, document.path, document.attributes
+        )
+        try:
+            chunks = read_chunks(self._blobs.chunks_path(document.id, document.generation))
+            index_document(
+                chunks,
+                document=meta,
+                embedder=self._service,
+                store=self._store,
+                between_batches=lambda: self._check(claim),
+            )
+        except Fenced:
+            log.info("%s was replaced while it was indexed", document.id)
+            return
+        except FileNotFoundError:
+            # The chunks are a cache of the original: without them the document is parsed again.
+            self._catalog.release(claim, DocumentState.QUEUED)
+            return
+        except DocumentRejected as rejection:
+            self._catalog.fail(claim, rejection.message)
+            return
+        if self._catalog.activate(claim, len(chunks)):
+            self._store.delete_document(document.id, keep_generation=document.generation)
+            self._blobs.delete_chunks(document.id, keep_generation=document.generation)
+
+    def _check(self, claim: Claim) -> None:
+        if self._stopping or not self._catalog.renew(claim, LEASE_SECONDS):
+            raise Fenced
+
+    def _delete_some(self) -> int:
+        claims = self._catalog.claim_next(
+            self._worker,
+            expected=DocumentState.DELETING,
+            claimed=DocumentState.DELETING,
+            limit=CLAIM_LIMIT,
+            lease_seconds=LEASE_SECONDS,
+        )
+        for claim in claims:
+            document = claim.document
+            self._store.delete_document(document.id)
+            self._blobs.delete_chunks(document.id)
+            if document.blob_key:
+                self._blobs.delete(document.blob_key)
+            self._catalog.finish_delete(claim)
+        return len(claims)

@@ -1,0 +1,13 @@
+"""Work of the inference workers."""
+
+from __future__ import annotations
+
+from tasks.app import celery_app
+from tasks.names import Task
+from tasks.services import services
+
+
+@celery_app.task(name=Task.GENERATE)
+def generate(job_id: str) -> None:
+    """Answers a chat or RAG chat: submits it to the engine and waits."""
+    services().generation.generate(job_id)

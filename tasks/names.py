@@ -1,0 +1,73 @@
+"""Names of queues, tasks and Redis keys, each written once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Queue(StrEnum):
+    """A queue and, by it, the kind of worker that consumes it."""
+
+    INGEST = "ingest"
+    QUERY = "query"
+    INDEX = "index"
+    INFERENCE = "inference"
+    BATCH = "batch"
+    MAINTENANCE = "maintenance"
+
+
+class Task(StrEnum):
+    """A task by its registered name."""
+
+    PARSE_DOCUMENT = "ingest.parse"
+    WAKE_INDEXER = "index.wake"
+    SEARCH = "query.search"
+    EMBED = "query.embed"
+    GENERATE = "inference.generate"
+    RECONCILE = "maintenance.reconcile"
+    EXPIRE = "maintenance.expire"
+    SETTLE_DOCUMENTS = "maintenance.settle_documents"
+
+
+class Role(StrEnum):
+    """A worker's role; its key in Redis tells the API that one of it is alive and what it serves."""
+
+    INGEST = "ingest"
+    INDEX = "index"
+    INFERENCE = "inference"
+    MAINTENANCE = "maintenance"
+    WATCHER = "watcher"
+
+
+def job_key(job_id: str) -> str:
+    """Hash: kind, request, attempt, sequence number, state, cancel flag, deadline."""
+    return f"job:{job_id}"
+
+
+def events_key(job_id: str) -> str:
+    """List: the replay of the job's events, capped."""
+    return f"job:{job_id}:events"
+
+
+def heartbeat_key(job_id: str) -> str:
+    """String with a TTL of 5 s, set while a worker runs the job."""
+    return f"job:{job_id}:heartbeat"
+
+
+def channel(job_id: str) -> str:
+    """Pub/sub channel of the job's events."""
+    return f"job:{job_id}:live"
+
+
+def worker_key(role: Role) -> str:
+    """Hash: worker name → JSON `{"at": unix seconds, …}` of the live workers of a role."""
+    return f"workers:{role.value}"
+
+
+#: Pub/sub channel on which the ids of cancelled jobs are told to all workers.
+CANCEL_CHANNEL = "jobs:cancel"
+
+
+def waiting_key(queue: Queue) -> str:
+    """Sorted set: ids of the jobs that wait in a queue, by the time they were submitted."""
+    return f"waiting:{queue.value}"

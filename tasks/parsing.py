@@ -1,0 +1,91 @@
+"""The parsing stage of a document: claim, read, chunk, report."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from celery.exceptions import SoftTimeLimitExceeded
+from ingest.pipeline import parse_to_chunks
+
+from core.blobs import BlobStore
+from core.catalog import Catalog, Claim, Document, DocumentState
+from core.errors import DocumentRejected, Unavailable
+from core.settings import Settings
+from tasks.client import Producer
+from tasks.dispatch import send_waiting
+from tasks.leases import LEASE_SECONDS, kept_alive
+
+log = logging.getLogger(__name__)
+
+
+class ParsingService:
+    """Runs `ingest.parse`. Lives in a child that may be killed at any time: the row's lease then expires."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, blobs: BlobStore, producer: Producer, worker: str) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._blobs = blobs
+        self._producer = producer
+        self._worker = worker
+
+    def parse(self, document_id: str) -> None:
+        """Parses one document, if it still waits for that, and hints at the next ones."""
+        claim = self._catalog.claim(
+            document_id,
+            self._worker,
+            expected=DocumentState.QUEUED,
+            claimed=DocumentState.PARSING,
+            lease_seconds=LEASE_SECONDS,
+        )
+        if claim is not None:
+            with kept_alive(self._catalog, [claim]):
+                self._parse_claimed(claim)
+        self._hint()
+
+    def _parse_claimed(self, claim: Claim) -> None:
+        document = claim.document
+        try:
+            source = source_path(document, self._blobs)
+            out = self._blobs.chunks_path(document.id, document.generation)
+            result = parse_to_chunks(source, document.filename, out, self._settings)
+        except DocumentRejected as rejection:
+            self._catalog.fail(claim, rejection.message)
+        except SoftTimeLimitExceeded:
+            seconds = self._settings.parse_timeout_seconds
+            self._catalog.fail(claim, f"Reading it took longer than {seconds:g} s (PARSE_TIMEOUT_SECONDS).")
+        except MemoryError:
+            megabytes = self._settings.parse_memory_bytes // 2**20
+            self._catalog.fail(claim, f"Reading it took more than {megabytes} MiB of memory (PARSE_MEMORY_BYTES).")
+        except Exception as error:  # parsers raise anything on a broken file; its owner must be told, the rest goes on
+            log.exception("%s (%s) could not be read", document.id, document.filename)
+            self._catalog.fail(claim, f"It could not be read: {type(error).__name__}: {error}"[:500])
+        else:
+            self._catalog.advance(
+                claim, DocumentState.PARSED, chunk_count=result.chunk_count, media_type=result.media_type
+            )
+
+    def _hint(self) -> None:
+        """Wakes the indexer, and sends the next parse messages: a limited number of them is under way at a time."""
+        try:
+            self._producer.wake_indexer()
+            send_waiting(self._catalog, self._producer)
+        except Unavailable as error:
+            log.warning("hints are left to reconciliation: %s", error.message)
+
+
+def source_path(document: Document, blobs: BlobStore) -> Path:
+    """Where the original lies.
+
+    Raises:
+        DocumentRejected: it is nowhere.
+    """
+    if document.blob_key:
+        path = blobs.path(document.blob_key)
+    elif document.root and document.path:
+        path = Path(document.root) / document.path
+    else:
+        raise DocumentRejected("The document has no original.")
+    if not path.is_file():
+        raise DocumentRejected("The original file is no longer there.")
+    return path

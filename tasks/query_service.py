@@ -1,0 +1,96 @@
+"""Searches and embeddings for jobs, by the embedding model and the vector store of the index worker."""
+
+from __future__ import annotations
+
+import base64
+import time
+
+import msgspec
+import numpy as np
+from ingest.embedder import EmbeddingService
+from ingest.retrieval import Retriever
+
+from core import events
+from core.catalog import Catalog, Document
+from core.errors import InvalidRequest
+from core.messages import EmbedRequest, GenerateRequest, Hit, SearchRequest, Timings, Usage
+from tasks.client import Producer
+from tasks.names import Task
+from tasks.running import JobDesk, JobResult, RunningJob
+
+
+class QueryService:
+    """Runs `query.search` and `query.embed`."""
+
+    def __init__(
+        self, desk: JobDesk, producer: Producer, catalog: Catalog, service: EmbeddingService, retriever: Retriever
+    ) -> None:
+        self._desk = desk
+        self._producer = producer
+        self._catalog = catalog
+        self._service = service
+        self._retriever = retriever
+
+    def search(self, job_id: str) -> None:
+        """Finds the hits of a search job, or those that a RAG chat goes on with."""
+        self._desk.run(job_id, self._search)
+
+    def embed(self, job_id: str) -> None:
+        """Embeds the inputs of a job; vectors travel as base64 of little-endian float32."""
+        self._desk.run(job_id, self._embed)
+
+    def _search(self, job: RunningJob) -> None:
+        if job.record.kind == "rag_chat":
+            self._search_for_chat(job)
+            return
+        request = job.request(SearchRequest)
+        started = time.perf_counter()
+        hits = self._find(request.query, request.top_k, request.collections, request.score_threshold)
+        model = self._service.embedder.model_name
+        accepted = events.Accepted(**job.base(), model=model)
+        job.emit(accepted, events.Retrieved(**job.base(), hits=hits), state="running")
+        self._desk.complete(job, JobResult(model=model, hits=hits, timings=Timings(retrieval_ms=_since(started))))
+
+    def _embed(self, job: RunningJob) -> None:
+        request = job.request(EmbedRequest)
+        embedder = self._service.embedder
+        if request.dimensions not in (None, embedder.dimension):
+            raise InvalidRequest(
+                f"This model's embeddings have {embedder.dimension} dimensions and cannot be shortened.",
+                param="dimensions",
+            )
+        texts = [embedder.decode(item) if isinstance(item, list) else item for item in request.inputs]
+        tokens = sum(embedder.count_tokens(text) for text in texts)
+        job.emit(events.Accepted(**job.base(), model=embedder.model_name, prompt_tokens=tokens), state="running")
+        vectors = self._service.embed(texts, purpose=request.purpose)
+        encoded = [base64.b64encode(np.asarray(row, dtype="<f4").tobytes()).decode() for row in vectors]
+        result = {"embeddings": encoded, "dimension": embedder.dimension}
+        usage = Usage(prompt_tokens=tokens)
+        self._desk.complete(job, JobResult(model=embedder.model_name, usage=usage, result=result))
+
+    def _search_for_chat(self, job: RunningJob) -> None:
+        options = job.request(GenerateRequest).rag
+        if options is None:
+            raise InvalidRequest("A RAG chat needs a query.", param="query")
+        started = time.perf_counter()
+        hits = self._find(options.query, options.top_k, options.collections, options.score_threshold)
+        self._producer.records.keep_hits(job.id, hits, _since(started))
+        self._producer.hand_over(job.record, Task.GENERATE)
+
+    def _find(self, query: str, top_k: int, collections: list[str], threshold: float | None) -> list[Hit]:
+        known = {collection.name for collection in self._catalog.list_collections()}
+        unknown = [name for name in collections if name not in known]
+        if unknown:
+            raise InvalidRequest(f"There is no collection named {unknown[0]!r}.", param="collection")
+        hits = self._retriever.search(query, top_k, collections, threshold)
+        # Names are the catalog's: a file that was renamed keeps its points, and its hits show the new name.
+        documents = self._catalog.documents_by_id([hit.document_id for hit in hits])
+        return [_renamed(hit, documents[hit.document_id]) for hit in hits if hit.document_id in documents]
+
+
+def _renamed(hit: Hit, document: Document) -> Hit:
+    return msgspec.structs.replace(hit, filename=document.filename, path=document.path)
+
+
+def _since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

@@ -1,0 +1,320 @@
+"""The Redis side of jobs, synchronous: submit, append events, heartbeats, cancel, retry. Each step is one atomic
+script.
+
+An interactive job lives here alone; an asynchronous one has a catalog row too, from which this record can be made
+again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import redis
+
+from core import events
+from core.messages import Hit
+from core.settings import Settings
+from tasks.names import CANCEL_CHANNEL, Queue, Task, channel, events_key, heartbeat_key, job_key, waiting_key
+
+HEARTBEAT_SECONDS = 2.0
+HEARTBEAT_TTL_SECONDS = 5
+#: Longest replay; above the longest answer in tokens, since another worker goes on from it.
+REPLAY_CAP = 65_536
+
+QUEUE_OF_TASK = {
+    Task.GENERATE: Queue.INFERENCE,
+    Task.SEARCH: Queue.QUERY,
+    Task.EMBED: Queue.QUERY,
+    Task.SETTLE_DOCUMENTS: Queue.MAINTENANCE,
+}
+
+# KEYS: job, events, waiting. ARGV: attempt, ttl, cap, channel, job id, new state or '', terminal, event...
+# Answers {status, last sequence number}: 0 stored, 1 stored but cancelled, -1 refused.
+_APPEND = """
+local job = redis.call('HMGET', KEYS[1], 'attempt', 'done', 'cancel', 'seq')
+if not job[1] or tonumber(job[1]) ~= tonumber(ARGV[1]) or job[2] then return {-1, 0} end
+local seq = tonumber(job[4] or '0')
+for i = 8, #ARGV do
+  seq = seq + 1
+  local frame = seq .. ' ' .. ARGV[i]
+  redis.call('RPUSH', KEYS[2], frame)
+  redis.call('PUBLISH', ARGV[4], frame)
+end
+redis.call('LTRIM', KEYS[2], -tonumber(ARGV[3]), -1)
+redis.call('HSET', KEYS[1], 'seq', seq)
+if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'state', ARGV[6]) end
+if ARGV[6] == 'running' or ARGV[6] == 'done' then redis.call('ZREM', KEYS[3], ARGV[5]) end
+if ARGV[7] == '1' then redis.call('HSET', KEYS[1], 'done', 1) end
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+return {job[3] and 1 or 0, seq}
+"""
+
+# KEYS: job, waiting. ARGV: ttl, limit (0: none), now, job id, field, value, ... Answers the position, or -1 when full.
+_SUBMIT = """
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', tonumber(ARGV[3]) - tonumber(ARGV[1]))
+local waiting = redis.call('ZCARD', KEYS[2])
+if tonumber(ARGV[2]) > 0 and waiting >= tonumber(ARGV[2]) then return -1 end
+if redis.call('EXISTS', KEYS[1]) == 1 then return waiting end
+local fields = {}
+for i = 5, #ARGV do fields[#fields + 1] = ARGV[i] end
+redis.call('HSET', KEYS[1], unpack(fields))
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4])
+return waiting
+"""
+
+# KEYS: job, heartbeat. ARGV: heartbeat TTL. Takes a queued job; a message that is delivered twice finds it taken.
+# Answers 0 or 1.
+_CLAIM = """
+local job = redis.call('HMGET', KEYS[1], 'state', 'done')
+if job[1] ~= 'queued' or job[2] then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'taken')
+redis.call('SET', KEYS[2], 1, 'EX', ARGV[1])
+return 1
+"""
+
+# KEYS: job, waiting. ARGV: the attempt that was lost, now, job id. Answers the new attempt, or 0 if there is nothing
+# to do.
+_RETRY = """
+local job = redis.call('HMGET', KEYS[1], 'attempt', 'done')
+if not job[1] or job[2] or tonumber(job[1]) ~= tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'queued', 'submitted', ARGV[2])
+redis.call('ZADD', KEYS[2], ARGV[2], ARGV[3])
+return redis.call('HINCRBY', KEYS[1], 'attempt', 1)
+"""
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """A job as it lies in Redis. `submitted` and `deadline` are Unix seconds."""
+
+    job_id: str
+    kind: str
+    task: Task
+    request: bytes
+    attempt: int
+    state: str
+    durable: bool
+    key: str
+    submitted: float
+    deadline: float | None
+    cancelled: bool
+    done: bool
+
+    @property
+    def queue(self) -> Queue:
+        return queue_of(self.task, self.durable)
+
+
+@dataclass(frozen=True)
+class Append:
+    """Events of one attempt at a job, to be stored and published together."""
+
+    job_id: str
+    attempt: int
+    events: Sequence[events.AnyEvent]
+    queue: Queue
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What came of an `Append`: `accepted` is False for an attempt that was replaced or a job that is done or gone."""
+
+    accepted: bool
+    cancelled: bool
+    last_sequence: int
+
+
+def queue_of(task: Task, durable: bool) -> Queue:
+    """Where a job waits: nobody waits for the tokens of an asynchronous one, so it goes behind those that somebody
+    reads.
+    """
+    return Queue.BATCH if durable and task is Task.GENERATE else QUEUE_OF_TASK[task]
+
+
+class QueueFull(Exception):
+    """As many jobs wait as are allowed to."""
+
+
+class JobRecords:
+    """Reads and writes job records. Thread-safe.
+
+    Every method raises `redis.RedisError` when Redis does not answer within two seconds.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.redis = connect(settings)
+        self._append = self.redis.register_script(_APPEND)
+        self._submit = self.redis.register_script(_SUBMIT)
+        self._claim = self.redis.register_script(_CLAIM)
+        self._retry = self.redis.register_script(_RETRY)
+
+    def submit(
+        self,
+        job_id: str,
+        kind: str,
+        task: Task,
+        request: msgspec.Struct | bytes,
+        *,
+        durable: bool = False,
+        key: str = "",
+        deadline: float | None = None,
+    ) -> int:
+        """Writes the record of a new job and answers how many jobs wait before it.
+
+        Raises:
+            QueueFull: an interactive job finds `MAX_QUEUED_JOBS` of them waiting.
+        """
+        now = time.time()
+        fields: dict[str, Any] = {
+            "kind": kind,
+            "task": task.value,
+            "request": request if isinstance(request, bytes) else msgspec.json.encode(request),
+            "attempt": 1,
+            "state": "queued",
+            "durable": int(durable),
+            "key": key,
+            "submitted": now,
+            "deadline": deadline or "",
+        }
+        flat = [part for item in fields.items() for part in item]
+        limit = 0 if durable else self._settings.max_queued_jobs
+        keys = [job_key(job_id), waiting_key(queue_of(task, durable))]
+        position = int(self._submit(keys=keys, args=[self._ttl(durable), limit, now, job_id, *flat]))
+        if position < 0:
+            raise QueueFull
+        return position
+
+    def load(self, job_id: str) -> JobRecord | None:
+        """The record, or None when there is none (any more)."""
+        raw: dict[bytes, bytes] = self.redis.hgetall(job_key(job_id))
+        if b"kind" not in raw:
+            return None
+        deadline = raw[b"deadline"]
+        return JobRecord(
+            job_id=job_id,
+            kind=raw[b"kind"].decode(),
+            task=Task(raw[b"task"].decode()),
+            request=raw[b"request"],
+            attempt=int(raw[b"attempt"]),
+            state=raw[b"state"].decode(),
+            durable=raw[b"durable"] == b"1",
+            key=raw[b"key"].decode(),
+            submitted=float(raw[b"submitted"]),
+            deadline=float(deadline) if deadline else None,
+            cancelled=b"cancel" in raw,
+            done=b"done" in raw,
+        )
+
+    def claim(self, job_id: str) -> JobRecord | None:
+        """Takes a queued job into hand, its first heartbeat included. None if there is nothing (more) to do."""
+        taken = self._claim(keys=[job_key(job_id), heartbeat_key(job_id)], args=[HEARTBEAT_TTL_SECONDS])
+        return self.load(job_id) if taken else None
+
+    def append(self, item: Append) -> Appended:
+        """Stores and publishes the events of one job."""
+        return self.append_many([item])[0]
+
+    def append_many(self, items: Sequence[Append]) -> list[Appended]:
+        """Stores and publishes the events of several jobs in one round trip."""
+        pipeline = self.redis.pipeline(transaction=False)
+        for item in items:
+            terminal = bool(item.events) and events.is_terminal(item.events[-1])
+            self._append(
+                keys=[job_key(item.job_id), events_key(item.job_id), waiting_key(item.queue)],
+                args=[
+                    item.attempt,
+                    self._settings.job_ttl_seconds,
+                    REPLAY_CAP,
+                    channel(item.job_id),
+                    item.job_id,
+                    "done" if terminal else item.state,
+                    int(terminal),
+                    *(events.encode(event) for event in item.events),
+                ],
+                client=pipeline,
+            )
+        return [Appended(status >= 0, status == 1, last) for status, last in pipeline.execute()]
+
+    def replay(self, job_id: str) -> list[tuple[int, events.AnyEvent]]:
+        """All stored events with their sequence numbers."""
+        frames = (events.split_frame(frame) for frame in self.redis.lrange(events_key(job_id), 0, -1))
+        return [(number, events.decode(payload)) for number, payload in frames]
+
+    def next_task(self, record: JobRecord, task: Task) -> None:
+        """The job goes on in another queue; a retry will be sent there."""
+        now = time.time()
+        pipeline = self.redis.pipeline(transaction=True)
+        pipeline.hset(job_key(record.job_id), mapping={"task": task.value, "state": "queued", "submitted": now})
+        pipeline.zrem(waiting_key(record.queue), record.job_id)
+        pipeline.zadd(waiting_key(queue_of(task, record.durable)), {record.job_id: now})
+        pipeline.execute()
+
+    def next_waiting(self, queue: Queue, limit: int) -> list[str]:
+        """The jobs that have waited longest in a queue."""
+        return [job_id.decode() for job_id in self.redis.zrange(waiting_key(queue), 0, limit - 1)]
+
+    def keep_hits(self, job_id: str, hits: Sequence[Hit], retrieval_ms: float) -> None:
+        """Keeps what a RAG chat's search found for the worker that answers."""
+        found = {"hits": msgspec.json.encode(list(hits)), "retrieval_ms": retrieval_ms}
+        self.redis.hset(job_key(job_id), mapping=found)
+
+    def load_hits(self, job_id: str) -> tuple[list[Hit], float]:
+        """The hits that were kept, and how many milliseconds the search took."""
+        hits, took = self.redis.hmget(job_key(job_id), "hits", "retrieval_ms")
+        return (msgspec.json.decode(hits, type=list[Hit]), float(took)) if hits else ([], 0.0)
+
+    def retry(self, record: JobRecord) -> int | None:
+        """Makes a lost attempt void. The number of the new one; None if the job is done or was already sent again."""
+        keys = [job_key(record.job_id), waiting_key(record.queue)]
+        return int(self._retry(keys=keys, args=[record.attempt, time.time(), record.job_id])) or None
+
+    def cancel(self, job_id: str) -> bool:
+        """Asks for a job's end, whoever has it. False when there is no such job or it is done."""
+        record = self.load(job_id)
+        if record is None or record.done:
+            return False
+        pipeline = self.redis.pipeline(transaction=True)
+        pipeline.hset(job_key(job_id), "cancel", 1)
+        pipeline.zrem(waiting_key(record.queue), job_id)
+        pipeline.publish(CANCEL_CHANNEL, job_id)
+        pipeline.execute()
+        return True
+
+    def position(self, record: JobRecord) -> int | None:
+        """How many jobs wait before this one, or None when it does not wait."""
+        rank = self.redis.zrank(waiting_key(record.queue), record.job_id)
+        return None if rank is None else int(rank)
+
+    def beat(self, job_ids: Sequence[str]) -> None:
+        """Says that these jobs are in a worker's hands."""
+        pipeline = self.redis.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipeline.set(heartbeat_key(job_id), 1, ex=HEARTBEAT_TTL_SECONDS)
+            # A job that waits long for a slot must not lose its record meanwhile.
+            pipeline.expire(job_key(job_id), self._settings.job_ttl_seconds)
+        pipeline.execute()
+
+    def is_alive(self, job_id: str) -> bool:
+        """Whether a worker has said so within the last five seconds."""
+        return bool(self.redis.exists(heartbeat_key(job_id)))
+
+    def _ttl(self, durable: bool) -> int:
+        return self._settings.job_retention_seconds if durable else self._settings.job_ttl_seconds
+
+
+def connect(settings: Settings) -> Any:
+    """A client with the time limits of faults.md: a Redis that hangs is an error within seconds.
+
+    Typed as Any: redis-py types every reply `bytes | str`, and this client never decodes.
+    """
+    return redis.Redis.from_url(
+        settings.redis_client_url, socket_timeout=2, socket_connect_timeout=1, health_check_interval=10
+    )

@@ -1,0 +1,213 @@
+"""The composition root of a worker: builds what its role needs, and nothing else.
+
+A parsing child never loads a model and the inference worker never a parser, because the imports are here, inside the
+roles.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from core.blobs import BlobStore
+from core.catalog import Catalog
+from core.settings import Settings, get_settings
+from tasks.client import Producer
+from tasks.heartbeats import Announcer, Info, JobHeartbeats
+from tasks.names import Role
+from tasks.reconciliation import Reconciliation
+from tasks.running import JobDesk
+
+if TYPE_CHECKING:
+    from ingest.embedder import EmbeddingService
+    from ingest.vector_store import VectorStore
+
+    from tasks.generation import GenerationService
+    from tasks.indexer import Indexer
+    from tasks.parsing import ParsingService
+    from tasks.query_service import QueryService
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class WorkerServices:
+    """What the tasks of one worker process work with; each part is made when it is first asked for."""
+
+    settings: Settings
+    roles: set[Role]
+    name: str
+    pid: int = field(default_factory=os.getpid)
+    announcers: list[Announcer] = field(default_factory=list)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        return Catalog.open(self.settings.catalog_url)
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        return BlobStore(self.settings.blobs_path)
+
+    @cached_property
+    def producer(self) -> Producer:
+        return Producer(self.settings)
+
+    @cached_property
+    def heartbeats(self) -> JobHeartbeats:
+        return JobHeartbeats(self.producer.records)
+
+    @cached_property
+    def desk(self) -> JobDesk:
+        return JobDesk(self.producer.records, self.catalog, self.heartbeats)
+
+    @cached_property
+    def reconciliation(self) -> Reconciliation:
+        return Reconciliation(self.settings, self.catalog, self.producer)
+
+    @cached_property
+    def parsing(self) -> ParsingService:
+        from tasks.parsing import ParsingService
+
+        return ParsingService(self.settings, self.catalog, self.blobs, self.producer, f"{self.name}:{os.getpid()}")
+
+    @cached_property
+    def generation(self) -> GenerationService:
+        from tasks.generation import GenerationService
+
+        return GenerationService(self.settings, self.producer, self.desk)
+
+    @cached_property
+    def embedding(self) -> EmbeddingService:
+        from ingest.embedder import Embedder, EmbeddingService
+
+        return EmbeddingService(Embedder.from_settings(self.settings))
+
+    @cached_property
+    def store(self) -> VectorStore:
+        from ingest.vector_store import open_vector_store
+
+        embedder = self.embedding.embedder
+        return open_vector_store(self.settings, embedder.dimension, embedder.model_name)
+
+    @cached_property
+    def query(self) -> QueryService:
+        from ingest.retrieval import Retriever
+
+        from tasks.query_service import QueryService
+
+        threshold = self.settings.rag_score_threshold
+        default = self.embedding.embedder.default_score_threshold if threshold is None else threshold
+        retriever = Retriever(self.store, self.embedding, self.catalog.active_generations, default)
+        return QueryService(self.desk, self.producer, self.catalog, self.embedding, retriever)
+
+    @cached_property
+    def indexer(self) -> Indexer:
+        from tasks.indexer import Indexer
+
+        return Indexer(self.catalog, self.blobs, self.store, self.embedding, self.name)
+
+    def start(self) -> None:
+        """Makes at once what is slow to make, so that the worker is ready when it says so."""
+        self.catalog.migrate()
+        if Role.INFERENCE in self.roles:
+            from inference.functions import load_functions
+
+            load_functions(self.settings)
+            self.announcers.append(Announcer(self.producer, Role.INFERENCE, self.name, self._inference_info))
+            _ = self.generation
+        if Role.INDEX in self.roles:
+            self.announcers.append(Announcer(self.producer, Role.INDEX, self.name, self._index_info))
+            _ = self.query
+            self.indexer.start()
+        if Role.INGEST in self.roles:
+            # Imported before the children are forked, so that they share it and a recycled one starts at once.
+            from ingest.pipeline import warm_up
+
+            warm_up()
+            self.announcers.append(Announcer(self.producer, Role.INGEST, self.name, _process_info))
+        if Role.MAINTENANCE in self.roles:
+            self.announcers.append(Announcer(self.producer, Role.MAINTENANCE, self.name, _process_info))
+
+    def stop(self) -> None:
+        """Stops threads and closes stores, each only if it was made."""
+        made = vars(self)
+        for name in ("indexer", "generation", "embedding", "store", "heartbeats", "producer", "catalog"):
+            if name in made:
+                made[name].close()
+
+    def _inference_info(self) -> Info:
+        from inference.functions import function_registry
+
+        engine = self.generation.engine
+        stats = engine.stats()
+        return {
+            **_process_info(),
+            "model": engine.model.as_dict(),
+            "functions": function_registry.schemas(),
+            "alive": engine.alive,
+            "slots": stats.slots,
+            "running": stats.running,
+            "waiting": stats.waiting,
+            "tokens_per_second": stats.tokens_per_second,
+        }
+
+    def _index_info(self) -> Info:
+        embedder = self.embedding.embedder
+        return {
+            **_process_info(),
+            "model": embedder.model_name,
+            "dimension": embedder.dimension,
+            "max_tokens": embedder.max_tokens,
+            "default_score_threshold": embedder.default_score_threshold,
+        }
+
+
+def _process_info() -> Info:
+    return {"pid": os.getpid()}
+
+
+_services: WorkerServices | None = None
+
+
+def services() -> WorkerServices:
+    """The services of this process."""
+    if _services is None:
+        raise RuntimeError("the worker has not started")
+    return _services
+
+
+def start_services(roles: set[Role], name: str) -> WorkerServices:
+    """Builds the services of a worker that has just started."""
+    global _services
+    _services = WorkerServices(get_settings(), roles, name)
+    _services.start()
+    return _services
+
+
+def reset_after_fork() -> None:
+    """Gives a forked child connections of its own; a solo worker is no fork and keeps what it has."""
+    global _services
+    if _services is not None and _services.pid != os.getpid():
+        _services = WorkerServices(_services.settings, _services.roles, _services.name)
+
+
+def announce_ready() -> None:
+    """From now on the worker says that it is there."""
+    for announcer in services().announcers:
+        announcer.start()
+
+
+def withdraw() -> None:
+    """The worker takes no more work."""
+    if _services is not None and _services.pid == os.getpid():
+        for announcer in _services.announcers:
+            announcer.withdraw()
+
+
+def stop_services() -> None:
+    """The worker ends."""
+    if _services is not None and _services.pid == os.getpid():
+        _services.stop()

@@ -1,0 +1,312 @@
+"""The reading side of job events, for the API's event loop.
+
+One pub/sub connection per process serves all readers. A reader subscribes before its job is sent, reads the replay
+and then
+goes live; the sequence numbers, which have no gaps, remove what comes twice and show what is missing (redis-py
+reconnects
+a dropped pub/sub connection without an exception), so a gap is filled from the replay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any
+
+import msgspec
+import redis.asyncio
+from anyio import to_thread
+from redis.exceptions import RedisError
+
+from core import events
+from core.errors import ErrorInfo, Unavailable
+from core.settings import Settings
+from tasks.client import Producer, live_workers
+from tasks.names import Queue, Role, channel, events_key, job_key, worker_key
+
+log = logging.getLogger(__name__)
+
+#: Without an event for this long, a reader looks into the replay (a publication may have been lost) and at the
+#: heartbeat.
+QUIET_SECONDS = 1.0
+#: Events that wait for a slow client; beyond it the reader goes back to the replay instead of keeping them in memory.
+READER_QUEUE_SIZE = 256
+#: An interactive job for which no worker is there, or Redis does not answer, fails after this long: a worker that was
+#: killed is given the time to start again, and the client an answer within 15 s.
+UNSERVED_SECONDS = 13.0
+
+Frame = tuple[int, events.AnyEvent]
+
+
+class JobStream:
+    """Submits jobs and reads their events. One per process; `start` it on the event loop, `close` it there."""
+
+    def __init__(self, settings: Settings, producer: Producer | None = None) -> None:
+        self._producer = producer or Producer(settings)
+        # Typed as Any: redis-py types every reply `bytes | str`, and these clients never decode.
+        self._redis: Any = redis.asyncio.Redis.from_url(
+            settings.redis_client_url, socket_timeout=2, socket_connect_timeout=1, health_check_interval=10
+        )
+        self._pubsub_redis: Any = redis.asyncio.Redis.from_url(
+            settings.redis_client_url, socket_timeout=None, socket_connect_timeout=1
+        )
+        self._pubsub: Any = self._pubsub_redis.pubsub(ignore_subscribe_messages=True)
+        self._readers: dict[bytes, set[JobReader]] = {}
+        self._subscribed = asyncio.Event()
+        self._listener: asyncio.Task[None] | None = None
+
+    @property
+    def producer(self) -> Producer:
+        """The blocking side; call it in a thread."""
+        return self._producer
+
+    async def start(self) -> None:
+        """Begins to listen."""
+        self._listener = asyncio.create_task(self._listen(), name="job-stream")
+
+    async def close(self) -> None:
+        """Stops listening and closes the connections."""
+        if self._listener:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+        await self._pubsub.aclose()
+        await self._pubsub_redis.aclose()
+        await self._redis.aclose()
+
+    def open(self, job_id: str, *, after: int = 0) -> JobReader:
+        """A reader of the job's events after number `after`, to be entered before the job is submitted."""
+        return JobReader(self, job_id, after)
+
+    async def submit(
+        self,
+        job_id: str,
+        kind: str,
+        request: msgspec.Struct,
+        *,
+        durable: bool = False,
+        key: str | None = None,
+        deadline_seconds: float | None = None,
+    ) -> int:
+        """Writes the record and sends the task (in a thread). Answers the position in the queue.
+
+        Raises:
+            Unavailable: Redis does not answer, or the queue is full.
+        """
+
+        def send() -> int:
+            return self._producer.submit(
+                job_id, kind, request, durable=durable, key=key or "", deadline_seconds=deadline_seconds
+            )
+
+        return await to_thread.run_sync(send)
+
+    async def replay(self, job_id: str, after_seq: int = 0) -> AsyncIterator[Frame]:
+        """The job's events after `after_seq`, past and to come. Leaving it never cancels the job."""
+        async with self.open(job_id, after=after_seq) as reader:
+            reader.keep_job = True
+            async for frame in reader:
+                yield frame
+
+    async def cancel(self, job_id: str) -> bool:
+        """Asks for the job's end; False when it is unknown or done."""
+        return await to_thread.run_sync(self._producer.cancel, job_id)
+
+    async def position(self, job_id: str) -> int | None:
+        """How many jobs wait before this one; None when it does not wait."""
+        return await to_thread.run_sync(self._producer.position, job_id)
+
+    async def ping(self) -> None:
+        """Raises `Unavailable` unless Redis answers."""
+        try:
+            await self._redis.ping()
+        except RedisError as error:
+            raise _unavailable() from error
+
+    async def workers(self, role: Role) -> dict[str, dict[str, Any]]:
+        """The live workers of a role by name, with what each last said of itself. Raises `Unavailable`."""
+        try:
+            return live_workers(await self._redis.hgetall(worker_key(role)))
+        except RedisError as error:
+            raise _unavailable() from error
+
+    async def queue_lengths(self) -> dict[str, int]:
+        """Messages that lie in each queue."""
+        return await to_thread.run_sync(self._producer.queue_lengths)
+
+    # For the readers
+
+    async def frames_after(self, job_id: str, number: int) -> list[Frame]:
+        """Stored events with a sequence number over `number`."""
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.lindex(events_key(job_id), 0)
+        pipeline.llen(events_key(job_id))
+        first, length = await pipeline.execute()
+        if first is None:
+            return []
+        offset = max(0, number + 1 - events.split_frame(first)[0])
+        if offset >= length:
+            return []
+        raw = await self._redis.lrange(events_key(job_id), offset, -1)
+        return [_decode(frame) for frame in raw]
+
+    async def exists(self, job_id: str) -> bool:
+        """Whether the job's record is (still) there."""
+        return bool(await self._redis.exists(job_key(job_id)))
+
+    async def queue_of(self, job_id: str) -> tuple[str, str] | None:
+        """Task name and state of a job."""
+        task, state = await self._redis.hmget(job_key(job_id), "task", "state")
+        return (task.decode(), state.decode()) if task else None
+
+    async def subscribe(self, reader: JobReader) -> None:
+        """Adds a reader; returns once Redis knows of it."""
+        name = channel(reader.job_id).encode()
+        readers = self._readers.setdefault(name, set())
+        readers.add(reader)
+        if len(readers) == 1:
+            await self._pubsub.subscribe(name)
+            self._subscribed.set()
+
+    async def unsubscribe(self, reader: JobReader) -> None:
+        """Removes a reader."""
+        name = channel(reader.job_id).encode()
+        readers = self._readers.get(name, set())
+        readers.discard(reader)
+        if not readers and self._readers.pop(name, None) is not None:
+            await self._pubsub.unsubscribe(name)
+
+    async def _listen(self) -> None:
+        while True:
+            if not self._readers:
+                self._subscribed.clear()
+                await self._subscribed.wait()
+            try:
+                message = await self._pubsub.get_message(timeout=QUIET_SECONDS)
+            except (RedisError, OSError) as error:
+                # redis-py reconnects and subscribes again on the next read; readers fill the gap from the replay.
+                log.warning("the event stream's connection broke: %s", error)
+                await asyncio.sleep(0.2)
+                continue
+            if message and message["type"] == "message":
+                for reader in self._readers.get(message["channel"], ()):
+                    reader.push(message["data"])
+
+
+class JobReader:
+    """The events of one job, once each and in order, ending after the terminal one.
+
+    Leaving it before the terminal event cancels the job, unless `keep_job` is set.
+    """
+
+    def __init__(self, stream: JobStream, job_id: str, after: int) -> None:
+        self._stream = stream
+        self.job_id = job_id
+        self.keep_job = False
+        self._last = after
+        self._finished = False
+        self._queue: asyncio.Queue[bytes] = asyncio.Queue(READER_QUEUE_SIZE)
+        self._overflowed = False
+        self._quiet_since = time.monotonic()
+
+    async def __aenter__(self) -> JobReader:
+        try:
+            await self._stream.subscribe(self)
+        except (RedisError, OSError) as error:
+            raise _unavailable() from error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A cancelled request must still give its slot back, so the cleaning up is shielded from the cancellation.
+        await asyncio.shield(asyncio.ensure_future(self._leave()))
+
+    async def _leave(self) -> None:
+        try:
+            await self._stream.unsubscribe(self)
+            if not self._finished and not self.keep_job:
+                await self._stream.cancel(self.job_id)
+        except (RedisError, OSError, Unavailable) as error:
+            log.warning("job %s could not be cancelled, its deadline will end it: %s", self.job_id, error)
+
+    def push(self, frame: bytes) -> None:
+        """Takes a published frame; one too many is left to the replay."""
+        try:
+            self._queue.put_nowait(frame)
+        except asyncio.QueueFull:
+            self._overflowed = True
+
+    async def __aiter__(self) -> AsyncIterator[Frame]:
+        self._quiet_since = time.monotonic()
+        for number, event in await self._replayed():
+            yield self._seen(number, event)
+        while not self._finished:
+            for number, event in await self._next():
+                yield self._seen(number, event)
+
+    def _seen(self, number: int, event: events.AnyEvent) -> Frame:
+        self._last = number
+        self._finished = events.is_terminal(event)
+        self._quiet_since = time.monotonic()
+        return number, event
+
+    async def _next(self) -> list[Frame]:
+        """New events in order; none when it stayed quiet and nobody is to blame."""
+        try:
+            frame = await asyncio.wait_for(self._queue.get(), QUIET_SECONDS)
+        except TimeoutError:
+            return await self._replayed() or await self._check()
+        number, event = _decode(frame)
+        if number <= self._last:
+            return []
+        if number > self._last + 1 or self._overflowed:
+            self._overflowed = False
+            return await self._replayed()
+        return [(number, event)]
+
+    async def _replayed(self) -> list[Frame]:
+        try:
+            return await self._stream.frames_after(self.job_id, self._last)
+        except (RedisError, OSError) as error:
+            if time.monotonic() - self._quiet_since < UNSERVED_SECONDS:
+                log.warning("job %s: Redis does not answer: %s", self.job_id, error)
+                return []
+            return [self._failed(_unavailable())]
+
+    async def _check(self) -> list[Frame]:
+        """It is quiet: sends the job again if its worker or message was lost, and ends it if nobody can serve it."""
+        try:
+            found = await self._stream.queue_of(self.job_id)
+            if found is None:
+                return [self._failed(Unavailable("The job's record is gone.", code="job_lost"))]
+            if await to_thread.run_sync(self._stream.producer.revive, self.job_id):
+                log.warning("job %s was lost and is sent again", self.job_id)
+            elif not self.keep_job and await self._is_unserved(*found):
+                await to_thread.run_sync(self._stream.producer.fail_unserved, self.job_id)
+        except (RedisError, OSError, Unavailable) as error:
+            log.warning("job %s: Redis does not answer: %s", self.job_id, error)
+        return []
+
+    async def _is_unserved(self, task: str, state: str) -> bool:
+        if state != "queued" or time.monotonic() - self._quiet_since < UNSERVED_SECONDS:
+            return False
+        role = Role.INFERENCE if task.startswith(Queue.INFERENCE.value) else Role.INDEX
+        return not await self._stream.workers(role)
+
+    def _failed(self, error: Unavailable) -> Frame:
+        info: ErrorInfo = error.info
+        return self._last + 1, events.Failed(job_id=self.job_id, attempt=0, created=time.time(), error=info)
+
+
+def _decode(frame: bytes) -> Frame:
+    number, payload = events.split_frame(frame)
+    return number, events.decode(payload)
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable(
+        "The queue (Redis) does not answer. Try again in a moment.", code="queue_unavailable", retry_after_seconds=5
+    )

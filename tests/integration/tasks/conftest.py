@@ -1,0 +1,33 @@
+"""A producer over a real Redis and a real catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.catalog import Catalog
+from core.settings import Settings, load_settings
+from tasks.client import Producer
+
+
+@pytest.fixture
+def job_settings(redis_url: str) -> Settings:
+    return load_settings(redis_url=redis_url, max_queued_jobs=3)
+
+
+@pytest.fixture
+def producer(job_settings: Settings) -> Iterator[Producer]:
+    producer = Producer(job_settings)
+    producer.records.redis.flushdb()
+    yield producer
+    producer.close()
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    catalog = Catalog.open(f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
+    catalog.migrate()
+    yield catalog
+    catalog.close()

@@ -1,0 +1,150 @@
+"""A job in a worker's hands: exactly one terminal event, in Redis and in the catalog, whatever happens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import msgspec
+import pytest
+
+from core import events
+from core.catalog import Catalog, JobState
+from core.errors import InvalidRequest
+from core.ids import new_id
+from core.messages import ChatMessage, GenerateRequest
+from tasks.client import Producer
+from tasks.heartbeats import JobHeartbeats
+from tasks.names import Queue
+from tasks.running import ChoiceResult, JobDesk, JobResult, RunningJob
+from tests.support import wait_until
+
+REQUEST = GenerateRequest(messages=[ChatMessage(role="user", content="Hello")])
+
+
+@pytest.fixture
+def desk(producer: Producer, catalog: Catalog) -> Iterator[JobDesk]:
+    heartbeats = JobHeartbeats(producer.records)
+    yield JobDesk(producer.records, catalog, heartbeats)
+    heartbeats.close()
+
+
+def last_event(producer: Producer, job_id: str) -> events.AnyEvent:
+    return producer.records.replay(job_id)[-1][1]
+
+
+def submit(producer: Producer, catalog: Catalog, *, durable: bool = False, deadline: float | None = None) -> str:
+    job_id = new_id("job")
+    if durable:
+        catalog.create_job(job_id, "chat", "/v1/chat/completions", msgspec.json.encode(REQUEST).decode())
+    producer.submit(job_id, "chat", REQUEST, durable=durable, deadline_seconds=deadline)
+    return job_id
+
+
+def test_a_job_that_is_completed_is_finished_in_catalog_and_stream(
+    desk: JobDesk, producer: Producer, catalog: Catalog
+) -> None:
+    job_id = submit(producer, catalog, durable=True)
+
+    def work(job: RunningJob) -> None:
+        assert job.request(GenerateRequest) == REQUEST
+        assert catalog.get_job(job_id).state is JobState.RUNNING
+        desk.complete(job, JobResult(model="m", choices=[ChoiceResult(text="Hi", finish_reason="stop")]))
+
+    desk.run(job_id, work)
+    assert isinstance(last_event(producer, job_id), events.Finished)
+    stored = catalog.get_job(job_id)
+    assert stored.state is JobState.COMPLETED and stored.result is not None
+    assert msgspec.json.decode(stored.result, type=JobResult).choices[0].text == "Hi"
+
+
+def test_a_message_that_comes_twice_finds_the_job_taken(desk: JobDesk, producer: Producer, catalog: Catalog) -> None:
+    job_id, runs = submit(producer, catalog), []
+
+    def work(job: RunningJob) -> None:
+        runs.append(job.id)
+        desk.run(job_id, work)
+
+    desk.run(job_id, work)
+    assert runs == [job_id]
+
+
+def raising(error: Exception) -> Callable[[RunningJob], None]:
+    def work(_: RunningJob) -> None:
+        raise error
+
+    return work
+
+
+def test_a_refusal_reaches_the_client_with_its_status(desk: JobDesk, producer: Producer, catalog: Catalog) -> None:
+    job_id = submit(producer, catalog, durable=True)
+    desk.run(job_id, raising(InvalidRequest("No such thing.", param="thing")))
+    event = last_event(producer, job_id)
+    assert isinstance(event, events.Failed) and (event.error.status, event.error.param) == (400, "thing")
+    assert catalog.get_job(job_id).state is JobState.FAILED
+
+
+def test_an_unforeseen_fault_is_told_without_its_details(desk: JobDesk, producer: Producer, catalog: Catalog) -> None:
+    job_id = submit(producer, catalog)
+    desk.run(job_id, raising(ZeroDivisionError("secret detail")))
+    event = last_event(producer, job_id)
+    assert isinstance(event, events.Failed) and event.error.status == 500 and "secret" not in event.error.message
+
+
+def test_a_cancelled_job_is_told_so_at_once(desk: JobDesk, producer: Producer, catalog: Catalog) -> None:
+    job_id = submit(producer, catalog)
+    told = threading.Event()
+
+    def work(job: RunningJob) -> None:
+        assert producer.cancel(job_id)
+        assert told.wait(5)
+        job.check()
+
+    desk.run(job_id, work, on_cancel=told.set)
+    assert isinstance(last_event(producer, job_id), events.Cancelled)
+
+
+def test_a_job_past_its_deadline_is_dropped_when_its_turn_comes(
+    desk: JobDesk, producer: Producer, catalog: Catalog
+) -> None:
+    job_id = submit(producer, catalog, deadline=0.01)
+    record = producer.records.load(job_id)
+    assert record is not None and record.deadline is not None
+    wait_until(lambda: time.time() > (record.deadline or 0), 2)
+    desk.run(job_id, raising(AssertionError("the job was run")))
+    event = last_event(producer, job_id)
+    assert isinstance(event, events.Cancelled) and event.reason == "deadline"
+
+
+def test_the_heartbeat_goes_on_while_the_job_is_in_hand(desk: JobDesk, producer: Producer, catalog: Catalog) -> None:
+    job_id, revived = submit(producer, catalog), []
+
+    def work(_: RunningJob) -> None:
+        producer.records.redis.delete(f"job:{job_id}:heartbeat")
+        wait_until(lambda: producer.records.is_alive(job_id), 5)
+        revived.append(producer.revive(job_id))
+
+    desk.run(job_id, work)
+    assert revived == [False]
+
+
+def test_what_a_replaced_attempt_says_is_not_heard(desk: JobDesk, producer: Producer, catalog: Catalog) -> None:
+    job_id, replaced = submit(producer, catalog), []
+
+    def work(job: RunningJob) -> None:
+        assert producer.records.retry(job.record) == 2
+        job.emit(events.TextDelta(**job.base(), text="late"))
+        replaced.append(job.replaced)
+        job.check()
+
+    desk.run(job_id, work)
+    assert replaced == [True]
+    assert producer.records.replay(job_id) == []
+
+
+def test_batch_jobs_wait_behind_a_few_messages(producer: Producer, catalog: Catalog) -> None:
+    jobs = [submit(producer, catalog, durable=True) for _ in range(10)]
+    assert producer.queue_lengths()[Queue.BATCH.value] == 4
+    assert [producer.position(job_id) for job_id in jobs] == list(range(10))
+    assert not any(producer.revive(job_id) for job_id in jobs), "waiting is not being lost"

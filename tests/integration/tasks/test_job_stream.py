@@ -1,0 +1,201 @@
+"""The protocol of job events over a real Redis: no gaps, replay, retries, cancellation, one terminal event."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from core import events
+from core.errors import Unavailable
+from core.ids import new_id
+from core.messages import ChatMessage, GenerateRequest
+from core.settings import Settings, load_settings
+from tasks.client import MAX_ATTEMPTS, Producer
+from tasks.names import Queue, Role, channel, heartbeat_key, job_key
+from tasks.records import Append, JobRecords
+from tasks.stream import JobStream
+
+REQUEST = GenerateRequest(messages=[ChatMessage(role="user", content="Hello")])
+
+
+@pytest.fixture
+async def stream(job_settings: Settings, producer: Producer) -> AsyncIterator[JobStream]:
+    stream = JobStream(job_settings, producer)
+    await stream.start()
+    yield stream
+    await stream.close()
+
+
+def text(job_id: str, value: str, attempt: int = 1) -> events.TextDelta:
+    return events.TextDelta(job_id=job_id, attempt=attempt, text=value)
+
+
+def finished(job_id: str, attempt: int = 1) -> events.Finished:
+    return events.Finished(job_id=job_id, attempt=attempt)
+
+
+def append(records: JobRecords, job_id: str, *items: events.AnyEvent, attempt: int = 1, state: str = "running") -> bool:
+    return records.append(Append(job_id, attempt, items, Queue.INFERENCE, state)).accepted
+
+
+async def read_all(stream: JobStream, job_id: str, after: int = 0) -> list[tuple[int, events.AnyEvent]]:
+    async with asyncio.timeout(10):
+        return [frame async for frame in stream.replay(job_id, after)]
+
+
+async def test_reader_gets_every_event_once_in_order(stream: JobStream, producer: Producer) -> None:
+    job_id = new_id("job")
+    async with stream.open(job_id) as reader:
+        await stream.submit(job_id, "chat", REQUEST)
+        append(producer.records, job_id, text(job_id, "a"), text(job_id, "b"))
+        append(producer.records, job_id, text(job_id, "c"), finished(job_id))
+        async with asyncio.timeout(10):
+            seen = [frame async for frame in reader]
+    assert [number for number, _ in seen] == [1, 2, 3, 4]
+    assert [event.text for _, event in seen[:3] if isinstance(event, events.TextDelta)] == ["a", "b", "c"]
+    assert isinstance(seen[3][1], events.Finished)
+
+
+async def test_events_published_while_nobody_listened_come_from_the_replay(
+    stream: JobStream, producer: Producer
+) -> None:
+    job_id = new_id("job")
+    await stream.submit(job_id, "chat", REQUEST)
+    append(producer.records, job_id, text(job_id, "a"), text(job_id, "b"), finished(job_id))
+    assert [number for number, _ in await read_all(stream, job_id)] == [1, 2, 3]
+    assert [number for number, _ in await read_all(stream, job_id, after=2)] == [3]
+
+
+async def test_a_lost_publication_is_found_by_its_number(stream: JobStream, producer: Producer) -> None:
+    """Given events that reached the replay but not the channel, when the next one comes, then all are read in order."""
+    job_id = new_id("job")
+    redis = producer.records.redis
+    async with stream.open(job_id) as reader:
+        await stream.submit(job_id, "chat", REQUEST)
+        for number in (1, 2):  # what the append script does, less the publication
+            redis.rpush(f"job:{job_id}:events", f"{number} ".encode() + events.encode(text(job_id, str(number))))
+        redis.hset(job_key(job_id), "seq", 2)
+        append(producer.records, job_id, finished(job_id))
+        async with asyncio.timeout(10):
+            assert [number async for number, _ in reader] == [1, 2, 3]
+
+
+async def test_dropped_subscriber_connection_loses_nothing(stream: JobStream, producer: Producer) -> None:
+    job_id = new_id("job")
+    async with stream.open(job_id) as reader:
+        await stream.submit(job_id, "chat", REQUEST)
+        append(producer.records, job_id, text(job_id, "a"))
+        iterator = reader.__aiter__()
+        async with asyncio.timeout(10):
+            assert (await anext(iterator))[0] == 1
+            producer.records.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            append(producer.records, job_id, text(job_id, "b"), finished(job_id))
+            assert [number async for number, _ in iterator] == [2, 3]
+
+
+async def test_nothing_comes_after_the_terminal_event(stream: JobStream, producer: Producer) -> None:
+    job_id = new_id("job")
+    await stream.submit(job_id, "chat", REQUEST)
+    assert append(producer.records, job_id, finished(job_id))
+    assert not append(producer.records, job_id, text(job_id, "late"))
+    assert len(await read_all(stream, job_id)) == 1
+
+
+async def test_an_older_attempt_is_refused(stream: JobStream, producer: Producer) -> None:
+    job_id = new_id("job")
+    await stream.submit(job_id, "chat", REQUEST)
+    record = producer.records.load(job_id)
+    assert record is not None
+    assert producer.records.retry(record) == 2
+    assert producer.records.retry(record) is None, "the same loss is acted upon once"
+    assert not append(producer.records, job_id, text(job_id, "old"), attempt=1)
+    assert append(producer.records, job_id, text(job_id, "new", 2), finished(job_id, 2), attempt=2)
+
+
+async def test_a_running_job_without_heartbeat_is_sent_again(stream: JobStream, producer: Producer) -> None:
+    job_id = new_id("job")
+    async with stream.open(job_id) as reader:
+        await stream.submit(job_id, "chat", REQUEST)
+        append(producer.records, job_id, text(job_id, "a"))
+        iterator = reader.__aiter__()
+        async with asyncio.timeout(10):
+            await anext(iterator)
+            waiting = asyncio.ensure_future(anext(iterator))
+            while (record := producer.records.load(job_id)) and record.attempt == 1:
+                await asyncio.wait({waiting}, timeout=0.1)
+            assert record and record.attempt == 2 and record.state == "queued"
+            append(producer.records, job_id, finished(job_id, 2), attempt=2)
+            assert isinstance((await waiting)[1], events.Finished)
+    assert producer.queue_lengths()["inference"] == 2
+
+
+async def test_a_job_that_goes_on_losing_its_workers_fails(stream: JobStream, producer: Producer) -> None:
+    job_id = new_id("job")
+    await stream.submit(job_id, "chat", REQUEST)
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        append(producer.records, job_id, text(job_id, "x", attempt), attempt=attempt)
+        producer.revive(job_id)
+    _, last = (await read_all(stream, job_id))[-1]
+    assert isinstance(last, events.Failed) and last.error.code == "worker_lost"
+
+
+async def test_a_job_with_a_heartbeat_is_left_alone(producer: Producer) -> None:
+    job_id = new_id("job")
+    producer.submit(job_id, "chat", REQUEST)
+    append(producer.records, job_id, text(job_id, "a"))
+    producer.records.beat([job_id])
+    assert producer.records.redis.ttl(heartbeat_key(job_id)) <= 5
+    assert not producer.revive(job_id)
+
+
+async def test_leaving_a_reader_cancels_the_job_unless_it_is_kept(stream: JobStream, producer: Producer) -> None:
+    left, kept = new_id("job"), new_id("job")
+    for job_id in (left, kept):
+        async with stream.open(job_id) as reader:
+            reader.keep_job = job_id == kept
+            await stream.submit(job_id, "chat", REQUEST)
+            append(producer.records, job_id, text(job_id, "a"))
+    left_record, kept_record = producer.records.load(left), producer.records.load(kept)
+    assert left_record and left_record.cancelled
+    assert kept_record and not kept_record.cancelled
+    assert producer.records.redis.pubsub_numsub(channel(left))[0][1] == 0
+
+
+async def test_cancelling_a_waiting_job_ends_it_at_once(stream: JobStream, producer: Producer) -> None:
+    job_id = new_id("job")
+    await stream.submit(job_id, "chat", REQUEST)
+    assert await stream.position(job_id) == 0
+    assert await stream.cancel(job_id)
+    assert isinstance((await read_all(stream, job_id))[-1][1], events.Cancelled)
+    assert await stream.position(job_id) is None
+    assert not await stream.cancel(job_id)
+
+
+async def test_a_full_queue_answers_503_and_leaves_nothing(stream: JobStream, producer: Producer) -> None:
+    for position in range(3):
+        assert await stream.submit(new_id("job"), "chat", REQUEST) == position
+    refused = new_id("job")
+    with pytest.raises(Unavailable) as caught:
+        await stream.submit(refused, "chat", REQUEST)
+    assert caught.value.code == "queue_full" and caught.value.retry_after_seconds
+    assert producer.records.load(refused) is None
+
+
+async def test_redis_away_is_unavailable_within_seconds(tmp_path: object) -> None:
+    settings = load_settings(redis_url="unix:///nonexistent/redis.sock")
+    started = time.monotonic()
+    with pytest.raises(Unavailable):
+        Producer(settings).submit(new_id("job"), "chat", REQUEST)
+    assert time.monotonic() - started < 5
+
+
+def test_workers_count_as_gone_when_silent(producer: Producer) -> None:
+    producer.announce(Role.INFERENCE, "one", {"model": "x"})
+    assert producer.workers(Role.INFERENCE)["one"]["model"] == "x"
+    producer.records.redis.hset("workers:inference", "dead", '{"at": 1}')
+    assert list(producer.workers(Role.INFERENCE)) == ["one"]
+    producer.withdraw(Role.INFERENCE, "one")
+    assert producer.workers(Role.INFERENCE) == {}
