@@ -1,0 +1,1 @@
+"""Functions that ship with the server. A new module here is found by itself."""

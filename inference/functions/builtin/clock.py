@@ -1,0 +1,170 @@
+"""Time of day, time zones and dates."""
+
+from __future__ import annotations
+
+import calendar
+import difflib
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pydantic import Field
+
+from inference.functions.context import FunctionContext
+from inference.functions.errors import FunctionError
+from inference.functions.registry import function_registry
+
+#: Some thousand years to either side, within what `datetime` can hold.
+Count = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
+
+
+@function_registry.register
+def get_current_time(context: FunctionContext, timezone: str = "UTC") -> dict[str, Any]:
+    """The current date and time in a time zone.
+
+    Args:
+        timezone: IANA name such as "Europe/Berlin", or a city such as "Tokyo".
+    """
+    return _described(context.now().astimezone(find_zone(timezone)))
+
+
+@function_registry.register
+def convert_time(context: FunctionContext, time: str, from_timezone: str, to_timezone: str) -> dict[str, Any]:
+    """Convert a time from one time zone to another.
+
+    Args:
+        time: "2026-07-01T14:30", or just "14:30" for today.
+        from_timezone: Time zone of that time: an IANA name or a city.
+        to_timezone: Time zone to convert to: an IANA name or a city.
+    """
+    source = find_zone(from_timezone)
+    moment = _local_time(time, source, context.now())
+    converted = moment.astimezone(find_zone(to_timezone))
+    shift = (converted.utcoffset() or timedelta()) - (moment.utcoffset() or timedelta())
+    return {"from": _described(moment), "to": _described(converted), "difference_hours": shift.total_seconds() / 3600}
+
+
+@function_registry.register
+def add_to_date(
+    context: FunctionContext,
+    date: str = "today",
+    years: Count = 0,
+    months: Count = 0,
+    weeks: Count = 0,
+    days: Count = 0,
+) -> dict[str, Any]:
+    """The date some time after (or, with negative numbers, before) a date.
+
+    Args:
+        date: The date to start from, such as "2026-01-31", or "today".
+        years: Years to add.
+        months: Months to add; the day is kept, or the month's last day taken where there is no such day.
+        weeks: Weeks to add.
+        days: Days to add.
+    """
+    start = _parse_date(date, context)
+    try:
+        result = _add_months(start, years * 12 + months) + timedelta(days=weeks * 7 + days)
+    except (OverflowError, ValueError):
+        raise FunctionError("The result lies outside the years 1 to 9999.") from None
+    return {"start": start.isoformat(), "date": result.isoformat(), "weekday": result.strftime("%A")}
+
+
+@function_registry.register
+def days_between(context: FunctionContext, start: str, end: str) -> dict[str, Any]:
+    """The time between two dates, in days, weeks and working days; negative when the end comes first.
+
+    Args:
+        start: First date, such as "2026-01-31", or "today".
+        end: Second date, in the same form.
+    """
+    first, last = _parse_date(start, context), _parse_date(end, context)
+    days = (last - first).days
+    return {
+        "start": first.isoformat(),
+        "end": last.isoformat(),
+        "days": days,
+        "weeks": round(days / 7, 2),
+        "working_days": _working_days(min(first, last), abs(days)) * (-1 if days < 0 else 1),
+    }
+
+
+def find_zone(name: str) -> ZoneInfo:
+    """The time zone of an IANA name, in any case, or of a city that has one.
+
+    Raises:
+        FunctionError: there is none; names that are close are in the message.
+    """
+    wanted = name.strip().replace(" ", "_").lower()
+    known = _zones()
+    if wanted not in known:
+        close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.6)
+        hint = f" Did you mean {', '.join(dict.fromkeys(known[match] for match in close))}?" if close else ""
+        raise FunctionError(f"There is no time zone {name!r}.{hint} Use an IANA name such as Europe/Berlin.")
+    try:
+        return ZoneInfo(known[wanted])
+    except ZoneInfoNotFoundError as error:
+        raise FunctionError(f"The data of the time zone {name!r} is not installed here.") from error
+
+
+@lru_cache(maxsize=1)
+def _zones() -> dict[str, str]:
+    """Lower-case name → IANA name, for whole names and for the cities of the regions."""
+    names = sorted(available_timezones() | {"UTC"})
+    cities = {name.rpartition("/")[2].lower(): name for name in names if "/" in name and not name.startswith("Etc/")}
+    return cities | {name.lower(): name for name in names}
+
+
+def _described(moment: datetime) -> dict[str, Any]:
+    return {
+        "datetime": moment.isoformat(timespec="seconds"),
+        "date": moment.date().isoformat(),
+        "time": moment.strftime("%H:%M:%S"),
+        "weekday": moment.strftime("%A"),
+        "timezone": str(moment.tzinfo),
+        "utc_offset": moment.strftime("%z"),
+    }
+
+
+def _local_time(text: str, zone: ZoneInfo, now: datetime) -> datetime:
+    today = now.astimezone(zone).date()
+    try:
+        moment = datetime.combine(today, time.fromisoformat(text.strip()))
+    except ValueError:
+        moment = _parse_datetime(text)
+    local = moment.replace(tzinfo=zone) if moment.tzinfo is None else moment.astimezone(zone)
+    # Going to UTC and back moves a time that the clocks jump over.
+    if local.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != local.replace(tzinfo=None):
+        raise FunctionError(f"{text} does not exist in {zone}: the clocks are put forward over it.")
+    return local
+
+
+def _parse_datetime(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise FunctionError(f"{text!r} is no time: write it as 2026-07-01T14:30 or 14:30.") from None
+
+
+def _parse_date(text: str, context: FunctionContext) -> date:
+    word = text.strip().lower()
+    if word == "today":
+        return context.now().date()
+    try:
+        return datetime.fromisoformat(word).date()
+    except ValueError:
+        raise FunctionError(f'{text!r} is no date: write it as 2026-01-31, or "today".') from None
+
+
+def _add_months(start: date, months: int) -> date:
+    year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
+    if not 1 <= year <= 9999:
+        raise ValueError(year)
+    return date(year, month + 1, min(start.day, calendar.monthrange(year, month + 1)[1]))
+
+
+def _working_days(first: date, days: int) -> int:
+    """Mondays to Fridays in the `days` days from `first` on."""
+    weeks, rest = divmod(days, 7)
+    return weeks * 5 + sum((first.weekday() + offset) % 7 < 5 for offset in range(rest))
