@@ -1,0 +1,90 @@
+#!/bin/sh
+# Starts one process of llm-api: api, worker ROLE, watcher, flower, migrate, secrets, healthcheck ROLE; anything else is
+# run as it is. Where the files of docker-compose.yml's internal secrets are there, the addresses of the services are
+# put together from them; an address that is set already wins.
+set -eu
+
+SECRETS_DIR="${SECRETS_DIR:-/secrets}"
+
+secret() { cat "$SECRETS_DIR/$1"; }
+
+compose_addresses() {
+    [ -r "$SECRETS_DIR/redis_password" ] || return 0
+    export REDIS_URL="${REDIS_URL:-redis://:$(secret redis_password)@redis:6379/0}"
+    export DATABASE_URL="${DATABASE_URL:-postgresql+psycopg://llm_api:$(secret postgres_password)@postgres:5432/llm_api}"
+    export FLOWER_PASSWORD="${FLOWER_PASSWORD:-$(secret flower_password)}"
+    if [ -z "${QDRANT_URL:-}${QDRANT_HOST:-}" ] && [ "${QDRANT_USE_MEMORY:-false}" != true ]; then
+        export QDRANT_URL=http://qdrant:6333
+        QDRANT_API_KEY="$(secret qdrant_api_key)"
+        export QDRANT_API_KEY
+    fi
+}
+
+# In its container the API listens on every address, and who can reach it is decided by where the port is published.
+# On loopback no key is needed; on any other address the API's own guard stands: API_KEYS or ALLOW_ANONYMOUS.
+listen() {
+    export HOST=0.0.0.0 PORT=8000
+    case "${BIND_ADDRESS:-}" in
+        127.* | ::1 | "[::1]") export ALLOW_ANONYMOUS="${ALLOW_ANONYMOUS:-true}" ;;
+    esac
+}
+
+# Reads what the command lines need of the settings. A wrong setting ends the start here, in one line that names it.
+read_settings() {
+    values="$(
+        python - <<'PYTHON'
+import sys
+
+from core.errors import ConfigurationError
+from core.settings import load_settings
+
+try:
+    settings = load_settings()
+except ConfigurationError as error:
+    sys.exit(error.message)
+waiting = settings.inference_waiting_limit
+print(settings.log_level.lower(), settings.cores, settings.parsers, settings.slots + waiting)
+PYTHON
+    )"
+    read -r LEVEL CORES PARSERS POOL_THREADS <<VALUES
+$values
+VALUES
+}
+
+worker() {
+    role="$1"
+    read_settings
+    case "$role" in
+        index | inference) export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$CORES}" ;;
+        *) export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" ;;
+    esac
+    set -- celery --quiet -A tasks worker -n "$role@%h" -l "$LEVEL"
+    case "$role" in
+        ingest) set -- "$@" -Q ingest -P prefork -c "$PARSERS" ;;
+        index) set -- "$@" -Q query,index -P threads -c 8 ;;
+        inference) set -- "$@" -Q inference,batch -P threads -c "$POOL_THREADS" ;;
+        maintenance) set -- "$@" -Q maintenance -P solo -B -s "${DATA_DIR:-./data}/beat-schedule" ;;
+        *)
+            echo "There is no worker '$role': ingest, index, inference or maintenance." >&2
+            exit 64
+            ;;
+    esac
+    exec "$@"
+}
+
+compose_addresses
+case "${1:-}" in
+    api)
+        listen
+        read_settings
+        exec uvicorn --factory api.app:create_app --host "$HOST" --port "$PORT" --no-access-log \
+            --log-level "$LEVEL" --timeout-graceful-shutdown 20
+        ;;
+    worker) worker "${2:-}" ;;
+    watcher) exec python -m watchers ;;
+    flower) exec celery --quiet -A tasks flower --conf=docker/flowerconfig.py ;;
+    migrate) exec python docker/migrate.py ;;
+    secrets) exec python docker/make_secrets.py "$SECRETS_DIR" ;;
+    healthcheck) exec python docker/healthcheck.py "${2:-api}" ;;
+    *) exec "$@" ;;
+esac

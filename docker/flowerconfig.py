@@ -1,0 +1,14 @@
+"""Flower's options in a container: every address there, published on loopback only, with a login, and read-only."""
+
+from core.settings import load_settings
+
+_settings = load_settings()
+if _settings.flower_password is None:
+    raise SystemExit("FLOWER_PASSWORD must be set: Flower is not shown without a login.")
+
+address = "0.0.0.0"  # noqa: S104 - the container's own network
+port = 5555
+basic_auth = [f"{_settings.flower_user}:{_settings.flower_password.get_secret_value()}"]
+read_only = True
+persistent = False
+enable_events = True
