@@ -62,9 +62,9 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An embeddings job: texts, or token ids of the embedding model."""
+    """An embeddings job. An input is a text, or the token ids of one in the embedding model's vocabulary."""
 
-    inputs: list[str] | list[list[int]]
+    inputs: list[str | list[int]]
     purpose: Literal["query", "document", "plain"] = "plain"
     dimensions: int | None = None
 

@@ -50,6 +50,16 @@ class Producer:
         self._celery = Celery("llm-api-producer", config_source="celeryconfig", set_as_current=False)
         self._celery.conf.update(broker_url=settings.broker_url, broker_pool_acquire_timeout=2)
 
+    def warm_up(self) -> None:
+        """Opens the connections, so that the first submission does not pay for it."""
+        self.ping()
+        try:
+            with self._celery.producer_or_acquire() as producer:
+                producer.connection.ensure_connection(max_retries=1, timeout=2)
+                _ = producer.channel
+        except (OperationalError, redis.RedisError, TimeoutError, OSError) as error:
+            _unavailable(error)
+
     def close(self) -> None:
         """Closes the connections."""
         self._celery.close()

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from inference.prompts import rag_messages
 
 from core import events
 from core.errors import InternalError, InvalidRequest, LlmApiError, Unavailable
@@ -23,6 +22,7 @@ from core.messages import GenerateRequest, Hit, Timings, Usage
 from core.settings import Settings
 from inference.engine import Engine, open_engine
 from inference.preparation import PreparedPrompt
+from inference.prompts import rag_messages
 from inference.sequence import (
     SequenceAborted,
     SequenceDelta,

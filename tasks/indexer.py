@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 
-from ingest.embedder import EmbeddingService
-from ingest.pipeline import DocumentMeta, index_document, read_chunks
-from ingest.vector_store import VectorStore
-
 from core.blobs import BlobStore
 from core.catalog import Catalog, Claim, DocumentState, StoreRecord
 from core.errors import DocumentRejected
+from ingest.embedder import EmbeddingService
+from ingest.pipeline import DocumentMeta, index_document, read_chunks
+from ingest.vector_store import VectorStore
 from tasks.leases import LEASE_SECONDS, kept_alive
 
 log = logging.getLogger(__name__)
@@ -20,6 +19,10 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 5.0
 #: Documents claimed at a time.
 CLAIM_LIMIT = 16
+#: More than for parsing: a crash here counts against every document of the batch, guilty or not.
+MAX_ATTEMPTS = 10
+INDEX_STATES = (DocumentState.PARSED, DocumentState.INDEXING)
+DELETE_STATES = (DocumentState.DELETING, DocumentState.DELETING)
 #: After a fault of the store or the catalog.
 FAULT_PAUSE_SECONDS = 1.0
 
@@ -44,8 +47,10 @@ class Indexer:
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
 
     def start(self) -> None:
-        """Compares the store with the catalog, then begins."""
+        """Compares the store with the catalog, takes back what an earlier process of this name had, then begins."""
         self.adopt_store()
+        for expected, claimed in (INDEX_STATES, DELETE_STATES):
+            self._catalog.reclaim(self._worker, expected=expected, claimed=claimed, max_attempts=MAX_ATTEMPTS)
         self._thread.start()
 
     def wake(self) -> None:
@@ -76,7 +81,7 @@ class Indexer:
         while not self._stopping:
             self._wake.clear()
             try:
-                if self._delete_some() + self._index_some():
+                if self._delete_some() + self._index_some() + self._move_some():
                     continue
             except (
                 Exception
@@ -86,14 +91,18 @@ class Indexer:
                 continue
             self._wake.wait(IDLE_SECONDS)
 
-    def _index_some(self) -> int:
-        claims = self._catalog.claim_next(
+    def _claim(self, expected: DocumentState, claimed: DocumentState) -> list[Claim]:
+        return self._catalog.claim_next(
             self._worker,
-            expected=DocumentState.PARSED,
-            claimed=DocumentState.INDEXING,
+            expected=expected,
+            claimed=claimed,
             limit=CLAIM_LIMIT,
             lease_seconds=LEASE_SECONDS,
+            max_attempts=MAX_ATTEMPTS,
         )
+
+    def _index_some(self) -> int:
+        claims = self._claim(*INDEX_STATES)
         count, pending = len(claims), list(claims)
         with kept_alive(self._catalog, pending):
             for claim in claims:
@@ -137,13 +146,7 @@ class Indexer:
             raise Fenced
 
     def _delete_some(self) -> int:
-        claims = self._catalog.claim_next(
-            self._worker,
-            expected=DocumentState.DELETING,
-            claimed=DocumentState.DELETING,
-            limit=CLAIM_LIMIT,
-            lease_seconds=LEASE_SECONDS,
-        )
+        claims = self._claim(*DELETE_STATES)
         for claim in claims:
             document = claim.document
             self._store.delete_document(document.id)
@@ -152,3 +155,11 @@ class Indexer:
                 self._blobs.delete(document.blob_key)
             self._catalog.finish_delete(claim)
         return len(claims)
+
+    def _move_some(self) -> int:
+        """Writes the new names of renamed documents into their points; nothing is parsed or embedded again."""
+        moved = self._catalog.moved_documents(CLAIM_LIMIT)
+        for document in moved:
+            self._store.update_payload(document.id, {"filename": document.filename, "path": document.path})
+            self._catalog.confirm_moved(document)
+        return len(moved)

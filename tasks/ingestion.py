@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from billiard.exceptions import WorkerLostError
+from celery.exceptions import TimeLimitExceeded
+from celery.signals import task_failure
+
 from tasks.app import celery_app
 from tasks.names import Task
 from tasks.services import services
@@ -11,3 +17,10 @@ from tasks.services import services
 def parse(document_id: str) -> None:
     """Parses and chunks a document."""
     services().parsing.parse(document_id)
+
+
+@task_failure.connect(sender=parse)
+def _child_lost(args: Any = None, exception: BaseException | None = None, **_: Any) -> None:
+    """Runs in the parent when a child was killed, by the time limit or by the kernel."""
+    if isinstance(exception, WorkerLostError | TimeLimitExceeded):
+        services().parsing.child_lost(args[0], str(exception))

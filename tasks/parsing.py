@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from celery.exceptions import SoftTimeLimitExceeded
-from ingest.pipeline import parse_to_chunks
 
 from core.blobs import BlobStore
 from core.catalog import Catalog, Claim, Document, DocumentState
 from core.errors import DocumentRejected, Unavailable
 from core.settings import Settings
+from ingest.pipeline import parse_to_chunks
 from tasks.client import Producer
 from tasks.dispatch import send_waiting
 from tasks.leases import LEASE_SECONDS, kept_alive
@@ -33,7 +34,7 @@ class ParsingService:
         """Parses one document, if it still waits for that, and hints at the next ones."""
         claim = self._catalog.claim(
             document_id,
-            self._worker,
+            f"{self._worker}:{os.getpid()}",
             expected=DocumentState.QUEUED,
             claimed=DocumentState.PARSING,
             lease_seconds=LEASE_SECONDS,
@@ -42,6 +43,22 @@ class ParsingService:
             with kept_alive(self._catalog, [claim]):
                 self._parse_claimed(claim)
         self._hint()
+
+    def child_lost(self, document_id: str, reason: str) -> None:
+        """Called in the parent when the child that parsed a document was killed: nobody has to wait for its lease."""
+        reclaimed = self._catalog.reclaim(
+            self._worker,
+            expected=DocumentState.QUEUED,
+            claimed=DocumentState.PARSING,
+            document_id=document_id,
+        )
+        if reclaimed:
+            log.warning("the process that read %s was lost: %s", document_id, reason)
+            self._hint()
+
+    def reclaim(self) -> None:
+        """Takes back what an earlier process of this worker's name had in hand when it died."""
+        self._catalog.reclaim(self._worker, expected=DocumentState.QUEUED, claimed=DocumentState.PARSING)
 
     def _parse_claimed(self, claim: Claim) -> None:
         document = claim.document
@@ -80,11 +97,8 @@ def source_path(document: Document, blobs: BlobStore) -> Path:
     Raises:
         DocumentRejected: it is nowhere.
     """
-    if document.blob_key:
-        path = blobs.path(document.blob_key)
-    elif document.root and document.path:
-        path = Path(document.root) / document.path
-    else:
+    path = blobs.path(document.blob_key) if document.blob_key else document.source_path
+    if path is None:
         raise DocumentRejected("The document has no original.")
     if not path.is_file():
         raise DocumentRejected("The original file is no longer there.")

@@ -7,13 +7,13 @@ import time
 
 import msgspec
 import numpy as np
-from ingest.embedder import EmbeddingService
-from ingest.retrieval import Retriever
 
 from core import events
 from core.catalog import Catalog, Document
 from core.errors import InvalidRequest
 from core.messages import EmbedRequest, GenerateRequest, Hit, SearchRequest, Timings, Usage
+from ingest.embedder import EmbeddingService
+from ingest.retrieval import Retriever
 from tasks.client import Producer
 from tasks.names import Task
 from tasks.running import JobDesk, JobResult, RunningJob

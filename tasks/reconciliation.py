@@ -8,6 +8,7 @@ import time
 import msgspec
 
 from core import events
+from core.blobs import BlobStore
 from core.catalog import Catalog, Document, DocumentState, Job, JobState
 from core.messages import DocumentsRequest
 from core.settings import Settings
@@ -22,14 +23,17 @@ log = logging.getLogger(__name__)
 #: Asynchronous jobs looked at in one pass.
 JOBS_PER_PASS = 1000
 DELETED_RETENTION_SECONDS = 86_400
+#: An upload that takes longer has been given up.
+STAGING_RETENTION_SECONDS = 3600
 SETTLED = frozenset({DocumentState.COMPLETED, DocumentState.FAILED, DocumentState.DELETING, DocumentState.DELETED})
 
 
 class Reconciliation:
     """Runs the maintenance tasks; there is exactly one of it."""
 
-    def __init__(self, settings: Settings, catalog: Catalog, producer: Producer) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, blobs: BlobStore, producer: Producer) -> None:
         self._settings = settings
+        self._blobs = blobs
         self._catalog = catalog
         self._producer = producer
 
@@ -58,6 +62,7 @@ class Reconciliation:
         """Removes rows that nobody can want any more."""
         self._catalog.purge_jobs(self._settings.job_retention_seconds)
         self._catalog.purge_deleted(DELETED_RETENTION_SECONDS)
+        self._blobs.sweep_staging(STAGING_RETENTION_SECONDS)
 
     def _reconcile_job(self, job: Job) -> None:
         record = self._producer.records.load(job.id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -24,7 +25,6 @@ from tasks.running import JobDesk
 if TYPE_CHECKING:
     from ingest.embedder import EmbeddingService
     from ingest.vector_store import VectorStore
-
     from tasks.generation import GenerationService
     from tasks.indexer import Indexer
     from tasks.parsing import ParsingService
@@ -65,13 +65,13 @@ class WorkerServices:
 
     @cached_property
     def reconciliation(self) -> Reconciliation:
-        return Reconciliation(self.settings, self.catalog, self.producer)
+        return Reconciliation(self.settings, self.catalog, self.blobs, self.producer)
 
     @cached_property
     def parsing(self) -> ParsingService:
         from tasks.parsing import ParsingService
 
-        return ParsingService(self.settings, self.catalog, self.blobs, self.producer, f"{self.name}:{os.getpid()}")
+        return ParsingService(self.settings, self.catalog, self.blobs, self.producer, self.name)
 
     @cached_property
     def generation(self) -> GenerationService:
@@ -95,7 +95,6 @@ class WorkerServices:
     @cached_property
     def query(self) -> QueryService:
         from ingest.retrieval import Retriever
-
         from tasks.query_service import QueryService
 
         threshold = self.settings.rag_score_threshold
@@ -126,7 +125,8 @@ class WorkerServices:
             # Imported before the children are forked, so that they share it and a recycled one starts at once.
             from ingest.pipeline import warm_up
 
-            warm_up()
+            warm_up(self.settings)
+            self.parsing.reclaim()
             self.announcers.append(Announcer(self.producer, Role.INGEST, self.name, _process_info))
         if Role.MAINTENANCE in self.roles:
             self.announcers.append(Announcer(self.producer, Role.MAINTENANCE, self.name, _process_info))
@@ -165,8 +165,11 @@ class WorkerServices:
         }
 
 
+_STARTED_AT = time.time()
+
+
 def _process_info() -> Info:
-    return {"pid": os.getpid()}
+    return {"pid": os.getpid(), "started_at": _STARTED_AT}
 
 
 _services: WorkerServices | None = None

@@ -64,8 +64,12 @@ class JobStream:
         return self._producer
 
     async def start(self) -> None:
-        """Begins to listen."""
+        """Begins to listen. A Redis that is away now may come later: requests are answered 503 until then."""
         self._listener = asyncio.create_task(self._listen(), name="job-stream")
+        try:
+            await to_thread.run_sync(self._producer.warm_up)
+        except Unavailable as error:
+            log.warning("%s", error.message)
 
     async def close(self) -> None:
         """Stops listening and closes the connections."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from core.catalog.documents import FENCED, REQUEUED
+from core.catalog.documents import FENCED
 from core.catalog.migration import MigratedDatabase
 from core.catalog.models import documents
 from core.catalog.rows import SELECT_DOCUMENT, AnyRow, as_document, batches, clean
@@ -153,28 +153,34 @@ class ClaimQueries(MigratedDatabase):
         """Ends the claim: nothing of the document is left but a tombstone. False when fenced off."""
         return self._finish(claim, {"state": DocumentState.DELETED, "chunk_count": 0, "blob_key": None})
 
-    def worker_lost(
-        self, document_id: str, worker: str, *, claimed: DocumentState, max_attempts: int = MAX_ATTEMPTS
-    ) -> Document | None:
-        """Ends the claim of a worker that is known to have died, without waiting for its lease.
+    def reclaim(
+        self,
+        worker: str,
+        *,
+        expected: DocumentState,
+        claimed: DocumentState,
+        document_id: str | None = None,
+        max_attempts: int = MAX_ATTEMPTS,
+    ) -> int:
+        """Ends the claims of a worker that is known to be dead, without waiting for their leases; returns how many.
 
-        Counts the attempt and queues the document again, or fails it at the last one. Returns None when that worker
-        does not hold it (any more).
+        `worker` is the name it claimed with, or that of the worker whose child `name:pid` it was. Each attempt counts,
+        and the last one fails the document; with `document_id`, only that document is looked at.
         """
+        mine = sa.or_(documents.c.worker == worker, documents.c.worker.startswith(f"{worker}:", autoescape=True))
+        query = sa.select(documents.c.id, documents.c.attempts).where(documents.c.state == claimed, mine)
+        if document_id is not None:
+            query = query.where(documents.c.id == document_id)
         with self._write() as connection:
-            query = SELECT_DOCUMENT.where(
-                documents.c.id == document_id, documents.c.worker == worker, documents.c.state == claimed
-            )
-            row = connection.execute(query.with_for_update(of=documents)).one_or_none()
-            if row is None:
-                return None
-            if row.attempts + 1 >= max_attempts:
-                _quarantine(connection, row.id, row.attempts + 1, self._now())
-            else:
-                values = REQUEUED | {"attempts": row.attempts + 1, "updated_at": self._now()}
-                connection.execute(sa.update(documents).where(documents.c.id == row.id).values(**values))
-            changed = connection.execute(SELECT_DOCUMENT.where(documents.c.id == document_id)).one()
-            return as_document(changed)
+            rows = connection.execute(query.with_for_update()).all()
+            for row in rows:
+                if expected != claimed and row.attempts + 1 >= max_attempts:
+                    _quarantine(connection, row.id, row.attempts + 1, self._now())
+                    continue
+                values = {"state": expected, "attempts": row.attempts + 1, "dispatched_at": None}
+                change = sa.update(documents).where(documents.c.id == row.id)
+                connection.execute(change.values(**FENCED, **values, updated_at=self._now()))
+        return len(rows)
 
     def mark_dispatched(self, document_ids: Iterable[str]) -> None:
         """Records that a message for each of these has been sent now."""

@@ -1,0 +1,150 @@
+"""Pulling the plug: every process is killed once, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.documents import documents
+from tests.support import Stack, wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+
+FILES = 50
+#: A chat goes on, or ends with an error, within this time after a kill.
+CHAT_SECONDS = 15
+PROCESSES = ("ingest", "index", "inference", "maintenance", "watcher", "flower", "redis", "api")
+
+
+class Chatter(threading.Thread):
+    """Streams one chat after the other, and keeps how each ended and its longest silence."""
+
+    def __init__(self, base_url: str) -> None:
+        super().__init__(daemon=True)
+        self.base_url = base_url
+        self.stopping = threading.Event()
+        self.endings: list[str] = []
+        self.longest_silence_seconds = 0.0
+
+    def run(self) -> None:
+        while not self.stopping.is_set():
+            self.endings.append(self._chat())
+
+    def _chat(self) -> str:
+        request = {
+            "messages": [{"role": "user", "content": "Tell a long story."}],
+            "max_tokens": 400,
+            "stream": True,
+        }
+        heard = time.monotonic()
+        lines: list[str] = []
+        try:
+            with httpx.stream("POST", f"{self.base_url}/v1/chat/completions", json=request, timeout=30) as response:
+                for line in response.iter_lines():
+                    self.longest_silence_seconds = max(self.longest_silence_seconds, time.monotonic() - heard)
+                    heard = time.monotonic()
+                    if line.startswith("data: "):
+                        lines.append(line[6:])
+                if response.status_code != 200:
+                    return f"status {response.status_code}"
+        except httpx.TransportError as error:
+            self.stopping.wait(0.2)
+            return f"connection: {type(error).__name__}"
+        return classify(lines)
+
+
+def classify(frames: list[str]) -> str:
+    """How a stream ended: whole, with an error frame, or silently cut."""
+    if frames and frames[-1] == "[DONE]":
+        whole = any(choice.get("finish_reason") for frame in frames[:-1] for choice in json.loads(frame)["choices"])
+        return "whole" if whole else "silent [DONE]"
+    if frames and "error" in json.loads(frames[-1]):
+        return "error"
+    return "cut"
+
+
+def kill(stack: Stack, name: str) -> None:
+    """kill -9 of one supervised process; returns once another one has taken its place."""
+    before = stack.pid_of(name)
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: stack.pid_of(name) not in (0, before), 60)
+
+
+def searchable(http: httpx.Client, number: int) -> int:
+    """How many chunks of file `number` a search for its own word finds."""
+    hits = http.post("/v1/rag/search", json={"query": f"marker{number:04d}", "top_k": 20}).json()["data"]
+    return sum(hit["filename"] == f"file{number:04d}.txt" for hit in hits)
+
+
+def test_killing_each_process_in_turn_loses_nothing(tmp_path: Path) -> None:
+    with Stack(tmp_path) as stack, httpx.Client(base_url=stack.base_url, timeout=30) as http:
+        chatter = Chatter(stack.base_url)
+        chatter.start()
+        for number in range(FILES):
+            text = f"This file speaks of marker{number:04d} and of nothing else at all.\n"
+            (stack.inbox / f"file{number:04d}.txt").write_text(text)
+        for name in PROCESSES:
+            kill(stack, name)
+        wait_until(lambda: stack.is_ready(), 90)
+
+        def all_completed() -> bool:
+            try:
+                found = documents(http)
+            except httpx.HTTPError:
+                return False
+            return len(found) == FILES and all(document["status"] == "completed" for document in found)
+
+        wait_until(all_completed, 180)
+        chatter.stopping.set()
+        chatter.join(timeout=60)
+        assert [searchable(http, number) for number in range(FILES)] == [1] * FILES
+        assert "silent [DONE]" not in chatter.endings
+        assert chatter.endings.count("cut") <= 1, "only the API's own death cuts a stream"
+        assert "whole" in chatter.endings
+        assert chatter.longest_silence_seconds < CHAT_SECONDS
+
+
+def test_killing_up_leaves_no_orphan_and_the_next_start_goes_on(tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    stack.start()
+    try:
+        for number in range(10):
+            (stack.inbox / f"file{number:04d}.txt").write_text(f"Here is marker{number:04d}, which is rare.\n" * 5)
+        with httpx.Client(base_url=stack.base_url, timeout=30) as http:
+            wait_until(lambda: len(documents(http)) > 0, 30)
+        os.kill(stack.up_pid, signal.SIGKILL)
+        wait_until(lambda: not stack.processes(), 60)
+        stack.start()
+        with httpx.Client(base_url=stack.base_url, timeout=30) as http:
+            wait_until(lambda: [d["status"] for d in documents(http)] == ["completed"] * 10, 120)
+            assert [searchable(http, number) for number in range(10)] == [1] * 10
+    finally:
+        stack.stop()
+    assert not stack.processes()
+
+
+def test_asynchronous_jobs_survive_every_restart(tmp_path: Path) -> None:
+    request = {"messages": [{"role": "user", "content": "Tell a long story."}], "max_tokens": 120, "temperature": 0}
+    with Stack(tmp_path) as stack, httpx.Client(base_url=stack.base_url, timeout=30) as http:
+        prefer = {"Prefer": "respond-async"}
+        answers = [http.post("/v1/chat/completions", json=request, headers=prefer) for _ in range(12)]
+        assert [answer.status_code for answer in answers] == [202] * 12
+        for name in ("inference", "api", "redis", "maintenance"):
+            kill(stack, name)
+        wait_until(stack.is_ready, 90)
+        jobs = [answer.headers["location"] for answer in answers]
+
+        def states() -> set[str]:
+            return {http.get(job).json()["status"] for job in jobs}
+
+        wait_until(lambda: states() <= {"completed", "failed"}, 120)
+        results = [http.get(job).json() for job in jobs]
+        assert {job["status"] for job in results} == {"completed"}, [job["error"] for job in results]
+        assert all(job["result"]["choices"][0]["finish_reason"] in ("length", "stop") for job in results)

@@ -1,0 +1,90 @@
+"""A migrated catalog on each database, with a clock that tests move by hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from core.catalog import Catalog, Document, NewDocument, Source
+
+POSTGRESQL_URL = os.environ.get("LLM_API_TEST_DATABASE_URL")
+BACKENDS = [
+    "sqlite",
+    pytest.param(
+        "postgresql", marks=pytest.mark.skipif(not POSTGRESQL_URL, reason="LLM_API_TEST_DATABASE_URL is not set")
+    ),
+]
+
+
+class Clock:
+    """Unix seconds that pass only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=BACKENDS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'catalog.sqlite3'}"
+    assert POSTGRESQL_URL is not None
+    engine = sa.create_engine(POSTGRESQL_URL.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sa.text("CREATE SCHEMA public"))
+    engine.dispose()
+    return POSTGRESQL_URL
+
+
+@pytest.fixture
+def catalog(database_url: str, clock: Clock) -> Iterator[Catalog]:
+    catalog = Catalog(database_url, clock)
+    catalog.migrate()
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def add(catalog: Catalog, clock: Clock) -> Callable[..., Document]:
+    """Adds an upload; keywords change what is added. Each is a second younger than the one before."""
+
+    def add(**changes: Any) -> Document:
+        clock.advance(1)
+        values: dict[str, Any] = {
+            "collection": "default",
+            "filename": "a.txt",
+            "source": Source.UPLOAD,
+            "content_hash": "a" * 64,
+            "size_bytes": 10,
+        }
+        return catalog.add_document(NewDocument(**values | changes))
+
+    return add
+
+
+@pytest.fixture
+def add_file(add: Callable[..., Document]) -> Callable[..., Document]:
+    """Adds a file of the watched folder /inbox."""
+
+    def add_file(path: str, **changes: Any) -> Document:
+        stat = {"mtime_ns": 1, "inode": 1}
+        return add(source=Source.WATCH, root="/inbox", path=path, filename=path, **stat | changes)
+
+    return add_file

@@ -1,0 +1,224 @@
+"""Claims: one holder at a time, and none that lost its claim can change anything."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from core.catalog import Catalog, Claim, Document, DocumentState
+from tests.unit.catalog.conftest import Clock
+
+Add = Callable[..., Document]
+PARSE: dict[str, Any] = {"expected": DocumentState.QUEUED, "claimed": DocumentState.PARSING}
+INDEX: dict[str, Any] = {"expected": DocumentState.PARSED, "claimed": DocumentState.INDEXING}
+DELETE: dict[str, Any] = {"expected": DocumentState.DELETING, "claimed": DocumentState.DELETING}
+
+
+def claimed(catalog: Catalog, document: Document, stage: dict[str, Any] = PARSE, worker: str = "worker") -> Claim:
+    claim = catalog.claim(document.id, worker, **stage)
+    assert claim is not None
+    return claim
+
+
+def test_a_document_is_claimed_once(catalog: Catalog, add: Add) -> None:
+    document = add()
+    claim = claimed(catalog, document)
+    assert claim.document == catalog.get_document(document.id)
+    assert claim.document.state is DocumentState.PARSING
+    assert catalog.claim(document.id, "other", **PARSE) is None
+    assert catalog.claim(document.id, "other", **INDEX) is None
+    assert catalog.claim("doc-none", "other", **PARSE) is None
+
+
+def test_a_claim_lives_as_long_as_it_is_renewed(catalog: Catalog, add: Add, clock: Clock) -> None:
+    document = add()
+    claim = claimed(catalog, document)
+    clock.advance(25)
+    assert catalog.renew(claim)
+    clock.advance(25)
+    assert catalog.claim(document.id, "other", **PARSE) is None
+    clock.advance(6)
+    taken_over = claimed(catalog, document, worker="other")
+    assert taken_over.token > claim.token
+    assert taken_over.document.attempts == 1
+    assert not catalog.renew(claim)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda catalog, claim: catalog.renew(claim),
+        lambda catalog, claim: catalog.advance(claim, DocumentState.PARSED),
+        lambda catalog, claim: catalog.release(claim, DocumentState.QUEUED),
+        lambda catalog, claim: catalog.activate(claim, 1),
+        lambda catalog, claim: catalog.fail(claim, "no"),
+        lambda catalog, claim: catalog.finish_delete(claim),
+    ],
+)
+@pytest.mark.parametrize("fence", ["taken over", "new version", "deleted", "finished", "reindexed"])
+def test_a_lost_claim_changes_nothing(
+    catalog: Catalog, add_file: Add, clock: Clock, act: Callable[[Catalog, Claim], bool], fence: str
+) -> None:
+    document = add_file("a.txt")
+    claim = claimed(catalog, document)
+    match fence:
+        case "taken over":
+            clock.advance(31)
+            claimed(catalog, document, worker="other")
+        case "new version":
+            catalog.new_version(document.id, content_hash="b" * 64, size_bytes=1, mtime_ns=2, inode=3)
+        case "deleted":
+            catalog.delete_document(document.id)
+        case "finished":
+            assert catalog.advance(claim, DocumentState.PARSED)
+        case "reindexed":
+            catalog.reindex_all()
+    before = catalog.get_document(document.id)
+    assert not act(catalog, claim)
+    assert catalog.get_document(document.id) == before
+
+
+def test_a_lease_that_ended_without_a_successor_still_counts(catalog: Catalog, add: Add, clock: Clock) -> None:
+    claim = claimed(catalog, add())
+    clock.advance(100)
+    assert catalog.advance(claim, DocumentState.PARSED, chunk_count=2, media_type="text/plain")
+    document = catalog.get_document(claim.document.id)
+    assert (document.chunk_count, document.media_type) == (2, "text/plain")
+
+
+def test_a_document_that_crashes_three_workers_is_set_aside(catalog: Catalog, add: Add, clock: Clock) -> None:
+    document, other = add(), add()
+    for _ in range(3):
+        claimed(catalog, document)
+        clock.advance(31)
+    assert catalog.claim(document.id, "worker", **PARSE) is None
+    failed = catalog.get_document(document.id)
+    assert (failed.state, failed.attempts) == (DocumentState.FAILED, 3)
+    assert "crashed its worker 3 times" in (failed.error or "")
+    claimed(catalog, other)
+
+
+def test_success_of_a_stage_forgives_its_crashes(catalog: Catalog, add: Add, clock: Clock) -> None:
+    document = add()
+    claimed(catalog, document)
+    clock.advance(31)
+    claim = claimed(catalog, document)
+    assert claim.document.attempts == 1
+    catalog.advance(claim, DocumentState.PARSED)
+    assert claimed(catalog, document, INDEX).document.attempts == 0
+
+
+def test_a_dead_child_is_not_waited_for(catalog: Catalog, add: Add) -> None:
+    document, other = add(), add()
+    claimed(catalog, other, worker="w:8")
+    for attempt in (1, 2):
+        claimed(catalog, document, worker="w:7")
+        assert catalog.reclaim("another", **PARSE, document_id=document.id) == 0
+        assert catalog.reclaim("w", **PARSE, document_id=document.id) == 1
+        lost = catalog.get_document(document.id)
+        assert (lost.state, lost.attempts) == (DocumentState.QUEUED, attempt)
+    claimed(catalog, document, worker="w:7")
+    catalog.reclaim("w", **PARSE, document_id=document.id)
+    assert catalog.get_document(document.id).state is DocumentState.FAILED
+    assert catalog.get_document(other.id).state is DocumentState.PARSING
+
+
+def test_a_worker_takes_its_own_claims_back_at_its_start(catalog: Catalog, add: Add) -> None:
+    document, other = add(), add()
+    for item in (document, other):
+        catalog.advance(claimed(catalog, item), DocumentState.PARSED)
+    claim = claimed(catalog, document, INDEX, worker="indexer")
+    assert catalog.reclaim("index", **INDEX) == 0, "a longer name is another worker"
+    assert catalog.reclaim("indexer", **INDEX) == 1
+    assert not catalog.renew(claim)
+    again = catalog.claim_next("indexer", **INDEX, limit=9)
+    assert [(item.document.id, item.document.attempts) for item in again] == [(document.id, 1), (other.id, 0)]
+
+
+def test_a_released_document_is_as_before(catalog: Catalog, add: Add) -> None:
+    document = add()
+    catalog.mark_dispatched([document.id])
+    assert catalog.release(claimed(catalog, document), DocumentState.QUEUED)
+    released = catalog.get_document(document.id)
+    assert (released.state, released.attempts, released.dispatched_at) == (DocumentState.QUEUED, 0, None)
+
+
+def test_a_deletion_is_never_given_up(catalog: Catalog, add: Add, clock: Clock) -> None:
+    document = add()
+    catalog.delete_document(document.id)
+    for _ in range(5):
+        claim = claimed(catalog, document, DELETE)
+        clock.advance(31)
+    assert catalog.finish_delete(claim)
+
+
+def test_the_oldest_are_claimed_first(catalog: Catalog, add: Add) -> None:
+    ids = [add().id for _ in range(5)]
+    first = catalog.claim_next("w", **PARSE, limit=3)
+    second = catalog.claim_next("w", **PARSE, limit=3)
+    assert [claim.document.id for claim in first + second] == ids
+    assert catalog.claim_next("w", **PARSE, limit=3) == []
+
+
+def test_claiming_many_sets_poison_aside(catalog: Catalog, add: Add, clock: Clock) -> None:
+    for _ in range(2):
+        add()
+    for _ in range(3):
+        assert len(catalog.claim_next("w", **PARSE, limit=9)) == 2
+        clock.advance(31)
+    assert catalog.claim_next("w", **PARSE, limit=9) == []
+    assert catalog.counts_by_state() == {"failed": 2}
+
+
+def test_what_is_dispatched_again_and_when(catalog: Catalog, add: Add, clock: Clock) -> None:
+    queued, running, abandoned = add(), add(), add()
+    assert [document.id for document in catalog.dispatchable(10)] == [queued.id, running.id, abandoned.id]
+    assert len(catalog.dispatchable(2)) == 2
+    catalog.mark_dispatched([queued.id, running.id, abandoned.id])
+    assert catalog.dispatchable(10) == []
+    claim = claimed(catalog, running)
+    claimed(catalog, abandoned)
+    clock.advance(31)
+    catalog.renew(claim)
+    assert [document.id for document in catalog.dispatchable(10)] == [abandoned.id, queued.id]
+    catalog.mark_dispatched([abandoned.id])
+    assert [document.id for document in catalog.dispatchable(10)] == [queued.id]
+
+
+def claim_all(url: str, worker: str) -> list[str]:
+    """Claims one by one until nothing is left; runs in threads and in processes."""
+    catalog = Catalog.open(url)
+    taken = []
+    while claims := catalog.claim_next(worker, **PARSE, limit=1):
+        taken += [claim.document.id for claim in claims if catalog.advance(claim, DocumentState.PARSED)]
+    catalog.close()
+    return taken
+
+
+@pytest.mark.parametrize("pool", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_no_document_is_claimed_twice(catalog: Catalog, database_url: str, add: Add, pool: Any) -> None:
+    ids = [add().id for _ in range(150)]
+    context = {"mp_context": multiprocessing.get_context("spawn")} if pool is ProcessPoolExecutor else {}
+    with pool(3, **context) as workers:
+        futures = [workers.submit(claim_all, database_url, f"worker-{number}") for number in range(3)]
+        taken = [document_id for future in futures for document_id in future.result()]
+    assert Counter(taken) == Counter(ids)
+
+
+def test_one_document_is_claimed_by_one_of_many(catalog: Catalog, add: Add) -> None:
+    document = add()
+    start = threading.Barrier(8)
+
+    def claim(worker: str) -> Claim | None:
+        start.wait()
+        return catalog.claim(document.id, worker, **PARSE)
+
+    with ThreadPoolExecutor(8) as workers:
+        claims = list(workers.map(claim, map(str, range(8))))
+    assert sum(claim is not None for claim in claims) == 1

@@ -1,0 +1,131 @@
+"""Migrations, transactions, and databases that are away."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from core.catalog import Catalog, Document, NewDocument, Source
+from core.catalog.migration import HEAD_REVISION, SCRIPTS
+from core.catalog.models import metadata
+from core.errors import ConfigurationError, Unavailable
+
+
+def migrate_and_count(url: str) -> int:
+    catalog = Catalog.open(url)
+    catalog.migrate()
+    count = len(catalog.list_collections())
+    catalog.close()
+    return count
+
+
+@pytest.mark.parametrize("pool", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_many_may_migrate_at_once(database_url: str, pool: Any) -> None:
+    context = {"mp_context": multiprocessing.get_context("spawn")} if pool is ProcessPoolExecutor else {}
+    with pool(3, **context) as workers:
+        assert list(workers.map(migrate_and_count, [database_url] * 3)) == [0, 0, 0]
+
+
+def test_the_migrations_make_the_tables_of_the_models(catalog: Catalog) -> None:
+    with catalog._read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_newest_revision_is_the_one_the_code_names() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD_REVISION
+
+
+def test_migrating_again_keeps_what_is_there(catalog: Catalog, add: Callable[..., Document]) -> None:
+    document = add()
+    catalog.migrate()
+    assert catalog.get_document(document.id) == document
+
+
+def test_sqlite_runs_in_wal_mode(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite3"
+    catalog = Catalog.open(f"sqlite:///{path}")
+    catalog.migrate()
+    with catalog._read() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
+        }
+    catalog.close()
+    assert pragmas == {"journal_mode": "wal", "synchronous": 1, "busy_timeout": 5000, "foreign_keys": 1}
+
+
+def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
+    catalog = Catalog.open(f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
+    catalog.migrate()
+    with catalog._write():
+        assert catalog.counts_by_state() == {}
+    catalog.close()
+
+
+def test_a_locked_database_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.catalog.engine.BUSY_TIMEOUT_MS", 50)
+    path = tmp_path / "catalog.sqlite3"
+    catalog = Catalog.open(f"sqlite:///{path}")
+    catalog.migrate()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="locked"):
+        catalog.ensure_collection("default")
+    other.close()
+    catalog.ensure_collection("default")
+    catalog.close()
+
+
+def test_a_database_that_is_away_is_unavailable() -> None:
+    catalog = Catalog.open("postgresql://nobody@127.0.0.1:1/none")
+    with pytest.raises(Unavailable):
+        catalog.ping()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://localhost/x", "sqlite://", "sqlite:///:memory:"])
+def test_a_wrong_url_is_said_at_once(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="DATABASE_URL"):
+        Catalog.open(url)
+
+
+def test_the_folder_of_the_database_is_made(tmp_path: Path) -> None:
+    catalog = Catalog.open(f"sqlite:///{tmp_path}/data/deep/catalog.sqlite3")
+    catalog.migrate()
+    catalog.ping()
+    catalog.close()
+
+
+def test_a_forked_child_uses_connections_of_its_own(catalog: Catalog, add: Callable[..., Document]) -> None:
+    document = add()
+    child = os.fork()
+    if child == 0:
+        is_found = catalog.get_document(document.id) == document
+        os._exit(0 if is_found else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert catalog.get_document(document.id) == document
+
+
+def test_one_file_added_by_many_at_once_is_one_document(catalog: Catalog) -> None:
+    start = threading.Barrier(6)
+    new = NewDocument("default", "a.txt", Source.WATCH, "a" * 64, 1, root="/inbox", path="a.txt", idempotency_key="k")
+
+    def add(_: int) -> str:
+        start.wait()
+        return catalog.add_document(new).id
+
+    with ThreadPoolExecutor(6) as workers:
+        assert len(set(workers.map(add, range(6)))) == 1
