@@ -1,0 +1,174 @@
+"""From messages to a prompt, by the model's own chat template (sandboxed Jinja) or ChatML where it has none."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from core.errors import InvalidRequest
+from core.messages import ChatMessage
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+TOOLS_PROMPT = """\
+You can call functions. The available ones, as JSON schemas:
+<tools>
+{tools}
+</tools>
+To call one, answer with nothing but a JSON object with its name and arguments, in these tags, one per call:
+<tool_call>
+{{"name": "function_name", "arguments": {{"argument": "value"}}}}
+</tool_call>"""
+
+log = logging.getLogger(__name__)
+
+
+class ChatTemplate:
+    """Renders conversations. Safe to use from several threads."""
+
+    def __init__(self, source: str | None, *, bos: str = "", eos: str = "", control_texts: Sequence[str] = ()) -> None:
+        """`source` is the template in the GGUF; `control_texts` are what the tokenizer reads as control tokens."""
+        if source is None:
+            log.warning(
+                "The model's file has no chat template: using ChatML, which may not be what it was trained with"
+            )
+        self._source = source or CHATML
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        environment.filters["tojson"] = _to_json
+        environment.globals.update(raise_exception=_raise, strftime_now=_strftime_now)
+        self._template = environment.from_string(self._source)
+        self._names = {"bos_token": bos, "eos_token": eos}
+        texts = sorted((text for text in control_texts if len(text) > 1), key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, texts))) if texts else None
+
+    @property
+    def knows_tools(self) -> bool:
+        """Whether the template itself writes tools into the prompt."""
+        return "tools" in self._source
+
+    def render(self, messages: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = ()) -> list[tuple[str, bool]]:
+        """The prompt as pieces of (text, trusted). Control tokens count only in trusted pieces, so that a message
+        which spells one out cannot end its turn and pose as another role.
+
+        Raises:
+            InvalidRequest: if the template refuses the conversation (for instance an unknown role).
+        """
+        guard = _Guard(self._control)
+        shaped = [_shape(message, guard) for message in messages]
+        if tools and not self.knows_tools:
+            shaped = _with_tools_prompt(shaped, tools, guard)
+        try:
+            text = self._template.render(
+                messages=shaped, tools=_guarded(list(tools), guard) or None, add_generation_prompt=True, **self._names
+            )
+        except (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+            # Templates are programs: what they do with an odd conversation is theirs, and the client's to mend.
+            raise InvalidRequest(
+                f"The model's chat template refuses these messages: {error}", param="messages"
+            ) from error
+        return guard.split(text)
+
+
+class _Guard:
+    """Puts marks in place of control tokens in what users write, and takes them out again after rendering."""
+
+    #: A private-use character; users' own are doubled, so that none can be taken for a mark.
+    MARK = "\ue0f7"
+
+    def __init__(self, control: re.Pattern[str] | None) -> None:
+        self._control = control
+        self._found: list[str] = []
+
+    def protect(self, text: str) -> str:
+        text = text.replace(self.MARK, self._mark(self.MARK)) if self.MARK in text else text
+        return self._control.sub(lambda match: self._mark(match.group()), text) if self._control else text
+
+    def split(self, text: str) -> list[tuple[str, bool]]:
+        if not self._found:
+            return [(text, True)]
+        parts = re.split(f"{self.MARK}(\\d+){self.MARK}", text)
+        pieces = [(self._found[int(part)], False) if at % 2 else (part, True) for at, part in enumerate(parts)]
+        return [piece for piece in pieces if piece[0]]
+
+    def _mark(self, text: str) -> str:
+        self._found.append(text)
+        return f"{self.MARK}{len(self._found) - 1}{self.MARK}"
+
+
+def _shape(message: ChatMessage, guard: _Guard) -> dict[str, Any]:
+    """A message as templates expect it: content always a string, tool arguments as objects."""
+    shaped: dict[str, Any] = {"role": message.role, "content": guard.protect(message.content or "")}
+    if message.name:
+        shaped["name"] = guard.protect(message.name)
+    if message.tool_call_id:
+        shaped["tool_call_id"] = guard.protect(message.tool_call_id)
+    if message.tool_calls:
+        shaped["tool_calls"] = [_guarded(_with_object_arguments(call), guard) for call in message.tool_calls]
+    return shaped
+
+
+def _with_object_arguments(call: dict[str, Any]) -> dict[str, Any]:
+    function = call.get("function")
+    if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
+        return call
+    try:
+        arguments = json.loads(function["arguments"] or "{}")
+    except ValueError:
+        return call  # what a model once wrote need not be JSON: shown as it is
+    return {**call, "function": {**function, "arguments": arguments}}
+
+
+def _guarded(value: Any, guard: _Guard) -> Any:
+    if isinstance(value, str):
+        return guard.protect(value)
+    if isinstance(value, list):
+        return [_guarded(item, guard) for item in value]
+    if isinstance(value, dict):
+        return {_guarded(name, guard): _guarded(item, guard) for name, item in value.items()}
+    return value
+
+
+def _with_tools_prompt(
+    messages: list[dict[str, Any]], tools: Sequence[dict[str, Any]], guard: _Guard
+) -> list[dict[str, Any]]:
+    """For templates that ignore tools: they go into the system message, calls and results into plain text."""
+    listed = "\n".join(_to_json(_guarded(tool, guard)) for tool in tools)
+    prompt = TOOLS_PROMPT.format(tools=listed)
+    plain = [_plain_tool_message(message) for message in messages]
+    if plain and plain[0]["role"] == "system":
+        return [{**plain[0], "content": f"{plain[0]['content']}\n\n{prompt}".strip()}, *plain[1:]]
+    return [{"role": "system", "content": prompt}, *plain]
+
+
+def _plain_tool_message(message: dict[str, Any]) -> dict[str, Any]:
+    if message["role"] == "tool":
+        return {"role": "user", "content": f"<tool_response>\n{message['content']}\n</tool_response>"}
+    if message.get("tool_calls"):
+        calls = [call.get("function", call) for call in message["tool_calls"]]
+        text = "\n".join(f"<tool_call>\n{_to_json(call)}\n</tool_call>" for call in calls)
+        return {"role": message["role"], "content": f"{message['content']}\n{text}".strip()}
+    return message
+
+
+def _to_json(value: Any, indent: int | None = None, **_options: Any) -> str:
+    """Jinja's own `tojson` escapes for HTML, which models have never seen."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _raise(message: str) -> None:
+    raise TemplateError(message)
+
+
+def _strftime_now(form: str) -> str:
+    return datetime.now().strftime(form)

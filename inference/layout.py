@@ -1,0 +1,62 @@
+"""How large a context fits into memory. Pure: sizes in, sizes out."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from core.errors import ConfigurationError
+from core.settings import Settings
+from inference.lookup import MAX_DRAFT_TOKENS
+
+#: Share of the free memory that the KV cache may take.
+KV_MEMORY_SHARE = 0.5
+#: Sequence ids beyond the slots: they hold cached prompts while all slots are busy.
+CACHE_SEQUENCES = 8
+#: A prompt and its last draft need a little more than the context.
+SPARE_CELLS = 256
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of the context, in tokens and sequences."""
+
+    context_length: int
+    cells: int
+    sequences: int
+    batch_tokens: int
+
+
+def choose_layout(
+    settings: Settings, *, trained_tokens: int, cell_bytes: float, free_bytes: int, most_sequences: int
+) -> Layout:
+    """All slots get a full context if memory allows; at least one must.
+
+    `trained_tokens` is the context the model was trained with (0: unknown), `cell_bytes` the size of one token in the
+    KV cache, `free_bytes` the memory that is left once the model is loaded.
+
+    Raises:
+        ConfigurationError: if not even one sequence fits.
+    """
+    context_length = min(settings.context_length, trained_tokens or settings.context_length)
+    if context_length < settings.context_length:
+        log.warning(
+            "CONTEXT_LENGTH=%d is more than the model was trained for: using %d",
+            settings.context_length,
+            trained_tokens,
+        )
+    least = context_length + SPARE_CELLS
+    room_bytes = max(0, free_bytes) * KV_MEMORY_SHARE
+    fitting = int(room_bytes / max(cell_bytes, 1.0))
+    if fitting < least:
+        raise ConfigurationError(
+            f"CONTEXT_LENGTH={settings.context_length}: the KV cache of one sequence needs "
+            f"{least * cell_bytes / 2**20:.0f} MiB and there is room for {room_bytes / 2**20:.0f} MiB. "
+            "Lower it, or set KV_CACHE_TYPE=q8_0."
+        )
+    cells = min(settings.slots * context_length + SPARE_CELLS, fitting)
+    sequences = min(settings.slots + CACHE_SEQUENCES, most_sequences)
+    batch_tokens = min(max(settings.n_batch, settings.slots * (1 + MAX_DRAFT_TOKENS)), cells)
+    return Layout(context_length, cells, sequences, batch_tokens)

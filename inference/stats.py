@@ -1,0 +1,89 @@
+"""What the engine counts, for `/metrics` and the worker's announcements."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+#: Time over which the rate of tokens is taken.
+WINDOW_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """A snapshot. Counts are since the start; `kv_*` are tokens of the KV cache."""
+
+    slots: int
+    running: int
+    waiting: int
+    tokens_per_second: float
+    steps: int
+    generated_tokens: int
+    prompt_tokens: int
+    cached_tokens: int
+    finished: int
+    preemptions: int
+    crashes: int
+    kv_used: int
+    kv_total: int
+    #: Sequences and seconds of the last step.
+    batch_sequences: int
+    step_seconds: float
+
+
+@dataclass(slots=True)
+class Counters:
+    """Written by the engine's thread, read by any."""
+
+    steps: int = 0
+    generated_tokens: int = 0
+    #: Prompt tokens computed, and those that needed no computing.
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    finished: int = 0
+    crashes: int = 0
+    batch_sequences: int = 0
+    step_seconds: float = 0.0
+    #: (time, generated tokens until then) of the last steps.
+    _history: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=4096))
+
+    def observe_step(self, prompt_tokens: int, sequences: int, seconds: float) -> None:
+        self.steps += 1
+        self.prompt_tokens += prompt_tokens
+        self.batch_sequences = sequences
+        self.step_seconds = seconds
+        now = time.monotonic()
+        self._history.append((now, self.generated_tokens))
+        while self._history[0][0] < now - WINDOW_SECONDS:
+            self._history.popleft()
+
+    def snapshot(
+        self, *, slots: int, running: int, waiting: int, preemptions: int, kv_used: int, kv_total: int
+    ) -> EngineStats:
+        return EngineStats(
+            slots=slots,
+            running=running,
+            waiting=waiting,
+            tokens_per_second=self._rate(),
+            steps=self.steps,
+            generated_tokens=self.generated_tokens,
+            prompt_tokens=self.prompt_tokens,
+            cached_tokens=self.cached_tokens,
+            finished=self.finished,
+            preemptions=preemptions,
+            crashes=self.crashes,
+            kv_used=kv_used,
+            kv_total=kv_total,
+            batch_sequences=self.batch_sequences,
+            step_seconds=self.step_seconds,
+        )
+
+    def _rate(self) -> float:
+        """Generated tokens per second over the last seconds, 0 when nothing ran."""
+        history = list(self._history)
+        now = time.monotonic()
+        recent = [entry for entry in history if entry[0] >= now - WINDOW_SECONDS]
+        if len(recent) < 2:
+            return 0.0
+        return (recent[-1][1] - recent[0][1]) / max(now - recent[0][0], 1e-6)

@@ -1,0 +1,160 @@
+"""A model without a model: the next token follows from all tokens before it, so a wrong KV cache shows in the text."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.messages import SamplingParams
+from inference.backend import BatchEntry, DecodeStatus
+from inference.models import ModelInfo
+
+#: Tokens are bytes; behind them come the end, the beginning and a control token that chat templates use.
+END, BOS, TURN = 256, 257, 258
+VOCAB_SIZE = 259
+_NAMES = {END: "<|end|>", BOS: "<|bos|>", TURN: "<|turn|>"}
+ALPHABET = b"abcdefghijklmnopqrstuvwxyz "
+
+
+def next_token(prefix: Sequence[int]) -> int:
+    """What this model says after `prefix`: one of the letters, or the end about every 64 tokens."""
+    digest = crc32(np.asarray(prefix, np.int32).tobytes())
+    return END if digest % 64 == 0 else ALPHABET[digest % len(ALPHABET)]
+
+
+def answer(prompt: Sequence[int], max_tokens: int) -> list[int]:
+    """What this model generates when nothing interferes."""
+    tokens = list(prompt)
+    while len(tokens) - len(prompt) < max_tokens:
+        token = next_token(tokens)
+        if token == END:
+            break
+        tokens.append(token)
+    return tokens[len(prompt) :]
+
+
+class FakeSampler:
+    def __init__(self, backend: FakeBackend, sampling: SamplingParams) -> None:
+        self._backend = backend
+        self._sampling = sampling
+        self.closed = False
+
+    def sample(self, row: int, mask: bytes | None = None) -> int:
+        logits = self._backend.logits(row).copy()
+        for token, bias in self._sampling.logit_bias.items():
+            logits[token] += bias
+        if self._sampling.ignore_eos:
+            logits[END] = -np.inf
+        if mask is not None:
+            bits = np.unpackbits(np.frombuffer(mask, np.uint8), count=VOCAB_SIZE, bitorder="little")
+            logits[bits == 0] = -np.inf
+        return int(logits.argmax())
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeBackend:
+    """Keeps the tokens of each sequence as a KV cache would, and refuses what a real one would refuse."""
+
+    bos: int | None = BOS
+    chat_template: str | None = (
+        "{% for message in messages %}<|turn|>{{ message.role }}\n{{ message.content }}\n{% endfor %}"
+        "{{ '<|turn|>assistant\n' }}"
+    )
+    control_texts: Sequence[str] = tuple(_NAMES.values())
+    can_trim = True
+
+    def __init__(
+        self, *, sequences: int = 4, cells: int = 512, batch_tokens: int = 64, context_length: int = 128
+    ) -> None:
+        self.sequences, self.cells, self.batch_tokens = sequences, cells, batch_tokens
+        self.model = ModelInfo("fake", "/fake.gguf", context_length, VOCAB_SIZE, 1, False, "gguf")
+        self.content: dict[int, list[int]] = {at: [] for at in range(sequences)}
+        self.steps: list[list[BatchEntry]] = []
+        self.samplers: list[FakeSampler] = []
+        self.closed = False
+        #: Called at the start of each decode: a test can make it wait, or raise.
+        self.before_decode: Callable[[], None] = lambda: None
+        self._rows: list[list[int]] = []
+        self._interrupted = threading.Event()
+
+    def decode(self, batch: Sequence[BatchEntry]) -> DecodeStatus:
+        self.before_decode()
+        if self._interrupted.is_set():
+            return DecodeStatus.INTERRUPTED
+        total = sum(len(entry.tokens) for entry in batch)
+        assert 0 < total <= self.batch_tokens, f"a step of {total} tokens"
+        assert len({entry.seq_id for entry in batch}) == len(batch), "a sequence id twice in a step"
+        self.steps.append(list(batch))
+        self._rows = []
+        for entry in batch:
+            content = self.content[entry.seq_id]
+            assert entry.start == len(content), f"position {entry.start} after {len(content)} tokens"
+            for token in entry.tokens:
+                content.append(token)
+                self._rows.append(list(content))
+        return DecodeStatus.DONE
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        logits = np.zeros(VOCAB_SIZE, np.float32)
+        prefix = self._rows[row]
+        logits[next_token(prefix)] = 10.0
+        # The second best, for when the end is ruled out.
+        logits[ALPHABET[len(prefix) % len(ALPHABET)]] += 1.0
+        return logits
+
+    def copy_prefix(self, source: int, target: int, length: int) -> None:
+        assert not self.content[target], "the target of a copy must be empty"
+        assert length <= len(self.content[source])
+        self.content[target] = self.content[source][:length]
+
+    def trim(self, seq_id: int, length: int) -> None:
+        del self.content[seq_id][length:]
+
+    def create_sampler(
+        self, sampling: SamplingParams, seed: int, prompt: Sequence[int], generated: Sequence[int]
+    ) -> FakeSampler:
+        self.samplers.append(FakeSampler(self, sampling))
+        return self.samplers[-1]
+
+    def interrupt(self) -> None:
+        self._interrupted.set()
+
+    def clear_interrupt(self) -> None:
+        self._interrupted.clear()
+
+    def tokenize(self, text: str, *, special: bool, add_bos: bool = False) -> list[int]:
+        tokens = [BOS] if add_bos else []
+        while text:
+            token = next((one for one, name in _NAMES.items() if special and text.startswith(name)), None)
+            if token is None:
+                tokens += text[0].encode()
+                text = text[1:]
+            else:
+                tokens.append(token)
+                text = text[len(_NAMES[token]) :]
+        return tokens
+
+    def token_bytes(self, token: int) -> bytes:
+        return bytes([token]) if token < 256 else b""
+
+    def token_text(self, token: int) -> str:
+        return _NAMES.get(token) or bytes([token]).decode("latin-1")
+
+    def is_end(self, token: int) -> bool:
+        return token == END
+
+    def grammar_tokenizer(self) -> Any:
+        raise NotImplementedError("the fake model has no grammars")
+
+    def reset(self) -> None:
+        self.content = {at: [] for at in range(self.sequences)}
+
+    def close(self) -> None:
+        self.closed = True

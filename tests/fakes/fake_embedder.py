@@ -1,0 +1,46 @@
+"""An embedding model of a few lines: texts that share words have vectors that are close."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from ingest.embedder import Purpose, Vectors
+
+
+class FakeEmbedder:
+    """Each word is a dimension. Keeps the batches it was given; can be held up, and refuses the text "poison"."""
+
+    model_name = "fake"
+    dimension = 1024
+    max_tokens = 254
+    default_score_threshold = 0.25
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.purposes: list[Purpose] = []
+        self.entered = threading.Event()
+        self.proceed = threading.Event()
+        self.proceed.set()
+
+    def encode(self, texts: Sequence[str], purpose: Purpose = "plain") -> Vectors:
+        self.batches.append(list(texts))
+        self.purposes.append(purpose)
+        self.entered.set()
+        assert self.proceed.wait(20)
+        if "poison" in texts:
+            raise ValueError("poisoned")
+        return np.stack([self.vector(text) for text in texts])
+
+    def vector(self, text: str) -> Vectors:
+        """The vector of one text, of length 1."""
+        vector = np.full(self.dimension, 1e-3, dtype=np.float32)
+        for word in text.lower().replace(".", "").split():
+            vector[zlib.crc32(word.encode()) % self.dimension] += 1
+        return vector / np.linalg.norm(vector)
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())

@@ -1,0 +1,148 @@
+"""A `JobStream` without Redis: jobs are played by a function from the request to the events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from core import events
+from core.errors import LlmApiError, Unavailable
+from tasks.names import Role
+
+#: Makes the events of a job. An `asyncio.Event` among them holds the job until it is set.
+Script = Callable[[str, msgspec.Struct, str], Iterable[events.AnyEvent | asyncio.Event]]
+Frame = tuple[int, events.AnyEvent]
+
+
+@dataclass
+class Submitted:
+    """A job that was sent."""
+
+    job_id: str
+    kind: str
+    request: Any
+    durable: bool
+    key: str | None
+    deadline_seconds: float | None
+
+
+@dataclass
+class FakeJobStream:
+    """Plays each submitted job by `scripts[kind]`. `failure` makes every call fail, as a Redis that is away does."""
+
+    scripts: dict[str, Script] = field(default_factory=dict)
+    live: dict[Role, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    submitted: list[Submitted] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    recorded: dict[str, list[Frame]] = field(default_factory=dict)
+    failure: LlmApiError | None = None
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def open(self, job_id: str, *, after: int = 0) -> FakeReader:
+        return FakeReader(self, job_id, after)
+
+    async def submit(
+        self,
+        job_id: str,
+        kind: str,
+        request: msgspec.Struct,
+        *,
+        durable: bool = False,
+        key: str | None = None,
+        deadline_seconds: float | None = None,
+    ) -> int:
+        self.check()
+        self.submitted.append(Submitted(job_id, kind, request, durable, key, deadline_seconds))
+        return 0
+
+    async def replay(self, job_id: str, after_seq: int = 0) -> AsyncIterator[Frame]:
+        for frame in await self.frames_after(job_id, after_seq):
+            yield frame
+
+    async def frames_after(self, job_id: str, number: int) -> list[Frame]:
+        self.check()
+        return [frame for frame in self.recorded.get(job_id, []) if frame[0] > number]
+
+    async def cancel(self, job_id: str) -> bool:
+        self.check()
+        self.cancelled.append(job_id)
+        return True
+
+    async def position(self, job_id: str) -> int | None:
+        self.check()
+        waiting = [job.job_id for job in self.submitted]
+        return waiting.index(job_id) if job_id in waiting else None
+
+    async def ping(self) -> None:
+        self.check()
+
+    async def workers(self, role: Role) -> dict[str, dict[str, Any]]:
+        self.check()
+        return self.live.get(role, {})
+
+    async def queue_lengths(self) -> dict[str, int]:
+        self.check()
+        return {"inference": 3}
+
+    def check(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+class FakeReader:
+    """Reads the one job that was submitted under its id."""
+
+    def __init__(self, stream: FakeJobStream, job_id: str, after: int) -> None:
+        self._stream = stream
+        self._job_id = job_id
+        self._after = after
+        self._ended = False
+
+    async def __aenter__(self) -> FakeReader:
+        self._stream.check()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._ended:
+            self._stream.cancelled.append(self._job_id)
+        self._stream.left.set()
+
+    async def __aiter__(self) -> AsyncIterator[Frame]:
+        job = next(job for job in self._stream.submitted if job.job_id == self._job_id)
+        number = 0
+        for item in self._stream.scripts[job.kind](job.job_id, job.request, job.kind):
+            if isinstance(item, asyncio.Event):
+                await item.wait()
+                continue
+            number += 1
+            self._ended = events.is_terminal(item)
+            yield number, item
+
+
+@dataclass
+class FakeHints:
+    """Takes the producer's hints; `on_ingest` plays the workers."""
+
+    on_ingest: Callable[[str], None] = lambda _: None
+    ingested: list[str] = field(default_factory=list)
+    woken: int = 0
+    away: bool = False
+
+    def ingest(self, document_id: str) -> bool:
+        if self.away:
+            raise Unavailable("The queue (Redis) does not answer.")
+        self.ingested.append(document_id)
+        self.on_ingest(document_id)
+        return True
+
+    def wake_indexer(self) -> None:
+        if self.away:
+            raise Unavailable("The queue (Redis) does not answer.")
+        self.woken += 1

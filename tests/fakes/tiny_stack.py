@@ -1,0 +1,67 @@
+"""`llm-api up` with its real supervision and a real Redis, over processes that do next to nothing.
+
+    python -m tests.fakes.tiny_stack ["broken"]
+
+Each process appends its name to `stopped` when it is told to stop. `ingest` has a child that outlives it, as Celery's
+prefork pool does. With "broken", `index` fails to start.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from cli.programs import Program, redis_program
+from cli.runtime import RuntimeDir
+from cli.screen import Screen
+from cli.supervisor import ProcessSpec
+from cli.up import Up
+from core.settings import Settings, get_settings
+
+WORKER = """
+import os, pathlib, signal, subprocess, sys, time
+name, has_child = sys.argv[1], sys.argv[2] == "child"
+def stop(*_):
+    with open("stopped", "a") as file:
+        file.write(name + "\\n")
+    if has_child:
+        child.kill()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+if has_child:
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)"
+    child = subprocess.Popen([sys.executable, "-c", code])
+print(name, "works", flush=True)
+pathlib.Path(name + ".ready").write_text(str(os.getpid()))
+while True:
+    signal.pause()
+"""
+BROKEN = "raise SystemExit('there is no model')"
+
+
+def ready_file(name: str) -> Callable[[float], bool]:
+    """Ready once the process that was started then has written its file."""
+    path = Path(f"{name}.ready")
+    return lambda started_at: path.exists() and path.stat().st_mtime >= started_at
+
+
+def tiny_programs(settings: Settings, *, broken: bool) -> list[Program]:
+    programs = [redis_program(settings, RuntimeDir(settings.runtime_dir))]
+    for name in ("ingest", "index", "watcher", "api"):
+        # A command in supervisord's configuration is one line, so the code goes into a file.
+        script = Path(f"{name}.py").absolute()
+        script.write_text(BROKEN if broken and name == "index" else WORKER)
+        command = [sys.executable, str(script), name, "child" if name == "ingest" else "alone"]
+        programs.append(Program(ProcessSpec(name, command), ready_file(name)))
+    return programs
+
+
+def main() -> int:
+    settings = get_settings()
+    broken = sys.argv[1:] == ["broken"]
+    return Up(settings, Screen(), lambda: tiny_programs(settings, broken=broken)).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Runs a scheduler over the fake model as the engine does, without a thread: for property tests."""
+
+from __future__ import annotations
+
+from inference.backend import BatchEntry, DecodeStatus
+from inference.prompt_cache import Copy, PromptCache
+from inference.scheduler import Scheduler, StepPlan
+from inference.sequence import ActiveSequence, SequenceRequest
+from tests.fakes.fake_backend import END, FakeBackend
+
+
+class Driver:
+    def __init__(self, *, slots: int, sequences: int, cells: int, step_tokens: int) -> None:
+        self.backend = FakeBackend(sequences=sequences, cells=cells, batch_tokens=step_tokens)
+        self.cache = PromptCache(sequences, cells)
+        self.scheduler = Scheduler(slots, step_tokens, self.cache)
+        self.ended: dict[str, list[int]] = {}
+        self.order: list[str] = []
+        self._arrivals = 0
+
+    def submit(self, request: SequenceRequest) -> ActiveSequence:
+        self._arrivals += 1
+        sequence = ActiveSequence.of(request, 0.0, self._arrivals)
+        self.scheduler.add(sequence)
+        return sequence
+
+    def step(self, prompt_tokens: int | None = None, drafts: dict[str, list[int]] | None = None) -> StepPlan:
+        for sequence in self.scheduler.running:
+            if sequence.is_decoding:
+                sequence.draft = list((drafts or {}).get(sequence.request.sequence_id, []))
+        plan = self.scheduler.plan(prompt_tokens)
+        self.order += [sequence.request.sequence_id for sequence in plan.admitted]
+        self.apply_operations()
+        if not plan.work:
+            return plan
+        batch = [BatchEntry(work.sequence.held_id, work.tokens, work.start, work.rows) for work in plan.work]
+        assert self.backend.decode(batch) is DecodeStatus.DONE
+        self.scheduler.commit(plan)
+        row = 0
+        for work in plan.work:
+            row += work.token_count
+            if work.rows:
+                self._sample(work.sequence, row - work.rows, work.rows)
+        return plan
+
+    def apply_operations(self) -> None:
+        for operation in self.cache.take_operations():
+            if isinstance(operation, Copy):
+                self.backend.copy_prefix(operation.source, operation.target, operation.length)
+            else:
+                self.backend.trim(operation.seq_id, operation.length)
+
+    def run_to_end(self, most_steps: int = 10_000) -> None:
+        for _ in range(most_steps):
+            if self.scheduler.is_idle:
+                return
+            self.step()
+        raise AssertionError("sequences are left after so many steps")
+
+    def _sample(self, sequence: ActiveSequence, row: int, rows: int) -> None:
+        sequence.first_token_at = 1.0
+        draft, accepted, done = sequence.draft, 0, False
+        for at in range(rows):
+            token = int(self.backend.logits(row + at).argmax())
+            if token == END:
+                done = True
+                break
+            sequence.tokens.append(token)
+            done = sequence.generated >= sequence.request.max_tokens
+            if done or at >= len(draft) or token != draft[at]:
+                break
+            accepted += 1
+        if rows > 1:
+            self.scheduler.settle(sequence, accepted)
+        if done:
+            self.scheduler.remove(sequence)
+            self.ended[sequence.request.sequence_id] = sequence.tokens[sequence.prompt_length :]

@@ -1,0 +1,61 @@
+"""How much of a prompt a step carries, and how large a context is made."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.errors import ConfigurationError
+from core.settings import load_settings
+from inference.layout import choose_layout
+from inference.lookup import PromptLookup
+from inference.pacing import LEAST_TOKENS, LONGEST_STEP, Pace
+
+
+def test_pieces_of_prompts_keep_steps_short() -> None:
+    pace = Pace(512)
+    for _ in range(50):
+        pace.observe(0, 8, 0.050)
+        pace.observe(pace.prompt_tokens, 8, 0.050 + pace.prompt_tokens * 0.002)
+    assert pace.prompt_tokens == pytest.approx((LONGEST_STEP - 1) * 0.050 / 0.002, abs=2)
+
+
+def test_pieces_never_get_too_small_or_too_large() -> None:
+    slow, fast = Pace(512), Pace(512)
+    slow.observe(0, 1, 0.001)
+    slow.observe(10, 1, 5.0)
+    fast.observe(0, 1, 1.0)
+    fast.observe(1000, 1, 1.0001)
+    assert (slow.prompt_tokens, fast.prompt_tokens) == (LEAST_TOKENS, 512)
+
+
+def layout(free_bytes: int, trained: int = 8192, **values: object) -> tuple[int, int]:
+    settings = load_settings(_env_file=None, inference_slots=4, **values)
+    made = choose_layout(settings, trained_tokens=trained, cell_bytes=1000, free_bytes=free_bytes, most_sequences=256)
+    return made.context_length, made.cells
+
+
+def test_all_slots_get_a_context_if_memory_allows() -> None:
+    assert layout(10**9) == (2048, 4 * 2048 + 256)
+    assert layout(8_000_000) == (2048, 4000)
+
+
+def test_a_context_beyond_the_models_training_is_cut() -> None:
+    assert layout(10**9, trained=512)[0] == 512
+
+
+def test_too_little_memory_names_the_setting() -> None:
+    with pytest.raises(ConfigurationError, match="CONTEXT_LENGTH=2048"):
+        layout(1_000_000)
+
+
+def test_lookup_continues_the_last_occurrence() -> None:
+    assert PromptLookup().draft([1, 2, 3, 4, 5, 9, 1, 2, 3], 3) == [4, 5, 9]
+    assert PromptLookup().draft([1, 2, 3, 4], 3) == []
+
+
+def test_lookup_rests_when_its_guesses_are_wrong() -> None:
+    lookup = PromptLookup()
+    tokens = [1, 2, 3, 4, 5, 9, 1, 2, 3]
+    for _ in range(10):
+        lookup.observe(len(lookup.draft(tokens, 8)), 0)
+    assert lookup.draft(tokens, 8) == []

@@ -1,0 +1,169 @@
+"""The scheduler: no slot used twice, no token lost, every sequence ends, the budget is kept."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.messages import Priority
+from inference.sequence import SequenceRequest
+from tests.fakes.fake_backend import answer
+from tests.unit.inference.driver import Driver
+
+
+def request(
+    name: str,
+    prompt: list[int] | None = None,
+    *,
+    max_tokens: int = 5,
+    priority: Priority = "interactive",
+    key: str = "",
+    deadline: float | None = None,
+) -> SequenceRequest:
+    return SequenceRequest(
+        sequence_id=name,
+        prompt_token_ids=prompt or [ord(letter) for letter in f"prompt {name}"],
+        max_tokens=max_tokens,
+        priority=priority,
+        key=key,
+        deadline=deadline,
+    )
+
+
+#: Few distinct tokens, so that prompts share prefixes.
+prompts = st.lists(st.integers(97, 98), min_size=1, max_size=60)
+requests = st.tuples(prompts, st.integers(1, 30), st.sampled_from(["interactive", "batch"]), st.sampled_from("xyz"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(requests, min_size=1, max_size=12),
+    st.integers(1, 4),
+    st.integers(0, 3),
+    st.integers(100, 300),
+    st.integers(4, 40),
+    st.data(),
+)
+def test_every_sequence_gets_the_text_it_would_get_alone(
+    wanted: list[tuple[list[int], int, Priority, str]],
+    slots: int,
+    spare: int,
+    cells: int,
+    step_tokens: int,
+    data: st.DataObject,
+) -> None:
+    driver = Driver(slots=slots, sequences=slots + spare, cells=cells, step_tokens=step_tokens)
+    aborted = set()
+    for at, (prompt, max_tokens, priority, key) in enumerate(wanted):
+        driver.submit(request(str(at), prompt, max_tokens=max_tokens, priority=priority, key=key))
+        for _ in range(data.draw(st.integers(0, 4))):
+            plan = driver.step(prompt_tokens=data.draw(st.integers(1, step_tokens)))
+            ids = [work.sequence.seq_id for work in plan.work if work.sequence.seq_id is not None]
+            assert len(ids) == len(set(ids)), "a slot is used twice"
+            assert plan.token_count <= max(step_tokens, slots)
+            assert len(driver.scheduler.running) <= slots
+        if data.draw(st.integers(0, 9)) == 0 and (alive := driver.scheduler.sequences):
+            victim = data.draw(st.sampled_from(alive))
+            aborted.add(victim.request.sequence_id)
+            driver.scheduler.remove(victim)
+    driver.run_to_end()
+    for at, (prompt, max_tokens, _, _) in enumerate(wanted):
+        if str(at) not in aborted:
+            assert driver.ended[str(at)] == answer(prompt, max_tokens)
+    assert driver.cache.idle_sequences == slots + spare, "an id was not given back"
+
+
+@settings(max_examples=60, deadline=None)
+@given(prompts, st.integers(5, 40), st.integers(0, 6), st.integers(0, 6), st.integers(2, 20))
+def test_drafts_do_not_change_the_text(prompt: list[int], most: int, right: int, wrong: int, step_tokens: int) -> None:
+    driver = Driver(slots=2, sequences=2, cells=400, step_tokens=step_tokens)
+    sequence = driver.submit(request("drafted", prompt, max_tokens=most))
+    driver.submit(request("other", [1, 2, 3], max_tokens=most))
+    truth = answer(prompt, most)
+    while not driver.scheduler.is_idle:
+        done = sequence.generated
+        driver.step(drafts={"drafted": [*truth[done : done + right], *[0] * wrong]})
+    assert driver.ended == {"drafted": truth, "other": answer([1, 2, 3], most)}
+
+
+def test_decoding_goes_on_while_a_long_prompt_is_computed() -> None:
+    driver = Driver(slots=2, sequences=2, cells=1000, step_tokens=64)
+    driver.submit(request("talking", [1], max_tokens=100))
+    driver.step()
+    driver.submit(request("long", list(range(200)), max_tokens=1))
+    plan = driver.step(prompt_tokens=16)
+    assert [(work.sequence.request.sequence_id, work.count) for work in plan.work] == [("talking", 1), ("long", 16)]
+
+
+def test_a_prompt_alone_takes_the_whole_budget() -> None:
+    driver = Driver(slots=2, sequences=2, cells=1000, step_tokens=64)
+    driver.submit(request("long", list(range(200)), max_tokens=1))
+    assert driver.step(prompt_tokens=16).token_count == 64
+
+
+def test_interactive_comes_before_batch_and_takes_its_slot() -> None:
+    driver = Driver(slots=1, sequences=1, cells=1000, step_tokens=64)
+    batch = request("batch", [1, 2, 3], max_tokens=20, priority="batch")
+    driver.submit(batch)
+    driver.step()
+    chat = request("chat", [4, 5, 6], max_tokens=3)
+    driver.submit(chat)
+    driver.step()
+    assert [one.request.sequence_id for one in driver.scheduler.running] == ["chat"]
+    driver.run_to_end()
+    assert driver.ended == {"chat": answer([4, 5, 6], 3), "batch": answer([1, 2, 3], 20)}
+
+
+def test_keys_take_turns() -> None:
+    driver = Driver(slots=1, sequences=1, cells=1000, step_tokens=64)
+    for at in range(4):
+        driver.submit(request(f"greedy-{at}", key="greedy"))
+    driver.submit(request("modest", key="modest"))
+    driver.run_to_end()
+    assert driver.order[:3] == ["greedy-0", "modest", "greedy-1"]
+
+
+def test_choices_of_one_prompt_compute_it_once() -> None:
+    # Given three sequences with the same prompt that arrive together
+    driver = Driver(slots=3, sequences=3, cells=1000, step_tokens=64)
+    prompt = list(range(100))
+    sequences = [driver.submit(request(str(at), prompt, max_tokens=3)) for at in range(3)]
+    # When they run to their end
+    driver.run_to_end()
+    # Then the second and the third have taken all but the last token from the first
+    assert [sequence.cached_tokens for sequence in sequences] == [0, 99, 99]
+    computed = sum(len(entry.tokens) for step in driver.backend.steps for entry in step)
+    assert computed < 100 + 3 * 10
+
+
+def test_a_full_cache_preempts_the_latest_which_goes_on_later() -> None:
+    # Given two sequences that fit one by one, but not together
+    driver = Driver(slots=2, sequences=2, cells=60, step_tokens=32)
+    prompts = [prompt for at in range(20) if len(answer(prompt := [at] * 20, 30)) == 30][:2]
+    first, second = (driver.submit(request(str(at), prompt, max_tokens=30)) for at, prompt in enumerate(prompts))
+    # When they run to their end
+    driver.run_to_end()
+    # Then the text of both is whole, and only the second had to wait
+    assert driver.ended == {str(at): answer(prompt, 30) for at, prompt in enumerate(prompts)}
+    assert first.preemptions == 0
+    assert second.preemptions >= 1
+    assert driver.scheduler.preemptions < 10, "it came and went all the time"
+
+
+def test_removing_a_waiting_sequence_forgets_it() -> None:
+    driver = Driver(slots=1, sequences=1, cells=100, step_tokens=32)
+    driver.submit(request("running", max_tokens=9))
+    waiting = driver.submit(request("waiting"))
+    driver.step()
+    driver.scheduler.remove(waiting)
+    assert driver.scheduler.waiting == 0
+    driver.run_to_end()
+    assert set(driver.ended) == {"running"}
+
+
+def test_expired_ones_are_named() -> None:
+    driver = Driver(slots=1, sequences=1, cells=100, step_tokens=32)
+    late = driver.submit(request("late", deadline=10.0))
+    driver.submit(request("patient", deadline=20.0))
+    driver.submit(request("eternal"))
+    assert driver.scheduler.expired(15.0) == [late]

@@ -1,0 +1,45 @@
+"""Tool calls in the model's text."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.tool_calls import Text, ToolCall, ToolCallParser
+
+CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
+
+
+def parse(text: str, size: int = 1) -> list[Text | ToolCall]:
+    parser = ToolCallParser()
+    found = [one for at in range(0, len(text), size) for one in parser.push(text[at : at + size])]
+    merged: list[Text | ToolCall] = []
+    for one in [*found, *parser.finish()]:
+        if isinstance(one, Text) and merged and isinstance(merged[-1], Text):
+            merged[-1] = Text(merged[-1].text + one.text)
+        else:
+            merged.append(one)
+    return merged
+
+
+@given(st.integers(1, 100))
+def test_calls_and_text_are_told_apart_however_they_arrive(size: int) -> None:
+    assert parse(f"Well < that.{CALL}{CALL}", size) == [
+        Text("Well < that."),
+        ToolCall(0, "add", '{"a": 1}'),
+        ToolCall(1, "add", '{"a": 1}'),
+    ]
+
+
+@given(st.text(st.sampled_from("<tool_cal>/x{}"), max_size=60), st.integers(1, 10))
+def test_what_is_no_call_is_text_and_nothing_is_lost(text: str, size: int) -> None:
+    assert "".join(one.text for one in parse(text, size) if isinstance(one, Text)) == text
+
+
+def test_a_call_without_its_closing_tag_counts_if_it_is_whole() -> None:
+    assert parse('<tool_call>{"name": "add", "arguments": {}}') == [ToolCall(0, "add", "{}")]
+    assert parse('<tool_call>{"name": "add", "argu') == [Text('<tool_call>{"name": "add", "argu')]
+
+
+def test_broken_json_is_text() -> None:
+    assert parse("<tool_call>{oops}</tool_call>") == [Text("<tool_call>{oops}</tool_call>")]
