@@ -1,0 +1,1 @@
+"""Documents to searchable chunks: parsing, chunking, embedding, the vector store and retrieval."""

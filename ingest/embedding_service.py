@@ -1,0 +1,176 @@
+"""One thread that embeds for all threads: searches go first, and texts of several callers share a micro-batch."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import Unavailable
+
+if TYPE_CHECKING:
+    from ingest.embedder import Embedder, Purpose
+
+log = logging.getLogger(__name__)
+
+Priority = Literal["interactive", "bulk"]
+Vectors = npt.NDArray[np.float32]
+
+#: Texts computed at once: the longest time a search waits for bulk work.
+MICRO_BATCH_TEXTS = 16
+#: Under unbroken interactive load, bulk work gets every ninth micro-batch, so that indexing never stands still.
+INTERACTIVE_RUN = 8
+
+
+class _Request:
+    """The texts of one caller, and the vectors that are there already."""
+
+    def __init__(self, texts: Sequence[str], purpose: Purpose, dimension: int) -> None:
+        self.texts = list(texts)
+        self.purpose = purpose
+        self.vectors = np.zeros((len(self.texts), dimension), dtype=np.float32)
+        self.taken = 0
+        self.done: Future[Vectors] = Future()
+
+    @property
+    def waiting(self) -> int:
+        """Texts that are in no micro-batch yet."""
+        return len(self.texts) - self.taken
+
+
+class _Part:
+    """The slice of a request that is in a micro-batch."""
+
+    def __init__(self, request: _Request, size: int) -> None:
+        self.request = request
+        self.start = request.taken
+        self.stop = request.taken = request.taken + size
+
+    @property
+    def texts(self) -> list[str]:
+        return self.request.texts[self.start : self.stop]
+
+    def deliver(self, vectors: Vectors) -> None:
+        """Keeps the vectors; the last part of a request wakes its caller."""
+        self.request.vectors[self.start : self.stop] = vectors
+        if self.stop == len(self.request.texts):
+            self.request.done.set_result(self.request.vectors)
+
+
+class EmbeddingService:
+    """Embeds for many threads. Close it before the process ends.
+
+    Attributes:
+        embedder: the model.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.embedder = embedder
+        self._changed = threading.Condition()
+        self._queues: dict[Priority, deque[_Request]] = {"interactive": deque(), "bulk": deque()}
+        self._interactive_run = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="embedding", daemon=True)
+        self._thread.start()
+
+    def embed(self, texts: Sequence[str], purpose: Purpose = "plain", priority: Priority = "interactive") -> Vectors:
+        """Embeds texts and waits for the result.
+
+        Args:
+            texts: what is over the model's window of a text is cut off.
+            purpose: chooses the model's prompt, if it has one.
+            priority: "interactive" is computed before "bulk".
+
+        Returns:
+            float32 of shape [len(texts), dimension]; each row has length 1.
+
+        Raises:
+            Unavailable: the service is closed, or was closed while it waited.
+            Exception: whatever the model raised on these texts.
+        """
+        request = _Request(texts, purpose, self.embedder.dimension)
+        if not request.texts:
+            return request.vectors
+        with self._changed:
+            if self._closed:
+                raise _closing()
+            self._queues[priority].append(request)
+            self._changed.notify()
+        return request.done.result()
+
+    def close(self) -> None:
+        """Ends after the micro-batch in hand; callers that still wait get `Unavailable`."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while parts := self._next_batch():
+            self._compute(parts)
+        for queue in self._queues.values():
+            for request in queue:
+                request.done.set_exception(_closing())
+
+    def _next_batch(self) -> list[_Part]:
+        """Waits for work; empty once the service is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or any(self._queues.values()))
+            return [] if self._closed else self._take(self._queues[self._next_priority()])
+
+    def _next_priority(self) -> Priority:
+        interactive, bulk = self._queues["interactive"], self._queues["bulk"]
+        if interactive and (not bulk or self._interactive_run < INTERACTIVE_RUN):
+            self._interactive_run += 1
+            return "interactive"
+        self._interactive_run = 0
+        return "bulk"
+
+    @staticmethod
+    def _take(queue: deque[_Request]) -> list[_Part]:
+        """Fills a micro-batch from the front; a request with more than that goes to the back, so small ones pass."""
+        parts: list[_Part] = []
+        purpose, room = queue[0].purpose, MICRO_BATCH_TEXTS
+        while queue and room and queue[0].purpose == purpose:
+            request = queue.popleft()
+            part = _Part(request, min(room, request.waiting))
+            parts.append(part)
+            room -= part.stop - part.start
+            if request.waiting:
+                queue.append(request)
+        return parts
+
+    def _compute(self, parts: Sequence[_Part]) -> None:
+        try:
+            vectors = self.embedder.encode([text for part in parts for text in part.texts], parts[0].request.purpose)
+        except Exception as error:  # whatever it is, it belongs to a caller, and the thread lives on
+            self._settle_failure(parts, error)
+            return
+        start = 0
+        for part in parts:
+            part.deliver(vectors[start : start + len(part.texts)])
+            start += len(part.texts)
+
+    def _settle_failure(self, parts: Sequence[_Part], error: Exception) -> None:
+        """Tells the one caller; of several, each is computed alone, so that only the one at fault fails."""
+        if len(parts) > 1:
+            for part in parts:
+                self._compute([part])
+            return
+        log.warning("embedding %d texts failed: %s", len(parts[0].texts), error)
+        request = parts[0].request
+        with self._changed:
+            for queue in self._queues.values():
+                if request in queue:
+                    queue.remove(request)
+        request.done.set_exception(error)
+
+
+def _closing() -> Unavailable:
+    return Unavailable("The embedding model is shutting down; try again.", retry_after_seconds=5)

@@ -1,0 +1,135 @@
+"""From chunks to points: embeds what is new, writes everything, and checks that all of it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
+
+from core.errors import InternalError
+from ingest.document import Chunk
+from ingest.vector_store.base import Point, Vector, VectorStore, point_id
+
+Item = TypeVar("Item")
+
+#: Points written at a time; also the hashes that are looked up at a time.
+WRITE_POINTS = 64
+
+
+class BulkEmbedder(Protocol):
+    """What indexing needs of `ingest.embedder.EmbeddingService`."""
+
+    def embed(
+        self, texts: Sequence[str], purpose: Literal["document"], priority: Literal["bulk"]
+    ) -> Sequence[Vector] | Any:
+        """Vectors of length 1, one for each text: float32 [len(texts), dimension]."""
+        ...
+
+
+@dataclass(frozen=True)
+class DocumentMeta:
+    """What of a document is stored with each of its points."""
+
+    id: str
+    generation: int
+    collection: str
+    filename: str
+    path: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def index_document(
+    chunks: Sequence[Chunk],
+    *,
+    document: DocumentMeta,
+    embedder: BulkEmbedder,
+    store: VectorStore,
+    batch: int = 16,
+    between_batches: Callable[[], None] = lambda: None,
+) -> None:
+    """Writes the points of one generation of a document. Doing it twice changes nothing.
+
+    Args:
+        chunks: all chunks of the generation.
+        batch: texts embedded at a time; of similar length, so that little is computed on padding.
+        between_batches: called before each batch; what it raises ends the work, which may be begun again at any time.
+
+    Raises:
+        InternalError: the store does not have the points that were written.
+        Unavailable: the model is shutting down, or a store server does not answer.
+    """
+    _write(chunks, document, embedder, store, batch, between_batches)
+    count = store.count(document.id, document.generation)
+    if count > len(chunks):
+        # An earlier try with other settings made more chunks of the same generation. Rare, so: once more from nothing.
+        # Only that generation: the active one stays searchable.
+        store.delete_generation(document.id, document.generation)
+        _write(chunks, document, embedder, store, batch, between_batches)
+        count = store.count(document.id, document.generation)
+    if count != len(chunks):
+        raise InternalError(f"The vector store has {count} points of {document.id}, not {len(chunks)}.")
+
+
+def _write(
+    chunks: Sequence[Chunk],
+    document: DocumentMeta,
+    embedder: BulkEmbedder,
+    store: VectorStore,
+    batch: int,
+    between_batches: Callable[[], None],
+) -> None:
+    new = _write_known(chunks, document, store, between_batches)
+    alike = sorted(new.values(), key=lambda same: len(same[0].text))
+    points: list[Point] = []
+    for group in _groups(alike, batch):
+        between_batches()
+        vectors = embedder.embed([same[0].text for same in group], purpose="document", priority="bulk")
+        for same, vector in zip(group, vectors, strict=True):
+            points += [_point(chunk, vector, document) for chunk in same]
+        if len(points) >= WRITE_POINTS:
+            store.upsert(points)
+            points = []
+    if points:
+        store.upsert(points)
+
+
+def _write_known(
+    chunks: Sequence[Chunk], document: DocumentMeta, store: VectorStore, between_batches: Callable[[], None]
+) -> dict[str, list[Chunk]]:
+    """Writes the chunks whose text the store has a vector of, and returns the others by their hash."""
+    new: dict[str, list[Chunk]] = {}
+    for group in _groups(chunks, WRITE_POINTS):
+        between_batches()
+        vectors = store.vectors_by_hash(sorted({chunk.content_hash for chunk in group}))
+        known = [
+            _point(chunk, vectors[chunk.content_hash], document) for chunk in group if chunk.content_hash in vectors
+        ]
+        if known:
+            store.upsert(known)
+        for chunk in group:
+            if chunk.content_hash not in vectors:
+                new.setdefault(chunk.content_hash, []).append(chunk)
+    return new
+
+
+def _point(chunk: Chunk, vector: Vector, document: DocumentMeta) -> Point:
+    payload = {
+        "document_id": document.id,
+        "generation": document.generation,
+        "chunk_index": chunk.index,
+        "collection": document.collection,
+        "filename": document.filename,
+        "path": document.path,
+        "page": chunk.page,
+        "section": chunk.section,
+        "start": chunk.start,
+        "end": chunk.end,
+        "content_hash": chunk.content_hash,
+        "attributes": dict(document.attributes),
+    }
+    return Point(point_id(document.id, document.generation, chunk.index), vector, chunk.text, payload)
+
+
+def _groups(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

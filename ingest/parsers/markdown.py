@@ -1,0 +1,72 @@
+"""Markdown: its blocks, found by markdown-it. The document's text is the file's own, markup included."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from ingest.document import ElementKind, ParsedDocument, SpanBuilder
+from ingest.parsers.source import SourceFile
+
+_FRONT_MATTER = re.compile(r"---[ \t]*\n(?=[\w-]+:)(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
+_KINDS = {
+    "heading_open": ElementKind.HEADING,
+    "paragraph_open": ElementKind.PARAGRAPH,
+    "table_open": ElementKind.TABLE,
+    "fence": ElementKind.CODE,
+    "code_block": ElementKind.CODE,
+    "html_block": ElementKind.PARAGRAPH,
+}
+
+
+@lru_cache(maxsize=1)
+def _reader() -> MarkdownIt:
+    # Blocks are all that is needed: what is within a line stays as it is written.
+    return MarkdownIt("commonmark").enable("table").disable(["inline", "text_join"])
+
+
+def parse(source: SourceFile) -> ParsedDocument:
+    """Marks headings, paragraphs, list items, tables and code."""
+    text = source.read_text()
+    starts = _line_starts(text)
+    builder = SpanBuilder(text)
+    front_end = _mark_front_matter(builder, text)
+    # Empty lines in its place keep the line numbers.
+    tokens = _reader().parse("\n" * text.count("\n", 0, front_end) + text[front_end:])
+    items = 0
+    for position, token in enumerate(tokens):
+        items += (token.type == "list_item_open") - (token.type == "list_item_close")
+        kind = _KINDS.get(token.type)
+        if kind is None or token.map is None:
+            continue
+        if kind is ElementKind.PARAGRAPH and items:
+            kind = ElementKind.LIST_ITEM
+        first, last = token.map
+        title = tokens[position + 1].content if kind.is_heading else None
+        builder.add(kind, starts[first], starts[last], level=_level(token), title=title)
+    return builder.build(source.media_type)
+
+
+def _mark_front_matter(builder: SpanBuilder, text: str) -> int:
+    """Marks the YAML that a document may begin with, which would read as a heading, and returns its end."""
+    front = _FRONT_MATTER.match(text)
+    if front is None:
+        return 0
+    builder.add(ElementKind.CODE, 0, front.end())
+    return front.end()
+
+
+def _level(token: Token) -> int:
+    return int(token.tag[1:]) - 1 if token.type == "heading_open" else 0
+
+
+def _line_starts(text: str) -> list[int]:
+    """Where each line begins, and the end of the text once more for the line after the last."""
+    starts = [0]
+    for line in text.split("\n"):
+        starts.append(starts[-1] + len(line) + 1)
+    starts[-1] = len(text)
+    return [*starts, len(text)]

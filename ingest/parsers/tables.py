@@ -1,0 +1,90 @@
+"""Tables as text: Markdown for those inside a document, one record per line for data files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+
+Row = Sequence[str]
+
+#: A cell that says that it spans more columns than these is wrong.
+_MOST_COLUMNS = 100
+
+_NUMBER = re.compile(r"[-+]?[\d.,\s]+%?")
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split())
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """A Markdown table; the first row is its head. Empty for no rows."""
+    width = max((len(row) for row in rows), default=0)
+    if not width:
+        return ""
+    lines = ["| " + " | ".join(_cell(text).replace("|", "\\|") for text in _padded(row, width)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * width, *lines[1:]])
+
+
+def _padded(row: Row, width: int) -> list[str]:
+    return [*row, *[""] * (width - len(row))]
+
+
+def records(rows: Sequence[Row]) -> str:
+    """Each row on a line of its own as `column: value; column: value`, so that a line is understood by itself.
+
+    Without a row of column names, a line is its values, divided by ` | `.
+    """
+    filled = [row for row in rows if any(text.strip() for text in row)]
+    if len(filled) < 2 or not has_header(filled):
+        return "\n".join(" | ".join(_cell(text) for text in row if text.strip()) for row in filled)
+    names = [_cell(name) for name in filled[0]]
+    return "\n".join([" | ".join(names), *(_record(names, row) for row in filled[1:])])
+
+
+def _record(names: Row, row: Row) -> str:
+    pairs = ((names[index] if index < len(names) else "", _cell(text)) for index, text in enumerate(row))
+    return "; ".join(f"{name}: {text}" if name else text for name, text in pairs if text)
+
+
+def has_header(rows: Sequence[Row]) -> bool:
+    """Whether the first row names the columns: all different, none empty or a number."""
+    first = [name.strip() for name in rows[0]]
+    return (
+        len(first) > 1 and len(set(first)) == len(first) and not any(_NUMBER.fullmatch(name or "0") for name in first)
+    )
+
+
+def html_table(html: str) -> str:
+    """An HTML table as Markdown; a cell that spans columns is followed by empty ones."""
+    reader = _TableReader()
+    reader.feed(html)
+    reader.close()
+    return markdown_table(reader.rows)
+
+
+class _TableReader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.rows: list[list[str]] = []
+        self._span = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th") and self.rows:
+            self.rows[-1].append("")
+            columns = dict(attrs).get("colspan") or ""
+            self._span = min(int(columns), _MOST_COLUMNS) - 1 if columns.isdecimal() else 0
+        elif self.rows and self.rows[-1]:
+            self.rows[-1][-1] += " "
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th") and self.rows:
+            self.rows[-1].extend([""] * self._span)
+            self._span = 0
+
+    def handle_data(self, data: str) -> None:
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data

@@ -1,0 +1,33 @@
+"""Plain text and source code: paragraphs are what blank lines divide."""
+
+from __future__ import annotations
+
+import re
+
+from ingest.document import ElementKind, ParsedDocument, SpanBuilder
+from ingest.parsers.detection import CODE
+from ingest.parsers.source import SourceFile
+
+_BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
+_LIST_ITEM = re.compile(r"[ \t]*(?:[-*•+]|\d{1,3}[.)])[ \t]+\S")
+#: Definitions at the left margin begin a block of code; so do blank lines.
+_CODE_BREAK = re.compile(r"\n(?=[ \t]*\n)|\n(?=(?:async def|def|class|func|fn|pub|impl|public|private|export|@)\b)")
+
+
+def parse(source: SourceFile) -> ParsedDocument:
+    """Marks paragraphs, or blocks of code. The document's text is the file's own."""
+    text = source.read_text()
+    code = source.media_type == CODE
+    builder = SpanBuilder(text)
+    start = 0
+    for gap in (_CODE_BREAK if code else _BLANK_LINES).finditer(text):
+        builder.add(_kind(text, start, code), start, gap.start())
+        start = gap.end()
+    builder.add(_kind(text, start, code), start, len(text))
+    return builder.build(source.media_type)
+
+
+def _kind(text: str, start: int, code: bool) -> ElementKind:
+    if code:
+        return ElementKind.CODE
+    return ElementKind.LIST_ITEM if _LIST_ITEM.match(text, start) else ElementKind.PARAGRAPH

@@ -1,0 +1,141 @@
+"""The stages of a document: `parse_to_chunks` in a parsing process, `index_document` beside the vector store."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+from core.errors import DocumentRejected
+from core.settings import Settings
+from ingest.chunker import chunk_document
+from ingest.document import Chunk, ParsedDocument
+from ingest.indexing import DocumentMeta, index_document
+from ingest.limits import memory_limit
+from ingest.parsers import import_parsers, parse_file, parser_for
+from ingest.parsers.detection import detect_media_type
+from ingest.parsers.source import SourceFile
+from ingest.tokenizer import TextTokenizer, load_tokenizer
+
+__all__ = ["DocumentMeta", "ParseResult", "index_document", "parse_file_safely", "parse_to_chunks", "read_chunks",
+           "warm_up"]  # fmt: skip
+
+#: Chunks of models with longer windows: larger ones would say less about where in a document something stands, and
+#: three of them would not fit the context of a small language model.
+DEFAULT_CHUNK_TOKENS = 512
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Chunk)
+
+
+@dataclass(frozen=True)
+class ParseResult:
+    """What became of a file."""
+
+    chunk_count: int
+    media_type: str
+
+
+def parse_to_chunks(path: Path, filename: str, out: Path, settings: Settings) -> ParseResult:
+    """Reads a file, cuts it into chunks and writes them to `out`, one JSON object per line: all of them or nothing.
+
+    Args:
+        path: where the file lies.
+        filename: what its owner calls it.
+
+    Raises:
+        DocumentRejected: it cannot be ingested; the message is the reason, for its owner.
+        MemoryError: it took more than PARSE_MEMORY_BYTES.
+        Exception: whatever a parser raises on a file that is broken in a way it does not know.
+    """
+    # Loaded before the memory is limited: it stays.
+    tokenizer = _tokenizer(settings)
+    with memory_limit(settings.parse_memory_bytes):
+        document = parse_file_safely(path, filename, settings)
+        window = min(settings.chunk_tokens or DEFAULT_CHUNK_TOKENS, tokenizer.max_tokens)
+        overlap = settings.chunk_overlap_tokens
+        chunks = chunk_document(document, tokenizer, max_tokens=window, overlap_tokens=overlap)
+        _write(out, chunks)
+    return ParseResult(len(chunks), document.media_type)
+
+
+def parse_file_safely(path: Path, filename: str, settings: Settings) -> ParsedDocument:
+    """The text and elements of a file, once it is known to be harmless.
+
+    Raises:
+        DocumentRejected: see `parse_to_chunks`.
+    """
+    try:
+        _check_size(path, settings.max_upload_bytes)
+        media_type = detect_media_type(path, filename)
+        parser_for(media_type)
+        return parse_file(SourceFile(path, filename, media_type))
+    except PermissionError as error:
+        raise DocumentRejected("The file cannot be read: the server has no permission. Change its mode.") from error
+    except IsADirectoryError as error:
+        raise DocumentRejected("This is a folder, not a file.") from error
+    except RecursionError as error:
+        raise DocumentRejected("The file is broken: it is nested too deeply to be read.") from error
+
+
+def _check_size(path: Path, limit_bytes: int) -> None:
+    size = path.stat().st_size
+    if size == 0:
+        raise DocumentRejected("The file is empty.")
+    if size > limit_bytes:
+        raise DocumentRejected(f"The file has {size} bytes; MAX_UPLOAD_BYTES allows {limit_bytes}.")
+
+
+def read_chunks(path: Path) -> list[Chunk]:
+    """The chunks that `parse_to_chunks` wrote.
+
+    Raises:
+        FileNotFoundError: they are not there, or were written in a form that is no longer read: parse again.
+    """
+    try:
+        return [_decoder.decode(line) for line in path.read_bytes().splitlines()]
+    except msgspec.DecodeError as error:
+        raise FileNotFoundError(f"{path} holds no chunks that can be read: {error}") from error
+
+
+def warm_up(settings: Settings | None = None) -> None:
+    """Imports all parsers, and loads the tokenizer if settings are given, for children that are forked afterwards."""
+    import_parsers()
+    if settings is not None:
+        _tokenizer(settings)
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(settings: Settings) -> TextTokenizer:
+    return load_tokenizer(settings)
+
+
+def _write(out: Path, chunks: Iterable[Chunk]) -> None:
+    """Writes the file under another name first, so that under its own it is whole even after a power cut."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            for chunk in chunks:
+                file.write(_encoder.encode(chunk) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(out)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(out.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,244 @@
+"""The embedded store: Qdrant's engine in this process, on this machine's disk. One process owns it.
+
+`EdgeShard.optimize()` is never called: it holds the interpreter's lock for seconds, so searches and heartbeats would
+stall. Without it a search compares every vector, which takes milliseconds at tens of thousands of points.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import qdrant_edge as edge
+
+from core.errors import ConfigurationError
+from ingest.vector_store import sparse
+from ingest.vector_store.base import (
+    DENSE,
+    INTEGER_KEYS,
+    KEYWORD_KEYS,
+    MAX_QUERY_TERMS,
+    SPARSE,
+    UPSERT_POINTS,
+    Candidate,
+    Point,
+    ScoredPoint,
+    Vector,
+    collection_name,
+    fuse,
+    unseen_term_weight,
+)
+from ingest.vector_store.owner import OwnerLock
+
+#: Points written between two flushes of the segments. A flush takes 0.1-0.2 s and shortens the log, which is read again
+#: after a crash.
+FLUSH_POINTS = 4096
+
+
+class EdgeVectorStore:
+    """A `VectorStore` on disk, in `folder`.
+
+    Every write goes to the engine's log, which is synced before the call returns, so neither a killed process nor a
+    power cut loses it.
+    """
+
+    def __init__(self, folder: Path, model_name: str, dimension: int, *, ephemeral: bool = False) -> None:
+        """Opens the store, or makes it.
+
+        Args:
+            folder: holds the lock and one folder for each embedding model.
+            model_name: chooses the collection, with the dimension.
+            dimension: length of the vectors.
+            ephemeral: start empty, and leave nothing behind.
+
+        Raises:
+            ConfigurationError: another process has it open, or it cannot be read.
+        """
+        self._owner = OwnerLock(folder)
+        self._folder = folder / collection_name(model_name, dimension)
+        self._ephemeral = ephemeral
+        self._writing = threading.Lock()
+        self._unflushed = 0
+        self._closed = False
+        try:
+            if ephemeral:
+                shutil.rmtree(self._folder, ignore_errors=True)
+            self._shard = _open_shard(self._folder, dimension)
+            self.identity = (self._folder / "identity").read_text("ascii").strip()
+        except BaseException:
+            self._owner.release()
+            raise
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        for start in range(0, len(points), UPSERT_POINTS):
+            part = [_edge_point(point) for point in points[start : start + UPSERT_POINTS]]
+            self._write(edge.UpdateOperation.upsert_points(part), len(part))
+
+    def delete_document(self, document_id: str, keep_generation: int | None = None) -> None:
+        kept = None if keep_generation is None else [_equals("generation", keep_generation)]
+        condition = edge.Filter(must=[_equals("document_id", document_id)], must_not=kept)
+        self._write(edge.UpdateOperation.delete_points_by_filter(condition))
+
+    def delete_generation(self, document_id: str, generation: int) -> None:
+        condition = edge.Filter(must=[_equals("document_id", document_id), _equals("generation", generation)])
+        self._write(edge.UpdateOperation.delete_points_by_filter(condition))
+
+    def update_payload(self, document_id: str, values: Mapping[str, Any]) -> None:
+        condition = edge.Filter(must=[_equals("document_id", document_id)])
+        self._write(edge.UpdateOperation.set_payload_by_filter(condition, dict(values)))
+
+    def search(self, dense: Vector | None, text: str, limit: int, collections: Sequence[str] = ()) -> list[ScoredPoint]:
+        scope = _scope(collections)
+        terms = sparse.query_terms(text)
+        rankings = [
+            edge.QueryRequest(limit=limit, query=query, filter=scope, with_payload=True, with_vector=vectors)
+            for query, vectors in (
+                (None if dense is None else edge.Query.Nearest(dense.tolist(), using=DENSE), False),
+                (_sparse_query(terms) if terms else None, [DENSE]),
+            )
+            if query is not None
+        ]
+        found = [[_candidate(hit) for hit in hits] for hits in self._query(rankings)]
+        sparse_ranking = found.pop() if terms else []
+        return fuse(found.pop() if dense is not None else [], sparse_ranking, dense, limit)
+
+    def term_weights(self, terms: Sequence[int]) -> dict[int, float]:
+        terms = terms[:MAX_QUERY_TERMS]
+        best = self._query(
+            [
+                edge.QueryRequest(limit=1, query=_sparse_query(sparse.SparseTerms([term], [1.0])), with_vector=[SPARSE])
+                for term in terms
+            ]
+        )
+        weights = dict.fromkeys(terms, unseen_term_weight(self._shard.info().points_count))
+        for term, hits in zip(terms, best, strict=True):
+            for hit in hits:
+                vector = hit.vector[SPARSE]
+                # The score of a single term is its weight in the point times its inverse document frequency.
+                weights[term] = hit.score / vector.values[vector.indices.index(term)]
+        return weights
+
+    def vectors_by_hash(self, hashes: Sequence[str]) -> dict[str, Vector]:
+        found: dict[str, Vector] = {}
+        missing = set(hashes)
+        while missing:  # one text may have many points: each page asks only for what no page has given yet
+            records, _ = self._shard.scroll(
+                edge.ScrollRequest(
+                    limit=len(missing),
+                    filter=edge.Filter(must=[_any_of("content_hash", sorted(missing))]),
+                    with_payload=["content_hash"],
+                    with_vector=[DENSE],
+                )
+            )
+            if not records:
+                break
+            found |= {item.payload["content_hash"]: np.asarray(item.vector[DENSE], np.float32) for item in records}
+            missing -= found.keys()
+        return found
+
+    def count(self, document_id: str, generation: int) -> int:
+        condition = edge.Filter(must=[_equals("document_id", document_id), _equals("generation", generation)])
+        return int(self._shard.count(edge.CountRequest(exact=True, filter=condition)))
+
+    def close(self) -> None:
+        with self._writing:
+            if self._closed:
+                return
+            self._closed = True
+            self._shard.close()
+            self._owner.release()
+            if self._ephemeral:
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _query(self, requests: Sequence[Any]) -> list[list[Any]]:
+        return list(self._shard.query_batch(edge.QueryBatchRequest(list(requests)))) if requests else []
+
+    def _write(self, operation: Any, points: int = 1) -> None:
+        with self._writing:
+            self._shard.update(operation)
+            self._unflushed += points
+            if self._unflushed >= FLUSH_POINTS:
+                self._shard.flush()
+                self._unflushed = 0
+            elif not self._ephemeral:
+                _sync(self._folder / "shard" / "wal")
+
+
+def _open_shard(folder: Path, dimension: int) -> Any:
+    """Loads the shard; one that is not there is made under another name, so that a half-made one is never loaded."""
+    if not (folder / "identity").exists():
+        draft = folder.with_name(f"{folder.name}.new")
+        for leftover in (draft, folder):
+            shutil.rmtree(leftover, ignore_errors=True)
+        (draft / "shard").mkdir(parents=True)
+        _create_shard(draft / "shard", dimension)
+        (draft / "identity").write_text(str(uuid.uuid4()), "ascii")
+        draft.rename(folder)
+        _sync(folder.parent)
+    try:
+        return edge.EdgeShard.load(str(folder / "shard"))
+    except Exception as error:  # the engine raises the bare class
+        raise ConfigurationError(
+            f"DATA_DIR: the vector store in {folder} cannot be read ({error}). Remove that folder: "
+            "the documents are then indexed again from their originals"
+        ) from error
+
+
+def _create_shard(path: Path, dimension: int) -> None:
+    config = edge.EdgeConfig(
+        vectors={DENSE: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine)},
+        sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
+    )
+    shard = edge.EdgeShard.create(str(path), config)
+    kinds = {key: edge.PayloadSchemaType.Keyword for key in KEYWORD_KEYS}
+    kinds |= {key: edge.PayloadSchemaType.Integer for key in INTEGER_KEYS}
+    for key, kind in kinds.items():
+        shard.update(edge.UpdateOperation.create_field_index(key, kind))
+    shard.flush()
+    shard.close()
+
+
+def _sync(folder: Path) -> None:
+    """Puts a folder and its files on the disk, without holding the interpreter's lock."""
+    for path in (*folder.iterdir(), folder):
+        if path.is_dir() and path != folder:
+            continue
+        with contextlib.suppress(FileNotFoundError):  # the engine retires files of its log
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _edge_point(point: Point) -> Any:
+    terms = sparse.document_terms(point.text)
+    vector = {DENSE: point.vector.tolist(), SPARSE: edge.SparseVector(terms.indices, terms.values)}
+    return edge.Point(point.id, vector, point.stored_payload)
+
+
+def _candidate(hit: Any) -> Candidate:
+    return Candidate(str(hit.id), float(hit.score), hit.payload or {}, hit.vector[DENSE] if hit.vector else None)
+
+
+def _sparse_query(terms: sparse.SparseTerms) -> Any:
+    return edge.Query.Nearest(edge.SparseVector(terms.indices, terms.values), using=SPARSE)
+
+
+def _scope(collections: Sequence[str]) -> Any:
+    return edge.Filter(must=[_any_of("collection", list(collections))]) if collections else None
+
+
+def _equals(key: str, value: str | int) -> Any:
+    return edge.FieldCondition(key, match=edge.MatchValue(value))
+
+
+def _any_of(key: str, values: list[str]) -> Any:
+    return edge.FieldCondition(key, match=edge.MatchAny(values))

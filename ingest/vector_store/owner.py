@@ -1,0 +1,38 @@
+"""The lock that keeps the embedded store to one process. However that process ends, the kernel lets it go."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from core.errors import ConfigurationError
+
+
+class OwnerLock:
+    """Held from construction to `release`.
+
+    Raises:
+        ConfigurationError: another process, which the message names, holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(folder / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(self._descriptor, 32).decode(errors="replace").strip() or "unknown"
+            os.close(self._descriptor)
+            raise ConfigurationError(
+                f"DATA_DIR: the vector store in {folder} belongs to the running process {owner}, and the embedded "
+                "store has room for one. Stop that process, choose another DATA_DIR, or share a server by QDRANT_URL"
+            ) from None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Lets another process own the folder."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

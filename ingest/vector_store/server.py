@@ -1,0 +1,236 @@
+"""The store on a Qdrant server, which many index workers share."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import httpx
+import numpy as np
+from qdrant_client import QdrantClient, models
+from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+
+from core.errors import ConfigurationError, Unavailable
+from ingest.vector_store import sparse
+from ingest.vector_store.base import (
+    DENSE,
+    INTEGER_KEYS,
+    KEYWORD_KEYS,
+    MAX_QUERY_TERMS,
+    POINT_NAMESPACE,
+    SPARSE,
+    UPSERT_POINTS,
+    Candidate,
+    Point,
+    ScoredPoint,
+    Vector,
+    collection_name,
+    fuse,
+    unseen_term_weight,
+)
+
+T = TypeVar("T")
+
+#: A point without vectors, which no search finds: its payload holds the identity of the collection.
+IDENTITY_POINT = str(POINT_NAMESPACE)
+CONFLICT = 409
+FORBIDDEN = (401, 403)
+
+
+class ServerVectorStore:
+    """A `VectorStore` in one collection of a Qdrant server. The client's local mode serves for tests."""
+
+    def __init__(self, client: QdrantClient, model_name: str, dimension: int, *, indexed: bool = True) -> None:
+        """Makes the collection if it is not there.
+
+        Args:
+            client: is closed with the store.
+            model_name: chooses the collection, with the dimension.
+            dimension: length of the vectors.
+            indexed: make payload indexes, which the client's local mode does not have.
+
+        Raises:
+            ConfigurationError: the server refuses the key.
+            Unavailable: the server does not answer.
+        """
+        self._client = client
+        self._name = collection_name(model_name, dimension)
+        self._ensure_collection(dimension, indexed)
+        self.identity = self._read_identity()
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        for start in range(0, len(points), UPSERT_POINTS):
+            part = [_server_point(point) for point in points[start : start + UPSERT_POINTS]]
+            _ask(self._client.upsert, self._name, points=part, wait=True)
+
+    def delete_document(self, document_id: str, keep_generation: int | None = None) -> None:
+        kept: list[models.Condition] = [] if keep_generation is None else [_equals("generation", keep_generation)]
+        condition = models.Filter(must=[_equals("document_id", document_id)], must_not=kept or None)
+        _ask(self._client.delete, self._name, points_selector=models.FilterSelector(filter=condition), wait=True)
+
+    def delete_generation(self, document_id: str, generation: int) -> None:
+        condition = models.Filter(must=[_equals("document_id", document_id), _equals("generation", generation)])
+        _ask(self._client.delete, self._name, points_selector=models.FilterSelector(filter=condition), wait=True)
+
+    def update_payload(self, document_id: str, values: Mapping[str, Any]) -> None:
+        condition = models.Filter(must=[_equals("document_id", document_id)])
+        _ask(self._client.set_payload, self._name, payload=dict(values), points=condition, wait=True)
+
+    def search(self, dense: Vector | None, text: str, limit: int, collections: Sequence[str] = ()) -> list[ScoredPoint]:
+        scope = models.Filter(must=[_any_of("collection", list(collections))]) if collections else None
+        terms = sparse.query_terms(text)
+        requests = []
+        if dense is not None:
+            requests.append(
+                models.QueryRequest(query=dense.tolist(), using=DENSE, limit=limit, filter=scope, with_payload=True)
+            )
+        if terms:
+            requests.append(
+                models.QueryRequest(
+                    query=_sparse_vector(terms),
+                    using=SPARSE,
+                    limit=limit,
+                    filter=scope,
+                    with_payload=True,
+                    with_vector=[DENSE],
+                )
+            )
+        found = [[_candidate(hit) for hit in hits] for hits in self._query(requests)]
+        sparse_ranking = found.pop() if terms else []
+        return fuse(found.pop() if dense is not None else [], sparse_ranking, dense, limit)
+
+    def term_weights(self, terms: Sequence[int]) -> dict[int, float]:
+        terms = terms[:MAX_QUERY_TERMS]
+        best = self._query(
+            [
+                models.QueryRequest(
+                    query=models.SparseVector(indices=[term], values=[1.0]), using=SPARSE, limit=1, with_vector=[SPARSE]
+                )
+                for term in terms
+            ]
+        )
+        points = _ask(self._client.count, self._name, exact=False).count
+        weights = dict.fromkeys(terms, unseen_term_weight(points))
+        for term, hits in zip(terms, best, strict=True):
+            for hit in hits:
+                vector = hit.vector[SPARSE]
+                # The score of a single term is its weight in the point times its inverse document frequency.
+                weights[term] = hit.score / vector.values[vector.indices.index(term)]
+        return weights
+
+    def vectors_by_hash(self, hashes: Sequence[str]) -> dict[str, Vector]:
+        found: dict[str, Vector] = {}
+        missing = set(hashes)
+        while missing:  # one text may have many points: each page asks only for what no page has given yet
+            records, _ = _ask(
+                self._client.scroll,
+                self._name,
+                scroll_filter=models.Filter(must=[_any_of("content_hash", sorted(missing))]),
+                limit=len(missing),
+                with_payload=["content_hash"],
+                with_vectors=[DENSE],
+            )
+            if not records:
+                break
+            for item in records:
+                found[_payload(item)["content_hash"]] = np.asarray(_vector(item, DENSE), dtype=np.float32)
+            missing -= found.keys()
+        return found
+
+    def count(self, document_id: str, generation: int) -> int:
+        condition = models.Filter(must=[_equals("document_id", document_id), _equals("generation", generation)])
+        return _ask(self._client.count, self._name, count_filter=condition, exact=True).count
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _query(self, requests: list[models.QueryRequest]) -> list[list[Any]]:
+        if not requests:
+            return []
+        return [list(answer.points) for answer in _ask(self._client.query_batch_points, self._name, requests)]
+
+    def _ensure_collection(self, dimension: int, indexed: bool) -> None:
+        if not _ask(self._client.collection_exists, self._name):
+            try:
+                _ask(
+                    self._client.create_collection,
+                    self._name,
+                    vectors_config={DENSE: models.VectorParams(size=dimension, distance=models.Distance.COSINE)},
+                    sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+                )
+            except UnexpectedResponse as error:  # another worker made it in between
+                if error.status_code != CONFLICT:
+                    raise
+        if indexed:
+            kinds = dict.fromkeys(KEYWORD_KEYS, models.PayloadSchemaType.KEYWORD)
+            kinds |= dict.fromkeys(INTEGER_KEYS, models.PayloadSchemaType.INTEGER)
+            for key, kind in kinds.items():
+                _ask(self._client.create_payload_index, self._name, field_name=key, field_schema=kind, wait=True)
+
+    def _read_identity(self) -> str:
+        if not (known := self._retrieve_identity()):
+            payload = {"identity": str(uuid.uuid4())}
+            point = models.PointStruct(id=IDENTITY_POINT, vector={}, payload=payload)
+            _ask(self._client.upsert, self._name, points=[point], wait=True)
+            known = self._retrieve_identity()
+        return known
+
+    def _retrieve_identity(self) -> str:
+        records = _ask(self._client.retrieve, self._name, ids=[IDENTITY_POINT], with_payload=True)
+        return str(_payload(records[0])["identity"]) if records else ""
+
+
+def _ask(call: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    """Calls the client, and tells what a fault of the server means.
+
+    Raises:
+        Unavailable: it does not answer, or is out of order.
+        ConfigurationError: it refuses the key.
+        UnexpectedResponse: it refuses the request.
+    """
+    try:
+        return call(*arguments, **options)
+    except UnexpectedResponse as error:
+        if error.status_code in FORBIDDEN:
+            raise ConfigurationError(f"QDRANT_API_KEY: the Qdrant server refuses it ({error.reason_phrase})") from error
+        if error.status_code is not None and error.status_code >= 500:
+            raise _unavailable(error) from error
+        raise
+    except (ResponseHandlingException, ApiException, httpx.HTTPError, OSError) as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    return Unavailable(f"The Qdrant server (QDRANT_URL) does not answer: {error}", retry_after_seconds=5)
+
+
+def _server_point(point: Point) -> models.PointStruct:
+    terms = _sparse_vector(sparse.document_terms(point.text))
+    return models.PointStruct(
+        id=point.id, vector={DENSE: point.vector.tolist(), SPARSE: terms}, payload=point.stored_payload
+    )
+
+
+def _candidate(hit: models.ScoredPoint) -> Candidate:
+    return Candidate(str(hit.id), float(hit.score), _payload(hit), _vector(hit, DENSE) if hit.vector else None)
+
+
+def _payload(record: models.ScoredPoint | models.Record) -> dict[str, Any]:
+    return record.payload or {}
+
+
+def _vector(record: models.ScoredPoint | models.Record, name: str) -> Any:
+    return record.vector[name] if isinstance(record.vector, dict) else None
+
+
+def _sparse_vector(terms: sparse.SparseTerms) -> models.SparseVector:
+    return models.SparseVector(indices=terms.indices, values=terms.values)
+
+
+def _equals(key: str, value: str | int) -> models.FieldCondition:
+    return models.FieldCondition(key=key, match=models.MatchValue(value=value))
+
+
+def _any_of(key: str, values: list[str]) -> models.FieldCondition:
+    return models.FieldCondition(key=key, match=models.MatchAny(any=values))

@@ -1,0 +1,146 @@
+"""The thread that embeds for all: order, micro-batches, errors and its end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.errors import Unavailable
+from ingest.embedder import EmbeddingService
+from ingest.embedding_service import INTERACTIVE_RUN, MICRO_BATCH_TEXTS
+from tests.fakes.fake_embedder import FakeEmbedder
+from tests.support import wait_until
+
+
+class Desk:
+    """A service whose model waits until it is let go, and callers in threads."""
+
+    def __init__(self) -> None:
+        self.model = FakeEmbedder()
+        self.service = EmbeddingService(self.model)
+        self._callers = ThreadPoolExecutor(40)
+
+    def ask(self, *texts: str, **options: Any) -> Future[Any]:
+        """Asks, and returns once the request is in the queue."""
+        before = self.waiting
+        answer = self._callers.submit(self.service.embed, texts, **options)
+        wait_until(lambda: answer.done() or self.waiting > before)
+        return answer
+
+    def hold(self) -> Future[Any]:
+        """Occupies the model until `let_go`."""
+        self.model.proceed.clear()
+        answer = self._callers.submit(self.service.embed, ["first"])
+        assert self.model.entered.wait(20)
+        return answer
+
+    def let_go(self) -> None:
+        self.model.proceed.set()
+
+    @property
+    def waiting(self) -> int:
+        return sum(len(queue) for queue in self.service._queues.values())
+
+    def close(self) -> None:
+        self.let_go()
+        self.service.close()
+        self._callers.shutdown()
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    desk = Desk()
+    yield desk
+    desk.close()
+
+
+def test_vectors_come_in_the_order_of_the_texts(desk: Desk) -> None:
+    texts = [f"text {n}" for n in range(50)]
+    vectors = desk.service.embed(texts)
+    np.testing.assert_array_equal(vectors, np.stack([desk.model.vector(text) for text in texts]))
+    assert vectors.dtype == np.float32
+    assert [len(batch) for batch in desk.model.batches] == [16, 16, 16, 2]
+
+
+def test_no_texts_are_no_work(desk: Desk) -> None:
+    assert desk.service.embed([]).shape == (0, FakeEmbedder.dimension)
+    assert desk.model.batches == []
+
+
+def test_callers_share_a_micro_batch_if_their_purpose_is_the_same(desk: Desk) -> None:
+    first = desk.hold()
+    answers = [desk.ask(name, purpose="query") for name in "abc"] + [desk.ask("d", purpose="document")]
+    desk.let_go()
+    assert all(answer.result(20).shape == (1, FakeEmbedder.dimension) for answer in [first, *answers])
+    assert desk.model.batches == [["first"], ["a", "b", "c"], ["d"]]
+    assert desk.model.purposes == ["plain", "query", "document"]
+
+
+def test_a_search_waits_for_one_micro_batch_of_bulk_work(desk: Desk) -> None:
+    first = desk.hold()
+    bulk = desk.ask(*(f"bulk {n}" for n in range(3 * MICRO_BATCH_TEXTS)), priority="bulk")
+    search = desk.ask("search", purpose="query")
+    desk.let_go()
+    for answer in (first, bulk, search):
+        answer.result(20)
+    assert [batch[0] for batch in desk.model.batches] == ["first", "search", "bulk 0", "bulk 16", "bulk 32"]
+
+
+def test_a_small_request_passes_a_large_one_of_its_class(desk: Desk) -> None:
+    first = desk.hold()
+    large = desk.ask(*(f"large {n}" for n in range(3 * MICRO_BATCH_TEXTS)))
+    small = desk.ask("small")
+    desk.let_go()
+    for answer in (first, large, small):
+        answer.result(20)
+    assert [batch[0] for batch in desk.model.batches] == ["first", "large 0", "small", "large 31", "large 47"]
+
+
+def test_bulk_work_goes_on_under_constant_interactive_load(desk: Desk) -> None:
+    first = desk.hold()
+    bulk = desk.ask("bulk", priority="bulk")
+    load = [desk.ask(*[f"load {n}"] * MICRO_BATCH_TEXTS) for n in range(2 * INTERACTIVE_RUN)]
+    desk.let_go()
+    for answer in (first, bulk, *load):
+        answer.result(20)
+    order = [batch[0] for batch in desk.model.batches]
+    assert order.index("bulk") <= INTERACTIVE_RUN + 1
+
+
+def test_an_error_reaches_the_one_who_caused_it(desk: Desk) -> None:
+    first = desk.hold()
+    good, bad = desk.ask("good"), desk.ask("poison")
+    desk.let_go()
+    first.result(20)
+    np.testing.assert_array_equal(good.result(20)[0], desk.model.vector("good"))
+    with pytest.raises(ValueError, match="poisoned"):
+        bad.result(20)
+    assert desk.service.embed(["after"]).shape == (1, FakeEmbedder.dimension)
+
+
+def test_an_error_ends_a_request_of_several_micro_batches(desk: Desk) -> None:
+    with pytest.raises(ValueError, match="poisoned"):
+        desk.service.embed(["poison", *["text"] * 100])
+    assert desk.service.embed(["after"]).shape == (1, FakeEmbedder.dimension)
+    assert len(desk.model.batches) == 2
+
+
+def test_closing_answers_those_who_wait(desk: Desk) -> None:
+    first = desk.hold()
+    waiting = [desk.ask("a"), desk.ask(*["b"] * 40, priority="bulk")]
+    closing = threading.Thread(target=desk.service.close)
+    closing.start()
+    wait_until(lambda: desk.service._closed)
+    desk.let_go()
+    closing.join(20)
+    first.result(20)
+    for answer in waiting:
+        with pytest.raises(Unavailable, match="shutting down"):
+            answer.result(20)
+    with pytest.raises(Unavailable, match="shutting down"):
+        desk.service.embed(["late"])

@@ -1,0 +1,140 @@
+"""Indexing over real stores: everything is there once, and nothing known is embedded again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import InternalError
+from core.settings import load_settings
+from ingest.document import Chunk, content_hash_of
+from ingest.embedder import EmbeddingService
+from ingest.pipeline import DocumentMeta, index_document, parse_to_chunks, read_chunks
+from ingest.vector_store import VectorStore
+from tests.fakes.fake_embedder import FakeEmbedder
+
+META = DocumentMeta("doc-1", 1, "default", "trains.txt", "travel/trains.txt", {"year": 2024})
+
+
+@pytest.fixture
+def embedder() -> FakeEmbedder:
+    return FakeEmbedder()
+
+
+@pytest.fixture
+def service(embedder: FakeEmbedder) -> Iterator[EmbeddingService]:
+    service = EmbeddingService(embedder)
+    yield service
+    service.close()
+
+
+def chunks_of(*texts: str) -> list[Chunk]:
+    return [Chunk(index, text, 0, len(text), content_hash_of(text)) for index, text in enumerate(texts)]
+
+
+def embedded(embedder: FakeEmbedder) -> list[str]:
+    return [text for batch in embedder.batches for text in batch]
+
+
+def test_a_file_is_found_after_its_two_stages(
+    tmp_path: Path, store: VectorStore, service: EmbeddingService, embedder: FakeEmbedder
+) -> None:
+    source, out = tmp_path / "blob", tmp_path / "chunks" / "1.jsonl"
+    source.write_text("# Trains\n\nThe night train leaves at ten.\n\n# Boats\n\nThe ferry leaves at noon.\n")
+    parse_to_chunks(source, "travel.md", out, load_settings(data_dir=tmp_path / "data", _env_file=None))
+    index_document(read_chunks(out), document=META, embedder=service, store=store)
+    best = store.search(embedder.vector("ferry noon"), "ferry", 1)[0].payload
+    assert best == {
+        "document_id": "doc-1",
+        "generation": 1,
+        "chunk_index": 1,
+        "collection": "default",
+        "filename": "trains.txt",
+        "path": "travel/trains.txt",
+        "section": "Boats",
+        "start": 42,
+        "end": 76,
+        "content_hash": content_hash_of(best["text"]),
+        "attributes": {"year": 2024},
+        "text": "# Boats\n\nThe ferry leaves at noon.",
+    }
+    assert set(embedder.purposes) == {"document"}
+
+
+def test_doing_it_twice_embeds_once(store: VectorStore, service: EmbeddingService, embedder: FakeEmbedder) -> None:
+    chunks = chunks_of("alpha", "beta", "alpha")
+    for _ in range(2):
+        index_document(chunks, document=META, embedder=service, store=store)
+    assert sorted(embedded(embedder)) == ["alpha", "beta"]
+    assert store.count("doc-1", 1) == 3
+
+
+def test_a_new_generation_embeds_only_what_changed(
+    store: VectorStore, service: EmbeddingService, embedder: FakeEmbedder
+) -> None:
+    index_document(chunks_of("alpha", "beta"), document=META, embedder=service, store=store)
+    embedder.batches.clear()
+    new = replace(META, generation=2)
+    index_document(chunks_of("alpha", "gamma", "beta"), document=new, embedder=service, store=store)
+    assert embedded(embedder) == ["gamma"]
+    assert (store.count("doc-1", 1), store.count("doc-1", 2)) == (2, 3)
+
+
+def test_the_same_text_in_another_document_is_not_embedded_again(
+    store: VectorStore, service: EmbeddingService, embedder: FakeEmbedder
+) -> None:
+    for document_id in ("doc-1", "doc-2"):
+        index_document(chunks_of("alpha"), document=replace(META, id=document_id), embedder=service, store=store)
+    assert embedded(embedder) == ["alpha"]
+    assert (store.count("doc-1", 1), store.count("doc-2", 1)) == (1, 1)
+
+
+def test_texts_of_like_length_are_embedded_together(
+    store: VectorStore, service: EmbeddingService, embedder: FakeEmbedder
+) -> None:
+    texts = [f"{'word ' * (1 + number * 7 % 30)}{number}" for number in range(30)]
+    index_document(chunks_of(*texts), document=META, embedder=service, store=store, batch=4)
+    assert max(len(batch) for batch in embedder.batches) == 4
+    assert embedded(embedder) == sorted(texts, key=len)
+
+
+def test_it_stops_between_batches_and_can_go_on(
+    store: VectorStore, service: EmbeddingService, embedder: FakeEmbedder
+) -> None:
+    chunks, calls = chunks_of(*(f"text {number}" for number in range(200))), 0
+
+    def stop_late() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 14:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        index_document(chunks, document=META, embedder=service, store=store, between_batches=stop_late)
+    done = store.count("doc-1", 1)
+    assert 0 < done < 200
+    index_document(chunks, document=META, embedder=service, store=store)
+    assert store.count("doc-1", 1) == 200
+    assert len(embedded(embedder)) < 200 + 200 - done + 1
+
+
+def test_points_left_by_an_earlier_try_with_more_chunks_go(store: VectorStore, service: EmbeddingService) -> None:
+    index_document(chunks_of("a", "b", "c"), document=META, embedder=service, store=store)
+    index_document(chunks_of("ab", "c"), document=META, embedder=service, store=store)
+    assert store.count("doc-1", 1) == 2
+
+
+def test_a_store_that_loses_points_is_noticed(store: VectorStore, service: EmbeddingService) -> None:
+    class Forgetful:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def upsert(self, points: Any) -> None:
+            store.upsert(points[1:])
+
+    with pytest.raises(InternalError, match="has 1 points of doc-1, not 2"):
+        index_document(chunks_of("alpha", "beta"), document=META, embedder=service, store=Forgetful())

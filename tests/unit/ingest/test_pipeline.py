@@ -1,0 +1,108 @@
+"""From a file to its chunks on disk, with the tokenizer of the starter model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import DocumentRejected
+from core.settings import Settings
+from ingest.pipeline import ParseResult, parse_to_chunks, read_chunks, warm_up
+from ingest.tokenizer import load_tokenizer
+
+SENTENCE = "The night train to Vienna leaves from platform nine at half past ten. "
+
+
+def write(folder: Path, text: str, name: str = "note.txt") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_chunks_are_written_and_read_back(tmp_path: Path, offline_settings: Settings) -> None:
+    text = SENTENCE * 80 + "\n\nThe last fact is that the dining car serves goulash."
+    out = tmp_path / "chunks" / "doc-1" / "1.jsonl"
+    result = parse_to_chunks(write(tmp_path, text), "note.txt", out, offline_settings)
+    chunks = read_chunks(out)
+    assert result == ParseResult(len(chunks), "text/plain")
+    assert all(text[chunk.start : chunk.end] == chunk.text for chunk in chunks)
+    assert chunks[-1].text.endswith("serves goulash.")
+    assert [path.name for path in out.parent.iterdir()] == ["1.jsonl"]
+
+
+def test_no_chunk_is_cut_off_by_the_model(tmp_path: Path, offline_settings: Settings) -> None:
+    text = "\n\n".join(
+        (SENTENCE * 40, "pneumonoultramicroscopic" * 200, "你好世界。" * 300, "👩‍👩‍👧 " * 200, "x = 1\n" * 400)
+    )
+    parse_to_chunks(write(tmp_path, text), "note.txt", tmp_path / "out.jsonl", offline_settings)
+    tokenizer = load_tokenizer(offline_settings)
+    sizes = [tokenizer.count(chunk.text) for chunk in read_chunks(tmp_path / "out.jsonl")]
+    assert max(sizes) <= tokenizer.max_tokens
+    assert max(sizes) > tokenizer.max_tokens * 0.9
+
+
+def test_the_chunks_size_is_a_setting(tmp_path: Path, offline_settings: Settings) -> None:
+    settings = offline_settings.model_copy(update={"chunk_tokens": 40, "chunk_overlap_tokens": 0})
+    parse_to_chunks(write(tmp_path, SENTENCE * 10), "note.txt", tmp_path / "out.jsonl", settings)
+    assert {load_tokenizer(settings).count(chunk.text) for chunk in read_chunks(tmp_path / "out.jsonl")} <= set(
+        range(41)
+    )
+
+
+def test_a_refused_file_leaves_nothing(tmp_path: Path, offline_settings: Settings) -> None:
+    out = tmp_path / "chunks" / "1.jsonl"
+    with pytest.raises(DocumentRejected, match="empty"):
+        parse_to_chunks(write(tmp_path, ""), "note.txt", out, offline_settings)
+    assert not out.exists()
+
+
+def test_writing_again_replaces_the_chunks(tmp_path: Path, offline_settings: Settings) -> None:
+    out = tmp_path / "1.jsonl"
+    for text in ("first", "second"):
+        parse_to_chunks(write(tmp_path, text), "note.txt", out, offline_settings)
+    assert [chunk.text for chunk in read_chunks(out)] == ["second"]
+
+
+def test_a_failed_write_leaves_the_old_chunks(
+    tmp_path: Path, offline_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out" / "1.jsonl"
+    parse_to_chunks(write(tmp_path, "first"), "note.txt", out, offline_settings)
+
+    def full_disk(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        parse_to_chunks(write(tmp_path, "second"), "note.txt", out, offline_settings)
+    assert [chunk.text for chunk in read_chunks(out)] == ["first"]
+    assert [path.name for path in out.parent.iterdir()] == ["1.jsonl"]
+
+
+def test_memory_over_the_limit_is_an_error_not_a_dead_process(
+    tmp_path: Path, offline_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy(*_: object) -> None:
+        bytearray(2**30)
+
+    settings = offline_settings.model_copy(update={"parse_memory_bytes": 256 * 2**20})
+    monkeypatch.setattr("ingest.pipeline.parse_file", greedy)
+    with pytest.raises(MemoryError):
+        parse_to_chunks(write(tmp_path, "text"), "note.txt", tmp_path / "1.jsonl", settings)
+
+
+@pytest.mark.parametrize("content", ["not json\n", '{"index": "one"}\n'])
+def test_chunks_that_cannot_be_read_count_as_missing(tmp_path: Path, content: str) -> None:
+    with pytest.raises(FileNotFoundError, match="no chunks that can be read"):
+        read_chunks(write(tmp_path, content, "1.jsonl"))
+
+
+def test_missing_chunks(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_chunks(tmp_path / "none.jsonl")
+
+
+def test_warm_up(offline_settings: Settings) -> None:
+    warm_up()
+    warm_up(offline_settings)

@@ -1,0 +1,154 @@
+"""Files that are refused, each with a reason that its owner can act on."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+import pytest
+
+from core.errors import DocumentRejected
+from core.settings import Settings
+from ingest.limits import memory_limit
+from ingest.parsers import archives, detection
+from ingest.pipeline import parse_file_safely
+from tests.unit.ingest.support import Read, docx_bytes, pdf_bytes, zip_bytes
+
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+
+
+def reason(read: Read, name: str, data: bytes) -> str:
+    with pytest.raises(DocumentRejected) as caught:
+        read(name, data)
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.txt", b""),
+        ("a.txt", b" \n\t "),
+        ("a.md", b"\n"),
+        ("a.html", b"<html><body></body></html>"),
+        ("a.csv", b"\n,\n"),
+    ],
+)
+def test_empty(read: Read, name: str, data: bytes) -> None:
+    assert "empty" in reason(read, name, data)
+
+
+def test_a_word_document_without_text_is_empty(read: Read) -> None:
+    assert "empty" in reason(read, "a.docx", docx_bytes(lambda _: None))
+
+
+def test_too_large_names_the_setting(read: Read) -> None:
+    assert "MAX_UPLOAD_BYTES allows 5000000" in reason(read, "a.txt", b"x" * 5_000_001)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.pdf", pdf_bytes([["secret"]], password="hunter2")),
+        ("a.docx", OLE + bytes(500) + "EncryptedPackage".encode("utf-16-le") + bytes(500)),
+    ],
+)
+def test_encrypted_says_what_to_do(read: Read, name: str, data: bytes) -> None:
+    message = reason(read, name, data)
+    assert "encrypted" in message
+    assert "Remove the password and drop it again" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "media_type"),
+    [
+        ("a.bin", bytes(range(256)) * 20, "application/octet-stream"),
+        ("a.txt", b"\0" * 5000, "application/octet-stream"),
+        ("a.txt", b"\x89PNG\r\n\x1a\n" + bytes(100), "image/png"),
+        ("a.zip", zip_bytes({"a.txt": b"hello"}), "application/zip"),
+        ("a.odt", zip_bytes({"mimetype": b"application/vnd.oasis.opendocument.text"}), "opendocument.text"),
+        ("a.doc", OLE + bytes(500) + "WordDocument".encode("utf-16-le"), "application/msword"),
+        ("a.rtf", b"{\\rtf1 hello}", "application/rtf"),
+    ],
+)
+def test_unsupported_names_the_type(read: Read, name: str, data: bytes, media_type: str) -> None:
+    message = reason(read, name, data)
+    assert message.startswith("This type of file (")
+    assert media_type in message
+    assert "is not supported" in message
+
+
+def test_optional_types_name_the_missing_package(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.parsers.find_spec", lambda _: None)
+    message = reason(read, "a.xlsx", zip_bytes({"xl/workbook.xml": b"<workbook/>"}))
+    assert detection.XLSX in message
+    assert "install openpyxl" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.pdf", pdf_bytes([["text"]])[:200]),
+        ("a.docx", docx_bytes(lambda document: document.add_paragraph("text"))[:3000]),
+        ("a.docx", zip_bytes({"word/document.xml": b"<not a document"})),
+        ("a.ipynb", b'{"cells": 3}'),
+    ],
+)
+def test_broken_says_what_is_broken(read: Read, name: str, data: bytes) -> None:
+    assert "is broken" in reason(read, name, data)
+
+
+def test_a_damaged_part_of_a_word_document(read: Read) -> None:
+    entries = {"[Content_Types].xml": b"<Types", "_rels/.rels": b"<", "word/document.xml": b"<w:document"}
+    assert "The Word document is broken" in reason(read, "a.docx", zip_bytes(entries))
+
+
+def test_scanned_pages_need_ocr(read: Read) -> None:
+    message = reason(read, "scan.pdf", pdf_bytes([[], []]))
+    assert "no text layer" in message
+    assert "scanned pages need OCR" in message
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(read: Read) -> None:
+    bomb = zip_bytes({"word/document.xml": b" " * (64 * 2**20)})
+    assert "times are allowed" in reason(read, "a.docx", bomb)
+
+
+def test_an_archive_of_too_many_megabytes(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_EXPANDED_BYTES", 1000)
+    assert "would unpack to" in reason(read, "a.docx", zip_bytes({"word/document.xml": os.urandom(2000)}))
+
+
+def test_too_many_entries(read: Read) -> None:
+    entries = {f"{number}": b"" for number in range(archives.MAX_ENTRIES)} | {"word/document.xml": b"<"}
+    assert "10001 entries" in reason(read, "a.docx", zip_bytes(entries))
+
+
+def test_an_archive_in_an_archive(read: Read) -> None:
+    entries = {"word/document.xml": b"<", "word/media/inner.zip": b"PK"}
+    assert "another archive" in reason(read, "a.docx", zip_bytes(entries))
+
+
+def test_unreadable(tmp_path: Path, offline_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("secret")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")  # root may read everything, so modes do not show it
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DocumentRejected, match="cannot be read: the server has no permission"):
+        parse_file_safely(path, "a.txt", offline_settings)
+
+
+def test_a_folder(tmp_path: Path, offline_settings: Settings) -> None:
+    with pytest.raises(DocumentRejected, match="a folder"):
+        parse_file_safely(tmp_path, "a.txt", offline_settings)
+
+
+def test_memory_is_limited_and_the_limit_is_taken_back() -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with pytest.raises(MemoryError), memory_limit(64 * 2**20):
+        bytearray(512 * 2**20)
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+    assert len(bytearray(128 * 2**20)) == 128 * 2**20

@@ -1,0 +1,159 @@
+"""Types whose source is text: what is read is what the file says, wherever it lies in its markup."""
+
+from __future__ import annotations
+
+import codecs
+import json
+
+import pytest
+
+from ingest.parsers import detection
+from tests.unit.ingest.support import Read, kinds_and_texts, sections
+
+
+def test_plain_text_keeps_its_text_and_is_divided_at_blank_lines(read: Read) -> None:
+    document = read("note.txt", b"First line\nsecond line.\r\n\r\n  - an item\n\n\n\nLast.")
+    assert document.text == "First line\nsecond line.\n\n  - an item\n\n\n\nLast."
+    assert kinds_and_texts(document) == [
+        ("paragraph", "First line\nsecond line."), ("list_item", "- an item"), ("paragraph", "Last."),
+    ]  # fmt: skip
+    assert document.media_type == "text/plain"
+
+
+@pytest.mark.parametrize(
+    ("charset", "text"),
+    [
+        ("utf-8", "Grüße, 你好, привет 👋"),
+        ("utf-8-sig", "Grüße"),
+        ("utf-16", "Grüße, 你好"),
+        ("utf-32", "Grüße"),
+        ("utf-16-le", "Ordinary words without a mark."),
+        ("utf-16-be", "Ordinary words without a mark."),
+        ("latin-1", "Café à la crème, élève déjà vu."),
+        ("cp1252", "“Smart quotes” — it’s fine for €5"),
+        ("latin-1", "Grüße aus München, schöne Straße"),
+        ("cp1250", "Zażółć gęślą jaźń, świeży chleb i masło"),
+        ("gb18030", "这是一个中文文本,用于测试编码检测。"),
+        ("euc_kr", "안녕하세요 한국어 텍스트입니다"),
+        ("koi8-r", "Привет, как дела? Это проверка кодировки текста."),
+        ("cp1251", "Привет, как дела? Это проверка кодировки текста."),
+        ("shift_jis", "これは日本語のテキストです。文字コードの判定。"),
+    ],
+)
+def test_charsets(read: Read, charset: str, text: str) -> None:
+    assert read("note.txt", text.encode(charset)).text == text
+
+
+def test_utf8_with_a_bad_byte_stays_utf8(read: Read) -> None:
+    assert read("note.txt", "Grüße aus Köln, schöne Bücher, ".encode() + b"\xff end").text.startswith("Grüße aus Köln")
+
+
+def test_control_characters_are_left_out(read: Read) -> None:
+    assert read("note.txt", b"a\x0cb\x1b[0mc" + b" text" * 100).text.startswith("ab[0mc")
+
+
+def test_markdown(read: Read) -> None:
+    source = (
+        b"# Guide\n\nIntro *here*\nand there.\n\nSetup\n-----\n\n- one\n- two\n  more\n\n"
+        b"```sh\n# no heading\nrun\n```\n\n"
+        b"| a | b |\n|---|---|\n| 1 | 2 |\n\n[ref]: http://example.com\n\n## Last\n\n> quoted\n"
+    )
+    document = read("guide.md", source)
+    assert document.text == source.decode()
+    assert kinds_and_texts(document) == [
+        ("heading", "# Guide"),
+        ("paragraph", "Intro *here*\nand there."),
+        ("heading", "Setup\n-----"),
+        ("list_item", "- one"),
+        ("list_item", "- two\n  more"),
+        ("code", "```sh\n# no heading\nrun\n```"),
+        ("table", "| a | b |\n|---|---|\n| 1 | 2 |"),
+        ("paragraph", "[ref]: http://example.com"),
+        ("heading", "## Last"),
+        ("paragraph", "> quoted"),
+    ]
+    assert sections(document)["> quoted"] == "Guide > Last"
+    assert sections(document)["- one"] == "Guide > Setup"
+
+
+def test_html(read: Read) -> None:
+    document = read(
+        "page.html",
+        b"<?xml version='1.0' encoding='utf-8'?><!DOCTYPE html><html><head><title>T</title><style>p{}</style></head>"
+        b"<body><h1>Big</h1><p>Some <b>bold</b> text</p><h2>Sub</h2><ul><li>item</li></ul><table><tr><th>A</th>"
+        b"<th colspan='2'>B|C</th></tr><tr><td>1</td><td>2</td><td>3</td></tr></table><pre>x\n  y</pre>"
+        b"<script>alert(1)</script></body></html>",
+    )
+    assert kinds_and_texts(document) == [
+        ("heading", "Big"),
+        ("paragraph", "Some bold text"),
+        ("heading", "Sub"),
+        ("list_item", "item"),
+        ("table", "| A | B\\|C |  |\n| --- | --- | --- |\n| 1 | 2 | 3 |"),
+        ("code", "x\n  y"),
+    ]
+    assert sections(document)["item"] == "Big > Sub"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("people.csv", b'name,age\n"Smith, Ann",41\nBob,\n'),
+        ("people.csv", b"name;age\nSmith, Ann;41\nBob;\n"),
+        ("people.tsv", b"name\tage\nSmith, Ann\t41\nBob\t\n"),
+    ],
+)
+def test_tables_of_data_become_records(read: Read, name: str, data: bytes) -> None:
+    document = read(name, data)
+    assert kinds_and_texts(document) == [("table", "name | age\nname: Smith, Ann; age: 41\nname: Bob")]
+
+
+def test_a_table_without_names_of_columns_is_its_values(read: Read) -> None:
+    assert read("numbers.csv", b"1,2\n3,4\n").text == "1 | 2\n3 | 4"
+
+
+def test_json_on_one_line_is_indented(read: Read) -> None:
+    document = read("data.json", '{"name": "Zoë", "tags": ["a"]}'.encode())
+    assert document.text == '{\n  "name": "Zoë",\n  "tags": [\n    "a"\n  ]\n}'
+    assert document.media_type == "application/json"
+
+
+def test_broken_json_is_text(read: Read) -> None:
+    assert read("data.json", b'{"name": ').media_type == "text/plain"
+
+
+def test_notebook(read: Read) -> None:
+    cells = [
+        {"cell_type": "markdown", "source": ["# Study\n", "Why.\n", "\n", "## Data\n", "What."]},
+        {"cell_type": "code", "source": "print(1)", "outputs": [{"text": ["1\n"]}]},
+    ]
+    document = read("study.ipynb", json.dumps({"cells": cells}).encode())
+    assert kinds_and_texts(document) == [
+        ("heading", "Study"), ("paragraph", "Why."), ("heading", "Data"), ("paragraph", "What."),
+        ("code", "print(1)"), ("code", "1"),
+    ]  # fmt: skip
+    assert document.elements[-1].section == "Study > Data"
+
+
+def test_source_code_keeps_its_indentation_and_is_divided_at_definitions(read: Read) -> None:
+    document = read("tool.py", b"import os\n\n\ndef one():\n    return 1\ndef two():\n    return 2\n")
+    assert kinds_and_texts(document) == [
+        ("code", "import os"), ("code", "def one():\n    return 1"), ("code", "def two():\n    return 2"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "media_type"),
+    [
+        ("page.txt", b"<!-- c --><html><body><p>hello</p></body></html>", detection.HTML),
+        ("README", b"words", detection.PLAIN),
+        ("report.pdf", b"really only text", detection.PLAIN),
+        ("about.txt", b"A file that begins with %PDF-1.7 is a PDF.", detection.PLAIN),
+        ("config", b'{"a": 1}', detection.JSON),
+        ("NOTES.MD", b"# hi", detection.MARKDOWN),
+        ("Makefile", b"all:\n\techo", detection.CODE),
+        ("note.md", codecs.BOM_UTF16_LE + "# hi".encode("utf-16-le"), detection.MARKDOWN),
+    ],
+)
+def test_the_type_is_found_from_content_then_from_the_name(read: Read, name: str, data: bytes, media_type: str) -> None:
+    assert read(name, data).media_type == media_type
