@@ -1,0 +1,1 @@
+"""The HTTP side: validates, submits jobs, renders their events. It imports no model, parser or vector store."""

@@ -1,0 +1,147 @@
+"""The application: `uvicorn --factory api.app:create_app`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
+
+from api.auth import ASSETS_PATH, OPEN_PATHS, KeyRing
+from api.dependencies import Services, in_thread
+from api.errors import install_error_handlers
+from api.metrics import Metrics
+from api.middleware import REQUEST_ID_HEADER, GuardMiddleware, RequestIdMiddleware
+from api.routes import chat, documents, embeddings, functions, health, jobs, models, rag
+from api.schemas.base import ErrorAnswer
+from core.settings import Settings, get_settings
+
+ROUTERS = (
+    health.router,
+    models.router,
+    chat.router,
+    embeddings.router,
+    functions.router,
+    rag.router,
+    documents.router,
+    jobs.router,
+)
+
+
+def create_app(settings: Settings | None = None, services: Services | None = None) -> FastAPI:
+    """The application. Services that are given are used as they are; otherwise they are opened at its start.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    settings = settings or (services.settings if services else get_settings())
+    if services is None:
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    app = FastAPIOffline(
+        # Everything the page loads comes from here, and no validator elsewhere is told about it.
+        redoc_url=None,
+        static_url=ASSETS_PATH,
+        swagger_ui_parameters={"validatorUrl": None},
+        title="llm-api",
+        version=_version(),
+        summary="Chat, RAG and embeddings over your own documents, on your own machine.",
+        lifespan=_lifespan(settings, services),
+        responses={"default": {"model": ErrorAnswer, "description": "An error, as OpenAI clients know it."}},
+    )
+    app.state.metrics = Metrics()
+    install_error_handlers(app)
+    _add_middleware(app, settings)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.openapi = lambda: _openapi(app, has_keys=bool(settings.api_keys))  # type: ignore[method-assign]
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """The last added is the outermost: request ids, then CORS, so that a browser may read refusals too."""
+    app.add_middleware(
+        GuardMiddleware,
+        keys=KeyRing(key.get_secret_value() for key in settings.api_keys),
+        max_body_bytes=settings.max_body_bytes,
+        unlimited_paths=frozenset({documents.UPLOAD_PATH}),
+    )
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=[REQUEST_ID_HEADER, "location", "retry-after", "preference-applied"],
+        )
+    app.add_middleware(RequestIdMiddleware, observe=app.state.metrics.observe)
+
+
+def _lifespan(settings: Settings, services: Services | None) -> Any:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _given(services) if services else open_services(settings) as opened:
+            app.state.services = opened
+            yield
+
+    return lifespan
+
+
+@asynccontextmanager
+async def _given(services: Services) -> AsyncIterator[Services]:
+    yield services
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Opens the catalog, the blobs and both sides of Redis; closes them at the end.
+
+    The imports are here because SQLAlchemy and Celery take longer to import than the rest of the API.
+    """
+    from core.blobs import BlobStore
+    from core.catalog import Catalog
+    from tasks.client import Producer
+    from tasks.stream import JobStream
+
+    catalog = Catalog.open(settings.catalog_url)
+    producer = Producer(settings)
+    stream = JobStream(settings, producer)
+    try:
+        await in_thread(catalog.migrate)
+        blobs = await in_thread(BlobStore, settings.blobs_path)
+        await stream.start()
+        yield Services(settings, catalog, blobs, stream, producer)
+    finally:
+        await stream.close()
+        await in_thread(producer.close)
+        await in_thread(catalog.close)
+
+
+def _openapi(app: FastAPI, *, has_keys: bool) -> dict[str, Any]:
+    """The OpenAPI document, without FastAPI's 422, which is never sent here, and with the keys if there are any."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        for path, operations in schema["paths"].items():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+                if has_keys and path not in OPEN_PATHS:
+                    operation["security"] = [{"key": []}]
+        components = schema.setdefault("components", {})
+        for name in ("HTTPValidationError", "ValidationError"):
+            components.get("schemas", {}).pop(name, None)
+        if has_keys:
+            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def _version() -> str:
+    try:
+        return version("llm-api")
+    except PackageNotFoundError:
+        return "0.0.0"  # run from a checkout that was not installed

@@ -1,0 +1,59 @@
+"""API keys: `API_KEYS`, sent as `Authorization: Bearer KEY` (or `X-API-Key: KEY`)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers
+
+from core.errors import AuthenticationFailed
+
+#: Routes that need no key: probes, and the description of the API.
+OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
+#: Scripts and styles of `/docs`.
+ASSETS_PATH = "/docs-assets"
+
+
+def is_open(path: str) -> bool:
+    """Whether a path is served without a key."""
+    return path in OPEN_PATHS or path.startswith((f"{ASSETS_PATH}/", "/docs/"))
+
+
+class KeyRing:
+    """The accepted keys, kept as digests. Without any, everyone is let in."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._digests = [_digest(key) for key in keys]
+
+    def identify(self, headers: Headers) -> str:
+        """A short id of the request's key, or "" where no keys are configured.
+
+        Raises:
+            AuthenticationFailed: the key is missing or wrong.
+        """
+        if not self._digests:
+            return ""
+        given = _given_key(headers)
+        if not given:
+            raise AuthenticationFailed(
+                "No API key was given. Send it as 'Authorization: Bearer KEY'.", code="missing_api_key"
+            )
+        digest = _digest(given)
+        # Every key is compared, so the time says nothing about which one was close.
+        matches = [hmac.compare_digest(digest, known) for known in self._digests]
+        if not any(matches):
+            raise AuthenticationFailed("The API key is wrong.")
+        return digest.hex()[:12]
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _given_key(headers: Headers) -> str:
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return credentials.strip()
+    return headers.get("x-api-key", "").strip()

@@ -1,0 +1,148 @@
+"""What routes work with, opened once per process, and the bits of a request that many of them read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
+
+import msgspec
+from anyio import to_thread
+from fastapi import Depends, Header, Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from core.events import AnyEvent
+from core.settings import Settings
+from tasks.names import Role
+
+if TYPE_CHECKING:
+    from core.blobs import BlobStore
+    from core.catalog import Catalog
+
+ResultT = TypeVar("ResultT")
+Frame = tuple[int, AnyEvent]
+
+
+class Stream(Protocol):
+    """The part of `tasks.stream.JobStream` that the API uses."""
+
+    def open(self, job_id: str, *, after: int = 0) -> AbstractAsyncContextManager[Any]: ...
+
+    async def submit(
+        self,
+        job_id: str,
+        kind: str,
+        request: msgspec.Struct,
+        *,
+        durable: bool = False,
+        key: str | None = None,
+        deadline_seconds: float | None = None,
+    ) -> int: ...
+
+    def replay(self, job_id: str, after_seq: int = 0) -> AsyncIterator[Frame]: ...
+
+    async def frames_after(self, job_id: str, number: int) -> list[Frame]: ...
+
+    async def cancel(self, job_id: str) -> bool: ...
+
+    async def position(self, job_id: str) -> int | None: ...
+
+    async def ping(self) -> None: ...
+
+    async def workers(self, role: Role) -> dict[str, dict[str, Any]]: ...
+
+    async def queue_lengths(self) -> dict[str, int]: ...
+
+
+class Hints(Protocol):
+    """The part of `tasks.client.Producer` that the API uses; it blocks."""
+
+    def ingest(self, document_id: str) -> bool: ...
+
+    def wake_indexer(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything a route may need."""
+
+    settings: Settings
+    catalog: Catalog
+    blobs: BlobStore
+    stream: Stream
+    hints: Hints
+
+
+def get_services(request: Request) -> Services:
+    """The services of this process."""
+    services: Services = request.app.state.services
+    return services
+
+
+def get_key(request: Request) -> str:
+    """Short id of the request's API key; "" where none are configured."""
+    key: str = request.state.key
+    return key
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """What `Prefer` (RFC 7240) asks for."""
+
+    respond_async: bool = False
+    wait_seconds: float | None = None
+
+
+def get_preferences(
+    prefer: Annotated[list[str] | None, Header(description="RFC 7240: `respond-async`, `wait=SECONDS`")] = None,
+) -> Preferences:
+    """Reads `Prefer`; what is not understood is ignored, as the RFC says."""
+    wished = {}
+    for part in ",".join(prefer or ()).replace(";", ",").split(","):
+        name, _, value = part.partition("=")
+        wished[name.strip().lower()] = value.strip().strip('"')
+    wait = wished.get("wait", "")
+    return Preferences("respond-async" in wished, float(wait) if wait.isdecimal() and len(wait) < 10 else None)
+
+
+ServicesDep = Annotated[Services, Depends(get_services)]
+KeyDep = Annotated[str, Depends(get_key)]
+PreferencesDep = Annotated[Preferences, Depends(get_preferences)]
+
+
+async def in_thread(function: Callable[..., ResultT], *args: Any) -> ResultT:
+    """Runs what blocks (catalog, blobs, producer) off the event loop."""
+    return await to_thread.run_sync(function, *args)
+
+
+class JsonRequest(Request):
+    """Reads bodies as strict JSON: no NaN, no lone surrogates, no numbers that overflow."""
+
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            body = await self.body()
+            try:
+                self._json = msgspec.json.decode(body)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise json.JSONDecodeError(str(error), "", 0) from error
+        return self._json
+
+
+class JsonRoute(APIRoute):
+    """A route that reads its body with `JsonRequest`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def strictly(request: Request) -> Response:
+            return await handle(JsonRequest(request.scope, request.receive))
+
+        return strictly
+
+
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON response; pydantic is not asked, `value` is on the wire as it is."""
+    return Response(msgspec.json.encode(value), status, dict(headers or {}), "application/json")

@@ -1,0 +1,174 @@
+"""Every error, on every route, as the OpenAI error object `{"error": {message, type, param, code}}`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from core.errors import ErrorInfo, InternalError, LlmApiError, NotFound
+from core.errors import Unavailable as _Unavailable
+
+log = logging.getLogger(__name__)
+
+#: What a client is told to wait when the error itself knows nothing better.
+DEFAULT_RETRY_AFTER_SECONDS = 5
+RETRYABLE_STATUSES = frozenset({429, 503})
+
+
+class JobFailed(LlmApiError):
+    """A job ended with an error that another process has made."""
+
+    def __init__(self, error: ErrorInfo) -> None:
+        super().__init__(error.message, param=error.param, code=error.code)
+        self._error = error
+
+    @property
+    def info(self) -> ErrorInfo:
+        return self._error
+
+
+def describe(error: BaseException) -> ErrorInfo:
+    """The error object of any exception; what is not ours is logged and answered without its details."""
+    if isinstance(error, LlmApiError):
+        return error.info
+    log.error("unexpected error", exc_info=error)
+    return InternalError(
+        "The server had an error while processing your request. See its log.", code="internal_error"
+    ).info
+
+
+def error_body(info: ErrorInfo) -> bytes:
+    """The JSON of an error. What is no Unicode in a message that quotes the request is replaced."""
+    wire = {key: _clean(value) for key, value in info.as_wire().items()}
+    return msgspec.json.encode({"error": wire})
+
+
+def error_response(
+    info: ErrorInfo, *, retry_after_seconds: float | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The response of an error, with `Retry-After` where trying again can help."""
+    sent = dict(headers or {})
+    if info.status in RETRYABLE_STATUSES:
+        wait = DEFAULT_RETRY_AFTER_SECONDS if retry_after_seconds is None else retry_after_seconds
+        sent["retry-after"] = str(max(1, round(wait)))
+    if info.status == 401:
+        sent["www-authenticate"] = "Bearer"
+    return Response(error_body(info), info.status, sent, "application/json")
+
+
+def response_to(error: BaseException) -> Response:
+    """The response of any exception."""
+    wait = error.retry_after_seconds if isinstance(error, LlmApiError) else None
+    return error_response(describe(error), retry_after_seconds=wait)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Renders what routes raise; unexpected exceptions are left to `api.middleware`."""
+
+    async def known(_: Request, error: Exception) -> Response:
+        return response_to(error)
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
+        return error_response(describe_validation(error))
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
+        return error_response(_describe_http(request, error), headers=error.headers)
+
+    app.add_exception_handler(LlmApiError, known)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+
+
+def describe_validation(error: RequestValidationError) -> ErrorInfo:
+    """The first problem of a request, with the field in `param` (`messages.0.content`)."""
+    problem = _first_problem(error.errors())
+    param = _param(problem, error.body)
+    return ErrorInfo(
+        _validation_message(problem, param), "invalid_request_error", param, _validation_code(problem), 400
+    )
+
+
+def _first_problem(problems: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The first problem; of a field that may be several things, what came closest to being one of them."""
+    first_path = problems[0]["loc"][:-1]
+    same_field = [problem for problem in problems if problem["loc"][: len(first_path)] == first_path]
+    return max(same_field, key=lambda problem: len(problem["loc"]))
+
+
+def _param(problem: Mapping[str, Any], body: Any) -> str | None:
+    """The path of the field as the client wrote it, without the names of union branches that pydantic puts in."""
+    place, *path = problem["loc"]
+    if problem["type"] == "json_invalid":
+        return None
+    if place != "body":
+        return ".".join(str(part) for part in path) or None
+    return ".".join(_resolved(path, body, missing=problem["type"] == "missing")) or None
+
+
+def _resolved(path: Sequence[str | int], body: Any, *, missing: bool) -> list[str]:
+    names: list[str] = []
+    value = body
+    for position, part in enumerate(path):
+        if _has(value, part):
+            value = value[part]
+        elif not (missing and position == len(path) - 1):
+            continue
+        names.append(str(part))
+    return names
+
+
+def _has(value: Any, part: str | int) -> bool:
+    if isinstance(value, list):
+        return isinstance(part, int) and part < len(value)
+    return isinstance(value, dict) and part in value
+
+
+def _validation_message(problem: Mapping[str, Any], param: str | None) -> str:
+    if problem["type"] == "json_invalid":
+        return f"The body is not valid JSON: {problem['ctx']['error']}"
+    if problem["type"] == "missing":
+        return f"Missing required parameter: '{param}'." if param else "The body must be a JSON object."
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if param is None:
+        return (
+            message if problem["type"] == "value_error" else "The body must be a JSON object, sent as application/json."
+        )
+    return f"Invalid '{param}': {message}"
+
+
+def _validation_code(problem: Mapping[str, Any]) -> str | None:
+    return {"json_invalid": "invalid_json", "missing": "missing_required_parameter"}.get(problem["type"])
+
+
+def _describe_http(request: Request, error: HTTPException) -> ErrorInfo:
+    """Errors of the framework: unknown routes and methods, bodies that cannot be read."""
+    where = f"{request.method} {request.url.path}"
+    match error.status_code:
+        case 404:
+            return NotFound(f"There is no route {where}.", code="unknown_url").info
+        case 405:
+            return ErrorInfo(
+                f"{where}: this method is not allowed here.", "invalid_request_error", None, "method_not_allowed", 405
+            )
+        case 413:
+            return ErrorInfo(str(error.detail), "invalid_request_error", None, "too_large", 413)
+        case status if status >= 500:
+            return ErrorInfo(
+                str(error.detail), _Unavailable.type if status == 503 else "server_error", None, None, status
+            )
+        case status:
+            return ErrorInfo(str(error.detail), "invalid_request_error", None, None, status)
+
+
+def _clean(value: str | None) -> str | None:
+    return None if value is None else value.encode("utf-8", "replace").decode()

@@ -1,0 +1,139 @@
+"""Runs jobs for routes: waits for the answer, streams it, or hands the job over to be asked about later."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.dependencies import Services, in_thread, json_response
+from api.errors import JobFailed
+from api.render import Answer, ChatStream, Head, Wire
+from api.sse import DONE_FRAME, EventStream, cancelled_by_disconnect
+from core import events
+from core.catalog import Job
+from core.errors import ErrorInfo, Unavailable
+from core.ids import new_id
+from core.messages import JobKind
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A job to be run for a request. `endpoint` says how its result is rendered later, options as a query string."""
+
+    kind: JobKind
+    request: msgspec.Struct
+    endpoint: str
+    key: str = ""
+    job_id: str = field(default_factory=lambda: new_id("job"))
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def head(self) -> Head:
+        return Head(self.job_id, self.created)
+
+
+async def job_events(services: Services, call: Call) -> AsyncGenerator[events.AnyEvent, None]:
+    """Submits an interactive job and yields its events. Closing this before its end cancels the job.
+
+    Raises:
+        JobFailed: the job ended with an error, or was cancelled.
+        Unavailable: Redis does not answer, or the queue is full.
+    """
+    async with services.stream.open(call.job_id) as reader:
+        await services.stream.submit(
+            call.job_id,
+            call.kind,
+            call.request,
+            key=call.key,
+            deadline_seconds=services.settings.request_timeout_seconds,
+        )
+        async for _, event in reader:
+            if isinstance(event, events.Failed):
+                raise JobFailed(event.error)
+            if isinstance(event, events.Cancelled):
+                raise JobFailed(cancelled_info(event.reason))
+            yield event
+
+
+def cancelled_info(reason: str) -> ErrorInfo:
+    """How the end of a job that nobody will finish is told to someone who still waits for it."""
+    return ErrorInfo(f"The request was cancelled: {reason}.", Unavailable.type, None, "cancelled", Unavailable.status)
+
+
+async def answer_of(request: Request, services: Services, call: Call) -> Answer:
+    """Waits for a job's answer; a client that leaves cancels it (`ClientGone`)."""
+    answer = Answer()
+    async with cancelled_by_disconnect(request.receive), aclosing(job_events(services, call)) as job:
+        async for event in job:
+            answer.add(event)
+    return answer
+
+
+def stream_of(services: Services, call: Call, render: ChatStream) -> Response:
+    """Streams a job's answer. Status and headers wait for `Accepted`, so a refusal is a plain error."""
+
+    async def frames() -> AsyncGenerator[bytes, None]:
+        async with aclosing(job_events(services, call)) as job:
+            async for event in job:
+                for frame in render.frames(event):
+                    yield frame
+        yield DONE_FRAME
+
+    return EventStream(frames())
+
+
+async def submit_async(services: Services, call: Call) -> Response:
+    """Makes the job outlive its client: 202 with its `Location`."""
+    request = msgspec.json.encode(call.request).decode()
+    job: Job = await in_thread(
+        services.catalog.create_job, call.job_id, call.kind, call.endpoint, request, call.key or None
+    )
+    position = None
+    try:
+        position = await services.stream.submit(call.job_id, call.kind, call.request, durable=True, key=call.key)
+    except Unavailable as error:
+        # The row is durable, and reconciliation submits what nobody has: refusing now would make the client send twice.
+        log.warning("job %s is sent later: %s", call.job_id, error.message)
+    headers = {"location": f"/v1/jobs/{job.id}", "preference-applied": "respond-async"}
+    return json_response(job_wire(job, position=position), 202, headers)
+
+
+def job_wire(job: Job, *, position: int | None = None, result: Any = None) -> Wire:
+    """A job as users see it. Times are Unix seconds, rounded down."""
+    return {
+        "id": job.id,
+        "object": "job",
+        "kind": job.kind,
+        "endpoint": job.endpoint.partition("?")[0],
+        "status": job.state.value,
+        "position": position,
+        "created_at": int(job.created_at),
+        "started_at": _whole(job.started_at),
+        "finished_at": _whole(job.finished_at),
+        "result": result,
+        "error": _error_wire(job.error),
+    }
+
+
+def _whole(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds)
+
+
+def _error_wire(error: str | None) -> Wire | None:
+    if error is None:
+        return None
+    info: Wire = msgspec.json.decode(error)
+    return {key: info.get(key) for key in ("message", "type", "param", "code")}
+
+
+Renderer = Callable[[Head, Answer], Wire]

@@ -1,0 +1,128 @@
+"""What is around every route: request ids, keys, body sizes, counters, and the answer to what nobody expected."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+
+import anyio
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.auth import KeyRing, is_open
+from api.errors import response_to
+from api.sse import LAST_WORD_SECONDS, ClientGone, server_stopping
+from core.errors import InvalidRequest, TooLarge
+from core.ids import new_id
+
+REQUEST_ID_HEADER = "x-request-id"
+_SANE_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+#: What the counters say of a client that left before its answer (nginx's number for it).
+CLIENT_GONE_STATUS = 499
+
+#: Called once per request with method, status and seconds.
+Observe = Callable[[str, int, float], None]
+
+
+class RequestIdMiddleware:
+    """Gives every response `x-request-id` (the client's own if it is a sane one) and tells `observe` about it."""
+
+    def __init__(self, app: ASGIApp, observe: Observe) -> None:
+        self._app = app
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        request_id = given if _SANE_REQUEST_ID.fullmatch(given) else new_id("req")
+        began = time.monotonic()
+        status = CLIENT_GONE_STATUS
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            self._observe(scope["method"], status, time.monotonic() - began)
+
+
+class GuardMiddleware:
+    """Refuses requests without a key and bodies over the limit before anything is parsed; answers 500 for surprises."""
+
+    def __init__(self, app: ASGIApp, keys: KeyRing, max_body_bytes: int, unlimited_paths: frozenset[str]) -> None:
+        self._app = app
+        self._keys = keys
+        self._max_body_bytes = max_body_bytes
+        self._unlimited_paths = unlimited_paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            self._check(scope)
+            await self._app(scope, self._limited(scope, receive), watched_send)
+        except (ClientGone, ClientDisconnect):
+            await Response(status_code=CLIENT_GONE_STATUS)(scope, receive, watched_send)  # nobody reads it
+        except asyncio.CancelledError:
+            # Only a server that stops cancels a whole request, and it does not wait for the task to say so.
+            if not started:
+                with anyio.move_on_after(LAST_WORD_SECONDS, shield=True):
+                    await response_to(server_stopping())(scope, receive, send)
+        except Exception as error:  # the last resort: whatever a route did not expect must still be answered
+            if started:
+                raise
+            await response_to(error)(scope, receive, send)
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
+            raise InvalidRequest("The URL contains a NUL character.")  # no database takes it
+        scope.setdefault("state", {})["key"] = ""
+        if not is_open(scope["path"]):
+            scope["state"]["key"] = self._keys.identify(headers)
+        declared = headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._max_body_bytes and not self._is_unlimited(scope):
+            raise self._too_large()
+
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        if self._is_unlimited(scope):
+            return receive
+        seen_bytes = 0
+
+        async def counted() -> Message:
+            nonlocal seen_bytes
+            message = await receive()
+            seen_bytes += len(message.get("body", b""))
+            if seen_bytes > self._max_body_bytes:
+                # FastAPI turns whatever else is raised while it reads a body into a 400.
+                raise HTTPException(413, self._too_large().message)
+            return message
+
+        return counted
+
+    def _is_unlimited(self, scope: Scope) -> bool:
+        return scope["path"] in self._unlimited_paths
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"The body is larger than {self._max_body_bytes} bytes (MAX_BODY_BYTES).")

@@ -1,0 +1,317 @@
+"""Turns the events of a job, or the stored result of a finished one, into the answers of the endpoints.
+
+Live streams, plain answers and asynchronous jobs all come through here, so they say the same.
+"""
+
+from __future__ import annotations
+
+import array
+import base64
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from api.sse import data_frame
+from core import events
+from core.messages import Hit, Timings, TokenLogprob, Usage
+
+Wire = dict[str, Any]
+
+
+class Choice(msgspec.Struct):
+    """One choice of an answer, as far as it has come."""
+
+    index: int = 0
+    text: str = ""
+    finish_reason: str | None = None
+    logprobs: list[TokenLogprob] = []
+    tool_calls: list[Wire] = []
+
+
+class Answer(msgspec.Struct):
+    """What a job has answered so far; also the format of the `result` that a worker stores for an asynchronous job."""
+
+    choices: list[Choice] = []
+    usage: Usage = Usage()
+    timings: Timings = Timings()
+    model: str = ""
+    hits: list[Hit] = []
+    result: Any = None
+
+    def add(self, event: events.AnyEvent) -> None:
+        """Takes in the next event of the job."""
+        match event:
+            case events.Accepted():
+                self.model = event.model
+            case events.Retrieved():
+                self.hits = event.hits
+            case events.TextDelta():
+                choice = self._choice(event.index)
+                choice.text += event.text
+                choice.logprobs.extend(event.logprobs)
+            case events.ToolCallDelta():
+                _add_tool_call(self._choice(event.index).tool_calls, event)
+            case events.ChoiceFinished():
+                self._choice(event.index).finish_reason = event.finish_reason
+            case events.Finished():
+                self.usage, self.timings, self.result = event.usage, event.timings, event.result
+                self.model = event.model or self.model
+
+    def _choice(self, index: int) -> Choice:
+        while len(self.choices) <= index:
+            self.choices.append(Choice(len(self.choices)))
+        return self.choices[index]
+
+
+def _add_tool_call(calls: list[Wire], event: events.ToolCallDelta) -> None:
+    while len(calls) <= event.call_index:
+        calls.append({"id": "", "type": "function", "function": {"name": "", "arguments": ""}})
+    call = calls[event.call_index]
+    call["id"] = event.id or call["id"]
+    call["function"]["name"] = event.name or call["function"]["name"]
+    call["function"]["arguments"] += event.arguments
+
+
+@dataclass(frozen=True)
+class Head:
+    """What an answer says about itself. `created` is in Unix seconds."""
+
+    job_id: str
+    created: int
+
+    def id(self, prefix: str) -> str:
+        return self.job_id.replace("job-", f"{prefix}-", 1)
+
+
+def usage_wire(usage: Usage) -> Wire:
+    """`usage` of chat and completions."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+    }
+
+
+def logprobs_wire(logprobs: Sequence[TokenLogprob]) -> Wire | None:
+    """`logprobs` of a chat choice; null where none were asked for."""
+    if not logprobs:
+        return None
+    return {"content": [_logprob_wire(entry) for entry in logprobs], "refusal": None}
+
+
+def _logprob_wire(entry: TokenLogprob) -> Wire:
+    top = [{"token": token, "logprob": logprob, "bytes": raw} for token, logprob, raw in entry.top]
+    return {"token": entry.token, "logprob": entry.logprob, "bytes": entry.bytes, "top_logprobs": top}
+
+
+def source_wire(number: int, hit: Hit) -> Wire:
+    """One source of a RAG answer; `index` counts from 1, as the prompt numbers them."""
+    return {"index": number, "file": hit.path or hit.filename, **hit_wire(hit)}
+
+
+def hit_wire(hit: Hit) -> Wire:
+    """A chunk that was found."""
+    return {
+        "object": "document.chunk",
+        "document_id": hit.document_id,
+        "filename": hit.filename,
+        "path": hit.path,
+        "collection": hit.collection,
+        "chunk_index": hit.chunk_index,
+        "page": hit.page,
+        "section": hit.section,
+        "start": hit.start,
+        "end": hit.end,
+        "text": hit.text,
+        "score": hit.score,
+        "dense_score": hit.dense_score,
+        "sparse_score": hit.sparse_score,
+        "attributes": hit.attributes,
+    }
+
+
+def sources_wire(hits: Sequence[Hit]) -> list[Wire]:
+    """`sources`, in the order the answer was built from."""
+    return [source_wire(number, hit) for number, hit in enumerate(hits, 1)]
+
+
+def chat_completion(head: Head, answer: Answer) -> Wire:
+    """A `chat.completion`; with hits, their `sources` too (an extension)."""
+    wire: Wire = {
+        "id": head.id("chatcmpl"),
+        "object": "chat.completion",
+        "created": head.created,
+        "model": answer.model,
+        "choices": [_chat_choice(choice) for choice in answer.choices],
+        "usage": usage_wire(answer.usage),
+        "system_fingerprint": None,
+        "timings": answer.timings,
+    }
+    return wire | ({"sources": sources_wire(answer.hits)} if answer.hits else {})
+
+
+def _chat_choice(choice: Choice) -> Wire:
+    message: Wire = {"role": "assistant", "content": choice.text, "refusal": None}
+    if choice.tool_calls:
+        message |= {"content": choice.text or None, "tool_calls": choice.tool_calls}
+    return {
+        "index": choice.index,
+        "message": message,
+        "logprobs": logprobs_wire(choice.logprobs),
+        "finish_reason": choice.finish_reason,
+    }
+
+
+def text_completion(head: Head, answer: Answer) -> Wire:
+    """A legacy `text_completion`."""
+    return {
+        "id": head.id("cmpl"),
+        "object": "text_completion",
+        "created": head.created,
+        "model": answer.model,
+        "choices": [
+            {"index": choice.index, "text": choice.text, "logprobs": None, "finish_reason": choice.finish_reason}
+            for choice in answer.choices
+        ],
+        "usage": usage_wire(answer.usage),
+    }
+
+
+def rag_answer(head: Head, answer: Answer) -> Wire:
+    """The answer of `/v1/rag/chat`."""
+    choice = answer.choices[0] if answer.choices else Choice(0)
+    return {
+        "id": head.id("ragcmpl"),
+        "object": "rag.completion",
+        "created": head.created,
+        "model": answer.model,
+        "answer": choice.text,
+        "finish_reason": choice.finish_reason,
+        "sources": sources_wire(answer.hits),
+        "usage": usage_wire(answer.usage),
+        "timings": answer.timings,
+    }
+
+
+def search_results(head: Head, answer: Answer) -> Wire:
+    """The answer of `/v1/rag/search`."""
+    return {
+        "id": head.id("search"),
+        "object": "list",
+        "data": [hit_wire(hit) for hit in answer.hits],
+        "has_more": False,
+        "timings": answer.timings,
+    }
+
+
+def embedding_list(answer: Answer, encoding_format: str) -> Wire:
+    """The answer of `/v1/embeddings`; vectors come as base64 of little-endian float32 and can stay so."""
+    encode: Callable[[str], str | list[float]] = str if encoding_format == "base64" else _floats
+    return {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": index, "embedding": encode(vector)}
+            for index, vector in enumerate(answer.result["embeddings"])
+        ],
+        "model": answer.model,
+        "usage": {"prompt_tokens": answer.usage.prompt_tokens, "total_tokens": answer.usage.prompt_tokens},
+    }
+
+
+def _floats(vector: str) -> list[float]:
+    values = array.array("f", base64.b64decode(vector))
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values.tolist()
+
+
+class ChatStream:
+    """Renders the events of one chat as the frames of a stream, in order.
+
+    With hits, the first chunk carries them as `sources`, before any text.
+    """
+
+    object = "chat.completion.chunk"
+    prefix = "chatcmpl"
+
+    def __init__(self, head: Head, choices: int = 1, *, include_usage: bool = False, sources: bool = False) -> None:
+        self._created = head.created
+        self._id = head.id(self.prefix)
+        self._choices = choices
+        self._include_usage = include_usage
+        self._sources = sources
+        self._hits: list[Hit] = []
+        self._model = ""
+        self._begun = False
+
+    def frames(self, event: events.AnyEvent) -> Iterator[bytes]:
+        """The frames of the next event: none for those a client does not see."""
+        match event:
+            case events.TextDelta():
+                yield self._text(event)
+            case events.Retrieved():
+                self._hits = event.hits
+            case events.Accepted() if not self._begun:
+                self._begun = True
+                self._model = event.model
+                yield from self._opening()
+            case events.ToolCallDelta():
+                yield self._chunk([self._delta(event.index, {"tool_calls": [_tool_call_delta(event)]})])
+            case events.ChoiceFinished():
+                yield self._chunk([self._delta(event.index, {}, finish_reason=event.finish_reason)])
+            case events.Finished() if self._include_usage:
+                yield self._chunk([], usage=usage_wire(event.usage))
+
+    def _opening(self) -> Iterator[bytes]:
+        """Roles, and the sources that the answer is built from."""
+        for index in range(self._choices):
+            extension = {"sources": sources_wire(self._hits)} if self._sources and index == 0 else {}
+            yield self._chunk([self._delta(index, {"role": "assistant"})], **extension)
+
+    def _text(self, event: events.TextDelta) -> bytes:
+        return self._chunk([self._delta(event.index, {"content": event.text}, logprobs=logprobs_wire(event.logprobs))])
+
+    @staticmethod
+    def _delta(index: int, delta: Wire, *, logprobs: Wire | None = None, finish_reason: str | None = None) -> Wire:
+        return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+
+    def _chunk(self, choices: list[Wire], **more: Any) -> bytes:
+        wire: Wire = {
+            "id": self._id,
+            "object": self.object,
+            "created": self._created,
+            "model": self._model,
+            "choices": choices,
+        }
+        if self._include_usage:
+            wire["usage"] = None
+        return data_frame(wire | more)
+
+
+class CompletionStream(ChatStream):
+    """Renders the events of one legacy completion; its stream has no roles."""
+
+    object = "text_completion"
+    prefix = "cmpl"
+
+    def _opening(self) -> Iterator[bytes]:
+        yield b": accepted\n\n"
+
+    def _text(self, event: events.TextDelta) -> bytes:
+        return self._chunk([self._delta(event.index, {"text": event.text})])
+
+    @staticmethod
+    def _delta(index: int, delta: Wire, *, logprobs: Wire | None = None, finish_reason: str | None = None) -> Wire:
+        return {"index": index, "text": "", "logprobs": logprobs, "finish_reason": finish_reason} | delta
+
+
+def _tool_call_delta(event: events.ToolCallDelta) -> Wire:
+    wire: Wire = {"index": event.call_index, "function": {"arguments": event.arguments}}
+    if event.id is not None:
+        wire |= {"id": event.id, "type": "function"}
+        wire["function"] = {"name": event.name, "arguments": event.arguments}
+    return wire

@@ -1,0 +1,94 @@
+"""`/v1/chat/completions` and `/v1/completions`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep, json_response
+from api.jobs import Call, answer_of, stream_of, submit_async
+from api.loaded_models import check_model
+from api.render import ChatStream, CompletionStream, chat_completion, text_completion
+from api.schemas.base import CollectionName
+from api.schemas.chat import ChatCompletion, ChatRequest, CompletionRequest, TextCompletion
+from api.schemas.rag import Job
+from core.messages import ChatMessage, GenerateRequest, JobKind, RagOptions
+from core.settings import Settings
+from tasks.names import Role
+
+CHAT_PATH = "/v1/chat/completions"
+COMPLETIONS_PATH = "/v1/completions"
+STREAMED: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
+
+router = APIRouter(tags=["chat"], route_class=JsonRoute)
+
+
+@router.post(
+    CHAT_PATH,
+    responses={200: {"model": ChatCompletion, "content": STREAMED}, 202: {"model": Job}},
+)
+async def create_chat_completion(
+    body: ChatRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep
+) -> Response:
+    """Answers a conversation; with `stream`, as server-sent events."""
+    body.check()
+    await check_model(services, body.model, Role.INFERENCE)
+    rag = _rag_options(body, services.settings)
+    kind: JobKind = "chat" if rag is None else "rag_chat"
+    job = GenerateRequest(
+        messages=[message.flattened() for message in body.messages],
+        sampling=body.sampling(services.settings, logprobs=bool(body.logprobs), top_logprobs=body.top_logprobs or 0),
+        max_tokens=body.answer_tokens,
+        n=body.n or 1,
+        model=body.model,
+        rag=rag,
+    )
+    call = Call(kind, job, CHAT_PATH, key)
+    if prefer.respond_async:
+        return await submit_async(services, call)
+    if body.stream:
+        render = ChatStream(call.head, job.n, include_usage=body.include_usage, sources=rag is not None)
+        return stream_of(services, call, render)
+    return json_response(chat_completion(call.head, await answer_of(request, services, call)))
+
+
+def _rag_options(body: ChatRequest, settings: Settings) -> RagOptions | None:
+    if body.rag is None:
+        return None
+    named: list[CollectionName] = [
+        *([body.rag.collection] if body.rag.collection else []),
+        *(body.rag.collections or []),
+    ]
+    return RagOptions(
+        query=body.last_question(),
+        top_k=body.rag.top_k or settings.rag_top_k,
+        collections=list(dict.fromkeys(named)),
+        score_threshold=body.rag.score_threshold,
+    )
+
+
+@router.post(
+    COMPLETIONS_PATH,
+    responses={200: {"model": TextCompletion, "content": STREAMED}, 202: {"model": Job}},
+)
+async def create_completion(
+    body: CompletionRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep
+) -> Response:
+    """The older way to ask: the prompt is one user message."""
+    prompt = body.check()
+    await check_model(services, body.model, Role.INFERENCE)
+    job = GenerateRequest(
+        messages=[ChatMessage("user", prompt)],
+        sampling=body.sampling(services.settings),
+        max_tokens=body.max_tokens,
+        n=body.n or 1,
+        model=body.model,
+    )
+    call = Call("chat", job, COMPLETIONS_PATH, key)
+    if prefer.respond_async:
+        return await submit_async(services, call)
+    if body.stream:
+        return stream_of(services, call, CompletionStream(call.head, job.n, include_usage=body.include_usage))
+    return json_response(text_completion(call.head, await answer_of(request, services, call)))

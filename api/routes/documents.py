@@ -1,0 +1,205 @@
+"""`/v1/rag/documents`: add, upload, list, look at, try again and delete documents."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing
+from enum import StrEnum
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import TypeAdapter, ValidationError
+from starlette.responses import Response
+
+from api.dependencies import (
+    JsonRoute,
+    KeyDep,
+    Preferences,
+    PreferencesDep,
+    Services,
+    ServicesDep,
+    in_thread,
+    json_response,
+)
+from api.documents import (
+    Intake,
+    add_documents,
+    document_list,
+    document_wire,
+    hint_ingest,
+    is_settled,
+    store_texts,
+    wait_until_settled,
+)
+from api.jobs import Call, submit_async
+from api.schemas import rag as schema
+from api.schemas.base import CollectionName, ListAnswer
+from api.sse import cancelled_by_disconnect
+from api.uploads import UploadReceiver, receive
+from core.catalog import Document, DocumentState, Page, Source
+from core.errors import InvalidRequest, Unavailable
+from core.messages import DocumentsRequest
+from core.settings import DEFAULT_COLLECTION
+
+log = logging.getLogger(__name__)
+
+DOCUMENTS_PATH = "/v1/rag/documents"
+UPLOAD_PATH = f"{DOCUMENTS_PATH}/upload"
+MAX_IDEMPOTENCY_KEY = 255
+
+router = APIRouter(tags=["documents"], route_class=JsonRoute)
+_collection_name: TypeAdapter[str] = TypeAdapter(CollectionName)
+IdempotencyKey = Annotated[str | None, Header(max_length=MAX_IDEMPOTENCY_KEY)]
+DOCUMENTS: dict[int | str, dict[str, Any]] = {
+    201: {"model": ListAnswer[schema.Document], "description": "All are completed or failed."},
+    202: {
+        "model": ListAnswer[schema.Document] | schema.Job,
+        "description": "Still under way; or the job, if one was asked for.",
+    },
+}
+
+
+class Status(StrEnum):
+    """States of a document as users see them."""
+
+    QUEUED = "queued"
+    PARSING = "parsing"
+    INDEXING = "indexing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    DELETING = "deleting"
+
+    @property
+    def states(self) -> list[DocumentState]:
+        if self is Status.INDEXING:
+            return [DocumentState.PARSED, DocumentState.INDEXING]
+        return [DocumentState(self.value)]
+
+
+@router.post(DOCUMENTS_PATH, responses=DOCUMENTS, status_code=201)
+async def add_texts(
+    body: schema.TextsRequest,
+    request: Request,
+    services: ServicesDep,
+    key: KeyDep,
+    prefer: PreferencesDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Adds texts and waits (at most INDEX_WAIT_SECONDS, or `Prefer: wait=`) until they are searchable."""
+    metadata = body.metadata if body.metadata is not None else [{} for _ in body.texts]
+    if len(metadata) != len(body.texts):
+        raise InvalidRequest(f"'metadata' has {len(metadata)} items for {len(body.texts)} texts.", param="metadata")
+    intake = Intake(body.collection, Source.TEXT, key, idempotency_key)
+    documents = await in_thread(store_texts, services, body.texts, metadata, intake)
+    return await _answer(request, services, documents, key, prefer, services.settings.index_wait_seconds)
+
+
+@router.post(
+    UPLOAD_PATH,
+    responses=DOCUMENTS,
+    status_code=201,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["files"],
+                        "properties": {
+                            "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                            "collection": {"type": "string", "default": DEFAULT_COLLECTION},
+                            "metadata": {
+                                "type": "string",
+                                "description": "JSON: one object, or a list with one for each file.",
+                            },
+                        },
+                    }
+                }
+            },
+        }
+    },
+)
+async def upload(
+    request: Request,
+    services: ServicesDep,
+    key: KeyDep,
+    prefer: PreferencesDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Takes files of any field name. They are durable when this answers; with `Prefer: wait=` it waits for them."""
+    receiver = UploadReceiver(
+        services.blobs, request.headers.get("content-type", ""), services.settings.max_upload_bytes
+    )
+    with closing(receiver):
+        items = await receive(receiver, request.stream())
+        intake = Intake(_collection(receiver), Source.UPLOAD, key, idempotency_key)
+    documents = await in_thread(add_documents, services, items, intake)
+    return await _answer(request, services, documents, key, prefer, 0.0)
+
+
+def _collection(receiver: UploadReceiver) -> str:
+    try:
+        return _collection_name.validate_python(receiver.fields.get("collection") or DEFAULT_COLLECTION)
+    except ValidationError as error:
+        raise InvalidRequest(f"Invalid 'collection': {error.errors()[0]['msg']}", param="collection") from error
+
+
+async def _answer(
+    request: Request,
+    services: Services,
+    documents: list[Document],
+    key: str,
+    prefer: Preferences,
+    default_wait_seconds: float,
+) -> Response:
+    if prefer.respond_async:
+        job = DocumentsRequest([document.id for document in documents])
+        return await submit_async(services, Call("documents", job, request.url.path, key))
+    asked = default_wait_seconds if prefer.wait_seconds is None else prefer.wait_seconds
+    async with cancelled_by_disconnect(request.receive):
+        documents = await wait_until_settled(services, documents, min(asked, services.settings.index_wait_seconds))
+    return json_response(document_list(documents), 201 if is_settled(documents) else 202)
+
+
+@router.get(DOCUMENTS_PATH, responses={200: {"model": ListAnswer[schema.Document]}})
+async def list_documents(
+    services: ServicesDep,
+    status: Status | None = None,
+    state: Annotated[Status | None, Query(description="The same as `status`.")] = None,
+    collection: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    after: str | None = None,
+) -> Response:
+    """Documents, the newest first, of one status and collection or of all."""
+    chosen = status or state
+    states = chosen.states if chosen else None
+    find = partial(services.catalog.list_documents, state=states, collection=collection, limit=limit, after=after)
+    page: Page[Document] = await in_thread(find)
+    return json_response(document_list(page.items, has_more=page.has_more))
+
+
+@router.get(f"{DOCUMENTS_PATH}/{{document_id}}", responses={200: {"model": schema.Document}})
+async def get_document(document_id: str, services: ServicesDep) -> Response:
+    """One document; `error` says why it failed and what to do."""
+    return json_response(document_wire(await in_thread(services.catalog.get_document, document_id)))
+
+
+@router.post(f"{DOCUMENTS_PATH}/{{document_id}}/retry", responses={200: {"model": schema.Document}})
+async def retry_document(document_id: str, services: ServicesDep) -> Response:
+    """Queues a failed document again."""
+    document: Document = await in_thread(services.catalog.retry_document, document_id)
+    await in_thread(hint_ingest, services, [document])
+    return json_response(document_wire(document))
+
+
+@router.delete(f"{DOCUMENTS_PATH}/{{document_id}}", responses={200: {"model": schema.DeletedDocument}})
+async def delete_document(document_id: str, services: ServicesDep) -> Response:
+    """Removes a document: search does not find it any more when this answers."""
+    document: Document = await in_thread(services.catalog.delete_document, document_id)
+    try:
+        await in_thread(services.hints.wake_indexer)
+    except Unavailable as error:
+        log.warning("%s is removed when Redis is back: %s", document_id, error.message)
+    return json_response({"id": document.id, "object": "document", "deleted": True})

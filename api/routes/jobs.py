@@ -1,0 +1,180 @@
+"""`/v1/jobs`: asynchronous jobs, asked for with `Prefer: respond-async`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from typing import Annotated, Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+from fastapi import APIRouter, Header, Query
+from starlette.responses import Response
+
+from api.dependencies import Frame, JsonRoute, Services, ServicesDep, in_thread, json_response
+from api.documents import document_list
+from api.jobs import job_wire
+from api.render import (
+    Answer,
+    Head,
+    Wire,
+    chat_completion,
+    embedding_list,
+    rag_answer,
+    search_results,
+    text_completion,
+)
+from api.routes.chat import COMPLETIONS_PATH
+from api.routes.rag import RAG_CHAT_PATH
+from api.schemas import rag as schema
+from api.schemas.base import ListAnswer
+from api.sse import EventStream, event_frame
+from core import events
+from core.catalog import Job, JobState
+from core.errors import ErrorInfo, InvalidRequest, Unavailable
+
+log = logging.getLogger(__name__)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
+
+FINAL_STATES = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
+Limit = Annotated[int, Query(ge=1, le=100)]
+
+
+@router.get("", responses={200: {"model": ListAnswer[schema.Job]}})
+async def list_jobs(
+    services: ServicesDep, limit: Limit = 20, after: str | None = None, status: JobState | None = None
+) -> Response:
+    """Asynchronous jobs, the newest first, without their results."""
+    page = await in_thread(services.catalog.list_jobs, limit, after, status)
+    return json_response(list_wire([job_wire(job) for job in page.items], has_more=page.has_more))
+
+
+def list_wire(items: list[Wire], *, has_more: bool) -> Wire:
+    """A page of a list."""
+    return {
+        "object": "list",
+        "data": items,
+        "has_more": has_more,
+        "first_id": items[0]["id"] if items else None,
+        "last_id": items[-1]["id"] if items else None,
+    }
+
+
+@router.get("/{job_id}", responses={200: {"model": schema.Job}})
+async def get_job(job_id: str, services: ServicesDep) -> Response:
+    """State of a job, its place in the queue, and its result or error."""
+    job = await in_thread(services.catalog.get_job, job_id)
+    return json_response(await _described(services, job))
+
+
+@router.delete("/{job_id}", responses={200: {"model": schema.Job}})
+async def cancel_job(job_id: str, services: ServicesDep) -> Response:
+    """Cancels a job; one that has ended stays as it is."""
+    job: Job = await in_thread(services.catalog.get_job, job_id)
+    if job.state not in FINAL_STATES:
+        await services.stream.cancel(job_id)
+        await in_thread(services.catalog.finish_job, job_id, JobState.CANCELLED)
+        job = await in_thread(services.catalog.get_job, job_id)
+    return json_response(await _described(services, job))
+
+
+async def _described(services: Services, job: Job) -> Wire:
+    position = await _position(services, job) if job.state is JobState.QUEUED else None
+    return job_wire(job, position=position, result=await _result(services, job))
+
+
+async def _position(services: Services, job: Job) -> int | None:
+    try:
+        return await services.stream.position(job.id)
+    except Unavailable as error:
+        log.warning("the position of job %s is not known: %s", job.id, error.message)
+        return None
+
+
+async def _result(services: Services, job: Job) -> Wire | None:
+    """What the job's endpoint would have answered."""
+    if job.state is not JobState.COMPLETED or job.result is None:
+        return None
+    answer = msgspec.json.decode(job.result, type=Answer)
+    if job.kind == "documents":
+        found = await in_thread(services.catalog.documents_by_id, answer.result["documents"])
+        return document_list([found[one] for one in answer.result["documents"] if one in found])
+    return _rendered(job, answer)
+
+
+def _rendered(job: Job, answer: Answer) -> Wire:
+    endpoint = urlsplit(job.endpoint)
+    options = parse_qs(endpoint.query)
+    head = Head(job.id, int(job.created_at))
+    if job.kind == "embeddings":
+        return embedding_list(answer, options.get("encoding_format", ["float"])[0])
+    if job.kind == "search":
+        return search_results(head, answer)
+    if endpoint.path == RAG_CHAT_PATH:
+        return rag_answer(head, answer)
+    if endpoint.path == COMPLETIONS_PATH:
+        return text_completion(head, answer)
+    return chat_completion(head, answer)
+
+
+@router.get("/{job_id}/events", responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}})
+async def job_events(
+    job_id: str, services: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
+) -> Response:
+    """The job's events, past and to come; after a break `Last-Event-ID` goes on behind the last one that arrived.
+
+    204 says that the job has ended and there is nothing after that event.
+    """
+    after = _event_number(last_event_id)
+    job: Job = await in_thread(services.catalog.get_job, job_id)
+    if job.state not in FINAL_STATES:
+        return EventStream(_live(services, job_id, after))
+    stored = list(_stored(job, await services.stream.frames_after(job_id, 0), after))
+    return EventStream(_each(stored)) if stored else Response(status_code=204)
+
+
+def _event_number(last_event_id: str | None) -> int:
+    if not last_event_id:
+        return 0
+    if not (last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) < 16):
+        raise InvalidRequest("'Last-Event-ID' is not the id of an event.", param="Last-Event-ID")
+    return int(last_event_id)
+
+
+async def _live(services: Services, job_id: str, after: int) -> AsyncGenerator[bytes, None]:
+    yield b": following\n\n"
+    replay: Any = services.stream.replay(job_id, after)
+    async with aclosing(replay) as frames:
+        async for number, event in frames:
+            yield _frame(number, event)
+
+
+def _stored(job: Job, frames: list[Frame], after: int) -> Iterator[bytes]:
+    """The frames of a job that has ended; its last event is made again where Redis has forgotten it."""
+    last = frames[-1][0] if frames else 0
+    if not frames or not events.is_terminal(frames[-1][1]):
+        last += 1
+        frames = [*frames, (last, _terminal(job))]
+    return (_frame(number, event) for number, event in frames if number > after)
+
+
+def _terminal(job: Job) -> events.AnyEvent:
+    common: dict[str, Any] = {"job_id": job.id, "attempt": job.attempt, "created": job.finished_at or 0.0}
+    if job.state is JobState.CANCELLED:
+        return events.Cancelled(**common)
+    if job.state is JobState.FAILED:
+        return events.Failed(**common, error=msgspec.convert(msgspec.json.decode(job.error or "{}"), ErrorInfo))
+    answer = msgspec.json.decode(job.result or "{}", type=Answer)
+    return events.Finished(
+        **common, model=answer.model, usage=answer.usage, timings=answer.timings, result=answer.result
+    )
+
+
+def _frame(number: int, event: events.AnyEvent) -> bytes:
+    return event_frame(number, str(event.__struct_config__.tag), events.encode(event))
+
+
+async def _each(frames: list[bytes]) -> AsyncGenerator[bytes, None]:
+    for frame in frames:
+        yield frame

@@ -1,0 +1,79 @@
+"""`/v1/rag/search` and `/v1/rag/chat`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep, json_response
+from api.jobs import Call, answer_of, stream_of, submit_async
+from api.loaded_models import check_model
+from api.render import ChatStream, rag_answer, search_results
+from api.routes.chat import STREAMED
+from api.schemas import rag as schema
+from core.errors import InvalidRequest
+from core.messages import GenerateRequest, RagOptions, SamplingParams, SearchRequest
+from core.settings import Settings
+from tasks.names import Role
+
+SEARCH_PATH = "/v1/rag/search"
+RAG_CHAT_PATH = "/v1/rag/chat"
+
+router = APIRouter(tags=["rag"], route_class=JsonRoute)
+
+
+@router.post(SEARCH_PATH, responses={200: {"model": schema.SearchResults}, 202: {"model": schema.Job}})
+async def search(
+    body: schema.SearchRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep
+) -> Response:
+    """The chunks that fit a query best."""
+    job = SearchRequest(
+        query=body.query,
+        top_k=body.top_k or services.settings.rag_top_k,
+        collections=body.names(),
+        score_threshold=body.score_threshold,
+    )
+    call = Call("search", job, SEARCH_PATH, key)
+    if prefer.respond_async:
+        return await submit_async(services, call)
+    return json_response(search_results(call.head, await answer_of(request, services, call)))
+
+
+@router.post(
+    RAG_CHAT_PATH,
+    responses={200: {"model": schema.RagCompletion, "content": STREAMED}, 202: {"model": schema.Job}},
+)
+async def rag_chat(
+    body: schema.RagChatRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep
+) -> Response:
+    """Answers a question from the documents. Streamed, the chunks are those of chat, the first with `sources`."""
+    if body.stream_options is not None and not body.stream:
+        raise InvalidRequest("'stream_options' is only allowed when 'stream' is true.", param="stream_options")
+    await check_model(services, body.model, Role.INFERENCE)
+    call = Call("rag_chat", _generate_request(body, services.settings), RAG_CHAT_PATH, key)
+    if prefer.respond_async:
+        return await submit_async(services, call)
+    if body.stream:
+        include_usage = bool(body.stream_options and body.stream_options.include_usage)
+        return stream_of(services, call, ChatStream(call.head, include_usage=include_usage, sources=True))
+    return json_response(rag_answer(call.head, await answer_of(request, services, call)))
+
+
+def _generate_request(body: schema.RagChatRequest, settings: Settings) -> GenerateRequest:
+    sampling: dict[str, Any] = {"temperature": settings.temperature if body.temperature is None else body.temperature}
+    if body.top_p is not None:
+        sampling["top_p"] = body.top_p
+    return GenerateRequest(
+        messages=body.conversation(),
+        sampling=SamplingParams(**sampling, seed=body.seed),
+        max_tokens=body.max_tokens,
+        model=body.model,
+        rag=RagOptions(
+            query=body.query,
+            top_k=body.num_context_docs or settings.rag_top_k,
+            collections=body.names(),
+            score_threshold=body.score_threshold,
+        ),
+    )

@@ -1,0 +1,77 @@
+"""What wire models share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+ItemT = TypeVar("ItemT")
+
+#: A collection's name: one line, no control characters.
+CollectionName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+#: Text that is more than white space.
+NonBlank = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
+
+
+class WireRequest(BaseModel):
+    """A request body: types are taken strictly, unknown fields are ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+
+class WireAnswer(BaseModel):
+    """An answer, for the OpenAPI document; answers are not built through it."""
+
+
+class ErrorObject(WireAnswer):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorAnswer(WireAnswer):
+    """Every error of every route."""
+
+    error: ErrorObject
+
+
+class ListAnswer(WireAnswer, Generic[ItemT]):
+    """A page of a list; go on with `after=last_id` while `has_more`."""
+
+    object: Literal["list"] = "list"
+    data: list[ItemT]
+    has_more: bool
+    first_id: str | None = None
+    last_id: str | None = None
+
+
+class UsageDetails(WireAnswer):
+    cached_tokens: int
+
+
+class Usage(WireAnswer):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: UsageDetails
+
+
+class Timings(WireAnswer):
+    """Extension: where the time went, in milliseconds."""
+
+    queue_ms: float = 0.0
+    prompt_ms: float = 0.0
+    generation_ms: float = 0.0
+    retrieval_ms: float = 0.0
+
+
+class Model(WireAnswer):
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+
+
+Collections = Annotated[list[CollectionName], Field(max_length=64)]

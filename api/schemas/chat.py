@@ -1,0 +1,307 @@
+"""`/v1/chat/completions` and the older `/v1/completions`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from api.schemas.base import CollectionName, Collections, Timings, Usage, WireAnswer, WireRequest
+from core.errors import InvalidRequest
+from core.messages import ChatMessage, SamplingParams
+from core.settings import Settings
+
+#: Most choices of one request.
+MAX_CHOICES = 16
+MAX_STOP_STRINGS = 16
+INT64 = 2**63
+#: Sampling parameters that go to the engine as they came, where they are named.
+SAMPLING_NAMES = (
+    "top_p",
+    "top_k",
+    "min_p",
+    "typical_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repeat_penalty",
+    "seed",
+)
+
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class TextPart(WireRequest):
+    type: Literal["text"]
+    text: str
+
+
+class Message(WireRequest):
+    """One message of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[TextPart] | None = None
+    name: str | None = None
+    tool_call_id: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _only_text(cls, value: Any) -> Any:
+        for part in value if isinstance(value, list) else ():
+            kind = part.get("type") if isinstance(part, dict) else None
+            if kind != "text":
+                raise ValueError(f"content parts of type {kind!r} are not supported; this server takes text only")
+        return value
+
+    @model_validator(mode="after")
+    def _has_content(self) -> Message:
+        if self.content is None and not (self.role == "assistant" and self.tool_calls):
+            raise ValueError(f"a message of role {self.role!r} needs content")
+        return self
+
+    def flattened(self) -> ChatMessage:
+        """The message with its parts joined."""
+        content = "".join(part.text for part in self.content) if isinstance(self.content, list) else self.content
+        return ChatMessage(self.role, content, self.name, self.tool_call_id, self.tool_calls)
+
+
+class StreamOptions(WireRequest):
+    include_usage: bool | None = None
+
+
+class SamplingFields(WireRequest):
+    """The sampling parameters that chat and completions share. Those after `seed` are extensions."""
+
+    model: str | None = Field(
+        None, description="Served by the loaded model whatever it says, unless STRICT_MODELS is set."
+    )
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    stop: str | list[str] | None = None
+    logit_bias: dict[str, FiniteFloat] | None = None
+    seed: int | None = Field(None, ge=-INT64, lt=INT64)
+    top_k: int | None = Field(None, ge=0, lt=2**31)
+    min_p: float | None = Field(None, ge=0, le=1)
+    typical_p: float | None = Field(None, gt=0, le=1)
+    repeat_penalty: float | None = Field(None, gt=0, le=10)
+    ignore_eos: bool | None = None
+    n: int | None = Field(None, ge=1, le=MAX_CHOICES)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(None, ge=1, lt=2**31)
+
+    @field_validator("stop")
+    @classmethod
+    def _usable_stops(cls, value: str | list[str] | None) -> str | list[str] | None:
+        stops = [value] if isinstance(value, str) else value or []
+        if len(stops) > MAX_STOP_STRINGS or not all(stops):
+            raise ValueError(f"at most {MAX_STOP_STRINGS} stop strings, none of them empty")
+        return value
+
+    @field_validator("logit_bias")
+    @classmethod
+    def _token_biases(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        for token, bias in (value or {}).items():
+            if not (token.isascii() and token.isdecimal() and len(token) < 10):
+                raise ValueError(f"{token!r} is not a token id")
+            if not -100 <= bias <= 100:
+                raise ValueError(f"the bias of token {token} must be between -100 and 100")
+        return value
+
+    @property
+    def include_usage(self) -> bool:
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    def check_stream_options(self) -> None:
+        """Raises InvalidRequest for `stream_options` where nothing is streamed."""
+        if self.stream_options is not None and not self.stream:
+            raise InvalidRequest("'stream_options' is only allowed when 'stream' is true.", param="stream_options")
+
+    def sampling(self, settings: Settings, *, logprobs: bool = False, top_logprobs: int = 0) -> SamplingParams:
+        """The parameters with the server's defaults filled in."""
+        given = {name: value for name in SAMPLING_NAMES if (value := getattr(self, name)) is not None}
+        return SamplingParams(
+            temperature=settings.temperature if self.temperature is None else self.temperature,
+            logit_bias={int(token): bias for token, bias in (self.logit_bias or {}).items()},
+            stop=[self.stop] if isinstance(self.stop, str) else self.stop or [],
+            ignore_eos=bool(self.ignore_eos),
+            logprobs=logprobs,
+            top_logprobs=top_logprobs,
+            **given,
+        )
+
+
+class RagOptions(WireRequest):
+    """Extension: answer from the documents. `top_k` chunks of `collection` (all when not named) are retrieved."""
+
+    collection: CollectionName | None = None
+    collections: Collections | None = None
+    top_k: int | None = Field(None, ge=1, le=100)
+    score_threshold: float | None = Field(None, ge=-1, le=1)
+    filters: Any = None
+
+
+class ChatRequest(SamplingFields):
+    """Body of `POST /v1/chat/completions`."""
+
+    messages: list[Message] = Field(min_length=1)
+    max_completion_tokens: int | None = Field(None, ge=1, lt=2**31)
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    functions: list[dict[str, Any]] | None = None
+    function_call: str | dict[str, Any] | None = None
+    response_format: dict[str, Any] | None = None
+    modalities: list[str] | None = None
+    audio: Any = None
+    web_search_options: Any = None
+    server_tools: Any = None
+    rag: RagOptions | None = None
+
+    def check(self) -> None:
+        """Raises InvalidRequest for what this server cannot do, or what contradicts itself."""
+        self.check_stream_options()
+        self._check_tools()
+        if (kind := (self.response_format or {"type": "text"}).get("type")) != "text":
+            raise unsupported("response_format", f"'response_format' of type {kind!r} is not supported; use 'text'.")
+        if self.modalities not in (None, ["text"]):
+            raise unsupported("modalities", "Only the modality 'text' is supported.")
+        for name in ("audio", "web_search_options", "server_tools"):
+            if getattr(self, name):
+                raise unsupported(name)
+        if self.top_logprobs and not self.logprobs:
+            raise InvalidRequest("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
+        if self.rag is not None and self.rag.filters:
+            raise unsupported("rag.filters")
+
+    def _check_tools(self) -> None:
+        for tools, choice in (("tools", "tool_choice"), ("functions", "function_call")):
+            chosen = getattr(self, choice)
+            if getattr(self, tools) and chosen != "none":
+                raise unsupported(tools, f"'{tools}' are not supported yet, except with '{choice}' set to 'none'.")
+            if chosen not in (None, "none", "auto"):
+                raise InvalidRequest(f"'{choice}' needs '{tools}'.", param=choice)
+
+    @property
+    def answer_tokens(self) -> int | None:
+        """Tokens the answer may have; None leaves it to the server's setting."""
+        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+
+    def last_question(self) -> str:
+        """The text of the last user message. Raises InvalidRequest when there is none."""
+        for message in reversed(self.messages):
+            if message.role == "user" and (text := message.flattened().content):
+                return text
+        raise InvalidRequest("Retrieval needs a message of role 'user'.", param="messages")
+
+
+def unsupported(param: str, message: str | None = None) -> InvalidRequest:
+    """The refusal of a parameter that would change the answer and that this server cannot honour."""
+    return InvalidRequest(message or f"'{param}' is not supported.", param=param, code="unsupported_parameter")
+
+
+class CompletionRequest(SamplingFields):
+    """Body of `POST /v1/completions`. The prompt is one user message of the chat template."""
+
+    prompt: str | list[str]
+    suffix: str | None = None
+    echo: bool | None = None
+    best_of: int | None = None
+    logprobs: int | None = None
+
+    def check(self) -> str:
+        """The one prompt. Raises InvalidRequest for what this server cannot do."""
+        self.check_stream_options()
+        for name in ("suffix", "echo", "logprobs"):
+            if getattr(self, name):
+                raise unsupported(name)
+        if (self.best_of or 1) > (self.n or 1):
+            raise unsupported("best_of")
+        prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
+        if len(prompts) != 1:
+            raise unsupported("prompt", "Only one prompt at a time is supported.")
+        return prompts[0]
+
+
+class TopLogprob(WireAnswer):
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class TokenLogprob(TopLogprob):
+    top_logprobs: list[TopLogprob]
+
+
+class ChoiceLogprobs(WireAnswer):
+    content: list[TokenLogprob] | None
+    refusal: list[TokenLogprob] | None
+
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
+
+
+class AssistantMessage(WireAnswer):
+    role: Literal["assistant"]
+    content: str | None
+    refusal: str | None
+    tool_calls: list[dict[str, Any]] | None = None
+
+
+class ChatChoice(WireAnswer):
+    index: int
+    message: AssistantMessage
+    logprobs: ChoiceLogprobs | None
+    finish_reason: FinishReason
+
+
+class Source(WireAnswer):
+    """A chunk the answer was built from. `file` is the path, or the name where there is no path."""
+
+    index: int
+    file: str
+    filename: str
+    path: str | None
+    document_id: str
+    collection: str
+    chunk_index: int
+    page: int | None
+    section: str | None
+    start: int | None
+    end: int | None
+    text: str
+    score: float
+    dense_score: float | None
+    sparse_score: float | None
+    attributes: dict[str, str | float | bool]
+
+
+class ChatCompletion(WireAnswer):
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage
+    system_fingerprint: str | None
+    timings: Timings
+    sources: list[Source] | None = Field(None, description="Extension: what a RAG chat was answered from.")
+
+
+class TextChoice(WireAnswer):
+    index: int
+    text: str
+    logprobs: None
+    finish_reason: FinishReason
+
+
+class TextCompletion(WireAnswer):
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: Usage

@@ -1,0 +1,80 @@
+"""`/v1/embeddings`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from api.schemas.base import WireAnswer, WireRequest
+
+MAX_INPUTS = 2048
+MAX_TOKEN_ID = 2**31
+
+
+class EmbeddingsRequest(WireRequest):
+    """Body of `POST /v1/embeddings`."""
+
+    input: str | list[str] | list[int] | list[list[int]] = Field(description="Texts, or token ids of the model.")
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _of_one_kind(cls, value: Any) -> Any:
+        if not isinstance(value, str | list):
+            raise ValueError("it must be a string, a list of strings, a list of token ids or a list of such lists")
+        if not value:
+            raise ValueError("it must not be empty")
+        if isinstance(value, list):
+            _check_items(value)
+        return value
+
+    def items(self) -> list[str | list[int]]:
+        """The inputs as a list of one kind."""
+        if isinstance(self.input, str):
+            return [self.input]
+        if isinstance(self.input[0], int):
+            return [self.input]
+        return list(self.input)
+
+
+def _check_items(items: list[Any]) -> None:
+    first = items[0]
+    if isinstance(first, int) and not isinstance(first, bool):
+        _check_ids(items)
+        return
+    if len(items) > MAX_INPUTS:
+        raise ValueError(f"at most {MAX_INPUTS} inputs, not {len(items)}")
+    kind = str if isinstance(first, str) else list
+    for index, item in enumerate(items):
+        if not isinstance(item, kind):
+            raise ValueError(f"item {index} is of another kind than item 0, or of none that can be embedded")
+        if not item:
+            raise ValueError(f"item {index} is empty")
+        if isinstance(item, list):
+            _check_ids(item)
+
+
+def _check_ids(ids: list[Any]) -> None:
+    if not all(type(token) is int and 0 <= token < MAX_TOKEN_ID for token in ids):
+        raise ValueError("token ids are whole numbers from 0")
+
+
+class Embedding(WireAnswer):
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingUsage(WireAnswer):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingList(WireAnswer):
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingUsage

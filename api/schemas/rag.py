@@ -1,0 +1,167 @@
+"""`/v1/rag/search`, `/v1/rag/chat` and `/v1/rag/documents`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from api.schemas.base import CollectionName, Collections, NonBlank, Timings, Usage, WireAnswer, WireRequest
+from api.schemas.chat import FinishReason, Message, Source, StreamOptions
+from core.messages import ChatMessage
+from core.settings import DEFAULT_COLLECTION
+
+MAX_TEXTS = 1000
+MAX_ATTRIBUTES = 16
+MAX_ATTRIBUTE_KEY = 64
+MAX_ATTRIBUTE_TEXT = 512
+
+
+class Scope(WireRequest):
+    """Where to search: all collections unless some are named."""
+
+    collection: CollectionName | None = None
+    collections: Collections | None = None
+    score_threshold: float | None = Field(None, ge=-1, le=1, description="Least dense cosine of a hit.")
+
+    def names(self) -> list[str]:
+        """The collections, each once."""
+        named = [*([self.collection] if self.collection else []), *(self.collections or [])]
+        return list(dict.fromkeys(named))
+
+
+class SearchRequest(Scope):
+    """Body of `POST /v1/rag/search`."""
+
+    query: NonBlank
+    top_k: int | None = Field(None, ge=1, le=100)
+
+
+class RagChatRequest(Scope):
+    """Body of `POST /v1/rag/chat`. `messages` is the conversation before the query."""
+
+    query: NonBlank
+    messages: list[Message] = []
+    model: str | None = None
+    max_tokens: int | None = Field(None, ge=1, lt=2**31)
+    num_context_docs: int | None = Field(None, ge=1, le=100)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+    def conversation(self) -> list[ChatMessage]:
+        """The messages, the query last."""
+        return [*(message.flattened() for message in self.messages), ChatMessage("user", self.query)]
+
+
+class TextsRequest(WireRequest):
+    """Body of `POST /v1/rag/documents`. `metadata` has one object for each text."""
+
+    texts: list[NonBlank] = Field(min_length=1, max_length=MAX_TEXTS)
+    metadata: list[dict[str, Any]] | None = None
+    collection: CollectionName = DEFAULT_COLLECTION
+
+    @field_validator("metadata")
+    @classmethod
+    def _attributes(cls, value: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+        return None if value is None else [checked_attributes(item) for item in value]
+
+
+def checked_attributes(given: dict[str, Any]) -> dict[str, str | float | bool]:
+    """The attributes of a document, nulls left out.
+
+    Raises:
+        ValueError: too many, too long, or a value that is neither text nor number nor truth value.
+    """
+    if len(given) > MAX_ATTRIBUTES:
+        raise ValueError(f"at most {MAX_ATTRIBUTES} keys for one document, not {len(given)}")
+    for key, value in given.items():
+        if not 0 < len(key) <= MAX_ATTRIBUTE_KEY:
+            raise ValueError(f"the key {key[:80]!r} is empty or longer than {MAX_ATTRIBUTE_KEY} characters")
+        if isinstance(value, str) and len(value) > MAX_ATTRIBUTE_TEXT:
+            raise ValueError(f"the value of {key!r} is longer than {MAX_ATTRIBUTE_TEXT} characters")
+        if not isinstance(value, str | float | int | None):
+            raise ValueError(f"the value of {key!r} is neither a string nor a number nor a truth value")
+    return {key: value for key, value in given.items() if value is not None}
+
+
+class Hit(WireAnswer):
+    object: Literal["document.chunk"]
+    document_id: str
+    filename: str
+    path: str | None
+    collection: str
+    chunk_index: int
+    page: int | None
+    section: str | None
+    start: int | None
+    end: int | None
+    text: str
+    score: float
+    dense_score: float | None
+    sparse_score: float | None
+    attributes: dict[str, str | float | bool]
+
+
+class SearchResults(WireAnswer):
+    id: str
+    object: Literal["list"]
+    data: list[Hit]
+    has_more: bool
+    timings: Timings
+
+
+class RagCompletion(WireAnswer):
+    id: str
+    object: Literal["rag.completion"]
+    created: int
+    model: str
+    answer: str
+    finish_reason: FinishReason | None
+    sources: list[Source]
+    usage: Usage
+    timings: Timings
+
+
+class Document(WireAnswer):
+    """A document. `path` is relative to its watched folder, or the name it was sent with."""
+
+    id: str
+    object: Literal["document"]
+    filename: str
+    path: str | None
+    collection: str
+    source: Literal["upload", "text", "watch"]
+    status: Literal["queued", "parsing", "indexing", "completed", "failed", "deleting", "deleted"]
+    error: str | None
+    chunk_count: int
+    size_bytes: int
+    media_type: str | None
+    attributes: dict[str, Any]
+    created_at: int
+    updated_at: int
+    completed_at: int | None
+
+
+class DeletedDocument(WireAnswer):
+    id: str
+    object: Literal["document"]
+    deleted: bool
+
+
+class Job(WireAnswer):
+    """An asynchronous job. `result` is the body its endpoint would have answered."""
+
+    id: str
+    object: Literal["job"]
+    kind: Literal["chat", "rag_chat", "embeddings", "search", "documents"]
+    endpoint: str
+    status: Literal["queued", "running", "completed", "failed", "cancelled"]
+    position: int | None
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    result: Any
+    error: dict[str, str | None] | None

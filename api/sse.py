@@ -1,0 +1,143 @@
+"""Server-sent events, and noticing that a client has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from api.errors import describe, error_body
+from core.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+#: A client that takes no frame for this long is given up; its job is cancelled.
+SEND_TIMEOUT_SECONDS = 15.0
+#: A comment after this long without a frame keeps proxies from closing the connection.
+PING_SECONDS = 15.0
+DONE_FRAME = b"data: [DONE]\n\n"
+#: Time to tell a client that its stream ends because the server stops.
+LAST_WORD_SECONDS = 1.0
+_PING_FRAME = b": ping\n\n"
+
+
+def data_frame(value: object) -> bytes:
+    """`data: <json>`."""
+    return b"data: " + msgspec.json.encode(value) + b"\n\n"
+
+
+def event_frame(number: int, name: str, payload: bytes) -> bytes:
+    """A frame with an id that `Last-Event-ID` can name; `payload` is JSON, which has no line breaks."""
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, name.encode(), payload)
+
+
+def server_stopping() -> Unavailable:
+    """Told to those whose request is still under way when the server's time to stop is over."""
+    return Unavailable("The server is stopping. Try again in a moment.", code="server_stopping")
+
+
+def _error_frame(error: BaseException) -> bytes:
+    return b"data: " + error_body(describe(error)) + b"\n\n"
+
+
+class ClientGone(Exception):
+    """The client has left, so nobody reads what would be answered."""
+
+
+@asynccontextmanager
+async def cancelled_by_disconnect(receive: Receive) -> AsyncIterator[None]:
+    """Cancels its body when the client goes away, then raises `ClientGone`. The request must have been read."""
+    with anyio.CancelScope() as scope:
+        watcher = asyncio.create_task(_watch(receive, scope))
+        try:
+            yield
+        finally:
+            watcher.cancel()
+    if scope.cancelled_caught:
+        raise ClientGone
+
+
+async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+class EventStream(Response):
+    """Sends frames as they come. Status and headers go out with the first frame, so what fails before is a plain error.
+
+    The generator is closed when the client leaves, stops reading, or has everything.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, frames: AsyncGenerator[bytes, None], headers: Mapping[str, str] | None = None) -> None:
+        self._frames = frames
+        self._last_sent = time.monotonic()
+        self.status_code = 200
+        self.background = None
+        self.body = b""
+        self.init_headers({"cache-control": "no-store", "x-accel-buffering": "no", **(headers or {})})
+        del self.headers["content-length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with cancelled_by_disconnect(receive):
+                await self._answer(send)
+        except ClientGone:
+            log.debug("the client left %s", scope["path"])
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._frames.aclose()
+
+    async def _answer(self, send: Send) -> None:
+        first = await anext(self._frames, _PING_FRAME)
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        ping = asyncio.create_task(self._ping(send))
+        try:
+            await self._send(send, first)
+            await self._send_rest(send)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except SlowClient:
+            log.warning("a client did not read for %g s and is given up", SEND_TIMEOUT_SECONDS)
+        finally:
+            ping.cancel()
+
+    async def _send_rest(self, send: Send) -> None:
+        try:
+            async for frame in self._frames:
+                await self._send(send, frame)
+        except SlowClient:
+            raise
+        except asyncio.CancelledError:
+            # The server stops (or the client has left, and this goes nowhere): a cut stream must not look whole.
+            with anyio.move_on_after(LAST_WORD_SECONDS, shield=True):
+                await send({"type": "http.response.body", "body": _error_frame(server_stopping()), "more_body": False})
+            raise
+        except Exception as error:  # the status is out: whatever failed can only be told in the stream
+            await self._send(send, _error_frame(error))
+
+    async def _send(self, send: Send, frame: bytes) -> None:
+        with anyio.move_on_after(SEND_TIMEOUT_SECONDS) as scope:
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+        if scope.cancelled_caught:
+            raise SlowClient
+        self._last_sent = time.monotonic()
+
+    async def _ping(self, send: Send) -> None:
+        while True:
+            await asyncio.sleep(max(0.1, self._last_sent + PING_SECONDS - time.monotonic()))
+            if time.monotonic() - self._last_sent >= PING_SECONDS:
+                self._last_sent = time.monotonic()
+                await send({"type": "http.response.body", "body": _PING_FRAME, "more_body": True})
+
+
+class SlowClient(Exception):
+    """The client did not take a frame in time."""

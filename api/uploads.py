@@ -1,0 +1,177 @@
+"""Multipart uploads, streamed to disk: what is in memory is one chunk of the network and the small fields."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from api.dependencies import in_thread
+from api.documents import Item, clean_path, storage, too_large
+from api.schemas.rag import checked_attributes
+from core.blobs import BlobStore, StagedBlob
+from core.errors import InvalidRequest
+
+MAX_FILES = 100
+MAX_FIELD_BYTES = 256 * 1024
+MAX_FIELDS = 100
+
+
+@dataclass
+class _Part:
+    """The part that is being received: a file that is staged, or a field."""
+
+    name: str = ""
+    filename: str | None = None
+    media_type: str | None = None
+    headers: dict[str, bytes] = field(default_factory=dict)
+    staged: StagedBlob | None = None
+    value: bytearray = field(default_factory=bytearray)
+
+
+class UploadReceiver:
+    """Receives the body of one upload. Nothing it staged outlives `close`, except what `commit` made durable.
+
+    `feed` and `commit` block: call them in a thread, one at a time.
+    """
+
+    def __init__(self, blobs: BlobStore, content_type: str, max_file_bytes: int) -> None:
+        kind, options = parse_options_header(content_type)
+        if kind != b"multipart/form-data" or not options.get(b"boundary"):
+            raise InvalidRequest("The body must be multipart/form-data with a boundary.", code="invalid_multipart")
+        self._blobs = blobs
+        self._max_file_bytes = max_file_bytes
+        self._stack = ExitStack()
+        self._part = _Part()
+        self._header = (bytearray(), bytearray())
+        self._files: list[_Part] = []
+        self.fields: dict[str, str] = {}
+        self._complete = False
+        self._parser = MultipartParser(options[b"boundary"], self._callbacks())
+
+    def _callbacks(self) -> Any:
+        return {
+            "on_part_begin": self._begin_part,
+            "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._end_headers,
+            "on_part_data": self._take,
+            "on_part_end": self._end_part,
+            "on_end": self._end,
+        }
+
+    def feed(self, data: bytes) -> None:
+        """Takes the next bytes of the body.
+
+        Raises:
+            InvalidRequest: it is no multipart body.
+            TooLarge: a file is over MAX_UPLOAD_BYTES.
+            Unavailable: the disk refuses.
+        """
+        try:
+            with storage(self._blobs):
+                self._parser.write(data)
+        except FormParserError as error:
+            raise InvalidRequest(f"The multipart body is broken: {error}", code="invalid_multipart") from error
+
+    def commit(self) -> list[Item]:
+        """Makes the files durable, once the whole body has come and is in order.
+
+        Raises:
+            InvalidRequest: the body has no end, no file, or metadata that do not fit.
+        """
+        if not self._complete:
+            raise InvalidRequest("The multipart body ends too early.", code="invalid_multipart")
+        if not self._files:
+            raise InvalidRequest("No file was sent. Send at least one part with a filename.", param="files")
+        attributes = self._attributes()
+        committed: list[Item] = []
+        with storage(self._blobs, committed):
+            for part, values in zip(self._files, attributes, strict=True):
+                assert part.staged is not None, "only parts with a staged blob are among the files"
+                committed.append(Item(part.staged.commit(), clean_path(part.filename or ""), values, part.media_type))
+        return committed
+
+    def close(self) -> None:
+        """Removes what was staged and not committed."""
+        self._stack.close()
+
+    def _attributes(self) -> list[dict[str, Any]]:
+        raw = self.fields.get("metadata", "")
+        if not raw.strip():
+            return [{} for _ in self._files]
+        try:
+            given = msgspec.json.decode(raw, type=dict[str, Any] | list[dict[str, Any]])
+            items = given if isinstance(given, list) else [given] * len(self._files)
+            checked = [checked_attributes(item) for item in items]
+        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors too
+            raise InvalidRequest(f"Invalid 'metadata': {error}", param="metadata") from error
+        if len(checked) != len(self._files):
+            raise InvalidRequest(f"'metadata' has {len(checked)} items for {len(self._files)} files.", param="metadata")
+        return checked
+
+    # Called by the parser
+
+    def _begin_part(self) -> None:
+        self._part = _Part()
+
+    def _end_header(self) -> None:
+        name, value = self._header
+        self._part.headers[name.decode("latin-1").lower()] = bytes(value)
+        self._header = (bytearray(), bytearray())
+
+    def _end_headers(self) -> None:
+        part = self._part
+        _, options = parse_options_header(part.headers.get("content-disposition", b""))
+        part.name = options.get(b"name", b"").decode("utf-8", "replace")
+        if b"filename" not in options:
+            if len(self.fields) >= MAX_FIELDS:
+                raise InvalidRequest(f"More than {MAX_FIELDS} fields were sent.", code="invalid_multipart")
+            return
+        part.filename = options[b"filename"].decode("utf-8", "replace")
+        part.media_type = _media_type(part.headers.get("content-type", b""))
+        if len(self._files) >= MAX_FILES:
+            raise InvalidRequest(f"At most {MAX_FILES} files at a time.", param=part.name or None)
+        part.staged = self._stack.enter_context(self._blobs.stage(part.filename))
+
+    def _take(self, data: bytes, start: int, end: int) -> None:
+        part = self._part
+        if part.staged is not None:
+            if part.staged.write(data[start:end]) > self._max_file_bytes:
+                raise too_large(f"The file {part.filename!r}", self._max_file_bytes, param=part.name or None)
+            return
+        part.value += data[start:end]
+        if len(part.value) > MAX_FIELD_BYTES:
+            raise InvalidRequest(f"The field {part.name!r} is larger than {MAX_FIELD_BYTES} bytes.", param=part.name)
+
+    def _end_part(self) -> None:
+        part = self._part
+        if part.staged is None:
+            self.fields[part.name] = part.value.decode("utf-8", "replace")
+        elif part.filename or part.staged.size_bytes:
+            self._files.append(
+                part
+            )  # a browser sends a file input that was left empty as a part without name and content
+
+    def _end(self) -> None:
+        self._complete = True
+
+
+def _media_type(content_type: bytes) -> str | None:
+    kind, _ = parse_options_header(content_type)
+    name = kind.decode("latin-1").lower()
+    return name if name and name != "application/octet-stream" and len(name) < 128 else None
+
+
+async def receive(receiver: UploadReceiver, body: AsyncIterator[bytes]) -> list[Item]:
+    """Reads the whole body to disk and makes its files durable."""
+    async for chunk in body:
+        if chunk:
+            await in_thread(receiver.feed, chunk)
+    return await in_thread(receiver.commit)

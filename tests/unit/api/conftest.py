@@ -1,0 +1,169 @@
+"""The application over a real catalog and blobs in a temporary folder, and jobs that are played in memory."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import struct
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from asgi_lifespan import LifespanManager
+
+from api.app import create_app
+from api.dependencies import Services
+from core import events
+from core.blobs import BlobStore
+from core.catalog import Catalog, DocumentState
+from core.messages import EmbedRequest, GenerateRequest, Hit, SearchRequest, TokenLogprob, Usage
+from core.settings import Settings, load_settings
+from tasks.names import Role
+from tests.fakes.job_stream import FakeHints, FakeJobStream, Script
+
+MODEL = "SmolLM2-135M-Instruct"
+EMBEDDER = "all-MiniLM-L6-v2"
+WORDS = ["The ", "warranty ", "is ", "24 ", "months 🙂."]
+HIT = Hit(
+    document_id="doc-1",
+    chunk_index=0,
+    text="The warranty is 24 months.",
+    score=0.7,
+    filename="warranty.docx",
+    collection="default",
+    path="manuals/warranty.docx",
+    dense_score=0.61,
+    sparse_score=3.2,
+    page=2,
+    section="Warranty",
+)
+
+
+def play_chat(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEvent]:
+    assert isinstance(request, GenerateRequest)
+    at: dict[str, Any] = {"job_id": job_id, "attempt": 1}
+    yield events.Queued(**at, position=0)
+    if kind == "rag_chat":
+        yield events.Retrieved(**at, hits=[HIT])
+    yield events.Accepted(**at, model=MODEL, prompt_tokens=12)
+    yield events.Started(**at)
+    for index in range(request.n):
+        for word in WORDS:
+            probabilities = [TokenLogprob(word, -0.5, list(word.encode()), [(word, -0.5, list(word.encode()))])]
+            logprobs = probabilities if request.sampling.logprobs else []
+            yield events.TextDelta(**at, text=word, index=index, token_ids=[7], logprobs=logprobs)
+    for index in range(request.n):
+        yield events.ChoiceFinished(**at, finish_reason="stop", index=index)
+    yield events.Finished(**at, model=MODEL, usage=Usage(12, 5 * request.n))
+
+
+def play_embeddings(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEvent]:
+    assert isinstance(request, EmbedRequest)
+    at: dict[str, Any] = {"job_id": job_id, "attempt": 1}
+    yield events.Accepted(**at, model=EMBEDDER)
+    vectors = [struct.pack("<3f", index, 0.5, -1.0) for index in range(len(request.inputs))]
+    result = {"embeddings": [base64.b64encode(vector).decode() for vector in vectors], "dimension": 3}
+    yield events.Finished(**at, model=EMBEDDER, usage=Usage(4 * len(vectors)), result=result)
+
+
+def play_search(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEvent]:
+    assert isinstance(request, SearchRequest)
+    at: dict[str, Any] = {"job_id": job_id, "attempt": 1}
+    yield events.Accepted(**at, model=EMBEDDER)
+    yield events.Retrieved(**at, hits=[HIT])
+    yield events.Finished(**at, model=EMBEDDER)
+
+
+WEATHER = {"type": "function", "function": {"name": "get_current_weather", "parameters": {"type": "object"}}}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(
+        _env_file=None,
+        data_dir=tmp_path / "data",
+        watch_dirs=(str(tmp_path / "inbox"),),
+        index_wait_seconds=5,
+        max_body_bytes=64 * 1024,
+        max_upload_bytes=256 * 1024,
+        redis_url="redis://127.0.0.1:1",
+    )
+
+
+@pytest.fixture
+def stream() -> FakeJobStream:
+    live: dict[Role, dict[str, dict[str, Any]]] = {role: {f"{role}@host": {"at": 0}} for role in Role}
+    live[Role.INFERENCE]["inference@host"] = {"model": {"name": MODEL}, "functions": [WEATHER], "started_at": 1.5}
+    live[Role.INDEX]["index@host"] = {"model": EMBEDDER, "dimension": 3}
+    scripts: dict[str, Script] = {
+        "chat": play_chat,
+        "rag_chat": play_chat,
+        "embeddings": play_embeddings,
+        "search": play_search,
+    }
+    return FakeJobStream(scripts=scripts, live=live)
+
+
+@pytest.fixture(scope="session")
+def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a migrated catalog, to be copied: migrating takes longer than most tests."""
+    path = tmp_path_factory.mktemp("catalog") / "catalog.sqlite3"
+    catalog = Catalog.open(f"sqlite:///{path}")
+    catalog.migrate()
+    catalog.close()
+    return path
+
+
+@pytest.fixture
+def catalog(settings: Settings, empty_catalog: Path) -> Iterator[Catalog]:
+    settings.state_dir.mkdir(parents=True)
+    shutil.copy(empty_catalog, settings.state_dir)
+    catalog = Catalog.open(settings.catalog_url)
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def hints(catalog: Catalog) -> FakeHints:
+    """Workers that take every document at once and complete it."""
+
+    def work(document_id: str) -> None:
+        claim = catalog.claim(document_id, "test", expected=DocumentState.QUEUED, claimed=DocumentState.INDEXING)
+        assert claim is not None and catalog.activate(claim, 1)
+
+    return FakeHints(on_ingest=work)
+
+
+@pytest.fixture
+def services(settings: Settings, catalog: Catalog, stream: FakeJobStream, hints: FakeHints) -> Services:
+    return Services(settings, catalog, BlobStore(settings.blobs_path), stream, hints)
+
+
+@pytest_asyncio.fixture
+async def http(services: Services) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(services) as client:
+        yield client
+
+
+def client_of(services: Services) -> Any:
+    """A client of an application with these services; usable where a test needs other ones than the fixtures'."""
+    return _Client(services)
+
+
+class _Client:
+    def __init__(self, services: Services) -> None:
+        self._app = create_app(services=services)
+        self._lifespan = LifespanManager(self._app)
+
+    async def __aenter__(self) -> httpx.AsyncClient:
+        await self._lifespan.__aenter__()
+        transport = httpx.ASGITransport(app=self._app, raise_app_exceptions=False)
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://api")
+        return self._client
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._client.aclose()
+        await self._lifespan.__aexit__(*error)

@@ -1,0 +1,237 @@
+"""Asynchronous jobs, RAG answers, and the routes of operation."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from api.render import Answer
+from core import events
+from core.catalog import Catalog, JobState
+from core.errors import ErrorInfo, Unavailable
+from core.messages import Usage
+from tasks.names import Role
+from tasks.running import ChoiceResult, JobResult
+from tests.fakes.job_stream import FakeJobStream, Script
+from tests.unit.api.conftest import EMBEDDER, HIT, MODEL, WEATHER, WORDS
+
+pytestmark = pytest.mark.asyncio
+
+ASYNC = [("prefer", "return=minimal"), ("prefer", "Respond-Async; wait=5")]
+REQUESTS: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hello"}], "n": 2, "logprobs": True}),
+    ("/v1/completions", {"prompt": "Hello"}),
+    ("/v1/embeddings", {"input": ["a", "b"]}),
+    ("/v1/embeddings", {"input": "a", "encoding_format": "base64"}),
+    ("/v1/rag/chat", {"query": "How long is the warranty?"}),
+    ("/v1/rag/search", {"query": "warranty"}),
+]
+
+
+def play_to_the_end(catalog: Catalog, stream: FakeJobStream) -> None:
+    """Does what a worker does for the asynchronous job that was submitted last."""
+    job = stream.submitted[-1]
+    answer = Answer()
+    script: Script = stream.scripts[job.kind]
+    stream.recorded[job.job_id] = []
+    for number, event in enumerate(script(job.job_id, job.request, job.kind), 1):
+        assert not hasattr(event, "wait")
+        answer.add(event)
+        stream.recorded[job.job_id].append((number, event))
+    catalog.finish_job(job.job_id, JobState.COMPLETED, result=msgspec.json.encode(answer).decode())
+
+
+def without_identity(body: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key not in ("id", "created")}
+
+
+@pytest.mark.parametrize(("path", "body"), REQUESTS)
+async def test_a_job_answers_what_its_endpoint_answers(
+    http: httpx.AsyncClient, catalog: Catalog, stream: FakeJobStream, path: str, body: dict[str, Any]
+) -> None:
+    plain = (await http.post(path, json=body)).json()
+    accepted = await http.post(path, json=body, headers=ASYNC)
+    location = accepted.headers["location"]
+    waiting = (await http.get(location)).json()
+    play_to_the_end(catalog, stream)
+    finished = (await http.get(location)).json()
+
+    assert accepted.status_code == 202
+    assert accepted.headers["preference-applied"] == "respond-async"
+    assert accepted.json() | {"position": 1} == waiting
+    assert waiting["status"] == "queued" and waiting["result"] is None and waiting["endpoint"] == path
+    assert stream.submitted[-1].durable
+    assert finished["status"] == "completed" and finished["finished_at"] >= finished["created_at"]
+    assert without_identity(finished["result"]) == without_identity(plain)
+
+
+async def test_a_result_is_read_as_workers_write_it(http: httpx.AsyncClient, catalog: Catalog) -> None:
+    job = await submit(http)
+    choices = [ChoiceResult(text="Hi", finish_reason="stop"), ChoiceResult(1, "Ho", "length")]
+    stored = msgspec.json.encode(JobResult(model=MODEL, choices=choices, usage=Usage(3, 2))).decode()
+    catalog.finish_job(job["id"], JobState.COMPLETED, result=stored)
+
+    result = (await http.get(f"/v1/jobs/{job['id']}")).json()["result"]
+    assert [choice["message"]["content"] for choice in result["choices"]] == ["Hi", "Ho"]
+    assert [choice["index"] for choice in result["choices"]] == [0, 1]
+    assert result["usage"]["total_tokens"] == 5
+
+
+async def submit(http: httpx.AsyncClient) -> dict[str, Any]:
+    answer = await http.post(REQUESTS[0][0], json=REQUESTS[0][1], headers=ASYNC)
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+async def test_a_job_is_taken_while_redis_is_away(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+    stream.failure = Unavailable("The queue (Redis) does not answer.")
+    job = await submit(http)
+    found = await http.get(f"/v1/jobs/{job['id']}")
+
+    assert found.json()["status"] == "queued" and found.json()["position"] is None
+
+
+async def test_jobs_are_listed_the_newest_first(http: httpx.AsyncClient, catalog: Catalog) -> None:
+    jobs = [(await submit(http))["id"] for _ in range(3)]
+    catalog.finish_job(jobs[0], JobState.FAILED, error=json.dumps({"message": "no", "type": "server_error"}))
+
+    page = (await http.get("/v1/jobs", params={"limit": 2})).json()
+    rest = (await http.get("/v1/jobs", params={"after": page["last_id"]})).json()
+    failed = (await http.get("/v1/jobs", params={"status": "failed"})).json()
+
+    assert [job["id"] for job in page["data"]] == [jobs[2], jobs[1]] and page["has_more"]
+    assert [job["id"] for job in rest["data"]] == [jobs[0]]
+    assert failed["data"][0]["error"] == {"message": "no", "type": "server_error", "param": None, "code": None}
+
+
+async def test_cancelling(http: httpx.AsyncClient, catalog: Catalog, stream: FakeJobStream) -> None:
+    job = await submit(http)
+    cancelled = (await http.delete(f"/v1/jobs/{job['id']}")).json()
+    again = (await http.delete(f"/v1/jobs/{job['id']}")).json()
+
+    assert cancelled["status"] == "cancelled" and again == cancelled
+    assert stream.cancelled == [job["id"]]
+    assert not catalog.finish_job(job["id"], JobState.COMPLETED, result="{}")
+
+
+def numbers(body: str) -> list[int]:
+    return [int(line.removeprefix("id: ")) for line in body.splitlines() if line.startswith("id: ")]
+
+
+async def test_events_are_replayed_and_taken_up(
+    http: httpx.AsyncClient, catalog: Catalog, stream: FakeJobStream
+) -> None:
+    job = await submit(http)
+    stream.recorded[job["id"]] = [(1, events.Accepted(job_id=job["id"], attempt=1, model=MODEL))]
+    live = await http.get(f"/v1/jobs/{job['id']}/events")
+    play_to_the_end(catalog, stream)
+    path = f"/v1/jobs/{job['id']}/events"
+    whole = await http.get(path)
+    rest = await http.get(path, headers={"last-event-id": "5"})
+    nothing = await http.get(path, headers={"last-event-id": str(numbers(whole.text)[-1])})
+    wrong = await http.get(path, headers={"last-event-id": "x"})
+
+    assert numbers(live.text) == [1]
+    assert numbers(whole.text) == list(range(1, len(stream.recorded[job["id"]]) + 1))
+    assert numbers(rest.text) == numbers(whole.text)[5:]
+    assert "event: finished" in rest.text
+    assert nothing.status_code == 204 and wrong.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("state", "name"),
+    [(JobState.COMPLETED, "finished"), (JobState.FAILED, "failed"), (JobState.CANCELLED, "cancelled")],
+)
+async def test_the_end_of_a_job_outlives_its_events(
+    http: httpx.AsyncClient, catalog: Catalog, state: JobState, name: str
+) -> None:
+    job = await submit(http)
+    error = json.dumps(ErrorInfo("no", "server_error").as_wire()) if state is JobState.FAILED else None
+    catalog.finish_job(job["id"], state, result='{"model": "m"}' if state is JobState.COMPLETED else None, error=error)
+
+    assert f"event: {name}\n" in (await http.get(f"/v1/jobs/{job['id']}/events")).text
+
+
+async def test_a_rag_answer_names_its_sources(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+    body = {"query": "How long is it?", "num_context_docs": 2, "max_tokens": 50, "collection": "default"}
+    answer = (await http.post("/v1/rag/chat", json=body)).json()
+
+    assert answer["answer"] == "".join(WORDS)
+    assert answer["usage"]["total_tokens"] == 17
+    source = answer["sources"][0]
+    assert (source["index"], source["file"], source["filename"]) == (1, HIT.path, HIT.filename)
+    assert (source["page"], source["section"], source["score"], source["text"]) == (2, "Warranty", 0.7, HIT.text)
+    request = stream.submitted[0].request
+    assert (request.max_tokens, request.rag.top_k, request.rag.collections) == (50, 2, ["default"])
+    assert request.messages[-1].content == "How long is it?"
+
+
+async def test_a_streamed_rag_answer_begins_with_its_sources(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/v1/rag/chat", json={"query": "How long is it?", "stream": True})
+
+    frames = [frame.removeprefix("data: ") for frame in answer.text.strip().split("\n\n")]
+    first, *rest, done = frames
+    assert done == "[DONE]"
+    assert json.loads(first)["sources"][0]["document_id"] == HIT.document_id
+    deltas = [json.loads(frame)["choices"][0]["delta"].get("content", "") for frame in rest]
+    assert "".join(deltas) == "".join(WORDS)
+
+
+async def test_search(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+    answer = (await http.post("/v1/rag/search", json={"query": "warranty", "top_k": 7, "collection": "c"})).json()
+
+    assert answer["object"] == "list" and answer["data"][0]["text"] == HIT.text
+    assert (stream.submitted[0].request.top_k, stream.submitted[0].request.collections) == (7, ["c"])
+
+
+async def test_functions(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+    assert (await http.get("/v1/functions")).json()["data"] == [WEATHER]
+    stream.live[Role.INFERENCE] = {}
+    assert (await http.get("/v1/functions")).status_code == 503
+
+
+async def test_readiness_names_what_is_missing(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+    ready = await http.get("/ready")
+    stream.live[Role.INGEST] = {}
+    missing = await http.get("/ready")
+    stream.failure = Unavailable("The queue (Redis) does not answer.")
+    away = await http.get("/ready")
+
+    assert ready.status_code == 200 and set(ready.json()["checks"].values()) == {"ok"}
+    assert missing.status_code == 503 and missing.json()["checks"]["ingest_worker"] == "unavailable"
+    assert away.json()["checks"]["redis"] == "unavailable" and away.json()["checks"]["catalog"] == "ok"
+    assert (await http.get("/health")).status_code == 200
+
+
+async def test_metrics_count_requests(http: httpx.AsyncClient) -> None:
+    await http.get("/health")
+    text = (await http.get("/metrics")).text
+
+    assert 'llm_api_http_requests_total{method="GET",status="200"} 1.0' in text
+    assert 'llm_api_queue_messages{queue="inference"} 3.0' in text
+
+
+async def test_the_openapi_document_has_every_route(http: httpx.AsyncClient) -> None:
+    document = (await http.get("/openapi.json")).json()
+
+    assert {path for path, _ in REQUESTS} <= set(document["paths"])
+    assert "422" not in json.dumps(document)
+
+
+async def test_the_documentation_page_loads_nothing_from_elsewhere(http: httpx.AsyncClient) -> None:
+    page = await http.get("/docs")
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+
+    assert links and all(link.startswith("/") for link in links)
+    assert [(await http.get(link)).status_code for link in links] == [200] * len(links)
+
+
+async def test_models_are_those_of_the_live_workers(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+    stream.live[Role.INFERENCE] = {}
+
+    assert [model["id"] for model in (await http.get("/v1/models")).json()["data"]] == [EMBEDDER]
