@@ -1,0 +1,173 @@
+"""What must not cost a document: folders that vanish, stores that are away, events that are lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.catalog import Catalog, Document, NewDocument, Source
+from core.errors import Unavailable
+from tests.integration.watchers.world import World
+from tests.support import wait_until
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def test_a_folder_that_vanishes_deletes_nothing_and_goes_on_when_it_is_back(world: World, tmp_path: Path) -> None:
+    world.start()
+    (world.inbox / "a.txt").write_text("a")
+    before = world.settle_on("a.txt")
+    world.inbox.rename(tmp_path / "elsewhere")
+    wait_until(lambda: world.info["folders"][0]["state"] == "missing", 5)
+    assert world.documents() == before
+    (tmp_path / "elsewhere").rename(world.inbox)
+    (world.inbox / "b.txt").write_text("b")
+    after = world.settle_on("a.txt", "b.txt")
+    assert after["a.txt"] == before["a.txt"]
+
+
+def test_an_absent_folder_with_documents_is_not_made_at_the_start(world: World, tmp_path: Path) -> None:
+    world.start()
+    (world.inbox / "a.txt").write_text("a")
+    before = world.settle_on("a.txt")
+    world.stop()
+    world.inbox.rename(tmp_path / "elsewhere")
+    world.start()
+    assert world.info["folders"][0]["state"] == "missing"
+    assert not world.inbox.exists()
+    assert world.documents() == before
+
+
+def test_an_empty_mount_point_in_place_of_the_folder_deletes_nothing(world: World, tmp_path: Path) -> None:
+    world.start()
+    for name in "abc":
+        (world.inbox / f"{name}.txt").write_text(name)
+    before = world.settle(lambda documents: len(documents) == 3)
+    world.inbox.rename(tmp_path / "elsewhere")
+    world.inbox.mkdir()
+    (world.inbox / "new.txt").write_text("new")
+    after = world.settle(lambda documents: "new.txt" in documents)
+    assert {path: after[path] for path in before} == before
+    assert world.info["folders"][0]["state"] == "doubted"
+
+
+def test_a_folder_emptied_on_purpose_is_emptied(world: World) -> None:
+    world.start()
+    for name in "abc":
+        (world.inbox / f"{name}.txt").write_text(name)
+    world.settle(lambda documents: len(documents) == 3)
+    world.stop()
+    for name in "abc":
+        (world.inbox / f"{name}.txt").unlink()
+    world.start()
+    world.settle_on()
+
+
+def test_a_queue_that_is_away_stops_nothing(world: World) -> None:
+    world.start()
+    world.messenger.is_away = True
+    (world.inbox / "a.txt").write_text("a")
+    assert world.settle_on("a.txt")["a.txt"].dispatched_at is None
+    (world.inbox / "a.txt").unlink()
+    world.settle_on()
+    world.messenger.is_away = False
+    (world.inbox / "b.txt").write_text("b")
+    wait_until(lambda: world.messenger.ingested)
+
+
+def test_a_catalog_that_is_away_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = threading.Event()
+    add = world.catalog.add_document
+
+    def away_at_first(new: NewDocument) -> Document:
+        if not refused.is_set():
+            refused.set()
+            raise Unavailable("The catalog does not answer.")
+        return add(new)
+
+    monkeypatch.setattr(world.catalog, "add_document", away_at_first)
+    world.start()
+    (world.inbox / "a.txt").write_text("a")
+    world.settle_on("a.txt")
+    assert refused.is_set()
+
+
+def test_lost_events_are_made_up_for_by_a_scan(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watchers.observer.FolderObserver.watch", lambda *_: True)
+    world.start()
+    (world.inbox / "a.txt").write_text("a")
+    logging.getLogger("watchdog.observers.inotify_c").warning("Inotify queue overflowed; filesystem events were lost")
+    world.settle_on("a.txt")
+
+
+def test_an_observer_that_has_died_is_started_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.start()
+    with monkeypatch.context() as patch:
+        patch.setattr("watchers.observer.FolderObserver.is_alive", False)
+        (world.inbox / "a.txt").write_text("a")
+        wait_until(lambda: len(world.documents()) == 1)
+    (world.inbox / "b.txt").write_text("b")
+    world.settle_on("a.txt", "b.txt")
+
+
+def test_the_periodic_scan_finds_what_no_event_told(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("watchers.observer.FolderObserver.watch", lambda *_: True)
+    world = make_world(watch_rescan_seconds=1)
+    world.start()
+    (world.inbox / "a.txt").write_text("a")
+    world.settle_on("a.txt")
+    (world.inbox / "a.txt").unlink()
+    world.settle_on()
+
+
+def test_uploads_are_never_touched(world: World) -> None:
+    upload = world.catalog.add_document(NewDocument("default", "u.txt", Source.UPLOAD, "0" * 64, 1, path="u.txt"))
+    world.start()
+    (world.inbox / "a.txt").write_text("a")
+    world.settle_on("a.txt")
+    assert world.catalog.get_document(upload.id) == upload
+
+
+def test_several_folders_feed_their_collections(make_world: Callable[..., World], tmp_path: Path) -> None:
+    outer, inner = tmp_path / "outer", tmp_path / "outer" / "inner"
+    world = make_world(watch_dirs=(str(outer), f"{inner}=contracts"))
+    world.start()
+    (outer / "a.txt").write_text("a")
+    (inner / "b.txt").write_text("b")
+    wait_until(lambda: world.documents(outer) and world.documents(inner))
+    assert [document.collection for document in world.documents(outer).values()] == ["default"]
+    assert [document.collection for document in world.documents(inner).values()] == ["contracts"]
+
+
+def test_the_process_ends_within_5_seconds_of_sigterm(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "DATA_DIR": str(tmp_path / "data"),
+        "WATCH_DIRS": str(tmp_path / "inbox"),
+        "REDIS_URL": f"unix://{tmp_path}/nobody.sock",
+        "WATCH_STABLE_SECONDS": "0.2",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "watchers"], cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        wait_until((tmp_path / "inbox").is_dir, 20)
+        (tmp_path / "inbox" / "a.txt").write_text("a")
+        catalog = Catalog.open(f"sqlite:///{tmp_path}/data/catalog.sqlite3")
+        wait_until(lambda: catalog.find_documents(str(tmp_path / "inbox")), 10)
+        catalog.close()
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=5)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0, log

@@ -1,0 +1,159 @@
+"""At rest, the catalog is the folder: after any history, with the watcher started and stopped in between."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.integration.watchers.world import World
+from tests.support import wait_until
+
+#: watchdog warns of a renamed folder whose name is taken again; it overwrites its entry, which is right.
+pytestmark = pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning", "ignore:.*:RuntimeWarning:watchdog")
+
+OPERATIONS = 40
+FOLDERS = ("", "a", "a/b", "c")
+NAMES = ("1.txt", "2.txt", "3.txt")
+
+
+class History:
+    """Random changes to a folder."""
+
+    def __init__(self, world: World, outside: Path, seed: int) -> None:
+        self._world = world
+        self._inbox = world.inbox
+        self._outside = outside
+        self._random = random.Random(seed)
+        self._is_running = False
+        self._number = 0
+
+    def step(self) -> None:
+        actions = (
+            self.write,
+            self.write,
+            self.write,
+            self.append,
+            self.touch,
+            self.replace,
+            self.rename,
+            self.rename,
+            self.delete,
+            self.rename_tree,
+            self.delete_tree,
+            self.move_out,
+            self.move_in,
+            self.toggle,
+        )
+        self._random.choice(actions)()
+
+    def finish(self) -> None:
+        if not self._is_running:
+            self.toggle()
+
+    def toggle(self) -> None:
+        if self._is_running:
+            self._world.stop()
+        else:
+            self._world.start()
+        self._is_running = not self._is_running
+
+    def write(self) -> None:
+        path = self._free_path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self._text())
+
+    def append(self) -> None:
+        for path in self._some_file():
+            with path.open("a") as file:
+                file.write(self._text())
+
+    def touch(self) -> None:
+        for path in self._some_file():
+            os.utime(path)
+
+    def replace(self) -> None:
+        for path in self._some_file():
+            draft = path.with_name("draft.tmp")
+            draft.write_text(self._text())
+            draft.replace(path)
+
+    def rename(self) -> None:
+        for path in self._some_file():
+            target = self._free_path()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+
+    def delete(self) -> None:
+        for path in self._some_file():
+            path.unlink()
+
+    def rename_tree(self) -> None:
+        self._number += 1
+        for tree in self._some_tree():
+            tree.rename(self._inbox / f"tree{self._number}")
+
+    def delete_tree(self) -> None:
+        for tree in self._some_tree():
+            shutil.rmtree(tree)
+
+    def move_out(self) -> None:
+        self._number += 1
+        for tree in self._some_tree():
+            tree.rename(self._outside / f"tree{self._number}")
+
+    def move_in(self) -> None:
+        trees = sorted(self._outside.iterdir())
+        if trees:
+            self._random.choice(trees).rename(self._inbox / f"back{self._number}")
+            self._number += 1
+
+    def _text(self) -> str:
+        # Few texts, so that the same content is often at several paths.
+        return self._random.choice(("one", "two", "three"))
+
+    def _free_path(self) -> Path:
+        return self._inbox / self._random.choice(FOLDERS) / self._random.choice(NAMES)
+
+    def _some_file(self) -> list[Path]:
+        files = sorted(path for path in self._inbox.rglob("*.txt"))
+        return [self._random.choice(files)] if files else []
+
+    def _some_tree(self) -> list[Path]:
+        trees = sorted(path for path in self._inbox.iterdir() if path.is_dir())
+        return [self._random.choice(trees)] if trees else []
+
+
+def on_disk(inbox: Path) -> dict[str, str]:
+    return {
+        path.relative_to(inbox).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in inbox.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_catalog_ends_as_the_folder(world: World, tmp_path: Path, seed: int) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    world.inbox.mkdir()
+    history = History(world, outside, seed)
+    for _ in range(OPERATIONS):
+        history.step()
+    history.finish()
+    expected = on_disk(world.inbox)
+    wait_until(lambda: {path: found.content_hash for path, found in world.documents().items()} == expected, 15)
+    wait_until(lambda: world.info["waiting"] == 0)
+    documents = world.documents()
+    assert {path: found.content_hash for path, found in documents.items()} == expected
+    for path, document in documents.items():
+        status = (world.inbox / path).stat()
+        assert (document.size_bytes, document.mtime_ns, document.inode) == (
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ino,
+        )

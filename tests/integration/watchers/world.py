@@ -1,0 +1,115 @@
+"""A watcher over real folders and a real catalog, with a messenger that writes down what it is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from core.catalog import Catalog, Document, DocumentState
+from core.errors import Unavailable
+from core.settings import Settings, load_settings
+from tasks.names import Role
+from tests.support import wait_until
+from watchers.service import Watcher
+
+STABLE_SECONDS = 0.3
+
+
+class RecordingMessenger:
+    """Writes down every message; answers Unavailable while `is_away`."""
+
+    def __init__(self) -> None:
+        self.ingested: list[str] = []
+        self.wake_ups = 0
+        self.is_away = False
+
+    def ingest(self, document_id: str) -> bool:
+        self._answer()
+        self.ingested.append(document_id)
+        return True
+
+    def wake_indexer(self) -> None:
+        self._answer()
+        self.wake_ups += 1
+
+    def announce(self, role: Role, name: str, info: dict[str, Any]) -> None:
+        self._answer()
+
+    def withdraw(self, role: Role, name: str) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        if self.is_away:
+            raise Unavailable("Redis does not answer.")
+
+
+class World:
+    """One watched folder, its catalog, and a watcher that can be started and stopped."""
+
+    def __init__(self, base: Path, **overrides: Any) -> None:
+        self.inbox = base / "inbox"
+        self.settings: Settings = load_settings(
+            _env_file=None,
+            data_dir=base / "data",
+            watch_stable_seconds=STABLE_SECONDS,
+            watch_rescan_seconds=overrides.pop("watch_rescan_seconds", 600),
+            watch_dirs=overrides.pop("watch_dirs", (str(self.inbox),)),
+            **overrides,
+        )
+        self.catalog = Catalog.open(self.settings.catalog_url)
+        self.catalog.migrate()
+        self.messenger = RecordingMessenger()
+        self._watcher: Watcher | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Starts a watcher, and waits until it watches all folders that there are."""
+        watcher = Watcher(self.settings, self.catalog, self.messenger)
+        self._watcher = watcher
+        self._thread = threading.Thread(target=watcher.run, name="watcher under test")
+        self._thread.start()
+        wait_until(lambda: all(folder["state"] != "starting" for folder in watcher.info()["folders"]), 5)
+
+    def stop(self) -> None:
+        if self._watcher is not None and self._thread is not None:
+            self._watcher.stop()
+            self._thread.join(timeout=5)
+            assert not self._thread.is_alive(), "the watcher did not stop within 5 s"
+            self._watcher = self._thread = None
+
+    @property
+    def info(self) -> dict[str, Any]:
+        assert self._watcher is not None
+        return self._watcher.info()
+
+    def documents(self, root: Path | None = None) -> dict[str, Document]:
+        found = self.catalog.find_documents(str(root or self.inbox))
+        return {document.path or "": document for document in found}
+
+    def settle(
+        self, condition: Callable[[dict[str, Document]], bool], timeout_seconds: float = 10
+    ) -> dict[str, Document]:
+        """The documents by path, once the condition holds for them."""
+        wait_until(lambda: condition(self.documents()), timeout_seconds)
+        return self.documents()
+
+    def settle_on(self, *paths: str) -> dict[str, Document]:
+        """The documents by path, once they are at just these paths."""
+        return self.settle(lambda documents: set(documents) == set(paths))
+
+    def complete(self, document: Document) -> None:
+        """What the workers do to a document."""
+        parse = self.catalog.claim(document.id, "parser", expected=DocumentState.QUEUED, claimed=DocumentState.PARSING)
+        assert parse is not None
+        assert self.catalog.advance(parse, DocumentState.PARSED)
+        index = self.catalog.claim(
+            document.id, "indexer", expected=DocumentState.PARSED, claimed=DocumentState.INDEXING
+        )
+        assert index is not None
+        assert self.catalog.activate(index, 1)
+
+    def close(self) -> None:
+        self.stop()
+        self.catalog.close()

@@ -1,0 +1,114 @@
+"""What differs between a folder and the catalog."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watchers.reconcile import (
+    Changed,
+    FileStat,
+    Moved,
+    Row,
+    compare,
+    is_below,
+    is_mass_deletion,
+    pair_by_hash,
+    pair_by_stat,
+    topmost,
+)
+
+
+def stat(number: int) -> FileStat:
+    return FileStat(number, number, number)
+
+
+def row(path: str, number: int, content_hash: str = "h", collection: str = "default") -> Row:
+    return Row(f"doc-{path}", path, content_hash, collection, stat(number))
+
+
+def test_each_path_is_the_same_new_changed_or_gone() -> None:
+    files = {"same": stat(1), "new": stat(2), "changed": stat(3)}
+    rows = [row("same", 1), row("changed", 4), row("gone", 5)]
+    difference = compare(files, rows, "default")
+    assert difference.appeared == {"new": stat(2)}
+    assert difference.changed == [Changed(rows[1], stat(3))]
+    assert difference.vanished == [rows[2]]
+    assert set(difference.paths) == {"new", "changed", "gone"}
+
+
+def test_a_document_of_another_collection_is_changed() -> None:
+    document = row("a", 1, collection="old")
+    assert compare({"a": stat(1)}, [document], "new").changed == [Changed(document, stat(1))]
+
+
+def test_a_file_is_known_again_by_its_inode_size_and_time() -> None:
+    gone = [row("a", 1), row("b", 2)]
+    assert pair_by_stat({"c": stat(2), "d": stat(3)}, gone) == [Moved(gone[1], "c", stat(2))]
+
+
+def test_a_copy_is_known_again_by_its_content_and_the_same_name_goes_first() -> None:
+    gone = [row("x/a.txt", 1, "h"), row("x/b.txt", 2, "h")]
+    appeared = {"y/b.txt": stat(8), "y/c.txt": stat(9), "y/d.txt": stat(10)}
+    hashes = {"y/b.txt": "h", "y/c.txt": "h", "y/d.txt": "other"}
+    assert pair_by_hash(appeared, hashes, gone) == [
+        Moved(gone[1], "y/b.txt", stat(8)),
+        Moved(gone[0], "y/c.txt", stat(9)),
+    ]
+
+
+def test_the_loss_of_most_documents_is_suspicious() -> None:
+    assert not is_mass_deletion(0, 0)
+    assert not is_mass_deletion(10, 5)
+    assert is_mass_deletion(10, 6)
+    assert is_mass_deletion(1, 1)
+
+
+def test_folders_within_others_are_left_out() -> None:
+    assert topmost(["a/b", "a", "ab", "a/b/c", "c/d"]) == ["a", "ab", "c/d"]
+    assert topmost(["a", "", "b"]) == [""]
+    assert topmost(["a b/c", "a", "a/x"]) == ["a", "a b/c"]
+
+
+PATHS = st.text("ab/ ", min_size=1, max_size=5).map(lambda text: "/".join(filter(None, text.split("/"))) or "a")
+
+
+@given(st.sets(PATHS, max_size=8), PATHS)
+def test_topmost_covers_just_what_it_was_given(prefixes: set[str], path: str) -> None:
+    found = topmost(prefixes)
+    assert any(is_below(path, prefix) for prefix in prefixes) == any(is_below(path, prefix) for prefix in found)
+    assert not any(is_below(one, other) for one in found for other in found if one != other)
+
+
+NUMBERED = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 4))
+
+
+@given(files=NUMBERED, rows=NUMBERED)
+def test_acting_on_the_difference_makes_the_catalog_the_folder(files: dict[str, int], rows: dict[str, int]) -> None:
+    folder = {path: stat(number) for path, number in files.items()}
+    catalog = {path: row(path, number) for path, number in rows.items()}
+    difference = compare(folder, catalog.values(), "default")
+    result = {path: document.stat for path, document in catalog.items()}
+    for moved in pair_by_stat(difference.appeared, difference.vanished):
+        assert result.pop(moved.row.path) == moved.stat
+        result[moved.path] = moved.stat
+    for path, found in difference.appeared.items():
+        result.setdefault(path, found)
+    for changed in difference.changed:
+        result[changed.row.path] = changed.stat
+    for gone in difference.vanished:
+        result.pop(gone.path, None)
+    assert result == folder
+
+
+@given(appeared=st.dictionaries(st.sampled_from("abc"), st.sampled_from("hij")), gone=st.lists(st.sampled_from("hij")))
+def test_no_document_and_no_path_is_paired_twice(appeared: dict[str, str], gone: list[str]) -> None:
+    rows = [
+        Row(f"doc-{number}", f"gone-{number}", content, "default", stat(number)) for number, content in enumerate(gone)
+    ]
+    moves = pair_by_hash({path: stat(9) for path in appeared}, appeared, rows)
+    assert len({move.path for move in moves}) == len({move.row.document_id for move in moves}) == len(moves)
+    assert all(move.row.content_hash == appeared[move.path] for move in moves)
+    for content in "hij":
+        expected = min(gone.count(content), list(appeared.values()).count(content))
+        assert sum(move.row.content_hash == content for move in moves) == expected

@@ -1,0 +1,1 @@
+"""The watched folders, mirrored into the catalog. `python -m watchers` runs it."""

@@ -1,0 +1,149 @@
+"""One watched folder on disk: which files in it count, and what state they are in."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import stat
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.catalog import to_text
+from core.settings import WatchRoot
+from watchers.filters import is_ignored, is_ignored_name
+from watchers.reconcile import FileStat
+
+logger = logging.getLogger(__name__)
+
+BLOCK_BYTES = 1 << 20
+#: Inodes of some network file systems use all 64 bits; databases keep 63.
+_INODE_MASK = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Tells a folder from another one at the same path, such as the empty mount point below it."""
+
+    device: int
+    inode: int
+
+
+class Stopped(Exception):
+    """The watcher was asked to stop in the middle of a file."""
+
+
+class Folder:
+    """A watched folder. Paths in and out are relative to it, as the operating system spells them."""
+
+    def __init__(self, root: WatchRoot, excluded: Sequence[Path] = ()) -> None:
+        self.path = str(root.path)
+        self.collection = root.collection
+        #: Its name in the catalog.
+        self.key = to_text(self.path)
+        self._excluded = [os.path.relpath(path, self.path) for path in excluded if _is_inside(path, root.path)]
+
+    def identity(self) -> Identity | None:
+        """Which folder is at the path now; None when there is none, or it cannot be reached."""
+        try:
+            status = Path(self.path).stat()
+        except OSError:
+            return None
+        return Identity(status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
+
+    def relative(self, path: str) -> str | None:
+        """An absolute path relative to the folder ("" for itself); None when it is not in it, or does not count."""
+        if path == self.path:
+            return ""
+        prefix = self.path.rstrip("/") + "/"
+        if not path.startswith(prefix):
+            return None
+        relative = path[len(prefix) :]
+        return None if is_ignored(relative) or self._is_excluded(relative) else relative
+
+    def absolute(self, relative: str) -> str:
+        return f"{self.path.rstrip('/')}/{relative}" if relative else self.path
+
+    def stat(self, relative: str) -> FileStat | None:
+        """The state of a file; None when there is no regular file, or it is reached over a link out of the folder.
+
+        Raises:
+            OSError: it cannot be told, for want of permission or because the disk does not answer.
+        """
+        path = self.absolute(relative)
+        try:
+            status = os.lstat(path)
+            is_link = stat.S_ISLNK(status.st_mode)
+            if is_link:
+                status = Path(path).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if not stat.S_ISREG(status.st_mode) or not self._is_within(relative, is_link):
+            return None
+        return _file_stat(status)
+
+    def scan(self, prefix: str = "") -> Iterator[tuple[str, FileStat]]:
+        """All files that count, or those below the subfolder `prefix`. What cannot be read is logged and left out."""
+        pending = [prefix]
+        while pending:
+            current = pending.pop()
+            try:
+                with os.scandir(self.absolute(current)) as entries:
+                    for entry in entries:
+                        relative = f"{current}/{entry.name}" if current else entry.name
+                        if is_ignored_name(entry.name) or self._is_excluded(relative):
+                            continue
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(relative)
+                        elif (found := self._entry_stat(entry, relative)) is not None:
+                            yield relative, found
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # removed since it was listed, or never a folder
+            except OSError as error:
+                logger.warning("The folder %s cannot be read: %s", to_text(self.absolute(current)), error.strerror)
+
+    def hash(self, relative: str, stop: threading.Event) -> str:
+        """SHA-256 of the file's content, in hex. Raises OSError, or Stopped once `stop` is set."""
+        digest = hashlib.sha256()
+        # Not blocking: what was a file a moment ago may be a pipe now.
+        descriptor = os.open(self.absolute(relative), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            while block := file.read(BLOCK_BYTES):
+                if stop.is_set():
+                    raise Stopped
+                digest.update(block)
+        return digest.hexdigest()
+
+    def _entry_stat(self, entry: os.DirEntry[str], relative: str) -> FileStat | None:
+        try:
+            if entry.is_symlink():
+                return self.stat(relative)
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            logger.warning("The file %s cannot be read: %s", to_text(entry.path), error.strerror)
+            return None
+        return _file_stat(status) if stat.S_ISREG(status.st_mode) else None
+
+    def _is_within(self, relative: str, is_link: bool) -> bool:
+        """Whether a file is really in the folder. A link may name a file of it; a linked folder is not entered."""
+        root = os.path.realpath(self.path).rstrip("/")
+        parent, _, name = relative.rpartition("/")
+        expected = f"{root}/{parent}" if parent else root
+        if parent and os.path.realpath(self.absolute(parent)) != expected:
+            return False
+        return not is_link or os.path.realpath(f"{expected}/{name}").startswith(f"{root}/")
+
+    def _is_excluded(self, relative: str) -> bool:
+        return any(relative == path or relative.startswith(f"{path}/") for path in self._excluded)
+
+
+def _is_inside(path: Path, root: Path) -> bool:
+    return path != root and path.is_relative_to(root)
+
+
+def _file_stat(status: os.stat_result) -> FileStat:
+    return FileStat(status.st_size, status.st_mtime_ns, status.st_ino & _INODE_MASK)

@@ -1,0 +1,297 @@
+"""Carries out what a folder's files say: the catalog follows, and the workers are told."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Protocol, TypeVar
+
+from core.catalog import Catalog, Document, DocumentState, NewDocument, Source, to_os, to_text
+from core.errors import Conflict, NotFound, Unavailable
+from tasks.names import Role
+from watchers.folder import Folder
+from watchers.reconcile import Changed, Difference, FileStat, Moved, Row, compare, pair_by_hash, pair_by_stat
+from watchers.stability import Mark
+
+logger = logging.getLogger(__name__)
+
+#: Files that are hashed before the first of them is handed over.
+FILES_PER_BATCH = 100
+ItemT = TypeVar("ItemT")
+
+
+class Messenger(Protocol):
+    """What the watcher needs of `tasks.client.Producer`. Each may raise `core.errors.Unavailable`."""
+
+    def ingest(self, document_id: str) -> bool:
+        """Hints that a document waits to be parsed; False when enough hints are under way already."""
+
+    def wake_indexer(self) -> None:
+        """Hints that the indexer has something to do."""
+
+    def announce(self, role: Role, name: str, info: dict[str, Any]) -> None:
+        """Says that this process is alive."""
+
+    def withdraw(self, role: Role, name: str) -> None:
+        """Says that this process ends."""
+
+
+class Mirror:
+    """Makes the catalog agree with the files of one folder that have come to rest."""
+
+    def __init__(
+        self, folder: Folder, catalog: Catalog, messenger: Messenger, stop: threading.Event, max_upload_bytes: int
+    ) -> None:
+        self._folder = folder
+        self._catalog = catalog
+        self._messenger = messenger
+        self._stop = stop
+        self._max_upload_bytes = max_upload_bytes
+        #: Files whose trouble has been logged: it is not said again at each scan.
+        self._refused: set[str] = set()
+        #: Paths of the present call of `settle` that must wait again, with the state they are in.
+        self._again: dict[str, FileStat | None] = {}
+
+    def rows(self, prefix: str = "") -> list[Row]:
+        """The catalog's rows of the folder, or of a subfolder."""
+        return [_row(document) for document in self._catalog.find_documents(self._folder.key, to_text(prefix))]
+
+    def settle(
+        self,
+        marks: Sequence[Mark[str]],
+        upcoming: Collection[FileStat],
+        may_delete: Callable[[], bool],
+    ) -> dict[str, FileStat | None]:
+        """Acts on paths whose time has come; returns those that must wait again, with the state they are in.
+
+        `upcoming` are the states of files that wait still: one of them may be where a vanished file has moved to.
+        `may_delete` is asked after the files were looked at: is the folder still the one that was mirrored?
+
+        Raises:
+            Unavailable: the catalog does not answer. Nothing is lost: settle the same paths again.
+            Stopped: in the middle of it.
+        """
+        self._again = {}
+        files = self._look(marks)
+        paths = [mark.key for mark in marks if mark.key not in self._again]
+        rows = [_row(document) for document in self._catalog.documents_at(self._folder.key, map(to_text, paths))]
+        readable = [row for row in rows if row.path in files or self._is_missing(row)]
+        difference = compare(files, readable, self._folder.collection)
+        moved_ids = self._take_appeared(difference)
+        self._take_changed(difference.changed)
+        vanished = [row for row in difference.vanished if row.document_id not in moved_ids]
+        self._take_vanished(vanished, upcoming, may_delete)
+        return self._again
+
+    def _look(self, marks: Iterable[Mark[str]]) -> dict[str, FileStat]:
+        """The files at rest; those that have changed since they were marked wait again."""
+        files: dict[str, FileStat] = {}
+        for mark in marks:
+            try:
+                stat = self._folder.stat(mark.key)
+            except OSError as error:
+                self._refuse(mark.key, error)
+                continue
+            if stat != mark.stat:
+                self._again[mark.key] = stat
+            elif stat is not None:
+                files[mark.key] = stat
+        return files
+
+    def _take_appeared(self, difference: Difference) -> set[str]:
+        """Moves or adds the files at new paths; returns the ids of the documents that were moved."""
+        moved_ids: set[str] = set()
+        # Small files first: a huge one makes nobody wait.
+        by_size = sorted(difference.appeared.items(), key=lambda item: item[1].size_bytes)
+        for batch in _batches(by_size, FILES_PER_BATCH):
+            moved_ids |= self._take_batch(dict(batch))
+        return moved_ids
+
+    def _take_batch(self, appeared: dict[str, FileStat]) -> set[str]:
+        inodes = [stat.inode for stat in appeared.values()]
+        moves = self._move(pair_by_stat(appeared, self._sources(inodes=inodes)))
+        for path in moves.values():
+            del appeared[path]
+        hashes = self._hash_all(appeared)
+        sources = self._sources(hashes=hashes.values())
+        readable = {path: stat for path, stat in appeared.items() if path in hashes}
+        copied = self._move(pair_by_hash(readable, hashes, sources))
+        added = [path for path in readable if path not in copied.values() and path not in self._again]
+        self._hand_over([self._add(path, readable[path], hashes[path]) for path in added])
+        return {*moves, *copied}
+
+    def _sources(self, *, inodes: Iterable[int] = (), hashes: Iterable[str] = ()) -> list[Row]:
+        """Documents that may have moved: with one of these inodes or hashes, and no file where they were."""
+        found = self._catalog.documents_with_content(self._folder.key, inodes=inodes, hashes=hashes)
+        return [row for row in map(_row, found) if self._is_missing(row)]
+
+    def _move(self, moves: Iterable[Moved]) -> dict[str, str]:
+        """Renames documents; returns the new path by document id."""
+        done: dict[str, str] = {}
+        requeued = []
+        for move in moves:
+            try:
+                moved = self._catalog.move_document(
+                    move.row.document_id,
+                    path=to_text(move.path),
+                    filename=_name(move.path),
+                    mtime_ns=move.stat.mtime_ns,
+                    inode=move.stat.inode,
+                )
+            except (NotFound, Conflict) as error:
+                # Deleted over the API, or the path was taken, between the question and the move: look again.
+                logger.info("%s was not moved to %s: %s", to_text(move.row.path), to_text(move.path), error.message)
+                self._again[move.path] = None
+                continue
+            logger.info("moved: %s -> %s", to_text(move.row.path), to_text(move.path))
+            done[moved.id] = move.path
+            if moved.state is DocumentState.QUEUED and moved.dispatched_at is None:
+                requeued.append(moved.id)
+        if done:
+            self._hand_over(requeued)
+            self._wake_indexer()
+        return done
+
+    def _add(self, path: str, stat: FileStat, content_hash: str) -> str:
+        document = self._catalog.add_document(
+            NewDocument(
+                collection=self._folder.collection,
+                filename=_name(path),
+                source=Source.WATCH,
+                content_hash=content_hash,
+                size_bytes=stat.size_bytes,
+                root=self._folder.key,
+                path=to_text(path),
+                mtime_ns=stat.mtime_ns,
+                inode=stat.inode,
+            )
+        )
+        logger.info("added: %s (%s)", document.path, document.id)
+        return document.id
+
+    def _take_changed(self, changes: Iterable[Changed]) -> None:
+        for batch in _batches(changes, FILES_PER_BATCH):
+            stats = {change.row.path: change.stat for change in batch}
+            hashes = self._hash_all(stats)
+            updated = [self._update(change, hashes) for change in batch]
+            self._hand_over([document_id for document_id in updated if document_id is not None])
+
+    def _update(self, change: Changed, hashes: Mapping[str, str]) -> str | None:
+        """Records the new state of a file; returns the document's id if it must be ingested again."""
+        row, stat = change.row, change.stat
+        content_hash = hashes.get(row.path)
+        if content_hash is None:
+            return None
+        if row.collection != self._folder.collection:
+            return self._add(row.path, stat, content_hash)
+        state: dict[str, Any] = {"size_bytes": stat.size_bytes, "mtime_ns": stat.mtime_ns, "inode": stat.inode}
+        try:
+            if content_hash == row.content_hash:
+                self._catalog.touch_source(row.document_id, **state)
+                return None
+            self._catalog.new_version(row.document_id, content_hash=content_hash, **state)
+        except NotFound:
+            # Deleted over the API between the question and the change: its file is a new document.
+            self._again[row.path] = stat
+            return None
+        logger.info("changed: %s (%s)", to_text(row.path), row.document_id)
+        return row.document_id
+
+    def _take_vanished(
+        self,
+        vanished: Iterable[Row],
+        upcoming: Collection[FileStat],
+        may_delete: Callable[[], bool],
+    ) -> None:
+        deleted = []
+        for row in vanished:
+            if row.stat in upcoming:
+                self._again[row.path] = None
+            else:
+                deleted.append(row)
+        if not deleted or not may_delete():
+            return
+        self._catalog.delete_documents(row.document_id for row in deleted)
+        for row in deleted:
+            logger.info("deleted: %s (%s)", to_text(row.path), row.document_id)
+        self._wake_indexer()
+
+    def _hash_all(self, files: Mapping[str, FileStat]) -> dict[str, str]:
+        """Content hashes by path, of the files that can be read and did not change meanwhile."""
+        hashes = {}
+        for path, stat in files.items():
+            try:
+                content_hash = self._hash(path, stat)
+                now = self._folder.stat(path)
+            except FileNotFoundError:
+                self._again[path] = None
+                continue
+            except OSError as error:
+                self._refuse(path, error)
+                continue
+            self._refused.discard(path)
+            if now == stat:
+                hashes[path] = content_hash
+            else:
+                self._again[path] = now
+        return hashes
+
+    def _hash(self, path: str, stat: FileStat) -> str:
+        if stat.size_bytes > self._max_upload_bytes:
+            # It will be refused for its size: reading it would only cost time.
+            return hashlib.sha256(f"too large: {stat}".encode()).hexdigest()
+        return self._folder.hash(path, self._stop)
+
+    def _hand_over(self, document_ids: Sequence[str]) -> None:
+        """Tells the workers; what they are not told now, reconciliation tells them."""
+        sent = []
+        try:
+            for document_id in document_ids:
+                if self._messenger.ingest(document_id) is False:
+                    break
+                sent.append(document_id)
+        except Unavailable as error:
+            logger.warning("The queue does not answer; the documents are queued in the catalog: %s", error.message)
+        if sent:
+            self._catalog.mark_dispatched(sent)
+
+    def _wake_indexer(self) -> None:
+        try:
+            self._messenger.wake_indexer()
+        except Unavailable as error:
+            logger.warning("The queue does not answer; the indexer finds its work by itself: %s", error.message)
+
+    def _is_missing(self, row: Row) -> bool:
+        """Whether a document's file is gone for certain: one that cannot be reached is not."""
+        try:
+            return self._folder.stat(row.path) is None
+        except OSError:
+            return False
+
+    def _refuse(self, path: str, error: OSError) -> None:
+        if path not in self._refused:
+            self._refused.add(path)
+            logger.warning("%s cannot be read, and is tried again later: %s", to_text(path), error.strerror)
+
+
+def _row(document: Document) -> Row:
+    return Row(
+        document_id=document.id,
+        path=to_os(document.path or ""),
+        content_hash=document.content_hash,
+        collection=document.collection,
+        stat=FileStat(document.size_bytes, document.mtime_ns or 0, document.inode or 0),
+    )
+
+
+def _name(path: str) -> str:
+    return to_text(path.rpartition("/")[2])
+
+
+def _batches(items: Iterable[ItemT], size: int) -> Iterator[list[ItemT]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,73 @@
+"""When a file has come to rest. Pure: the time is passed in, the state of the file too."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from watchers.reconcile import FileStat
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Mark(Generic[KeyT]):
+    """A path that something happened to, and its file as it was then; None: there was none."""
+
+    key: KeyT
+    stat: FileStat | None
+
+
+class StabilityTracker(Generic[KeyT]):
+    """Paths that wait until nothing has happened to them for `stable_seconds`. Times are of one monotonic clock."""
+
+    def __init__(self, stable_seconds: float) -> None:
+        self._stable_seconds = stable_seconds
+        self._marks: dict[KeyT, tuple[Mark[KeyT], float]] = {}
+        # Deadlines that were postponed stay in the heap, and are passed over when they come up.
+        self._deadlines: list[tuple[float, int, KeyT]] = []
+        self._order = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    def mark(self, key: KeyT, stat: FileStat | None, now: float, *, delay_seconds: float | None = None) -> None:
+        """Something happened to the path: its clock starts again."""
+        deadline = now + (self._stable_seconds if delay_seconds is None else delay_seconds)
+        self._marks[key] = (Mark(key, stat), deadline)
+        heapq.heappush(self._deadlines, (deadline, next(self._order), key))
+
+    def notice(self, key: KeyT, stat: FileStat | None, now: float) -> None:
+        """A scan saw the path: its clock starts unless it runs already for the file in this state."""
+        known = self._marks.get(key)
+        if known is None or known[0].stat != stat:
+            self.mark(key, stat, now)
+
+    def due(self, now: float) -> list[Mark[KeyT]]:
+        """Takes out the paths that have been at rest long enough, in the order of their deadlines."""
+        found = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            deadline, _, key = heapq.heappop(self._deadlines)
+            mark, current = self._marks.get(key, (None, 0.0))
+            if mark is not None and current == deadline:
+                del self._marks[key]
+                found.append(mark)
+        return found
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When `due` has something to give, at the earliest; None while nothing waits."""
+        while self._deadlines:
+            deadline, _, key = self._deadlines[0]
+            if key in self._marks and self._marks[key][1] == deadline:
+                return deadline
+            heapq.heappop(self._deadlines)
+        return None
+
+    @property
+    def waiting(self) -> Iterator[Mark[KeyT]]:
+        """All paths that wait."""
+        return (mark for mark, _ in self._marks.values())
