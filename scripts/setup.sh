@@ -6,7 +6,7 @@
 #
 # Variables: PYTHON (the interpreter to use), TORCH_INDEX_URL (for example https://download.pytorch.org/whl/cpu for
 # CPU-only torch), EXTRA_INDEX (further package indexes, space-separated: for example the wheel index of
-# llama-cpp-python, which saves its compilation).
+# llama-cpp-python, which saves its compilation), CMAKE_ARGS (options of llama.cpp's build, such as -DGGML_CUDA=on).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,11 +19,18 @@ STEPS=3
 
 say() { printf '%s\n' "$*"; }
 fail() {
-    printf '\n%s\n' "$@" >&2
+    printf '\n' >&2
+    printf '%s\n' "$@" >&2
     exit 1
 }
 
 fingerprint() { cat pyproject.toml requirements.lock scripts/setup.sh <(pwd) | cksum; }
+
+# Builds of torch and llama.cpp that were asked for by name: other ones need a new environment.
+build_options() { printf '%s\n' "${CMAKE_ARGS:-}" "${TORCH_INDEX_URL:-}" "${EXTRA_INDEX:-}"; }
+wants_other_build() {
+    [ -n "$(build_options)" ] && [ "$(build_options)" != "$(cat "$VENV/.build-options" 2>/dev/null)" ]
+}
 
 is_current() { [ -x "$VENV/bin/llm-api" ] && [ -f "$1" ] && [ "$(cat "$1")" = "$(fingerprint)" ]; }
 
@@ -88,6 +95,8 @@ with_heartbeat() {
 install_packages() {
     local target=. arguments=() index cores
     [ "$EXTRA" = dev ] && target='.[dev]'
+    # pip would take the wheel of an earlier build from its cache, whatever the options were then.
+    [ -n "${CMAKE_ARGS:-}" ] && arguments+=(--no-cache-dir)
     [ -n "${TORCH_INDEX_URL:-}" ] && arguments+=(--extra-index-url "$TORCH_INDEX_URL")
     for index in ${EXTRA_INDEX:-}; do arguments+=(--extra-index-url "$index"); done
     cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
@@ -99,9 +108,17 @@ install_packages() {
     fail "The installation failed. The lines above end its log, $LOG."
 }
 
+has_usable_environment() {
+    # Another Python, or a checkout that was moved, makes an old environment unusable.
+    "$VENV/bin/python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null &&
+        "$VENV/bin/python" -m pip --version 2>/dev/null | grep -qF "$(pwd -P)/$VENV/" && ! wants_other_build
+}
+
 main() {
-    is_current "$STAMP" && return
-    [ "$EXTRA" = run ] && is_current "$VENV/.installed-dev" && return
+    if ! wants_other_build; then
+        is_current "$STAMP" && return
+        [ "$EXTRA" = run ] && is_current "$VENV/.installed-dev" && return
+    fi
     say "[1/$STEPS] Looking for Python, a compiler and Redis (seconds)"
     local python
     python=$(find_python)
@@ -109,11 +126,10 @@ main() {
     check_redis
     say "      $("$python" --version) at $python"
     say "[2/$STEPS] Making $VENV (seconds)"
-    # Another Python, or a checkout that was moved, makes an old environment unusable.
-    "$VENV/bin/python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null &&
-        "$VENV/bin/python" -m pip --version 2>/dev/null | grep -qF "$(pwd -P)/$VENV/" || "$python" -m venv --clear "$VENV"
+    has_usable_environment || "$python" -m venv --clear "$VENV"
     say "[3/$STEPS] Installing packages: about 10 minutes the first time (llama.cpp is compiled; log: $LOG)"
     install_packages
+    build_options >"$VENV/.build-options"
     fingerprint >"$STAMP"
     [ "$EXTRA" = run ] || rm -f "$VENV/.installed-run"
     say "      Installed in $(elapsed)."

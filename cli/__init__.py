@@ -1,0 +1,1 @@
+"""The `llm-api` command: starting, watching and stopping the stack, and a client of its API."""

@@ -1,0 +1,152 @@
+"""A small client of the API for the commands: errors for a person, lists page by page, streams of events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import httpx
+
+from cli.readiness import api_url
+from core.errors import LlmApiError, Unavailable
+from core.settings import LOOPBACK_HOSTS, Settings
+
+PAGE_SIZE = 100
+CONNECT_TIMEOUT_SECONDS = 5.0
+#: Silence of a stream that means that nobody will speak again; the API sends a comment much more often.
+READ_TIMEOUT_SECONDS = 120.0
+
+Json = dict[str, Any]
+
+
+class RequestRefused(LlmApiError):
+    """The API answered with an error; the message is the API's own."""
+
+
+class ApiClient:
+    """Calls the API of `url`, or the one of this machine's settings. A context manager.
+
+    Every method raises `Unavailable` when nothing answers, and `RequestRefused` for an error answer.
+    """
+
+    def __init__(self, settings: Settings, url: str | None = None, api_key: str | None = None) -> None:
+        self.url = (url or api_url(settings)).rstrip("/")
+        keys = [api_key] if api_key else [key.get_secret_value() for key in settings.api_keys]
+        self._client = httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {keys[0]}"} if keys else {},
+            timeout=httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
+            # A proxy that is set for the outer world must not be asked for this machine.
+            trust_env=urlsplit(self.url).hostname not in LOOPBACK_HOSTS,
+        )
+
+    def __enter__(self) -> ApiClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def get(self, path: str, **params: Any) -> Json:
+        """`GET`; parameters that are None are left out."""
+        return self._json("GET", path, params=_without_none(params))
+
+    def post(self, path: str, body: Json | None = None) -> Json:
+        """`POST` of a JSON body."""
+        return self._json("POST", path, json=_without_none(body) if body is not None else None)
+
+    def delete(self, path: str) -> Json:
+        """`DELETE`."""
+        return self._json("DELETE", path)
+
+    def listed(self, path: str, limit: int, **params: Any) -> list[Json]:
+        """The first `limit` items of a list, over as many pages as it takes."""
+        items: list[Json] = []
+        while len(items) < limit:
+            page = self.get(
+                path, limit=min(PAGE_SIZE, limit - len(items)), after=items[-1]["id"] if items else None, **params
+            )
+            items += page["data"]
+            if not page["has_more"] or not page["data"]:
+                break
+        return items
+
+    def upload(self, body: Iterator[bytes], content_type: str) -> Json:
+        """Uploads a multipart body that is made while it is sent."""
+        return self._json("POST", "/v1/rag/documents/upload", content=body, headers={"content-type": content_type})
+
+    def stream(self, path: str, body: Json) -> Iterator[Json]:
+        """`POST` of a request with `stream`; yields the events until `[DONE]`."""
+        with self._reachable(), self._client.stream("POST", path, json=_without_none(body)) as response:
+            if response.status_code >= httpx.codes.BAD_REQUEST:
+                response.read()
+                raise _refused(response)
+            yield from _events(response)
+
+    def _json(self, method: str, path: str, **options: Any) -> Json:
+        with self._reachable():
+            response = self._client.request(method, path, **options)
+        if response.status_code >= httpx.codes.BAD_REQUEST:
+            raise _refused(response)
+        return cast(Json, response.json())
+
+    @contextmanager
+    def _reachable(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.ConnectError as error:
+            message = f"Nothing answers at {self.url}. Start it with `llm-api up`, or name it by --url."
+            raise Unavailable(message) from error
+        except httpx.TransportError as error:
+            raise Unavailable(f"The API at {self.url} broke off: {error or type(error).__name__}") from error
+
+
+def multipart(paths: list[Path], fields: dict[str, str], boundary: str) -> Iterator[bytes]:
+    """The parts of a multipart body with files, read while they are sent."""
+    for name, value in fields.items():
+        yield f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+    for path in paths:
+        filename = path.name.replace("\\", "\\\\").replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+        yield (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{filename}"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        ).encode()
+        with path.open("rb") as file:
+            while block := file.read(256 * 1024):
+                yield block
+        yield b"\r\n"
+    yield f"--{boundary}--\r\n".encode()
+
+
+def _events(response: httpx.Response) -> Iterator[Json]:
+    for line in response.iter_lines():
+        if not line.startswith("data: "):
+            continue
+        data = line.removeprefix("data: ")
+        if data == "[DONE]":
+            return
+        event: Json = json.loads(data)
+        if error := event.get("error"):
+            raise RequestRefused(error["message"])
+        yield event
+    raise Unavailable("The answer broke off before its end.")
+
+
+def _refused(response: httpx.Response) -> RequestRefused:
+    try:
+        error = response.json()["error"]
+        detail = f" ({error['param']})" if error.get("param") else ""
+        return RequestRefused(f"{error['message']}{detail}")
+    except (ValueError, KeyError, TypeError):
+        # Not from the API, so perhaps another program listens there.
+        return RequestRefused(f"{response.request.url} answered {response.status_code} {response.reason_phrase}")
+
+
+def _without_none(values: Json) -> Json:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,254 @@
+"""The commands that are clients of the API: ask, search, ingest, documents, jobs, models, functions."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+from rich.text import Text
+
+from cli.client import ApiClient, Json, multipart
+from cli.screen import Screen
+from core.errors import InvalidRequest, Unavailable
+from core.settings import get_settings
+
+Url = Annotated[str | None, typer.Option(envvar="LLM_API_URL", help="The API's URL (default: by HOST and PORT).")]
+Key = Annotated[str | None, typer.Option("--api-key", envvar="LLM_API_KEY", help="Default: the first of API_KEYS.")]
+Limit = Annotated[int, typer.Option(min=1, help="How many to show.")]
+Collection = Annotated[str | None, typer.Option(help="Only this collection.")]
+#: Files of one upload request: a folder of thousands is sent in pieces that can each be tried again.
+BATCH_FILES = 50
+POLL_SECONDS = 0.5
+
+screen = Screen()
+documents_app = typer.Typer(help="Documents: list, show, retry, delete.", no_args_is_help=False)
+jobs_app = typer.Typer(help="Asynchronous jobs: list, show, cancel.", no_args_is_help=False)
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    collection: Collection = None,
+    sources: Annotated[int | None, typer.Option(min=1, help="Chunks to answer from (RAG_TOP_K).")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Ask the model alone, without the documents.")] = False,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Ask a question about the documents; the answer is printed as it is written."""
+    body: Json = {"stream": True, "max_tokens": max_tokens}
+    if plain:
+        path = "/v1/chat/completions"
+        body |= {"model": "default", "messages": [{"role": "user", "content": question}]}
+    else:
+        path = "/v1/rag/chat"
+        body |= {"query": question, "collection": collection, "num_context_docs": sources}
+    with ApiClient(get_settings(), url, api_key) as client:
+        used = _print_answer(client.stream(path, body))
+    if not plain:
+        _print_sources(used)
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    collection: Collection = None,
+    top_k: Annotated[int | None, typer.Option(min=1, max=100, help="How many chunks.")] = None,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Show the chunks that fit a query best."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        hits = client.post("/v1/rag/search", {"query": query, "collection": collection, "top_k": top_k})["data"]
+    for hit in hits:
+        screen.print(Text.assemble((_place(hit), "bold"), (f"   score {hit['score']:.3f}", "dim")))
+        screen.print(Text("  " + " ".join(hit["text"].split())), "")
+    if not hits:
+        screen.print("nothing found")
+
+
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="Files, or folders with files.")],
+    collection: Annotated[str, typer.Option(help="The collection to add them to.")] = "default",
+    wait: Annotated[bool, typer.Option(help="Wait until they are searchable.")] = True,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Upload files and wait until they can be asked about. Ends with status 1 if one of them failed."""
+    files = _files(paths)
+    with ApiClient(get_settings(), url, api_key) as client:
+        documents = _upload(client, files, collection)
+        if wait:
+            documents = _settled(client, documents)
+    screen.print(_document_table(documents))
+    if any(document["status"] == "failed" for document in documents):
+        raise typer.Exit(1)
+
+
+@documents_app.callback(invoke_without_command=True)
+def documents(
+    context: typer.Context,
+    status: Annotated[str | None, typer.Option(help="Only those with this status, such as failed.")] = None,
+    collection: Collection = None,
+    limit: Limit = 20,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """List documents, the newest first."""
+    if context.invoked_subcommand is None:
+        with ApiClient(get_settings(), url, api_key) as client:
+            found = client.listed("/v1/rag/documents", limit, status=status, collection=collection)
+        screen.print(_document_table(found))
+
+
+@documents_app.command("show")
+def show_document(document_id: str, url: Url = None, api_key: Key = None) -> None:
+    """Show one document."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        screen.console.print_json(data=client.get(f"/v1/rag/documents/{document_id}"))
+
+
+@documents_app.command("retry")
+def retry_document(document_id: str, url: Url = None, api_key: Key = None) -> None:
+    """Try a failed document again."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        screen.print(f"{document_id} is {client.post(f'/v1/rag/documents/{document_id}/retry')['status']}")
+
+
+@documents_app.command("delete")
+def delete_documents(document_ids: list[str], url: Url = None, api_key: Key = None) -> None:
+    """Delete documents."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        for document_id in document_ids:
+            client.delete(f"/v1/rag/documents/{document_id}")
+            screen.print(f"deleted {document_id}")
+
+
+@jobs_app.callback(invoke_without_command=True)
+def jobs(context: typer.Context, limit: Limit = 20, url: Url = None, api_key: Key = None) -> None:
+    """List asynchronous jobs, the newest first."""
+    if context.invoked_subcommand is not None:
+        return
+    with ApiClient(get_settings(), url, api_key) as client:
+        found = client.listed("/v1/jobs", limit)
+    screen.print(_table(found, ("id", "kind", "status", "position"), {"created_at": _moment}))
+
+
+@jobs_app.command("show")
+def show_job(job_id: str, url: Url = None, api_key: Key = None) -> None:
+    """Show one job, with its result or error."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        screen.console.print_json(data=client.get(f"/v1/jobs/{job_id}"))
+
+
+@jobs_app.command("cancel")
+def cancel_job(job_id: str, url: Url = None, api_key: Key = None) -> None:
+    """Cancel a job."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        screen.print(f"{job_id} is {client.delete(f'/v1/jobs/{job_id}')['status']}")
+
+
+def models(url: Url = None, api_key: Key = None) -> None:
+    """List the loaded models."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        screen.print(_table(client.get("/v1/models")["data"], ("id", "kind")))
+
+
+def functions(url: Url = None, api_key: Key = None) -> None:
+    """List the functions that the server can run."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        schemas = [item.get("function", item) for item in client.get("/v1/functions")["data"]]
+    screen.print(_table(schemas, ("name", "description")))
+
+
+def _print_answer(events: Iterator[Json]) -> list[Json]:
+    sources: list[Json] = []
+    for event in events:
+        sources = event.get("sources") or sources
+        for choice in event.get("choices", []):
+            screen.console.out(choice["delta"].get("content") or "", end="", highlight=False)
+    screen.print("")
+    return sources
+
+
+def _print_sources(sources: Sequence[Json]) -> None:
+    if not sources:
+        screen.print(Text("(no document fits the question)", style="yellow"))
+    for number, source in enumerate(sources, 1):
+        screen.print(Text(f"[{number}] {_place(source)}   score {source['score']:.3f}", style="dim"))
+
+
+def _place(hit: Json) -> str:
+    parts = [hit.get("path") or hit["filename"]]
+    if hit.get("page"):
+        parts.append(f"page {hit['page']}")
+    if hit.get("section"):
+        parts.append(str(hit["section"]))
+    return ", ".join(parts)
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    found = [file for file in files if file.is_file() and not file.name.startswith(".")]
+    if not found:
+        raise InvalidRequest("There is no file to ingest in " + ", ".join(map(str, paths)))
+    return found
+
+
+def _upload(client: ApiClient, files: Sequence[Path], collection: str) -> list[Json]:
+    columns = (TextColumn("uploading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    documents: list[Json] = []
+    with Progress(*columns, console=screen.console, transient=True) as progress:
+        task = progress.add_task("upload", total=sum(file.stat().st_size for file in files))
+        for start in range(0, len(files), BATCH_FILES):
+            boundary = uuid.uuid4().hex
+            parts = multipart(list(files[start : start + BATCH_FILES]), {"collection": collection}, boundary)
+            answer = client.upload(_counted(parts, progress, task), f"multipart/form-data; boundary={boundary}")
+            documents += answer["data"]
+    return documents
+
+
+def _counted(parts: Iterator[bytes], progress: Progress, task: Any) -> Iterator[bytes]:
+    for part in parts:
+        yield part
+        progress.advance(task, len(part))
+
+
+def _settled(client: ApiClient, documents: Sequence[Json]) -> list[Json]:
+    """The documents once each of them is completed or failed."""
+    current = {document["id"]: document for document in documents}
+    with screen.waiting("indexing …"):
+        while waiting := [key for key, one in current.items() if one["status"] not in ("completed", "failed")]:
+            time.sleep(POLL_SECONDS)
+            for document_id in waiting:
+                # The API may be restarting: what was uploaded is durable, so asking on is right.
+                with suppress(Unavailable):
+                    current[document_id] = client.get(f"/v1/rag/documents/{document_id}")
+    return list(current.values())
+
+
+def _document_table(found: Sequence[Json]) -> Table | str:
+    rows = [{**document, "chunks": document["chunk_count"]} for document in found]
+    return _table(rows, ("id", "status", "filename", "collection", "chunks", "error"))
+
+
+def _table(rows: Sequence[Json], names: Sequence[str], formatted: dict[str, Any] | None = None) -> Table | str:
+    if not rows:
+        return "none"
+    table = Table(box=None, header_style="bold")
+    for name in (*names, *(formatted or {})):
+        # An id that is cut short cannot be copied into the next command.
+        table.add_column(name, no_wrap=name in ("id", "name", "status"), overflow="fold")
+    for row in rows:
+        plain = [str(row.get(name) if row.get(name) is not None else "") for name in names]
+        table.add_row(*map(Text, plain), *(form(row[name]) for name, form in (formatted or {}).items()))
+    return table
+
+
+def _moment(unix_seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_seconds))

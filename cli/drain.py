@@ -1,0 +1,111 @@
+"""Stopping the stack in order: whoever takes new work first, whoever holds the work last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.processes import kill_group
+from cli.supervisor import AT_REST_STATES, STARTED_STATES, Supervisor
+
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Processes that stop together: TERM, after `term_seconds` QUIT, after `quit_seconds` more KILL."""
+
+    names: frozenset[str]
+    term_seconds: float
+    quit_seconds: float = 0.0
+
+
+#: Whatever is named in no phase stops in the first one. The sum stays below a container's 75 s.
+PHASES = (
+    Phase(frozenset({"api"}), 15),
+    Phase(frozenset({"watcher"}), 5, 1),
+    # QUIT makes Celery give running tasks a last chance; what they did not finish is taken up again after the start.
+    Phase(frozenset({"maintenance", "ingest", "index", "inference"}), 15, 10),
+    Phase(frozenset({"flower"}), 5),
+    Phase(frozenset({"redis"}), 15),
+)
+
+
+class Drain:
+    """Stops all processes of a supervisor in order.
+
+    Args:
+        supervisor: A client of the running supervisord.
+        runtime_dir: The stack's runtime directory, by which its processes are known.
+        report: Called with a line about each step.
+        patience: Every wait is multiplied by this; 0 kills at once. Asked again at each step.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        runtime_dir: Path,
+        *,
+        report: Callable[[str], None],
+        patience: Callable[[], float] = lambda: 1.0,
+    ) -> None:
+        self._supervisor = supervisor
+        self._runtime_dir = runtime_dir
+        self._report = report
+        self._patience = patience
+
+    def run(self, phases: Sequence[Phase] = PHASES) -> None:
+        """Stops everything.
+
+        Raises:
+            Unavailable: supervisord went away meanwhile; what is left has to be swept.
+        """
+        named = frozenset[str]().union(*(phase.names for phase in phases))
+        others = frozenset(self._supervisor.processes()) - named
+        if others:
+            self._run_phase(Phase(others, 5, 1))
+        for phase in phases:
+            self._run_phase(phase)
+
+    def _run_phase(self, phase: Phase) -> None:
+        leaders = [info for info in self._supervisor.processes().values() if info.name in phase.names]
+        for info in leaders:
+            # Also those that wait for their next start: stopping makes supervisord forget about them.
+            self._supervisor.stop(info.name)
+        running = self._wait(phase.names, phase.term_seconds, "TERM")
+        if running and phase.quit_seconds:
+            running = self._signal(running, "QUIT", phase.quit_seconds)
+        if running:
+            self._signal(running, "KILL", 5 / max(self._patience(), 0.1))
+        for info in leaders:
+            if info.pid:
+                kill_group(info.pid, self._runtime_dir)
+
+    def _signal(self, names: Collection[str], signal_name: str, wait_seconds: float) -> frozenset[str]:
+        self._report(f"sending {signal_name} to {', '.join(sorted(names))}")
+        for name in names:
+            self._supervisor.signal(name, signal_name)
+        return self._wait(frozenset(names), wait_seconds, signal_name)
+
+    def _wait(self, names: frozenset[str], seconds: float, signal_name: str) -> frozenset[str]:
+        started = time.monotonic()
+        told = False
+        while running := self._running(names):
+            waited = time.monotonic() - started
+            if waited >= seconds * self._patience():
+                break
+            if waited > 1 and not told and signal_name == "TERM":
+                told = True
+                self._report(f"waiting for {', '.join(sorted(running))} to finish")
+            time.sleep(POLL_SECONDS)
+        return running
+
+    def _running(self, names: frozenset[str]) -> frozenset[str]:
+        found = [info for info in self._supervisor.processes().values() if info.name in names]
+        for info in found:
+            # One that died by itself just before is started again unless it is told to stop then.
+            if info.state in STARTED_STATES:
+                self._supervisor.stop(info.name)
+        return frozenset(info.name for info in found if info.state not in AT_REST_STATES)

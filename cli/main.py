@@ -1,0 +1,62 @@
+"""The `llm-api` command."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cli import commands
+from cli.screen import Screen
+from core.errors import LlmApiError
+from core.settings import get_settings
+
+
+class ReadableErrors(TyperGroup):
+    """Prints an error for a person, and exits with status 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LlmApiError as error:
+            typer.secho(f"Error: {error.message}", fg=typer.colors.RED, err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=ReadableErrors,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="A self-hosted LLM API: drop files into a folder, ask about them.",
+)
+
+
+@app.command()
+def up() -> None:
+    """Start everything in the foreground: API, workers, watcher, Flower and a private Redis."""
+    from cli.up import up as run
+
+    raise typer.Exit(run(get_settings(), Screen()))
+
+
+@app.command()
+def down() -> None:
+    """Stop what `llm-api up` started."""
+    from cli.up import down as run
+
+    raise typer.Exit(run(get_settings(), Screen()))
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Show processes with their memory, queues, documents by state, and models. Status 1 if nothing runs."""
+    from cli.status import status as run
+
+    raise typer.Exit(run(get_settings(), Screen(), as_json=as_json))
+
+
+for _command in (commands.ask, commands.search, commands.ingest, commands.models, commands.functions):
+    app.command()(_command)
+app.add_typer(commands.documents_app, name="documents")
+app.add_typer(commands.jobs_app, name="jobs")

@@ -1,0 +1,119 @@
+"""What is checked before anything is started, so that the message names a setting and not a traceback."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import redis
+
+from core.catalog import Catalog
+from core.errors import ConfigurationError
+from core.settings import Settings
+
+GGUF_MAGIC = b"GGUF"
+
+
+def check(settings: Settings) -> None:
+    """Checks what must hold before the first process starts.
+
+    Raises:
+        ConfigurationError: naming the setting to change.
+    """
+    if settings.port == settings.flower_port and settings.host == settings.flower_host:
+        raise ConfigurationError(f"PORT and FLOWER_PORT are both {settings.port}: set one of them to another port.")
+    require_free_port("PORT", "HOST", settings.host, settings.port)
+    require_free_port("FLOWER_PORT", "FLOWER_HOST", settings.flower_host, settings.flower_port)
+    if settings.model_path is not None:
+        require_model_file(settings.model_path)
+    if settings.redis_url is not None:
+        _require_redis(settings)
+
+
+def require_free_port(port_setting: str, host_setting: str, host: str, port: int) -> None:
+    """Raises `ConfigurationError` unless a server can listen on this address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            # Binding alone succeeds beside a listener on macOS.
+            probe.listen(1)
+        except OSError as error:
+            raise ConfigurationError(_why_not(error, port_setting, host_setting, host, port)) from error
+
+
+def require_model_file(path: Path) -> None:
+    """Raises `ConfigurationError` unless there is a GGUF file, which the inference worker would find out later."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(GGUF_MAGIC))
+    except OSError as error:
+        raise ConfigurationError(f"MODEL_PATH={path} cannot be read: {error.strerror or error}") from error
+    if magic != GGUF_MAGIC:
+        raise ConfigurationError(
+            f"MODEL_PATH={path} is not a GGUF file, whatever its name says. "
+            "Download it again, or convert the model with llama.cpp's convert_hf_to_gguf.py."
+        )
+
+
+def prepare_directories(settings: Settings) -> None:
+    """Makes `DATA_DIR`, for this user only when it is new, and the folder of the blobs.
+
+    Raises:
+        ConfigurationError: it cannot be made or written.
+    """
+    try:
+        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.blobs_path.mkdir(parents=True, exist_ok=True)
+        probe = settings.state_dir / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigurationError(f"DATA_DIR={settings.data_dir} cannot be written: {reason}") from error
+
+
+def migrate_catalog(settings: Settings) -> None:
+    """Brings the catalog's tables up to date. Raises what the catalog raises when its database does not answer."""
+    catalog = Catalog.open(settings.catalog_url)
+    try:
+        catalog.migrate()
+    finally:
+        catalog.close()
+
+
+def _require_redis(settings: Settings) -> None:
+    client = redis.Redis.from_url(settings.redis_client_url, socket_timeout=5, socket_connect_timeout=5)
+    try:
+        client.ping()
+    except redis.RedisError as error:
+        raise ConfigurationError(
+            f"The Redis server that REDIS_URL names does not answer ({error}). "
+            "Start it, correct REDIS_URL, or remove it to use a private server."
+        ) from error
+    finally:
+        client.close()
+
+
+def _why_not(error: OSError, port_setting: str, host_setting: str, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {port} on {host} is taken{_by_whom(port)}. "
+            f"Set {port_setting} to a free port (for example {port_setting}={port % 65535 + 1})."
+        )
+    if error.errno == errno.EACCES:
+        return f"Port {port} may not be used by this user. Set {port_setting} to one above 1023."
+    return f"{host_setting}={host} is no address of this machine ({error.strerror or error})."
+
+
+def _by_whom(port: int) -> str:
+    with suppress(psutil.Error, RuntimeError):
+        for connection in psutil.net_connections(kind="tcp"):
+            address = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
+                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    return " by another program"

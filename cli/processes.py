@@ -1,0 +1,93 @@
+"""Finding and ending the processes of one stack by the marker in their environment. Needs psutil and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+#: Set in the environment of every process of a stack, to the stack's runtime directory.
+MARKER = "LLM_API_STACK"
+
+
+def stack_processes(runtime_dir: Path, exclude: Collection[int] = ()) -> list[psutil.Process]:
+    """The living processes of the stack with this runtime directory, whoever their parent is by now.
+
+    The process that asks is never among them.
+    """
+    skipped = {os.getpid(), *exclude}
+    return [process for process in _own_processes() if process.pid not in skipped and _belongs(process, runtime_dir)]
+
+
+def sweep(runtime_dir: Path, *, exclude: Collection[int] = (), grace_seconds: float = 3.0) -> int:
+    """Ends every process of the stack: TERM, then KILL after the grace. Answers how many there were.
+
+    A supervisor among them would start the others again, so it is killed first.
+    """
+    found: set[int] = set()
+    while processes := stack_processes(runtime_dir, exclude):
+        found.update(process.pid for process in processes)
+        for process in processes:
+            with suppress(psutil.Error):
+                process.kill() if _is_supervisord(process) else process.terminate()
+        _, alive = psutil.wait_procs(processes, timeout=grace_seconds)
+        _kill(alive)
+    return len(found)
+
+
+def kill_group(group: int, runtime_dir: Path) -> int:
+    """Kills what is left of a supervised process's group after its leader is gone. Answers how many there were.
+
+    The marker is checked, so a number that was given to somebody else's group meanwhile does no harm.
+    """
+    members = [process for process in stack_processes(runtime_dir) if _group_of(process) == group]
+    _kill(members)
+    return len(members)
+
+
+def resident_bytes(process: psutil.Process) -> int:
+    """Resident memory of a process, 0 when it is gone."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def _own_processes() -> Iterator[psutil.Process]:
+    own_user = os.getuid()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.uids().real == own_user:
+                yield process
+
+
+def _belongs(process: psutil.Process, runtime_dir: Path) -> bool:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return process.environ().get(MARKER) == str(runtime_dir)
+    except (psutil.Error, OSError):
+        return False
+
+
+def _is_supervisord(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return "supervisor.supervisord" in process.cmdline()
+    return False
+
+
+def _group_of(process: psutil.Process) -> int | None:
+    with suppress(ProcessLookupError):
+        return os.getpgid(process.pid)
+    return None
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.Error):
+            process.send_signal(signal.SIGKILL)
+    psutil.wait_procs(processes, timeout=3)

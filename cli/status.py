@@ -1,0 +1,171 @@
+"""`llm-api status`: processes, queues, documents and models, as far as each can be asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import psutil
+from rich.table import Table
+from rich.text import Text
+
+from cli.processes import resident_bytes, stack_processes
+from cli.runtime import RuntimeDir, lock_owner
+from cli.screen import Screen
+from cli.supervisor import ProcessInfo, Supervisor
+from core.catalog import Catalog
+from core.errors import LlmApiError
+from core.settings import Settings
+from tasks.client import Producer
+from tasks.names import Role
+
+T = TypeVar("T")
+
+
+def collect(settings: Settings) -> dict[str, Any]:
+    """Everything `status` shows; what cannot be asked now is None.
+
+    Memory is resident and in bytes. It counts memory that processes share once for each of them.
+    """
+    runtime = RuntimeDir(settings.runtime_dir)
+    memory, total = _memory(runtime)
+    producer = Producer(settings)
+    try:
+        return {
+            "running": lock_owner(runtime.up_lock) is not None,
+            "data_dir": str(settings.state_dir),
+            "processes": _if_reachable(lambda: _processes(runtime, memory)) or {},
+            "memory_bytes": total,
+            "queues": _if_reachable(producer.queue_lengths),
+            "documents": _if_reachable(lambda: _documents(settings)),
+            "models": _if_reachable(lambda: _models(producer)),
+        }
+    finally:
+        producer.close()
+
+
+def status(settings: Settings, screen: Screen, *, as_json: bool) -> int:
+    """Prints the status. Answers 0 if the stack runs, else 1."""
+    found = collect(settings)
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        _print(found, screen)
+    return 0 if found["running"] else 1
+
+
+def _if_reachable(question: Callable[[], T]) -> T | None:
+    try:
+        return question()
+    except LlmApiError:
+        return None
+
+
+def _memory(runtime: RuntimeDir) -> tuple[dict[int, int], int]:
+    """Resident bytes by process group (a supervised process and its children), and of the whole stack."""
+    by_group: dict[int, int] = {}
+    for process in stack_processes(runtime.path):
+        with suppress(ProcessLookupError):
+            group = os.getpgid(process.pid)
+            by_group[group] = by_group.get(group, 0) + resident_bytes(process)
+    own = sum(_resident_of(lock_owner(lock)) for lock in (runtime.up_lock, runtime.guard_lock))
+    return by_group, sum(by_group.values()) + own
+
+
+def _resident_of(pid: int | None) -> int:
+    if pid is None:
+        return 0
+    try:
+        return resident_bytes(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def _processes(runtime: RuntimeDir, memory: dict[int, int]) -> dict[str, Any]:
+    return {name: _process(info, memory) for name, info in Supervisor(runtime.supervisor_socket).processes().items()}
+
+
+def _process(info: ProcessInfo, memory: dict[int, int]) -> dict[str, Any]:
+    return {
+        "state": info.state.lower(),
+        "pid": info.pid or None,
+        "uptime_seconds": max(0, round(time.time() - info.started_at)) if info.pid else None,
+        "memory_bytes": memory.get(info.pid, 0) if info.pid else 0,
+        "log": str(info.log),
+    }
+
+
+def _documents(settings: Settings) -> dict[str, int]:
+    if settings.database_url is None and not (settings.state_dir / "catalog.sqlite3").exists():
+        return {}
+    catalog = Catalog.open(settings.catalog_url)
+    try:
+        return {str(state): count for state, count in catalog.counts_by_state().items()}
+    finally:
+        catalog.close()
+
+
+def _models(producer: Producer) -> dict[str, Any]:
+    return {
+        "language": [info for info in producer.workers(Role.INFERENCE).values()],
+        "embedding": [info for info in producer.workers(Role.INDEX).values()],
+    }
+
+
+def _print(found: dict[str, Any], screen: Screen) -> None:
+    if not found["running"]:
+        screen.print(Text(f"llm-api is not running on {found['data_dir']}", style="bold yellow"))
+    if found["processes"]:
+        screen.print(_process_table(found["processes"]))
+        screen.print(f"Resident memory in all: {megabytes(found['memory_bytes'])}", "")
+    screen.print(_line("Queues", found["queues"]), _line("Documents", found["documents"]))
+    for model in _model_lines(found["models"]):
+        screen.print(model)
+
+
+def _process_table(processes: dict[str, Any]) -> Table:
+    table = Table("process", "state", "pid", "up", "memory", box=None, header_style="bold")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for name, process in processes.items():
+        style = "green" if process["state"] == "running" else "yellow"
+        uptime = "–" if process["uptime_seconds"] is None else duration(process["uptime_seconds"])
+        pid = str(process["pid"] or "–")
+        table.add_row(name, Text(process["state"], style=style), pid, uptime, megabytes(process["memory_bytes"]))
+    return table
+
+
+def _line(title: str, counts: dict[str, int] | None) -> Text:
+    if counts is None:
+        return Text(f"{title:<10} not reachable", style="yellow")
+    return Text(f"{title:<10} " + (", ".join(f"{name} {count}" for name, count in counts.items()) or "none"))
+
+
+def _model_lines(models: dict[str, Any] | None) -> list[str]:
+    if models is None:
+        return []
+    lines = []
+    for info in models["language"]:
+        model = info.get("model", {})
+        starter = " (the starter, a demonstration: set MODEL_PATH)" if model.get("is_starter") else ""
+        lines.append(f"Model      {model.get('name')}, context {model.get('context_length')}{starter}")
+    for info in models["embedding"]:
+        lines.append(f"Embeddings {info.get('model')}, {info.get('dimension')} dimensions")
+    return lines
+
+
+def megabytes(count: int) -> str:
+    """A number of bytes for a person."""
+    return f"{count / 2**20:,.0f} MB"
+
+
+def duration(seconds: int) -> str:
+    """A time for a person: the two largest units."""
+    for size, unit, small, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} {seconds % size // small} {small_unit}"
+    return f"{seconds} s"

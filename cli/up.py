@@ -1,0 +1,221 @@
+"""`llm-api up` and `llm-api down`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+import psutil
+from rich.text import Text
+
+from cli import preflight
+from cli.guard import stop_orphans
+from cli.logs import LogPrinter, last_lines
+from cli.processes import stack_processes, sweep
+from cli.programs import Program, flower_password, stack_programs
+from cli.readiness import api_url, flower_url
+from cli.runtime import Lock, RuntimeDir, lock_owner
+from cli.screen import Screen
+from cli.stack import Stack, StartFailed
+from core.errors import ConfigurationError, Unavailable
+from core.settings import Settings
+from tasks.client import Producer
+
+LOOP_SECONDS = 0.2
+WATCH_SECONDS = 1.0
+#: A normal stop waits up to 75 s for running work.
+DOWN_TIMEOUT_SECONDS = 100.0
+LOG_LINES_OF_A_FAILURE = 20
+
+
+class StopRequests:
+    """Counts the signals that ask for the end: one drains, a second one stops waiting."""
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def install(self) -> None:
+        for number in self.SIGNALS:
+            signal.signal(number, self._on_signal)
+
+    def any(self) -> bool:
+        return self.count > 0
+
+    def patience(self) -> float:
+        return 1.0 if self.count < 2 else 0.0
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        # Only a count: the main loop looks at it several times a second, and no lock is touched in a handler.
+        del number, frame
+        self.count += 1
+
+
+class Up:
+    """One run of `llm-api up`, in the foreground until it is told to stop."""
+
+    def __init__(self, settings: Settings, screen: Screen, programs: Callable[[], Sequence[Program]]) -> None:
+        self._settings = settings
+        self._screen = screen
+        self._programs = programs
+        self._runtime = RuntimeDir(settings.runtime_dir)
+        self._log_dir = settings.state_dir / "logs"
+        self._stop = StopRequests()
+
+    def run(self) -> int:
+        """Starts the stack, prints its logs, and stops it. Answers the exit status.
+
+        Raises:
+            ConfigurationError: nothing was started, and the message names what to change.
+        """
+        preflight.prepare_directories(self._settings)
+        self._runtime.prepare()
+        lock = Lock(self._runtime.up_lock)
+        self._take_over(lock)
+        try:
+            preflight.check(self._settings)
+            preflight.migrate_catalog(self._settings)
+            return self._supervise()
+        finally:
+            lock.release()
+
+    def _take_over(self, lock: Lock) -> None:
+        if not lock.acquire():
+            raise ConfigurationError(
+                f"llm-api is already running on DATA_DIR={self._settings.state_dir} "
+                f"(pid {lock_owner(self._runtime.up_lock)}). Stop it with `llm-api down`, or set another DATA_DIR, "
+                "PORT and FLOWER_PORT for a second stack."
+            )
+        await_guard(self._runtime, self._say)
+        if count := sweep(self._runtime.path):
+            self._say(f"stopped {count} processes that an earlier run had left behind")
+
+    def _supervise(self) -> int:
+        self._stop.install()
+        programs = self._programs()
+        stack = Stack(
+            self._runtime,
+            self._log_dir,
+            programs,
+            self._settings.start_timeout_seconds,
+            report=self._say,
+            stopping=self._stop.any,
+        )
+        self._screen.print(Text(f"Starting {len(programs)} processes (logs: {self._log_dir})", style="bold"))
+        try:
+            self._start(stack)
+            if not self._stop.any():
+                self._run(stack)
+        except StartFailed as failure:
+            self._explain(failure)
+            return 1
+        finally:
+            self._say("stopping (again to stop at once)")
+            stack.stop(self._stop.patience)
+            self._say("stopped; no process is left")
+        return 0
+
+    def _start(self, stack: Stack) -> None:
+        started = time.monotonic()
+        with self._screen.waiting("starting …") as spinner:
+
+            def on_ready(name: str, seconds: float) -> None:
+                self._screen.print(Text.assemble(("  ✓ ", "green"), f"{name:<12} ready after {seconds:.1f} s"))
+
+            def on_waiting(names: Sequence[str]) -> None:
+                if spinner is not None and names:
+                    spinner.update(f"waiting for {', '.join(names)} ({time.monotonic() - started:.0f} s)")
+
+            stack.start(on_ready, on_waiting)
+
+    def _run(self, stack: Stack) -> None:
+        printer = LogPrinter(self._screen, self._log_dir, stack.names)
+        self._welcome()
+        watched = time.monotonic()
+        while not self._stop.any():
+            printer.print_new()
+            if time.monotonic() - watched >= WATCH_SECONDS:
+                stack.watch()
+                watched = time.monotonic()
+            time.sleep(LOOP_SECONDS)
+
+    def _welcome(self) -> None:
+        settings = self._settings
+        login = f"{settings.flower_user} / {flower_password(settings)}"
+        lines = [
+            "",
+            "[bold green]llm-api is ready[/]",
+            f"  API      {api_url(settings)}",
+            f"  Docs     {api_url(settings)}/docs",
+            f"  Flower   {flower_url(settings)}   login: {login}",
+            *(f"  Inbox    {root.path}  → collection {root.collection}" for root in settings.watch_roots),
+        ]
+        if settings.model_path is None and settings.model_repo_id is None:
+            lines += [
+                "",
+                "[yellow]The language model is the starter, SmolLM2-135M: a demonstration that every part works.[/]",
+                "[yellow]For real use set MODEL_PATH=/path/to/model.gguf (a GGUF file of an instruct model).[/]",
+            ]
+        self._screen.print(*lines, "  Ctrl-C or `llm-api down` stops it.", "")
+
+    def _explain(self, failure: StartFailed) -> None:
+        self._screen.print(Text(failure.message, style="bold red"))
+        for line in last_lines(failure.log, LOG_LINES_OF_A_FAILURE, failure.log_start):
+            self._screen.print(Text("  │ ", style="red") + Text.from_ansi(line))
+        self._screen.print(Text(f"Its whole log: {failure.log}", style="bold"))
+
+    def _say(self, line: str) -> None:
+        self._screen.print(Text(f"llm-api: {line}", style="dim"))
+
+
+def up(settings: Settings, screen: Screen) -> int:
+    """Runs the whole stack until it is told to stop. Answers the exit status."""
+    producer = Producer(settings)
+    try:
+        return Up(settings, screen, lambda: stack_programs(settings, RuntimeDir(settings.runtime_dir), producer)).run()
+    finally:
+        producer.close()
+
+
+def down(settings: Settings, screen: Screen) -> int:
+    """Stops a running stack, and whatever is left of a killed one. Answers the exit status."""
+    runtime = RuntimeDir(settings.runtime_dir)
+    owner = lock_owner(runtime.up_lock)
+    if owner is None:
+        await_guard(runtime, screen.print)
+        count = stop_orphans(runtime) if stack_processes(runtime.path) else 0
+        screen.print(f"stopped {count} processes of an earlier run" if count else "llm-api is not running")
+        return 0
+    with suppress(ProcessLookupError):
+        os.kill(owner, signal.SIGTERM)
+    with screen.waiting(f"stopping llm-api (pid {owner}) …"):
+        _await_release(runtime.up_lock)
+    screen.print("stopped")
+    return 0
+
+
+def await_guard(runtime: RuntimeDir, report: Callable[[str], None]) -> None:
+    """Waits until the guard of a killed run has stopped what that left behind; one that hangs is killed."""
+    owner = lock_owner(runtime.guard_lock)
+    if owner is None:
+        return
+    report("waiting for the processes of an earlier run to stop")
+    try:
+        _await_release(runtime.guard_lock)
+    except Unavailable:
+        with suppress(psutil.Error):
+            psutil.Process(owner).kill()
+
+
+def _await_release(lock: Path) -> None:
+    deadline = time.monotonic() + DOWN_TIMEOUT_SECONDS
+    while (owner := lock_owner(lock)) is not None:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"Process {owner} does not end. Its logs are under DATA_DIR/logs.")
+        time.sleep(LOOP_SECONDS)

@@ -1,0 +1,149 @@
+"""The commands against a small HTTP server that answers as the API does."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.client import ApiClient, RequestRefused
+from cli.main import app
+from core.errors import Unavailable
+from core.settings import load_settings
+from tests.support import free_port
+
+HIT = {"filename": "tea.txt", "path": "drinks/tea.txt", "page": 2, "section": None, "score": 0.5, "text": "two minutes"}
+
+
+class FakeApi(BaseHTTPRequestHandler):
+    received: ClassVar[list[tuple[str, str, bytes]]] = []
+    answers: ClassVar[dict[str, tuple[int, Any]]] = {}
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self._answer()
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+    def _answer(self) -> None:
+        FakeApi.received.append((self.command, self.path, self._body()))
+        status, answer = self.answers[f"{self.command} {self.path.partition('?')[0]}"]
+        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+
+@pytest.fixture
+def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    FakeApi.received, FakeApi.answers = [], {}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FakeApi)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv("LLM_API_URL", f"http://127.0.0.1:{server.server_port}")
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def frames(*events: Any) -> bytes:
+    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[ApiClient]:
+    with ApiClient(load_settings(), url) as client:
+        yield client
+
+
+def test_lists_are_read_page_by_page(client: ApiClient) -> None:
+    FakeApi.answers["GET /v1/jobs"] = (200, {"data": [{"id": "a"}, {"id": "b"}], "has_more": True})
+    assert len(client.listed("/v1/jobs", 4)) == 4
+    assert [path for _, path, _ in FakeApi.received] == ["/v1/jobs?limit=4", "/v1/jobs?limit=2&after=b"]
+
+
+def test_error_answer_keeps_its_message_and_names_the_parameter(client: ApiClient) -> None:
+    error = {"error": {"message": "The query is empty.", "param": "query", "type": "x", "code": None}}
+    FakeApi.answers["POST /v1/rag/search"] = (400, error)
+    with pytest.raises(RequestRefused, match=r"The query is empty. \(query\)"):
+        client.post("/v1/rag/search", {"query": ""})
+
+
+def test_answer_of_another_program_is_an_error_too(client: ApiClient) -> None:
+    FakeApi.answers["GET /v1/models"] = (404, b"<html>not here</html>")
+    with pytest.raises(RequestRefused, match="answered 404"):
+        client.get("/v1/models")
+
+
+def test_nothing_listening_says_how_to_start() -> None:
+    client = ApiClient(load_settings(), f"http://127.0.0.1:{free_port()}")
+    with client, pytest.raises(Unavailable, match="llm-api up"):
+        client.get("/v1/models")
+
+
+def test_stream_that_breaks_off_is_no_success(client: ApiClient) -> None:
+    FakeApi.answers["POST /v1/rag/chat"] = (200, b'data: {"choices": []}\n\n')
+    with pytest.raises(Unavailable, match="broke off"):
+        list(client.stream("/v1/rag/chat", {"query": "x"}))
+
+
+def test_stream_error_frame_is_raised(client: ApiClient) -> None:
+    FakeApi.answers["POST /v1/rag/chat"] = (200, b'data: {"error": {"message": "the worker died"}}\n\n')
+    with pytest.raises(RequestRefused, match="the worker died"):
+        list(client.stream("/v1/rag/chat", {"query": "x"}))
+
+
+@pytest.mark.usefixtures("url")
+def test_ask_prints_answer_and_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    FakeApi.answers["POST /v1/rag/chat"] = (
+        200,
+        frames({"choices": [{"delta": {"content": "[Two]"}}], "sources": [HIT]}, {"choices": [{"delta": {}}]}),
+    )
+    app(["ask", "How long?"], standalone_mode=False)
+    printed = capsys.readouterr().out
+    assert "[Two]" in printed and "[1] drinks/tea.txt, page 2" in printed
+    assert json.loads(FakeApi.received[0][2]) == {"stream": True, "query": "How long?"}
+
+
+@pytest.mark.usefixtures("url")
+def test_ingest_uploads_and_waits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "note.txt").write_text("hello")
+    (tmp_path / ".hidden").write_text("no")
+    document = {"id": "doc-1", "filename": "note.txt", "collection": "default", "chunk_count": 1, "created_at": 0}
+    FakeApi.answers["POST /v1/rag/documents/upload"] = (202, {"data": [{**document, "status": "queued"}]})
+    FakeApi.answers["GET /v1/rag/documents/doc-1"] = (200, {**document, "status": "completed"})
+    app(["ingest", str(tmp_path)], standalone_mode=False)
+    assert "completed" in capsys.readouterr().out
+    body = FakeApi.received[0][2]
+    assert body.count(b"filename=") == 1 and b'filename="note.txt"' in body and b"\r\n\r\nhello\r\n" in body
+
+
+def test_unreachable_api_is_a_message_and_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_API_URL", f"http://127.0.0.1:{free_port()}")
+    result = CliRunner().invoke(app, ["models"])
+    assert result.exit_code == 1 and "Nothing answers" in result.output and "Traceback" not in result.output
