@@ -1,0 +1,210 @@
+"""What tests share: waiting for facts, free ports, and a stack started as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+import psutil
+
+from cli.processes import stack_processes
+from cli.runtime import RuntimeDir, lock_owner
+from cli.supervisor import Supervisor
+from core.errors import Unavailable
+from core.settings import Settings, load_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+POLL_SECONDS = 0.05
+START_SECONDS = 240.0
+STOP_SECONDS = 100.0
+
+
+def wait_until(predicate: Callable[[], object], timeout_seconds: float = 10.0, what: str = "") -> None:
+    """Returns as soon as the predicate is true.
+
+    Raises:
+        AssertionError: it was still false after the timeout.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while not predicate():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what or 'the condition'} did not become true within {timeout_seconds:g} s")
+        time.sleep(POLL_SECONDS)
+
+
+def free_port() -> int:
+    """A TCP port on which nothing listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def clean_environment(**changes: str) -> dict[str, str]:
+    """This environment without any setting of llm-api, so that a test sees the defaults, and with these changes."""
+    settings = {name.upper() for name in Settings.model_fields}
+    kept = {name: value for name, value in os.environ.items() if name.upper() not in settings}
+    return {**kept, "PYTHONPATH": str(ROOT), **changes}
+
+
+def command(*arguments: str) -> list[str]:
+    """The `llm-api` command line: the installed script, or the module where it is not installed."""
+    script = Path(sys.executable).with_name("llm-api")
+    return [str(script), *arguments] if script.exists() else [sys.executable, "-m", "cli", *arguments]
+
+
+class Stack:
+    """`llm-api up` in a directory of its own, with free ports and every other setting at its default.
+
+    As a context manager it starts on entry, and on exit stops and asserts that no process is left.
+    """
+
+    max_upload_bytes = 1_000_000
+
+    def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.directory = directory
+        self.port, self.flower_port = free_port(), free_port()
+        self.environment = clean_environment(
+            PORT=str(self.port),
+            FLOWER_PORT=str(self.flower_port),
+            FLOWER_PASSWORD="a, %secret%",
+            MAX_UPLOAD_BYTES=str(self.max_upload_bytes),
+            **(environment or {}),
+        )
+        self.settings = load_settings(data_dir=directory / "data")
+        self.runtime = RuntimeDir(self.settings.runtime_dir)
+        self.output = directory / "up.log"
+        self._up: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Stack:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        assert not self.processes(), "stopping left processes behind"
+        shutil.rmtree(self.runtime.path, ignore_errors=True)
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def flower_url(self) -> str:
+        return f"http://127.0.0.1:{self.flower_port}"
+
+    @property
+    def flower_login(self) -> tuple[str, str]:
+        return "admin", self.environment["FLOWER_PASSWORD"]
+
+    @property
+    def inbox(self) -> Path:
+        return self.directory / "inbox"
+
+    @property
+    def up_pid(self) -> int:
+        assert self._up is not None
+        return self._up.pid
+
+    def up_command(self) -> list[str]:
+        """What is run to start it."""
+        return command("up")
+
+    def start(self) -> None:
+        """Starts the stack and returns once it says that it is ready.
+
+        Raises:
+            AssertionError: it ended, or was not ready in time; with what it printed.
+        """
+        if self._up is not None:
+            self._up.wait(STOP_SECONDS)
+        with self.output.open("wb") as output:
+            self._up = subprocess.Popen(
+                self.up_command(),
+                cwd=self.directory,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            wait_until(lambda: self._has_ended() or self._says_ready(), START_SECONDS)
+            assert not self._has_ended()
+        except AssertionError as error:
+            printed = self.output.read_text()
+            self.stop()
+            raise AssertionError(f"the stack did not start:\n{printed}") from error
+
+    def stop(self) -> int | None:
+        """Sends TERM and waits for the end. Answers the exit status."""
+        if self._up is None:
+            return None
+        if self._up.poll() is None:
+            self._up.send_signal(signal.SIGTERM)
+        status = self._up.wait(STOP_SECONDS)
+        wait_until(lambda: lock_owner(self.runtime.guard_lock) is None, STOP_SECONDS)
+        return status
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs another `llm-api` command against this stack."""
+        return subprocess.run(
+            command(*arguments),
+            cwd=self.directory,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=check,
+        )
+
+    def status(self) -> dict[str, Any]:
+        """What `llm-api status --json` prints."""
+        status: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
+        return status
+
+    def is_ready(self) -> bool:
+        """Whether `/ready` answers 200."""
+        try:
+            return httpx.get(f"{self.base_url}/ready", timeout=10).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    def pid_of(self, name: str) -> int:
+        """Pid of a supervised process, 0 while it does not run."""
+        try:
+            return Supervisor(self.runtime.supervisor_socket).processes()[name].pid
+        except Unavailable:
+            return 0
+
+    def kill(self, name: str) -> int:
+        """kill -9 of a supervised process; answers the pid it had. Waits for one that is just being started."""
+        wait_until(lambda: self.pid_of(name), START_SECONDS, f"{name}'s start")
+        pid = self.pid_of(name)
+        # Pid 0 would be this process's own group.
+        assert pid > 0
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def processes(self) -> list[psutil.Process]:
+        """Every living process of the stack but `up` itself."""
+        guard = lock_owner(self.runtime.guard_lock)
+        return stack_processes(self.runtime.path) + ([psutil.Process(guard)] if guard else [])
+
+    def _has_ended(self) -> bool:
+        return self._up is None or self._up.poll() is not None
+
+    def _says_ready(self) -> bool:
+        return "llm-api is ready" in self.output.read_text()

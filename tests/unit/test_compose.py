@@ -1,0 +1,268 @@
+"""docker-compose.yml, the Dockerfile and the entrypoint, as far as they can be checked without a Docker engine."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from core.settings import Settings, load_settings
+from scripts.settings_docs import COMPOSE_SETTINGS
+from tasks.names import Queue, Role
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+ONE_SHOT = {"secrets", "migrate"}
+STORES = {"redis", "postgres", "qdrant"}
+RUNNING = sorted(set(SERVICES) - ONE_SHOT)
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+ENTRYPOINT = ROOT / "docker" / "entrypoint.sh"
+
+
+def _script(name: str) -> Any:
+    """A script of docker/, by its path: a package called docker may be installed."""
+    spec = importlib.util.spec_from_file_location(f"docker_{name}", ROOT / "docker" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+healthcheck = _script("healthcheck")
+make_secrets = _script("make_secrets")
+
+
+def test_the_file_follows_the_schema_of_compose() -> None:
+    # The package `check-jsonschema` carries the schema of the Compose specification.
+    path = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
+    validator = jsonschema.Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
+    assert [f"{list(error.path)}: {error.message}" for error in validator.iter_errors(COMPOSE)] == []
+
+
+def test_every_process_of_the_design_is_there() -> None:
+    assert set(SERVICES) == STORES | ONE_SHOT | {role.value for role in Role} | {"api", "flower"}
+
+
+def test_ports_are_published_on_loopback_unless_an_address_is_set() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {
+        "api": ["${BIND_ADDRESS:-127.0.0.1}:${PORT:-8000}:8000"],
+        "flower": ["127.0.0.1:${FLOWER_PORT:-5555}:5555"],
+    }
+
+
+@pytest.mark.parametrize("name", RUNNING)
+def test_what_runs_is_checked_restarted_confined_and_given_time_to_drain(name: str) -> None:
+    service = SERVICES[name]
+    assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+    assert service["restart"] == "unless-stopped"
+    assert service["stop_grace_period"] == "75s"
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_nothing_runs_as_root(name: str) -> None:
+    service = SERVICES[name]
+    if service["image"] == "llm-api:local":
+        assert re.findall(r"^USER (\S+)", DOCKERFILE, flags=re.MULTILINE)[-1] == "10001:10001"
+    else:
+        assert service.get("user") in ("redis", "postgres") or service["image"].endswith("-unprivileged")
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_what_a_service_waits_for_can_happen(name: str) -> None:
+    for other, wait in SERVICES[name].get("depends_on", {}).items():
+        if wait["condition"] == "service_healthy":
+            assert "test" in SERVICES[other]["healthcheck"], f"{other} has no health"
+        else:
+            assert wait["condition"] == "service_completed_successfully"
+            assert SERVICES[other]["restart"] == "no", f"{other} never completes"
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_service_waits_for_the_secrets_it_reads(name: str) -> None:
+    def reached(service: str) -> set[str]:
+        direct = set(SERVICES[service].get("depends_on", {}))
+        return direct.union(*(reached(other) for other in direct))
+
+    assert name == "secrets" or "secrets" in reached(name)
+
+
+def test_volumes_and_networks_are_declared_and_used() -> None:
+    volumes = [mount for service in SERVICES.values() for mount in service["volumes"]]
+    assert {mount["source"] for mount in volumes if mount["type"] == "volume"} == set(COMPOSE["volumes"])
+    assert {network for service in SERVICES.values() for network in service["networks"]} == set(COMPOSE["networks"])
+    for name in STORES:
+        assert SERVICES[name]["networks"] == ["internal"], f"{name} must not be reachable, nor reach out"
+
+
+def test_only_one_service_builds_the_image_and_all_others_wait_for_it() -> None:
+    assert [name for name, service in SERVICES.items() if "build" in service] == ["secrets"]
+
+
+def test_only_known_variables_are_interpolated() -> None:
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    used = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", text))
+    settings = {name.upper() for name in Settings.model_fields}
+    assert set(COMPOSE_SETTINGS) <= used <= settings | set(COMPOSE_SETTINGS)
+    assert all(":-" in use for use in re.findall(r"(?<!\$)\$\{([^}]+)\}", text)), "each works without a .env"
+    assert set(SERVICES["secrets"]["build"]["args"]) == set(re.findall(r"^ARG ([A-Z_]+)=", DOCKERFILE, re.MULTILINE))
+
+
+def test_the_files_that_the_image_needs_are_in_its_context() -> None:
+    listed = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    kept = {line.removeprefix("!") for line in listed if line.startswith("!")}
+    assert kept >= {"api", "celeryconfig.py", "core", "docker", "inference", "ingest", "tasks", "watchers"}
+    assert not kept & {".env", ".git", "data"}
+
+
+# The entrypoint, with stand-ins for the programs that it becomes
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Any:
+    """Runs the entrypoint and answers the command line that it became, and its environment."""
+    stand_in = f"#!{sys.executable}\nimport json, os, sys\nprint(json.dumps([sys.argv, dict(os.environ)]))\n"
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    for program in ("celery", "uvicorn", "stand-in"):
+        (binaries / program).write_text(stand_in)
+        (binaries / program).chmod(0o755)
+    (binaries / "python").symlink_to(sys.executable)
+
+    def run(*arguments: str, secrets: Path | None = None, **environment: str) -> tuple[list[str], dict[str, str]]:
+        clean = {
+            "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "SECRETS_DIR": str(secrets or tmp_path / "none"),
+        }
+        done = subprocess.run(
+            [ENTRYPOINT, *arguments], cwd=ROOT, env=clean | environment, capture_output=True, text=True, check=True
+        )
+        argv, seen = json.loads(done.stdout)
+        return [Path(argv[0]).name, *argv[1:]], seen
+
+    return run
+
+
+def test_the_workers_consume_every_queue_once(started: Any) -> None:
+    queues: list[str] = []
+    for service in SERVICES.values():
+        if service.get("command", [""])[0] == "worker":
+            command, _ = started(*service["command"])
+            assert command[:5] == ["celery", "--quiet", "-A", "tasks", "worker"]
+            queues += command[command.index("-Q") + 1].split(",")
+    assert sorted(queues) == sorted(queue.value for queue in Queue)
+
+
+@pytest.mark.parametrize(
+    ("role", "options"),
+    [
+        ("ingest", ["-P", "prefork", "-c", "3"]),
+        ("index", ["-P", "threads", "-c", "8"]),
+        ("inference", ["-P", "threads", "-c", "7"]),
+        ("maintenance", ["-P", "solo", "-B", "-s", "/data/beat-schedule"]),
+    ],
+)
+def test_a_worker_has_the_pool_of_its_role(started: Any, role: str, options: list[str]) -> None:
+    settings = {"INFERENCE_SLOTS": "2", "INFERENCE_WAITING_LIMIT": "5", "INGEST_CONCURRENCY": "3", "DATA_DIR": "/data"}
+    command, _ = started("worker", role, **settings)
+    assert " ".join(options) in " ".join(command)
+    assert f"{role}@%h" in command
+
+
+def test_an_unknown_worker_is_refused(started: Any) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        started("worker", "chef")
+    assert refused.value.returncode == 64
+    assert "There is no worker 'chef'" in refused.value.stderr
+
+
+def test_addresses_are_put_together_from_the_secrets(started: Any, tmp_path: Path) -> None:
+    make_secrets.make_secrets(tmp_path)
+    password = {name: (tmp_path / name).read_text() for name in make_secrets.NAMES}
+    _, seen = started("stand-in", secrets=tmp_path)
+    assert seen["REDIS_URL"] == f"redis://:{password['redis_password']}@redis:6379/0"
+    assert seen["DATABASE_URL"].endswith(f"llm_api:{password['postgres_password']}@postgres:5432/llm_api")
+    assert (seen["QDRANT_URL"], seen["QDRANT_API_KEY"]) == ("http://qdrant:6333", password["qdrant_api_key"])
+    assert seen["FLOWER_PASSWORD"] == password["flower_password"]
+    names = ("REDIS_URL", "DATABASE_URL", "QDRANT_URL", "QDRANT_API_KEY")
+    load_settings(_env_file=None, **{name.lower(): seen[name] for name in names})
+
+
+def test_an_address_that_is_set_wins(started: Any, tmp_path: Path) -> None:
+    make_secrets.make_secrets(tmp_path)
+    _, seen = started("stand-in", secrets=tmp_path, REDIS_URL="redis://elsewhere", QDRANT_HOST="elsewhere")
+    assert seen["REDIS_URL"] == "redis://elsewhere"
+    assert "QDRANT_URL" not in seen
+    assert "QDRANT_API_KEY" not in seen, "our key is not sent to another server"
+
+
+@pytest.mark.parametrize(
+    ("environment", "refused"),
+    [
+        ({"BIND_ADDRESS": "127.0.0.1"}, False),
+        ({"BIND_ADDRESS": "0.0.0.0"}, True),
+        ({"BIND_ADDRESS": "192.0.2.7"}, True),
+        ({}, True),
+        ({"BIND_ADDRESS": "0.0.0.0", "API_KEYS": "secret"}, False),
+        ({"BIND_ADDRESS": "0.0.0.0", "ALLOW_ANONYMOUS": "true"}, False),
+        ({"BIND_ADDRESS": "127.0.0.1", "ALLOW_ANONYMOUS": "false"}, True),
+    ],
+)
+def test_the_world_is_not_served_without_keys(started: Any, environment: dict[str, str], refused: bool) -> None:
+    if refused:
+        with pytest.raises(subprocess.CalledProcessError) as failed:
+            started("api", **environment)
+        assert failed.value.stderr.startswith("HOST=0.0.0.0 serves other machines, so API_KEYS must be set")
+    else:
+        command, seen = started("api", **environment)
+        assert command[:5] == ["uvicorn", "--factory", "api.app:create_app", "--host", "0.0.0.0"]
+        assert seen["HOST"] == "0.0.0.0"
+
+
+@pytest.mark.parametrize("arguments", [("api",), ("worker", "index")])
+def test_a_wrong_setting_is_told_in_one_line(started: Any, arguments: tuple[str, ...]) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        started(*arguments, BIND_ADDRESS="127.0.0.1", CONTEXT_LENGTH="many")
+    assert failed.value.stderr.startswith("CONTEXT_LENGTH='many': ")
+    assert failed.value.stderr.count("\n") == 1
+
+
+# Secrets and health
+
+
+def test_secrets_are_made_once_and_kept(tmp_path: Path) -> None:
+    assert make_secrets.make_secrets(tmp_path) == list(make_secrets.NAMES)
+    first = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert make_secrets.make_secrets(tmp_path) == []
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == first
+    assert len({first[name] for name in make_secrets.NAMES}) == len(make_secrets.NAMES)
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o444 for path in tmp_path.iterdir())
+    assert f"requirepass {first['redis_password']}" in first["redis.conf"]
+
+
+def test_a_worker_is_healthy_while_it_is_heard_of() -> None:
+    heard = {"index@here": 100.0, "index@there": 110.0}
+    assert healthcheck.worker_problem(Role.INDEX, heard, "here", 110.0) is None
+    assert healthcheck.worker_problem(Role.INDEX, heard, "ere", 110.0) is not None, "another host's name"
+    assert "no index worker of here" in (healthcheck.worker_problem(Role.INDEX, heard, "here", 120.0) or "")
+    assert healthcheck.worker_problem(Role.WATCHER, {"watcher": 100.0}, "here", 101.0) is None
+
+
+def test_an_unknown_service_is_not_healthy() -> None:
+    assert healthcheck.problem_of("chef") == "there is no service 'chef'"

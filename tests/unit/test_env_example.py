@@ -1,0 +1,57 @@
+"""`.env.example` and the README's table name every setting, with the default it really has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from core.settings import Settings, load_settings
+from scripts import settings_docs
+
+ROOT = Path(settings_docs.ROOT)
+REMEDY = "run: python scripts/settings_docs.py"
+
+
+@pytest.fixture
+def uncommented(tmp_path: Path) -> Path:
+    """`.env.example` with every setting in force."""
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    path = tmp_path / ".env"
+    path.write_text(re.sub(r"^#(?=[A-Z])", "", text, flags=re.MULTILINE), encoding="utf-8")
+    return path
+
+
+def test_env_example_names_every_setting_once(uncommented: Path) -> None:
+    names = re.findall(r"^([A-Z_]+)=", uncommented.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert len(names) == len(set(names))
+    assert set(names) == {name.upper() for name in Settings.model_fields} | set(settings_docs.COMPOSE_SETTINGS)
+
+
+def test_the_defaults_of_env_example_are_those_of_the_settings(
+    uncommented: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in dotenv_values(uncommented):
+        monkeypatch.delenv(name, raising=False)
+    assert load_settings(_env_file=uncommented) == load_settings(_env_file=None)
+
+
+def test_as_it_is_env_example_changes_nothing() -> None:
+    assert dotenv_values(ROOT / ".env.example") == {}
+
+
+def test_env_example_is_up_to_date() -> None:
+    assert (ROOT / ".env.example").read_text(encoding="utf-8") == settings_docs.env_example(), REMEDY
+
+
+def test_the_table_of_the_readme_is_up_to_date() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme == settings_docs.with_table(readme), REMEDY
+
+
+def test_every_setting_has_a_description_and_a_group() -> None:
+    settings = [setting for group, settings in settings_docs.setting_groups() for setting in settings if group]
+    assert {setting.name for setting in settings} == {name.upper() for name in Settings.model_fields}
+    assert all(setting.description for setting in settings)
