@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     )
     trust_remote_code: bool = Field(False, description="Let an embedding model run the Python code it comes with.")
     chunk_tokens: int | None = Field(
-        None, ge=16, description="Tokens of a chunk (default: the embedding model's window)."
+        None, ge=16, description="Tokens of a chunk (default: the embedding model's window, at most 512)."
     )
     chunk_overlap_tokens: int = Field(32, ge=0, description="Tokens that two neighbouring chunks share.")
     rag_top_k: int = Field(3, ge=1, le=100, description="Chunks retrieved for a question.")
