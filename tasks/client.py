@@ -117,6 +117,8 @@ class Producer:
                     code="queue_full",
                     retry_after_seconds=RETRY_AFTER_SECONDS,
                 ) from None
+            queued = events.Queued(job_id=job_id, attempt=1, created=time.time(), position=position)
+            self.records.append(Append(job_id, 1, [queued], queue_of(task, durable)))
         if queue_of(task, durable) is Queue.BATCH:
             self.feed_batch()
         else:
