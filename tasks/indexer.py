@@ -61,7 +61,8 @@ class Indexer:
         """Stops after the document in hand."""
         self._stopping = True
         self._wake.set()
-        self._thread.join(timeout=20)
+        if self._thread.is_alive():
+            self._thread.join(timeout=20)
 
     def adopt_store(self) -> None:
         """Sends every document through again if the store or the model is not the one the catalog speaks of."""

@@ -1,0 +1,166 @@
+"""Parsing and indexing over a real catalog, real blobs, a real Redis and the embedded store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from core.blobs import BlobStore
+from core.catalog import Catalog, Document, DocumentState, NewDocument, Source
+from core.settings import Settings, load_settings
+from ingest.embedder import Embedder
+from ingest.embedding_service import EmbeddingService
+from ingest.vector_store.edge import EdgeVectorStore
+from tasks.client import Producer
+from tasks.dispatch import send_waiting
+from tasks.indexer import Indexer
+from tasks.names import Queue
+from tasks.parsing import ParsingService
+from tests.fakes.fake_embedder import FakeEmbedder
+from tests.support import wait_until
+
+PARSE = {"expected": DocumentState.QUEUED, "claimed": DocumentState.PARSING}
+
+
+@dataclass
+class World:
+    """The stages of a document, side by side in one process."""
+
+    catalog: Catalog
+    blobs: BlobStore
+    store: EdgeVectorStore
+    service: EmbeddingService
+    parsing: ParsingService
+    indexer: Indexer
+
+    def add(self, text: str, filename: str = "note.txt", key: str | None = None) -> Document:
+        blob = self.blobs.put(text.encode(), filename)
+        return self.catalog.add_document(
+            NewDocument(
+                collection="default",
+                filename=filename,
+                source=Source.UPLOAD,
+                content_hash=blob.content_hash,
+                size_bytes=blob.size_bytes,
+                blob_key=blob.key,
+                idempotency_key=key,
+            )
+        )
+
+    def state(self, document: Document) -> DocumentState:
+        return self.catalog.documents_by_id([document.id])[document.id].state
+
+    def another_indexer(self, store: EdgeVectorStore) -> Indexer:
+        return Indexer(self.catalog, self.blobs, store, self.service, "index@test")
+
+
+@pytest.fixture
+def world(tmp_path: Path, catalog: Catalog, producer: Producer) -> Iterator[World]:
+    settings: Settings = load_settings(data_dir=tmp_path / "data")
+    blobs = BlobStore(tmp_path / "blobs")
+    store = EdgeVectorStore(tmp_path / "vectors", FakeEmbedder.model_name, FakeEmbedder.dimension)
+    service = EmbeddingService(cast(Embedder, FakeEmbedder()))
+    parsing = ParsingService(settings, catalog, blobs, producer, "ingest@test")
+    indexer = Indexer(catalog, blobs, store, service, "index@test")
+    yield World(catalog, blobs, store, service, parsing, indexer)
+    indexer.close()
+    service.close()
+    store.close()
+
+
+def test_a_document_goes_through_all_stages(world: World, producer: Producer) -> None:
+    document = world.add("The harbour opens at dawn.")
+    world.parsing.parse(document.id)
+    assert world.state(document) is DocumentState.PARSED
+    assert producer.queue_lengths()[Queue.INDEX.value] == 1, "parsing wakes the indexer"
+    world.indexer.start()
+    wait_until(lambda: world.state(document) is DocumentState.COMPLETED)
+    assert world.store.count(document.id, document.generation) == 1
+
+
+def test_a_new_version_replaces_the_old_points(world: World) -> None:
+    world.indexer.start()
+    document = world.add("The harbour opens at dawn.")
+    world.parsing.parse(document.id)
+    wait_until(lambda: world.state(document) is DocumentState.COMPLETED)
+    blob = world.blobs.put(b"The harbour opens at noon.", "note.txt")
+    newer = world.catalog.new_version(
+        document.id,
+        content_hash=blob.content_hash,
+        size_bytes=blob.size_bytes,
+        mtime_ns=None,
+        inode=None,
+        blob_key=blob.key,
+    )
+    world.parsing.parse(document.id)
+    world.indexer.wake()
+    wait_until(lambda: world.state(document) is DocumentState.COMPLETED)
+    wait_until(lambda: world.store.count(document.id, document.generation) == 0)
+    assert world.store.count(document.id, newer.generation) == 1
+    assert world.catalog.active_generations([document.id]) == {document.id: newer.generation}
+
+
+def test_a_deleted_document_leaves_no_point_and_no_original(world: World) -> None:
+    world.indexer.start()
+    document = world.add("The harbour opens at dawn.")
+    world.parsing.parse(document.id)
+    wait_until(lambda: world.state(document) is DocumentState.COMPLETED)
+    world.catalog.delete_document(document.id)
+    world.indexer.wake()
+    wait_until(lambda: not world.catalog.counts_by_state())
+    assert world.store.count(document.id, document.generation) == 0
+    assert document.blob_key and not world.blobs.path(document.blob_key).exists()
+
+
+def test_a_wiped_store_is_filled_again_from_the_originals(world: World, tmp_path: Path) -> None:
+    world.indexer.start()
+    document = world.add("The harbour opens at dawn.")
+    world.parsing.parse(document.id)
+    wait_until(lambda: world.state(document) is DocumentState.COMPLETED)
+    other = EdgeVectorStore(tmp_path / "other", FakeEmbedder.model_name, FakeEmbedder.dimension)
+    second = world.another_indexer(other)
+    second.start()
+    assert world.state(document) is DocumentState.QUEUED
+    assert world.catalog.active_generations([document.id]) == {}
+    world.indexer.close()
+    world.parsing.parse(document.id)
+    second.wake()
+    wait_until(lambda: world.state(document) is DocumentState.COMPLETED)
+    second.close()
+    assert other.count(document.id, world.catalog.get_document(document.id).generation) == 1
+    other.close()
+
+
+def test_lost_chunks_are_made_again(world: World) -> None:
+    document = world.add("The harbour opens at dawn.")
+    world.parsing.parse(document.id)
+    world.blobs.delete_chunks(document.id)
+    world.indexer.start()
+    wait_until(lambda: world.state(document) is DocumentState.QUEUED)
+
+
+def test_a_killed_child_gives_its_document_back_at_once(world: World) -> None:
+    document = world.add("The harbour opens at dawn.")
+    assert world.catalog.claim(document.id, "ingest@test:123", **PARSE)
+    world.parsing.child_lost(document.id, "signal 9")
+    assert world.state(document) is DocumentState.QUEUED
+
+
+def test_a_rejected_file_fails_with_its_reason(world: World) -> None:
+    document = world.add(" \n", "blank.txt")
+    world.parsing.parse(document.id)
+    failed = world.catalog.get_document(document.id)
+    assert failed.state is DocumentState.FAILED and failed.error
+
+
+def test_many_waiting_documents_are_few_messages(world: World, producer: Producer) -> None:
+    documents = [world.add(f"Text number {number}.", f"{number}.txt", str(number)) for number in range(50)]
+    assert send_waiting(world.catalog, producer) == producer.outstanding_limit
+    assert send_waiting(world.catalog, producer) == 0
+    producer.records.redis.delete(Queue.INGEST.value)
+    world.parsing.parse(documents[0].id)
+    assert producer.queue_lengths()[Queue.INGEST.value] == producer.outstanding_limit, "a parsed one sends the next"
