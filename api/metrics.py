@@ -6,6 +6,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from starlette.responses import Response
 
 from api.dependencies import Services, in_thread
+from tasks.names import Role
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -28,6 +29,12 @@ class Metrics:
             "llm_api_queue_messages", "Messages that lie in a queue.", ["queue"], registry=self._registry
         )
         self._documents = Gauge("llm_api_documents", "Documents by state.", ["state"], registry=self._registry)
+        self._engine = Gauge(
+            "llm_api_engine",
+            "What an inference worker's engine counts and holds: slots, waiting, steps, cached_tokens, …",
+            ["worker", "figure"],
+            registry=self._registry,
+        )
 
     def observe(self, method: str, status: int, seconds: float) -> None:
         """Counts a request."""
@@ -41,4 +48,8 @@ class Metrics:
         self._documents.clear()
         for state, count in (await in_thread(services.catalog.counts_by_state)).items():
             self._documents.labels(state).set(count)
+        self._engine.clear()
+        for worker, info in (await services.stream.workers(Role.INFERENCE)).items():
+            for figure, value in info.get("engine", {}).items():
+                self._engine.labels(worker, figure).set(value)
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -142,16 +143,17 @@ class WorkerServices:
         from inference.functions import function_registry
 
         engine = self.generation.engine
+        if not engine.alive:
+            # It has given up after several crashes in a row; a new process can do better than this one.
+            log.critical("the inference engine is dead: the worker ends, to be started again")
+            os.kill(os.getpid(), signal.SIGTERM)
         stats = engine.stats()
         return {
             **_process_info(),
             "model": engine.model.as_dict(),
             "functions": function_registry.schemas(),
             "alive": engine.alive,
-            "slots": stats.slots,
-            "running": stats.running,
-            "waiting": stats.waiting,
-            "tokens_per_second": stats.tokens_per_second,
+            "engine": asdict(stats),
         }
 
     def _index_info(self) -> Info:

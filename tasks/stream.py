@@ -171,7 +171,11 @@ class JobStream:
         readers = self._readers.setdefault(name, set())
         readers.add(reader)
         if len(readers) == 1:
-            await self._pubsub.subscribe(name)
+            try:
+                await self._pubsub.subscribe(name)
+            except BaseException:
+                self._readers.pop(name, None)
+                raise
             self._subscribed.set()
 
     async def unsubscribe(self, reader: JobReader) -> None:

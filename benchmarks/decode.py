@@ -1,0 +1,154 @@
+"""The engine's decode speed against a bare `llama_decode` loop: same model, batch, sampler and threads.
+
+    python -m benchmarks.decode [--pairs N] [--tokens N]
+
+Both have a context of their own in this process and run in turn, since a machine's speed drifts: the ratio is the median
+over the pairs. Only decoding is timed, from the token after the prompts to the last one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import statistics
+import threading
+import time
+from collections.abc import Sequence
+
+import llama_cpp as llama
+
+from benchmarks.report import print_table
+from core.messages import SamplingParams
+from core.settings import Settings, load_settings
+from inference.engine import Engine, warm_up
+from inference.llama_backend import LlamaBackend
+from inference.models import resolve_model
+from inference.sequence import SequenceDelta, SequenceEvent, SequenceFinished, SequenceRequest
+
+BATCHES = (1, 2, 4, 8, 16)
+PROMPT_TOKENS = 24
+TARGET = 0.97
+GREEDY = SamplingParams(temperature=0, ignore_eos=True)
+
+
+class BareLoop:
+    """What a minimal C-like program would do, in as little Python as there can be."""
+
+    def __init__(self, backend: LlamaBackend) -> None:
+        self._context = backend.context
+        self._memory = llama.llama_get_memory(self._context)
+        self._batch = llama.llama_batch_init(512, 0, 1)
+        self._sampler = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
+        llama.llama_sampler_chain_add(self._sampler, llama.llama_sampler_init_greedy())
+
+    def run(self, prompts: Sequence[Sequence[int]], tokens: int) -> float:
+        """Tokens per second over all sequences."""
+        llama.llama_memory_clear(self._memory, True)
+        last = [self._prefill(sequence, prompt) for sequence, prompt in enumerate(prompts)]
+        size, batch = len(prompts), self._batch
+        batch.n_tokens = size
+        for sequence in range(size):
+            batch.n_seq_id[sequence] = 1
+            batch.seq_id[sequence][0] = sequence
+            batch.logits[sequence] = 1
+        began = time.perf_counter()
+        for step in range(tokens - 1):
+            for sequence in range(size):
+                batch.token[sequence] = last[sequence]
+                batch.pos[sequence] = PROMPT_TOKENS + step
+            if llama.llama_decode(self._context, batch):
+                raise RuntimeError("llama_decode failed")
+            last = [llama.llama_sampler_sample(self._sampler, self._context, row) for row in range(size)]
+        return (tokens - 1) * size / (time.perf_counter() - began)
+
+    def _prefill(self, sequence: int, prompt: Sequence[int]) -> int:
+        batch = self._batch
+        batch.n_tokens = len(prompt)
+        for at, token in enumerate(prompt):
+            batch.token[at], batch.pos[at], batch.n_seq_id[at] = token, at, 1
+            batch.seq_id[at][0] = sequence
+            batch.logits[at] = at == len(prompt) - 1
+        if llama.llama_decode(self._context, batch):
+            raise RuntimeError("llama_decode failed")
+        return int(llama.llama_sampler_sample(self._sampler, self._context, ctypes.c_int32(-1)))
+
+
+class EngineRun:
+    """Runs sequences through the engine and notes when the tokens came."""
+
+    def __init__(self, backend: LlamaBackend, slots: int) -> None:
+        self._times: dict[str, list[float]] = {}
+        self._left = 0
+        self._done = threading.Event()
+        self._runs = 0
+        self.engine = Engine(backend, slots=slots, default_max_tokens=256, sink=self._sink)
+        self.engine.start()
+
+    def run(self, prompts: Sequence[Sequence[int]], tokens: int) -> float:
+        """Tokens per second over all sequences, from the step after the last prompt on."""
+        self._runs += 1
+        self._times, self._left = {}, len(prompts)
+        self._done.clear()
+        for number, prompt in enumerate(prompts):
+            name = f"{self._runs}/{number}"
+            request = SequenceRequest(
+                sequence_id=name, prompt_token_ids=list(prompt), sampling=GREEDY, max_tokens=tokens
+            )
+            self.engine.submit(request)
+        self._done.wait()
+        began = max(times[0] for times in self._times.values())
+        ended = max(times[-1] for times in self._times.values())
+        counted = sum(sum(moment > began for moment in times) for times in self._times.values())
+        return counted / (ended - began)
+
+    def _sink(self, events: Sequence[SequenceEvent]) -> None:
+        now = time.perf_counter()
+        for event in events:
+            if isinstance(event, SequenceDelta):
+                self._times.setdefault(event.sequence_id, []).extend([now] * len(event.token_ids))
+            elif isinstance(event, SequenceFinished):
+                self._left -= 1
+                if not self._left:
+                    self._done.set()
+
+
+def open_backend(settings: Settings) -> LlamaBackend:
+    """A loaded model, warmed up."""
+    backend = LlamaBackend(resolve_model(settings), settings)
+    warm_up(backend)
+    return backend
+
+
+def main() -> None:
+    """Runs the pairs and prints a row for each batch size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--tokens", type=int, default=96)
+    arguments = parser.parse_args()
+    settings = load_settings(inference_slots=max(BATCHES), context_length=512)
+    bare, engine = BareLoop(open_backend(settings)), EngineRun(open_backend(settings), max(BATCHES))
+    rows = []
+    for size in BATCHES:
+        ratios, speeds, bare_speeds = [], [], []
+        for pair in range(arguments.pairs + 1):
+            # A prompt of its own for each sequence and pair: nothing comes from the prompt cache.
+            prompts = [
+                [1000 + (pair * 7919 + number * 104729 + at * 31) % 40000 for at in range(PROMPT_TOKENS)]
+                for number in range(size)
+            ]
+            bare_speed, speed = bare.run(prompts, arguments.tokens), engine.run(prompts, arguments.tokens)
+            if pair:  # the first pair warms up
+                ratios.append(speed / bare_speed)
+                speeds.append(speed)
+                bare_speeds.append(bare_speed)
+        rows.append(
+            (str(size), f"{statistics.median(bare_speeds):.0f}", f"{statistics.median(speeds):.0f}",
+             f"{statistics.median(ratios):.3f}", f"{min(ratios):.3f} to {max(ratios):.3f}", f"{TARGET}")
+        )  # fmt: skip
+    engine.engine.close()
+    columns = ("sequences", "bare tokens/s", "engine tokens/s", "ratio (median)", "range", "target")
+    print_table(f"Decoding, {arguments.pairs} pairs", columns, rows)
+
+
+if __name__ == "__main__":
+    main()
