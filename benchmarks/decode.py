@@ -2,8 +2,8 @@
 
     python -m benchmarks.decode [--pairs N] [--tokens N]
 
-Both have a context of their own in this process and run in turn, since a machine's speed drifts: the ratio is the median
-over the pairs. Only decoding is timed, from the token after the prompts to the last one.
+Both have a context of their own in this process and run in turn, since a machine's speed drifts: the ratio is the
+median over the pairs. Only decoding is timed, from the token after the prompts to the last one.
 """
 
 from __future__ import annotations
