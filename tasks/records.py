@@ -14,6 +14,9 @@ from typing import Any
 
 import msgspec
 import redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.retry import Retry
 
 from core import events
 from core.messages import Hit
@@ -22,6 +25,8 @@ from tasks.names import CANCEL_CHANNEL, Queue, Task, channel, events_key, heartb
 
 HEARTBEAT_SECONDS = 2.0
 HEARTBEAT_TTL_SECONDS = 5
+#: A Redis that is being restarted refuses connections for a moment; one that hangs is not waited for again and again.
+CONNECTION_RETRIES = 3
 #: Longest replay; above the longest answer in tokens, since another worker goes on from it.
 REPLAY_CAP = 65_536
 
@@ -315,6 +320,7 @@ def connect(settings: Settings) -> Any:
 
     Typed as Any: redis-py types every reply `bytes | str`, and this client never decodes.
     """
+    retry = Retry(ExponentialBackoff(cap=1, base=0.25), CONNECTION_RETRIES, supported_errors=(RedisConnectionError,))
     return redis.Redis.from_url(
-        settings.redis_client_url, socket_timeout=2, socket_connect_timeout=1, health_check_interval=10
+        settings.redis_client_url, socket_timeout=2, socket_connect_timeout=1, health_check_interval=10, retry=retry
     )

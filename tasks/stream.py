@@ -19,6 +19,9 @@ from typing import Any
 import msgspec
 import redis.asyncio
 from anyio import to_thread
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from core import events
@@ -26,6 +29,7 @@ from core.errors import ErrorInfo, Unavailable
 from core.settings import Settings
 from tasks.client import Producer, live_workers
 from tasks.names import Queue, Role, channel, events_key, job_key, worker_key
+from tasks.records import CONNECTION_RETRIES
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +51,14 @@ class JobStream:
     def __init__(self, settings: Settings, producer: Producer | None = None) -> None:
         self._producer = producer or Producer(settings)
         # Typed as Any: redis-py types every reply `bytes | str`, and these clients never decode.
+        retry = Retry(
+            ExponentialBackoff(cap=1, base=0.25), CONNECTION_RETRIES, supported_errors=(RedisConnectionError,)
+        )
         self._redis: Any = redis.asyncio.Redis.from_url(
-            settings.redis_client_url, socket_timeout=2, socket_connect_timeout=1, health_check_interval=10
+            settings.redis_client_url, socket_timeout=2, socket_connect_timeout=1, health_check_interval=10, retry=retry
         )
         self._pubsub_redis: Any = redis.asyncio.Redis.from_url(
-            settings.redis_client_url, socket_timeout=None, socket_connect_timeout=1
+            settings.redis_client_url, socket_timeout=None, socket_connect_timeout=1, retry=retry
         )
         self._pubsub: Any = self._pubsub_redis.pubsub(ignore_subscribe_messages=True)
         self._readers: dict[bytes, set[JobReader]] = {}
@@ -105,7 +112,16 @@ class JobStream:
                 job_id, kind, request, durable=durable, key=key or "", deadline_seconds=deadline_seconds
             )
 
-        return await to_thread.run_sync(send)
+        readers = self._readers.get(channel(job_id).encode(), set())
+        # Before it is sent: a client that leaves right now must cancel it.
+        for reader in readers:
+            reader.submitted = True
+        try:
+            return await to_thread.run_sync(send)
+        except Unavailable:
+            for reader in readers:
+                reader.submitted = False
+            raise
 
     async def replay(self, job_id: str, after_seq: int = 0) -> AsyncIterator[Frame]:
         """The job's events after `after_seq`, past and to come. Leaving it never cancels the job."""
@@ -213,6 +229,8 @@ class JobReader:
         self._stream = stream
         self.job_id = job_id
         self.keep_job = False
+        #: Whether there is a job to cancel.
+        self.submitted = False
         self._last = after
         self._finished = False
         self._queue: asyncio.Queue[bytes] = asyncio.Queue(READER_QUEUE_SIZE)
@@ -235,7 +253,7 @@ class JobReader:
     async def _leave(self) -> None:
         try:
             await self._stream.unsubscribe(self)
-            if not self._finished and not self.keep_job:
+            if self.submitted and not self._finished and not self.keep_job:
                 await self._stream.cancel(self.job_id)
         except (RedisError, OSError, Unavailable) as error:
             log.warning("job %s could not be cancelled, its deadline will end it: %s", self.job_id, error)

@@ -158,9 +158,19 @@ async def _answer(
         job = DocumentsRequest([document.id for document in documents])
         return await submit_async(services, Call("documents", job, request.url.path, key))
     asked = default_wait_seconds if prefer.wait_seconds is None else prefer.wait_seconds
+    if asked and not await _queue_answers(services):
+        asked = 0.0  # the documents are safe, but nothing will happen to them before Redis is back
     async with cancelled_by_disconnect(request.receive):
         documents = await wait_until_settled(services, documents, min(asked, services.settings.index_wait_seconds))
     return json_response(document_list(documents), 201 if is_settled(documents) else 202)
+
+
+async def _queue_answers(services: Services) -> bool:
+    try:
+        await services.stream.ping()
+    except Unavailable:
+        return False
+    return True
 
 
 @router.get(DOCUMENTS_PATH, responses={200: {"model": ListAnswer[schema.Document]}})

@@ -72,8 +72,7 @@ def classify(frames: list[str]) -> str:
 
 def kill(stack: Stack, name: str) -> None:
     """kill -9 of one supervised process; returns once another one has taken its place."""
-    before = stack.pid_of(name)
-    os.kill(before, signal.SIGKILL)
+    before = stack.kill(name)
     wait_until(lambda: stack.pid_of(name) not in (0, before), 60)
 
 
@@ -109,6 +108,26 @@ def test_killing_each_process_in_turn_loses_nothing(tmp_path: Path) -> None:
         assert chatter.endings.count("cut") <= 1, "only the API's own death cuts a stream"
         assert "whole" in chatter.endings
         assert chatter.longest_silence_seconds < CHAT_SECONDS
+
+
+def test_a_hanging_redis_is_answered_503_within_seconds(tmp_path: Path) -> None:
+    request = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
+    with Stack(tmp_path) as stack, httpx.Client(base_url=stack.base_url, timeout=30) as http:
+        assert http.post("/v1/chat/completions", json=request).status_code == 200
+        redis_pid = stack.pid_of("redis")
+        os.kill(redis_pid, signal.SIGSTOP)
+        try:
+            for path, body in (("/v1/chat/completions", request), ("/v1/rag/search", {"query": "sea"})):
+                began = time.monotonic()
+                answer = http.post(path, json=body)
+                assert answer.status_code == 503 and answer.json()["error"]["code"] == "queue_unavailable"
+                assert time.monotonic() - began < 5
+            kept = http.post("/v1/rag/documents", json={"texts": ["The kiwi is brown."]})
+            assert kept.status_code == 202, "the document is safe, and waits"
+        finally:
+            os.kill(redis_pid, signal.SIGCONT)
+        wait_until(lambda: http.post("/v1/chat/completions", json=request).status_code == 200, 30)
+        wait_until(lambda: [d["status"] for d in documents(http)] == ["completed"], 60)
 
 
 def test_killing_up_leaves_no_orphan_and_the_next_start_goes_on(tmp_path: Path) -> None:
