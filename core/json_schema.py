@@ -27,9 +27,7 @@ def check_schema(schema: Any, param: str) -> None:
     for node in _nodes(schema):
         reference, named = node.get("$ref"), node.get("properties")
         if isinstance(reference, str) and not reference.startswith("#"):
-            raise InvalidRequest(
-                f"{param}: $ref {reference!r} leaves the schema; only local ones work.", param=param
-            )
+            raise InvalidRequest(f"{param}: $ref {reference!r} leaves the schema; only local ones work.", param=param)
         properties += len(named) if isinstance(named, dict) else 0
     if properties > MAX_SCHEMA_PROPERTIES:
         raise InvalidRequest(

@@ -107,7 +107,9 @@ class GrammarCompiler:
 
     def _compile(self, grammar: str, param: str) -> ConstraintFactory:
         if len(grammar.encode()) > MAX_GRAMMAR_BYTES:
-            raise InvalidRequest(f"{param}: the schemas together are larger than {MAX_GRAMMAR_BYTES} bytes.", param=param)
+            raise InvalidRequest(
+                f"{param}: the schemas together are larger than {MAX_GRAMMAR_BYTES} bytes.", param=param
+            )
         with self._lock:
             matcher = self._cache.get(grammar)
             if matcher is None:

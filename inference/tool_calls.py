@@ -44,6 +44,8 @@ class ToolCallParser:
 
     def __init__(self) -> None:
         self._held = ""
+        #: White space before a call, which is text only if the call is none.
+        self._gap = ""
         self._inside = False
         self._calls = 0
 
@@ -66,20 +68,21 @@ class ToolCallParser:
         if self._inside:
             self._inside = False
             call = self._parse(held)
-            return [call] if call else [Text(OPEN + held)]
-        return [Text(held)] if held else []
+            return [call] if call else [Text(self._gap + OPEN + held)]
+        return [Text(held)] if held and (held.strip() or not self._calls) else []
 
     def _outside_step(self) -> list[Text | ToolCall] | None:
         before, tag, after = self._held.partition(OPEN)
         if tag:
-            self._held, self._inside = after, True
-            return [Text(before)] if before.strip() else []
-        keep = _possible_start(self._held)
-        safe = self._held[: len(self._held) - keep]
-        if not safe:
+            text = before.rstrip()
+            self._held, self._gap, self._inside = after, before[len(text) :], True
+            return [Text(text)] if text else []
+        # White space is held back too: before a call it is none of the text.
+        text = before[: len(before) - _possible_start(before)].rstrip()
+        if not text:
             return None
-        self._held = self._held[len(safe) :]
-        return [Text(safe)]
+        self._held = self._held[len(text) :]
+        return [Text(text)]
 
     def _inside_step(self) -> list[Text | ToolCall] | None:
         at = self._held.find(CLOSE)
@@ -90,7 +93,7 @@ class ToolCallParser:
         body, self._held = self._held[:at], self._held[at + len(CLOSE) :]
         self._inside = False
         call = self._parse(body)
-        return [call] if call else [Text(OPEN + body + CLOSE)]
+        return [call] if call else [Text(self._gap + OPEN + body + CLOSE)]
 
     def _parse(self, body: str) -> ToolCall | None:
         try:
