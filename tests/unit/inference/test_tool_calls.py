@@ -45,7 +45,9 @@ def test_broken_json_is_text() -> None:
     assert parse("<tool_call>{oops}</tool_call>") == [Text("<tool_call>{oops}</tool_call>")]
 
 
-@given(st.lists(st.sampled_from([CALL, "word", " ", "\n", "<", "<tool_call>", "{oops}</tool_call>"])), st.integers(1, 40))
+@given(
+    st.lists(st.sampled_from([CALL, "word", " ", "\n", "<", "<tool_call>", "{oops}</tool_call>"])), st.integers(1, 40)
+)
 def test_white_space_around_calls_is_told_the_same_however_it_arrives(parts: list[str], size: int) -> None:
     assert parse("".join(parts), size) == parse("".join(parts), 10_000)
 
