@@ -12,7 +12,8 @@ from inference.chat_template import CHATML, ChatTemplate
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
 NATIVE = (
     "{% for tool in tools or [] %}[{{ tool | tojson }}]{% endfor %}{% for message in messages %}{{ message.role }}:"
-    "{% for call in message.tool_calls or [] %}<tool_call>{{ call.function.arguments | tojson }}</tool_call>{% endfor %}"
+    "{% for call in message.tool_calls or [] %}<tool_call>{{ call.function.arguments | tojson }}</tool_call>"
+    "{% endfor %}"
     "{{ message.content }};{% endfor %}"
 )
 #: A template with another form of calls, which is neither enforced nor read here.
