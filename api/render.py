@@ -10,7 +10,7 @@ import base64
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,6 +19,8 @@ from core import events
 from core.messages import Hit, Timings, TokenLogprob, Usage
 
 Wire = dict[str, Any]
+#: How calls are told: as `tool_calls`, or as the one `function_call` of clients that sent `functions`.
+ToolForm = Literal["tools", "functions"]
 
 
 class Choice(msgspec.Struct):
@@ -139,14 +141,14 @@ def sources_wire(hits: Sequence[Hit]) -> list[Wire]:
     return [source_wire(number, hit) for number, hit in enumerate(hits, 1)]
 
 
-def chat_completion(head: Head, answer: Answer) -> Wire:
+def chat_completion(head: Head, answer: Answer, form: ToolForm = "tools") -> Wire:
     """A `chat.completion`; with hits, their `sources` too (an extension)."""
     wire: Wire = {
         "id": head.id("chatcmpl"),
         "object": "chat.completion",
         "created": head.created,
         "model": answer.model,
-        "choices": [_chat_choice(choice) for choice in answer.choices],
+        "choices": [_chat_choice(choice, form) for choice in answer.choices],
         "usage": usage_wire(answer.usage),
         "system_fingerprint": None,
         "timings": answer.timings,
@@ -154,16 +156,25 @@ def chat_completion(head: Head, answer: Answer) -> Wire:
     return wire | ({"sources": sources_wire(answer.hits)} if answer.hits else {})
 
 
-def _chat_choice(choice: Choice) -> Wire:
+def _chat_choice(choice: Choice, form: ToolForm) -> Wire:
     message: Wire = {"role": "assistant", "content": choice.text, "refusal": None}
     if choice.tool_calls:
-        message |= {"content": choice.text or None, "tool_calls": choice.tool_calls}
+        message["content"] = choice.text or None
+        if form == "functions":
+            message["function_call"] = choice.tool_calls[0]["function"]
+        else:
+            message["tool_calls"] = choice.tool_calls
     return {
         "index": choice.index,
         "message": message,
         "logprobs": logprobs_wire(choice.logprobs),
-        "finish_reason": choice.finish_reason,
+        "finish_reason": finish_reason_wire(choice.finish_reason, form),
     }
+
+
+def finish_reason_wire(reason: str | None, form: ToolForm) -> str | None:
+    """`finish_reason` of a choice."""
+    return "function_call" if reason == "tool_calls" and form == "functions" else reason
 
 
 def text_completion(head: Head, answer: Answer) -> Wire:
@@ -238,12 +249,21 @@ class ChatStream:
     object = "chat.completion.chunk"
     prefix = "chatcmpl"
 
-    def __init__(self, head: Head, choices: int = 1, *, include_usage: bool = False, sources: bool = False) -> None:
+    def __init__(
+        self,
+        head: Head,
+        choices: int = 1,
+        *,
+        include_usage: bool = False,
+        sources: bool = False,
+        form: ToolForm = "tools",
+    ) -> None:
         self._created = head.created
         self._id = head.id(self.prefix)
         self._choices = choices
         self._include_usage = include_usage
         self._sources = sources
+        self._form: ToolForm = form
         self._hits: list[Hit] = []
         self._model = ""
         self._begun = False
@@ -260,9 +280,10 @@ class ChatStream:
                 self._model = event.model
                 yield from self._opening()
             case events.ToolCallDelta():
-                yield self._chunk([self._delta(event.index, {"tool_calls": [_tool_call_delta(event)]})])
+                yield self._chunk([self._delta(event.index, _call_delta(event, self._form))])
             case events.ChoiceFinished():
-                yield self._chunk([self._delta(event.index, {}, finish_reason=event.finish_reason)])
+                reason = finish_reason_wire(event.finish_reason, self._form)
+                yield self._chunk([self._delta(event.index, {}, finish_reason=reason)])
             case events.Finished() if self._include_usage:
                 yield self._chunk([], usage=usage_wire(event.usage))
 
@@ -309,9 +330,11 @@ class CompletionStream(ChatStream):
         return {"index": index, "text": "", "logprobs": logprobs, "finish_reason": finish_reason} | delta
 
 
-def _tool_call_delta(event: events.ToolCallDelta) -> Wire:
-    wire: Wire = {"index": event.call_index, "function": {"arguments": event.arguments}}
-    if event.id is not None:
-        wire |= {"id": event.id, "type": "function"}
-        wire["function"] = {"name": event.name, "arguments": event.arguments}
-    return wire
+def _call_delta(event: events.ToolCallDelta, form: ToolForm) -> Wire:
+    function: Wire = {"arguments": event.arguments}
+    if event.name is not None:
+        function = {"name": event.name, "arguments": event.arguments}
+    if form == "functions":
+        return {"function_call": function}
+    named = {"id": event.id, "type": "function"} if event.id is not None else {}
+    return {"tool_calls": [{"index": event.call_index, **named, "function": function}]}

@@ -57,13 +57,17 @@ class TextDelta(Event, frozen=True, tag="text"):
 
 
 class ToolCallDelta(Event, frozen=True, tag="tool_call"):
-    """A piece of tool call number `call_index` of choice `index`; `id` and `name` come once, with the first piece."""
+    """A piece of tool call number `call_index` of choice `index`; `id` and `name` come once, with the first piece.
+
+    `token_ids` are those of the whole call, with its first piece: all pieces of a call are told together.
+    """
 
     call_index: int
     index: int = 0
     id: str | None = None
     name: str | None = None
     arguments: str = ""
+    token_ids: list[int] = []
 
 
 class ToolResult(Event, frozen=True, tag="tool_result"):

@@ -8,6 +8,8 @@ import msgspec
 
 JobKind = Literal["chat", "rag_chat", "embeddings", "search", "documents"]
 Priority = Literal["interactive", "batch"]
+#: Whether the answer may or must be calls of tools. Without tools it says nothing.
+ToolChoice = Literal["auto", "required"]
 
 
 class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -57,8 +59,14 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     n: int = 1
     model: str | None = None
     rag: RagOptions | None = None
+    #: Functions that the client runs, each `{"type": "function", "function": {name, description, parameters}}`.
     tools: list[dict[str, Any]] = []
-    tool_choice: Any = None
+    tool_choice: ToolChoice = "auto"
+    #: The one function that must be called.
+    tool_name: str | None = None
+    parallel_tool_calls: bool = True
+    #: The schema that the answer's JSON must fit; `{"type": "object"}` is any object.
+    answer_schema: dict[str, Any] | None = None
 
 
 class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True):

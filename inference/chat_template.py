@@ -14,6 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from core.errors import InvalidRequest
 from core.messages import ChatMessage
+from inference.tool_calls import CLOSE, OPEN
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
@@ -54,8 +55,11 @@ class ChatTemplate:
 
     @property
     def knows_tools(self) -> bool:
-        """Whether the template itself writes tools into the prompt."""
-        return "tools" in self._source
+        """Whether the template itself writes tools into the prompt, and calls in the tags that are enforced and read
+        here. Models with another form of call get the generic description: what is enforced and what they are told
+        must be the same.
+        """
+        return "tools" in self._source and OPEN in self._source
 
     def render(self, messages: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = ()) -> list[tuple[str, bool]]:
         """The prompt as pieces of (text, trusted). Control tokens count only in trusted pieces, so that a message
@@ -66,11 +70,13 @@ class ChatTemplate:
         """
         guard = _Guard(self._control)
         shaped = [_shape(message, guard) for message in messages]
-        if tools and not self.knows_tools:
-            shaped = _with_tools_prompt(shaped, tools, guard)
+        native = _guarded(list(tools), guard) if self.knows_tools else []
+        if not self.knows_tools:
+            shaped = [_plain_tool_message(message) for message in shaped]
+            shaped = _with_tools_prompt(shaped, tools, guard) if tools else shaped
         try:
             text = self._template.render(
-                messages=shaped, tools=_guarded(list(tools), guard) or None, add_generation_prompt=True, **self._names
+                messages=shaped, tools=native or None, add_generation_prompt=True, **self._names
             )
         except (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
             # Templates are programs: what they do with an odd conversation is theirs, and the client's to mend.
@@ -142,21 +148,21 @@ def _guarded(value: Any, guard: _Guard) -> Any:
 def _with_tools_prompt(
     messages: list[dict[str, Any]], tools: Sequence[dict[str, Any]], guard: _Guard
 ) -> list[dict[str, Any]]:
-    """For templates that ignore tools: they go into the system message, calls and results into plain text."""
+    """For templates that ignore tools: they go into the system message."""
     listed = "\n".join(_to_json(_guarded(tool, guard)) for tool in tools)
     prompt = TOOLS_PROMPT.format(tools=listed)
-    plain = [_plain_tool_message(message) for message in messages]
-    if plain and plain[0]["role"] == "system":
-        return [{**plain[0], "content": f"{plain[0]['content']}\n\n{prompt}".strip()}, *plain[1:]]
-    return [{"role": "system", "content": prompt}, *plain]
+    if messages and messages[0]["role"] == "system":
+        return [{**messages[0], "content": f"{messages[0]['content']}\n\n{prompt}".strip()}, *messages[1:]]
+    return [{"role": "system", "content": prompt}, *messages]
 
 
 def _plain_tool_message(message: dict[str, Any]) -> dict[str, Any]:
+    """Calls and results as plain text, for templates that know neither."""
     if message["role"] == "tool":
         return {"role": "user", "content": f"<tool_response>\n{message['content']}\n</tool_response>"}
     if message.get("tool_calls"):
         calls = [call.get("function", call) for call in message["tool_calls"]]
-        text = "\n".join(f"<tool_call>\n{_to_json(call)}\n</tool_call>" for call in calls)
+        text = "\n".join(f"{OPEN}\n{_to_json(call)}\n{CLOSE}" for call in calls)
         return {"role": message["role"], "content": f"{message['content']}\n{text}".strip()}
     return message
 

@@ -7,6 +7,7 @@ Compiling happens off the engine's thread and is cached; the engine's thread onl
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -15,11 +16,12 @@ from typing import Any
 from llguidance import LLMatcher, LLTokenizer
 
 from core.errors import InternalError, InvalidRequest
+from core.json_schema import check_schema
 from inference.sequence import Constraint
+from inference.tool_grammar import ToolMode, arguments_schema, parameters_field, styled, tool_grammar
 
-MAX_GRAMMAR_BYTES = 64 * 2**10
-#: Recursion in compilers is bounded by the stack: deeper schemas are refused, not tried.
-MAX_SCHEMA_DEPTH = 32
+#: Of all schemas of a request together; the limits of each are in `core.json_schema`.
+MAX_GRAMMAR_BYTES = 256 * 2**10
 CACHED_GRAMMARS = 64
 
 ConstraintFactory = Callable[[], Constraint]
@@ -63,11 +65,7 @@ class GrammarCompiler:
             InvalidRequest: if the schema cannot be enforced; `param` is the field it came in.
         """
         check_schema(schema, param)
-        try:
-            grammar = LLMatcher.grammar_from_json_schema(schema, overrides={"whitespace_pattern": "[ \\n]?"})
-        except ValueError as error:
-            raise InvalidRequest(f"{param}: the schema cannot be enforced: {error}", param=param) from error
-        return self._compile(grammar, param)
+        return self._compile(f"start: %json {json.dumps(styled(schema))}\n", param)
 
     def regex(self, pattern: str, *, param: str = "response_format") -> ConstraintFactory:
         """Answers match a regular expression as a whole.
@@ -77,28 +75,47 @@ class GrammarCompiler:
         """
         return self._compile(LLMatcher.grammar_from_regex(pattern), param)
 
-    def tool_calls(self, tools: Sequence[dict[str, Any]], *, param: str = "tools") -> ConstraintFactory:
-        """Answers are one call of one of these functions, in `<tool_call>` tags, with arguments that fit its schema.
+    def tool_calls(
+        self,
+        tools: Sequence[dict[str, Any]],
+        *,
+        mode: ToolMode = "required",
+        parallel: bool = False,
+        answer_schema: dict[str, Any] | None = None,
+        param: str = "tools",
+    ) -> ConstraintFactory:
+        """Answers are calls of these functions, in `<tool_call>` tags, or may become such (`mode` "auto").
 
         Raises:
             InvalidRequest: if a schema cannot be enforced, or there is no function.
         """
-        if not tools:
-            raise InvalidRequest("There is no function to call.", param=param)
-        calls = [_call_schema(tool["function"], param) for tool in tools]
-        rules = "\n".join(f"call_{at}: %json {json.dumps(schema)}" for at, schema in enumerate(calls))
-        choice = " | ".join(f"call_{at}" for at in range(len(calls)))
-        return self._compile(f'start: "<tool_call>\\n" call "\\n</tool_call>"\ncall: {choice}\n{rules}\n', param)
+        grammar = tool_grammar(tools, mode=mode, parallel=parallel, answer_schema=answer_schema, param=param)
+        try:
+            return self._compile(grammar, param)
+        except InvalidRequest:
+            if answer_schema is not None:
+                self.json_schema(answer_schema)
+            for at, tool in enumerate(tools):  # alone, the schema at fault can be named
+                field = parameters_field(param, at)
+                self.json_schema(arguments_schema(tool["function"], field), param=field)
+            raise
+
+    def warm_up(self) -> None:
+        """Loads the vocabulary, which would delay the first grammar by about a second."""
+        with self._lock:
+            self._load_tokenizer()
 
     def _compile(self, grammar: str, param: str) -> ConstraintFactory:
-        if len(grammar.encode()) > MAX_GRAMMAR_BYTES * 2:
-            raise InvalidRequest(f"{param}: the grammar is larger than {MAX_GRAMMAR_BYTES} bytes.", param=param)
+        if len(grammar.encode()) > MAX_GRAMMAR_BYTES:
+            raise InvalidRequest(
+                f"{param}: the schemas together are larger than {MAX_GRAMMAR_BYTES} bytes.", param=param
+            )
         with self._lock:
             matcher = self._cache.get(grammar)
             if matcher is None:
                 matcher = LLMatcher(self._load_tokenizer(), grammar, log_level=0)
                 if matcher.is_error():
-                    raise InvalidRequest(f"{param}: cannot be enforced: {matcher.get_error()}", param=param)
+                    raise InvalidRequest(f"{param}: the schema cannot be enforced: {_reason(matcher)}", param=param)
                 self._cache[grammar] = matcher
                 if len(self._cache) > CACHED_GRAMMARS:
                     self._cache.popitem(last=False)
@@ -112,39 +129,12 @@ class GrammarCompiler:
         return self._tokenizer
 
 
-def check_schema(schema: Any, param: str) -> None:
-    """Whether a schema is small enough to compile.
-
-    Raises:
-        InvalidRequest: if it is too large, too deep, or refers to other documents.
-    """
-    if len(json.dumps(schema)) > MAX_GRAMMAR_BYTES:
-        raise InvalidRequest(f"{param}: the schema is larger than {MAX_GRAMMAR_BYTES} bytes.", param=param)
-    level = [schema]
-    for _ in range(MAX_SCHEMA_DEPTH):
-        level = [child for node in level for child in _children(node, param)]
-        if not level:
-            return
-    raise InvalidRequest(f"{param}: the schema is nested more than {MAX_SCHEMA_DEPTH} levels deep.", param=param)
+#: What the compiler says of its own grammar rather than of the client's schema.
+_PLACE = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
+_QUOTATION = re.compile(r"\n\s*\d+ \| .*", re.DOTALL)
 
 
-def _children(node: Any, param: str) -> list[Any]:
-    if isinstance(node, dict):
-        reference = node.get("$ref")
-        if isinstance(reference, str) and not reference.startswith("#"):
-            raise InvalidRequest(f"{param}: $ref {reference!r} leaves the schema; only local ones work.", param=param)
-        return list(node.values())
-    return list(node) if isinstance(node, list) else []
-
-
-def _call_schema(function: dict[str, Any], param: str) -> dict[str, Any]:
-    arguments = function.get("parameters") or {"type": "object"}
-    check_schema(arguments, param)
-    definitions = {name: arguments[name] for name in ("$defs", "definitions") if name in arguments}
-    return {
-        "type": "object",
-        "properties": {"name": {"const": function["name"]}, "arguments": arguments},
-        "required": ["name", "arguments"],
-        "additionalProperties": False,
-        **definitions,
-    }
+def _reason(matcher: LLMatcher) -> str:
+    """What the compiler has to say of the schema, on one line."""
+    reason = _QUOTATION.sub("", _PLACE.sub("", matcher.get_error().strip()))
+    return " ".join(reason.split())[:500] or "it is no schema"

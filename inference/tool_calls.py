@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
-from typing import Any
+
+import msgspec
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 
@@ -25,13 +26,33 @@ class ToolCall:
     arguments: str
 
 
+class _Call(msgspec.Struct):
+    """What stands between the tags. The arguments stay as the model wrote them: numbers keep all their digits."""
+
+    name: str
+    arguments: msgspec.Raw = msgspec.Raw(b"")
+    #: What some models call them.
+    parameters: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_decoder = msgspec.json.Decoder(_Call)
+
+
 class ToolCallParser:
     """Takes text as it comes, gives out text and calls. What only looks like a call comes out as text, unchanged."""
 
     def __init__(self) -> None:
         self._held = ""
+        #: White space before a call, which is text only if the call is none.
+        self._gap = ""
         self._inside = False
         self._calls = 0
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether a call has begun and not ended."""
+        return self._inside
 
     def push(self, text: str) -> list[Text | ToolCall]:
         """Takes a delta, returns what is certain now."""
@@ -47,40 +68,47 @@ class ToolCallParser:
         if self._inside:
             self._inside = False
             call = self._parse(held)
-            return [call] if call else [Text(OPEN + held)]
-        return [Text(held)] if held else []
+            return [call] if call else [Text(self._gap + OPEN + held)]
+        return [Text(held)] if held and (held.strip() or not self._calls) else []
 
     def _outside_step(self) -> list[Text | ToolCall] | None:
         before, tag, after = self._held.partition(OPEN)
         if tag:
-            self._held, self._inside = after, True
-            return [Text(before)] if before.strip() else []
-        keep = _possible_start(self._held)
-        safe = self._held[: len(self._held) - keep]
-        if not safe:
+            text = before.rstrip()
+            self._held, self._gap, self._inside = after, before[len(text) :], True
+            return [Text(text)] if text else []
+        # White space is held back too: before a call it is none of the text.
+        text = before[: len(before) - _possible_start(before)].rstrip()
+        if not text:
             return None
-        self._held = self._held[len(safe) :]
-        return [Text(safe)]
+        self._held = self._held[len(text) :]
+        return [Text(text)]
 
     def _inside_step(self) -> list[Text | ToolCall] | None:
-        body, tag, after = self._held.partition(CLOSE)
-        if not tag:
+        at = self._held.find(CLOSE)
+        while at >= 0 and _in_string(self._held[:at]):
+            at = self._held.find(CLOSE, at + 1)
+        if at < 0:
             return None
-        self._held, self._inside = after, False
+        body, self._held = self._held[:at], self._held[at + len(CLOSE) :]
+        self._inside = False
         call = self._parse(body)
-        return [call] if call else [Text(OPEN + body + CLOSE)]
+        return [call] if call else [Text(self._gap + OPEN + body + CLOSE)]
 
     def _parse(self, body: str) -> ToolCall | None:
         try:
-            value: Any = json.loads(body)
-        except (ValueError, RecursionError):
+            value = _decoder.decode(body)
+            arguments = bytes(value.arguments or value.parameters)
+            text = msgspec.json.decode(arguments, type=str) if arguments.startswith(b'"') else arguments.decode()
+        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
             return None
-        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-            return None
-        arguments = value.get("arguments", value.get("parameters", {}))
-        text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
         self._calls += 1
-        return ToolCall(self._calls - 1, value["name"], text)
+        return ToolCall(self._calls - 1, value.name, text)
+
+
+def _in_string(text: str) -> bool:
+    """Whether JSON that begins like this is within a string."""
+    return '"' in _STRING.sub("", text)
 
 
 def _possible_start(text: str) -> int:

@@ -7,80 +7,31 @@ all jobs in one round trip. A task's thread prepares its job, submits the sequen
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import logging
 import queue
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-import msgspec
 
 from core import events
-from core.errors import InternalError, InvalidRequest, LlmApiError, Unavailable
+from core.errors import InvalidRequest, Unavailable
 from core.messages import GenerateRequest, Hit, Timings, Usage
 from core.settings import Settings
 from inference.engine import Engine, open_engine
 from inference.preparation import PreparedPrompt
 from inference.prompts import rag_messages
-from inference.sequence import (
-    SequenceAborted,
-    SequenceDelta,
-    SequenceEvent,
-    SequenceFailed,
-    SequenceFinished,
-    SequenceRequest,
-    SequenceStarted,
-)
+from inference.sequence import SequenceEvent, SequenceRequest
+from tasks.choices import Choice, Flight, Past, translate
 from tasks.client import Producer
+from tasks.constraints import ConstraintFactory, constraint_of, is_free, sampling_of
 from tasks.names import Queue
-from tasks.records import Append, JobRecords
+from tasks.records import Append
 from tasks.running import ChoiceResult, JobCancelled, JobDesk, JobResult, RunningJob, with_patience
 
 log = logging.getLogger(__name__)
 
 NOTHING_FOUND = "I could not find anything about that in the documents."
-
-
-@dataclass
-class Choice:
-    """One sequence of a job, as far as its client has seen it."""
-
-    result: ChoiceResult
-    token_ids: list[int] = field(default_factory=list)
-    #: Tokens without text yet (half a character, the beginning of a stop string): they travel with the next text.
-    untold: list[int] = field(default_factory=list)
-    usage: Usage = Usage()
-    timings: Timings = Timings()
-
-    @property
-    def finished(self) -> bool:
-        return self.result.finish_reason is not None
-
-
-@dataclass
-class Flight:
-    """A job whose sequences are in the engine."""
-
-    job: RunningJob
-    choices: list[Choice]
-    error: LlmApiError | None = None
-    aborted: str | None = None
-    started: bool = False
-    done: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def sequence_ids(self) -> list[str]:
-        return [self.sequence_id(choice.result.index) for choice in self.choices if not choice.finished]
-
-    @property
-    def landed(self) -> bool:
-        """Whether nothing more will come from the engine."""
-        return self.error is not None or self.aborted is not None or all(choice.finished for choice in self.choices)
-
-    def sequence_id(self, index: int) -> str:
-        """The engine's name of a choice; an attempt's own, so that a late event of a void one is not mistaken."""
-        return f"{self.job.id}/{self.job.record.attempt}/{index}"
 
 
 class GenerationService:
@@ -97,6 +48,7 @@ class GenerationService:
         self._publisher = threading.Thread(target=self._publish, name="publisher", daemon=True)
         self.engine: Engine = open_engine(settings, self._steps.put)
         self._publisher.start()
+        threading.Thread(target=self.engine.grammars.warm_up, name="grammar", daemon=True).start()
 
     def close(self) -> None:
         """Stops the engine and publishes what it still had to say."""
@@ -131,14 +83,15 @@ class GenerationService:
         request = job.request(GenerateRequest)
         past = Past.of(self._records, job.id)
         hits, retrieval_ms = self._records.load_hits(job.id)
-        if request.rag and not hits:
+        if request.rag and not hits and is_free(request):
             self._say_nothing_found(job, past, retrieval_ms)
             return
         prepared, used = self._prepare(request, hits)
+        constraint = constraint_of(request, self.engine.grammars)
         self._accept(job, past, prepared, used if request.rag else None)
-        flight = Flight(job, past.choices(request.n))
+        flight = Flight(job, past.choices(request.n, reads_calls=bool(request.tools)))
         flights.append(flight)
-        self._fly(flight, request, prepared)
+        self._fly(flight, request, prepared, constraint)
         self._land(flight, used, retrieval_ms)
 
     def _prepare(self, request: GenerateRequest, hits: list[Hit]) -> tuple[PreparedPrompt, list[Hit]]:
@@ -147,7 +100,8 @@ class GenerationService:
         messages, used = list(request.messages), list[Hit]()
         if request.rag:
             wanted = request.max_tokens or self._settings.max_tokens
-            budget = max(0, self._settings.context_length - wanted)
+            tools = self.engine.count_tokens(json.dumps(request.tools)) if request.tools else 0
+            budget = max(0, self._settings.context_length - wanted - tools)
             messages, used = rag_messages(messages, hits, budget, self.engine.count_tokens)
         prepared = self.engine.prepare(
             messages, tools=request.tools or None, max_tokens=request.max_tokens, sampling=request.sampling
@@ -163,7 +117,9 @@ class GenerationService:
         else:
             job.emit(events.Retrieved(**job.base(), hits=used), accepted, state="accepted")
 
-    def _fly(self, flight: Flight, request: GenerateRequest, prepared: PreparedPrompt) -> None:
+    def _fly(
+        self, flight: Flight, request: GenerateRequest, prepared: PreparedPrompt, constraint: ConstraintFactory | None
+    ) -> None:
         """Submits what is not finished yet and waits until it is."""
         job = flight.job
         if flight.landed:
@@ -173,7 +129,8 @@ class GenerationService:
         try:
             for choice in flight.choices:
                 if not choice.finished:
-                    self.engine.submit(self._sequence(flight, choice, request, prepared))
+                    sequence = self._sequence(flight, choice, request, prepared)
+                    self.engine.submit(dataclasses.replace(sequence, constraint=constraint))
             job.check()
             flight.done.wait()
         finally:
@@ -186,19 +143,16 @@ class GenerationService:
         self, flight: Flight, choice: Choice, request: GenerateRequest, prepared: PreparedPrompt
     ) -> SequenceRequest:
         record = flight.job.record
-        sampling = request.sampling
-        if sampling.seed is not None and choice.result.index:
-            sampling = msgspec.structs.replace(sampling, seed=sampling.seed + choice.result.index)
         return SequenceRequest(
             sequence_id=flight.sequence_id(choice.result.index),
             prompt_token_ids=prepared.token_ids,
-            sampling=sampling,
+            sampling=sampling_of(request, choice.result.index),
             max_tokens=prepared.max_tokens,
             priority="batch" if record.queue is Queue.BATCH else "interactive",
             key=record.key,
             deadline=record.deadline,
             resume_token_ids=list(choice.token_ids),
-            resume_text_length=len(choice.result.text),
+            resume_text_length=choice.resume_text_length,
             prompt_lookup=request.rag is not None,
         )
 
@@ -290,74 +244,3 @@ class GenerationService:
         for flight in {id(found): found for event in batch if (found := self._flights.get(event.sequence_id))}.values():
             flight.error = flight.error or Unavailable("The answer could not be delivered.", code="queue_unavailable")
             flight.done.set()
-
-
-def translate(flight: Flight, event: SequenceEvent) -> list[events.AnyEvent]:
-    """The job events that an engine event becomes; `flight` remembers what was told.
-
-    `created` is the time at which the engine made the event, so that delays can be measured.
-    """
-    index = int(event.sequence_id.rpartition("/")[2])
-    choice = flight.choices[index]
-    base: dict[str, Any] = {**flight.job.base(), "created": event.produced_at}
-    match event:
-        case SequenceStarted():
-            first = not flight.started
-            flight.started = True
-            return [events.Started(**base)] if first else []
-        case SequenceDelta():
-            choice.token_ids.extend(event.token_ids)
-            choice.result.text += event.text
-            choice.result.logprobs.extend(event.logprobs)
-            choice.untold.extend(event.token_ids)
-            if not event.text and not event.logprobs:
-                return []
-            token_ids, choice.untold = choice.untold, []
-            return [
-                events.TextDelta(**base, text=event.text, index=index, token_ids=token_ids, logprobs=event.logprobs)
-            ]
-        case SequenceFinished():
-            choice.result.finish_reason = event.finish_reason
-            choice.usage, choice.timings = event.usage, event.timings
-            return [events.ChoiceFinished(**base, index=index, finish_reason=event.finish_reason)]
-        case SequenceFailed():
-            flight.error = event.error
-        case SequenceAborted():
-            flight.aborted = event.reason
-        case _:
-            flight.error = InternalError(f"The engine sent an unknown event: {event!r}")
-    return []
-
-
-@dataclass(frozen=True)
-class Past:
-    """What earlier attempts at a job have told already, from which this one goes on."""
-
-    accepted: bool
-    told: list[events.AnyEvent]
-
-    @classmethod
-    def of(cls, records: JobRecords, job_id: str) -> Past:
-        """Reads the replay.
-
-        Raises:
-            InvalidRequest: the answer is longer than what is kept, so that nobody can go on with it.
-        """
-        replay = with_patience(lambda: records.replay(job_id))
-        if replay and replay[0][0] != 1:
-            raise InvalidRequest("The answer is too long to be taken up again after its worker was lost.")
-        told = [event for _, event in replay]
-        return cls(any(isinstance(event, events.Accepted) for event in told), told)
-
-    def choices(self, n: int) -> list[Choice]:
-        """Each choice as far as it was told."""
-        choices = [Choice(ChoiceResult(index=index)) for index in range(n)]
-        for event in self.told:
-            if isinstance(event, events.TextDelta):
-                choice = choices[event.index]
-                choice.token_ids.extend(event.token_ids)
-                choice.result.text += event.text
-                choice.result.logprobs.extend(event.logprobs)
-            elif isinstance(event, events.ChoiceFinished):
-                choices[event.index].result.finish_reason = event.finish_reason
-        return choices

@@ -32,6 +32,8 @@ class ChoiceResult(msgspec.Struct, omit_defaults=True):
     text: str = ""
     finish_reason: str | None = None
     logprobs: list[TokenLogprob] = []
+    #: As OpenAI's wire format has them.
+    tool_calls: list[dict[str, Any]] = []
 
 
 class JobResult(msgspec.Struct, omit_defaults=True):

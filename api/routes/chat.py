@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep, json_response
 from api.jobs import Call, answer_of, stream_of, submit_async
 from api.loaded_models import check_model
-from api.render import ChatStream, CompletionStream, chat_completion, text_completion
+from api.render import ChatStream, CompletionStream, ToolForm, chat_completion, text_completion
 from api.schemas.base import CollectionName
 from api.schemas.chat import ChatCompletion, ChatRequest, CompletionRequest, TextCompletion
 from api.schemas.rag import Job
@@ -35,6 +35,7 @@ async def create_chat_completion(
     """Answers a conversation; with `stream`, as server-sent events."""
     body.check()
     await check_model(services, body.model, Role.INFERENCE)
+    tools = body.tool_use()
     rag = _rag_options(body, services.settings)
     kind: JobKind = "chat" if rag is None else "rag_chat"
     job = GenerateRequest(
@@ -44,14 +45,20 @@ async def create_chat_completion(
         n=body.n or 1,
         model=body.model,
         rag=rag,
+        tools=tools.tools,
+        tool_choice=tools.choice,
+        tool_name=tools.name,
+        parallel_tool_calls=tools.parallel,
+        answer_schema=body.answer_schema,
     )
-    call = Call(kind, job, CHAT_PATH, key)
+    form: ToolForm = "functions" if tools.legacy else "tools"
+    call = Call(kind, job, f"{CHAT_PATH}?calls=functions" if tools.legacy else CHAT_PATH, key)
     if prefer.respond_async:
         return await submit_async(services, call)
     if body.stream:
-        render = ChatStream(call.head, job.n, include_usage=body.include_usage, sources=rag is not None)
+        render = ChatStream(call.head, job.n, include_usage=body.include_usage, sources=rag is not None, form=form)
         return stream_of(services, call, render)
-    return json_response(chat_completion(call.head, await answer_of(request, services, call)))
+    return json_response(chat_completion(call.head, await answer_of(request, services, call), form))
 
 
 def _rag_options(body: ChatRequest, settings: Settings) -> RagOptions | None:

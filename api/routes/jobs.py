@@ -115,7 +115,7 @@ def _rendered(job: Job, answer: Answer) -> Wire:
         return rag_answer(head, answer)
     if endpoint.path == COMPLETIONS_PATH:
         return text_completion(head, answer)
-    return chat_completion(head, answer)
+    return chat_completion(head, answer, "functions" if options.get("calls") == ["functions"] else "tools")
 
 
 @router.get("/{job_id}/events", responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}})

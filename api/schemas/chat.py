@@ -5,8 +5,22 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
+from pydantic.config import JsonDict
 
 from api.schemas.base import CollectionName, Collections, Timings, Usage, WireAnswer, WireRequest
+from api.schemas.tools import (
+    MAX_TOOLS,
+    FunctionCall,
+    FunctionDefinition,
+    FunctionName,
+    NamedTool,
+    ResponseFormat,
+    Tool,
+    ToolUse,
+    answer_schema,
+    function_use,
+    tool_use,
+)
 from core.errors import InvalidRequest
 from core.messages import ChatMessage, SamplingParams
 from core.settings import Settings
@@ -14,6 +28,9 @@ from core.settings import Settings
 #: Most choices of one request.
 MAX_CHOICES = 16
 MAX_STOP_STRINGS = 16
+DEPRECATED: JsonDict = {"deprecated": True}
+#: Legacy calls have no id; templates may want one.
+LEGACY_CALL_ID = "call_function"
 INT64 = 2**63
 #: Sampling parameters that go to the engine as they came, where they are named.
 SAMPLING_NAMES = (
@@ -43,6 +60,7 @@ class Message(WireRequest):
     name: str | None = None
     tool_call_id: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
+    function_call: FunctionCall | None = None
 
     @field_validator("content", mode="before")
     @classmethod
@@ -55,14 +73,19 @@ class Message(WireRequest):
 
     @model_validator(mode="after")
     def _has_content(self) -> Message:
-        if self.content is None and not (self.role == "assistant" and self.tool_calls):
+        calls = self.tool_calls or self.function_call
+        if self.content is None and not (self.role == "assistant" and calls):
             raise ValueError(f"a message of role {self.role!r} needs content")
         return self
 
     def flattened(self) -> ChatMessage:
-        """The message with its parts joined."""
+        """The message with its parts joined, legacy calls and results in today's form."""
         content = "".join(part.text for part in self.content) if isinstance(self.content, list) else self.content
-        return ChatMessage(self.role, content, self.name, self.tool_call_id, self.tool_calls)
+        role, calls = "tool" if self.role == "function" else self.role, self.tool_calls
+        if self.function_call is not None and not calls:
+            calls = [{"id": LEGACY_CALL_ID, "type": "function", "function": self.function_call.model_dump()}]
+        call_id = LEGACY_CALL_ID if self.role == "function" else self.tool_call_id
+        return ChatMessage(role, content, self.name, call_id, calls)
 
 
 class StreamOptions(WireRequest):
@@ -150,11 +173,12 @@ class ChatRequest(SamplingFields):
     max_completion_tokens: int | None = Field(None, ge=1, lt=2**31)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    functions: list[dict[str, Any]] | None = None
-    function_call: str | dict[str, Any] | None = None
-    response_format: dict[str, Any] | None = None
+    tools: list[Tool] | None = Field(None, max_length=MAX_TOOLS)
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
+    functions: list[FunctionDefinition] | None = Field(None, max_length=MAX_TOOLS, json_schema_extra=DEPRECATED)
+    function_call: Literal["none", "auto"] | FunctionName | None = Field(None, json_schema_extra=DEPRECATED)
+    response_format: ResponseFormat | None = None
     modalities: list[str] | None = None
     audio: Any = None
     web_search_options: Any = None
@@ -164,9 +188,8 @@ class ChatRequest(SamplingFields):
     def check(self) -> None:
         """Raises InvalidRequest for what this server cannot do, or what contradicts itself."""
         self.check_stream_options()
-        self._check_tools()
-        if (kind := (self.response_format or {"type": "text"}).get("type")) != "text":
-            raise unsupported("response_format", f"'response_format' of type {kind!r} is not supported; use 'text'.")
+        if self.stop and self.answer_schema is not None:
+            raise InvalidRequest("'stop' would cut the JSON that 'response_format' asks for.", param="stop")
         if self.modalities not in (None, ["text"]):
             raise unsupported("modalities", "Only the modality 'text' is supported.")
         for name in ("audio", "web_search_options", "server_tools"):
@@ -177,13 +200,18 @@ class ChatRequest(SamplingFields):
         if self.rag is not None and self.rag.filters:
             raise unsupported("rag.filters")
 
-    def _check_tools(self) -> None:
-        for tools, choice in (("tools", "tool_choice"), ("functions", "function_call")):
-            chosen = getattr(self, choice)
-            if getattr(self, tools) and chosen != "none":
-                raise unsupported(tools, f"'{tools}' are not supported yet, except with '{choice}' set to 'none'.")
-            if chosen not in (None, "none", "auto"):
-                raise InvalidRequest(f"'{choice}' needs '{tools}'.", param=choice)
+    def tool_use(self) -> ToolUse:
+        """The tools the answer may call. Raises InvalidRequest for declarations and choices that do not fit."""
+        if self.tools and self.functions:
+            raise InvalidRequest("'functions' is the older form of 'tools'; send only one of them.", param="functions")
+        legacy = function_use(self.functions, self.function_call)
+        current = tool_use(self.tools, self.tool_choice, parallel=self.parallel_tool_calls)
+        return legacy if self.functions else current
+
+    @property
+    def answer_schema(self) -> dict[str, Any] | None:
+        """The schema of the JSON to answer with; None for text."""
+        return answer_schema(self.response_format)
 
     @property
     def answer_tokens(self) -> int | None:
@@ -244,11 +272,25 @@ class ChoiceLogprobs(WireAnswer):
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
 
 
+class CalledFunction(WireAnswer):
+    """`arguments` is a JSON object as text, which fits the function's schema."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(WireAnswer):
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
+
+
 class AssistantMessage(WireAnswer):
     role: Literal["assistant"]
     content: str | None
     refusal: str | None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: CalledFunction | None = Field(None, description="The legacy form, where 'functions' were sent.")
 
 
 class ChatChoice(WireAnswer):

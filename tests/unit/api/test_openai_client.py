@@ -106,9 +106,9 @@ async def test_the_loaded_models_are_listed(client: openai.AsyncOpenAI) -> None:
 async def test_a_refusal_is_an_exception_of_its_status(client: openai.AsyncOpenAI, stream: FakeJobStream) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         await client.chat.completions.create(
-            model="any", messages=QUESTION, tools=[{"type": "function", "function": {"name": "f"}}]
+            model="any", messages=QUESTION, web_search_options={"search_context_size": "low"}
         )
 
     assert refused.value.code == "unsupported_parameter"
-    assert refused.value.param == "tools"
+    assert refused.value.param == "web_search_options"
     assert stream.submitted == []

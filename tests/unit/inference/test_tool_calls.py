@@ -43,3 +43,21 @@ def test_a_call_without_its_closing_tag_counts_if_it_is_whole() -> None:
 
 def test_broken_json_is_text() -> None:
     assert parse("<tool_call>{oops}</tool_call>") == [Text("<tool_call>{oops}</tool_call>")]
+
+
+@given(
+    st.lists(st.sampled_from([CALL, "word", " ", "\n", "<", "<tool_call>", "{oops}</tool_call>"])), st.integers(1, 40)
+)
+def test_white_space_around_calls_is_told_the_same_however_it_arrives(parts: list[str], size: int) -> None:
+    assert parse("".join(parts), size) == parse("".join(parts), 10_000)
+
+
+def test_white_space_before_a_call_is_no_text() -> None:
+    assert parse(f"\n{CALL}\n{CALL}\n") == [ToolCall(0, "add", '{"a": 1}'), ToolCall(1, "add", '{"a": 1}')]
+    assert parse(f"So: \n{CALL}") == [Text("So:"), ToolCall(0, "add", '{"a": 1}')]
+    assert parse(" just text \n") == [Text(" just text \n")]
+
+
+def test_arguments_stay_as_they_were_written() -> None:
+    arguments = '{"text": "</tool_call>", "big": 12345678901234567890123, "far": 1e999}'
+    assert parse(f'<tool_call>{{"name": "f", "arguments": {arguments}}}</tool_call>') == [ToolCall(0, "f", arguments)]

@@ -1,0 +1,167 @@
+"""What a chat says of tools and of the form of its answer: `tools`, legacy `functions`, `response_format`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from api.schemas.base import WireRequest
+from core.errors import InvalidRequest
+from core.json_schema import check_schema
+from core.messages import ToolChoice
+
+MAX_TOOLS = 128
+#: The only names OpenAI allows, for functions and for schemas.
+Name = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_-]{1,64}\z")]
+
+
+class FunctionDefinition(WireRequest):
+    """A function that the client runs. Without `parameters` it takes none."""
+
+    name: Name
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = Field(None, description="Arguments always fit the schema, whatever this says.")
+
+
+class Tool(WireRequest):
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class FunctionName(WireRequest):
+    name: str
+
+
+class NamedTool(WireRequest):
+    """The function that must be called."""
+
+    type: Literal["function"]
+    function: FunctionName
+
+
+class FunctionCall(WireRequest):
+    """A call in the history, in its legacy form. The arguments are JSON as text, and may be empty."""
+
+    name: str
+    arguments: str = ""
+
+
+class SchemaDefinition(WireRequest):
+    name: Name
+    description: str | None = None
+    answer_schema: dict[str, Any] | None = Field(None, alias="schema")
+    strict: bool | None = Field(None, description="The answer always fits the schema, whatever this says.")
+
+
+class TextFormat(WireRequest):
+    type: Literal["text"]
+
+
+class ObjectFormat(WireRequest):
+    """Any JSON object."""
+
+    type: Literal["json_object"]
+
+
+class SchemaFormat(WireRequest):
+    """JSON that fits a schema."""
+
+    type: Literal["json_schema"]
+    json_schema: SchemaDefinition
+
+
+ResponseFormat = Annotated[TextFormat | ObjectFormat | SchemaFormat, Field(discriminator="type")]
+
+
+@dataclass(frozen=True)
+class ToolUse:
+    """The tools of a request as the worker takes them. `legacy` answers in the form of `functions`."""
+
+    tools: list[dict[str, Any]] = field(default_factory=list)
+    choice: ToolChoice = "auto"
+    name: str | None = None
+    parallel: bool = True
+    legacy: bool = False
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """Where a request says what: the functions, one of them, and the choice."""
+
+    tools: str
+    function: str
+    choice: str
+
+
+def tool_use(tools: Sequence[Tool] | None, choice: str | NamedTool | None, *, parallel: bool | None = None) -> ToolUse:
+    """`tools` and `tool_choice`.
+
+    Raises:
+        InvalidRequest: a function is declared twice, chosen without being declared, or its schema is out of bounds.
+    """
+    fields = _Fields("tools", "tools.{}.function", "tool_choice")
+    chosen = choice.function if isinstance(choice, NamedTool) else choice
+    return replace(_use([tool.function for tool in tools or ()], chosen, fields), parallel=parallel is not False)
+
+
+def function_use(functions: Sequence[FunctionDefinition] | None, choice: str | FunctionName | None) -> ToolUse:
+    """Legacy `functions` and `function_call`: at most one call.
+
+    Raises:
+        InvalidRequest: as `tool_use`.
+    """
+    fields = _Fields("functions", "functions.{}", "function_call")
+    return replace(_use(functions or (), choice, fields), parallel=False, legacy=True)
+
+
+def _use(functions: Sequence[FunctionDefinition], choice: str | FunctionName | None, fields: _Fields) -> ToolUse:
+    name = choice.name if isinstance(choice, FunctionName) else None
+    required = name is not None or choice == "required"
+    if required and not functions:
+        raise InvalidRequest(f"'{fields.choice}' needs '{fields.tools}'.", param=fields.choice)
+    names = _checked_names(functions, fields.function)
+    if name is not None and name not in names:
+        message = f"'{fields.choice}' names the function {name!r}, which is not in '{fields.tools}'."
+        raise InvalidRequest(message, param=fields.choice)
+    if choice == "none":
+        return ToolUse()
+    return ToolUse([_as_tool(function) for function in functions], "required" if required else "auto", name)
+
+
+def _checked_names(functions: Sequence[FunctionDefinition], field: str) -> set[str]:
+    names: set[str] = set()
+    for at, function in enumerate(functions):
+        where = field.format(at)
+        if function.name in names:
+            raise InvalidRequest(f"The function '{function.name}' is declared twice.", param=f"{where}.name")
+        names.add(function.name)
+        check_schema(function.parameters or {}, f"{where}.parameters")
+    return names
+
+
+def _as_tool(function: FunctionDefinition) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "function": function.model_dump(include={"name", "description", "parameters"}, exclude_none=True),
+    }
+
+
+def answer_schema(form: TextFormat | ObjectFormat | SchemaFormat | None) -> dict[str, Any] | None:
+    """The schema that the answer must fit; None where it is text.
+
+    Raises:
+        InvalidRequest: if the schema is out of bounds.
+    """
+    if form is None or isinstance(form, TextFormat):
+        return None
+    if isinstance(form, ObjectFormat):
+        return {"type": "object"}
+    schema = form.json_schema.answer_schema
+    if schema is None:
+        return {"type": "object"}
+    check_schema(schema, "response_format.json_schema.schema")
+    return schema

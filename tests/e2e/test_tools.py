@@ -1,0 +1,91 @@
+"""Tools and structured output with the official client, over the whole stack."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import jsonschema
+import openai
+import pytest
+from pydantic import BaseModel
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+CITY: dict[str, Any] = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 30}, "unit": {"enum": ["celsius", "fahrenheit"]}},
+    "required": ["city", "unit"],
+    "additionalProperties": False,
+}
+WEATHER: Any = {"type": "function", "function": {"name": "get_weather", "description": "Weather.", "parameters": CITY}}
+CLOCK: Any = {"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}
+QUESTION: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
+ASK: dict[str, Any] = {"model": "any", "messages": QUESTION, "temperature": 0, "max_tokens": 120}
+
+
+class Person(BaseModel):
+    likes_tea: bool
+    siblings: int
+
+
+def calls_of(answer: Any) -> list[tuple[str, str]]:
+    return [(call.function.name, call.function.arguments) for call in answer.choices[0].message.tool_calls or ()]
+
+
+def test_a_tool_is_called_its_result_sent_back_and_an_answer_given(client: openai.OpenAI) -> None:
+    first = client.chat.completions.create(tools=[WEATHER, CLOCK], tool_choice="required", **ASK)
+    (choice,) = first.choices
+    assert choice.finish_reason == "tool_calls" and choice.message.tool_calls
+    for name, arguments in calls_of(first):
+        jsonschema.validate(json.loads(arguments), CITY if name == "get_weather" else {"maxProperties": 0})
+    results: Any = [
+        {"role": "tool", "tool_call_id": call.id, "content": '{"celsius": 21}'} for call in choice.message.tool_calls
+    ]
+    history = [*QUESTION, choice.message.model_dump(exclude_none=True), *results]
+    second = client.chat.completions.create(**{**ASK, "messages": history}, tools=[WEATHER, CLOCK], tool_choice="none")
+    assert second.choices[0].message.content
+    assert second.choices[0].message.tool_calls is None
+
+
+def test_a_stream_of_calls_equals_the_plain_answer(client: openai.OpenAI) -> None:
+    named: Any = {"type": "function", "function": {"name": "get_weather"}}
+    plain = client.chat.completions.create(tools=[WEATHER, CLOCK], tool_choice=named, **ASK)
+    with client.chat.completions.stream(tools=[WEATHER, CLOCK], tool_choice=named, **ASK) as stream:
+        streamed = stream.get_final_completion()
+    assert calls_of(streamed) == calls_of(plain)
+    assert [name for name, _ in calls_of(plain)] == ["get_weather"]
+    assert streamed.choices[0].finish_reason == plain.choices[0].finish_reason == "tool_calls"
+
+
+def test_legacy_functions(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(
+        functions=[WEATHER["function"]], function_call={"name": "get_weather"}, **ASK
+    )
+    called = answer.choices[0].message.function_call
+    assert called is not None and answer.choices[0].finish_reason == "function_call"
+    jsonschema.validate(json.loads(called.arguments), CITY)
+
+
+def test_an_answer_is_parsed_into_a_model(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.parse(response_format=Person, **ASK)
+    assert isinstance(answer.choices[0].message.parsed, Person)
+
+
+def test_a_schema_that_cannot_be_enforced_is_a_plain_400_before_any_stream(client: openai.OpenAI) -> None:
+    form: Any = {"type": "json_schema", "json_schema": {"name": "odd", "schema": {"not": {"type": "null"}}}}
+    for stream in (False, True):
+        with pytest.raises(openai.BadRequestError, match='"not"') as refused:
+            client.chat.completions.create(response_format=form, stream=stream, **ASK)
+        assert refused.value.param == "response_format"
+
+
+def test_an_asynchronous_job_keeps_its_calls(http: httpx.Client) -> None:
+    body = {**ASK, "tools": [WEATHER], "tool_choice": "required"}
+    accepted = http.post("/v1/chat/completions", json=body, headers={"prefer": "respond-async"})
+    with http.stream("GET", f"{accepted.headers['location']}/events") as events:
+        assert any("finished" in line for line in events.iter_lines())
+    (choice,) = http.get(accepted.headers["location"]).json()["result"]["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["tool_calls"][0]["function"]["name"] == "get_weather"

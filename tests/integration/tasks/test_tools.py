@@ -1,0 +1,280 @@
+"""Tools and structured output from the job's record to its events: the real engine, a real Redis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from core import events
+from core.catalog import Catalog
+from core.ids import new_id
+from core.messages import ChatMessage, GenerateRequest, RagOptions, SamplingParams
+from core.settings import load_settings
+from tasks.client import Producer
+from tasks.generation import GenerationService
+from tasks.heartbeats import JobHeartbeats
+from tasks.records import Append
+from tasks.running import JobDesk
+
+GREEDY = SamplingParams(temperature=0)
+CITY: dict[str, Any] = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 20}, "unit": {"$ref": "#/$defs/unit"}},
+    "required": ["city", "unit"],
+    "$defs": {"unit": {"enum": ["celsius", "fahrenheit"], "default": "celsius"}},
+}
+WEATHER = {"type": "function", "function": {"name": "get_weather", "description": "Weather.", "parameters": CITY}}
+CLOCK = {"type": "function", "function": {"name": "get_time"}}
+QUESTION = [ChatMessage("user", "What is the weather in Paris, and what time is it?")]
+
+
+class World:
+    """A generation service, and the events of the jobs it runs."""
+
+    def __init__(self, producer: Producer, catalog: Catalog, folder: Path) -> None:
+        settings = load_settings(
+            _env_file=None, data_dir=folder, inference_slots=4, inference_threads=2, context_length=2048
+        )
+        self.producer = producer
+        self.heartbeats = JobHeartbeats(producer.records)
+        self.service = GenerationService(settings, producer, JobDesk(producer.records, catalog, self.heartbeats))
+
+    def close(self) -> None:
+        self.service.close()
+        self.heartbeats.close()
+
+    def submit(self, **fields: Any) -> str:
+        job_id = new_id("job")
+        options: dict[str, Any] = {"messages": QUESTION, "sampling": GREEDY, "max_tokens": 160, **fields}
+        self.producer.submit(job_id, "chat", GenerateRequest(**options))
+        return job_id
+
+    def told(self, job_id: str) -> list[events.AnyEvent]:
+        self.service.generate(job_id)
+        return [event for _, event in self.producer.records.replay(job_id)]
+
+    def run(self, **fields: Any) -> list[events.AnyEvent]:
+        return self.told(self.submit(**fields))
+
+    def resume(
+        self, past: Sequence[tuple[Callable[..., events.AnyEvent], dict[str, Any]]], **fields: Any
+    ) -> list[events.AnyEvent]:
+        """All events of a job whose first worker was lost after having told `past`."""
+        job_id = self.submit(**fields)
+        record = self.producer.records.load(job_id)
+        assert record is not None
+        first = {"job_id": job_id, "attempt": 1}
+        earlier = (kind(**{**values, **first}) for kind, values in past)
+        told = [events.Accepted(**first, model="m", prompt_tokens=3), *earlier]
+        self.producer.records.append(Append(job_id, 1, told, record.queue, "running"))
+        assert self.producer.records.retry(record) == 2
+        return self.told(job_id)
+
+
+@pytest.fixture(scope="module")
+def world(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("data")
+    producer = Producer(load_settings(_env_file=None, redis_url=redis_url))
+    catalog = Catalog.open(f"sqlite:///{folder / 'catalog.sqlite3'}")
+    catalog.migrate()
+    world = World(producer, catalog, folder)
+    yield world
+    world.close()
+    catalog.close()
+    producer.close()
+
+
+def text_of(told: Sequence[events.AnyEvent], index: int = 0) -> str:
+    return "".join(event.text for event in told if isinstance(event, events.TextDelta) and event.index == index)
+
+
+def calls_of(told: Sequence[events.AnyEvent], index: int = 0) -> list[tuple[str, Any]]:
+    """Name and decoded arguments of each call. Checks that each is opened once, with an id of its own."""
+    names: list[str] = []
+    arguments: list[str] = []
+    ids: set[str] = set()
+    for event in told:
+        if isinstance(event, events.ToolCallDelta) and event.index == index:
+            if event.id is not None:
+                assert event.call_index == len(names) and event.id not in ids and event.name
+                ids.add(event.id)
+                names.append(event.name)
+                arguments.append("")
+            arguments[event.call_index] += event.arguments
+    return [(name, json.loads(text)) for name, text in zip(names, arguments, strict=True)]
+
+
+def reasons_of(told: Sequence[events.AnyEvent]) -> list[str]:
+    assert isinstance(told[-1], events.Finished), told[-1]
+    return [event.finish_reason for event in told if isinstance(event, events.ChoiceFinished)]
+
+
+def refusal_of(told: Sequence[events.AnyEvent]) -> tuple[str | None, str]:
+    """Field and message of a job that was refused before it was accepted."""
+    last = told[-1]
+    assert isinstance(last, events.Failed) and last.error.status == 400
+    assert not any(isinstance(event, events.Accepted) for event in told)
+    return last.error.param, last.error.message
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_required_calls_come_and_fit_their_schemas(world: World, parallel: bool, temperature: float) -> None:
+    sampling = SamplingParams(temperature=temperature, seed=5, stop=["\n", "Paris"])
+    told = world.run(
+        tools=[WEATHER, CLOCK],
+        tool_choice="required",
+        parallel_tool_calls=parallel,
+        sampling=sampling,
+        n=2,
+        max_tokens=600,
+    )
+    assert reasons_of(told) == ["tool_calls", "tool_calls"]
+    for index in range(2):
+        assert text_of(told, index) == ""
+        calls = calls_of(told, index)
+        assert len(calls) >= 1 if parallel else len(calls) == 1
+        for name, arguments in calls:
+            jsonschema.validate(arguments, CITY if name == "get_weather" else {"maxProperties": 0})
+
+
+def test_the_named_function_is_called_once(world: World) -> None:
+    told = world.run(tools=[WEATHER, CLOCK], tool_choice="required", tool_name="get_time")
+    assert calls_of(told) == [("get_time", {})]
+    assert reasons_of(told) == ["tool_calls"]
+
+
+def test_auto_leaves_the_model_its_words(world: World) -> None:
+    told = world.run(messages=[ChatMessage("user", "Hi, who are you?")], tools=[WEATHER], max_tokens=30)
+    assert text_of(told)
+    assert calls_of(told) == []
+    assert reasons_of(told)[0] in ("stop", "length")
+
+
+def test_a_call_that_the_model_begins_by_itself_is_enforced(world: World) -> None:
+    """The starter model seldom begins one, so an earlier attempt has: it was lost right after the opening tag."""
+    tokens = world.service.engine._backend.tokenize("So: <tool_call>", special=False)
+    delta = {"text": "So:", "token_ids": tokens}
+    told = world.resume([(events.TextDelta, delta)], tools=[WEATHER, CLOCK], parallel_tool_calls=False)
+    (call,) = calls_of(told)
+    jsonschema.validate(call[1], CITY if call[0] == "get_weather" else {"maxProperties": 0})
+    assert (text_of(told), reasons_of(told)) == ("So:", ["tool_calls"])
+
+
+def test_a_call_that_does_not_fit_is_not_told_in_part(world: World) -> None:
+    told = world.run(tools=[WEATHER], tool_choice="required", max_tokens=12)
+    assert (calls_of(told), text_of(told), reasons_of(told)) == ([], "", ["length"])
+
+
+def test_log_probabilities_join_to_the_text_beside_tools(world: World) -> None:
+    sampling = SamplingParams(temperature=0, logprobs=True)
+    told = world.run(messages=[ChatMessage("user", "Hi!")], tools=[WEATHER], max_tokens=12, sampling=sampling)
+    deltas = [event for event in told if isinstance(event, events.TextDelta)]
+    tokens = [entry.token for delta in deltas for entry in delta.logprobs]
+    assert tokens and text_of(told).startswith("".join(tokens))
+
+
+@pytest.mark.parametrize("keep", [1, 3])
+@pytest.mark.parametrize("choice", ["required", "auto"])
+def test_a_lost_worker_is_followed_by_one_that_tells_the_rest(world: World, choice: str, keep: int) -> None:
+    fields: dict[str, Any] = {"tools": [WEATHER, CLOCK], "tool_choice": choice, "max_tokens": 60}
+    whole = world.run(**fields)
+    pieces = [event for event in whole if isinstance(event, events.TextDelta | events.ToolCallDelta)]
+    kept = pieces[:keep]
+    while len(pieces) > len(kept) and isinstance(following := pieces[len(kept)], events.ToolCallDelta):
+        if following.id is not None:
+            break  # the pieces of one call are told together
+        kept.append(following)
+    told = world.resume([(type(event), _fields(event)) for event in kept], **fields)
+    assert text_of(told) == text_of(whole)
+    assert calls_of(told) == calls_of(whole)
+    assert reasons_of(told) == reasons_of(whole)
+
+
+def _fields(event: events.AnyEvent) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in event.__struct_fields__}
+
+
+SHORT = {"type": "string", "maxLength": 8}
+SCHEMAS: list[Any] = [
+    {"type": "object", "properties": {"name": SHORT, "age": {"type": "integer", "minimum": 0, "maximum": 150}},
+     "required": ["name", "age"], "additionalProperties": False},
+    {"type": "object", "properties": {"tags": {"type": "array", "items": {"enum": ["a", "b"]}, "minItems": 1,
+                                               "maxItems": 3}}, "required": ["tags"], "additionalProperties": False},
+    {"type": "string", "enum": ["red", "green"]},
+    {"type": "boolean"},
+    {"type": "integer", "minimum": 10, "exclusiveMaximum": 20},
+    {"type": "array", "items": {"type": "boolean"}, "minItems": 2, "maxItems": 2},
+    {"const": {"ok": [1, None]}},
+    {"anyOf": [{"type": "null"}, {"type": "string", "pattern": "^[a-c]{2}$"}]},
+    {"$ref": "#/$defs/node", "$defs": {"node": {"type": "object", "properties": {
+        "value": {"type": "boolean"}, "next": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/node"}]}},
+        "required": ["value", "next"], "additionalProperties": False}}},
+    {"type": "object", "properties": {"at": {"type": "string", "format": "date"}, "on": {"type": "boolean",
+     "default": True}}, "required": ["at"], "additionalProperties": False},
+    {"allOf": [{"type": "integer", "minimum": 5}, {"maximum": 9}]},
+    {"type": "array", "prefixItems": [{"type": "boolean"}, {"const": 1}], "items": False, "minItems": 2},
+    {"oneOf": [{"type": "boolean"}, {"type": "null"}]},
+    {"type": ["boolean", "null"], "title": "Maybe", "description": "A thing.", "examples": [True], "x-own": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: json.dumps(schema)[:40])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_structured_answers_validate(world: World, schema: Any, temperature: float) -> None:
+    told = world.run(answer_schema=schema, sampling=SamplingParams(temperature=temperature, seed=1), max_tokens=200)
+    (reason,) = reasons_of(told)
+    if reason == "stop":
+        jsonschema.Draft202012Validator(schema).validate(json.loads(text_of(told)))
+    else:
+        assert reason == "length" and "$ref" in schema, "only what is recursive may take more than that"
+
+
+def test_an_object_of_any_kind(world: World) -> None:
+    told = world.run(answer_schema={"type": "object"}, max_tokens=300)
+    if reasons_of(told) == ["stop"]:
+        assert isinstance(json.loads(text_of(told)), dict)
+
+
+def test_either_a_call_or_an_answer_of_the_form(world: World) -> None:
+    told = world.run(tools=[WEATHER], answer_schema=SCHEMAS[0])
+    calls = calls_of(told)
+    assert bool(calls) != bool(text_of(told))
+    if not calls:
+        jsonschema.validate(json.loads(text_of(told)), SCHEMAS[0])
+
+
+def test_nothing_found_is_still_an_answer_of_the_form(world: World) -> None:
+    rag = RagOptions(query="weather", top_k=3)
+    told = world.run(answer_schema=SCHEMAS[0], rag=rag)
+    jsonschema.validate(json.loads(text_of(told)), SCHEMAS[0])
+
+
+@pytest.mark.parametrize(
+    ("schema", "keyword"),
+    [
+        ({"not": {"type": "string"}}, "not"),
+        ({"type": "array", "uniqueItems": True}, "uniqueItems"),
+        ({"type": "string", "pattern": "(?=a)b"}, "look-ahead"),
+        ({"type": "no such type"}, "no such type"),
+        ({"$ref": "#/$defs/missing"}, "missing"),
+        ({"type": "string", "format": "odd"}, "odd"),
+    ],
+)
+def test_what_cannot_be_enforced_is_refused_by_name(world: World, schema: Any, keyword: str) -> None:
+    param, message = refusal_of(world.run(answer_schema=schema))
+    assert param == "response_format" and keyword in message
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": schema}}}}
+    param, message = refusal_of(world.run(tools=[CLOCK, tool]))
+    assert param == "tools.1.function.parameters" and keyword in message
+
+
+def test_arguments_that_are_no_object_are_refused(world: World) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "string"}}}
+    param, _ = refusal_of(world.run(tools=[tool]))
+    assert param == "tools.0.function.parameters"
