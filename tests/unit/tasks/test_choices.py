@@ -15,7 +15,7 @@ from inference.sequence import (
     SequenceFinished,
     SequenceStarted,
 )
-from tasks.generation import Flight, Past, translate
+from tasks.choices import Flight, Past, translate
 from tasks.names import Task
 from tasks.records import JobRecord, JobRecords
 from tasks.running import RunningJob
