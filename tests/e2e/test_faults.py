@@ -7,7 +7,9 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -108,6 +110,47 @@ def test_killing_each_process_in_turn_loses_nothing(tmp_path: Path) -> None:
         assert chatter.endings.count("cut") <= 1, "only the API's own death cuts a stream"
         assert "whole" in chatter.endings
         assert chatter.longest_silence_seconds < CHAT_SECONDS
+
+
+def test_streams_go_on_in_the_next_inference_worker(tmp_path: Path) -> None:
+    """Given eight streams, when their worker is killed, then each goes on where it was: no error, gap or repeat."""
+    tokens, streams = 96, 8
+    begun = threading.Barrier(streams + 1, timeout=60)
+
+    def stream_one(number: int) -> tuple[str, list[dict[str, Any]]]:
+        request = {
+            "messages": [{"role": "user", "content": f"Count upwards from {number}."}],
+            "max_tokens": tokens,
+            "ignore_eos": True,
+            "temperature": 0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        chunks: list[dict[str, Any]] = []
+        last = ""
+        with httpx.stream("POST", f"{stack.base_url}/v1/chat/completions", json=request, timeout=60) as response:
+            for line in response.iter_lines():
+                if line.startswith("data: "):
+                    last = line[6:]
+                if line.startswith("data: {"):
+                    chunks.append(json.loads(last))
+                    if len(chunks) == 10:
+                        begun.wait()
+        return last, chunks
+
+    with Stack(tmp_path) as stack, ThreadPoolExecutor(streams) as pool:
+        answers = [pool.submit(stream_one, number) for number in range(streams)]
+        begun.wait()
+        kill(stack, "inference")
+        for answer in answers:
+            last, chunks = answer.result(timeout=120)
+            assert last == "[DONE]"
+            assert not any("error" in chunk for chunk in chunks)
+            choices = [choice for chunk in chunks for choice in chunk["choices"]]
+            assert [choice["finish_reason"] for choice in choices if choice["finish_reason"]] == ["length"]
+            assert chunks[-1]["usage"]["completion_tokens"] == tokens
+            frames = sum(bool(choice["delta"].get("content")) for choice in choices)
+            assert frames > tokens / 2, "the streams were under way when the worker was killed"
 
 
 def test_a_hanging_redis_is_answered_503_within_seconds(tmp_path: Path) -> None:
