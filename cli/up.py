@@ -30,6 +30,8 @@ LOOP_SECONDS = 0.2
 WATCH_SECONDS = 1.0
 #: A normal stop waits up to 75 s for running work.
 DOWN_TIMEOUT_SECONDS = 100.0
+#: All that is left then is the interpreter's own end.
+EXIT_TIMEOUT_SECONDS = 5.0
 LOG_LINES_OF_A_FAILURE = 20
 
 
@@ -196,6 +198,7 @@ def down(settings: Settings, screen: Screen) -> int:
         os.kill(owner, signal.SIGTERM)
     with screen.waiting(f"stopping llm-api (pid {owner}) …"):
         _await_release(runtime.up_lock)
+        _await_exit(owner)
     screen.print("stopped")
     return 0
 
@@ -219,3 +222,11 @@ def _await_release(lock: Path) -> None:
         if time.monotonic() > deadline:
             raise Unavailable(f"Process {owner} does not end. Its logs are under DATA_DIR/logs.")
         time.sleep(LOOP_SECONDS)
+
+
+def _await_exit(pid: int) -> None:
+    """Waits until a process that has let go of its lock is gone too; one that nobody has reaped yet counts as gone."""
+    deadline = time.monotonic() + EXIT_TIMEOUT_SECONDS
+    with suppress(psutil.NoSuchProcess):
+        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+            time.sleep(LOOP_SECONDS / 4)

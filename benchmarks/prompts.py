@@ -1,0 +1,129 @@
+"""Long prompts in the engine: what one does to the streams beside it, and what a shared prefix saves.
+
+python -m benchmarks.prompts [--rounds N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import threading
+import time
+from collections.abc import Sequence
+
+from benchmarks.decode import GREEDY, open_backend
+from benchmarks.report import percentile, print_table
+from core.settings import load_settings
+from inference.engine import Engine
+from inference.sequence import SequenceAborted, SequenceDelta, SequenceEvent, SequenceFinished, SequenceRequest
+
+STREAMS = 8
+LONG_PROMPT_TOKENS = 1500
+PREFIX_TOKENS = 1000
+GAP_TARGET = 4.0
+PREFIX_TARGET = 0.15
+_numbers = itertools.count()
+
+
+class Listener:
+    """Notes when the tokens of each sequence came."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, list[float]] = {}
+        self._ended: set[str] = set()
+        self._changed = threading.Condition()
+
+    def __call__(self, events: Sequence[SequenceEvent]) -> None:
+        now = time.perf_counter()
+        with self._changed:
+            for event in events:
+                if isinstance(event, SequenceDelta):
+                    self.times.setdefault(event.sequence_id, []).append(now)
+                elif isinstance(event, SequenceFinished | SequenceAborted):
+                    self._ended.add(event.sequence_id)
+            self._changed.notify_all()
+
+    def wait_for_tokens(self, names: Sequence[str], count: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: all(len(self.times.get(name, ())) >= count for name in names))
+
+    def wait_for_end(self, names: Sequence[str]) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended.issuperset(names))
+
+
+def tokens(count: int, seed: int) -> list[int]:
+    """A prompt that no other one begins like."""
+    return [1000 + (seed * 7919 + at * 31) % 40000 for at in range(count)]
+
+
+def submit(engine: Engine, prompt: list[int], max_tokens: int) -> str:
+    """Submits a sequence and answers its id."""
+    name = str(next(_numbers))
+    engine.submit(SequenceRequest(sequence_id=name, prompt_token_ids=prompt, sampling=GREEDY, max_tokens=max_tokens))
+    return name
+
+
+def gaps_beside_a_long_prompt(engine: Engine, listener: Listener, seed: int) -> tuple[float, float, float]:
+    """Median and 99th percentile of the gaps of all streams while the prompt is computed, and its TTFT, in ms."""
+    streams = [submit(engine, tokens(16, seed * 100 + number), 400) for number in range(STREAMS)]
+    listener.wait_for_tokens(streams, 20)
+    began = time.perf_counter()
+    long = submit(engine, tokens(LONG_PROMPT_TOKENS, seed * 100 + 99), 4)
+    listener.wait_for_tokens([long], 1)
+    ended = time.perf_counter()
+    for name in streams:
+        engine.abort(name)
+    listener.wait_for_end([*streams, long])
+    gaps = [
+        (after - before) * 1000
+        for name in streams
+        for before, after in itertools.pairwise(listener.times[name])
+        if before >= began and after <= ended
+    ]
+    return statistics.median(gaps), percentile(gaps, 0.99), (ended - began) * 1000
+
+
+def prefix_ratio(engine: Engine, listener: Listener, seed: int) -> tuple[float, float]:
+    """TTFT of the first and of the second prompt with a common beginning, in ms."""
+    prefix = tokens(PREFIX_TOKENS, seed)
+    took = []
+    for ending in (1, 2):
+        began = time.perf_counter()
+        name = submit(engine, [*prefix, *tokens(8, seed * 10 + ending)], 4)
+        listener.wait_for_end([name])
+        took.append((listener.times[name][0] - began) * 1000)
+    return took[0], took[1]
+
+
+def main() -> None:
+    """Runs both and prints them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = range(1, parser.parse_args().rounds + 1)
+    settings = load_settings(inference_slots=16)
+    listener = Listener()
+    engine = Engine(open_backend(settings), slots=16, default_max_tokens=256, sink=listener)
+    engine.start()
+    first, second = zip(*(prefix_ratio(engine, listener, 1000 + number) for number in rounds), strict=True)
+    median, worst, ttft = zip(*(gaps_beside_a_long_prompt(engine, listener, number) for number in rounds), strict=True)
+    engine.close()
+    ratio = statistics.median(after / before for before, after in zip(first, second, strict=True))
+    gap_ratio = statistics.median(high / middle for middle, high in zip(median, worst, strict=True))
+    print_table(
+        f"A shared prefix of {PREFIX_TOKENS} tokens",
+        ("TTFT first", "TTFT second", "ratio", "target"),
+        [(f"{statistics.median(first):.0f} ms", f"{statistics.median(second):.0f} ms", f"{ratio:.3f}",
+          f"{PREFIX_TARGET}")],
+    )  # fmt: skip
+    print_table(
+        f"A prompt of {LONG_PROMPT_TOKENS} tokens beside {STREAMS} streams",
+        ("median gap", "p99 gap", "p99 / median", "target", "TTFT of the prompt"),
+        [(f"{statistics.median(median):.0f} ms", f"{statistics.median(worst):.0f} ms", f"{gap_ratio:.2f}",
+          f"{GAP_TARGET:.0f}", f"{statistics.median(ttft) / 1000:.1f} s")],
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
