@@ -35,6 +35,7 @@ class BareLoop:
     """What a minimal C-like program would do, in as little Python as there can be."""
 
     def __init__(self, backend: LlamaBackend) -> None:
+        self._backend = backend  # owns the context, and the flag that the context's abort callback reads
         self._context = backend.context
         self._memory = llama.llama_get_memory(self._context)
         self._batch = llama.llama_batch_init(512, 0, 1)
