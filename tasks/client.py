@@ -19,7 +19,6 @@ from kombu.exceptions import OperationalError
 from core import events
 from core.catalog import Catalog, Job, JobState
 from core.errors import ErrorInfo, Unavailable
-from core.messages import EmbedRequest, GenerateRequest, SearchRequest
 from core.settings import Settings
 from tasks.names import Queue, Role, Task, worker_key
 from tasks.records import Append, JobRecord, JobRecords, QueueFull, queue_of
@@ -277,13 +276,6 @@ def first_task(kind: str) -> Task:
         "embeddings": Task.EMBED,
         "documents": Task.SETTLE_DOCUMENTS,
     }[kind]
-
-
-REQUEST_TYPES: dict[Task, type[msgspec.Struct]] = {
-    Task.GENERATE: GenerateRequest,
-    Task.SEARCH: SearchRequest,
-    Task.EMBED: EmbedRequest,
-}
 
 
 def live_workers(raw: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:
