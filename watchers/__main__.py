@@ -32,7 +32,7 @@ def main() -> int:
         sys.stderr.write(f"{error.message}\n")
         return 2
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # watchdog warns of a renamed folder whose name is taken again; it overwrites its entry, which is right.
+    # watchdog warns of a folder that it meets twice, new or renamed to a taken name; it overwrites its entry: right.
     warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
     catalog = Catalog.open(settings.catalog_url)
     producer = Producer(settings)

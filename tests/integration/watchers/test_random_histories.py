@@ -14,7 +14,7 @@ from tests.integration.watchers.world import World
 from tests.support import wait_until
 
 #: watchdog warns of a renamed folder whose name is taken again; it overwrites its entry, which is right.
-pytestmark = pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning", "ignore:.*:RuntimeWarning:watchdog")
+pytestmark = pytest.mark.filterwarnings("ignore:.*:RuntimeWarning:watchdog")
 
 OPERATIONS = 40
 FOLDERS = ("", "a", "a/b", "c")
