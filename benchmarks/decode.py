@@ -2,8 +2,9 @@
 
     python -m benchmarks.decode [--pairs N] [--tokens N]
 
-Both have a context of their own in this process and run in turn, since a machine's speed drifts: the ratio is the
-median over the pairs. Only decoding is timed, from the token after the prompts to the last one.
+Each has a process of its own, as OpenMP slows both down when two threads of one process compute. They run in turn,
+since a machine's speed drifts: the ratio is the median over the pairs. Only decoding is timed, from the token after the
+prompts to the last one.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ import statistics
 import threading
 import time
 from collections.abc import Sequence
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 
 import llama_cpp as llama
 
 from benchmarks.report import print_table
 from core.messages import SamplingParams
 from core.settings import Settings, load_settings
-from inference.engine import Engine, warm_up
-from inference.llama_backend import LlamaBackend
+from core.threads import on_passing_thread
+from inference.backend import warm_up
+from inference.engine import Engine
+from inference.llama_backend import LlamaBackend, faster_starter
 from inference.models import resolve_model
 from inference.sequence import SequenceDelta, SequenceEvent, SequenceFinished, SequenceRequest
 
@@ -113,10 +118,37 @@ class EngineRun:
                     self._done.set()
 
 
+class BareProcess:
+    """A `BareLoop` in another process."""
+
+    def __init__(self, settings: Settings) -> None:
+        context = get_context("spawn")
+        self._requests, theirs = context.Pipe()
+        self._process = context.Process(target=_serve_bare_loop, args=(theirs, settings), daemon=True)
+        self._process.start()
+
+    def run(self, prompts: Sequence[Sequence[int]], tokens: int) -> float:
+        """Tokens per second over all sequences."""
+        self._requests.send((prompts, tokens))
+        return float(self._requests.recv())
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._requests.send(None)
+        self._process.join()
+
+
+def _serve_bare_loop(requests: Connection, settings: Settings) -> None:
+    loop = BareLoop(open_backend(settings))
+    while (request := requests.recv()) is not None:
+        requests.send(loop.run(*request))
+
+
 def open_backend(settings: Settings) -> LlamaBackend:
-    """A loaded model, warmed up."""
-    backend = LlamaBackend(resolve_model(settings), settings)
-    warm_up(backend)
+    """The model as the inference worker loads it, warmed up."""
+    file = resolve_model(settings)
+    backend = LlamaBackend(faster_starter(file, settings.state_dir / "models") if file.is_starter else file, settings)
+    on_passing_thread(lambda: warm_up(backend))
     return backend
 
 
@@ -127,7 +159,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=96)
     arguments = parser.parse_args()
     settings = load_settings(inference_slots=max(BATCHES), context_length=512)
-    bare, engine = BareLoop(open_backend(settings)), EngineRun(open_backend(settings), max(BATCHES))
+    engine, bare = EngineRun(open_backend(settings), max(BATCHES)), BareProcess(settings)
     rows = []
     for size in BATCHES:
         ratios, speeds, bare_speeds = [], [], []
@@ -147,6 +179,7 @@ def main() -> None:
              f"{statistics.median(ratios):.3f}", f"{min(ratios):.3f} to {max(ratios):.3f}", f"{TARGET}")
         )  # fmt: skip
     engine.engine.close()
+    bare.close()
     columns = ("sequences", "bare tokens/s", "engine tokens/s", "ratio (median)", "range", "target")
     print_table(f"Decoding, {arguments.pairs} pairs", columns, rows)
 

@@ -15,6 +15,7 @@ from typing import Any
 from core.errors import InternalError, InvalidRequest, LlmApiError, Unavailable
 from core.messages import ChatMessage, SamplingParams
 from core.settings import Settings
+from core.threads import on_passing_thread
 from inference.backend import Backend, BatchEntry, DecodeStatus, warm_up
 from inference.chat_template import ChatTemplate
 from inference.generation import Generation, Produced
@@ -381,7 +382,7 @@ def open_engine(settings: Settings, sink: Sink) -> Engine:
     if file.is_starter:
         file = faster_starter(file, settings.state_dir / "models")
     backend = LlamaBackend(file, settings)
-    warm_up(backend)
+    on_passing_thread(lambda: warm_up(backend))
     engine = Engine(backend, slots=settings.slots, default_max_tokens=settings.max_tokens, sink=sink)
     engine.start()
     return engine

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from core.errors import ConfigurationError, InternalError
 from core.settings import Settings
+from core.threads import on_passing_thread
 from ingest.embedding_service import EmbeddingService
 from ingest.models import EmbeddingModel, find_embedding_model, hub_unreachable
 from ingest.tokenizer import TextTokenizer, tokenizer_of
@@ -62,16 +63,19 @@ class Embedder:
         Raises:
             ConfigurationError: it cannot be had or loaded, or has another dimension than EMBEDDING_DIMENSION.
         """
-        source = find_embedding_model(settings)
-        tokenizer = tokenizer_of(source)
-        embedder = cls(_load(source, settings), tokenizer, source)
-        embedder.encode(["The first call takes longer than those after it."])
+        embedder = on_passing_thread(lambda: cls._loaded(find_embedding_model(settings), settings))
         expected = settings.embedding_dimension
         if expected is not None and expected != embedder.dimension:
             raise ConfigurationError(
-                f"EMBEDDING_DIMENSION={expected}: the vectors of {source.name} have {embedder.dimension} dimensions; "
-                "set that number or leave EMBEDDING_DIMENSION unset"
+                f"EMBEDDING_DIMENSION={expected}: the vectors of {embedder.model_name} have "
+                f"{embedder.dimension} dimensions; set that number or leave EMBEDDING_DIMENSION unset"
             )
+        return embedder
+
+    @classmethod
+    def _loaded(cls, source: EmbeddingModel, settings: Settings) -> Embedder:
+        embedder = cls(_load(source, settings), tokenizer_of(source), source)
+        embedder.encode(["The first call takes longer than those after it."])
         return embedder
 
     def encode(self, texts: Sequence[str], purpose: Purpose = "plain") -> Vectors:
