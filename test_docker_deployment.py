@@ -318,7 +318,7 @@ def _local_target() -> tuple[str, str | None]:
 
     settings = load_settings()
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
-    key = settings.api_keys[0].get_secret_value() if settings.api_keys else None
+    key = settings.plain_api_keys[0] if settings.plain_api_keys else None
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}", key
 
 

@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from api.auth import ASSETS_PATH, OPEN_PATHS, KeyRing
 from api.dependencies import Services, in_thread
 from api.errors import install_error_handlers
+from api.limits import RATE_HEADERS, LimitMiddleware
 from api.metrics import Metrics
 from api.middleware import REQUEST_ID_HEADER, GuardMiddleware, RequestIdMiddleware
 from api.routes import chat, documents, embeddings, functions, health, jobs, models, rag
@@ -65,6 +66,7 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """The last added is the outermost: request ids, then CORS, so that a browser may read refusals too."""
+    app.add_middleware(LimitMiddleware)
     app.add_middleware(
         GuardMiddleware,
         keys=KeyRing(key.get_secret_value() for key in settings.api_keys),
@@ -77,7 +79,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=[REQUEST_ID_HEADER, "location", "retry-after", "preference-applied"],
+            expose_headers=[REQUEST_ID_HEADER, "location", "retry-after", "preference-applied", *RATE_HEADERS],
         )
     app.add_middleware(RequestIdMiddleware, observe=app.state.metrics.observe)
 
@@ -106,17 +108,23 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     from core.blobs import BlobStore
     from core.catalog import Catalog
     from tasks.client import Producer
+    from tasks.limits import KeyLimits
     from tasks.stream import JobStream
 
     catalog = Catalog.open(settings.catalog_url)
     producer = Producer(settings)
     stream = JobStream(settings, producer)
+    limits = KeyLimits.from_settings(settings)
     try:
         await in_thread(catalog.migrate)
         blobs = await in_thread(BlobStore, settings.blobs_path)
         await stream.start()
-        yield Services(settings, catalog, blobs, stream, producer)
+        if limits:
+            await limits.start()
+        yield Services(settings, catalog, blobs, stream, producer, limits)
     finally:
+        if limits:
+            await limits.close()
         await stream.close()
         await in_thread(producer.close)
         await in_thread(catalog.close)

@@ -1,4 +1,7 @@
-"""API keys: `API_KEYS`, sent as `Authorization: Bearer KEY` (or `X-API-Key: KEY`)."""
+"""API keys: `API_KEYS`, sent as `Authorization: Bearer KEY` (or `X-API-Key: KEY`).
+
+A key goes no further than this file: records, rows and logs know it by the beginning of its hash.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers
 
 from core.errors import AuthenticationFailed
+from core.settings import KEY_HASH_PREFIX
 
 #: Routes that need no key: probes, and the description of the API.
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
@@ -25,7 +29,7 @@ class KeyRing:
     """The accepted keys, kept as digests. Without any, everyone is let in."""
 
     def __init__(self, keys: Iterable[str]) -> None:
-        self._digests = [_digest(key) for key in keys]
+        self._digests = [_configured_digest(key) for key in keys]
 
     def identify(self, headers: Headers) -> str:
         """A short id of the request's key, or "" where no keys are configured.
@@ -46,6 +50,10 @@ class KeyRing:
         if not any(matches):
             raise AuthenticationFailed("The API key is wrong.")
         return digest.hex()[:12]
+
+
+def _configured_digest(entry: str) -> bytes:
+    return bytes.fromhex(entry.removeprefix(KEY_HASH_PREFIX)) if entry.startswith(KEY_HASH_PREFIX) else _digest(entry)
 
 
 def _digest(key: str) -> bytes:

@@ -14,6 +14,7 @@ from fastapi import Depends, Header, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from api.limits import Limits
 from core.events import AnyEvent
 from core.settings import Settings
 from tasks.names import Role
@@ -74,6 +75,8 @@ class Services:
     blobs: BlobStore
     stream: Stream
     hints: Hints
+    #: None where keys have no limits.
+    limits: Limits | None = None
 
 
 def get_services(request: Request) -> Services:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,7 +59,7 @@ def error_response(
     sent = dict(headers or {})
     if info.status in RETRYABLE_STATUSES:
         wait = DEFAULT_RETRY_AFTER_SECONDS if retry_after_seconds is None else retry_after_seconds
-        sent["retry-after"] = str(max(1, round(wait)))
+        sent["retry-after"] = str(max(1, math.ceil(wait)))
     if info.status == 401:
         sent["www-authenticate"] = "Bearer"
     return Response(error_body(info), info.status, sent, "application/json")

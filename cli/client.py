@@ -36,7 +36,7 @@ class ApiClient:
 
     def __init__(self, settings: Settings, url: str | None = None, api_key: str | None = None) -> None:
         self.url = (url or api_url(settings)).rstrip("/")
-        keys = [api_key] if api_key else [key.get_secret_value() for key in settings.api_keys]
+        keys = [api_key] if api_key else settings.plain_api_keys
         self._client = httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {keys[0]}"} if keys else {},

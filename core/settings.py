@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,9 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 #: `sun_path` holds 108 bytes with its terminator.
 MAX_SOCKET_PATH_BYTES = 107
 DEFAULT_COLLECTION = "default"
+#: Marks an entry of `API_KEYS` that is a key's hash.
+KEY_HASH_PREFIX = "sha256:"
+_KEY_OR_HASH = re.compile(r"(?!sha256:).*|sha256:[0-9a-fA-F]{64}", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,21 @@ class Settings(BaseSettings):
     # HTTP
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
-    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), description="Accepted keys, comma-separated.")
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="Accepted keys, comma-separated; `sha256:HEX` stands for a key by its hash."
+    )
     allow_anonymous: bool = Field(False, description="Serve a non-loopback address without API_KEYS.")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins allowed to call from a browser."
     )
     max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Largest JSON body.")
     max_queued_jobs: int = Field(256, ge=1, description="Interactive jobs that may wait; more are answered 503.")
+    rate_limit_requests_per_minute: int | None = Field(
+        None, ge=1, le=100_000, description="Requests for work (POST) that one key may send in a minute."
+    )
+    max_concurrent_requests_per_key: int | None = Field(
+        None, ge=1, le=100_000, description="Requests for work (POST) of one key that may run at once."
+    )
     request_timeout_seconds: float = Field(600, gt=0, description="Deadline of an interactive request.")
     index_wait_seconds: float = Field(30, ge=0, description="How long posting texts waits for them to be searchable.")
     job_ttl_seconds: int = Field(3600, ge=60, description="How long events of a job can be replayed.")
@@ -133,6 +145,14 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _whole_hashes(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for key in value:
+            if not _KEY_OR_HASH.fullmatch(key.get_secret_value()):
+                raise ValueError("`sha256:` is followed by the 64 hexadecimal digits of the key's SHA-256")
+        return value
 
     @field_validator("redis_url")
     @classmethod
@@ -172,6 +192,12 @@ class Settings(BaseSettings):
         if len({root.path for root in self.watch_roots}) < len(names):
             raise ValueError("WATCH_DIRS names a folder twice: each feeds one collection")
         return self
+
+    @property
+    def plain_api_keys(self) -> list[str]:
+        """The keys that are known themselves, and not by their hash."""
+        keys = [key.get_secret_value() for key in self.api_keys]
+        return [key for key in keys if not key.startswith(KEY_HASH_PREFIX)]
 
     @property
     def watch_roots(self) -> tuple[WatchRoot, ...]:
@@ -273,7 +299,8 @@ def _describe(problem: Any) -> str:
     if not problem["loc"]:
         return message
     name = str(problem["loc"][0]).upper()
-    secret = any(word in name for word in ("KEY", "PASSWORD"))
+    field = Settings.model_fields.get(name.lower())
+    secret = field is None or "SecretStr" in str(field.annotation)
     return f"{name}={'***' if secret else problem['input']!r}: {message}"
 
 

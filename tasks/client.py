@@ -32,7 +32,7 @@ LOST_MESSAGE_SECONDS = 5.0
 MAX_ATTEMPTS = 3
 #: Batch messages that may lie in the queue.
 BATCH_OUTSTANDING = 4
-#: What a client is told to wait when the queue is full and nothing better is known.
+#: What a client is told to wait when Redis does not answer.
 RETRY_AFTER_SECONDS = 5.0
 
 
@@ -111,10 +111,11 @@ class Producer:
             try:
                 position = self.records.submit(job_id, kind, task, request, durable=durable, key=key, deadline=deadline)
             except QueueFull:
+                wait = self.records.drain_seconds(queue_of(task, durable))
                 raise Unavailable(
                     f"The queue is full: {self._settings.max_queued_jobs} requests (MAX_QUEUED_JOBS) are waiting.",
                     code="queue_full",
-                    retry_after_seconds=RETRY_AFTER_SECONDS,
+                    retry_after_seconds=wait,
                 ) from None
             queued = events.Queued(job_id=job_id, attempt=1, created=time.time(), position=position)
             self.records.append(Append(job_id, 1, [queued], queue_of(task, durable)))

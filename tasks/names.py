@@ -71,3 +71,23 @@ CANCEL_CHANNEL = "jobs:cancel"
 def waiting_key(queue: Queue) -> str:
     """Sorted set: ids of the jobs that wait in a queue, by the time they were submitted."""
     return f"waiting:{queue.value}"
+
+
+def finished_key(queue: Queue) -> str:
+    """List: when the last jobs of a queue ended (Unix seconds), the latest first."""
+    return f"finished:{queue.value}"
+
+
+def requests_key(key: str) -> str:
+    """Sorted set: the requests of an API key in the last minute, by Unix milliseconds. `key` is the key's short id."""
+    return f"limit:{key or 'everyone'}:requests"
+
+
+def running_key(key: str) -> str:
+    """Sorted set: the running requests of an API key, by the Unix milliseconds at which their leases end."""
+    return f"limit:{key or 'everyone'}:running"
+
+
+def pace_key(key: str) -> str:
+    """String: how many milliseconds a request of an API key takes, as a moving average."""
+    return f"limit:{key or 'everyone'}:pace"

@@ -21,7 +21,18 @@ from redis.retry import Retry
 from core import events
 from core.messages import Hit
 from core.settings import Settings
-from tasks.names import CANCEL_CHANNEL, Queue, Task, channel, events_key, heartbeat_key, job_key, waiting_key
+from tasks.names import (
+    CANCEL_CHANNEL,
+    Queue,
+    Task,
+    channel,
+    events_key,
+    finished_key,
+    heartbeat_key,
+    job_key,
+    waiting_key,
+)
+from tasks.pace import drain_seconds
 
 HEARTBEAT_SECONDS = 2.0
 HEARTBEAT_TTL_SECONDS = 5
@@ -37,7 +48,7 @@ QUEUE_OF_TASK = {
     Task.SETTLE_DOCUMENTS: Queue.MAINTENANCE,
 }
 
-# KEYS: job, events, waiting. ARGV: attempt, ttl, cap, channel, job id, new state or '', terminal, event...
+# KEYS: job, events, waiting, finished. ARGV: attempt, ttl, cap, channel, job id, new state or '', terminal, event...
 # Answers {status, last sequence number}: 0 stored, 1 stored but cancelled, -1 refused.
 _APPEND = """
 local job = redis.call('HMGET', KEYS[1], 'attempt', 'done', 'cancel', 'seq')
@@ -53,7 +64,12 @@ redis.call('LTRIM', KEYS[2], -tonumber(ARGV[3]), -1)
 redis.call('HSET', KEYS[1], 'seq', seq)
 if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'state', ARGV[6]) end
 if ARGV[6] == 'running' or ARGV[6] == 'done' then redis.call('ZREM', KEYS[3], ARGV[5]) end
-if ARGV[7] == '1' then redis.call('HSET', KEYS[1], 'done', 1) end
+if ARGV[7] == '1' then
+  redis.call('HSET', KEYS[1], 'done', 1)
+  local clock = redis.call('TIME')
+  redis.call('LPUSH', KEYS[4], clock[1] .. '.' .. string.format('%06d', clock[2]))
+  redis.call('LTRIM', KEYS[4], 0, 31)
+end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 return {job[3] and 1 or 0, seq}
@@ -233,7 +249,12 @@ class JobRecords:
         for item in items:
             terminal = bool(item.events) and events.is_terminal(item.events[-1])
             self._append(
-                keys=[job_key(item.job_id), events_key(item.job_id), waiting_key(item.queue)],
+                keys=[
+                    job_key(item.job_id),
+                    events_key(item.job_id),
+                    waiting_key(item.queue),
+                    finished_key(item.queue),
+                ],
                 args=[
                     item.attempt,
                     self._settings.job_ttl_seconds,
@@ -297,6 +318,15 @@ class JobRecords:
         """How many jobs wait before this one, or None when it does not wait."""
         rank = self.redis.zrank(waiting_key(record.queue), record.job_id)
         return None if rank is None else int(rank)
+
+    def drain_seconds(self, queue: Queue) -> float:
+        """How long it takes, at the pace of the last jobs, until those that wait in a queue now are done."""
+        pipeline = self.redis.pipeline(transaction=False)
+        pipeline.lrange(finished_key(queue), 0, -1)
+        pipeline.zcard(waiting_key(queue))
+        pipeline.time()
+        finished, waiting, (seconds, microseconds) = pipeline.execute()
+        return drain_seconds([float(ended) for ended in finished], int(waiting), seconds + microseconds / 1e6)
 
     def beat(self, job_ids: Sequence[str]) -> None:
         """Says that these jobs are in a worker's hands."""

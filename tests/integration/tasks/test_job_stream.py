@@ -14,7 +14,7 @@ from core.ids import new_id
 from core.messages import ChatMessage, GenerateRequest
 from core.settings import Settings, load_settings
 from tasks.client import MAX_ATTEMPTS, Producer
-from tasks.names import Queue, Role, channel, heartbeat_key, job_key
+from tasks.names import Queue, Role, channel, finished_key, heartbeat_key, job_key
 from tasks.records import Append, JobRecords
 from tasks.stream import JobStream
 
@@ -183,6 +183,21 @@ async def test_a_full_queue_answers_503_and_leaves_nothing(stream: JobStream, pr
         await stream.submit(refused, "chat", REQUEST)
     assert caught.value.code == "queue_full" and caught.value.retry_after_seconds
     assert producer.records.load(refused) is None
+
+
+async def test_a_full_queue_tells_how_long_it_takes_to_empty(stream: JobStream, producer: Producer) -> None:
+    done = [new_id("job") for _ in range(2)]
+    for job_id in done:
+        await stream.submit(job_id, "chat", REQUEST)
+        append(producer.records, job_id, finished(job_id))
+    # As if the two had taken ten seconds each.
+    producer.records.redis.rpush(finished_key(Queue.INFERENCE), time.time() - 20)
+    producer.records.redis.lset(finished_key(Queue.INFERENCE), 1, time.time() - 10)
+    for _ in range(3):
+        await stream.submit(new_id("job"), "chat", REQUEST)
+    with pytest.raises(Unavailable) as caught:
+        await stream.submit(new_id("job"), "chat", REQUEST)
+    assert caught.value.retry_after_seconds == pytest.approx(20, abs=1)
 
 
 async def test_redis_away_is_unavailable_within_seconds(tmp_path: object) -> None:

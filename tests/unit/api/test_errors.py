@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -240,6 +241,17 @@ async def test_a_strict_server_knows_its_models(services: Services) -> None:
 
     assert error_of(answer, 404)["code"] == "model_not_found"
     assert served.status_code == 200
+
+
+async def test_a_key_may_be_known_by_its_hash(services: Services) -> None:
+    entry = "sha256:" + hashlib.sha256(b"a-key").hexdigest().upper()
+    keyed = load_settings(_env_file=None, data_dir=services.settings.data_dir, api_keys=entry)
+    assert keyed.plain_api_keys == []
+    async with client_of(replace(services, settings=keyed)) as client:
+        answer = await client.post(CHAT, json={"messages": MESSAGES}, headers={"authorization": "Bearer a-key"})
+        as_key = await client.post(CHAT, json={"messages": MESSAGES}, headers={"authorization": f"Bearer {entry}"})
+    assert answer.status_code == 200
+    assert as_key.status_code == 401, "who reads the settings must not be able to use what is there"
 
 
 @pytest.mark.parametrize(
