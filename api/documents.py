@@ -17,14 +17,12 @@ import anyio
 from api.dependencies import Services, in_thread
 from api.render import Wire
 from core.blobs import Blob, BlobStore
-from core.catalog import Catalog, Document, DocumentState, NewDocument, Source
+from core.catalog import SETTLED, Catalog, Document, DocumentState, NewDocument, Source
 from core.errors import TooLarge, Unavailable
 
 log = logging.getLogger(__name__)
 
 WAIT_POLL_SECONDS = 0.05
-#: States in which nothing more happens to a document by itself.
-SETTLED = frozenset({DocumentState.COMPLETED, DocumentState.FAILED, DocumentState.DELETING, DocumentState.DELETED})
 TEXT_SUFFIXES = frozenset({".txt", ".md", ".markdown"})
 MAX_NAME_LENGTH = 255
 
@@ -113,7 +111,7 @@ def _add(catalog: Catalog, blobs: BlobStore, item: Item, new: NewDocument) -> Do
     document = catalog.add_document(new)
     if document.blob_key != item.blob.key:
         blobs.delete(item.blob.key)
-        if document.state is DocumentState.FAILED:
+        if document.state in (DocumentState.FAILED, DocumentState.CANCELLED):
             return catalog.retry_document(document.id)
     return document
 

@@ -61,6 +61,10 @@ class ApiClient:
         """`POST` of a JSON body."""
         return self._json("POST", path, json=_without_none(body) if body is not None else None)
 
+    def patch(self, path: str, changes: Json) -> Json:
+        """`PATCH` with the fields to change; None is sent as null."""
+        return self._json("PATCH", path, json=changes)
+
     def delete(self, path: str) -> Json:
         """`DELETE`."""
         return self._json("DELETE", path)

@@ -136,7 +136,7 @@ def jobs(context: typer.Context, limit: Limit = 20, url: Url = None, api_key: Ke
         return
     with ApiClient(get_settings(), url, api_key) as client:
         found = client.listed("/v1/jobs", limit)
-    screen.print(_table(found, ("id", "kind", "status", "position"), {"created_at": _moment}))
+    screen.print(table(found, ("id", "kind", "status", "position"), {"created_at": _moment}))
 
 
 @jobs_app.command("show")
@@ -156,14 +156,14 @@ def cancel_job(job_id: str, url: Url = None, api_key: Key = None) -> None:
 def models(url: Url = None, api_key: Key = None) -> None:
     """List the loaded models."""
     with ApiClient(get_settings(), url, api_key) as client:
-        screen.print(_table(client.get("/v1/models")["data"], ("id", "kind")))
+        screen.print(table(client.get("/v1/models")["data"], ("id", "kind")))
 
 
 def functions(url: Url = None, api_key: Key = None) -> None:
     """List the functions that the server can run."""
     with ApiClient(get_settings(), url, api_key) as client:
         schemas = [item.get("function", item) for item in client.get("/v1/functions")["data"]]
-    screen.print(_table(schemas, ("name", "description")))
+    screen.print(table(schemas, ("name", "description")))
 
 
 def _print_answer(events: Iterator[Json]) -> list[Json]:
@@ -234,10 +234,11 @@ def _settled(client: ApiClient, documents: Sequence[Json]) -> list[Json]:
 
 def _document_table(found: Sequence[Json]) -> Table | str:
     rows = [{**document, "chunks": document["chunk_count"]} for document in found]
-    return _table(rows, ("id", "status", "filename", "collection", "chunks", "error"))
+    return table(rows, ("id", "status", "filename", "collection", "chunks", "error"))
 
 
-def _table(rows: Sequence[Json], names: Sequence[str], formatted: dict[str, Any] | None = None) -> Table | str:
+def table(rows: Sequence[Json], names: Sequence[str], formatted: dict[str, Any] | None = None) -> Table | str:
+    """Rows with some of their keys as columns, or `none`."""
     if not rows:
         return "none"
     table = Table(box=None, header_style="bold")

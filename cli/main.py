@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli import commands
+from cli.collections import collections_app
 from cli.screen import Screen
 from core.errors import LlmApiError
 from core.settings import get_settings
@@ -59,4 +60,5 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
 for _command in (commands.ask, commands.search, commands.ingest, commands.models, commands.functions):
     app.command()(_command)
 app.add_typer(commands.documents_app, name="documents")
+app.add_typer(collections_app, name="collections")
 app.add_typer(commands.jobs_app, name="jobs")

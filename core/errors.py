@@ -148,7 +148,7 @@ class DocumentRejected(LlmApiError):
 
     status = 400
     type = "invalid_request_error"
-    default_code = "document_rejected"
+    default_code = "invalid_file"
 
 
 class ConfigurationError(LlmApiError):

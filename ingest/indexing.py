@@ -32,6 +32,7 @@ class DocumentMeta:
 
     id: str
     generation: int
+    #: The key of its collection, which stays when that is renamed.
     collection: str
     filename: str
     path: str | None = None

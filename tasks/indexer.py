@@ -117,7 +117,12 @@ class Indexer:
     def _index(self, claim: Claim) -> None:
         document = claim.document
         meta = DocumentMeta(
-            document.id, document.generation, document.collection, document.filename, document.path, document.attributes
+            document.id,
+            document.generation,
+            document.collection_key,
+            document.filename,
+            document.path,
+            document.attributes,
         )
         try:
             chunks = read_chunks(self._blobs.chunks_path(document.id, document.generation))
@@ -136,7 +141,7 @@ class Indexer:
             self._catalog.release(claim, DocumentState.QUEUED)
             return
         except DocumentRejected as rejection:
-            self._catalog.fail(claim, rejection.message)
+            self._catalog.fail(claim, rejection.message, rejection.code or "invalid_file")
             return
         if self._catalog.activate(claim, len(chunks)):
             self._store.delete_document(document.id, keep_generation=document.generation)

@@ -65,15 +65,17 @@ class ParsingService:
         try:
             source = source_path(document, self._blobs)
             out = self._blobs.chunks_path(document.id, document.generation)
-            result = parse_to_chunks(source, document.filename, out, self._settings)
+            result = parse_to_chunks(source, document.filename, out, settings_of(document, self._settings))
         except DocumentRejected as rejection:
-            self._catalog.fail(claim, rejection.message)
+            self._catalog.fail(claim, rejection.message, rejection.code or "invalid_file")
         except SoftTimeLimitExceeded:
             seconds = self._settings.parse_timeout_seconds
-            self._catalog.fail(claim, f"Reading it took longer than {seconds:g} s (PARSE_TIMEOUT_SECONDS).")
+            message = f"Reading it took longer than {seconds:g} s (PARSE_TIMEOUT_SECONDS)."
+            self._catalog.fail(claim, message, "limit_exceeded")
         except MemoryError:
             megabytes = self._settings.parse_memory_bytes // 2**20
-            self._catalog.fail(claim, f"Reading it took more than {megabytes} MiB of memory (PARSE_MEMORY_BYTES).")
+            message = f"Reading it took more than {megabytes} MiB of memory (PARSE_MEMORY_BYTES)."
+            self._catalog.fail(claim, message, "limit_exceeded")
         except Exception as error:  # parsers raise anything on a broken file; its owner must be told, the rest goes on
             log.exception("%s (%s) could not be read", document.id, document.filename)
             self._catalog.fail(claim, f"It could not be read: {type(error).__name__}: {error}"[:500])
@@ -89,6 +91,13 @@ class ParsingService:
             send_waiting(self._catalog, self._producer)
         except Unavailable as error:
             log.warning("hints are left to reconciliation: %s", error.message)
+
+
+def settings_of(document: Document, settings: Settings) -> Settings:
+    """The settings with those of the document's collection in their place."""
+    own = {"chunk_tokens": document.chunk_tokens, "chunk_overlap_tokens": document.chunk_overlap_tokens}
+    changed = {name: value for name, value in own.items() if value is not None}
+    return settings.model_copy(update=changed) if changed else settings
 
 
 def source_path(document: Document, blobs: BlobStore) -> Path:

@@ -78,18 +78,18 @@ class QueryService:
         self._producer.hand_over(job.record, Task.GENERATE)
 
     def _find(self, query: str, top_k: int, collections: list[str], threshold: float | None) -> list[Hit]:
-        known = {collection.name for collection in self._catalog.list_collections()}
-        unknown = [name for name in collections if name not in known]
+        keys = {collection.name: collection.point_key for collection in self._catalog.list_collections()}
+        unknown = [name for name in collections if name not in keys]
         if unknown:
             raise InvalidRequest(f"There is no collection named {unknown[0]!r}.", param="collection")
-        hits = self._retriever.search(query, top_k, collections, threshold)
-        # Names are the catalog's: a file that was renamed keeps its points, and its hits show the new name.
+        hits = self._retriever.search(query, top_k, [keys[name] for name in collections], threshold)
+        # Names are the catalog's: a file or collection that was renamed keeps its points.
         documents = self._catalog.documents_by_id([hit.document_id for hit in hits])
         return [_renamed(hit, documents[hit.document_id]) for hit in hits if hit.document_id in documents]
 
 
 def _renamed(hit: Hit, document: Document) -> Hit:
-    return msgspec.structs.replace(hit, filename=document.filename, path=document.path)
+    return msgspec.structs.replace(hit, filename=document.filename, path=document.path, collection=document.collection)
 
 
 def _since(started: float) -> float:

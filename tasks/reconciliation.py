@@ -9,7 +9,7 @@ import msgspec
 
 from core import events
 from core.blobs import BlobStore
-from core.catalog import Catalog, Document, DocumentState, Job, JobState
+from core.catalog import SETTLED, Catalog, Document, DocumentState, Job, JobState
 from core.messages import DocumentsRequest
 from core.settings import Settings
 from tasks.client import Producer
@@ -25,7 +25,6 @@ JOBS_PER_PASS = 1000
 DELETED_RETENTION_SECONDS = 86_400
 #: An upload that takes longer has been given up.
 STAGING_RETENTION_SECONDS = 3600
-SETTLED = frozenset({DocumentState.COMPLETED, DocumentState.FAILED, DocumentState.DELETING, DocumentState.DELETED})
 
 
 class Reconciliation:
@@ -62,6 +61,7 @@ class Reconciliation:
         """Removes rows that nobody can want any more."""
         self._catalog.purge_jobs(self._settings.job_retention_seconds)
         self._catalog.purge_deleted(DELETED_RETENTION_SECONDS)
+        self._catalog.purge_collections()
         self._blobs.sweep_staging(STAGING_RETENTION_SECONDS)
 
     def _reconcile_job(self, job: Job) -> None:

@@ -6,8 +6,10 @@ from core.catalog.catalog import Catalog
 from core.catalog.claims import LEASE_SECONDS, MAX_ATTEMPTS
 from core.catalog.paths import to_os, to_text
 from core.catalog.types import (
+    SETTLED,
     Claim,
     Collection,
+    Coverage,
     Document,
     DocumentState,
     Job,
@@ -21,9 +23,11 @@ from core.catalog.types import (
 __all__ = [
     "LEASE_SECONDS",
     "MAX_ATTEMPTS",
+    "SETTLED",
     "Catalog",
     "Claim",
     "Collection",
+    "Coverage",
     "Document",
     "DocumentState",
     "Job",

@@ -11,10 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from core.catalog.documents import FENCED
 from core.catalog.migration import MigratedDatabase
 from core.catalog.models import documents
-from core.catalog.rows import SELECT_DOCUMENT, AnyRow, as_document, batches, clean
+from core.catalog.rows import FENCED, SELECT_DOCUMENT, AnyRow, as_document, batches, clean
 from core.catalog.types import Claim, Document, DocumentState
 
 #: A document whose claims were lost this often is quarantined.
@@ -91,8 +90,9 @@ class ClaimQueries(MigratedDatabase):
         if was_lost and attempts >= max_attempts:
             _quarantine(connection, row.id, attempts, now)
             return None
-        values = {"state": claimed, "attempts": attempts, "updated_at": now}
-        lease = {"token": row.token + 1, "worker": worker, "lease_until": now + lease_seconds}
+        values = {"state": claimed, "attempts": attempts, "updated_at": now, **_beginning(claimed, now)}
+        values["lease_until"] = now + lease_seconds
+        lease = {"token": row.token + 1, "worker": worker}
         taken = connection.execute(
             sa.update(documents)
             .where(documents.c.id == row.id, documents.c.token == row.token)
@@ -115,7 +115,7 @@ class ClaimQueries(MigratedDatabase):
         media_type: str | None = None,
     ) -> bool:
         """Ends the claim with success: the document goes on to `state`. False when fenced off."""
-        values: dict[str, Any] = {"state": state, "attempts": 0, "error": None}
+        values: dict[str, Any] = {"state": state, "attempts": 0, "error": None, "parsed_at": self._now()}
         if chunk_count is not None:
             values["chunk_count"] = chunk_count
         if media_type is not None:
@@ -126,28 +126,37 @@ class ClaimQueries(MigratedDatabase):
         """Gives the document back untouched, in `state`, as a worker that stops does. False when fenced off."""
         return self._finish(claim, {"state": state, "dispatched_at": None})
 
-    def activate(self, claim: Claim, chunk_count: int) -> bool:
+    def report_progress(self, claim: Claim, *, chunks_indexed: int, chunks_embedded: int) -> bool:
+        """Records how far the indexing is. False when fenced off."""
+        return self._change_claimed(claim, {"chunks_indexed": chunks_indexed, "chunks_embedded": chunks_embedded})
+
+    def activate(self, claim: Claim, chunk_count: int, chunks_embedded: int = 0) -> bool:
         """Ends the claim: search sees the claimed generation from now on, and no other. False when fenced off."""
+        now = self._now()
         return self._finish(
             claim,
             {
                 "state": DocumentState.COMPLETED,
                 "active_generation": claim.document.generation,
                 "chunk_count": chunk_count,
+                "chunks_indexed": chunk_count,
+                "chunks_embedded": chunks_embedded,
                 "attempts": 0,
                 "error": None,
                 # The points were written from the claimed row: stale only if the path has changed since.
                 "moved": documents.c.path.is_distinct_from(claim.document.path),
-                "completed_at": self._now(),
+                "completed_at": now,
+                "ended_at": now,
             },
         )
 
-    def fail(self, claim: Claim, reason: str) -> bool:
+    def fail(self, claim: Claim, reason: str, code: str = "invalid_file") -> bool:
         """Ends the claim: the document is failed for good. An older generation stays searchable.
 
         False when fenced off.
         """
-        return self._finish(claim, {"state": DocumentState.FAILED, "error": clean(reason)})
+        values = {"state": DocumentState.FAILED, "error": clean(reason), "error_code": code, "ended_at": self._now()}
+        return self._finish(claim, values)
 
     def finish_delete(self, claim: Claim) -> bool:
         """Ends the claim: nothing of the document is left but a tombstone. False when fenced off."""
@@ -235,7 +244,16 @@ def _quarantine(connection: sa.Connection, document_id: str, attempts: int, now:
     values = FENCED | {
         "state": DocumentState.FAILED,
         "error": CRASHED.format(attempts=attempts),
+        "error_code": "worker_lost",
         "attempts": attempts,
         "updated_at": now,
+        "ended_at": now,
     }
     connection.execute(sa.update(documents).where(documents.c.id == document_id).values(**values))
+
+
+def _beginning(claimed: DocumentState, now: float) -> dict[str, Any]:
+    """The moment a stage begins, kept for its timings."""
+    if claimed is DocumentState.PARSING:
+        return {"parsing_at": now}
+    return {"indexing_at": now, "chunks_indexed": 0} if claimed is DocumentState.INDEXING else {}

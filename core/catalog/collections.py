@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from core.catalog.migration import MigratedDatabase
 from core.catalog.models import collections, documents, stores
-from core.catalog.rows import ALIVE, as_collection
-from core.catalog.types import Collection, DocumentState, StoreRecord
+from core.catalog.rows import ALIVE, DELETED, as_collection, new_generation
+from core.catalog.types import RETRYABLE, Collection, StoreRecord
+from core.errors import Conflict, NotFound
 from core.ids import new_id
 
 _SELECT_STORE = sa.select(stores.c.store_id, stores.c.embedding_model, stores.c.dimension)
+#: Settings that decide how documents are cut.
+CHUNK_SETTINGS = ("chunk_tokens", "chunk_overlap_tokens")
 
 
 class CollectionQueries(MigratedDatabase):
@@ -30,11 +35,78 @@ class CollectionQueries(MigratedDatabase):
             # PostgreSQL only: another process made it between the question and the insert.
             return self.ensure_collection(name)
 
+    def create_collection(
+        self, name: str, *, chunk_tokens: int | None = None, chunk_overlap_tokens: int | None = None
+    ) -> Collection:
+        """Makes a collection. Raises Conflict when there is one of this name."""
+        settings = {"chunk_tokens": chunk_tokens, "chunk_overlap_tokens": chunk_overlap_tokens}
+        try:
+            with self._write() as connection:
+                if _find(connection, name) is not None:
+                    raise _taken(name)
+                return _insert(connection, name, self._now(), **settings)
+        except IntegrityError:
+            raise _taken(name) from None
+
     def list_collections(self) -> list[Collection]:
         """All collections, by name."""
-        query = sa.select(collections).order_by(collections.c.name)
+        query = _SELECT.order_by(collections.c.name)
         with self._read() as connection:
             return [as_collection(row) for row in connection.execute(query)]
+
+    def get_collection(self, name_or_id: str) -> Collection:
+        """The collection of this name, else of this id. Raises NotFound when there is none."""
+        with self._read() as connection:
+            return _fetch(connection, name_or_id)
+
+    def update_collection(self, name_or_id: str, changes: dict[str, Any]) -> tuple[Collection, int]:
+        """Renames a collection or changes its settings; the keys are `name` and those of `CHUNK_SETTINGS`.
+
+        Renaming touches no document. Other chunk settings queue each of its documents again, as a new generation:
+        search sees the old one until the new one is whole. Returns the collection and how many were queued.
+
+        Raises:
+            NotFound: there is no such collection.
+            Conflict: there is another one of the new name.
+        """
+        with self._write() as connection:
+            before = _fetch(connection, name_or_id)
+            after = changes.get("name", before.name)
+            if after != before.name and _find(connection, after) is not None:
+                raise _taken(after)
+            if changes:
+                connection.execute(sa.update(collections).where(collections.c.id == before.id).values(**changes))
+            is_cut_anew = any(key in changes and changes[key] != getattr(before, key) for key in CHUNK_SETTINGS)
+            count = self._queue_again(connection, documents.c.collection_id == before.id) if is_cut_anew else 0
+            return _fetch(connection, before.id), count
+
+    def watched_roots(self, collection_id: str) -> list[str]:
+        """The watched folders that documents of this collection are in."""
+        query = sa.select(documents.c.root).distinct()
+        query = query.where(documents.c.collection_id == collection_id, documents.c.root.is_not(None), ALIVE)
+        with self._read() as connection:
+            return sorted(connection.execute(query).scalars())
+
+    def delete_collection(self, name_or_id: str) -> int:
+        """Marks all documents of a collection for deletion, and forgets the collection; returns how many documents.
+
+        Search drops them at once. The name is free for a new collection. Raises NotFound when there is none.
+        """
+        now = self._now()
+        with self._write() as connection:
+            collection = _fetch(connection, name_or_id)
+            # The row stays until its last document is gone: see `purge_collections`.
+            gone = {"name": f"{collection.id} (deleted)", "deleted_at": now}
+            connection.execute(sa.update(collections).where(collections.c.id == collection.id).values(**gone))
+            change = sa.update(documents).where(documents.c.collection_id == collection.id, ALIVE)
+            return connection.execute(change.values(**DELETED, updated_at=now)).rowcount
+
+    def purge_collections(self) -> int:
+        """Forgets the deleted collections that no document is in any more; returns how many."""
+        filled = sa.select(documents.c.collection_id)
+        statement = sa.delete(collections).where(collections.c.deleted_at.is_not(None), collections.c.id.not_in(filled))
+        with self._write() as connection:
+            return connection.execute(statement).rowcount
 
     def record_store(self, store_id: str, embedding_model: str, dimension: int) -> None:
         """Records the vector store and model that completed documents are in from now on."""
@@ -53,27 +125,16 @@ class CollectionQueries(MigratedDatabase):
     def reindex_all(self) -> int:
         """Queues every document again as a new generation, and hides the old points: they are gone or of another model.
 
-        Returns how many documents were queued. Failed documents stay failed.
+        Returns how many documents were queued. Failed and cancelled documents stay so.
         """
         with self._write() as connection:
-            connection.execute(sa.update(documents).where(ALIVE).values(active_generation=None))
-            result = connection.execute(
-                sa.update(documents)
-                .where(ALIVE, documents.c.state != DocumentState.FAILED)
-                .values(
-                    state=DocumentState.QUEUED,
-                    generation=documents.c.generation + 1,
-                    token=documents.c.token + 1,
-                    attempts=0,
-                    worker=None,
-                    lease_until=None,
-                    dispatched_at=None,
-                    completed_at=None,
-                    moved=False,
-                    updated_at=self._now(),
-                )
-            )
-            return result.rowcount
+            connection.execute(sa.update(documents).where(ALIVE).values(active_generation=None, moved=False))
+            return self._queue_again(connection, sa.true())
+
+    def _queue_again(self, connection: sa.Connection, condition: sa.ColumnElement[bool]) -> int:
+        now = self._now()
+        change = sa.update(documents).where(condition, ALIVE, documents.c.state.not_in(RETRYABLE))
+        return connection.execute(change.values(**new_generation(now), updated_at=now)).rowcount
 
 
 def collection_id(connection: sa.Connection, name: str, now: float) -> str:
@@ -81,20 +142,40 @@ def collection_id(connection: sa.Connection, name: str, now: float) -> str:
     return (_find(connection, name) or _insert(connection, name, now)).id
 
 
+_SELECT = sa.select(collections).where(collections.c.deleted_at.is_(None))
+
+
 def _find(connection: sa.Connection, name: str) -> Collection | None:
-    row = connection.execute(sa.select(collections).where(collections.c.name == name)).one_or_none()
+    row = connection.execute(_SELECT.where(collections.c.name == name)).one_or_none()
     return as_collection(row) if row is not None else None
 
 
-def _insert(connection: sa.Connection, name: str, now: float) -> Collection:
+def _fetch(connection: sa.Connection, name_or_id: str) -> Collection:
+    found = _find(connection, name_or_id)
+    if found is not None:
+        return found
+    row = connection.execute(_SELECT.where(collections.c.id == name_or_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no collection {name_or_id!r}.", param="collection")
+    return as_collection(row)
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(f"There is a collection named {name!r} already.", param="name")
+
+
+def _insert(connection: sa.Connection, name: str, now: float, **settings: int | None) -> Collection:
     store = connection.execute(_SELECT_STORE).one_or_none()
+    collection_id = new_id("col")
     collection = Collection(
-        id=new_id("col"),
+        id=collection_id,
         name=name,
         store_id=store.store_id if store is not None else None,
         embedding_model=store.embedding_model if store is not None else None,
         dimension=store.dimension if store is not None else None,
         created_at=now,
+        point_key=collection_id,
+        **settings,
     )
     connection.execute(sa.insert(collections).values(**vars(collection)))
     return collection

@@ -12,21 +12,22 @@ from sqlalchemy.exc import IntegrityError
 from core.catalog.collections import collection_id
 from core.catalog.migration import MigratedDatabase
 from core.catalog.models import collections, documents
-from core.catalog.rows import ALIVE, SELECT_DOCUMENT, as_document, batches, before, newest_first, page_of
+from core.catalog.rows import (
+    ALIVE,
+    DELETED,
+    FENCED,
+    SELECT_DOCUMENT,
+    as_document,
+    batches,
+    before,
+    new_generation,
+    newest_first,
+    page_of,
+)
 from core.catalog.types import Document, DocumentState, NewDocument, Page
 from core.errors import Conflict, NotFound
 from core.ids import new_id
 
-#: Takes a document away from whoever works on it: the token that they hold is an old one.
-FENCED = {"token": documents.c.token + 1, "worker": None, "lease_until": None}
-#: Queued for the first time, or again after a change.
-REQUEUED = FENCED | {
-    "state": DocumentState.QUEUED,
-    "attempts": 0,
-    "error": None,
-    "dispatched_at": None,
-    "completed_at": None,
-}
 #: What a move changes while nobody needs the points yet: parse again from the new path, or index again with it.
 _STATE_AFTER_MOVE = {
     DocumentState.PARSING: DocumentState.QUEUED,
@@ -65,7 +66,7 @@ class DocumentQueries(MigratedDatabase):
             "updated_at": now,
         }
         if existing.content_hash != new.content_hash or existing.collection != new.collection:
-            stat |= _new_generation(new.content_hash)
+            stat |= new_generation(now) | {"content_hash": new.content_hash}
             stat["collection_id"] = collection_id(connection, new.collection, now)
         _update(connection, existing.id, stat)
         return _fetch(connection, existing.id)
@@ -85,7 +86,8 @@ class DocumentQueries(MigratedDatabase):
         Raises:
             NotFound: there is no such document, or it is being deleted.
         """
-        values = _new_generation(content_hash) | {"size_bytes": size_bytes, "mtime_ns": mtime_ns, "inode": inode}
+        values = new_generation(self._now()) | {"content_hash": content_hash}
+        values |= {"size_bytes": size_bytes, "mtime_ns": mtime_ns, "inode": inode}
         if blob_key is not None:
             values["blob_key"] = blob_key
         return self._change(document_id, values)
@@ -216,34 +218,9 @@ class DocumentQueries(MigratedDatabase):
         statement = (
             sa.update(documents)
             .where(documents.c.id.in_(document_ids), ALIVE)
-            .values(
-                **FENCED,
-                state=DocumentState.DELETING,
-                active_generation=None,
-                idempotency_key=None,
-                moved=False,
-                attempts=0,
-                error=None,
-                dispatched_at=None,
-                updated_at=self._now(),
-            )
+            .values(**DELETED, updated_at=self._now())
         )
         return connection.execute(statement).rowcount
-
-    def retry_document(self, document_id: str) -> Document:
-        """Queues a failed document again.
-
-        Raises:
-            NotFound: there is no such document.
-            Conflict: it has not failed.
-        """
-        with self._write() as connection:
-            document = _fetch(connection, document_id)
-            if document.state != DocumentState.FAILED:
-                message = f"Only failed documents can be retried; this one is {document.state}."
-                raise Conflict(message, param="document_id")
-            _update(connection, document_id, REQUEUED | {"updated_at": self._now()})
-            return _fetch(connection, document_id)
 
     def active_generations(self, document_ids: Iterable[str]) -> dict[str, int]:
         """The generation that search sees, for those of the documents that have one."""
@@ -257,13 +234,6 @@ class DocumentQueries(MigratedDatabase):
                 )
                 found.update({row.id: row.active_generation for row in connection.execute(query)})
         return found
-
-    def counts_by_state(self) -> dict[str, int]:
-        """Number of documents in each state that occurs, without deleted ones."""
-        query = sa.select(documents.c.state, sa.func.count().label("number")).group_by(documents.c.state)
-        with self._read() as connection:
-            rows = connection.execute(query.where(documents.c.state != DocumentState.DELETED)).all()
-        return {row.state: row.number for row in rows}
 
     def purge_deleted(self, older_than_seconds: float) -> int:
         """Forgets the tombstones older than this; returns how many."""
@@ -279,10 +249,6 @@ class DocumentQueries(MigratedDatabase):
             _fetch_alive(connection, document_id)
             _update(connection, document_id, values | {"updated_at": self._now()})
             return _fetch(connection, document_id)
-
-
-def _new_generation(content_hash: str) -> dict[str, Any]:
-    return REQUEUED | {"generation": documents.c.generation + 1, "content_hash": content_hash}
 
 
 def _in_states(state: DocumentState | Iterable[DocumentState] | None) -> sa.ColumnElement[bool]:
@@ -316,6 +282,7 @@ def _insert(connection: sa.Connection, new: NewDocument, now: float) -> str:
         "token": 0,
         "created_at": now,
         "updated_at": now,
+        "queued_at": now,
     }
     # As parameters, not as values of the statement: that costs a third of it.
     connection.execute(sa.insert(documents), values)

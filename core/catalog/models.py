@@ -15,6 +15,13 @@ collections = sa.Table(
     sa.Column("embedding_model", sa.Text),
     sa.Column("dimension", sa.Integer),
     sa.Column("created_at", sa.Double, nullable=False),
+    #: What its points carry as their collection; stays when the collection is renamed.
+    sa.Column("point_key", sa.Text, nullable=False, server_default=""),
+    #: NULL: the server's setting.
+    sa.Column("chunk_tokens", sa.Integer),
+    sa.Column("chunk_overlap_tokens", sa.Integer),
+    #: Set on deletion; the row goes with the last of its documents.
+    sa.Column("deleted_at", sa.Double),
 )
 
 #: One row, with id 1: the store and model that were recorded last; new collections start with it.
@@ -61,6 +68,18 @@ documents = sa.Table(
     sa.Column("updated_at", sa.Double, nullable=False),
     sa.Column("dispatched_at", sa.Double),
     sa.Column("completed_at", sa.Double),
+    #: Why it failed, for programs: `unsupported_file`, `empty_file`, …
+    sa.Column("error_code", sa.String(64)),
+    #: Of the generation that is being built, or was built last.
+    sa.Column("chunks_indexed", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("chunks_embedded", sa.Integer, nullable=False, server_default="0"),
+    #: When the stages of that generation began.
+    sa.Column("queued_at", sa.Double),
+    sa.Column("parsing_at", sa.Double),
+    sa.Column("parsed_at", sa.Double),
+    sa.Column("indexing_at", sa.Double),
+    #: When it was completed, failed or cancelled.
+    sa.Column("ended_at", sa.Double),
 )
 
 #: A file deleted and made again is a new document while the old one is still being removed.

@@ -20,15 +20,49 @@ GONE = (DocumentState.DELETING, DocumentState.DELETED)
 #: In no such state. Written out, not bound: SQLite uses a partial index only for a condition that it can read.
 ALIVE = sa.text("documents.state NOT IN ('deleting', 'deleted')")
 
+#: Takes a document away from whoever works on it: the token that they hold is an old one.
+FENCED = {"token": documents.c.token + 1, "worker": None, "lease_until": None}
+#: Queued for the first time, or again after a change.
+REQUEUED = FENCED | {
+    "state": DocumentState.QUEUED,
+    "attempts": 0,
+    "error": None,
+    "error_code": None,
+    "dispatched_at": None,
+    "completed_at": None,
+    "chunks_indexed": 0,
+    "chunks_embedded": 0,
+    "parsing_at": None,
+    "parsed_at": None,
+    "indexing_at": None,
+    "ended_at": None,
+}
+#: Out of search at once; its points and files are removed later.
+DELETED = FENCED | {
+    "state": DocumentState.DELETING,
+    "active_generation": None,
+    "idempotency_key": None,
+    "moved": False,
+    "attempts": 0,
+    "error": None,
+    "error_code": None,
+    "dispatched_at": None,
+}
+
 #: SQLAlchemy types rows column by column; ours are read by name.
 AnyRow: TypeAlias = sa.Row[*tuple[Any, ...]]
 
-_HIDDEN = {"collection_id", "idempotency_key", "moved", "token", "worker", "lease_until"}
+_HIDDEN = {"collection_id", "idempotency_key", "moved", "token", "worker"}
 _DOCUMENT_COLUMNS = [column for column in documents.c if column.name not in _HIDDEN]
 
-SELECT_DOCUMENT = sa.select(*_DOCUMENT_COLUMNS, documents.c.token, collections.c.name.label("collection")).join_from(
-    documents, collections
-)
+SELECT_DOCUMENT = sa.select(
+    *_DOCUMENT_COLUMNS,
+    documents.c.token,
+    collections.c.name.label("collection"),
+    collections.c.point_key.label("collection_key"),
+    collections.c.chunk_tokens,
+    collections.c.chunk_overlap_tokens,
+).join_from(documents, collections)
 
 
 def as_document(row: AnyRow, changes: Mapping[str, Any] | None = None) -> Document:
@@ -41,11 +75,16 @@ def as_document(row: AnyRow, changes: Mapping[str, Any] | None = None) -> Docume
 
 
 def as_collection(row: AnyRow) -> Collection:
-    return Collection(**row._mapping)
+    return Collection(**{name: value for name, value in row._mapping.items() if name != "deleted_at"})
 
 
 def as_job(row: AnyRow) -> Job:
     return Job(**dict(row._mapping) | {"state": JobState(row._mapping["state"])})
+
+
+def new_generation(now: float) -> dict[str, Any]:
+    """What queues a document again, to be built anew beside what search sees of it."""
+    return REQUEUED | {"generation": documents.c.generation + 1, "queued_at": now}
 
 
 def batches(ids: Iterable[ItemT]) -> Iterator[list[ItemT]]:

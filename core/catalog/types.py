@@ -27,10 +27,28 @@ class DocumentState(StrEnum):
     COMPLETED = "completed"
     #: It cannot be ingested; `error` says why and what to do.
     FAILED = "failed"
+    #: A person stopped it; retrying queues it again.
+    CANCELLED = "cancelled"
     #: Not searched any more; its points and files are still to be removed.
     DELETING = "deleting"
     #: A tombstone, until it is purged.
     DELETED = "deleted"
+
+
+#: Nothing more happens to the document by itself, or nothing that its owner waits for.
+SETTLED = frozenset(
+    {
+        DocumentState.COMPLETED,
+        DocumentState.FAILED,
+        DocumentState.CANCELLED,
+        DocumentState.DELETING,
+        DocumentState.DELETED,
+    }
+)
+#: It could be taken up again.
+RETRYABLE = (DocumentState.FAILED, DocumentState.CANCELLED)
+#: It waits, or somebody works on it.
+UNSETTLED = (DocumentState.QUEUED, DocumentState.PARSING, DocumentState.PARSED, DocumentState.INDEXING)
 
 
 class JobState(StrEnum):
@@ -69,6 +87,32 @@ class Collection:
     embedding_model: str | None
     dimension: int | None
     created_at: float
+    #: What its points carry as their collection, whatever its name is now.
+    point_key: str
+    #: How its documents are cut; None is the server's CHUNK_TOKENS or CHUNK_OVERLAP_TOKENS.
+    chunk_tokens: int | None = None
+    chunk_overlap_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What of a collection can be found, and what cannot and why."""
+
+    collection: str
+    #: All of them, but for those that are being deleted.
+    documents: int = 0
+    #: Documents that search finds with their present content.
+    indexed: int = 0
+    #: Documents that search finds with an older content or cut than the present one.
+    stale: int = 0
+    #: Documents that wait or are worked on, stale ones included.
+    pending: int = 0
+    #: By reason: files that have nothing to index or are of a type that is not read, and cancelled ones.
+    skipped: dict[str, int] = field(default_factory=dict)
+    #: By reason.
+    failed: dict[str, int] = field(default_factory=dict)
+    chunks: int = 0
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,6 +177,25 @@ class Document:
     updated_at: float
     dispatched_at: float | None
     completed_at: float | None
+    lease_until: float | None
+    error_code: str | None
+    chunks_indexed: int
+    #: Chunks of the present generation whose text had to be embedded: the others had a vector already.
+    chunks_embedded: int
+    queued_at: float | None
+    parsing_at: float | None
+    parsed_at: float | None
+    indexing_at: float | None
+    ended_at: float | None
+    #: `Collection.point_key` and how its collection is cut.
+    collection_key: str
+    chunk_tokens: int | None
+    chunk_overlap_tokens: int | None
+
+    @property
+    def is_stale(self) -> bool:
+        """Search finds it with an older content or cut than the present one."""
+        return self.active_generation is not None and self.active_generation != self.generation
 
     @property
     def source_path(self) -> Path | None:

@@ -47,7 +47,9 @@ def parser_for(media_type: str) -> Parser:
     module = _MODULES.get(media_type)
     if module is None:
         advice = _ADVICE.get(media_type, "")
-        raise DocumentRejected(f"This type of file ({media_type}) is not supported. {advice}".rstrip())
+        raise DocumentRejected(
+            f"This type of file ({media_type}) is not supported. {advice}".rstrip(), code="unsupported_file"
+        )
     if media_type in _OPTIONAL:
         name, package = _OPTIONAL[media_type]
         if find_spec(name) is None:
@@ -65,7 +67,7 @@ def parse_file(source: SourceFile) -> ParsedDocument:
     """
     document = parser_for(source.media_type)(source)
     if not document.elements:
-        raise DocumentRejected("The document is empty: there is no text in it.")
+        raise DocumentRejected("The document is empty: there is no text in it.", code="empty_file")
     return document
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -47,6 +48,19 @@ def test_the_newest_revision_is_the_one_the_code_names() -> None:
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD_REVISION
+
+
+def test_collections_of_before_keep_the_key_that_their_points_carry(tmp_path: Path) -> None:
+    catalog = Catalog.open(f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    with catalog._write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql("INSERT INTO collections (id, name, created_at) VALUES ('col-1', 'contracts', 1)")
+    catalog.migrate()
+    assert catalog.get_collection("contracts").point_key == "contracts"
+    catalog.close()
 
 
 def test_migrating_again_keeps_what_is_there(catalog: Catalog, add: Callable[..., Document]) -> None:

@@ -1,0 +1,167 @@
+"""`/v1/rag/collections`: sets of documents with settings of their own, and how much of each is found."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from api.dependencies import JsonRoute, Services, ServicesDep, in_thread, json_response
+from api.render import Wire
+from api.schemas import collections as schema
+from api.schemas.base import ListAnswer
+from core.catalog import Collection, Coverage, to_text
+from core.errors import Conflict, InvalidRequest, Unavailable
+from core.settings import Settings
+from tasks.names import Role
+
+log = logging.getLogger(__name__)
+
+COLLECTIONS_PATH = "/v1/rag/collections"
+
+router = APIRouter(prefix=COLLECTIONS_PATH, tags=["collections"], route_class=JsonRoute)
+
+
+@router.post("", responses={201: {"model": schema.Collection}}, status_code=201)
+async def create_collection(body: schema.NewCollection, services: ServicesDep) -> Response:
+    """Makes a collection. Uploads make theirs by themselves; this is for settings that hold from the first document."""
+    settings = body.model_dump(exclude={"name"})
+    await _check(services, settings)
+    create = partial(services.catalog.create_collection, body.name, **settings)
+    return json_response(await _described(services, await in_thread(create)), 201)
+
+
+@router.get("", responses={200: {"model": ListAnswer[schema.Collection]}})
+async def list_collections(services: ServicesDep) -> Response:
+    """All collections by name, each with its coverage."""
+    found: list[Collection] = await in_thread(services.catalog.list_collections)
+    coverage = {one.collection: one for one in await in_thread(services.catalog.coverage)}
+    # One that was made between the two questions is told the next time.
+    items = [collection_wire(one, coverage[one.name]) for one in found if one.name in coverage]
+    ids = (items[0]["id"], items[-1]["id"]) if items else (None, None)
+    return json_response({"object": "list", "data": items, "has_more": False, "first_id": ids[0], "last_id": ids[1]})
+
+
+@router.get("/{collection}", responses={200: {"model": schema.Collection}})
+async def get_collection(collection: str, services: ServicesDep) -> Response:
+    """One collection, by its name or its id."""
+    found: Collection = await in_thread(services.catalog.get_collection, collection)
+    return json_response(await _described(services, found))
+
+
+@router.get("/{collection}/coverage", responses={200: {"model": schema.Coverage}})
+async def get_coverage(collection: str, services: ServicesDep) -> Response:
+    """What of the collection is found, and what is not and why."""
+    found: Collection = await in_thread(services.catalog.get_collection, collection)
+    return json_response((await _described(services, found))["coverage"])
+
+
+@router.patch("/{collection}", responses={200: {"model": schema.Collection}})
+async def change_collection(collection: str, body: schema.CollectionChange, services: ServicesDep) -> Response:
+    """Renames it, or changes its settings. `reindexing` says how many documents are cut and indexed again.
+
+    They are found as they were until their new chunks are whole.
+    """
+    changes: dict[str, Any] = body.model_dump(exclude_unset=True)
+    found: Collection = await in_thread(services.catalog.get_collection, collection)
+    if changes.get("name", found.name) != found.name:
+        await _refuse_watched(services, found, "renamed")
+    own = {"chunk_tokens": found.chunk_tokens, "chunk_overlap_tokens": found.chunk_overlap_tokens}
+    await _check(services, own | {key: value for key, value in changes.items() if key in own})
+    changed, count = await in_thread(services.catalog.update_collection, found.id, changes)
+    return json_response(await _described(services, changed) | {"reindexing": count})
+
+
+@router.delete("/{collection}", responses={200: {"model": schema.DeletedCollection}})
+async def delete_collection(collection: str, services: ServicesDep) -> Response:
+    """Removes a collection with all its documents: search does not find them any more when this answers."""
+    found: Collection = await in_thread(services.catalog.get_collection, collection)
+    await _refuse_watched(services, found, "deleted")
+    count: int = await in_thread(services.catalog.delete_collection, found.id)
+    try:
+        await in_thread(services.hints.wake_indexer)
+    except Unavailable as error:
+        log.warning("%s is removed when Redis is back: %s", found.id, error.message)
+    return json_response({"id": found.id, "object": "collection", "deleted": True, "documents": count})
+
+
+async def _check(services: Services, own: dict[str, int | None]) -> None:
+    """Raises InvalidRequest for settings that cannot be kept; the model's window is checked if the model is there."""
+    tokens, overlap = effective_chunking(own, services.settings)
+    window = await _window_tokens(services)
+    if own["chunk_tokens"] is not None and window is not None and own["chunk_tokens"] > window:
+        message = f"The embedding model reads {window} tokens of a text: 'chunk_tokens' may be at most that."
+        raise InvalidRequest(message, param="chunk_tokens")
+    limit = tokens if tokens is not None else window
+    if own["chunk_overlap_tokens"] is not None and limit is not None and overlap * 2 > limit:
+        message = f"'chunk_overlap_tokens' may be at most half of the {limit} tokens of a chunk."
+        raise InvalidRequest(message, param="chunk_overlap_tokens")
+
+
+def effective_chunking(own: dict[str, int | None], settings: Settings) -> tuple[int | None, int]:
+    """Tokens of a chunk (None: the model's window) and of the overlap: the collection's own, else the server's."""
+    tokens, overlap = own["chunk_tokens"], own["chunk_overlap_tokens"]
+    return (
+        settings.chunk_tokens if tokens is None else tokens,
+        settings.chunk_overlap_tokens if overlap is None else overlap,
+    )
+
+
+async def _window_tokens(services: Services) -> int | None:
+    try:
+        workers = await services.stream.workers(Role.INDEX)
+    except Unavailable as error:
+        log.warning("the embedding model's window is not known: %s", error.message)
+        return None
+    windows = [info["max_tokens"] for info in workers.values() if "max_tokens" in info]
+    return min(windows, default=None)
+
+
+async def _refuse_watched(services: Services, collection: Collection, what: str) -> None:
+    """Raises Conflict for what a watched folder would undo at its next scan."""
+    feeding = [to_text(root.path) for root in services.settings.watch_roots if root.collection == collection.name]
+    roots: list[str] = await in_thread(services.catalog.watched_roots, collection.id)
+    watched = [root for root in roots if root in feeding]
+    if watched:
+        raise Conflict(
+            f"{collection.name!r} mirrors {watched[0]}: take that folder out of WATCH_DIRS before it is {what}.",
+            param="collection",
+        )
+
+
+async def _described(services: Services, collection: Collection) -> Wire:
+    coverage: list[Coverage] = await in_thread(services.catalog.coverage, collection.name)
+    return collection_wire(collection, coverage[0] if coverage else Coverage(collection.name))
+
+
+def collection_wire(collection: Collection, coverage: Coverage) -> Wire:
+    """A collection as users see it."""
+    return {
+        "id": collection.id,
+        "object": "collection",
+        "name": collection.name,
+        "created_at": int(collection.created_at),
+        "chunk_tokens": collection.chunk_tokens,
+        "chunk_overlap_tokens": collection.chunk_overlap_tokens,
+        "embedding_model": collection.embedding_model,
+        "coverage": coverage_wire(coverage),
+    }
+
+
+def coverage_wire(coverage: Coverage) -> Wire:
+    """A coverage report as users see it."""
+    return {
+        "object": "collection.coverage",
+        "collection": coverage.collection,
+        "documents": coverage.documents,
+        "indexed": coverage.indexed,
+        "stale": coverage.stale,
+        "pending": coverage.pending,
+        "skipped": coverage.skipped,
+        "failed": coverage.failed,
+        "chunks": coverage.chunks,
+        "size_bytes": coverage.size_bytes,
+    }

@@ -1,0 +1,166 @@
+"""What a person sees of many documents at once, and what they do to them: coverage, counts, retry, cancel."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from core.catalog.migration import MigratedDatabase
+from core.catalog.models import collections, documents
+from core.catalog.rows import ALIVE, FENCED, REQUEUED, SELECT_DOCUMENT, AnyRow, as_document
+from core.catalog.types import RETRYABLE, UNSETTLED, Coverage, Document, DocumentState
+from core.errors import Conflict, NotFound
+
+#: Failures that are no fault: there is nothing in the file that could be indexed, or nothing that reads it.
+SKIP_CODES = ("unsupported_file", "empty_file")
+#: Reasons told apart in a report.
+MAX_REASONS = 50
+CANCELLED = "It was cancelled. Retry it to have it indexed."
+_NOT_SETTLED = documents.c.state.in_(UNSETTLED)
+_INDEXED = sa.and_(documents.c.active_generation.is_not(None), documents.c.active_generation == documents.c.generation)
+_STALE = sa.and_(documents.c.active_generation.is_not(None), documents.c.active_generation != documents.c.generation)
+
+
+class ProgressQueries(MigratedDatabase):
+    """The part of the catalog about documents as a whole."""
+
+    def counts_by_state(self) -> dict[str, int]:
+        """Number of documents in each state that occurs, without deleted ones."""
+        query = sa.select(documents.c.state, sa.func.count().label("number")).group_by(documents.c.state)
+        with self._read() as connection:
+            rows = connection.execute(query.where(documents.c.state != DocumentState.DELETED)).all()
+        return {row.state: row.number for row in rows}
+
+    def coverage(self, collection: str | None = None) -> list[Coverage]:
+        """The coverage of each collection, or of the one named, by name."""
+        names = sa.select(collections.c.id, collections.c.name).where(collections.c.deleted_at.is_(None))
+        if collection is not None:
+            names = names.where(collections.c.name == collection)
+        with self._read() as connection:
+            known = {row.id: row.name for row in connection.execute(names.order_by(collections.c.name))}
+            sums = {row.collection_id: row for row in connection.execute(_sums(list(known)))}
+            reasons = _reasons(connection, list(known))
+        return [_coverage(name, sums.get(key), *reasons[key]) for key, name in known.items()]
+
+    def waiting_before(self, document: Document) -> int:
+        """How many documents in the same state are older, and so come first."""
+        older = sa.or_(
+            documents.c.created_at < document.created_at,
+            sa.and_(documents.c.created_at == document.created_at, documents.c.id < document.id),
+        )
+        query = sa.select(sa.func.count()).where(documents.c.state == document.state, older)
+        with self._read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def retry_document(self, document_id: str) -> Document:
+        """Queues a failed or cancelled document again.
+
+        Raises:
+            NotFound: there is no such document.
+            Conflict: it has neither failed nor been cancelled.
+        """
+        wrong = "Only failed and cancelled documents can be retried; this one is {}."
+        return self._turn(document_id, RETRYABLE, self._retried(), wrong)
+
+    def cancel_document(self, document_id: str) -> Document:
+        """Stops the work on a document; what search sees of it stays. One that is cancelled already stays so.
+
+        Raises:
+            NotFound: there is no such document.
+            Conflict: there is no work on it to stop.
+        """
+        wrong = "Only documents that wait or are worked on can be cancelled; this one is {}."
+        return self._turn(document_id, (*UNSETTLED, DocumentState.CANCELLED), self._cancelled(), wrong)
+
+    def retry_failed(self, collection: str | None = None) -> int:
+        """Queues all failed documents again, of one collection or of all; returns how many. Cancelled ones stay."""
+        return self._turn_all(documents.c.state == DocumentState.FAILED, self._retried(), collection)
+
+    def cancel_unsettled(self, collection: str | None = None) -> int:
+        """Stops the work on all documents of a collection, or on all there are; returns on how many."""
+        return self._turn_all(_NOT_SETTLED, self._cancelled(), collection)
+
+    def _retried(self) -> dict[str, Any]:
+        return REQUEUED | {"queued_at": self._now()}
+
+    def _cancelled(self) -> dict[str, Any]:
+        ended = {"error": CANCELLED, "error_code": "cancelled", "ended_at": self._now()}
+        return FENCED | ended | {"state": DocumentState.CANCELLED, "dispatched_at": None}
+
+    def _turn(
+        self, document_id: str, allowed: tuple[DocumentState, ...], values: dict[str, Any], wrong: str
+    ) -> Document:
+        query = SELECT_DOCUMENT.where(documents.c.id == document_id, documents.c.state != DocumentState.DELETED)
+        with self._write() as connection:
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                raise NotFound(f"No document with the id {document_id!r}.", param="document_id")
+            if row.state not in allowed:
+                raise Conflict(wrong.format(row.state), param="document_id")
+            change = sa.update(documents).where(documents.c.id == document_id)
+            connection.execute(change.values(**values, updated_at=self._now()))
+            return as_document(connection.execute(query).one())
+
+    def _turn_all(self, condition: sa.ColumnElement[bool], values: dict[str, Any], collection: str | None) -> int:
+        change = sa.update(documents).where(condition)
+        if collection is not None:
+            named = sa.select(collections.c.id).where(collections.c.name == collection)
+            change = change.where(documents.c.collection_id.in_(named))
+        with self._write() as connection:
+            return connection.execute(change.values(**values, updated_at=self._now())).rowcount
+
+
+def _sums(collection_ids: list[str]) -> sa.Select[Any]:
+    def number(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+        return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
+
+    return (
+        sa.select(
+            documents.c.collection_id,
+            sa.func.count().label("documents"),
+            number(_INDEXED).label("indexed"),
+            number(_STALE).label("stale"),
+            number(_NOT_SETTLED).label("pending"),
+            sa.func.sum(documents.c.chunk_count).label("chunks"),
+            sa.func.sum(documents.c.size_bytes).label("size_bytes"),
+        )
+        .where(documents.c.collection_id.in_(collection_ids), ALIVE)
+        .group_by(documents.c.collection_id)
+    )
+
+
+def _reasons(connection: sa.Connection, collection_ids: list[str]) -> dict[str, tuple[Counter[str], Counter[str]]]:
+    """What was skipped and what failed, by collection and reason."""
+    found: dict[str, tuple[Counter[str], Counter[str]]] = defaultdict(lambda: (Counter(), Counter()))
+    columns = (documents.c.collection_id, documents.c.state, documents.c.error, documents.c.error_code)
+    query = sa.select(*columns, sa.func.count().label("number")).group_by(*columns)
+    query = query.where(documents.c.collection_id.in_(collection_ids), documents.c.state.in_(RETRYABLE))
+    for row in connection.execute(query):
+        is_skipped = row.state == DocumentState.CANCELLED or row.error_code in SKIP_CODES
+        found[row.collection_id][0 if is_skipped else 1][row.error or "unknown"] += row.number
+    return found
+
+
+def _coverage(name: str, sums: AnyRow | None, skipped: Counter[str], failed: Counter[str]) -> Coverage:
+    if sums is None:
+        return Coverage(name)
+    return Coverage(
+        collection=name,
+        documents=sums.documents,
+        indexed=sums.indexed,
+        stale=sums.stale,
+        pending=sums.pending,
+        skipped=_most_common(skipped),
+        failed=_most_common(failed),
+        chunks=int(sums.chunks),
+        size_bytes=int(sums.size_bytes),
+    )
+
+
+def _most_common(reasons: Counter[str]) -> dict[str, int]:
+    """The reasons by their number; a reason may name a size or a place, so there can be as many as documents."""
+    common = dict(reasons.most_common(MAX_REASONS))
+    rest = reasons.total() - sum(common.values())
+    return common | ({"other reasons": rest} if rest else {})

@@ -1,0 +1,151 @@
+"""Collections over HTTP: their settings, their names, their end, and how much of them is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from core.catalog import Catalog, DocumentState, NewDocument, Source
+from core.settings import Settings
+from tasks.names import Role
+from tests.fakes.job_stream import FakeHints, FakeJobStream
+
+pytestmark = pytest.mark.asyncio
+
+COLLECTIONS = "/v1/rag/collections"
+DOCUMENTS = "/v1/rag/documents"
+
+
+async def add(http: httpx.AsyncClient, text: str, collection: str) -> dict[str, Any]:
+    answer = await http.post(DOCUMENTS, json={"texts": [text], "collection": collection}, headers={"prefer": "wait=0"})
+    document: dict[str, Any] = answer.json()["data"][0]
+    return document
+
+
+async def test_a_collection_is_made_shown_and_listed(http: httpx.AsyncClient) -> None:
+    made = await http.post(COLLECTIONS, json={"name": "contracts/2024", "chunk_tokens": 100})
+    await add(http, "One.", "notes")
+    listed = (await http.get(COLLECTIONS)).json()
+    by_id = (await http.get(f"{COLLECTIONS}/{made.json()['id']}")).json()
+
+    assert made.status_code == 201, made.text
+    assert (made.json()["chunk_tokens"], made.json()["chunk_overlap_tokens"]) == (100, None)
+    assert [one["name"] for one in listed["data"]] == ["contracts/2024", "notes"]
+    assert by_id["name"] == "contracts/2024" and by_id["coverage"]["documents"] == 0
+    assert listed["data"][1]["coverage"]["indexed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "a\nb"}, "name"),
+        ({"name": "a", "chunk_tokens": 15}, "chunk_tokens"),
+        ({"name": "a", "chunk_tokens": "100"}, "chunk_tokens"),
+        ({"name": "a", "chunk_tokens": 300}, "chunk_tokens"),
+        ({"name": "a", "chunk_tokens": 100, "chunk_overlap_tokens": 51}, "chunk_overlap_tokens"),
+        ({"name": "a", "chunk_overlap_tokens": 128}, "chunk_overlap_tokens"),
+        ({"name": "taken"}, "name"),
+    ],
+)
+async def test_settings_that_cannot_be_kept_are_refused(
+    http: httpx.AsyncClient, stream: FakeJobStream, body: dict[str, Any], param: str
+) -> None:
+    stream.live[Role.INDEX]["index@host"]["max_tokens"] = 254
+    await http.post(COLLECTIONS, json={"name": "taken"})
+    answer = await http.post(COLLECTIONS, json=body)
+
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["param"] == param
+    assert len((await http.get(COLLECTIONS)).json()["data"]) == 1
+
+
+async def test_other_chunk_settings_index_again_what_stays_found_meanwhile(
+    http: httpx.AsyncClient, catalog: Catalog, hints: FakeHints
+) -> None:
+    document = await add(http, "One.", "c")
+    await add(http, "Elsewhere.", "d")
+    changed = (await http.patch(f"{COLLECTIONS}/c", json={"chunk_tokens": 64})).json()
+    again = (await http.patch(f"{COLLECTIONS}/c", json={"chunk_tokens": 64})).json()
+    row = catalog.get_document(document["id"])
+
+    assert (changed["reindexing"], again["reindexing"]) == (1, 0)
+    assert (row.state, row.generation, row.active_generation, row.chunk_tokens) == (DocumentState.QUEUED, 2, 1, 64)
+    assert again["coverage"] | {"chunks": 0, "size_bytes": 0} == {
+        "object": "collection.coverage",
+        "collection": "c",
+        "documents": 1,
+        "indexed": 0,
+        "stale": 1,
+        "pending": 1,
+        "skipped": {},
+        "failed": {},
+        "chunks": 0,
+        "size_bytes": 0,
+    }
+    back = (await http.patch(f"{COLLECTIONS}/c", json={"chunk_tokens": None})).json()
+    assert (back["chunk_tokens"], back["reindexing"]) == (None, 1)
+
+
+async def test_renaming_keeps_documents_and_points(http: httpx.AsyncClient, catalog: Catalog) -> None:
+    document = await add(http, "One.", "old")
+    await add(http, "Two.", "other")
+    key = catalog.get_collection("old").point_key
+    renamed = (await http.patch(f"{COLLECTIONS}/old", json={"name": "new"})).json()
+    taken = await http.patch(f"{COLLECTIONS}/new", json={"name": "other"})
+
+    assert (renamed["name"], renamed["reindexing"]) == ("new", 0)
+    assert taken.status_code == 400 and taken.json()["error"]["param"] == "name"
+    row = catalog.get_document(document["id"])
+    assert (row.collection, row.collection_key, row.state) == ("new", key, DocumentState.COMPLETED)
+    assert (await http.get(f"{COLLECTIONS}/old")).status_code == 404
+
+
+async def test_deleting_takes_the_documents_along_and_frees_the_name(
+    http: httpx.AsyncClient, catalog: Catalog, hints: FakeHints
+) -> None:
+    document = await add(http, "One.", "c")
+    deleted = (await http.delete(f"{COLLECTIONS}/c")).json()
+
+    assert deleted["deleted"] and deleted["documents"] == 1 and hints.woken == 1
+    assert catalog.active_generations([document["id"]]) == {}
+    assert (await http.get(f"{COLLECTIONS}/c")).status_code == 404
+    assert (await http.get(COLLECTIONS)).json()["data"] == []
+    again = await add(http, "One.", "c")
+    assert again["id"] != document["id"] and list(catalog.active_generations([again["id"]])) == [again["id"]]
+    assert catalog.purge_collections() == 0
+    claim = catalog.claim(document["id"], "w", expected=DocumentState.DELETING, claimed=DocumentState.DELETING)
+    assert claim is not None and catalog.finish_delete(claim) and catalog.purge_deleted(-1) == 1
+    assert catalog.purge_collections() == 1
+
+
+async def test_what_a_watched_folder_would_undo_is_refused(
+    http: httpx.AsyncClient, catalog: Catalog, settings: Settings
+) -> None:
+    root = str(Path(settings.watch_roots[0].path))
+    new = NewDocument("default", "a.txt", Source.WATCH, "a" * 64, 1, root=root, path="a.txt", mtime_ns=1, inode=1)
+    catalog.add_document(new)
+    deleted = await http.delete(f"{COLLECTIONS}/default")
+    renamed = await http.patch(f"{COLLECTIONS}/default", json={"name": "x"})
+
+    for answer in (deleted, renamed):
+        assert answer.status_code == 400 and "WATCH_DIRS" in answer.json()["error"]["message"]
+    assert len(catalog.list_documents().items) == 1
+
+
+async def test_coverage_names_reasons(http: httpx.AsyncClient, catalog: Catalog, hints: FakeHints) -> None:
+    hints.on_ingest = lambda _: None
+    reasons = [("The PDF is broken.", "invalid_file"), ("The file is empty.", "empty_file"), ("No.", "invalid_file")]
+    for number, (reason, code) in enumerate(reasons):
+        document = await add(http, f"Text {number}.", "c")
+        claim = catalog.claim(document["id"], "w", expected=DocumentState.QUEUED, claimed=DocumentState.PARSING)
+        assert claim is not None and catalog.fail(claim, reason, code)
+    coverage = (await http.get(f"{COLLECTIONS}/c/coverage")).json()
+
+    assert coverage["skipped"] == {"The file is empty.": 1}
+    assert coverage["failed"] == {"The PDF is broken.": 1, "No.": 1}
+    assert (await http.get(f"{COLLECTIONS}/none/coverage")).status_code == 404
