@@ -15,6 +15,9 @@ from typing import Protocol
 
 from ingest.document import Chunk, Element, ElementKind, ParsedDocument, content_hash_of
 
+#: Chunks of models with longer windows: larger ones would say less about where in a document something stands, and
+#: three of them would not fit the context of a small language model.
+DEFAULT_CHUNK_TOKENS = 512
 #: A chunk's characters per token at most. Some tokenizers make one token of a word of any length; its text would not
 #: be embedded, and this bounds it.
 MAX_CHARACTERS_PER_TOKEN = 16
@@ -36,6 +39,20 @@ class Tokenizer(Protocol):
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """The span of each token in characters."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSettings:
+    """How large chunks are: of the whole server, or of one collection."""
+
+    #: Of a chunk, without special tokens; None: the embedding model's window, at most `DEFAULT_CHUNK_TOKENS`.
+    tokens: int | None = None
+    #: What a chunk repeats, at most, of the one before it in the same section and page; at most half a chunk.
+    overlap_tokens: int = 32
+
+    def max_tokens(self, window_tokens: int) -> int:
+        """Tokens of a chunk for a model that reads so many: never more, so that it cuts nothing off."""
+        return min(self.tokens or DEFAULT_CHUNK_TOKENS, window_tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import msgspec
 
 from core.errors import DocumentRejected
 from core.settings import Settings
-from ingest.chunker import chunk_document
+from ingest.chunker import ChunkSettings, chunk_document
 from ingest.document import Chunk, ParsedDocument
 from ingest.indexing import DocumentMeta, index_document
 from ingest.limits import memory_limit
@@ -22,12 +22,8 @@ from ingest.parsers.detection import detect_media_type
 from ingest.parsers.source import SourceFile
 from ingest.tokenizer import TextTokenizer, load_tokenizer
 
-__all__ = ["DocumentMeta", "ParseResult", "index_document", "parse_file_safely", "parse_to_chunks", "read_chunks",
-           "warm_up"]  # fmt: skip
-
-#: Chunks of models with longer windows: larger ones would say less about where in a document something stands, and
-#: three of them would not fit the context of a small language model.
-DEFAULT_CHUNK_TOKENS = 512
+__all__ = ["ChunkSettings", "DocumentMeta", "ParseResult", "index_document", "parse_file_safely", "parse_to_chunks",
+           "read_chunks", "warm_up"]  # fmt: skip
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Chunk)
@@ -41,12 +37,15 @@ class ParseResult:
     media_type: str
 
 
-def parse_to_chunks(path: Path, filename: str, out: Path, settings: Settings) -> ParseResult:
+def parse_to_chunks(
+    path: Path, filename: str, out: Path, settings: Settings, chunking: ChunkSettings | None = None
+) -> ParseResult:
     """Reads a file, cuts it into chunks and writes them to `out`, one JSON object per line: all of them or nothing.
 
     Args:
         path: where the file lies.
         filename: what its owner calls it.
+        chunking: a collection's own; that of the settings otherwise.
 
     Raises:
         DocumentRejected: it cannot be ingested; the message is the reason, for its owner.
@@ -55,11 +54,11 @@ def parse_to_chunks(path: Path, filename: str, out: Path, settings: Settings) ->
     """
     # Loaded before the memory is limited: it stays.
     tokenizer = _tokenizer(settings)
+    chunking = chunking or ChunkSettings(settings.chunk_tokens, settings.chunk_overlap_tokens)
     with memory_limit(settings.parse_memory_bytes):
         document = parse_file_safely(path, filename, settings)
-        window = min(settings.chunk_tokens or DEFAULT_CHUNK_TOKENS, tokenizer.max_tokens)
-        overlap = settings.chunk_overlap_tokens
-        chunks = chunk_document(document, tokenizer, max_tokens=window, overlap_tokens=overlap)
+        max_tokens = chunking.max_tokens(tokenizer.max_tokens)
+        chunks = chunk_document(document, tokenizer, max_tokens=max_tokens, overlap_tokens=chunking.overlap_tokens)
         _write(out, chunks)
     return ParseResult(len(chunks), document.media_type)
 

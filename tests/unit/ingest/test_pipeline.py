@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import DocumentRejected
 from core.settings import Settings
-from ingest.pipeline import ParseResult, parse_to_chunks, read_chunks, warm_up
+from ingest.pipeline import ChunkSettings, ParseResult, parse_to_chunks, read_chunks, warm_up
 from ingest.tokenizer import load_tokenizer
 
 SENTENCE = "The night train to Vienna leaves from platform nine at half past ten. "
@@ -48,6 +48,21 @@ def test_the_chunks_size_is_a_setting(tmp_path: Path, offline_settings: Settings
     assert {load_tokenizer(settings).count(chunk.text) for chunk in read_chunks(tmp_path / "out.jsonl")} <= set(
         range(41)
     )
+
+
+def test_a_collections_own_chunk_size_goes_before_the_servers(tmp_path: Path, offline_settings: Settings) -> None:
+    settings = offline_settings.model_copy(update={"chunk_tokens": 200})
+    out, own = tmp_path / "out.jsonl", ChunkSettings(tokens=20, overlap_tokens=0)
+    parse_to_chunks(write(tmp_path, SENTENCE * 10), "note.txt", out, settings, own)
+    chunks = read_chunks(out)
+    assert len(chunks) == 10
+    assert all(left.end <= right.start for left, right in zip(chunks, chunks[1:], strict=False))
+
+
+@pytest.mark.parametrize(("tokens", "expected"), [(None, 254), (100, 100), (9000, 254)])
+def test_no_chunk_size_is_over_the_models_window(tokens: int | None, expected: int) -> None:
+    assert ChunkSettings(tokens).max_tokens(254) == expected
+    assert ChunkSettings().max_tokens(8192) == 512
 
 
 def test_a_refused_file_leaves_nothing(tmp_path: Path, offline_settings: Settings) -> None:
