@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 #: What a client is told to wait when the error itself knows nothing better.
 DEFAULT_RETRY_AFTER_SECONDS = 5
 RETRYABLE_STATUSES = frozenset({429, 503})
+#: How pydantic calls a field that is not there; the second one says which of several things an object is.
+MISSING = frozenset({"missing", "union_tag_not_found"})
 
 
 class JobFailed(LlmApiError):
@@ -113,7 +115,10 @@ def _param(problem: Mapping[str, Any], body: Any) -> str | None:
         return None
     if place != "body":
         return ".".join(str(part) for part in path) or None
-    return ".".join(_resolved(path, body, missing=problem["type"] == "missing")) or None
+    names = _resolved(path, body, missing=problem["type"] == "missing")
+    if problem["type"].startswith("union_tag_"):
+        names.append(problem["ctx"]["discriminator"].strip("'"))
+    return ".".join(names) or None
 
 
 def _resolved(path: Sequence[str | int], body: Any, *, missing: bool) -> list[str]:
@@ -137,7 +142,7 @@ def _has(value: Any, part: str | int) -> bool:
 def _validation_message(problem: Mapping[str, Any], param: str | None) -> str:
     if problem["type"] == "json_invalid":
         return f"The body is not valid JSON: {problem['ctx']['error']}"
-    if problem["type"] == "missing":
+    if problem["type"] in MISSING:
         return f"Missing required parameter: '{param}'." if param else "The body must be a JSON object."
     message = str(problem["msg"]).removeprefix("Value error, ")
     if param is None:
@@ -148,7 +153,8 @@ def _validation_message(problem: Mapping[str, Any], param: str | None) -> str:
 
 
 def _validation_code(problem: Mapping[str, Any]) -> str | None:
-    return {"json_invalid": "invalid_json", "missing": "missing_required_parameter"}.get(problem["type"])
+    codes = {"json_invalid": "invalid_json"} | dict.fromkeys(MISSING, "missing_required_parameter")
+    return codes.get(problem["type"])
 
 
 def _describe_http(request: Request, error: HTTPException) -> ErrorInfo:

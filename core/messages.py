@@ -41,13 +41,39 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     stop: list[str] = []
 
 
-class RagOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+FilterType = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "and", "or"]
+FilterValue = str | float | bool
+
+
+class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A condition on documents: `key` and `value` of a comparison (of `in` and `nin` a list), or the `filters` of `and`
+    and `or`.
+
+    `document_id`, `filename`, `path` and `type` are those of the document; any other key is one of its attributes, and
+    so is `attributes.NAME`, for an attribute with one of these names.
+    """
+
+    type: FilterType
+    key: str = ""
+    value: FilterValue | list[FilterValue] = ""
+    filters: list[Filter] = []
+
+
+class SearchOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What is searched, and how much of it is wanted."""
+
+    top_k: int
+    #: None named means all.
+    collections: list[str] = []
+    #: Least dense cosine of a hit; None is the server's.
+    score_threshold: float | None = None
+    filters: Filter | None = None
+
+
+class RagOptions(SearchOptions, frozen=True, omit_defaults=True, kw_only=True):
     """The retrieval part of a RAG chat."""
 
     query: str
-    top_k: int
-    collections: list[str] = []
-    score_threshold: float | None = None
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,13 +103,10 @@ class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     dimensions: int | None = None
 
 
-class SearchRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+class SearchRequest(SearchOptions, frozen=True, omit_defaults=True, kw_only=True):
     """A search job."""
 
     query: str
-    top_k: int
-    collections: list[str] = []
-    score_threshold: float | None = None
 
 
 class DocumentsRequest(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from core.errors import InternalError
 from ingest.document import Chunk
 from ingest.vector_store.base import Point, Vector, VectorStore, point_id
+from ingest.vector_store.filters import type_names
 
 Item = TypeVar("Item")
 
@@ -37,6 +38,7 @@ class DocumentMeta:
     filename: str
     path: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    media_type: str | None = None
 
 
 def index_document(
@@ -121,6 +123,7 @@ def _point(chunk: Chunk, vector: Vector, document: DocumentMeta) -> Point:
         "collection": document.collection,
         "filename": document.filename,
         "path": document.path,
+        "type": type_names(document.media_type, document.filename),
         "page": chunk.page,
         "section": chunk.section,
         "start": chunk.start,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from core.messages import Hit
+from core.messages import Hit, SearchOptions
 from ingest.embedding_service import EmbeddingService
 from ingest.vector_store import ScoredPoint, VectorStore
 from ingest.vector_store.sparse import document_terms, query_terms
@@ -40,9 +40,7 @@ class Retriever:
         self._active_generations = active_generations
         self._default_threshold = default_threshold
 
-    def search(
-        self, query: str, top_k: int, collections: Sequence[str] = (), threshold: float | None = None
-    ) -> list[Hit]:
+    def search(self, query: str, options: SearchOptions) -> list[Hit]:
         """The best chunks for a query, best first; none if nothing is relevant.
 
         A chunk is relevant if its cosine to the query reaches the threshold, or if it holds the query's rare terms
@@ -50,29 +48,27 @@ class Retriever:
 
         Args:
             query: what is over the model's window does not count for the cosine.
-            top_k: the most hits.
-            collections: only chunks of these; none named means all.
-            threshold: least dense cosine; the default one if None.
+            options: where to search, and for how much.
 
         Raises:
             Unavailable: the model is shutting down, or a store or catalog server does not answer.
         """
         if not query.strip():
             return []
-        points = self._active_points(query, top_k, collections)
+        points = self._active_points(query, options)
         terms = QueryTerms(query, self._store)
-        least = self._default_threshold if threshold is None else threshold
+        least = self._default_threshold if options.score_threshold is None else options.score_threshold
         relevant = (point for point in points if _is_close(point, least) or terms.match_strongly(point))
-        return [_hit(point) for point, _ in zip(relevant, range(top_k), strict=False)]
+        return [_hit(point) for point, _ in zip(relevant, range(options.top_k), strict=False)]
 
-    def _active_points(self, query: str, top_k: int, collections: Sequence[str]) -> list[ScoredPoint]:
+    def _active_points(self, query: str, options: SearchOptions) -> list[ScoredPoint]:
         """Fetches until enough of the points are searchable, or there are no more."""
         vector = self._service.embed([query], purpose="query", priority="interactive")[0]
-        limit = max(MIN_CANDIDATES, top_k * OVERFETCH)
+        limit = max(MIN_CANDIDATES, options.top_k * OVERFETCH)
         while True:
-            points = self._store.search(vector, query, limit, collections)
+            points = self._store.search(vector, query, limit, options.collections, options.filters)
             current = self._without_stale(points)
-            if len(current) >= min(top_k * 2, limit) or len(points) < limit or limit >= MAX_CANDIDATES:
+            if len(current) >= min(options.top_k * 2, limit) or len(points) < limit or limit >= MAX_CANDIDATES:
                 return current
             limit = min(limit * OVERFETCH, MAX_CANDIDATES)
 

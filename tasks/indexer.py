@@ -11,6 +11,7 @@ from core.errors import DocumentRejected
 from ingest.embedder import EmbeddingService
 from ingest.pipeline import DocumentMeta, index_document, read_chunks
 from ingest.vector_store import VectorStore
+from ingest.vector_store.filters import type_names
 from tasks.leases import LEASE_SECONDS, kept_alive
 
 log = logging.getLogger(__name__)
@@ -123,6 +124,7 @@ class Indexer:
             document.filename,
             document.path,
             document.attributes,
+            document.media_type,
         )
         try:
             chunks = read_chunks(self._blobs.chunks_path(document.id, document.generation))
@@ -166,6 +168,9 @@ class Indexer:
         """Writes the new names of renamed documents into their points; nothing is parsed or embedded again."""
         moved = self._catalog.moved_documents(CLAIM_LIMIT)
         for document in moved:
-            self._store.update_payload(document.id, {"filename": document.filename, "path": document.path})
+            types = type_names(document.media_type, document.filename)
+            self._store.update_payload(
+                document.id, {"filename": document.filename, "path": document.path, "type": types}
+            )
             self._catalog.confirm_moved(document)
         return len(moved)

@@ -11,7 +11,7 @@ import numpy as np
 from core import events
 from core.catalog import Catalog, Document
 from core.errors import InvalidRequest
-from core.messages import EmbedRequest, GenerateRequest, Hit, SearchRequest, Timings, Usage
+from core.messages import EmbedRequest, GenerateRequest, Hit, SearchOptions, SearchRequest, Timings, Usage
 from ingest.embedder import EmbeddingService
 from ingest.retrieval import Retriever
 from tasks.client import Producer
@@ -45,7 +45,7 @@ class QueryService:
             return
         request = job.request(SearchRequest)
         started = time.perf_counter()
-        hits = self._find(request.query, request.top_k, request.collections, request.score_threshold)
+        hits = self._find(request.query, request)
         model = self._service.embedder.model_name
         accepted = events.Accepted(**job.base(), model=model)
         job.emit(accepted, events.Retrieved(**job.base(), hits=hits), state="running")
@@ -73,16 +73,17 @@ class QueryService:
         if options is None:
             raise InvalidRequest("A RAG chat needs a query.", param="query")
         started = time.perf_counter()
-        hits = self._find(options.query, options.top_k, options.collections, options.score_threshold)
+        hits = self._find(options.query, options)
         self._producer.records.keep_hits(job.id, hits, _since(started))
         self._producer.hand_over(job.record, Task.GENERATE)
 
-    def _find(self, query: str, top_k: int, collections: list[str], threshold: float | None) -> list[Hit]:
+    def _find(self, query: str, options: SearchOptions) -> list[Hit]:
         keys = {collection.name: collection.point_key for collection in self._catalog.list_collections()}
-        unknown = [name for name in collections if name not in keys]
+        unknown = [name for name in options.collections if name not in keys]
         if unknown:
             raise InvalidRequest(f"There is no collection named {unknown[0]!r}.", param="collection")
-        hits = self._retriever.search(query, top_k, [keys[name] for name in collections], threshold)
+        within = msgspec.structs.replace(options, collections=[keys[name] for name in options.collections])
+        hits = self._retriever.search(query, within)
         # Names are the catalog's: a file or collection that was renamed keeps its points.
         documents = self._catalog.documents_by_id([hit.document_id for hit in hits])
         return [_renamed(hit, documents[hit.document_id]) for hit in hits if hit.document_id in documents]

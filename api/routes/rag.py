@@ -32,8 +32,7 @@ async def search(
     job = SearchRequest(
         query=body.query,
         top_k=body.top_k or services.settings.rag_top_k,
-        collections=body.names(),
-        score_threshold=body.score_threshold,
+        **body.options(),
     )
     call = Call("search", job, SEARCH_PATH, key)
     if prefer.respond_async:
@@ -73,7 +72,6 @@ def _generate_request(body: schema.RagChatRequest, settings: Settings) -> Genera
         rag=RagOptions(
             query=body.query,
             top_k=body.num_context_docs or settings.rag_top_k,
-            collections=body.names(),
-            score_threshold=body.score_threshold,
+            **body.options(),
         ),
     )

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from api.schemas.base import CollectionName, Collections, NonBlank, Timings, Usage, WireAnswer, WireRequest
 from api.schemas.chat import FinishReason, Message, Source, StreamOptions
+from api.schemas.filters import Filter
 from core.messages import ChatMessage
 from core.settings import DEFAULT_COLLECTION
 
@@ -23,11 +24,17 @@ class Scope(WireRequest):
     collection: CollectionName | None = None
     collections: Collections | None = None
     score_threshold: float | None = Field(None, ge=-1, le=1, description="Least dense cosine of a hit.")
+    filters: Filter | None = Field(None, description="Only documents that it holds for.")
 
     def names(self) -> list[str]:
         """The collections, each once."""
         named = [*([self.collection] if self.collection else []), *(self.collections or [])]
         return list(dict.fromkeys(named))
+
+    def options(self) -> dict[str, Any]:
+        """The fields of `core.messages.SearchOptions` that are named here."""
+        filters = self.filters.message() if self.filters else None
+        return {"collections": self.names(), "score_threshold": self.score_threshold, "filters": filters}
 
 
 class SearchRequest(Scope):

@@ -12,6 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from core.messages import Filter
+from ingest.vector_store.filters import ATTRIBUTE_TERMS, with_terms
+
 Vector = npt.NDArray[np.float32]
 Payload = dict[str, Any]
 
@@ -20,7 +23,7 @@ DENSE, SPARSE = "dense", "bm25"
 #: The k of reciprocal rank fusion; ranks count from 0. Measured best on 300 queries over 5,183 abstracts.
 RRF_K = 2
 #: Payload keys that searches and updates filter on; all others are only carried along.
-KEYWORD_KEYS = ("document_id", "collection", "content_hash")
+KEYWORD_KEYS = ("document_id", "collection", "content_hash", "filename", "path", "type", ATTRIBUTE_TERMS)
 INTEGER_KEYS = ("generation",)
 #: Points written in one operation.
 UPSERT_POINTS = 128
@@ -49,7 +52,7 @@ class Point:
         id: from `point_id`.
         vector: float32 [dimension], of length 1.
         text: what BM25 reads; kept in the payload as `text`.
-        payload: document_id, generation, chunk_index, collection, filename, path, page, section, start, end,
+        payload: document_id, generation, chunk_index, collection, filename, path, type, page, section, start, end,
             content_hash, attributes. Values that are None are left out.
     """
 
@@ -60,8 +63,9 @@ class Point:
 
     @property
     def stored_payload(self) -> Payload:
-        """The payload with its text and without empty values."""
-        return {key: value for key, value in {**self.payload, "text": self.text}.items() if value is not None}
+        """The payload with its text, with what filters read, and without empty values."""
+        values = with_terms({**self.payload, "text": self.text})
+        return {key: value for key, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,14 @@ class VectorStore(Protocol):
         """Removes the points of one generation of a document."""
         ...
 
-    def search(self, dense: Vector | None, text: str, limit: int, collections: Sequence[str] = ()) -> list[ScoredPoint]:
+    def search(
+        self,
+        dense: Vector | None,
+        text: str,
+        limit: int,
+        collections: Sequence[str] = (),
+        filters: Filter | None = None,
+    ) -> list[ScoredPoint]:
         """The best points by the fusion of cosine to `dense` and BM25 of `text`, best first.
 
         Args:
@@ -122,6 +133,7 @@ class VectorStore(Protocol):
             text: the query; without a single term the cosine ranks alone.
             limit: the most points of each ranking, and of the answer.
             collections: only points of these; none named means all.
+            filters: only points of documents that it holds for.
         """
         ...
 

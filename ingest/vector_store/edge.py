@@ -19,6 +19,7 @@ import numpy as np
 import qdrant_edge as edge
 
 from core.errors import ConfigurationError
+from core.messages import Filter
 from ingest.vector_store import sparse
 from ingest.vector_store.base import (
     DENSE,
@@ -35,11 +36,14 @@ from ingest.vector_store.base import (
     fuse,
     unseen_term_weight,
 )
+from ingest.vector_store.filters import Conditions, number_paths, with_terms
 from ingest.vector_store.owner import OwnerLock
 
 #: Points written between two flushes of the segments. A flush takes 0.1-0.2 s and shortens the log, which is read again
 #: after a crash.
 FLUSH_POINTS = 4096
+
+_when = Conditions(edge.Filter, edge.FieldCondition, edge.MatchValue, edge.MatchAny, edge.RangeFloat)
 
 
 class EdgeVectorStore:
@@ -71,31 +75,41 @@ class EdgeVectorStore:
             if ephemeral:
                 shutil.rmtree(self._folder, ignore_errors=True)
             self._shard = _open_shard(self._folder, dimension)
+            self._indexed = set(self._shard.info().payload_schema)
             self.identity = (self._folder / "identity").read_text("ascii").strip()
         except BaseException:
             self._owner.release()
             raise
 
     def upsert(self, points: Sequence[Point]) -> None:
+        self._index_numbers([point.payload for point in points])
         for start in range(0, len(points), UPSERT_POINTS):
             part = [_edge_point(point) for point in points[start : start + UPSERT_POINTS]]
             self._write(edge.UpdateOperation.upsert_points(part), len(part))
 
     def delete_document(self, document_id: str, keep_generation: int | None = None) -> None:
-        kept = None if keep_generation is None else [_equals("generation", keep_generation)]
-        condition = edge.Filter(must=[_equals("document_id", document_id)], must_not=kept)
+        kept = None if keep_generation is None else _when.equals("generation", keep_generation)
+        condition = _when.all_of(_when.equals("document_id", document_id), but=kept)
         self._write(edge.UpdateOperation.delete_points_by_filter(condition))
 
     def delete_generation(self, document_id: str, generation: int) -> None:
-        condition = edge.Filter(must=[_equals("document_id", document_id), _equals("generation", generation)])
+        condition = _of_generation(document_id, generation)
         self._write(edge.UpdateOperation.delete_points_by_filter(condition))
 
     def update_payload(self, document_id: str, values: Mapping[str, Any]) -> None:
-        condition = edge.Filter(must=[_equals("document_id", document_id)])
-        self._write(edge.UpdateOperation.set_payload_by_filter(condition, dict(values)))
+        condition = _when.all_of(_when.equals("document_id", document_id))
+        self._index_numbers([values])
+        self._write(edge.UpdateOperation.set_payload_by_filter(condition, with_terms(values)))
 
-    def search(self, dense: Vector | None, text: str, limit: int, collections: Sequence[str] = ()) -> list[ScoredPoint]:
-        scope = _scope(collections)
+    def search(
+        self,
+        dense: Vector | None,
+        text: str,
+        limit: int,
+        collections: Sequence[str] = (),
+        filters: Filter | None = None,
+    ) -> list[ScoredPoint]:
+        scope = _when.scope(collections, filters)
         terms = sparse.query_terms(text)
         rankings = [
             edge.QueryRequest(limit=limit, query=query, filter=scope, with_payload=True, with_vector=vectors)
@@ -132,7 +146,7 @@ class EdgeVectorStore:
             records, _ = self._shard.scroll(
                 edge.ScrollRequest(
                     limit=len(missing),
-                    filter=edge.Filter(must=[_any_of("content_hash", sorted(missing))]),
+                    filter=_when.all_of(_when.any_of("content_hash", sorted(missing))),
                     with_payload=["content_hash"],
                     with_vector=[DENSE],
                 )
@@ -144,7 +158,7 @@ class EdgeVectorStore:
         return found
 
     def count(self, document_id: str, generation: int) -> int:
-        condition = edge.Filter(must=[_equals("document_id", document_id), _equals("generation", generation)])
+        condition = _of_generation(document_id, generation)
         return int(self._shard.count(edge.CountRequest(exact=True, filter=condition)))
 
     def close(self) -> None:
@@ -156,6 +170,12 @@ class EdgeVectorStore:
             self._owner.release()
             if self._ephemeral:
                 shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _index_numbers(self, payloads: Sequence[Mapping[str, Any]]) -> None:
+        """Makes the index of a numeric attribute when the first number comes: it costs the more, the later it is."""
+        for path in number_paths(payloads) - self._indexed:
+            self._write(edge.UpdateOperation.create_field_index(path, edge.PayloadSchemaType.Float))
+            self._indexed.add(path)
 
     def _query(self, requests: Sequence[Any]) -> list[list[Any]]:
         return list(self._shard.query_batch(edge.QueryBatchRequest(list(requests)))) if requests else []
@@ -232,13 +252,5 @@ def _sparse_query(terms: sparse.SparseTerms) -> Any:
     return edge.Query.Nearest(edge.SparseVector(terms.indices, terms.values), using=SPARSE)
 
 
-def _scope(collections: Sequence[str]) -> Any:
-    return edge.Filter(must=[_any_of("collection", list(collections))]) if collections else None
-
-
-def _equals(key: str, value: str | int) -> Any:
-    return edge.FieldCondition(key, match=edge.MatchValue(value))
-
-
-def _any_of(key: str, values: list[str]) -> Any:
-    return edge.FieldCondition(key, match=edge.MatchAny(values))
+def _of_generation(document_id: str, generation: int) -> Any:
+    return _when.all_of(_when.equals("document_id", document_id), _when.equals("generation", generation))

@@ -12,6 +12,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from core.errors import ConfigurationError, Unavailable
+from core.messages import Filter
 from ingest.vector_store import sparse
 from ingest.vector_store.base import (
     DENSE,
@@ -29,6 +30,7 @@ from ingest.vector_store.base import (
     fuse,
     unseen_term_weight,
 )
+from ingest.vector_store.filters import Conditions, number_paths, with_terms
 
 T = TypeVar("T")
 
@@ -36,6 +38,8 @@ T = TypeVar("T")
 IDENTITY_POINT = str(POINT_NAMESPACE)
 CONFLICT = 409
 FORBIDDEN = (401, 403)
+
+_when = Conditions(models.Filter, models.FieldCondition, models.MatchValue, models.MatchAny, models.Range)
 
 
 class ServerVectorStore:
@@ -56,29 +60,40 @@ class ServerVectorStore:
         """
         self._client = client
         self._name = collection_name(model_name, dimension)
-        self._ensure_collection(dimension, indexed)
+        self._indexes = indexed
+        self._indexed: set[str] = set()
+        self._ensure_collection(dimension)
         self.identity = self._read_identity()
 
     def upsert(self, points: Sequence[Point]) -> None:
+        self._index_numbers([point.payload for point in points])
         for start in range(0, len(points), UPSERT_POINTS):
             part = [_server_point(point) for point in points[start : start + UPSERT_POINTS]]
             _ask(self._client.upsert, self._name, points=part, wait=True)
 
     def delete_document(self, document_id: str, keep_generation: int | None = None) -> None:
-        kept: list[models.Condition] = [] if keep_generation is None else [_equals("generation", keep_generation)]
-        condition = models.Filter(must=[_equals("document_id", document_id)], must_not=kept or None)
+        kept = None if keep_generation is None else _when.equals("generation", keep_generation)
+        condition = _when.all_of(_when.equals("document_id", document_id), but=kept)
         _ask(self._client.delete, self._name, points_selector=models.FilterSelector(filter=condition), wait=True)
 
     def delete_generation(self, document_id: str, generation: int) -> None:
-        condition = models.Filter(must=[_equals("document_id", document_id), _equals("generation", generation)])
+        condition = _of_generation(document_id, generation)
         _ask(self._client.delete, self._name, points_selector=models.FilterSelector(filter=condition), wait=True)
 
     def update_payload(self, document_id: str, values: Mapping[str, Any]) -> None:
-        condition = models.Filter(must=[_equals("document_id", document_id)])
-        _ask(self._client.set_payload, self._name, payload=dict(values), points=condition, wait=True)
+        condition = _when.all_of(_when.equals("document_id", document_id))
+        self._index_numbers([values])
+        _ask(self._client.set_payload, self._name, payload=with_terms(values), points=condition, wait=True)
 
-    def search(self, dense: Vector | None, text: str, limit: int, collections: Sequence[str] = ()) -> list[ScoredPoint]:
-        scope = models.Filter(must=[_any_of("collection", list(collections))]) if collections else None
+    def search(
+        self,
+        dense: Vector | None,
+        text: str,
+        limit: int,
+        collections: Sequence[str] = (),
+        filters: Filter | None = None,
+    ) -> list[ScoredPoint]:
+        scope = _when.scope(collections, filters)
         terms = sparse.query_terms(text)
         requests = []
         if dense is not None:
@@ -126,7 +141,7 @@ class ServerVectorStore:
             records, _ = _ask(
                 self._client.scroll,
                 self._name,
-                scroll_filter=models.Filter(must=[_any_of("content_hash", sorted(missing))]),
+                scroll_filter=_when.all_of(_when.any_of("content_hash", sorted(missing))),
                 limit=len(missing),
                 with_payload=["content_hash"],
                 with_vectors=[DENSE],
@@ -139,7 +154,7 @@ class ServerVectorStore:
         return found
 
     def count(self, document_id: str, generation: int) -> int:
-        condition = models.Filter(must=[_equals("document_id", document_id), _equals("generation", generation)])
+        condition = _of_generation(document_id, generation)
         return _ask(self._client.count, self._name, count_filter=condition, exact=True).count
 
     def close(self) -> None:
@@ -150,7 +165,17 @@ class ServerVectorStore:
             return []
         return [list(answer.points) for answer in _ask(self._client.query_batch_points, self._name, requests)]
 
-    def _ensure_collection(self, dimension: int, indexed: bool) -> None:
+    def _index_numbers(self, payloads: Sequence[Mapping[str, Any]]) -> None:
+        """Makes the index of a numeric attribute when the first number comes; making it again changes nothing."""
+        for path in number_paths(payloads) - self._indexed:
+            self._index(path, models.PayloadSchemaType.FLOAT)
+
+    def _index(self, path: str, kind: models.PayloadSchemaType) -> None:
+        if self._indexes:
+            _ask(self._client.create_payload_index, self._name, field_name=path, field_schema=kind, wait=True)
+        self._indexed.add(path)
+
+    def _ensure_collection(self, dimension: int) -> None:
         if not _ask(self._client.collection_exists, self._name):
             try:
                 _ask(
@@ -162,11 +187,10 @@ class ServerVectorStore:
             except UnexpectedResponse as error:  # another worker made it in between
                 if error.status_code != CONFLICT:
                     raise
-        if indexed:
-            kinds = dict.fromkeys(KEYWORD_KEYS, models.PayloadSchemaType.KEYWORD)
-            kinds |= dict.fromkeys(INTEGER_KEYS, models.PayloadSchemaType.INTEGER)
-            for key, kind in kinds.items():
-                _ask(self._client.create_payload_index, self._name, field_name=key, field_schema=kind, wait=True)
+        kinds = dict.fromkeys(KEYWORD_KEYS, models.PayloadSchemaType.KEYWORD)
+        kinds |= dict.fromkeys(INTEGER_KEYS, models.PayloadSchemaType.INTEGER)
+        for key, kind in kinds.items():
+            self._index(key, kind)
 
     def _read_identity(self) -> str:
         if not (known := self._retrieve_identity()):
@@ -228,9 +252,5 @@ def _sparse_vector(terms: sparse.SparseTerms) -> models.SparseVector:
     return models.SparseVector(indices=terms.indices, values=terms.values)
 
 
-def _equals(key: str, value: str | int) -> models.FieldCondition:
-    return models.FieldCondition(key=key, match=models.MatchValue(value=value))
-
-
-def _any_of(key: str, values: list[str]) -> models.FieldCondition:
-    return models.FieldCondition(key=key, match=models.MatchAny(any=values))
+def _of_generation(document_id: str, generation: int) -> Any:
+    return _when.all_of(_when.equals("document_id", document_id), _when.equals("generation", generation))

@@ -55,6 +55,8 @@ def test_a_file_is_found_after_its_two_stages(
         "collection": "default",
         "filename": "trains.txt",
         "path": "travel/trains.txt",
+        "type": ["txt"],
+        "attribute_terms": ['["year", 2024.0]'],
         "section": "Boats",
         "start": 42,
         "end": 76,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.messages import Hit
+from core.messages import Hit, SearchOptions
 from ingest.embedder import EmbeddingService
 from ingest.retrieval import Retriever
 from ingest.vector_store.edge import EdgeVectorStore
@@ -29,7 +29,8 @@ class World:
         return [hit.text for hit in self.hits(query, top_k, *collections, threshold=threshold)]
 
     def hits(self, query: str, top_k: int = 3, *collections: str, threshold: float | None = None) -> list[Hit]:
-        return self.retriever.search(query, top_k, collections, threshold)
+        options = SearchOptions(top_k=top_k, collections=list(collections), score_threshold=threshold)
+        return self.retriever.search(query, options)
 
     def _active_generations(self, document_ids: list[str]) -> dict[str, int]:
         self.asked.append(document_ids)

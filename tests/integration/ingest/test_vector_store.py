@@ -9,11 +9,13 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from core.errors import ConfigurationError, Unavailable
+from core.messages import Filter
 from core.settings import load_settings
 from ingest.vector_store import VectorStore, open_vector_store, point_id
 from ingest.vector_store.edge import EdgeVectorStore
@@ -80,6 +82,79 @@ def test_a_search_stays_in_the_collections_named(store: VectorStore) -> None:
     assert set(found(store, "router", "x", "y")) == {"router one", "router two"}
     assert found(store, "router", "nowhere") == []
     assert len(found(store, "router")) == 3
+
+
+SHELVES: dict[str, dict[str, Any]] = {
+    "a": {
+        "attributes": {"shelf": "toys", "year": 2019, "sold": True},
+        "filename": "a.pdf",
+        "type": ["application/pdf"],
+    },
+    "b": {"attributes": {"shelf": "tools", "year": 2021.5, "page.count": 7}, "filename": "b.md", "path": "x/b.md"},
+    "c": {"attributes": {"shelf": "3", "year": "2021", "sold": False, "path": "p"}, "filename": "c.md"},
+    "d": {"filename": "d.md"},
+}
+
+
+def where(type: Any, key: str = "", value: Any = "", *filters: Filter) -> Filter:
+    return Filter(type, key, value, list(filters))
+
+
+@pytest.mark.parametrize(
+    ("filters", "documents"),
+    [
+        (where("eq", "shelf", "toys"), "a"),
+        (where("ne", "shelf", "toys"), "bcd"),
+        (where("eq", "shelf", 3), ""),
+        (where("eq", "year", 2019.0), "a"),
+        (where("eq", "sold", True), "a"),
+        (where("eq", "sold", 1), ""),
+        (where("gt", "year", 2019), "b"),
+        (where("gte", "year", 2019), "ab"),
+        (where("lt", "year", 2021.5), "a"),
+        (where("lte", "attributes.year", 2021.5), "ab"),
+        (where("lt", "page.count", 8), "b"),
+        (where("in", "shelf", ["toys", "tools", "x"]), "ab"),
+        (where("nin", "shelf", ["toys", "tools"]), "cd"),
+        (where("eq", "filename", "b.md"), "b"),
+        (where("eq", "path", "x/b.md"), "b"),
+        (where("eq", "attributes.path", "p"), "c"),
+        (where("in", "document_id", ["a", "d"]), "ad"),
+        (where("eq", "type", "application/pdf"), "a"),
+        (where("and", "", "", where("gte", "year", 2000), where("ne", "shelf", "toys")), "b"),
+        (where("or", "", "", where("eq", "shelf", "3"), where("eq", "sold", True)), "ac"),
+        (where("and", "", "", where("or", "", "", where("eq", "shelf", "3")), where("eq", "sold", False)), "c"),
+    ],
+    ids=lambda value: f"{value.type}-{value.key}" if isinstance(value, Filter) else value,
+)
+def test_a_filter_leaves_the_documents_that_it_holds_for(shelves: VectorStore, filters: Filter, documents: str) -> None:
+    vector = FakeEmbedder().vector("router")
+    for dense, text in ((vector, "router"), (vector, ""), (None, "router")):
+        hits = shelves.search(dense, text, 10, ["default"], filters)
+        assert sorted(hit.payload["document_id"] for hit in hits) == list(documents)
+
+
+@pytest.fixture
+def shelves(store: VectorStore) -> VectorStore:
+    store.upsert([make_point("router", name, **payload) for name, payload in SHELVES.items()])
+    store.upsert([make_point("router", "elsewhere", collection="other", **SHELVES["a"])])
+    return store
+
+
+def test_filters_read_attributes_that_were_set_later(store: VectorStore) -> None:
+    store.upsert([make_point("router", "a"), make_point("router", "b", attributes={"floor": 1})])
+    store.update_payload("b", {"attributes": {"floor": 2, "room": "x"}})
+    for filters in (where("eq", "floor", 2), where("gt", "floor", 1), where("eq", "room", "x")):
+        assert [hit.payload["document_id"] for hit in store.search(None, "router", 5, (), filters)] == ["b"]
+    assert not store.search(None, "router", 5, (), where("eq", "floor", 1))
+
+
+def test_numbers_are_indexed_once_and_after_a_restart_too(tmp_path: Path) -> None:
+    for _ in range(2):
+        store = open_edge(tmp_path)
+        store.upsert([make_point("router", attributes={"year": 1999, "shelf": "a", "sold": True})])
+        assert len(store.search(None, "router", 5, (), where("gt", "year", 1998))) == 1
+        store.close()
 
 
 def test_upserting_twice_changes_nothing(store: VectorStore) -> None:

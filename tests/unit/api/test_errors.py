@@ -80,7 +80,7 @@ async def test_a_body_of_another_type(http: httpx.AsyncClient) -> None:
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"stream": "yes"}, "stream"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"modalities": ["audio"]}, "modalities"),
         ({"audio": {"voice": "alloy"}}, "audio"),
         ({"rag": {"top_k": 0}}, "rag.top_k"),

@@ -14,7 +14,7 @@ from api.render import Answer
 from core import events
 from core.catalog import Catalog, JobState
 from core.errors import ErrorInfo, Unavailable
-from core.messages import Usage
+from core.messages import Filter, Usage
 from tasks.names import Role
 from tasks.running import ChoiceResult, JobResult
 from tests.fakes.job_stream import FakeJobStream, Script
@@ -187,6 +187,66 @@ async def test_search(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
 
     assert answer["object"] == "list" and answer["data"][0]["text"] == HIT.text
     assert (stream.submitted[0].request.top_k, stream.submitted[0].request.collections) == (7, ["c"])
+
+
+FILTERS = {
+    "type": "and",
+    "filters": [
+        {"type": "in", "key": "shelf", "value": ["toys", 3, True]},
+        {
+            "type": "or",
+            "filters": [{"type": "gte", "key": "year", "value": 2019}, {"type": "ne", "key": "b", "value": 1}],
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize("path", ["/v1/rag/search", "/v1/rag/chat"])
+async def test_filters_reach_the_search(http: httpx.AsyncClient, stream: FakeJobStream, path: str) -> None:
+    answer = await http.post(path, json={"query": "warranty", "filters": FILTERS})
+
+    assert answer.status_code == 200
+    request = stream.submitted[0].request
+    filters = (request if path.endswith("search") else request.rag).filters
+    assert msgspec.json.decode(msgspec.json.encode(filters)) == FILTERS
+    assert msgspec.convert(msgspec.to_builtins(filters), Filter) == filters
+
+
+@pytest.mark.parametrize(
+    ("filters", "param", "says"),
+    [
+        ({"type": "like", "key": "a", "value": "b"}, "filters.type", "'nin'"),
+        ({"key": "a", "value": "b"}, "filters.type", "Missing"),
+        ({"type": "eq", "value": "b"}, "filters.key", "Missing"),
+        ({"type": "eq", "key": "a"}, "filters.value", "Missing"),
+        ({"type": "eq", "key": "", "value": "b"}, "filters.key", "at least 1"),
+        ({"type": "eq", "key": "a", "value": None}, "filters.value", "valid"),
+        ({"type": "gt", "key": "a", "value": "2020"}, "filters.value", "number"),
+        ({"type": "gt", "key": "path", "value": 1}, "filters.key", "no order"),
+        ({"type": "lt", "key": 'a"b', "value": 1}, "filters.key", "quotation mark"),
+        ({"type": "in", "key": "a", "value": "b"}, "filters.value", "list"),
+        ({"type": "in", "key": "a", "value": []}, "filters.value", "at least 1"),
+        ({"type": "or", "filters": []}, "filters.filters", "at least 1"),
+        ({"type": "and", "filters": [{"type": "eq", "key": "a"}]}, "filters.filters.0.value", "Missing"),
+        ("shelf=toys", "filters", "dictionary"),
+    ],
+)
+async def test_a_wrong_filter_is_named(http: httpx.AsyncClient, filters: Any, param: str, says: str) -> None:
+    answer = await http.post("/v1/rag/search", json={"query": "warranty", "filters": filters})
+
+    error = answer.json()["error"]
+    assert answer.status_code == 400
+    assert error["param"] == param
+    assert says in error["message"], error["message"]
+
+
+async def test_filters_nested_too_deep_are_refused(http: httpx.AsyncClient) -> None:
+    filters: dict[str, Any] = {"type": "eq", "key": "a", "value": 1}
+    for _ in range(8):
+        filters = {"type": "and", "filters": [filters]}
+    answer = await http.post("/v1/rag/search", json={"query": "warranty", "filters": filters})
+
+    assert answer.status_code == 400 and "nested more than 8" in answer.json()["error"]["message"]
 
 
 async def test_functions(http: httpx.AsyncClient, stream: FakeJobStream) -> None:

@@ -199,7 +199,7 @@ async def test_a_schema_out_of_bounds_is_refused_by_its_field(http: httpx.AsyncC
         ({"functions": [{"name": "f"}], "function_call": {"name": "g"}}, "function_call"),
         ({"function_call": {"name": "g"}}, "function_call"),
         ({"functions": [{}]}, "functions.0.name"),
-        ({"response_format": {}}, "response_format"),
+        ({"response_format": {}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         ({"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}},
          "response_format.json_schema.name"),

@@ -1,0 +1,83 @@
+"""Filters on documents' attributes, in the shape of OpenAI's vector store search."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from api.schemas.base import WireRequest
+from core import messages
+
+MAX_KEY_CHARACTERS = 128
+MAX_VALUES = 256
+MAX_FILTERS = 64
+MAX_DEPTH = 8
+
+Key = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_KEY_CHARACTERS,
+        description="An attribute, or the document's `document_id`, `filename`, `path` or `type`.",
+    ),
+]
+Value = str | float | bool
+
+
+class _Comparison(WireRequest):
+    key: Key
+
+    def message(self) -> messages.Filter:
+        """The filter as workers read it."""
+        return messages.Filter(self.type, self.key, self.value)  # type: ignore[attr-defined]
+
+
+class EqualityFilter(_Comparison):
+    """Documents without the attribute are different from every value."""
+
+    type: Literal["eq", "ne"]
+    value: Value
+
+
+class OrderFilter(_Comparison):
+    """Only numbers have an order."""
+
+    type: Literal["gt", "gte", "lt", "lte"]
+    value: float
+
+    @field_validator("key")
+    @classmethod
+    def _has_numbers(cls, value: str) -> str:
+        if value in ("document_id", "filename", "path", "type"):
+            raise ValueError(f"{value!r} is text, which has no order here; use eq, ne, in or nin")
+        if '"' in value:
+            raise ValueError("an attribute whose name has a quotation mark can only be compared by eq, ne, in or nin")
+        return value
+
+
+class MembershipFilter(_Comparison):
+    type: Literal["in", "nin"]
+    value: list[Value] = Field(min_length=1, max_length=MAX_VALUES)
+
+
+class CompoundFilter(WireRequest):
+    type: Literal["and", "or"]
+    filters: list[Filter] = Field(min_length=1, max_length=MAX_FILTERS)
+
+    @model_validator(mode="after")
+    def _small_enough(self) -> CompoundFilter:
+        if _depth(self) > MAX_DEPTH:
+            raise ValueError(f"'filters' are nested more than {MAX_DEPTH} deep")
+        return self
+
+    def message(self) -> messages.Filter:
+        """The filter as workers read it."""
+        return messages.Filter(self.type, filters=[item.message() for item in self.filters])
+
+
+Filter = Annotated[EqualityFilter | OrderFilter | MembershipFilter | CompoundFilter, Field(discriminator="type")]
+
+
+def _depth(one: EqualityFilter | OrderFilter | MembershipFilter | CompoundFilter) -> int:
+    return 1 + max(map(_depth, one.filters)) if isinstance(one, CompoundFilter) else 1
