@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 
 from api.dependencies import Services, in_thread
+from api.progress import Liveness, liveness_for, progress_wire
 from api.render import Wire
 from core.blobs import Blob, BlobStore
 from core.catalog import SETTLED, Catalog, Document, DocumentState, NewDocument, Source
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 WAIT_POLL_SECONDS = 0.05
 TEXT_SUFFIXES = frozenset({".txt", ".md", ".markdown"})
 MAX_NAME_LENGTH = 255
+#: Messages sent when any number of documents is queued: the workers send the rest.
+HINTED_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,17 @@ class Item:
     media_type: str | None = None
 
 
+@dataclass(frozen=True)
+class Added:
+    """A document that was added, or the one that was there already."""
+
+    document: Document
+    is_duplicate: bool
+
+
 def store_texts(
     services: Services, texts: Sequence[str], metadata: Sequence[dict[str, Any]], intake: Intake
-) -> list[Document]:
+) -> list[Added]:
     """Makes documents of texts. Blocks.
 
     Raises:
@@ -89,31 +100,32 @@ def too_large(what: str, limit_bytes: int, *, param: str | None = None) -> TooLa
     return TooLarge(f"{what} is larger than {limit_bytes} bytes (MAX_UPLOAD_BYTES).", param=param)
 
 
-def add_documents(services: Services, items: Sequence[Item], intake: Intake) -> list[Document]:
+def add_documents(services: Services, items: Sequence[Item], intake: Intake) -> list[Added]:
     """Records originals and hints that they wait. Blocks.
 
     The same content under the same name, or a repeated `Idempotency-Key`, gives the document that is there already;
     if it had failed, it is tried again.
     """
-    documents: list[Document] = []
+    added: list[Added] = []
     try:
         for number, item in enumerate(items):
-            documents.append(_add(services.catalog, services.blobs, item, _new(item, intake, number)))
+            added.append(_add(services.catalog, services.blobs, item, _new(item, intake, number)))
     finally:
         # What could not be recorded any more must leave nothing behind.
-        for item in items[len(documents) :]:
+        for item in items[len(added) :]:
             services.blobs.delete(item.blob.key)
-    hint_ingest(services, documents)
-    return documents
+    hint_ingest(services, [one.document for one in added])
+    return added
 
 
-def _add(catalog: Catalog, blobs: BlobStore, item: Item, new: NewDocument) -> Document:
+def _add(catalog: Catalog, blobs: BlobStore, item: Item, new: NewDocument) -> Added:
     document = catalog.add_document(new)
-    if document.blob_key != item.blob.key:
+    is_duplicate = document.blob_key != item.blob.key
+    if is_duplicate:
         blobs.delete(item.blob.key)
         if document.state in (DocumentState.FAILED, DocumentState.CANCELLED):
-            return catalog.retry_document(document.id)
-    return document
+            document = catalog.retry_document(document.id)
+    return Added(document, is_duplicate)
 
 
 def _new(item: Item, intake: Intake, number: int) -> NewDocument:
@@ -165,6 +177,11 @@ def clean_path(name: str) -> str:
     return "/".join(parts[-16:]) or "unnamed"
 
 
+def hint_waiting(services: Services) -> None:
+    """Wakes the ingest workers after many documents were queued at once; each one they finish sends the next."""
+    hint_ingest(services, services.catalog.dispatchable(HINTED_AT_ONCE))
+
+
 async def wait_until_settled(services: Services, documents: Sequence[Document], wait_seconds: float) -> list[Document]:
     """The documents once all are completed or failed, or as they are when the time is over."""
     deadline = time.monotonic() + wait_seconds
@@ -187,7 +204,7 @@ def shown_state(state: DocumentState) -> str:
     return (DocumentState.INDEXING if state is DocumentState.PARSED else state).value
 
 
-def document_wire(document: Document) -> Wire:
+def document_wire(document: Document, liveness: Liveness) -> Wire:
     """A document as users see it. Times are Unix seconds, rounded down."""
     return {
         "id": document.id,
@@ -198,6 +215,7 @@ def document_wire(document: Document) -> Wire:
         "source": document.source.value,
         "status": shown_state(document.state),
         "error": document.error,
+        "error_code": document.error_code,
         "chunk_count": document.chunk_count,
         "size_bytes": document.size_bytes,
         "media_type": document.media_type,
@@ -205,14 +223,24 @@ def document_wire(document: Document) -> Wire:
         "created_at": int(document.created_at),
         "updated_at": int(document.updated_at),
         "completed_at": None if document.completed_at is None else int(document.completed_at),
+        "progress": progress_wire(document, liveness, time.time()),
     }
 
 
-def document_list(documents: Sequence[Document], *, has_more: bool = False) -> Wire:
+async def described(services: Services, document: Document) -> Wire:
+    """One document as users see it, with how many come before it where it waits."""
+    wire = document_wire(document, await liveness_for(services, [document]))
+    if document.state in (DocumentState.QUEUED, DocumentState.PARSED):
+        wire["progress"]["waiting_before"] = await in_thread(services.catalog.waiting_before, document)
+    return wire
+
+
+async def document_list(services: Services, documents: Sequence[Document], *, has_more: bool = False) -> Wire:
     """A list of documents."""
+    liveness = await liveness_for(services, list(documents))
     return {
         "object": "list",
-        "data": [document_wire(document) for document in documents],
+        "data": [document_wire(document, liveness) for document in documents],
         "has_more": has_more,
         "first_id": documents[0].id if documents else None,
         "last_id": documents[-1].id if documents else None,

@@ -33,9 +33,9 @@ def data_frame(value: object) -> bytes:
     return b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
-def event_frame(number: int, name: str, payload: bytes) -> bytes:
+def event_frame(number: int | str, name: str, payload: bytes) -> bytes:
     """A frame with an id that `Last-Event-ID` can name; `payload` is JSON, which has no line breaks."""
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, name.encode(), payload)
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (str(number).encode(), name.encode(), payload)
 
 
 def server_stopping() -> Unavailable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -111,12 +111,12 @@ class ApiClient:
             raise Unavailable(f"The API at {self.url} broke off: {error or type(error).__name__}") from error
 
 
-def multipart(paths: list[Path], fields: dict[str, str], boundary: str) -> Iterator[bytes]:
-    """The parts of a multipart body with files, read while they are sent."""
+def multipart(files: Mapping[str, Path], fields: dict[str, str], boundary: str) -> Iterator[bytes]:
+    """The parts of a multipart body with files by the name they are sent with, read while they are sent."""
     for name, value in fields.items():
         yield f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
-    for path in paths:
-        filename = path.name.replace("\\", "\\\\").replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+    for name, path in files.items():
+        filename = name.replace("\\", "\\\\").replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
         yield (
             f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{filename}"\r\n'
             "Content-Type: application/octet-stream\r\n\r\n"

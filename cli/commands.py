@@ -1,34 +1,25 @@
-"""The commands that are clients of the API: ask, search, ingest, documents, jobs, models, functions."""
+"""The commands that are clients of the API: ask, search, jobs, models, functions; and what all of them share."""
 
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 from rich.text import Text
 
-from cli.client import ApiClient, Json, multipart
+from cli.client import ApiClient, Json
 from cli.screen import Screen
-from core.errors import InvalidRequest, Unavailable
 from core.settings import get_settings
 
 Url = Annotated[str | None, typer.Option(envvar="LLM_API_URL", help="The API's URL (default: by HOST and PORT).")]
 Key = Annotated[str | None, typer.Option("--api-key", envvar="LLM_API_KEY", help="Default: the first of API_KEYS.")]
 Limit = Annotated[int, typer.Option(min=1, help="How many to show.")]
 Collection = Annotated[str | None, typer.Option(help="Only this collection.")]
-#: Files of one upload request: a folder of thousands is sent in pieces that can each be tried again.
-BATCH_FILES = 50
-POLL_SECONDS = 0.5
 
 screen = Screen()
-documents_app = typer.Typer(help="Documents: list, show, retry, delete.", no_args_is_help=False)
 jobs_app = typer.Typer(help="Asynchronous jobs: list, show, cancel.", no_args_is_help=False)
 
 
@@ -70,63 +61,6 @@ def search(
         screen.print(Text("  " + " ".join(hit["text"].split())), "")
     if not hits:
         screen.print("nothing found")
-
-
-def ingest(
-    paths: Annotated[list[Path], typer.Argument(exists=True, help="Files, or folders with files.")],
-    collection: Annotated[str, typer.Option(help="The collection to add them to.")] = "default",
-    wait: Annotated[bool, typer.Option(help="Wait until they are searchable.")] = True,
-    url: Url = None,
-    api_key: Key = None,
-) -> None:
-    """Upload files and wait until they can be asked about. Ends with status 1 if one of them failed."""
-    files = _files(paths)
-    with ApiClient(get_settings(), url, api_key) as client:
-        documents = _upload(client, files, collection)
-        if wait:
-            documents = _settled(client, documents)
-    screen.print(_document_table(documents))
-    if any(document["status"] == "failed" for document in documents):
-        raise typer.Exit(1)
-
-
-@documents_app.callback(invoke_without_command=True)
-def documents(
-    context: typer.Context,
-    status: Annotated[str | None, typer.Option(help="Only those with this status, such as failed.")] = None,
-    collection: Collection = None,
-    limit: Limit = 20,
-    url: Url = None,
-    api_key: Key = None,
-) -> None:
-    """List documents, the newest first."""
-    if context.invoked_subcommand is None:
-        with ApiClient(get_settings(), url, api_key) as client:
-            found = client.listed("/v1/rag/documents", limit, status=status, collection=collection)
-        screen.print(_document_table(found))
-
-
-@documents_app.command("show")
-def show_document(document_id: str, url: Url = None, api_key: Key = None) -> None:
-    """Show one document."""
-    with ApiClient(get_settings(), url, api_key) as client:
-        screen.console.print_json(data=client.get(f"/v1/rag/documents/{document_id}"))
-
-
-@documents_app.command("retry")
-def retry_document(document_id: str, url: Url = None, api_key: Key = None) -> None:
-    """Try a failed document again."""
-    with ApiClient(get_settings(), url, api_key) as client:
-        screen.print(f"{document_id} is {client.post(f'/v1/rag/documents/{document_id}/retry')['status']}")
-
-
-@documents_app.command("delete")
-def delete_documents(document_ids: list[str], url: Url = None, api_key: Key = None) -> None:
-    """Delete documents."""
-    with ApiClient(get_settings(), url, api_key) as client:
-        for document_id in document_ids:
-            client.delete(f"/v1/rag/documents/{document_id}")
-            screen.print(f"deleted {document_id}")
 
 
 @jobs_app.callback(invoke_without_command=True)
@@ -190,51 +124,6 @@ def _place(hit: Json) -> str:
     if hit.get("section"):
         parts.append(str(hit["section"]))
     return ", ".join(parts)
-
-
-def _files(paths: Sequence[Path]) -> list[Path]:
-    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
-    found = [file for file in files if file.is_file() and not file.name.startswith(".")]
-    if not found:
-        raise InvalidRequest("There is no file to ingest in " + ", ".join(map(str, paths)))
-    return found
-
-
-def _upload(client: ApiClient, files: Sequence[Path], collection: str) -> list[Json]:
-    columns = (TextColumn("uploading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    documents: list[Json] = []
-    with Progress(*columns, console=screen.console, transient=True) as progress:
-        task = progress.add_task("upload", total=sum(file.stat().st_size for file in files))
-        for start in range(0, len(files), BATCH_FILES):
-            boundary = uuid.uuid4().hex
-            parts = multipart(list(files[start : start + BATCH_FILES]), {"collection": collection}, boundary)
-            answer = client.upload(_counted(parts, progress, task), f"multipart/form-data; boundary={boundary}")
-            documents += answer["data"]
-    return documents
-
-
-def _counted(parts: Iterator[bytes], progress: Progress, task: Any) -> Iterator[bytes]:
-    for part in parts:
-        yield part
-        progress.advance(task, len(part))
-
-
-def _settled(client: ApiClient, documents: Sequence[Json]) -> list[Json]:
-    """The documents once each of them is completed or failed."""
-    current = {document["id"]: document for document in documents}
-    with screen.waiting("indexing …"):
-        while waiting := [key for key, one in current.items() if one["status"] not in ("completed", "failed")]:
-            time.sleep(POLL_SECONDS)
-            for document_id in waiting:
-                # The API may be restarting: what was uploaded is durable, so asking on is right.
-                with suppress(Unavailable):
-                    current[document_id] = client.get(f"/v1/rag/documents/{document_id}")
-    return list(current.values())
-
-
-def _document_table(found: Sequence[Json]) -> Table | str:
-    rows = [{**document, "chunks": document["chunk_count"]} for document in found]
-    return table(rows, ("id", "status", "filename", "collection", "chunks", "error"))
 
 
 def table(rows: Sequence[Json], names: Sequence[str], formatted: dict[str, Any] | None = None) -> Table | str:

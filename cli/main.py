@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from cli import commands
 from cli.collections import collections_app
+from cli.documents import documents_app, ingest
 from cli.screen import Screen
 from core.errors import LlmApiError
 from core.settings import get_settings
@@ -57,8 +58,8 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     raise typer.Exit(run(get_settings(), Screen(), as_json=as_json))
 
 
-for _command in (commands.ask, commands.search, commands.ingest, commands.models, commands.functions):
+for _command in (commands.ask, commands.search, ingest, commands.models, commands.functions):
     app.command()(_command)
-app.add_typer(commands.documents_app, name="documents")
+app.add_typer(documents_app, name="documents")
 app.add_typer(collections_app, name="collections")
 app.add_typer(commands.jobs_app, name="jobs")

@@ -17,6 +17,10 @@ Item = TypeVar("Item")
 WRITE_POINTS = 64
 
 
+#: Called with the chunks that are done and the texts that were embedded for them.
+BetweenBatches = Callable[[int, int], None]
+
+
 class BulkEmbedder(Protocol):
     """What indexing needs of `ingest.embedder.EmbeddingService`."""
 
@@ -48,29 +52,33 @@ def index_document(
     embedder: BulkEmbedder,
     store: VectorStore,
     batch: int = 16,
-    between_batches: Callable[[], None] = lambda: None,
-) -> None:
+    between_batches: BetweenBatches = lambda _done, _embedded: None,
+) -> int:
     """Writes the points of one generation of a document. Doing it twice changes nothing.
+
+    Returns how many texts had to be embedded: of the others, the store had a vector already.
 
     Args:
         chunks: all chunks of the generation.
         batch: texts embedded at a time; of similar length, so that little is computed on padding.
-        between_batches: called before each batch; what it raises ends the work, which may be begun again at any time.
+        between_batches: called before each batch with the chunks that are done and the texts embedded for them;
+            what it raises ends the work, which may be begun again at any time.
 
     Raises:
         InternalError: the store does not have the points that were written.
         Unavailable: the model is shutting down, or a store server does not answer.
     """
-    _write(chunks, document, embedder, store, batch, between_batches)
+    embedded = _write(chunks, document, embedder, store, batch, between_batches)
     count = store.count(document.id, document.generation)
     if count > len(chunks):
         # An earlier try with other settings made more chunks of the same generation. Rare, so: once more from nothing.
         # Only that generation: the active one stays searchable.
         store.delete_generation(document.id, document.generation)
-        _write(chunks, document, embedder, store, batch, between_batches)
+        embedded += _write(chunks, document, embedder, store, batch, between_batches)
         count = store.count(document.id, document.generation)
     if count != len(chunks):
         raise InternalError(f"The vector store has {count} points of {document.id}, not {len(chunks)}.")
+    return embedded
 
 
 def _write(
@@ -79,36 +87,43 @@ def _write(
     embedder: BulkEmbedder,
     store: VectorStore,
     batch: int,
-    between_batches: Callable[[], None],
-) -> None:
+    between_batches: BetweenBatches,
+) -> int:
     new = _write_known(chunks, document, store, between_batches)
+    done = len(chunks) - sum(map(len, new.values()))
+    embedded = 0
     alike = sorted(new.values(), key=lambda same: len(same[0].text))
     points: list[Point] = []
     for group in _groups(alike, batch):
-        between_batches()
+        between_batches(done, embedded)
         vectors = embedder.embed([same[0].text for same in group], purpose="document", priority="bulk")
         for same, vector in zip(group, vectors, strict=True):
             points += [_point(chunk, vector, document) for chunk in same]
+            done += len(same)
+        embedded += len(group)
         if len(points) >= WRITE_POINTS:
             store.upsert(points)
             points = []
     if points:
         store.upsert(points)
+    return embedded
 
 
 def _write_known(
-    chunks: Sequence[Chunk], document: DocumentMeta, store: VectorStore, between_batches: Callable[[], None]
+    chunks: Sequence[Chunk], document: DocumentMeta, store: VectorStore, between_batches: BetweenBatches
 ) -> dict[str, list[Chunk]]:
     """Writes the chunks whose text the store has a vector of, and returns the others by their hash."""
     new: dict[str, list[Chunk]] = {}
+    done = 0
     for group in _groups(chunks, WRITE_POINTS):
-        between_batches()
+        between_batches(done, 0)
         vectors = store.vectors_by_hash(sorted({chunk.content_hash for chunk in group}))
         known = [
             _point(chunk, vectors[chunk.content_hash], document) for chunk in group if chunk.content_hash in vectors
         ]
         if known:
             store.upsert(known)
+            done += len(known)
         for chunk in group:
             if chunk.content_hash not in vectors:
                 new.setdefault(chunk.content_hash, []).append(chunk)

@@ -128,12 +128,12 @@ class Indexer:
         )
         try:
             chunks = read_chunks(self._blobs.chunks_path(document.id, document.generation))
-            index_document(
+            embedded = index_document(
                 chunks,
                 document=meta,
                 embedder=self._service,
                 store=self._store,
-                between_batches=lambda: self._check(claim),
+                between_batches=lambda done, embedded: self._check(claim, done, embedded),
             )
         except Fenced:
             log.info("%s was replaced while it was indexed", document.id)
@@ -145,12 +145,13 @@ class Indexer:
         except DocumentRejected as rejection:
             self._catalog.fail(claim, rejection.message, rejection.code or "invalid_file")
             return
-        if self._catalog.activate(claim, len(chunks)):
+        if self._catalog.activate(claim, len(chunks), embedded):
             self._store.delete_document(document.id, keep_generation=document.generation)
             self._blobs.delete_chunks(document.id, keep_generation=document.generation)
 
-    def _check(self, claim: Claim) -> None:
-        if self._stopping or not self._catalog.renew(claim, LEASE_SECONDS):
+    def _check(self, claim: Claim, done: int, embedded: int) -> None:
+        """Tells how far it is, and ends the work that is no longer wanted."""
+        if self._stopping or not self._catalog.renew(claim, LEASE_SECONDS, (done, embedded)):
             raise Fenced
 
     def _delete_some(self) -> int:

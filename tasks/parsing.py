@@ -12,6 +12,7 @@ from core.blobs import BlobStore
 from core.catalog import Catalog, Claim, Document, DocumentState
 from core.errors import DocumentRejected, Unavailable
 from core.settings import Settings
+from ingest.chunker import ChunkSettings
 from ingest.pipeline import parse_to_chunks
 from tasks.client import Producer
 from tasks.dispatch import send_waiting
@@ -65,7 +66,8 @@ class ParsingService:
         try:
             source = source_path(document, self._blobs)
             out = self._blobs.chunks_path(document.id, document.generation)
-            result = parse_to_chunks(source, document.filename, out, settings_of(document, self._settings))
+            chunking = chunking_of(document, self._settings)
+            result = parse_to_chunks(source, document.filename, out, self._settings, chunking)
         except DocumentRejected as rejection:
             self._catalog.fail(claim, rejection.message, rejection.code or "invalid_file")
         except SoftTimeLimitExceeded:
@@ -93,11 +95,13 @@ class ParsingService:
             log.warning("hints are left to reconciliation: %s", error.message)
 
 
-def settings_of(document: Document, settings: Settings) -> Settings:
-    """The settings with those of the document's collection in their place."""
-    own = {"chunk_tokens": document.chunk_tokens, "chunk_overlap_tokens": document.chunk_overlap_tokens}
-    changed = {name: value for name, value in own.items() if value is not None}
-    return settings.model_copy(update=changed) if changed else settings
+def chunking_of(document: Document, settings: Settings) -> ChunkSettings:
+    """How a document is cut: as its collection says, else as the settings do."""
+    tokens, overlap = document.chunk_tokens, document.chunk_overlap_tokens
+    return ChunkSettings(
+        settings.chunk_tokens if tokens is None else tokens,
+        settings.chunk_overlap_tokens if overlap is None else overlap,
+    )
 
 
 def source_path(document: Document, blobs: BlobStore) -> Path:

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from api.dependencies import JsonRoute, Services, ServicesDep, in_thread, json_response
+from api.documents import hint_waiting
 from api.render import Wire
 from api.schemas import collections as schema
 from api.schemas.base import ListAnswer
@@ -72,6 +73,8 @@ async def change_collection(collection: str, body: schema.CollectionChange, serv
     own = {"chunk_tokens": found.chunk_tokens, "chunk_overlap_tokens": found.chunk_overlap_tokens}
     await _check(services, own | {key: value for key, value in changes.items() if key in own})
     changed, count = await in_thread(services.catalog.update_collection, found.id, changes)
+    if count:
+        await in_thread(hint_waiting, services)
     return json_response(await _described(services, changed) | {"reindexing": count})
 
 

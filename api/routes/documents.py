@@ -23,21 +23,25 @@ from api.dependencies import (
     json_response,
 )
 from api.documents import (
+    Added,
     Intake,
     add_documents,
+    described,
     document_list,
     document_wire,
     hint_ingest,
+    hint_waiting,
     is_settled,
     store_texts,
     wait_until_settled,
 )
 from api.jobs import Call, submit_async
+from api.progress import document_events, event_id
 from api.schemas import rag as schema
 from api.schemas.base import CollectionName, ListAnswer
-from api.sse import cancelled_by_disconnect
+from api.sse import EventStream, cancelled_by_disconnect
 from api.uploads import UploadReceiver, receive
-from core.catalog import Document, DocumentState, Page, Source
+from core.catalog import SETTLED, Document, DocumentState, Page, Source
 from core.errors import InvalidRequest, Unavailable
 from core.messages import DocumentsRequest
 from core.settings import DEFAULT_COLLECTION
@@ -68,6 +72,7 @@ class Status(StrEnum):
     INDEXING = "indexing"
     COMPLETED = "completed"
     FAILED = "failed"
+    CANCELLED = "cancelled"
     DELETING = "deleting"
 
     @property
@@ -91,8 +96,8 @@ async def add_texts(
     if len(metadata) != len(body.texts):
         raise InvalidRequest(f"'metadata' has {len(metadata)} items for {len(body.texts)} texts.", param="metadata")
     intake = Intake(body.collection, Source.TEXT, key, idempotency_key)
-    documents = await in_thread(store_texts, services, body.texts, metadata, intake)
-    return await _answer(request, services, documents, key, prefer, services.settings.index_wait_seconds)
+    added = await in_thread(store_texts, services, body.texts, metadata, intake)
+    return await _answer(request, services, added, key, prefer, services.settings.index_wait_seconds)
 
 
 @router.post(
@@ -135,8 +140,8 @@ async def upload(
     with closing(receiver):
         items = await receive(receiver, request.stream())
         intake = Intake(_collection(receiver), Source.UPLOAD, key, idempotency_key)
-    documents = await in_thread(add_documents, services, items, intake)
-    return await _answer(request, services, documents, key, prefer, 0.0)
+    added = await in_thread(add_documents, services, items, intake)
+    return await _answer(request, services, added, key, prefer, 0.0)
 
 
 def _collection(receiver: UploadReceiver) -> str:
@@ -149,11 +154,12 @@ def _collection(receiver: UploadReceiver) -> str:
 async def _answer(
     request: Request,
     services: Services,
-    documents: list[Document],
+    added: list[Added],
     key: str,
     prefer: Preferences,
     default_wait_seconds: float,
 ) -> Response:
+    documents = [one.document for one in added]
     if prefer.respond_async:
         job = DocumentsRequest([document.id for document in documents])
         return await submit_async(services, Call("documents", job, request.url.path, key))
@@ -162,7 +168,10 @@ async def _answer(
         asked = 0.0  # the documents are safe, but nothing will happen to them before Redis is back
     async with cancelled_by_disconnect(request.receive):
         documents = await wait_until_settled(services, documents, min(asked, services.settings.index_wait_seconds))
-    return json_response(document_list(documents), 201 if is_settled(documents) else 202)
+    answer = await document_list(services, documents)
+    for wire, one in zip(answer["data"], added, strict=True):
+        wire["duplicate"] = one.is_duplicate
+    return json_response(answer, 201 if is_settled(documents) else 202)
 
 
 async def _queue_answers(services: Services) -> bool:
@@ -187,21 +196,68 @@ async def list_documents(
     states = chosen.states if chosen else None
     find = partial(services.catalog.list_documents, state=states, collection=collection, limit=limit, after=after)
     page: Page[Document] = await in_thread(find)
-    return json_response(document_list(page.items, has_more=page.has_more))
+    return json_response(await document_list(services, page.items, has_more=page.has_more))
 
 
 @router.get(f"{DOCUMENTS_PATH}/{{document_id}}", responses={200: {"model": schema.Document}})
 async def get_document(document_id: str, services: ServicesDep) -> Response:
-    """One document; `error` says why it failed and what to do."""
-    return json_response(document_wire(await in_thread(services.catalog.get_document, document_id)))
+    """One document and how far it is; `error` says why it failed and what to do."""
+    document: Document = await in_thread(services.catalog.get_document, document_id)
+    return json_response(await described(services, document))
+
+
+@router.get(
+    f"{DOCUMENTS_PATH}/{{document_id}}/events",
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
+async def document_changes(
+    document_id: str, services: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
+) -> Response:
+    """The document's changes as events, each with the whole document, until it is completed, failed or cancelled.
+
+    After a break, `Last-Event-ID` goes on behind the last one that arrived; 204 says that nothing comes after it.
+    """
+    document: Document = await in_thread(services.catalog.get_document, document_id)
+    if document.state in SETTLED and last_event_id == event_id(document, None):
+        return Response(status_code=204)
+    return EventStream(document_events(services, document_id, last_event_id or "", document_wire))
 
 
 @router.post(f"{DOCUMENTS_PATH}/{{document_id}}/retry", responses={200: {"model": schema.Document}})
 async def retry_document(document_id: str, services: ServicesDep) -> Response:
-    """Queues a failed document again."""
+    """Queues a failed or cancelled document again."""
     document: Document = await in_thread(services.catalog.retry_document, document_id)
     await in_thread(hint_ingest, services, [document])
-    return json_response(document_wire(document))
+    return json_response(await described(services, document))
+
+
+@router.post(f"{DOCUMENTS_PATH}/{{document_id}}/cancel", responses={200: {"model": schema.Document}})
+async def cancel_document(document_id: str, services: ServicesDep) -> Response:
+    """Stops the work on a document. What search finds of it already stays; `retry` takes it up again."""
+    document: Document = await in_thread(services.catalog.cancel_document, document_id)
+    return json_response(await described(services, document))
+
+
+@router.post(f"{DOCUMENTS_PATH}/retry", responses={200: {"model": schema.Changed}})
+async def retry_failed(body: schema.Which, services: ServicesDep) -> Response:
+    """Queues all failed documents again, of one collection or of all."""
+    await _check_known(services, body.collection)
+    count: int = await in_thread(services.catalog.retry_failed, body.collection)
+    await in_thread(hint_waiting, services)
+    return json_response({"object": "documents.retried", "count": count})
+
+
+@router.post(f"{DOCUMENTS_PATH}/cancel", responses={200: {"model": schema.Changed}})
+async def cancel_all(body: schema.Which, services: ServicesDep) -> Response:
+    """Stops the work on all documents that are not done, of one collection or of all."""
+    await _check_known(services, body.collection)
+    count: int = await in_thread(services.catalog.cancel_unsettled, body.collection)
+    return json_response({"object": "documents.cancelled", "count": count})
+
+
+async def _check_known(services: Services, collection: str | None) -> None:
+    if collection is not None:
+        await in_thread(services.catalog.get_collection, collection)
 
 
 @router.delete(f"{DOCUMENTS_PATH}/{{document_id}}", responses={200: {"model": schema.DeletedDocument}})

@@ -99,7 +99,7 @@ async def _result(services: Services, job: Job) -> Wire | None:
     answer = msgspec.json.decode(job.result, type=Answer)
     if job.kind == "documents":
         found = await in_thread(services.catalog.documents_by_id, answer.result["documents"])
-        return document_list([found[one] for one in answer.result["documents"] if one in found])
+        return await document_list(services, [found[one] for one in answer.result["documents"] if one in found])
     return _rendered(job, answer)
 
 

@@ -132,6 +132,42 @@ class RagCompletion(WireAnswer):
     timings: Timings
 
 
+class Which(WireRequest):
+    """Body of `POST /v1/rag/documents/retry` and `/cancel`: the documents of one collection, or all."""
+
+    collection: CollectionName | None = None
+
+
+class Changed(WireAnswer):
+    object: Literal["documents.retried", "documents.cancelled"]
+    count: int
+
+
+class StageTimings(WireAnswer):
+    """Milliseconds in each stage of the present generation, up to now in the one it is in."""
+
+    queued_ms: float | None
+    parsing_ms: float | None
+    index_wait_ms: float | None
+    indexing_ms: float | None
+    total_ms: float | None
+
+
+class Progress(WireAnswer):
+    """How far a document is. `stalled` says that nothing goes on with it, and `activity_reason` why."""
+
+    stage: Literal["queued", "parsing", "parsed", "indexing", "completed", "failed", "cancelled", "deleting", "deleted"]
+    percent: int
+    activity: Literal["waiting", "working", "stalled"] | None
+    activity_reason: str | None
+    chunks_indexed: int
+    chunks_embedded: int
+    searchable: bool
+    stale: bool
+    timings: StageTimings
+    waiting_before: int | None = None
+
+
 class Document(WireAnswer):
     """A document. `path` is relative to its watched folder, or the name it was sent with."""
 
@@ -141,8 +177,9 @@ class Document(WireAnswer):
     path: str | None
     collection: str
     source: Literal["upload", "text", "watch"]
-    status: Literal["queued", "parsing", "indexing", "completed", "failed", "deleting", "deleted"]
+    status: Literal["queued", "parsing", "indexing", "completed", "failed", "cancelled", "deleting", "deleted"]
     error: str | None
+    error_code: str | None
     chunk_count: int
     size_bytes: int
     media_type: str | None
@@ -150,6 +187,9 @@ class Document(WireAnswer):
     created_at: int
     updated_at: int
     completed_at: int | None
+    progress: Progress
+    #: In the answer to an upload: this document was there already, and nothing was added.
+    duplicate: bool = False
 
 
 class DeletedDocument(WireAnswer):

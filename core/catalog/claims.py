@@ -102,9 +102,17 @@ class ClaimQueries(MigratedDatabase):
             return None
         return Claim(as_document(row, values), row.token + 1)
 
-    def renew(self, claim: Claim, lease_seconds: float = LEASE_SECONDS) -> bool:
-        """Prolongs the lease from now on. False: the claim is lost, and the work should stop."""
-        return self._change_claimed(claim, {"lease_until": self._now() + lease_seconds})
+    def renew(
+        self, claim: Claim, lease_seconds: float = LEASE_SECONDS, progress: tuple[int, int] | None = None
+    ) -> bool:
+        """Prolongs the lease from now on. False: the claim is lost, and the work should stop.
+
+        `progress`: the chunks that are indexed, and the texts that had to be embedded for them.
+        """
+        values: dict[str, Any] = {"lease_until": self._now() + lease_seconds}
+        if progress is not None:
+            values |= {"chunks_indexed": progress[0], "chunks_embedded": progress[1]}
+        return self._change_claimed(claim, values)
 
     def advance(
         self,
@@ -125,10 +133,6 @@ class ClaimQueries(MigratedDatabase):
     def release(self, claim: Claim, state: DocumentState) -> bool:
         """Gives the document back untouched, in `state`, as a worker that stops does. False when fenced off."""
         return self._finish(claim, {"state": state, "dispatched_at": None})
-
-    def report_progress(self, claim: Claim, *, chunks_indexed: int, chunks_embedded: int) -> bool:
-        """Records how far the indexing is. False when fenced off."""
-        return self._change_claimed(claim, {"chunks_indexed": chunks_indexed, "chunks_embedded": chunks_embedded})
 
     def activate(self, claim: Claim, chunk_count: int, chunks_embedded: int = 0) -> bool:
         """Ends the claim: search sees the claimed generation from now on, and no other. False when fenced off."""

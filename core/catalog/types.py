@@ -180,7 +180,7 @@ class Document:
     lease_until: float | None
     error_code: str | None
     chunks_indexed: int
-    #: Chunks of the present generation whose text had to be embedded: the others had a vector already.
+    #: Texts of the present generation that had to be embedded: the others had a vector already.
     chunks_embedded: int
     queued_at: float | None
     parsing_at: float | None

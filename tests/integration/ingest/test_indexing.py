@@ -109,7 +109,7 @@ def test_it_stops_between_batches_and_can_go_on(
 ) -> None:
     chunks, calls = chunks_of(*(f"text {number}" for number in range(200))), 0
 
-    def stop_late() -> None:
+    def stop_late(_done: int, _embedded: int) -> None:
         nonlocal calls
         calls += 1
         if calls == 14:

@@ -69,6 +69,7 @@ async def test_other_chunk_settings_index_again_what_stays_found_meanwhile(
 ) -> None:
     document = await add(http, "One.", "c")
     await add(http, "Elsewhere.", "d")
+    hints.on_ingest = lambda _: None
     changed = (await http.patch(f"{COLLECTIONS}/c", json={"chunk_tokens": 64})).json()
     again = (await http.patch(f"{COLLECTIONS}/c", json={"chunk_tokens": 64})).json()
     row = catalog.get_document(document["id"])

@@ -31,6 +31,9 @@ class FakeApi(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def do_PATCH(self) -> None:
+        self._answer()
+
     def do_DELETE(self) -> None:
         self._answer()
 
@@ -135,12 +138,58 @@ def test_ingest_uploads_and_waits(tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "note.txt").write_text("hello")
     (tmp_path / ".hidden").write_text("no")
     document = {"id": "doc-1", "filename": "note.txt", "collection": "default", "chunk_count": 1, "created_at": 0}
+    document |= {"error": None, "progress": {"percent": 0, "activity": "waiting", "activity_reason": None}}
     FakeApi.answers["POST /v1/rag/documents/upload"] = (202, {"data": [{**document, "status": "queued"}]})
     FakeApi.answers["GET /v1/rag/documents/doc-1"] = (200, {**document, "status": "completed"})
-    app(["ingest", str(tmp_path)], standalone_mode=False)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "config").write_text("no")
+    app(["ingest", str(tmp_path), "-a", "year=2024", "-a", "shop=left"], standalone_mode=False)
     assert "completed" in capsys.readouterr().out
     body = FakeApi.received[0][2]
-    assert body.count(b"filename=") == 1 and b'filename="note.txt"' in body and b"\r\n\r\nhello\r\n" in body
+    assert body.count(b"filename=") == 1 and b"\r\n\r\nhello\r\n" in body
+    assert f'filename="{tmp_path.name}/note.txt"'.encode() in body
+    assert b'{"year": 2024, "shop": "left"}' in body
+
+
+@pytest.mark.usefixtures("url")
+def test_failed_documents_are_retried_one_by_one_or_all(capsys: pytest.CaptureFixture[str]) -> None:
+    FakeApi.answers["POST /v1/rag/documents/doc-1/retry"] = (200, {"status": "queued"})
+    FakeApi.answers["POST /v1/rag/documents/retry"] = (200, {"object": "documents.retried", "count": 7})
+    app(["documents", "retry", "doc-1"], standalone_mode=False)
+    app(["documents", "retry", "--failed", "--collection", "c"], standalone_mode=False)
+    printed = capsys.readouterr().out
+    assert "doc-1 is queued" in printed and "7 documents" in printed
+    assert json.loads(FakeApi.received[1][2]) == {"collection": "c"}
+    assert CliRunner().invoke(app, ["documents", "retry"]).exit_code == 1
+
+
+@pytest.mark.usefixtures("url")
+def test_documents_begin_with_what_is_found_of_each_collection(capsys: pytest.CaptureFixture[str]) -> None:
+    coverage = {"documents": 9, "indexed": 5, "stale": 1, "pending": 1, "chunks": 70}
+    coverage |= {"skipped": {"The file is empty.": 2}, "failed": {"a": 1, "b": 1}}
+    FakeApi.answers["GET /v1/rag/collections"] = (200, {"data": [{"name": "contracts", "coverage": coverage}]})
+    FakeApi.answers["GET /v1/rag/documents"] = (200, {"data": [], "has_more": False})
+    app(["documents"], standalone_mode=False)
+    row = next(line for line in capsys.readouterr().out.splitlines() if "contracts" in line)
+    assert row.split() == ["contracts", "9", "5", "1", "1", "2", "2", "70"]
+
+
+@pytest.mark.usefixtures("url")
+def test_collections_are_made_changed_and_deleted(capsys: pytest.CaptureFixture[str]) -> None:
+    path = "/v1/rag/collections/a%2Fb"
+    FakeApi.answers["POST /v1/rag/collections"] = (201, {"name": "a/b", "id": "col-1"})
+    FakeApi.answers[f"PATCH {path}"] = (200, {"reindexing": 3})
+    FakeApi.answers[f"GET {path}"] = (200, {"coverage": {"documents": 4}})
+    FakeApi.answers[f"DELETE {path}"] = (200, {"documents": 4})
+    app(["collections", "create", "a/b", "--chunk-tokens", "100"], standalone_mode=False)
+    app(
+        ["collections", "set", "a/b", "--chunk-tokens", "default", "--chunk-overlap-tokens", "0"], standalone_mode=False
+    )
+    app(["collections", "delete", "a/b", "--yes"], standalone_mode=False)
+    printed = capsys.readouterr().out
+    assert "3 documents are indexed again" in printed and "with 4 documents" in printed
+    bodies = [json.loads(body) for method, _, body in FakeApi.received if method in ("POST", "PATCH")]
+    assert bodies == [{"name": "a/b", "chunk_tokens": 100}, {"chunk_tokens": None, "chunk_overlap_tokens": 0}]
 
 
 def test_unreachable_api_is_a_message_and_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
