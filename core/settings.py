@@ -61,7 +61,9 @@ class Settings(BaseSettings):
 
     # Embeddings, documents and retrieval
     embedding_model_name: str | None = Field(None, description="A local path or hub id (default: the starter model).")
-    embedding_dimension: int | None = Field(None, ge=1, description="Checked against the embedding model.")
+    embedding_dimension: int | None = Field(
+        None, ge=1, description="Length of the vectors: the model's, or a shorter one of a Matryoshka model."
+    )
     embedding_dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the CPU has it."
     )

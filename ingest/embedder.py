@@ -7,16 +7,18 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import ConfigurationError, InternalError
+from core.errors import ConfigurationError, InternalError, InvalidRequest
 from core.settings import Settings
 from core.threads import on_passing_thread
+from ingest.dimensions import Dimensions, dimensions_of
 from ingest.embedding_service import EmbeddingService
 from ingest.models import EmbeddingModel, find_embedding_model, hub_unreachable
+from ingest.prompts import Prompt, Purpose, prompt_for
 from ingest.tokenizer import TextTokenizer, tokenizer_of
 
 if TYPE_CHECKING:
@@ -26,14 +28,8 @@ __all__ = ["Embedder", "EmbeddingService", "Purpose"]
 
 log = logging.getLogger(__name__)
 
-Purpose = Literal["query", "document", "plain"]
 Vectors = npt.NDArray[np.float32]
-
-#: Names under which models file their prompts; the first that is not empty is used.
-PROMPT_NAMES: dict[str, tuple[str, ...]] = {
-    "query": ("query", "retrieval.query", "search_query"),
-    "document": ("document", "passage", "retrieval.passage", "search_document"),
-}
+PURPOSES: tuple[Purpose, ...] = ("query", "document", "plain")
 
 
 class Embedder:
@@ -41,40 +37,51 @@ class Embedder:
 
     Attributes:
         model_name: as shown to users, and the name of the collection in the vector store.
-        dimension: length of a vector.
+        dimension: length of a vector: the model's, or what EMBEDDING_DIMENSION cuts it to.
         max_tokens: tokens of a text that are read; the model cuts off the rest.
         default_score_threshold: least cosine of a right answer.
     """
 
-    def __init__(self, model: SentenceTransformer, tokenizer: TextTokenizer, source: EmbeddingModel) -> None:
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        tokenizer: TextTokenizer,
+        source: EmbeddingModel,
+        dimensions: Dimensions,
+        dimension: int,
+    ) -> None:
         self._model = model
+        self._dimensions = dimensions
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
         self.model_name = source.name
-        self.dimension = int(model.get_embedding_dimension() or 0)
+        self.dimension = dimension
         self.max_tokens = tokenizer.max_tokens
         self.default_score_threshold = source.default_score_threshold
-        self._options = {purpose: _prompt_options(model, purpose) for purpose in ("query", "document", "plain")}
+        prompts = {purpose: prompt_for(purpose, model.prompts, source.name) for purpose in PURPOSES}
+        self._options = {purpose: _encode_options(prompt) for purpose, prompt in prompts.items()}
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Embedder:
         """Loads the model that the settings name; the starter needs no network.
 
         Raises:
-            ConfigurationError: it cannot be had or loaded, or has another dimension than EMBEDDING_DIMENSION.
+            ConfigurationError: it cannot be had or loaded, or its vectors cannot have EMBEDDING_DIMENSION numbers.
         """
-        embedder = on_passing_thread(lambda: cls._loaded(find_embedding_model(settings), settings))
-        expected = settings.embedding_dimension
-        if expected is not None and expected != embedder.dimension:
-            raise ConfigurationError(
-                f"EMBEDDING_DIMENSION={expected}: the vectors of {embedder.model_name} have "
-                f"{embedder.dimension} dimensions; set that number or leave EMBEDDING_DIMENSION unset"
-            )
-        return embedder
+        return on_passing_thread(lambda: cls._loaded(find_embedding_model(settings), settings))
 
     @classmethod
     def _loaded(cls, source: EmbeddingModel, settings: Settings) -> Embedder:
-        embedder = cls(_load(source, settings), tokenizer_of(source), source)
+        model = _load(source, settings)
+        dimensions = dimensions_of(source, int(model.get_embedding_dimension() or 0))
+        wanted = settings.embedding_dimension or dimensions.full
+        if not dimensions.allows(wanted):
+            raise ConfigurationError(
+                f"EMBEDDING_DIMENSION={wanted}: the vectors of {source.name} have {dimensions.described}. "
+                "Set one of these numbers or leave EMBEDDING_DIMENSION unset; if this is a Matryoshka model "
+                'and does not say so, add "is_matryoshka": true to its config.json'
+            )
+        embedder = cls(model, tokenizer_of(source), source, dimensions, wanted)
         embedder.encode(["The first call takes longer than those after it."])
         return embedder
 
@@ -98,15 +105,45 @@ class Embedder:
                 **self._options[purpose],
             )
         # In bfloat16 a normalised vector is up to 0.4 % off length 1, so its length is set here, in float32.
-        return _unit(tensor.float().cpu().numpy())
+        return _unit(tensor.float().cpu().numpy()[:, : self.dimension])
+
+    def check_dimensions(self, length: int) -> None:
+        """Whether `shorten` can give vectors of this length.
+
+        Raises:
+            InvalidRequest: it cannot.
+        """
+        if length != self.dimension and not (length < self.dimension and self._dimensions.allows(length)):
+            here = Dimensions(self.dimension, self._dimensions.is_matryoshka, self._dimensions.listed)
+            raise InvalidRequest(
+                f"dimensions is {length}, but this model's embeddings have {here.described}.", param="dimensions"
+            )
+
+    def shorten(self, vectors: Vectors, length: int) -> Vectors:
+        """The first `length` numbers of each vector, of length 1 again."""
+        return vectors if length == self.dimension else _unit(vectors[:, :length])
 
     def count_tokens(self, text: str) -> int:
         """Tokens of the text, without special tokens, also those that the model cuts off."""
         return self._tokenizer.count(text)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids of this model."""
-        return self._tokenizer.decode(ids)
+        """The text of token ids of this model.
+
+        Raises:
+            InvalidRequest: an id is not in the vocabulary, or there is no text in them.
+        """
+        vocabulary = self._tokenizer.vocabulary_size
+        if unknown := next((token for token in ids if token >= vocabulary), None):
+            raise InvalidRequest(
+                f"Token id {unknown} is not in the vocabulary of {self.model_name}, whose ids are below {vocabulary}. "
+                "Send the text itself if the ids are those of another model's tokenizer.",
+                param="input",
+            )
+        text = self._tokenizer.decode(ids)
+        if not text:
+            raise InvalidRequest("The token ids are no text.", param="input")
+        return text
 
 
 def _unit(vectors: npt.NDArray[Any]) -> Vectors:
@@ -116,15 +153,9 @@ def _unit(vectors: npt.NDArray[Any]) -> Vectors:
     return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), dtype=np.float32)
 
 
-def _prompt_options(model: SentenceTransformer, purpose: str) -> dict[str, Any]:
-    """What `encode` is told for a purpose: the model's own prompt, and the task that some models route by."""
-    names = PROMPT_NAMES.get(purpose)
-    if names is None:
-        return {"prompt": ""}  # an empty one keeps the model's default prompt away
-    name = next((name for name in names if model.prompts.get(name)), None)
-    # A dotted name (jina-embeddings-v3) is also the name of the model's adapter.
-    task = name if name and "." in name else purpose
-    return {"prompt_name": name, "task": task} if name else {"prompt": "", "task": task}
+def _encode_options(prompt: Prompt) -> dict[str, Any]:
+    """What `encode` is told. An empty prompt keeps the model's default one away."""
+    return {"prompt": prompt.text} | ({"task": prompt.task} if prompt.task else {})
 
 
 def _load(source: EmbeddingModel, settings: Settings) -> SentenceTransformer:

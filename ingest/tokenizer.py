@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from core.errors import ConfigurationError
 from core.settings import Settings
 from ingest.models import EmbeddingModel, find_embedding_model
+from ingest.prompts import prompt_for
 
 #: For a model whose files do not say how long its window is.
 FALLBACK_WINDOW_TOKENS = 512
@@ -20,15 +21,16 @@ class TextTokenizer:
     """Counts and locates the tokens of a text. Thread-safe.
 
     Attributes:
-        max_tokens: tokens of text the model reads, without its special tokens; what is over is cut off by the model.
+        max_tokens: tokens of text the model reads, without its special tokens and the prompt it puts before documents;
+            what is over is cut off by the model.
     """
 
-    def __init__(self, tokenizer: Tokenizer, window_tokens: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, window_tokens: int, document_prompt: str = "") -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self.special_tokens: int = tokenizer.num_special_tokens_to_add(False)
-        self.max_tokens = window_tokens - self.special_tokens
+        self.max_tokens = window_tokens - self.special_tokens - self.count(document_prompt)
 
     def count(self, text: str) -> int:
         """Tokens of the text, without special tokens and without any limit."""
@@ -70,7 +72,8 @@ def tokenizer_of(model: EmbeddingModel) -> TextTokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the Rust library raises the bare class
         raise ConfigurationError(f"EMBEDDING_MODEL_NAME={model.source}: bad tokenizer.json: {error}") from error
-    return TextTokenizer(tokenizer, _window_tokens(model))
+    filed = model.read_json("config_sentence_transformers.json").get("prompts") or {}
+    return TextTokenizer(tokenizer, _window_tokens(model), prompt_for("document", filed, model.name).text)
 
 
 def _window_tokens(model: EmbeddingModel) -> int:

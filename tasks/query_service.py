@@ -54,17 +54,14 @@ class QueryService:
     def _embed(self, job: RunningJob) -> None:
         request = job.request(EmbedRequest)
         embedder = self._service.embedder
-        if request.dimensions not in (None, embedder.dimension):
-            raise InvalidRequest(
-                f"This model's embeddings have {embedder.dimension} dimensions and cannot be shortened.",
-                param="dimensions",
-            )
+        dimension = request.dimensions or embedder.dimension
+        embedder.check_dimensions(dimension)
         texts = [embedder.decode(item) if isinstance(item, list) else item for item in request.inputs]
         tokens = sum(embedder.count_tokens(text) for text in texts)
         job.emit(events.Accepted(**job.base(), model=embedder.model_name, prompt_tokens=tokens), state="running")
-        vectors = self._service.embed(texts, purpose=request.purpose)
+        vectors = embedder.shorten(self._service.embed(texts, purpose=request.purpose), dimension)
         encoded = [base64.b64encode(np.asarray(row, dtype="<f4").tobytes()).decode() for row in vectors]
-        result = {"embeddings": encoded, "dimension": embedder.dimension}
+        result = {"embeddings": encoded, "dimension": dimension}
         usage = Usage(prompt_tokens=tokens)
         self._desk.complete(job, JobResult(model=embedder.model_name, usage=usage, result=result))
 

@@ -19,6 +19,9 @@ class EmbeddingsRequest(WireRequest):
     model: str | None = None
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    input_type: Literal["query", "document"] | None = Field(
+        None, description="Extension: put the model's prompt for questions or for documents before each text."
+    )
 
     @field_validator("input", mode="before")
     @classmethod

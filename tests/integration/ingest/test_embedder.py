@@ -68,6 +68,16 @@ def test_bfloat16_gives_nearly_the_same_vectors(embedder: Embedder) -> None:
 
 
 @pytest.mark.model
+def test_in_bfloat16_a_vector_hardly_depends_on_its_batch() -> None:
+    embedder = Embedder.from_settings(settings_with(embedding_dtype="bfloat16"))
+    texts = [f"Item {number}: " + "a longer text " * (number * 5 % 17) for number in range(16)]
+    together = embedder.encode(texts)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    alone = np.concatenate([embedder.encode([text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=4e-3)
+
+
+@pytest.mark.model
 def test_tokens_are_counted_beyond_the_window_and_ids_become_text(embedder: Embedder) -> None:
     assert embedder.count_tokens("hello world") == 2
     assert embedder.count_tokens("word " * 1000) == 1000

