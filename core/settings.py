@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     n_batch: int = Field(512, ge=32, le=8192, description="Tokens of one engine step.")
     flash_attention: Literal["auto", "on", "off"] = Field("auto", description="llama.cpp's flash attention.")
     kv_cache_type: Literal["f16", "q8_0", "q4_0"] = Field("f16", description="Type of the KV cache.")
+    prompt_cache_bytes: int | None = Field(
+        None, ge=0, description="Memory for finished prompts (default: 4 contexts, at most a tenth of what is free)."
+    )
     functions_dir: Path | None = Field(None, description="A folder of Python files with registered functions.")
     function_timeout_seconds: float = Field(30, gt=0, description="Time one registered function may take.")
 

@@ -80,6 +80,10 @@ class Backend(Tokenizer, Protocol):
         """Tokens the KV cache holds over all sequences; a shared prefix counts once."""
 
     @property
+    def parked_tokens(self) -> int:
+        """Tokens that `park` may keep in main memory, over all keys."""
+
+    @property
     def batch_tokens(self) -> int:
         """Tokens of one step at most."""
 
@@ -111,6 +115,18 @@ class Backend(Tokenizer, Protocol):
     def trim(self, seq_id: int, length: int) -> None:
         """Removes what is behind the first `length` tokens of a sequence."""
 
+    def park(self, seq_id: int, key: int) -> None:
+        """Copies what is in the cache of a sequence to main memory, under `key`."""
+
+    def unpark(self, key: int, target: int, length: int) -> bool:
+        """Copies the first `length` tokens parked under `key` to the empty sequence `target`; they stay parked.
+
+        False if there is no room for all that is parked there, or parking it had failed: then `target` is empty still.
+        """
+
+    def forget(self, key: int) -> None:
+        """Drops what is parked under `key`."""
+
     def create_sampler(
         self, sampling: SamplingParams, seed: int, prompt: Sequence[int], generated: Sequence[int]
     ) -> TokenSampler:
@@ -129,7 +145,7 @@ class Backend(Tokenizer, Protocol):
         """The vocabulary as llguidance's `LLTokenizer`; takes about a second. Callable from any thread."""
 
     def reset(self) -> None:
-        """Empties the KV cache."""
+        """Empties the KV cache, and drops all that is parked."""
 
     def close(self) -> None:
         """Frees the model."""

@@ -17,6 +17,7 @@ from core.messages import ChatMessage, SamplingParams
 from core.settings import Settings
 from core.threads import on_passing_thread
 from inference.backend import Backend, BatchEntry, DecodeStatus, warm_up
+from inference.cache_operations import apply_operations
 from inference.chat_template import ChatTemplate
 from inference.generation import Generation, Produced
 from inference.grammar import GrammarCompiler
@@ -24,7 +25,7 @@ from inference.inbox import Abort, Inbox, Submit, Wake
 from inference.models import resolve_model
 from inference.pacing import Pace
 from inference.preparation import Preparation, PreparedPrompt
-from inference.prompt_cache import Copy, PromptCache
+from inference.prompt_cache import PromptCache
 from inference.reporting import Report
 from inference.sampler import check_sampling, seed_of
 from inference.scheduler import PlannedWork, Scheduler, StepPlan
@@ -33,9 +34,6 @@ from inference.stats import Counters, EngineStats
 
 #: After so many crashes without a good step between them, the engine gives up.
 MAX_CRASHES_IN_A_ROW = 3
-#: Contexts' worth of tokens kept as cached prompts. Every step goes over all used cells of a unified KV cache, those of
-#: others too: 4,000 cached tokens make each step of the starter model 40 % longer on a CPU.
-CACHED_CONTEXTS = 1
 #: A shorter piece of a prompt is computed to its end when its sequence is aborted: the others' work would be lost too.
 WORTH_INTERRUPTING_TOKENS = 128
 #: How often deadlines are looked at while nothing runs.
@@ -55,7 +53,7 @@ class Engine:
             backend.sequences,
             backend.cells,
             can_share=backend.can_trim,
-            most_idle_cells=CACHED_CONTEXTS * backend.model.context_length,
+            most_parked_tokens=backend.parked_tokens,
         )
         self._scheduler = Scheduler(slots, backend.batch_tokens, cache)
         self._pace = Pace(backend.batch_tokens)
@@ -149,6 +147,7 @@ class Engine:
             preemptions=scheduler.preemptions,
             kv_used=scheduler.cache.used_cells,
             kv_total=scheduler.cache.cells,
+            parked=scheduler.cache.parked_tokens,
         )
 
     def _check(self, request: SequenceRequest) -> None:
@@ -181,6 +180,8 @@ class Engine:
         if not self._scheduler.is_idle:
             self._step()
         self._flush()
+        # Here, so that what a finished sequence leaves is parked after its client has been told.
+        self._apply_cache_operations()
 
     def _take_messages(self, *, wait: bool) -> None:
         """Takes all messages; with `wait`, waits a moment for the first one."""
@@ -231,7 +232,8 @@ class Engine:
 
     def _decode(self, plan: StepPlan) -> bool:
         """Runs the model over the plan; False if it has to be planned anew."""
-        self._apply_cache_operations()
+        if not self._apply_cache_operations():
+            return False
         batch = [BatchEntry(work.sequence.held_id, work.tokens, work.start, work.rows) for work in plan.work]
         self._prompts_in_step = frozenset(
             work.sequence.request.sequence_id for work in plan.work if work.count >= WORTH_INTERRUPTING_TOKENS
@@ -248,18 +250,16 @@ class Engine:
 
     def _relieve(self) -> None:
         """The runtime has no room though the books say so: makes some, or gives up a sequence that is alone."""
-        cache = self._scheduler.cache
-        if cache.drop_idle():
-            return
         if self._scheduler.preempt_last() is None:
             self._fail(self._scheduler.running[0], InternalError("The KV cache has no room for this sequence."))
 
-    def _apply_cache_operations(self) -> None:
-        for operation in self._scheduler.cache.take_operations():
-            if isinstance(operation, Copy):
-                self._backend.copy_prefix(operation.source, operation.target, operation.length)
-            else:
-                self._backend.trim(operation.seq_id, operation.length)
+    def _apply_cache_operations(self) -> bool:
+        """Does what the books say; False if the plan that was made on them does not hold."""
+        lost = apply_operations(self._scheduler.cache.take_operations(), self._backend)
+        for seq_id in lost:
+            log.warning("A cached prompt could not be taken over: it is computed again")
+            self._scheduler.forget_prefix(seq_id)
+        return not lost
 
     def _collect(self, plan: StepPlan) -> None:
         """Samples for all sequences whose logits are there."""

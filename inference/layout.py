@@ -11,8 +11,9 @@ from inference.lookup import MAX_DRAFT_TOKENS
 
 #: Share of the free memory that the KV cache may take.
 KV_MEMORY_SHARE = 0.5
-#: Sequence ids beyond the slots: they hold cached prompts while all slots are busy.
-CACHE_SEQUENCES = 8
+#: Contexts' worth of tokens that finished sequences leave in main memory, if that share of what is free allows.
+PARKED_CONTEXTS = 4
+PARKED_MEMORY_SHARE = 0.1
 #: A prompt and its last draft need a little more than the context.
 SPARE_CELLS = 256
 
@@ -27,6 +28,8 @@ class Layout:
     cells: int
     sequences: int
     batch_tokens: int
+    #: Tokens kept of finished sequences.
+    parked_tokens: int
 
 
 def choose_layout(
@@ -57,6 +60,14 @@ def choose_layout(
             "Lower it, or set KV_CACHE_TYPE=q8_0."
         )
     cells = min(settings.slots * context_length + SPARE_CELLS, fitting)
-    sequences = min(settings.slots + CACHE_SEQUENCES, most_sequences)
+    sequences = min(settings.slots, most_sequences)
     batch_tokens = min(max(settings.n_batch, settings.slots * (1 + MAX_DRAFT_TOKENS)), cells)
-    return Layout(context_length, cells, sequences, batch_tokens)
+    parked = _parked_tokens(settings, context_length, cell_bytes, free_bytes)
+    return Layout(context_length, cells, sequences, batch_tokens, parked)
+
+
+def _parked_tokens(settings: Settings, context_length: int, cell_bytes: float, free_bytes: int) -> int:
+    if settings.prompt_cache_bytes is not None:
+        return int(settings.prompt_cache_bytes / max(cell_bytes, 1.0))
+    fitting = int(max(0, free_bytes) * PARKED_MEMORY_SHARE / max(cell_bytes, 1.0))
+    return min(PARKED_CONTEXTS * context_length, fitting)

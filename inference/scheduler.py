@@ -151,6 +151,13 @@ class Scheduler:
         sequence.draft = []
         self.cache.truncate(sequence.held_id, sequence.computed)
 
+    def forget_prefix(self, seq_id: int) -> None:
+        """The backend could not take over what lay in the cache for a sequence that was just admitted."""
+        self.cache.truncate(seq_id, 0)
+        for sequence in self.running:
+            if sequence.seq_id == seq_id:
+                sequence.computed = sequence.cached_tokens = 0
+
     def preempt_last(self) -> ActiveSequence | None:
         """Takes the slot from the running sequence that matters least; it goes on later. None if there is only one."""
         if len(self.running) < 2:
@@ -179,11 +186,11 @@ class Scheduler:
 
     def _has_room_for(self, sequence: ActiveSequence) -> bool:
         """Whether it could stay a while. One that was preempted needs more, or it would come and go all the time."""
-        _, shared = self.cache.best_prefix(sequence.tokens)
+        _, shared = self.cache.shared_prefix(sequence.tokens)
         missing = len(sequence.tokens) - shared
         if not sequence.preemptions:
-            return self.cache.can_make_room(min(missing, self.step_tokens))
-        return self.cache.can_make_room(missing + GROWTH_TOKENS * (len(self.running) + 1))
+            return self.cache.has_room(min(missing, self.step_tokens))
+        return self.cache.has_room(missing + GROWTH_TOKENS * (len(self.running) + 1))
 
     def _start(self, sequence: ActiveSequence, plan: StepPlan) -> None:
         queue = self._queue(sequence)
@@ -269,10 +276,10 @@ class Scheduler:
 
     def _share_more(self, sequence: ActiveSequence) -> None:
         """Takes over a longer prefix, if one was computed since the sequence was admitted."""
-        _, length = self.cache.best_prefix(sequence.tokens)
+        length = self.cache.best_prefix(sequence.tokens)
         before = sequence.computed
         if min(length, len(sequence.tokens) - 1) - before >= WORTH_WAITING_TOKENS:
-            self.cache.release(sequence.held_id)
+            self.cache.discard(sequence.held_id)
             sequence.seq_id, sequence.computed = self.cache.acquire(sequence.tokens)
             sequence.cached_tokens += min(sequence.computed, sequence.prompt_length) - before
 
@@ -287,7 +294,7 @@ class Scheduler:
         return True
 
     def _room(self, plan: StepPlan, count: int) -> bool:
-        return self.cache.make_room(plan.token_count + count)
+        return self.cache.has_room(plan.token_count + count)
 
     def _preempt(self, victim: ActiveSequence) -> None:
         self._release(victim)

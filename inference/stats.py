@@ -12,7 +12,7 @@ WINDOW_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class EngineStats:
-    """A snapshot. Counts are since the start; `kv_*` are tokens of the KV cache."""
+    """A snapshot. Counts are since the start; `kv_*` are tokens of the KV cache, `parked` of cached prompts."""
 
     slots: int
     running: int
@@ -27,6 +27,7 @@ class EngineStats:
     crashes: int
     kv_used: int
     kv_total: int
+    parked: int
     #: Sequences and seconds of the last step.
     batch_sequences: int
     step_seconds: float
@@ -59,7 +60,7 @@ class Counters:
             self._history.popleft()
 
     def snapshot(
-        self, *, slots: int, running: int, waiting: int, preemptions: int, kv_used: int, kv_total: int
+        self, *, slots: int, running: int, waiting: int, preemptions: int, kv_used: int, kv_total: int, parked: int
     ) -> EngineStats:
         return EngineStats(
             slots=slots,
@@ -75,6 +76,7 @@ class Counters:
             crashes=self.crashes,
             kv_used=kv_used,
             kv_total=kv_total,
+            parked=parked,
             batch_sequences=self.batch_sequences,
             step_seconds=self.step_seconds,
         )

@@ -76,6 +76,10 @@ class FakeBackend:
         self.sequences, self.cells, self.batch_tokens = sequences, cells, batch_tokens
         self.model = ModelInfo("fake", "/fake.gguf", context_length, VOCAB_SIZE, 1, False, "gguf")
         self.content: dict[int, list[int]] = {at: [] for at in range(sequences)}
+        self.parked: dict[int, list[int]] = {}
+        self.parked_tokens = 4 * context_length
+        #: Makes `unpark` fail, as when the cache is too fragmented.
+        self.unpark_fails = False
         self.steps: list[list[BatchEntry]] = []
         self.samplers: list[FakeSampler] = []
         self.closed = False
@@ -117,6 +121,21 @@ class FakeBackend:
     def trim(self, seq_id: int, length: int) -> None:
         del self.content[seq_id][length:]
 
+    def park(self, seq_id: int, key: int) -> None:
+        assert key not in self.parked
+        self.parked[key] = list(self.content[seq_id])
+
+    def unpark(self, key: int, target: int, length: int) -> bool:
+        assert not self.content[target], "what is unparked goes to an empty sequence"
+        assert length <= len(self.parked[key])
+        if self.unpark_fails:
+            return False
+        self.content[target] = self.parked[key][:length]
+        return True
+
+    def forget(self, key: int) -> None:
+        del self.parked[key]
+
     def create_sampler(
         self, sampling: SamplingParams, seed: int, prompt: Sequence[int], generated: Sequence[int]
     ) -> FakeSampler:
@@ -155,6 +174,7 @@ class FakeBackend:
 
     def reset(self) -> None:
         self.content = {at: [] for at in range(self.sequences)}
+        self.parked.clear()
 
     def close(self) -> None:
         self.closed = True

@@ -247,3 +247,22 @@ def test_a_schema_that_cannot_be_enforced_is_refused(harness: Harness, schema: d
     with pytest.raises(InvalidRequest) as caught:
         harness.engine.grammars.json_schema(schema)
     assert caught.value.param == "response_format"
+
+
+def test_a_parked_prompt_gives_the_text_it_would_give_anew(harness: Harness) -> None:
+    # Given a conversation that another one begins like, after many others have come and gone
+    first = harness.engine.prepare([ChatMessage("user", "Tell me about the river Danube and its cities.")]).token_ids
+    alone = harness.end(harness.start([*first, 330], max_tokens=12))
+    for question in QUESTIONS:
+        harness.end(harness.start(question, max_tokens=4))
+    # When it comes again
+    again = harness.end(harness.start([*first, 330], max_tokens=12))
+    # Then it is taken over, and goes on with the same text
+    assert again.usage.cached_tokens == len(first)
+    assert alone.usage.cached_tokens < len(first)
+    assert again.usage.completion_tokens == 12
+    texts = [
+        "".join(event.text for event in harness.of(end.sequence_id) if isinstance(event, SequenceDelta))
+        for end in (alone, again)
+    ]
+    assert texts[0] == texts[1]

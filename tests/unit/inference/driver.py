@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from inference.backend import BatchEntry, DecodeStatus
-from inference.prompt_cache import Copy, PromptCache
+from inference.cache_operations import apply_operations
+from inference.prompt_cache import PromptCache
 from inference.scheduler import Scheduler, StepPlan
 from inference.sequence import ActiveSequence, SequenceRequest
 from tests.fakes.fake_backend import END, FakeBackend
@@ -12,7 +13,7 @@ from tests.fakes.fake_backend import END, FakeBackend
 class Driver:
     def __init__(self, *, slots: int, sequences: int, cells: int, step_tokens: int) -> None:
         self.backend = FakeBackend(sequences=sequences, cells=cells, batch_tokens=step_tokens)
-        self.cache = PromptCache(sequences, cells)
+        self.cache = PromptCache(sequences, cells, most_parked_tokens=200)
         self.scheduler = Scheduler(slots, step_tokens, self.cache)
         self.ended: dict[str, list[int]] = {}
         self.order: list[str] = []
@@ -30,7 +31,7 @@ class Driver:
                 sequence.draft = list((drafts or {}).get(sequence.request.sequence_id, []))
         plan = self.scheduler.plan(prompt_tokens)
         self.order += [sequence.request.sequence_id for sequence in plan.admitted]
-        self.apply_operations()
+        assert not apply_operations(self.cache.take_operations(), self.backend)
         if not plan.work:
             return plan
         batch = [BatchEntry(work.sequence.held_id, work.tokens, work.start, work.rows) for work in plan.work]
@@ -42,13 +43,6 @@ class Driver:
             if work.rows:
                 self._sample(work.sequence, row - work.rows, work.rows)
         return plan
-
-    def apply_operations(self) -> None:
-        for operation in self.cache.take_operations():
-            if isinstance(operation, Copy):
-                self.backend.copy_prefix(operation.source, operation.target, operation.length)
-            else:
-                self.backend.trim(operation.seq_id, operation.length)
 
     def run_to_end(self, most_steps: int = 10_000) -> None:
         for _ in range(most_steps):

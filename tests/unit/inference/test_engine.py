@@ -131,6 +131,25 @@ def test_a_second_prompt_reports_what_was_cached(engine: Engine, sink: Recorder)
     assert end.usage.cached_tokens == len(prompt)
 
 
+def test_a_prompt_that_cannot_be_taken_over_is_computed_again(
+    engine: Engine, backend: FakeBackend, sink: Recorder
+) -> None:
+    # Given a cached prompt that the runtime finds no room for
+    prompt = list(range(97, 122))
+    engine.submit(request("first", prompt, max_tokens=3))
+    sink.wait("first")
+    backend.unpark_fails = True
+    # When two prompts begin like it, one of which would share it with the other
+    engine.submit(request("second", [*prompt, 5, 6], max_tokens=3))
+    engine.submit(request("third", [*prompt, 5, 7], max_tokens=3))
+    # Then both are answered in full, and no token counts as cached that was not
+    for name, ending in (("second", [5, 6]), ("third", [5, 7])):
+        end = sink.wait(name)
+        assert isinstance(end, SequenceFinished)
+        assert end.usage.completion_tokens == len(answer([*prompt, *ending], 3))
+        assert name == "third" or end.usage.cached_tokens == 0
+
+
 def test_abort_frees_the_slot_within_a_step(engine: Engine, backend: FakeBackend, sink: Recorder) -> None:
     # Given a sequence in the middle of its fourth step
     steps = threading.Semaphore(3)

@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from inference.prompt_cache import Copy, PromptCache, Trim, common_prefix
+from inference.cache_operations import apply_operations
+from inference.prompt_cache import Copy, Forget, Park, PromptCache, Trim, Unpark, common_prefix
+from tests.fakes.fake_backend import FakeBackend
 
-SEQUENCES, CELLS = 4, 120
+SEQUENCES, CELLS, PARKED_TOKENS = 4, 120, 100
 prompts = st.lists(st.integers(0, 1), min_size=1, max_size=40)
 
 
@@ -17,40 +19,42 @@ class CacheMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cache = PromptCache(SEQUENCES, CELLS)
-        self.content: dict[int, list[int]] = {at: [] for at in range(SEQUENCES)}
-        self.in_use: dict[int, list[int]] = {}
+        self.cache = PromptCache(SEQUENCES, CELLS, most_parked_tokens=PARKED_TOKENS)
+        self.backend = FakeBackend(sequences=SEQUENCES, cells=CELLS)
+        self.in_use: set[int] = set()
 
     def apply(self) -> None:
-        for operation in self.cache.take_operations():
-            if isinstance(operation, Trim):
-                del self.content[operation.seq_id][operation.length :]
-            else:
-                assert isinstance(operation, Copy)
-                assert not self.content[operation.target]
-                self.content[operation.target] = self.content[operation.source][: operation.length]
+        assert not apply_operations(self.cache.take_operations(), self.backend)
 
     @precondition(lambda self: self.cache.idle_sequences > 0)
     @rule(tokens=prompts)
     def acquire(self, tokens: list[int]) -> None:
-        best = max(common_prefix(self.cache.tokens(at), tokens) for at in range(SEQUENCES))
+        running = max(common_prefix(content, tokens) for content in self.backend.content.values())
+        best = max(running, *(common_prefix(one, tokens) for one in [*self.backend.parked.values(), []]))
+        assert self.cache.best_prefix(tokens) == best
+        has_room = self.cache.has_room(best)
         seq_id, cached = self.cache.acquire(tokens)
         self.apply()
         assert seq_id not in self.in_use
-        assert cached == min(best, len(tokens) - 1)
-        assert self.content[seq_id] == tokens[:cached]
-        if self.cache.make_room(len(tokens) - cached):
-            self.apply()
+        assert cached == min(best if has_room else running, len(tokens) - 1)
+        assert self.backend.content[seq_id] == tokens[:cached]
+        if self.cache.has_room(len(tokens) - cached):
             self.cache.extend(seq_id, tokens[cached:])
-            self.content[seq_id] += tokens[cached:]
-        self.in_use[seq_id] = self.content[seq_id]
+            self.backend.content[seq_id] += tokens[cached:]
+        self.in_use.add(seq_id)
 
     @precondition(lambda self: self.in_use)
-    @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), keep=st.booleans())
+    def release(self, data: st.DataObject, keep: bool) -> None:
         seq_id = data.draw(st.sampled_from(sorted(self.in_use)))
-        del self.in_use[seq_id]
-        self.cache.release(seq_id)
+        self.in_use.remove(seq_id)
+        tokens = list(self.cache.tokens(seq_id))
+        if keep:
+            self.cache.release(seq_id)
+        else:
+            self.cache.discard(seq_id)
+        self.apply()
+        assert not keep or any(one[: len(tokens)] == tokens for one in [*self.backend.parked.values(), tokens[:0]])
 
     @precondition(lambda self: self.in_use)
     @rule(data=st.data(), count=st.integers(0, 10))
@@ -59,20 +63,15 @@ class CacheMachine(RuleBasedStateMachine):
         self.cache.truncate(seq_id, max(0, len(self.cache.tokens(seq_id)) - count))
         self.apply()
 
-    @rule(cells=st.integers(0, CELLS))
-    def make_room(self, cells: int) -> None:
-        possible = self.cache.can_make_room(cells)
-        assert self.cache.make_room(cells) == possible
-        self.apply()
-        assert not possible or self.cache.free_cells >= cells
-
     @invariant()
     def books_are_right(self) -> None:
-        for seq_id, content in self.content.items():
+        for seq_id, content in self.backend.content.items():
             assert self.cache.tokens(seq_id) == content
+            assert seq_id in self.in_use or not content
         cells = [entry.cells for entry in self.cache._entries]
         assert len(set().union(*cells)) == self.cache.used_cells
         assert all(len(entry.cells) == len(entry.tokens) for entry in self.cache._entries)
+        assert sum(map(len, self.backend.parked.values())) == self.cache.parked_tokens <= PARKED_TOKENS
 
 
 CacheMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
@@ -102,29 +101,55 @@ def test_a_running_sequence_shares_its_prefix_without_new_cells() -> None:
 
 
 def test_the_same_prompt_again_leaves_one_token_to_compute() -> None:
-    cache = PromptCache(2, 100)
+    cache = PromptCache(2, 100, most_parked_tokens=50)
     cache.release(fill(cache, [1, 2, 3]))
     assert cache.acquire([1, 2, 3])[1] == 2
 
 
-def test_the_least_recently_used_prompt_makes_room() -> None:
-    cache = PromptCache(3, 30)
-    old, new = fill(cache, [1] * 10), fill(cache, [2] * 10)
-    cache.release(new)
-    cache.release(old)
-    assert cache.make_room(15)
-    assert (len(cache.tokens(old)), len(cache.tokens(new))) == (10, 0)
+def test_a_finished_prompt_leaves_its_cells_and_is_parked() -> None:
+    cache = PromptCache(1, 100, most_parked_tokens=50)
+    seq_id = fill(cache, [1, 2, 3])
+    cache.take_operations()
+    cache.release(seq_id)
+    (park, trim) = cache.take_operations()
+    assert isinstance(park, Park)
+    assert trim == Trim(seq_id, 0)
+    assert (cache.used_cells, cache.parked_tokens) == (0, 3)
+    assert cache.acquire([1, 2, 9, 9]) == (seq_id, 2)
+    assert cache.take_operations() == [Unpark(park.key, seq_id, 2)]
+
+
+def test_the_least_recently_used_prompt_is_forgotten_first() -> None:
+    # Given two parked prompts, the older of which was used again
+    cache = PromptCache(3, 100, most_parked_tokens=25)
+    for start in (1, 2):
+        cache.release(fill(cache, [start] * 10))
+    cache.discard(cache.acquire([1] * 10)[0])
+    # When a third one comes
+    cache.release(fill(cache, [3] * 10))
+    # Then the other one is gone
+    assert [cache.best_prefix([start] * 10) for start in (1, 2, 3)] == [10, 0, 10]
+
+
+def test_a_longer_version_of_a_conversation_replaces_the_shorter_one() -> None:
+    cache = PromptCache(2, 100, most_parked_tokens=50)
+    cache.release(fill(cache, [1, 2, 3]))
+    cache.take_operations()
+    cache.release(fill(cache, [1, 2, 3, 4, 5]))
+    assert cache.parked_tokens == 5
+    assert sum(isinstance(one, Forget) for one in cache.take_operations()) == 1
+    cache.release(fill(cache, [1, 2, 3, 4]))
+    assert cache.parked_tokens == 5
 
 
 def test_a_model_that_cannot_cut_its_cache_shares_nothing() -> None:
-    cache = PromptCache(2, 100, can_share=False)
+    cache = PromptCache(2, 100, can_share=False, most_parked_tokens=50)
     cache.release(fill(cache, [1, 2, 3]))
     assert cache.acquire([1, 2, 3])[1] == 0
 
 
-def test_cached_prompts_are_bounded() -> None:
-    cache = PromptCache(4, 100, most_idle_cells=25)
-    ids = [fill(cache, [at] * 10) for at in range(3)]
-    for seq_id in ids:
-        cache.release(seq_id)
-    assert [len(cache.tokens(seq_id)) for seq_id in ids] == [0, 10, 10]
+def test_a_prompt_that_no_room_is_left_for_is_not_taken_over() -> None:
+    cache = PromptCache(2, 20, most_parked_tokens=50)
+    cache.release(fill(cache, [1] * 10))
+    fill(cache, [2] * 15)
+    assert cache.acquire([1] * 10)[1] == 0

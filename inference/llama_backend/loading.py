@@ -1,0 +1,83 @@
+"""Loads a GGUF file, and decides how large its context is."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import llama_cpp.llama_cpp as llama
+import psutil
+
+from core.errors import ConfigurationError
+from core.settings import Settings
+from inference.layout import Layout, choose_layout
+from inference.llama_backend.runtime import forward_log, last_error
+from inference.models import ModelFile, memory_limit_bytes
+
+#: Types of the KV cache: llama.cpp's, and bytes per number.
+KV_TYPES = {
+    "f16": (llama.GGML_TYPE_F16, 2.0),
+    "q8_0": (llama.GGML_TYPE_Q8_0, 34 / 32),
+    "q4_0": (llama.GGML_TYPE_Q4_0, 18 / 32),
+}
+
+log = logging.getLogger(__name__)
+
+
+def load_model(file: ModelFile, settings: Settings) -> Any:
+    params = llama.llama_model_default_params()
+    params.n_gpu_layers = settings.n_gpu_layers
+    log.info("Loading %s (%.0f MB)", file.path.name, file.path.stat().st_size / 1e6)
+    model = llama.llama_model_load_from_file(os.fsencode(file.path), params)
+    if not model:
+        raise ConfigurationError(
+            f"llama.cpp cannot load {file.path}: {last_error() or 'no reason given'}. The file may be cut short, "
+            "or its architecture newer than this version of llama-cpp-python."
+        )
+    return model
+
+
+def layout_of(model: Any, file: ModelFile, settings: Settings) -> Layout:
+    heads = max(1, int(llama.llama_model_n_head(model)))
+    width = int(llama.llama_model_n_embd(model)) // heads * int(llama.llama_model_n_head_kv(model))
+    cell_bytes = 2 * int(llama.llama_model_n_layer(model)) * width * KV_TYPES[settings.kv_cache_type][1]
+    available = min(psutil.virtual_memory().available, memory_limit_bytes())
+    return choose_layout(
+        settings,
+        trained_tokens=int(llama.llama_model_n_ctx_train(model)),
+        cell_bytes=cell_bytes,
+        free_bytes=available - file.path.stat().st_size,
+        most_sequences=int(llama.llama_max_parallel_sequences()),
+    )
+
+
+def faster_starter(file: ModelFile, folder: Path) -> ModelFile:
+    """The starter model requantised to Q8_0, made once and kept in `folder`; the given file where that cannot be done.
+
+    On CPUs it computes prompts twice as fast as its Q4_1 original, for 46 MB more.
+    """
+    if llama.llama_supports_gpu_offload():
+        return file
+    target = folder / f"{file.path.name.partition('.')[0]}.Q8_0.gguf"
+    if not target.exists():
+        part = target.with_suffix(f".{os.getpid()}.part")
+        params = llama.llama_model_quantize_default_params()
+        params.ftype = llama.LLAMA_FTYPE_MOSTLY_Q8_0
+        params.allow_requantize = True
+        forward_log()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            status = llama.llama_model_quantize(os.fsencode(file.path), os.fsencode(part), ctypes.byref(params))
+            if status:
+                raise OSError(f"llama_model_quantize failed with status {status}: {last_error()}")
+            part.replace(target)
+        except OSError as error:
+            log.warning("The starter model could not be requantised, so it stays slower: %s", error)
+            return file
+        finally:
+            part.unlink(missing_ok=True)
+    return replace(file, path=target)
