@@ -19,7 +19,7 @@ from api.progress import Liveness, liveness_for, progress_wire
 from api.render import Wire
 from core.blobs import Blob, BlobStore
 from core.catalog import SETTLED, Catalog, Document, DocumentState, NewDocument, Source
-from core.errors import TooLarge, Unavailable
+from core.errors import Conflict, TooLarge, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,8 @@ class Intake:
     source: Source
     key: str = ""
     idempotency_key: str | None = None
+    #: A file whose name is taken becomes the new version of the document that has it.
+    replace: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,14 @@ def add_documents(services: Services, items: Sequence[Item], intake: Intake) -> 
 
     The same content under the same name, or a repeated `Idempotency-Key`, gives the document that is there already;
     if it had failed, it is tried again.
+
+    Raises:
+        Conflict: the `Idempotency-Key` was sent before with another content.
     """
     added: list[Added] = []
     try:
         for number, item in enumerate(items):
-            added.append(_add(services.catalog, services.blobs, item, _new(item, intake, number)))
+            added.append(_add(services.catalog, services.blobs, item, _new(item, intake, number), intake.replace))
     finally:
         # What could not be recorded any more must leave nothing behind.
         for item in items[len(added) :]:
@@ -118,13 +123,19 @@ def add_documents(services: Services, items: Sequence[Item], intake: Intake) -> 
     return added
 
 
-def _add(catalog: Catalog, blobs: BlobStore, item: Item, new: NewDocument) -> Added:
-    document = catalog.add_document(new)
-    is_duplicate = document.blob_key != item.blob.key
-    if is_duplicate:
-        blobs.delete(item.blob.key)
-        if document.state in (DocumentState.FAILED, DocumentState.CANCELLED):
-            document = catalog.retry_document(document.id)
+def _add(catalog: Catalog, blobs: BlobStore, item: Item, new: NewDocument, replace_named: bool) -> Added:
+    if replace_named:
+        document, unneeded = catalog.replace_document(new)
+    else:
+        document = catalog.add_document(new)
+        unneeded = item.blob.key if document.blob_key != item.blob.key else None
+        if document.content_hash != new.content_hash:
+            raise Conflict("This Idempotency-Key was sent before with another content.", param="Idempotency-Key")
+    if unneeded:
+        blobs.delete(unneeded)
+    is_duplicate = unneeded == item.blob.key
+    if is_duplicate and document.state in (DocumentState.FAILED, DocumentState.CANCELLED):
+        document = catalog.retry_document(document.id)
     return Added(document, is_duplicate)
 
 

@@ -98,12 +98,20 @@ class UploadReceiver:
                 committed.append(Item(part.staged.commit(), clean_path(part.filename or ""), values, part.media_type))
         return committed
 
+    def flag(self, name: str) -> bool:
+        """A field that is `true` or `false`, which it also is when it was not sent. Raises InvalidRequest."""
+        value = self.fields.get(name) or "false"
+        if value not in ("true", "false"):
+            raise InvalidRequest(f"Invalid '{name}': write true or false.", param=name)
+        return value == "true"
+
     def close(self) -> None:
         """Removes what was staged and not committed."""
         self._stack.close()
 
     def _attributes(self) -> list[dict[str, Any]]:
-        raw = self.fields.get("metadata", "")
+        name = "attributes" if "attributes" in self.fields else "metadata"
+        raw = self.fields.get(name, "")
         if not raw.strip():
             return [{} for _ in self._files]
         try:
@@ -111,9 +119,9 @@ class UploadReceiver:
             items = given if isinstance(given, list) else [given] * len(self._files)
             checked = [checked_attributes(item) for item in items]
         except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors too
-            raise InvalidRequest(f"Invalid 'metadata': {error}", param="metadata") from error
+            raise InvalidRequest(f"Invalid '{name}': {error}", param=name) from error
         if len(checked) != len(self._files):
-            raise InvalidRequest(f"'metadata' has {len(checked)} items for {len(self._files)} files.", param="metadata")
+            raise InvalidRequest(f"'{name}' has {len(checked)} items for {len(self._files)} files.", param=name)
         return checked
 
     # Called by the parser
@@ -169,9 +177,8 @@ def _media_type(content_type: bytes) -> str | None:
     return name if name and name != "application/octet-stream" and len(name) < 128 else None
 
 
-async def receive(receiver: UploadReceiver, body: AsyncIterator[bytes]) -> list[Item]:
-    """Reads the whole body to disk and makes its files durable."""
+async def receive(receiver: UploadReceiver, body: AsyncIterator[bytes]) -> None:
+    """Reads the whole body to disk; `commit` then makes its files durable."""
     async for chunk in body:
         if chunk:
             await in_thread(receiver.feed, chunk)
-    return await in_thread(receiver.commit)

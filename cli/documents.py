@@ -41,6 +41,9 @@ def ingest(
     attribute: Annotated[
         list[str] | None, typer.Option("--attribute", "-a", help="KEY=VALUE to filter by later; may be repeated.")
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="A file whose name is taken becomes its document's new version.")
+    ] = False,
     wait: Annotated[bool, typer.Option(help="Wait until they are searchable.")] = True,
     url: Url = None,
     api_key: Key = None,
@@ -48,6 +51,7 @@ def ingest(
     """Upload files and wait until they can be asked about. Ends with status 1 if one of them failed."""
     files = _files(paths)
     fields = {"collection": collection, "metadata": json.dumps(_attributes(attribute or []))}
+    fields |= {"replace": "true"} if replace else {}
     with ApiClient(get_settings(), url, api_key) as client:
         found = _upload(client, files, fields)
         known = sum(document.get("duplicate", False) for document in found)

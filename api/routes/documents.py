@@ -117,7 +117,14 @@ async def add_texts(
                             "collection": {"type": "string", "default": DEFAULT_COLLECTION},
                             "metadata": {
                                 "type": "string",
-                                "description": "JSON: one object, or a list with one for each file.",
+                                "description": "Attributes as JSON: one object, or a list with one for each file.",
+                            },
+                            "attributes": {"type": "string", "description": "The same as `metadata`."},
+                            "replace": {
+                                "type": "string",
+                                "enum": ["true", "false"],
+                                "default": "false",
+                                "description": "A file whose name is taken becomes its document's new version.",
                             },
                         },
                     }
@@ -138,8 +145,10 @@ async def upload(
         services.blobs, request.headers.get("content-type", ""), services.settings.max_upload_bytes
     )
     with closing(receiver):
-        items = await receive(receiver, request.stream())
-        intake = Intake(_collection(receiver), Source.UPLOAD, key, idempotency_key)
+        await receive(receiver, request.stream())
+        # Before anything is kept: a field that is refused leaves nothing.
+        intake = Intake(_collection(receiver), Source.UPLOAD, key, idempotency_key, receiver.flag("replace"))
+        items = await in_thread(receiver.commit)
     added = await in_thread(add_documents, services, items, intake)
     return await _answer(request, services, added, key, prefer, 0.0)
 

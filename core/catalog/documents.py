@@ -71,6 +71,24 @@ class DocumentQueries(MigratedDatabase):
         _update(connection, existing.id, stat)
         return _fetch(connection, existing.id)
 
+    def replace_document(self, new: NewDocument) -> tuple[Document, str | None]:
+        """Adds an upload, or makes it the new version of the one with the same name in its collection.
+
+        Returns the document, and the key of the original that nothing needs any more: the new one's if its content and
+        attributes are those that are there, the old one's if it was replaced, None if the document was added.
+        """
+        with self._write() as connection:
+            existing = _find_named(connection, new)
+            if existing is None:
+                return self._add(connection, new), None
+            if (existing.content_hash, existing.attributes) == (new.content_hash, new.attributes):
+                return existing, new.blob_key
+            now = self._now()
+            values = new_generation(now) | {"updated_at": now, "idempotency_key": new.idempotency_key}
+            taken = ("content_hash", "size_bytes", "blob_key", "media_type", "attributes")
+            _update(connection, existing.id, values | {name: getattr(new, name) for name in taken})
+            return _fetch(connection, existing.id), existing.blob_key
+
     def new_version(
         self,
         document_id: str,
@@ -265,6 +283,15 @@ def _find_same(connection: sa.Connection, new: NewDocument) -> Document | None:
     elif new.root is not None:
         query = SELECT_DOCUMENT.where(documents.c.root == new.root, documents.c.path == new.path, ALIVE)
     row = connection.execute(query).one_or_none() if query is not None else None
+    return as_document(row) if row is not None else None
+
+
+def _find_named(connection: sa.Connection, new: NewDocument) -> Document | None:
+    """The newest document of no watched folder that has this name in this collection."""
+    query = SELECT_DOCUMENT.where(
+        collections.c.name == new.collection, documents.c.path == new.path, documents.c.root.is_(None), ALIVE
+    )
+    row = connection.execute(query.order_by(*newest_first(documents)).limit(1)).one_or_none()
     return as_document(row) if row is not None else None
 
 

@@ -24,7 +24,7 @@ collections = sa.Table(
     sa.Column("deleted_at", sa.Double),
 )
 
-#: One row, with id 1: the store and model that were recorded last; new collections start with it.
+#: With id 1, the store and model that search uses; with id 2, while there is one, the next that is being filled.
 stores = sa.Table(
     "stores",
     metadata,
@@ -32,6 +32,8 @@ stores = sa.Table(
     sa.Column("store_id", sa.Text, nullable=False),
     sa.Column("embedding_model", sa.Text, nullable=False),
     sa.Column("dimension", sa.Integer, nullable=False),
+    #: A folder or a hub id, to load the model from; NULL is the starter.
+    sa.Column("model_source", sa.Text),
 )
 
 documents = sa.Table(
@@ -80,6 +82,8 @@ documents = sa.Table(
     sa.Column("indexing_at", sa.Double),
     #: When it was completed, failed or cancelled.
     sa.Column("ended_at", sa.Double),
+    #: The generation whose points the next store has; NULL while it has none, or there is no next store.
+    sa.Column("next_generation", sa.Integer),
 )
 
 #: A file deleted and made again is a new document while the old one is still being removed.
@@ -89,6 +93,7 @@ sa.Index("documents_by_state", documents.c.state, documents.c.created_at, docume
 sa.Index("documents_by_age", documents.c.created_at, documents.c.id)
 sa.Index("documents_by_collection", documents.c.collection_id, documents.c.created_at, documents.c.id)
 sa.Index("documents_by_idempotency_key", documents.c.idempotency_key, unique=True)
+sa.Index("documents_by_name", documents.c.collection_id, documents.c.path)
 sa.Index("documents_by_hash", documents.c.root, documents.c.content_hash)
 sa.Index("documents_by_inode", documents.c.root, documents.c.inode)
 sa.Index(

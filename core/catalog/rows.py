@@ -52,7 +52,7 @@ DELETED = FENCED | {
 #: SQLAlchemy types rows column by column; ours are read by name.
 AnyRow: TypeAlias = sa.Row[*tuple[Any, ...]]
 
-_HIDDEN = {"collection_id", "idempotency_key", "moved", "token", "worker"}
+_HIDDEN = {"collection_id", "idempotency_key", "moved", "token", "worker", "next_generation"}
 _DOCUMENT_COLUMNS = [column for column in documents.c if column.name not in _HIDDEN]
 
 SELECT_DOCUMENT = sa.select(
