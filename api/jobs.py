@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -34,6 +34,8 @@ class Call:
     request: msgspec.Struct
     endpoint: str
     key: str = ""
+    #: What this route calls the fields that an error may name, where it is not what chat calls them.
+    params: Mapping[str, str] = field(default_factory=dict)
     job_id: str = field(default_factory=lambda: new_id("job"))
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -59,7 +61,8 @@ async def job_events(services: Services, call: Call) -> AsyncGenerator[events.An
         )
         async for _, event in reader:
             if isinstance(event, events.Failed):
-                raise JobFailed(event.error)
+                param = call.params.get(event.error.param or "", event.error.param)
+                raise JobFailed(replace(event.error, param=param))
             if isinstance(event, events.Cancelled):
                 raise JobFailed(cancelled_info(event.reason))
             yield event

@@ -114,8 +114,7 @@ class GrammarCompiler:
             matcher = self._cache.get(grammar)
             if matcher is None:
                 matcher = LLMatcher(self._load_tokenizer(), grammar, log_level=0)
-                if matcher.is_error():
-                    raise InvalidRequest(f"{param}: the schema cannot be enforced: {_reason(matcher)}", param=param)
+                _check(matcher, param)
                 self._cache[grammar] = matcher
                 if len(self._cache) > CACHED_GRAMMARS:
                     self._cache.popitem(last=False)
@@ -127,6 +126,15 @@ class GrammarCompiler:
         if self._tokenizer is None:
             self._tokenizer = self._make_tokenizer()
         return self._tokenizer
+
+
+def _check(matcher: LLMatcher, param: str) -> None:
+    """Whether a compiled grammar has a beginning: some (a `$ref` to itself) compile and allow no token at all."""
+    if matcher.is_error():
+        raise InvalidRequest(f"{param}: the schema cannot be enforced: {_reason(matcher)}", param=param)
+    beginning = matcher.deep_copy()
+    if not any(beginning.compute_bitmask()) or beginning.is_error():
+        raise InvalidRequest(f"{param}: the schema cannot be enforced: no text fits it.", param=param)
 
 
 #: What the compiler says of its own grammar rather than of the client's schema.

@@ -12,8 +12,11 @@ from inference.backend import Tokenizer
 from inference.chat_template import ChatTemplate
 from inference.sampler import check_sampling, require_unicode
 
-#: A prompt of more bytes per token of context than this is looked at in part first: 10 MB take seconds to tokenise.
-PROBE_BYTES_PER_TOKEN = 32
+#: A text of more characters per token of context than this is tokenised from its beginning, and no further once that
+#: is too long already: 10 MB of spaces are one word to a tokeniser, which takes 18 s and over a gigabyte for them.
+PROBE_CHARACTERS_PER_TOKEN = 8
+#: A beginning may have a few tokens more than it has within the whole: the last word is cut.
+PROBE_SLACK_TOKENS = 16
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Preparation:
         if sampling is not None:
             check_sampling(sampling, self._vocab_size)
         _check_messages(messages)
+        self._probe("\n".join(message.content or "" for message in messages))
         pieces = self._template.render(messages, tools or ())
         text = "".join(piece for piece, _ in pieces)
         require_unicode(text, "messages")
@@ -90,17 +94,21 @@ class Preparation:
         return min(room, self._default_max_tokens) if max_tokens is None else max_tokens
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a plain text."""
+        """Tokens of a plain text; of one that is far longer than the context, an estimate from its beginning."""
+        characters = PROBE_CHARACTERS_PER_TOKEN * self._context_length
+        while characters < len(text):
+            tokens = len(self._tokenizer.tokenize(text[:characters], special=False))
+            if tokens > self._context_length + PROBE_SLACK_TOKENS:
+                return tokens * len(text) // characters
+            characters *= 2
         return len(self._tokenizer.tokenize(text, special=False))
 
     def _probe(self, text: str) -> None:
-        """Refuses a text far too long by its beginning alone."""
-        limit = PROBE_BYTES_PER_TOKEN * self._context_length
-        if len(text) > limit:
-            tokens = self.count_tokens(text[:limit])
-            if tokens > self._context_length:
-                estimate = tokens * len(text) // limit
-                raise ContextLengthExceeded(limit_tokens=self._context_length, prompt_tokens=estimate)
+        """Refuses a text that cannot fit before anything else is done with it."""
+        if len(text) > PROBE_CHARACTERS_PER_TOKEN * self._context_length:
+            tokens = self.count_tokens(text)
+            if tokens > self._context_length + PROBE_SLACK_TOKENS:
+                raise ContextLengthExceeded(limit_tokens=self._context_length, prompt_tokens=tokens)
 
     def _tokenize(self, pieces: Sequence[tuple[str, bool]]) -> list[int]:
         token_ids: list[int] = []

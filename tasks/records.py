@@ -40,6 +40,8 @@ HEARTBEAT_TTL_SECONDS = 5
 CONNECTION_RETRIES = 3
 #: Longest replay; above the longest answer in tokens, since another worker goes on from it.
 REPLAY_CAP = 65_536
+#: What `JobRecord` is made of; the request, which may be large, is read only by those who work on it.
+RECORD_FIELDS = ("kind", "task", "attempt", "state", "durable", "key", "submitted", "deadline", "cancel", "done")
 
 QUEUE_OF_TASK = {
     Task.GENERATE: Queue.INFERENCE,
@@ -66,6 +68,7 @@ if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'state', ARGV[6]) end
 if ARGV[6] == 'running' or ARGV[6] == 'done' then redis.call('ZREM', KEYS[3], ARGV[5]) end
 if ARGV[7] == '1' then
   redis.call('HSET', KEYS[1], 'done', 1)
+  redis.call('HDEL', KEYS[1], 'request', 'hits')
   local clock = redis.call('TIME')
   redis.call('LPUSH', KEYS[4], clock[1] .. '.' .. string.format('%06d', clock[2]))
   redis.call('LTRIM', KEYS[4], 0, 31)
@@ -117,7 +120,6 @@ class JobRecord:
     job_id: str
     kind: str
     task: Task
-    request: bytes
     attempt: int
     state: str
     durable: bool
@@ -215,24 +217,29 @@ class JobRecords:
 
     def load(self, job_id: str) -> JobRecord | None:
         """The record, or None when there is none (any more)."""
-        raw: dict[bytes, bytes] = self.redis.hgetall(job_key(job_id))
-        if b"kind" not in raw:
+        values: list[bytes | None] = self.redis.hmget(job_key(job_id), RECORD_FIELDS)
+        raw = {name: value for name, value in zip(RECORD_FIELDS, values, strict=True) if value is not None}
+        if "kind" not in raw:
             return None
-        deadline = raw[b"deadline"]
+        deadline = raw["deadline"]
         return JobRecord(
             job_id=job_id,
-            kind=raw[b"kind"].decode(),
-            task=Task(raw[b"task"].decode()),
-            request=raw[b"request"],
-            attempt=int(raw[b"attempt"]),
-            state=raw[b"state"].decode(),
-            durable=raw[b"durable"] == b"1",
-            key=raw[b"key"].decode(),
-            submitted=float(raw[b"submitted"]),
+            kind=raw["kind"].decode(),
+            task=Task(raw["task"].decode()),
+            attempt=int(raw["attempt"]),
+            state=raw["state"].decode(),
+            durable=raw["durable"] == b"1",
+            key=raw["key"].decode(),
+            submitted=float(raw["submitted"]),
             deadline=float(deadline) if deadline else None,
-            cancelled=b"cancel" in raw,
-            done=b"done" in raw,
+            cancelled="cancel" in raw,
+            done="done" in raw,
         )
+
+    def request(self, job_id: str) -> bytes | None:
+        """The JSON of what the job asks for. None once it is done, as it may be many megabytes."""
+        found: bytes | None = self.redis.hget(job_key(job_id), "request")
+        return found
 
     def claim(self, job_id: str) -> JobRecord | None:
         """Takes a queued job into hand, its first heartbeat included. None if there is nothing (more) to do."""

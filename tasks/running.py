@@ -69,8 +69,15 @@ class RunningJob:
         return {"job_id": self.id, "attempt": self.record.attempt, "created": time.time()}
 
     def request(self, kind: type[Request]) -> Request:
-        """The decoded request."""
-        return msgspec.json.decode(self.record.request, type=kind)
+        """The decoded request.
+
+        Raises:
+            JobCancelled: the job is done, or its record is gone.
+        """
+        request = with_patience(lambda: self._records.request(self.id))
+        if request is None:
+            raise JobCancelled("its record is gone")
+        return msgspec.json.decode(request, type=kind)
 
     def as_append(self, *items: events.AnyEvent, state: str = "") -> Append:
         """These events of this attempt, to be appended together with those of other jobs."""

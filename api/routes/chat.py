@@ -52,7 +52,8 @@ async def create_chat_completion(
         answer_schema=body.answer_schema,
     )
     form: ToolForm = "functions" if tools.legacy else "tools"
-    call = Call(kind, job, f"{CHAT_PATH}?calls=functions" if tools.legacy else CHAT_PATH, key)
+    params = {} if body.max_completion_tokens is None else {"max_tokens": "max_completion_tokens"}
+    call = Call(kind, job, f"{CHAT_PATH}?calls=functions" if tools.legacy else CHAT_PATH, key, params)
     if prefer.respond_async:
         return await submit_async(services, call)
     if body.stream:
@@ -93,7 +94,7 @@ async def create_completion(
         n=body.n or 1,
         model=body.model,
     )
-    call = Call("chat", job, COMPLETIONS_PATH, key)
+    call = Call("chat", job, COMPLETIONS_PATH, key, {"messages": "prompt"})
     if prefer.respond_async:
         return await submit_async(services, call)
     if body.stream:

@@ -51,7 +51,8 @@ async def rag_chat(
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest("'stream_options' is only allowed when 'stream' is true.", param="stream_options")
     await check_model(services, body.model, Role.INFERENCE)
-    call = Call("rag_chat", _generate_request(body, services.settings), RAG_CHAT_PATH, key)
+    params = {} if body.messages else {"messages": "query"}
+    call = Call("rag_chat", _generate_request(body, services.settings), RAG_CHAT_PATH, key, params)
     if prefer.respond_async:
         return await submit_async(services, call)
     if body.stream:

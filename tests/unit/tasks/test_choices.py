@@ -23,7 +23,7 @@ from tasks.running import RunningJob
 
 @pytest.fixture
 def flight() -> Flight:
-    record = JobRecord("job-1", "chat", Task.GENERATE, b"", 1, "taken", False, "", 0.0, None, False, False)
+    record = JobRecord("job-1", "chat", Task.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
     records: JobRecords = object()  # type: ignore[assignment]
     return Flight(RunningJob(record, records), Past(accepted=False, told=[]).choices(2))
 

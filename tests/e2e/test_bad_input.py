@@ -1,0 +1,104 @@
+"""Requests that cannot be served, over the whole stack: a clear 400 each, and the engine goes on."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+def schema(value: object) -> dict[str, Any]:
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": value}}}
+
+
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    (CHAT, {"max_tokens": -1}, "max_tokens"),
+    (CHAT, {"max_tokens": 0}, "max_tokens"),
+    (CHAT, {"max_tokens": 10**6}, "max_tokens"),
+    (CHAT, {"max_tokens": 10**30}, "max_tokens"),
+    (CHAT, {"max_completion_tokens": -1}, "max_completion_tokens"),
+    (CHAT, {"max_completion_tokens": 10**6}, "max_completion_tokens"),
+    (CHAT, {"n": 0}, "n"),
+    (CHAT, {"n": 9}, "n"),
+    (CHAT, {"n": 10**6}, "n"),
+    (CHAT, {"logit_bias": {"999999": 1}}, "logit_bias"),
+    (CHAT, {"logit_bias": {"-1": 1}}, "logit_bias"),
+    (CHAT, {"logit_bias": {"5": 101}}, "logit_bias"),
+    (CHAT, {"stop": ["x"] * 17}, "stop"),
+    (CHAT, {"stop": ["x" * 300]}, "stop"),
+    (CHAT, {"stop": [""]}, "stop"),
+    (CHAT, schema({"type": "integer", "minimum": 5, "maximum": 2}), "response_format"),
+    (CHAT, schema({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}), "response_format"),
+    (CHAT, {"messages": []}, "messages"),
+    (CHAT, {"messages": [{"role": "user", "content": " "}]}, "messages"),
+    (COMPLETIONS, {"prompt": ""}, "prompt"),
+    (COMPLETIONS, {"prompt": "word " * 5000}, "prompt"),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("path", "fields", "param"), BAD)
+def test_it_is_refused_by_name(http: httpx.Client, path: str, fields: dict[str, Any], param: str, stream: bool) -> None:
+    basis: dict[str, Any] = {"prompt": "Hello"} if path == COMPLETIONS else {"messages": HELLO}
+    answer = http.post(path, json={**basis, "stream": stream, **fields})
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert error["type"] == "invalid_request_error"
+    assert error["param"].split(".")[0] == param and error["message"]
+
+
+def test_half_a_character_is_no_json(http: httpx.Client) -> None:
+    body = b'{"messages": [{"role": "user", "content": "half \\ud83d a character"}]}'
+    answer = http.post(CHAT, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "invalid_json"
+    assert "surrogate" in answer.json()["error"]["message"]
+
+
+def arrivals(stack: Stack) -> Iterator[float]:
+    """When each frame of a stream came."""
+    request = {"messages": HELLO, "max_tokens": 100, "ignore_eos": True, "stream": True}
+    with httpx.stream("POST", f"{stack.base_url}{CHAT}", json=request, timeout=60) as response:
+        for line in response.iter_lines():
+            if line.startswith("data: {"):
+                yield time.monotonic()
+
+
+@pytest.mark.parametrize("letters", [" ", "<|im_end|>"])
+def test_ten_megabytes_are_refused_while_a_stream_goes_on(stack: Stack, http: httpx.Client, letters: str) -> None:
+    body = json.dumps({"messages": [{"role": "user", "content": letters * (10_000_000 // len(letters)) + "x"}]})
+    with ThreadPoolExecutor(1) as pool:
+        stream = arrivals(stack)
+        next(stream), next(stream)
+        rest = pool.submit(list, stream)
+        began = time.monotonic()
+        answer = http.post(CHAT, content=body, headers={"content-type": "application/json"})
+        took = time.monotonic() - began
+        times = rest.result()
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "messages")
+    assert took < 10, "spaces took the tokeniser 18 s"
+    assert max(after - before for before, after in pairwise(times)) < 3
+
+
+def test_after_all_that_it_answers(http: httpx.Client) -> None:
+    answer = http.post(CHAT, json={"messages": HELLO, "max_tokens": 8, "n": 8})
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["choices"]) == 8
+    assert 'figure="crashes"' in (metrics := http.get("/metrics").text)
+    crashes = [line for line in metrics.splitlines() if 'figure="crashes"' in line]
+    assert [float(line.rpartition(" ")[2]) for line in crashes] == [0.0]

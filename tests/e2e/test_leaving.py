@@ -1,0 +1,74 @@
+"""Clients that leave: what they asked for ends at once, and nobody else waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import httpx
+import pytest
+import redis
+
+from core import events
+from tasks.names import CANCEL_CHANNEL, events_key
+from tests.support import Stack, wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+
+CHAT = "/v1/chat/completions"
+#: The engine may be in a step when it hears of it, and its clock is read after that step's sampling.
+MOST_TOKENS_AFTER = 2
+IMPATIENT_CLIENTS = 200
+
+
+def story(seed: int) -> dict[str, object]:
+    content = f"Tell story number {seed}, a long one."
+    return {"messages": [{"role": "user", "content": content}], "max_tokens": 900, "ignore_eos": True, "stream": True}
+
+
+def test_a_client_that_leaves_in_mid_stream_frees_its_slot_within_a_step(stack: Stack, http: httpx.Client) -> None:
+    server = redis.Redis.from_url(stack.settings.redis_client_url)
+    cancellations = server.pubsub(ignore_subscribe_messages=True)
+    cancellations.subscribe(CANCEL_CHANNEL)
+    cancellations.get_message(timeout=5)
+    # Given a stream that is under way
+    with http.stream("POST", CHAT, json=story(0)) as response:
+        lines = (line for line in response.iter_lines() if line.startswith("data: {"))
+        job_id = [json.loads(next(lines)[6:])["id"] for _ in range(10)][0].replace("chatcmpl-", "job-")
+        # When its client leaves
+    left = time.time()
+    wait_until(lambda: cancellations.get_message(timeout=0.01), 10, "the cancellation")
+    told = time.time()
+    cancellations.close()
+
+    # Then it ends at once, and nothing is computed for it after the step that was running
+    def story_so_far() -> list[events.AnyEvent]:
+        return [events.decode(events.split_frame(frame)[1]) for frame in server.lrange(events_key(job_id), 0, -1)]
+
+    wait_until(lambda: isinstance(story_so_far()[-1], events.Cancelled), 10, "the end of the job")
+    late = [event for event in story_so_far() if isinstance(event, events.TextDelta) and event.created > told]
+    assert sum(len(event.token_ids) for event in late) <= MOST_TOKENS_AFTER
+    assert story_so_far()[-1].created - left < 2
+    server.close()
+
+
+async def _give_up(client: httpx.AsyncClient, number: int) -> str:
+    try:
+        async with asyncio.timeout(0.5):
+            return str((await client.post(CHAT, json=story(number) | {"stream": False})).status_code)
+    except TimeoutError:
+        return "gave up"
+
+
+async def test_after_200_that_gave_up_the_next_one_is_answered(stack: Stack) -> None:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    async with httpx.AsyncClient(base_url=stack.base_url, timeout=60, limits=limits) as client:
+        endings = await asyncio.gather(*(_give_up(client, number) for number in range(IMPATIENT_CLIENTS)))
+        assert endings.count("gave up") > IMPATIENT_CLIENTS / 2, endings
+        began = time.monotonic()
+        request = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8}
+        answer = await client.post(CHAT, json=request)
+        took = time.monotonic() - began
+    assert answer.status_code == 200, answer.text
+    assert took < 5
