@@ -132,6 +132,7 @@ def hit_wire(hit: Hit) -> Wire:
         "score": hit.score,
         "dense_score": hit.dense_score,
         "sparse_score": hit.sparse_score,
+        "rerank_score": hit.rerank_score,
         "attributes": hit.attributes,
     }
 

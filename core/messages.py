@@ -68,6 +68,12 @@ class SearchOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     #: Least dense cosine of a hit; None is the server's.
     score_threshold: float | None = None
     filters: Filter | None = None
+    #: How much a hit's likeness to those before it counts against it, from 0 (not at all) to 1.
+    diversity: float = 0.0
+    #: Chunks before and after each hit that are merged into its text.
+    neighbours: int = 0
+    #: None: if there is a model for it.
+    rerank: bool | None = None
 
 
 class RagOptions(SearchOptions, frozen=True, omit_defaults=True, kw_only=True):
@@ -104,9 +110,9 @@ class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SearchRequest(SearchOptions, frozen=True, omit_defaults=True, kw_only=True):
-    """A search job."""
+    """A search job. Of several queries the rankings are fused into one."""
 
-    query: str
+    queries: list[str]
 
 
 class DocumentsRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -116,7 +122,8 @@ class DocumentsRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A chunk that was found. `score` is the fused one; `dense_score` the cosine, `sparse_score` BM25's.
+    """A chunk that was found. `score` is the fused one; `dense_score` the cosine, `sparse_score` BM25's,
+    `rerank_score` the cross-encoder's.
 
     `start` and `end` are character offsets in the document's extracted text.
     """
@@ -130,6 +137,7 @@ class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     path: str | None = None
     dense_score: float | None = None
     sparse_score: float | None = None
+    rerank_score: float | None = None
     page: int | None = None
     section: str | None = None
     start: int | None = None

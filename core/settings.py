@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     rag_score_threshold: float | None = Field(
         None, ge=-1, le=1, description="Least dense cosine of a hit (default: the model's)."
     )
+    rerank_model: str | None = Field(
+        None, description="A cross-encoder (local path or hub id) that orders the best hits anew (default: none)."
+    )
     max_upload_bytes: int = Field(100 * 2**20, ge=1, description="Largest file that is ingested.")
     parse_timeout_seconds: float = Field(120, gt=0, description="Wall-clock time one file may take to parse.")
     parse_memory_bytes: int = Field(2 * 2**30, ge=256 * 2**20, description="Memory of one parsing process.")

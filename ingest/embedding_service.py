@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Priority = Literal["interactive", "bulk"]
+Result = TypeVar("Result")
 Vectors = npt.NDArray[np.float32]
 
 #: Texts computed at once: the longest time a search waits for bulk work.
@@ -74,6 +76,7 @@ class EmbeddingService:
         self.embedder = embedder
         self._changed = threading.Condition()
         self._queues: dict[Priority, deque[_Request]] = {"interactive": deque(), "bulk": deque()}
+        self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._interactive_run = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="embedding", daemon=True)
@@ -104,6 +107,22 @@ class EmbeddingService:
             self._changed.notify()
         return request.done.result()
 
+    def compute(self, function: Callable[[], Result]) -> Result:
+        """Calls a function on the thread that embeds, before any text that waits, and returns or raises what it does.
+
+        For the work of another model: a second thread that computes would slow down both (see `core.threads`).
+
+        Raises:
+            Unavailable: the service is closed, or was closed while it waited.
+        """
+        done: Future[Result] = Future()
+        with self._changed:
+            if self._closed:
+                raise _closing()
+            self._calls.append((done, function))
+            self._changed.notify()
+        return done.result()
+
     def close(self) -> None:
         """Ends after the micro-batch in hand; callers that still wait get `Unavailable`."""
         with self._changed:
@@ -112,17 +131,21 @@ class EmbeddingService:
         self._thread.join()
 
     def _run(self) -> None:
-        while parts := self._next_batch():
-            self._compute(parts)
-        for queue in self._queues.values():
-            for request in queue:
-                request.done.set_exception(_closing())
+        while work := self._next_work():
+            work()
+        waiting = [request.done for queue in self._queues.values() for request in queue]
+        for done in (*waiting, *(done for done, _ in self._calls)):
+            done.set_exception(_closing())
 
-    def _next_batch(self) -> list[_Part]:
-        """Waits for work; empty once the service is closed."""
+    def _next_work(self) -> Callable[[], None] | None:
+        """Waits for work; None once the service is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or any(self._queues.values()))
-            return [] if self._closed else self._take(self._queues[self._next_priority()])
+            self._changed.wait_for(lambda: self._closed or self._calls or any(self._queues.values()))
+            if self._closed:
+                return None
+            if self._calls:
+                return partial(_call, *self._calls.popleft())
+            return partial(self._compute, self._take(self._queues[self._next_priority()]))
 
     def _next_priority(self) -> Priority:
         interactive, bulk = self._queues["interactive"], self._queues["bulk"]
@@ -170,6 +193,13 @@ class EmbeddingService:
                 if request in queue:
                     queue.remove(request)
         request.done.set_exception(error)
+
+
+def _call(done: Future[Any], function: Callable[[], Any]) -> None:
+    try:
+        done.set_result(function())
+    except Exception as error:  # it belongs to the caller, and the thread lives on
+        done.set_exception(error)
 
 
 def _closing() -> Unavailable:

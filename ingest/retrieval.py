@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 
+from core.errors import InvalidRequest
 from core.messages import Hit, SearchOptions
 from ingest.embedding_service import EmbeddingService
+from ingest.neighbours import NeighbourExpansion
+from ingest.ranking import Ranked, diversified, merged
+from ingest.reranker import Reranker
 from ingest.vector_store import ScoredPoint, VectorStore
+from ingest.vector_store.base import Vector
 from ingest.vector_store.sparse import document_terms, query_terms
 
 #: Candidates fetched for each hit wanted, and at least; more only if too many of them turn out to be stale.
 OVERFETCH = 4
 MIN_CANDIDATES = 20
 MAX_CANDIDATES = 5_000
+#: Most chunks that a cross-encoder reads for a query: tens of milliseconds each.
+MAX_RERANKED = 32
 #: A chunk with this share of the query's terms, counted by rarity, is a strong match: a little more than half.
 STRONG_SHARE = 0.55
 
@@ -29,44 +37,68 @@ class Retriever:
         service: EmbeddingService,
         active_generations: ActiveGenerations,
         default_threshold: float,
+        reranker: Reranker | None = None,
     ) -> None:
         """
         Args:
             active_generations: gives the searchable generation of each of these documents that has one.
             default_threshold: least dense cosine of a hit, where a search names none.
+            reranker: orders the best candidates anew, unless a search does not want it.
         """
         self._store = store
         self._service = service
         self._active_generations = active_generations
         self._default_threshold = default_threshold
+        self._reranker = reranker
 
-    def search(self, query: str, options: SearchOptions) -> list[Hit]:
-        """The best chunks for a query, best first; none if nothing is relevant.
+    def search(self, queries: Sequence[str], options: SearchOptions) -> list[Hit]:
+        """The best chunks for one query or for several together, best first; none if nothing is relevant.
 
-        A chunk is relevant if its cosine to the query reaches the threshold, or if it holds the query's rare terms
+        A chunk is relevant if its cosine to a query reaches the threshold, or if it holds the query's rare terms
         (a part number, a name), which an embedding model may not know.
 
         Args:
-            query: what is over the model's window does not count for the cosine.
+            queries: what of one is over the model's window does not count for the cosine.
             options: where to search, and for how much.
 
         Raises:
+            InvalidRequest: reranking is asked for, and there is no model for it.
             Unavailable: the model is shutting down, or a store or catalog server does not answer.
         """
-        if not query.strip():
+        if options.rerank and self._reranker is None:
+            raise InvalidRequest("The server has no model to rerank with: RERANK_MODEL is not set.", param="rerank")
+        asked = [query for query in dict.fromkeys(queries) if query.strip()]
+        if not asked:
             return []
-        points = self._active_points(query, options)
+        ranking = self._diversified(self._reranked(asked, self._relevant(asked, options), options), options)
+        if options.neighbours:
+            ranking = NeighbourExpansion(self._store, options.neighbours).expand(ranking)
+        return [_hit(ranked) for ranked in islice(ranking, options.top_k)]
+
+    def _relevant(self, queries: Sequence[str], options: SearchOptions) -> Iterable[ScoredPoint]:
+        """What is relevant, best first, worked out only as far as it is asked for."""
+        vectors = self._service.embed(queries, purpose="query", priority="interactive")
+        rankings = [self._relevant_to(*asked, options) for asked in zip(queries, vectors, strict=True)]
+        return rankings[0] if len(rankings) == 1 else merged(rankings)
+
+    def _relevant_to(self, query: str, vector: Vector, options: SearchOptions) -> Iterator[ScoredPoint]:
         terms = QueryTerms(query, self._store)
         least = self._default_threshold if options.score_threshold is None else options.score_threshold
-        relevant = (point for point in points if _is_close(point, least) or terms.match_strongly(point))
-        return [_hit(point) for point, _ in zip(relevant, range(options.top_k), strict=False)]
+        points = self._active_points(query, vector, options)
+        return (point for point in points if _is_close(point, least) or terms.match_strongly(point))
 
-    def _active_points(self, query: str, options: SearchOptions) -> list[ScoredPoint]:
+    def _active_points(self, query: str, vector: Vector, options: SearchOptions) -> list[ScoredPoint]:
         """Fetches until enough of the points are searchable, or there are no more."""
-        vector = self._service.embed([query], purpose="query", priority="interactive")[0]
-        limit = max(MIN_CANDIDATES, options.top_k * OVERFETCH)
+        limit = max(MIN_CANDIDATES, options.top_k * OVERFETCH, MAX_RERANKED if self._reranks(options) else 0)
         while True:
-            points = self._store.search(vector, query, limit, options.collections, options.filters)
+            points = self._store.search(
+                vector,
+                query,
+                limit,
+                options.collections,
+                options.filters,
+                with_vectors=options.diversity > 0,
+            )
             current = self._without_stale(points)
             if len(current) >= min(options.top_k * 2, limit) or len(points) < limit or limit >= MAX_CANDIDATES:
                 return current
@@ -81,6 +113,26 @@ class Retriever:
             if active.get(payload["document_id"]) == payload["generation"]:
                 first.setdefault((payload["document_id"], payload["text"]), point)
         return list(first.values())
+
+    def _reranks(self, options: SearchOptions) -> bool:
+        return self._reranker is not None and options.rerank is not False
+
+    def _reranked(
+        self, queries: Sequence[str], points: Iterable[ScoredPoint], options: SearchOptions
+    ) -> Iterable[Ranked]:
+        if self._reranker is None or not self._reranks(options):
+            return map(Ranked, points)
+        best = list(islice(points, max(MAX_RERANKED, options.top_k)))
+        texts = [point.payload["text"] for point in best]
+        scores = [max(found) for found in zip(*(self._reranker.scores(query, texts) for query in queries), strict=True)]
+        ranking = [Ranked(point, score) for point, score in zip(best, scores, strict=True)]
+        return sorted(ranking, key=lambda ranked: -(ranked.rerank_score or 0.0))
+
+    @staticmethod
+    def _diversified(ranking: Iterable[Ranked], options: SearchOptions) -> Iterable[Ranked]:
+        if not options.diversity:
+            return ranking
+        return diversified(list(islice(ranking, max(MIN_CANDIDATES, options.top_k * OVERFETCH))), options.diversity)
 
 
 class QueryTerms:
@@ -107,8 +159,8 @@ def _is_close(point: ScoredPoint, least: float) -> bool:
     return point.dense_score is not None and point.dense_score >= least
 
 
-def _hit(point: ScoredPoint) -> Hit:
-    payload = point.payload
+def _hit(ranked: Ranked) -> Hit:
+    point, payload = ranked.point, ranked.point.payload
     return Hit(
         document_id=payload["document_id"],
         chunk_index=payload["chunk_index"],
@@ -119,6 +171,7 @@ def _hit(point: ScoredPoint) -> Hit:
         path=payload.get("path"),
         dense_score=point.dense_score,
         sparse_score=point.sparse_score,
+        rerank_score=ranked.rerank_score,
         page=payload.get("page"),
         section=payload.get("section"),
         start=payload.get("start"),

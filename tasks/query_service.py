@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -45,7 +46,7 @@ class QueryService:
             return
         request = job.request(SearchRequest)
         started = time.perf_counter()
-        hits = self._find(request.query, request)
+        hits = self._find(request.queries, request)
         model = self._service.embedder.model_name
         accepted = events.Accepted(**job.base(), model=model)
         job.emit(accepted, events.Retrieved(**job.base(), hits=hits), state="running")
@@ -70,17 +71,17 @@ class QueryService:
         if options is None:
             raise InvalidRequest("A RAG chat needs a query.", param="query")
         started = time.perf_counter()
-        hits = self._find(options.query, options)
+        hits = self._find([options.query], options)
         self._producer.records.keep_hits(job.id, hits, _since(started))
         self._producer.hand_over(job.record, Task.GENERATE)
 
-    def _find(self, query: str, options: SearchOptions) -> list[Hit]:
+    def _find(self, queries: Sequence[str], options: SearchOptions) -> list[Hit]:
         keys = {collection.name: collection.point_key for collection in self._catalog.list_collections()}
         unknown = [name for name in options.collections if name not in keys]
         if unknown:
             raise InvalidRequest(f"There is no collection named {unknown[0]!r}.", param="collection")
         within = msgspec.structs.replace(options, collections=[keys[name] for name in options.collections])
-        hits = self._retriever.search(query, within)
+        hits = self._retriever.search(queries, within)
         # Names are the catalog's: a file or collection that was renamed keeps its points.
         documents = self._catalog.documents_by_id([hit.document_id for hit in hits])
         return [_renamed(hit, documents[hit.document_id]) for hit in hits if hit.document_id in documents]

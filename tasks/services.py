@@ -95,12 +95,14 @@ class WorkerServices:
 
     @cached_property
     def query(self) -> QueryService:
+        from ingest.reranker import CrossEncoderReranker
         from ingest.retrieval import Retriever
         from tasks.query_service import QueryService
 
         threshold = self.settings.rag_score_threshold
         default = self.embedding.embedder.default_score_threshold if threshold is None else threshold
-        retriever = Retriever(self.store, self.embedding, self.catalog.active_generations, default)
+        reranker = CrossEncoderReranker.from_settings(self.settings, self.embedding)
+        retriever = Retriever(self.store, self.embedding, self.catalog.active_generations, default, reranker)
         return QueryService(self.desk, self.producer, self.catalog, self.embedding, retriever)
 
     @cached_property

@@ -30,7 +30,7 @@ async def search(
 ) -> Response:
     """The chunks that fit a query best."""
     job = SearchRequest(
-        query=body.query,
+        queries=body.queries(),
         top_k=body.top_k or services.settings.rag_top_k,
         **body.options(),
     )

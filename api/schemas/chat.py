@@ -318,6 +318,7 @@ class Source(WireAnswer):
     score: float
     dense_score: float | None
     sparse_score: float | None
+    rerank_score: float | None
     attributes: dict[str, str | float | bool]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -13,6 +13,7 @@ from core.messages import ChatMessage
 from core.settings import DEFAULT_COLLECTION
 
 MAX_TEXTS = 1000
+MAX_QUERIES = 16
 MAX_ATTRIBUTES = 16
 MAX_ATTRIBUTE_KEY = 64
 MAX_ATTRIBUTE_TEXT = 512
@@ -25,6 +26,13 @@ class Scope(WireRequest):
     collections: Collections | None = None
     score_threshold: float | None = Field(None, ge=-1, le=1, description="Least dense cosine of a hit.")
     filters: Filter | None = Field(None, description="Only documents that it holds for.")
+    diversity: float | None = Field(
+        None, ge=0, le=1, description="How much a hit's likeness to better ones counts against it."
+    )
+    neighbours: int | None = Field(
+        None, ge=0, le=5, description="Chunks before and after a hit that are merged into its text."
+    )
+    rerank: bool | None = Field(None, description="By the server's cross-encoder; where there is one, it is used.")
 
     def names(self) -> list[str]:
         """The collections, each once."""
@@ -34,14 +42,25 @@ class Scope(WireRequest):
     def options(self) -> dict[str, Any]:
         """The fields of `core.messages.SearchOptions` that are named here."""
         filters = self.filters.message() if self.filters else None
-        return {"collections": self.names(), "score_threshold": self.score_threshold, "filters": filters}
+        return {
+            "collections": self.names(),
+            "score_threshold": self.score_threshold,
+            "filters": filters,
+            "diversity": self.diversity or 0.0,
+            "neighbours": self.neighbours or 0,
+            "rerank": self.rerank,
+        }
 
 
 class SearchRequest(Scope):
-    """Body of `POST /v1/rag/search`."""
+    """Body of `POST /v1/rag/search`. The rankings of several queries are fused into one."""
 
-    query: NonBlank
+    query: NonBlank | Annotated[list[NonBlank], Field(min_length=1, max_length=MAX_QUERIES)]
     top_k: int | None = Field(None, ge=1, le=100)
+
+    def queries(self) -> list[str]:
+        """The query, or all of them."""
+        return [self.query] if isinstance(self.query, str) else self.query
 
 
 class RagChatRequest(Scope):
@@ -109,6 +128,7 @@ class Hit(WireAnswer):
     score: float
     dense_score: float | None
     sparse_score: float | None
+    rerank_score: float | None
     attributes: dict[str, str | float | bool]
 
 

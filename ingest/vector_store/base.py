@@ -77,12 +77,16 @@ class ScoredPoint:
         score: reciprocal rank fusion, at most 1.
         dense_score: cosine to the query; None if the search had no vector.
         sparse_score: BM25; None if the point is not among those with the best BM25.
+        id: of the point.
+        vector: float32 [dimension]; None if the search did not ask for vectors.
     """
 
     payload: Payload
     score: float
     dense_score: float | None = None
     sparse_score: float | None = None
+    id: str = ""
+    vector: Vector | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,8 @@ class VectorStore(Protocol):
         limit: int,
         collections: Sequence[str] = (),
         filters: Filter | None = None,
+        *,
+        with_vectors: bool = False,
     ) -> list[ScoredPoint]:
         """The best points by the fusion of cosine to `dense` and BM25 of `text`, best first.
 
@@ -134,7 +140,12 @@ class VectorStore(Protocol):
             limit: the most points of each ranking, and of the answer.
             collections: only points of these; none named means all.
             filters: only points of documents that it holds for.
+            with_vectors: give the points' vectors too.
         """
+        ...
+
+    def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
+        """The payloads of those of these points that there are."""
         ...
 
     def term_weights(self, terms: Sequence[int]) -> dict[int, float]:
@@ -163,6 +174,7 @@ def fuse(
 ) -> list[ScoredPoint]:
     """Reciprocal rank fusion of two rankings, best first, with the raw scores of both kept."""
     scores: dict[str, float] = {}
+    # Of a point in both rankings the sparse candidate: it carries its vector.
     found = {candidate.id: candidate for candidate in (*dense_ranking, *sparse_ranking)}
     for ranking in (dense_ranking, sparse_ranking):
         for rank, candidate in enumerate(ranking):
@@ -173,7 +185,11 @@ def fuse(
     bm25 = {candidate.id: candidate.score for candidate in sparse_ranking}
     # Equal ranks are common with k=2: the cosine decides, then the id, so that the order never depends on chance.
     order = sorted(scores, key=lambda key: (-scores[key], -cosines.get(key, 0.0), key))
-    return [ScoredPoint(found[key].payload, scores[key], cosines.get(key), bm25.get(key)) for key in order[:limit]]
+    vectors = {item.id: np.asarray(item.vector, np.float32) for item in found.values() if item.vector is not None}
+    return [
+        ScoredPoint(found[key].payload, scores[key], cosines.get(key), bm25.get(key), key, vectors.get(key))
+        for key in order[:limit]
+    ]
 
 
 def unseen_term_weight(points: int) -> float:

@@ -29,6 +29,7 @@ from ingest.vector_store.base import (
     SPARSE,
     UPSERT_POINTS,
     Candidate,
+    Payload,
     Point,
     ScoredPoint,
     Vector,
@@ -108,20 +109,23 @@ class EdgeVectorStore:
         limit: int,
         collections: Sequence[str] = (),
         filters: Filter | None = None,
+        *,
+        with_vectors: bool = False,
     ) -> list[ScoredPoint]:
         scope = _when.scope(collections, filters)
         terms = sparse.query_terms(text)
-        rankings = [
-            edge.QueryRequest(limit=limit, query=query, filter=scope, with_payload=True, with_vector=vectors)
-            for query, vectors in (
-                (None if dense is None else edge.Query.Nearest(dense.tolist(), using=DENSE), False),
-                (_sparse_query(terms) if terms else None, [DENSE]),
-            )
-            if query is not None
-        ]
-        found = [[_candidate(hit) for hit in hits] for hits in self._query(rankings)]
+        requests = []
+        if dense is not None:
+            requests.append(_request(edge.Query.Nearest(dense.tolist(), using=DENSE), limit, scope, with_vectors))
+        if terms:
+            requests.append(_request(_sparse_query(terms), limit, scope, True))
+        found = [[_candidate(hit) for hit in hits] for hits in self._query(requests)]
         sparse_ranking = found.pop() if terms else []
         return fuse(found.pop() if dense is not None else [], sparse_ranking, dense, limit)
+
+    def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
+        records = self._shard.retrieve(list(ids), with_payload=True, with_vector=False) if ids else []
+        return {str(record.id): record.payload for record in records}
 
     def term_weights(self, terms: Sequence[int]) -> dict[int, float]:
         terms = terms[:MAX_QUERY_TERMS]
@@ -246,6 +250,11 @@ def _edge_point(point: Point) -> Any:
 
 def _candidate(hit: Any) -> Candidate:
     return Candidate(str(hit.id), float(hit.score), hit.payload or {}, hit.vector[DENSE] if hit.vector else None)
+
+
+def _request(query: Any, limit: int, scope: Any, with_vectors: bool) -> Any:
+    vectors = [DENSE] if with_vectors else False
+    return edge.QueryRequest(limit=limit, query=query, filter=scope, with_payload=True, with_vector=vectors)
 
 
 def _sparse_query(terms: sparse.SparseTerms) -> Any:

@@ -23,6 +23,7 @@ from ingest.vector_store.base import (
     SPARSE,
     UPSERT_POINTS,
     Candidate,
+    Payload,
     Point,
     ScoredPoint,
     Vector,
@@ -92,13 +93,22 @@ class ServerVectorStore:
         limit: int,
         collections: Sequence[str] = (),
         filters: Filter | None = None,
+        *,
+        with_vectors: bool = False,
     ) -> list[ScoredPoint]:
         scope = _when.scope(collections, filters)
         terms = sparse.query_terms(text)
         requests = []
         if dense is not None:
             requests.append(
-                models.QueryRequest(query=dense.tolist(), using=DENSE, limit=limit, filter=scope, with_payload=True)
+                models.QueryRequest(
+                    query=dense.tolist(),
+                    using=DENSE,
+                    limit=limit,
+                    filter=scope,
+                    with_payload=True,
+                    with_vector=[DENSE] if with_vectors else False,
+                )
             )
         if terms:
             requests.append(
@@ -114,6 +124,10 @@ class ServerVectorStore:
         found = [[_candidate(hit) for hit in hits] for hits in self._query(requests)]
         sparse_ranking = found.pop() if terms else []
         return fuse(found.pop() if dense is not None else [], sparse_ranking, dense, limit)
+
+    def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
+        records = _ask(self._client.retrieve, self._name, ids=list(ids), with_payload=True) if ids else []
+        return {str(record.id): _payload(record) for record in records}
 
     def term_weights(self, terms: Sequence[int]) -> dict[int, float]:
         terms = terms[:MAX_QUERY_TERMS]

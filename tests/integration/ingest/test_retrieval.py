@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from core.messages import Hit, SearchOptions
+from core.errors import InvalidRequest
+from core.messages import Filter, Hit, SearchOptions
 from ingest.embedder import EmbeddingService
 from ingest.retrieval import Retriever
 from ingest.vector_store.edge import EdgeVectorStore
@@ -21,6 +23,7 @@ class World:
     def __init__(self, store: EdgeVectorStore, embedder: FakeEmbedder, service: EmbeddingService) -> None:
         self.store = store
         self.embedder = embedder
+        self.service = service
         self.active: dict[str, int | None] = {}
         self.asked: list[list[str]] = []
         self.retriever = Retriever(store, service, self._active_generations, default_threshold=0.25)
@@ -30,7 +33,10 @@ class World:
 
     def hits(self, query: str, top_k: int = 3, *collections: str, threshold: float | None = None) -> list[Hit]:
         options = SearchOptions(top_k=top_k, collections=list(collections), score_threshold=threshold)
-        return self.retriever.search(query, options)
+        return self.retriever.search([query], options)
+
+    def found(self, *queries: str, top_k: int = 3, **options: Any) -> list[Hit]:
+        return self.retriever.search(queries, SearchOptions(top_k=top_k, **options))
 
     def _active_generations(self, document_ids: list[str]) -> dict[str, int]:
         self.asked.append(document_ids)
@@ -60,6 +66,7 @@ def test_hits_carry_all_that_a_citation_needs(world: World) -> None:
         "doc", 0, "reset the router", filename="a.txt", collection="default", path="a/b.txt", page=2, section="Help",
         start=5, end=21, attributes=attributes, **scores,
     )  # fmt: skip
+    assert hit.rerank_score is None
     assert world.embedder.purposes == ["query"]
 
 
@@ -129,3 +136,93 @@ def test_nothing_asked_and_nothing_there_give_nothing(world: World) -> None:
     assert world.search("router") == []
     assert world.search("  ") == []
     assert world.search("the of and") == []
+
+
+def test_filters_and_stale_points_leave_only_what_is_asked_for(world: World) -> None:
+    world.store.upsert([make_point(f"router {n}", f"doc-{n}", attributes={"floor": n}) for n in range(60)])
+    hits = world.found("router", top_k=5, filters=Filter("lt", "floor", 2), score_threshold=-1)
+    assert sorted(hit.document_id for hit in hits) == ["doc-0", "doc-1"]
+
+
+def test_several_queries_are_answered_by_one_ranking(world: World) -> None:
+    world.store.upsert([make_point("router reset", "a"), make_point("whales sing", "b"), make_point("tea", "c")])
+    hits = world.found("router reset", "  ", "whales sing", "router reset")
+    assert {hit.document_id for hit in hits} == {"a", "b"}
+    assert world.embedder.batches == [["router reset", "whales sing"]]
+    assert all(0 < hit.score <= 1 for hit in hits)
+    both = world.found("router reset", "router")
+    assert [hit.document_id for hit in both] == ["a"]
+    assert both[0].dense_score == pytest.approx(world.found("router reset")[0].dense_score)
+
+
+def test_a_hit_that_says_the_same_again_goes_behind_others(world: World) -> None:
+    texts = ["reset the router now", "reset the router now please", "reset takes an hour", "router lamp blinks"]
+    world.store.upsert([make_point(text, f"doc-{n}") for n, text in enumerate(texts)])
+    plain = [hit.text for hit in world.found("reset the router", top_k=2, score_threshold=-1)]
+    varied = [hit.text for hit in world.found("reset the router", top_k=2, score_threshold=-1, diversity=0.7)]
+    assert sorted(plain) == sorted(texts[:2])
+    assert varied[0] == plain[0] and varied[1] in texts[2:]
+
+
+def page_of_sentences(count: int) -> tuple[str, list[tuple[int, int]]]:
+    """A text, and the spans of its chunks, each repeating the last word of the one before."""
+    words = [f"{'router' if n % 8 == 0 else 'word'}{n}." for n in range(count)]
+    text, spans, start = " ".join(words), [], 0
+    for at in range(4, count + 1, 4):
+        end = len(" ".join(words[:at]))
+        spans.append((start, end))
+        start = end - len(words[at - 1])
+    return text, spans
+
+
+def put_page(world: World, count: int = 40) -> str:
+    text, spans = page_of_sentences(count)
+    world.store.upsert(
+        [make_point(text[start:end], index=n, start=start, end=end) for n, (start, end) in enumerate(spans)]
+    )
+    return text
+
+
+def test_a_hit_is_widened_by_the_chunks_around_it(world: World) -> None:
+    text = put_page(world)
+    (hit,) = world.found("router16", top_k=1, neighbours=1)
+    (alone,) = world.found("router16", top_k=1)
+    assert hit.start is not None and hit.end is not None and alone.start is not None and alone.end is not None
+    assert hit.text == text[hit.start : hit.end], "the overlap is there once"
+    assert hit.start < alone.start and alone.end < hit.end
+    assert alone.text in hit.text and hit.chunk_index == alone.chunk_index
+    (first,) = world.found("router0", top_k=1, neighbours=5)
+    assert first.start == 0 and first.text == text[: first.end]
+
+
+def test_no_chunk_is_in_two_widened_hits(world: World) -> None:
+    text = put_page(world)
+    hits = world.found("router16 router20 router24", top_k=9, neighbours=2, score_threshold=-1)
+    spans = sorted((hit.start or 0, hit.end or 0) for hit in hits)
+    assert sum(hit.text.count("router24.") for hit in hits) <= 2, "once, and once as an overlap"
+    assert all(text[start:end] in [hit.text for hit in hits] for start, end in spans)
+    assert len(hits) < 9 and len(text.split()) <= sum(len(hit.text.split()) for hit in hits) < len(text.split()) + 10
+
+
+def test_neighbours_are_of_the_same_generation(world: World) -> None:
+    world.store.upsert([make_point("router reset", index=1), make_point("old words", generation=7, index=2)])
+    assert [hit.text for hit in world.found("router reset", neighbours=2)] == ["router reset"]
+
+
+class ByLength:
+    """A reranker that likes long texts."""
+
+    def scores(self, query: str, texts: Sequence[str]) -> list[float]:
+        return [float(len(text)) for text in texts]
+
+
+def test_a_reranker_orders_the_best_anew(world: World) -> None:
+    world.store.upsert([make_point(f"router {'x ' * n}reset", f"doc-{n}") for n in range(5)])
+    with pytest.raises(InvalidRequest, match="RERANK_MODEL"):
+        world.found("router reset", rerank=True)
+    world.retriever = Retriever(world.store, world.service, world._active_generations, 0.25, ByLength())
+    hits = world.found("router reset", top_k=2)
+    assert [hit.document_id for hit in hits] == ["doc-4", "doc-3"]
+    assert [hit.rerank_score for hit in hits] == [float(len(hit.text)) for hit in hits]
+    plain = world.found("router reset", top_k=2, rerank=False)
+    assert plain[0].document_id == "doc-0" and plain[0].rerank_score is None

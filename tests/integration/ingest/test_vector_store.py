@@ -157,6 +157,18 @@ def test_numbers_are_indexed_once_and_after_a_restart_too(tmp_path: Path) -> Non
         store.close()
 
 
+def test_points_come_with_their_ids_and_on_request_with_their_vectors(store: VectorStore) -> None:
+    fill(store)
+    vector = FakeEmbedder().vector("router whales")
+    for hit in store.search(vector, "router", 10, with_vectors=True):
+        assert hit.id == point_id(hit.payload["document_id"], 1, 0)
+        assert hit.vector is not None
+        np.testing.assert_allclose(hit.vector, FakeEmbedder().vector(hit.payload["text"]), atol=1e-6)
+    ids = [point_id("doc-1", 1, 0), point_id("nobody", 1, 0)]
+    assert {key: payload["text"] for key, payload in store.payloads(ids).items()} == {ids[0]: TEXTS[1]}
+    assert store.payloads([]) == {}
+
+
 def test_upserting_twice_changes_nothing(store: VectorStore) -> None:
     fill(store)
     fill(store)
