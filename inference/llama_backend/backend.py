@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from core.errors import ConfigurationError, InternalError
 from core.messages import SamplingParams
 from core.settings import Settings
-from inference.backend import BatchEntry, DecodeStatus
+from inference.backend import BatchEntry, DecodeStatus, TokenSampler
 from inference.layout import Layout
 from inference.llama_backend.batch import Batch, pointer
 from inference.llama_backend.loading import KV_TYPES, layout_of, load_model
 from inference.llama_backend.runtime import forward_log, last_error
-from inference.llama_backend.sampler import LlamaSampler
+from inference.llama_backend.sampler import create_sampler
 from inference.lookup import MAX_DRAFT_TOKENS
 from inference.models import ModelFile, ModelInfo
 
@@ -58,6 +58,7 @@ class LlamaBackend:
         self._memory = llama.llama_get_memory(self.context)
         self.cells = int(llama.llama_n_ctx(self.context))
         self._batch = Batch(self.batch_tokens)
+        self._logits_type = ctypes.c_float * self.vocab_size
         self._piece_cache: dict[int, bytes] = {}
         template = llama.llama_model_chat_template(self._handle, None)
         self.chat_template = template.decode("utf-8", errors="replace") if template else None
@@ -127,7 +128,8 @@ class LlamaBackend:
         raise InternalError(f"llama_decode failed with status {status}: {last_error()}")
 
     def logits(self, row: int) -> NDArray[np.float32]:
-        return np.ctypeslib.as_array(llama.llama_get_logits_ith(self.context, row), shape=(self.vocab_size,))
+        address = ctypes.addressof(llama.llama_get_logits_ith(self.context, row).contents)
+        return np.frombuffer(self._logits_type.from_address(address), np.float32)
 
     def copy_prefix(self, source: int, target: int, length: int) -> None:
         llama.llama_memory_seq_cp(self._memory, source, target, 0, length)
@@ -217,5 +219,5 @@ class LlamaBackend:
 
     def create_sampler(
         self, sampling: SamplingParams, seed: int, prompt: Sequence[int], generated: Sequence[int]
-    ) -> LlamaSampler:
-        return LlamaSampler(self, sampling, seed, prompt, generated)
+    ) -> TokenSampler:
+        return create_sampler(self, sampling, seed, prompt, generated)
