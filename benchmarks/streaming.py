@@ -1,0 +1,200 @@
+"""Streaming over HTTP, Celery and Redis against the engine alone: same model, threads and prompts, in one run.
+
+    INFERENCE_SLOTS=16 llm-api up
+    INFERENCE_SLOTS=16 python -m benchmarks.streaming [--base-url URL] [--pairs N] [--tokens N]
+
+Against a running stack (the one of this DATA_DIR) that has nothing else to do. The engine alone runs in this process
+while the stack is idle, and the other way round; both in turn, since a machine's speed drifts: the ratio is the median
+over the pairs. Time runs from the first request to the last token, prompts included. The clients are raw sockets, as
+they share the machine with what they measure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import statistics
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from benchmarks.decode import GREEDY, open_backend
+from benchmarks.report import percentile, print_table
+from core import events
+from core.messages import ChatMessage
+from core.settings import Settings, get_settings
+from inference.engine import Engine
+from inference.sequence import SequenceDelta, SequenceEvent, SequenceFinished, SequenceRequest
+from tasks.names import events_key
+from tasks.records import connect
+
+CLIENTS = (1, 4, 8, 16)
+CROWD = 64
+TARGET = 0.90
+TTFT_TARGET_MS = 25.0
+_numbers = itertools.count()
+
+
+def prompts(count: int) -> list[str]:
+    """Questions that nobody has asked before: nothing but the template's beginning comes from a cache."""
+    return [f"{next(_numbers)}. Tell me about the sea and the ships on it." for _ in range(count)]
+
+
+class EngineAlone:
+    """The engine in this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._left = 0
+        self._done = threading.Event()
+        self.engine = Engine(open_backend(settings), slots=settings.slots, default_max_tokens=256, sink=self._sink)
+        self.engine.start()
+
+    def run(self, questions: Sequence[str], tokens: int) -> float:
+        """Tokens per second over all sequences."""
+        self._left = len(questions)
+        self._done.clear()
+        began = time.perf_counter()
+        for question in questions:
+            prompt = self.engine.prepare([ChatMessage("user", question)]).token_ids
+            name = str(next(_numbers))
+            self.engine.submit(
+                SequenceRequest(sequence_id=name, prompt_token_ids=prompt, sampling=GREEDY, max_tokens=tokens)
+            )
+        self._done.wait()
+        return len(questions) * tokens / (time.perf_counter() - began)
+
+    def _sink(self, step: Sequence[SequenceEvent]) -> None:
+        for event in step:
+            if not isinstance(event, SequenceDelta):
+                self._left -= isinstance(event, SequenceFinished)
+        if not self._left:
+            self._done.set()
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """How one stream went. `ttft_ms` runs from the connection's opening to the first text."""
+
+    status: int
+    job_id: str
+    is_whole: bool
+    ttft_ms: float
+
+
+class Clients:
+    """Streams chats, many at once."""
+
+    def __init__(self, base_url: str, tokens: int) -> None:
+        self._url = urlsplit(base_url)
+        self._tokens = tokens
+
+    def run(self, questions: Sequence[str]) -> tuple[float, list[Streamed]]:
+        """Tokens per second over all streams, and how each went."""
+        began = time.perf_counter()
+        streams = asyncio.run(self._all(questions))
+        return len(questions) * self._tokens / (time.perf_counter() - began), streams
+
+    async def _all(self, questions: Sequence[str]) -> list[Streamed]:
+        return await asyncio.gather(*(self._stream(question) for question in questions))
+
+    async def _stream(self, question: str) -> Streamed:
+        request = json.dumps(
+            {
+                "messages": [{"role": "user", "content": question}],
+                "max_tokens": self._tokens,
+                "temperature": 0,
+                "ignore_eos": True,
+                "stream": True,
+            }
+        )
+        began = time.perf_counter()
+        reader, writer = await asyncio.open_connection(self._url.hostname, self._url.port)
+        writer.write(
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost: {self._url.netloc}\r\nConnection: close\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(request)}\r\n\r\n{request}".encode()
+        )
+        received, first = bytearray(), 0.0
+        while data := await reader.read(65_536):
+            received += data
+            if not first and b'"delta":{"content":"' in received:
+                first = time.perf_counter()
+        writer.close()
+        head = received.partition(b"\r\n")[0]
+        job_id = received.partition(b'"id":"chatcmpl-')[2].partition(b'"')[0].decode()
+        whole = b'"finish_reason":"length"' in received and b"data: [DONE]" in received
+        return Streamed(int(head.split()[1]), f"job-{job_id}", whole, (first - began) * 1000)
+
+
+def beyond_the_engine(settings: Settings, streams: Sequence[Streamed]) -> list[float]:
+    """By how many milliseconds the client's time to first token is longer than the engine's own, of each stream."""
+    redis = connect(settings)
+    beyond = []
+    for stream in streams:
+        finished = events.decode(events.split_frame(redis.lindex(events_key(stream.job_id), -1))[1])
+        if not isinstance(finished, events.Finished):
+            raise RuntimeError(f"{stream.job_id} ended with {finished}")
+        beyond.append(stream.ttft_ms - finished.timings.queue_ms - finished.timings.prompt_ms)
+    redis.close()
+    return beyond
+
+
+def compare(
+    settings: Settings, engine: EngineAlone, clients: Clients, count: int, pairs: int, tokens: int
+) -> tuple[list[str], list[float]]:
+    """The row of so many clients, and what the first token took beyond the engine in each stream."""
+    ratios, alone, streamed = [], [], []
+    beyond: list[float] = []
+    for pair in range(pairs + 1):
+        questions = prompts(count)
+        engine_speed = engine.run(questions, tokens)
+        speed, streams = clients.run(questions)
+        if not all(stream.is_whole for stream in streams):
+            raise RuntimeError(f"a stream broke: {streams}")
+        if pair:  # the first pair warms up
+            ratios.append(speed / engine_speed)
+            alone.append(engine_speed)
+            streamed.append(speed)
+            beyond += beyond_the_engine(settings, streams)
+    row = [
+        str(count), f"{statistics.median(alone):.0f}", f"{statistics.median(streamed):.0f}",
+        f"{statistics.median(ratios):.3f}", f"{min(ratios):.3f} to {max(ratios):.3f}", f"{TARGET:.2f}",
+    ]  # fmt: skip
+    return row, beyond
+
+
+def main() -> None:
+    """Runs the pairs, then the crowd, and prints a table of each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    settings = get_settings()
+    parser.add_argument("--base-url", default=f"http://{settings.host}:{settings.port}")
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--tokens", type=int, default=96)
+    arguments = parser.parse_args()
+    engine, clients = EngineAlone(settings), Clients(arguments.base_url, arguments.tokens)
+    rows, delays = [], []
+    for count in CLIENTS:
+        row, beyond = compare(settings, engine, clients, count, arguments.pairs, arguments.tokens)
+        rows.append(row)
+        delays.append(
+            (str(count), f"{statistics.median(beyond):.1f} ms", f"{percentile(beyond, 0.95):.1f} ms",
+             f"{TTFT_TARGET_MS:.0f} ms")
+        )  # fmt: skip
+    engine.engine.close()
+    speed, crowd = clients.run(prompts(CROWD))
+    failed = sum(not stream.is_whole for stream in crowd)
+    columns = ("clients", "engine alone, tokens/s", "streamed, tokens/s", "ratio (median)", "range", "target")
+    print_table(f"Streaming, {arguments.pairs} pairs of {arguments.tokens} tokens", columns, rows)
+    print_table("First token: beyond the engine's own time", ("clients", "p50", "p95", "target p50"), delays)
+    print_table(
+        f"{CROWD} clients at once, {settings.slots} slots",
+        ("failed", "target", "tokens/s", "TTFT p50"),
+        [(str(failed), "0", f"{speed:.0f}", f"{statistics.median(one.ttft_ms for one in crowd) / 1000:.1f} s")],
+    )
+
+
+if __name__ == "__main__":
+    main()
