@@ -19,7 +19,7 @@ from api.errors import install_error_handlers
 from api.limits import RATE_HEADERS, LimitMiddleware
 from api.metrics import Metrics
 from api.middleware import REQUEST_ID_HEADER, GuardMiddleware, RequestIdMiddleware
-from api.routes import chat, collections, documents, embeddings, functions, health, jobs, models, rag
+from api.routes import chat, collections, documents, embeddings, functions, health, jobs, models, rag, watch
 from api.schemas.base import ErrorAnswer
 from core.settings import Settings, get_settings
 
@@ -32,6 +32,7 @@ ROUTERS = (
     rag.router,
     documents.router,
     collections.router,
+    watch.router,
     jobs.router,
 )
 

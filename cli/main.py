@@ -11,6 +11,7 @@ from cli import commands
 from cli.collections import collections_app
 from cli.documents import documents_app, ingest
 from cli.screen import Screen
+from cli.watch import watch_app
 from core.errors import LlmApiError
 from core.settings import get_settings
 
@@ -62,4 +63,5 @@ for _command in (commands.ask, commands.search, ingest, commands.models, command
     app.command()(_command)
 app.add_typer(documents_app, name="documents")
 app.add_typer(collections_app, name="collections")
+app.add_typer(watch_app, name="watch")
 app.add_typer(commands.jobs_app, name="jobs")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psutil
@@ -17,7 +17,7 @@ from cli.processes import resident_bytes, stack_processes
 from cli.runtime import RuntimeDir, lock_owner
 from cli.screen import Screen
 from cli.supervisor import ProcessInfo, Supervisor
-from core.catalog import Catalog
+from core.catalog import Catalog, to_text
 from core.errors import LlmApiError
 from core.settings import Settings
 from tasks.client import Producer
@@ -42,6 +42,7 @@ def collect(settings: Settings) -> dict[str, Any]:
             "memory_bytes": total,
             "queues": _if_reachable(producer.queue_lengths),
             "documents": _if_reachable(lambda: _documents(settings)),
+            "folders": _if_reachable(lambda: _folders(settings)),
             "models": _if_reachable(lambda: _models(producer)),
         }
     finally:
@@ -100,11 +101,37 @@ def _process(info: ProcessInfo, memory: dict[int, int]) -> dict[str, Any]:
 
 
 def _documents(settings: Settings) -> dict[str, int]:
+    with _catalog(settings) as catalog:
+        return {str(state): count for state, count in catalog.counts_by_state().items()} if catalog else {}
+
+
+def _folders(settings: Settings) -> list[dict[str, Any]]:
+    """The folders of WATCH_DIRS that the watcher has seen."""
+    with _catalog(settings) as catalog:
+        found = {folder.root: folder for folder in (catalog.watched_folders() if catalog else ())}
+    roots = [to_text(root.path) for root in settings.watch_roots]
+    return [
+        {
+            "path": root,
+            "collection": found[root].collection,
+            "mode": found[root].mode,
+            "state": found[root].state.value,
+            "missing": found[root].missing_count,
+        }
+        for root in roots
+        if root in found
+    ]
+
+
+@contextmanager
+def _catalog(settings: Settings) -> Iterator[Catalog | None]:
+    """The catalog; None where there is none yet."""
     if settings.database_url is None and not (settings.state_dir / "catalog.sqlite3").exists():
-        return {}
+        yield None
+        return
     catalog = Catalog.open(settings.catalog_url)
     try:
-        return {str(state): count for state, count in catalog.counts_by_state().items()}
+        yield catalog
     finally:
         catalog.close()
 
@@ -123,6 +150,8 @@ def _print(found: dict[str, Any], screen: Screen) -> None:
         screen.print(_process_table(found["processes"]))
         screen.print(f"Resident memory in all: {megabytes(found['memory_bytes'])}", "")
     screen.print(_line("Queues", found["queues"]), _line("Documents", found["documents"]))
+    for folder in found["folders"] or ():
+        screen.print(_folder_line(folder))
     for model in _model_lines(found["models"]):
         screen.print(model)
 
@@ -143,6 +172,16 @@ def _line(title: str, counts: dict[str, int] | None) -> Text:
     if counts is None:
         return Text(f"{title:<10} not reachable", style="yellow")
     return Text(f"{title:<10} " + (", ".join(f"{name} {count}" for name, count in counts.items()) or "none"))
+
+
+def _folder_line(folder: dict[str, Any]) -> Text:
+    line = f"{'Folder':<10} {folder['path']} ({folder['collection']}, {folder['mode']}): {folder['state']}"
+    if not folder["missing"]:
+        return Text(line)
+    held = (
+        f"{line}, the files of {folder['missing']} documents are missing. Bring them back, or `llm-api watch confirm`."
+    )
+    return Text(held, style="yellow")
 
 
 def _model_lines(models: dict[str, Any] | None) -> list[str]:

@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,12 +26,24 @@ KEY_HASH_PREFIX = "sha256:"
 _KEY_OR_HASH = re.compile(r"(?!sha256:).*|sha256:[0-9a-fA-F]{64}", re.DOTALL)
 
 
+class WatchMode(StrEnum):
+    """What becomes of a watched folder's documents and files."""
+
+    #: The documents follow the folder: a deleted file is a deleted document.
+    MIRROR = "mirror"
+    #: Files come in and changes are followed, but what is deleted in the folder stays as a document.
+    ADDITIVE = "additive"
+    #: A file is removed from the folder once a copy of it is stored and its document is queued.
+    CONSUME = "consume"
+
+
 @dataclass(frozen=True)
 class WatchRoot:
-    """A watched folder and the collection that it feeds."""
+    """A watched folder, the collection that it feeds, and how."""
 
     path: Path
     collection: str
+    mode: WatchMode = WatchMode.MIRROR
 
 
 class Settings(BaseSettings):
@@ -92,7 +105,9 @@ class Settings(BaseSettings):
 
     # Watched folders
     watch_dirs: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("./inbox",), description="Folders, comma-separated, each `PATH` or `PATH=COLLECTION`."
+        ("./inbox",),
+        description="Folders, comma-separated, each `PATH`, `PATH=COLLECTION` or "
+        "`PATH=COLLECTION:MODE`; the mode is `mirror`, `additive` or `consume`.",
     )
     watch_stable_seconds: float = Field(1.0, ge=0.1, le=60, description="A file is taken once unchanged this long.")
     watch_rescan_seconds: float = Field(60, ge=1, description="Time between full scans of the watched folders.")
@@ -194,10 +209,7 @@ class Settings(BaseSettings):
                 f"HOST={self.host} serves other machines, so API_KEYS must be set "
                 "(or ALLOW_ANONYMOUS=true to say that everyone may use this server)"
             )
-        names = [root.collection for root in self.watch_roots]
-        if any(not name for name in names):
-            raise ValueError("WATCH_DIRS: a collection's name is empty; write PATH or PATH=COLLECTION")
-        if len({root.path for root in self.watch_roots}) < len(names):
+        if len({root.path for root in self.watch_roots}) < len(self.watch_roots):
             raise ValueError("WATCH_DIRS names a folder twice: each feeds one collection")
         return self
 
@@ -210,15 +222,7 @@ class Settings(BaseSettings):
     @property
     def watch_roots(self) -> tuple[WatchRoot, ...]:
         """The watched folders, absolute, in the order they were named."""
-        roots = []
-        for entry in self.watch_dirs:
-            path, separator, collection = entry.rpartition("=")
-            roots.append(
-                WatchRoot(
-                    Path(os.path.abspath(path if separator else entry)), collection if separator else DEFAULT_COLLECTION
-                )
-            )
-        return tuple(roots)
+        return tuple(map(_watch_root, self.watch_dirs))
 
     @property
     def state_dir(self) -> Path:
@@ -280,6 +284,26 @@ class Settings(BaseSettings):
     def parsers(self) -> int:
         """Parsing processes."""
         return self.ingest_concurrency or min(self.cores, 4)
+
+
+def _watch_root(entry: str) -> WatchRoot:
+    path, separator, feeds = entry.rpartition("=")
+    if not separator:
+        return WatchRoot(Path(os.path.abspath(entry)), DEFAULT_COLLECTION)
+    collection, colon, mode = feeds.rpartition(":")
+    if colon and mode not in list(WatchMode):
+        raise ValueError(
+            f"WATCH_DIRS: {entry!r} names the mode {mode!r}; after `PATH=COLLECTION:` it is mirror, additive or consume"
+        )
+    if not (collection if colon else feeds):
+        raise ValueError(
+            f"WATCH_DIRS: the collection's name is empty in {entry!r}; write PATH, PATH=COLLECTION or "
+            "PATH=COLLECTION:MODE"
+        )
+    if not path:
+        raise ValueError(f"WATCH_DIRS: the path is empty in {entry!r}; write PATH=COLLECTION")
+    absolute = Path(os.path.abspath(path))
+    return WatchRoot(absolute, collection, WatchMode(mode)) if colon else WatchRoot(absolute, feeds)
 
 
 def _require_gguf(name: str | None) -> None:

@@ -171,7 +171,13 @@ class Indexer:
         for document in moved:
             types = type_names(document.media_type, document.filename)
             self._store.update_payload(
-                document.id, {"filename": document.filename, "path": document.path, "type": types}
+                document.id,
+                {
+                    "filename": document.filename,
+                    "path": document.path,
+                    "type": types,
+                    "attributes": document.attributes,
+                },
             )
             self._catalog.confirm_moved(document)
         return len(moved)

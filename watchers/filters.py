@@ -25,6 +25,8 @@ IGNORED_NAMES = (
     ".syncthing.*",
     "@eaDir",
     "__MACOSX",
+    # Rules for the other files: see ignore.py.
+    ".llmignore",
 )
 _IGNORED = re.compile("|".join(translate(name.lower()) for name in IGNORED_NAMES))
 

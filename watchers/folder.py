@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.catalog import to_text
 from core.settings import WatchRoot
 from watchers.filters import is_ignored, is_ignored_name
+from watchers.ignore import IGNORE_FILE, IgnoreRules
 from watchers.reconcile import FileStat
 
 logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 20
+#: There can be no file of this name: it is gone, or its name is too long for this disk.
+_NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
 #: Inodes of some network file systems use all 64 bits; databases keep 63.
 _INODE_MASK = (1 << 63) - 1
 
@@ -29,6 +33,9 @@ class Identity:
 
     device: int
     inode: int
+
+    def __str__(self) -> str:
+        return f"{self.device}:{self.inode}"
 
 
 class Stopped(Exception):
@@ -41,8 +48,10 @@ class Folder:
     def __init__(self, root: WatchRoot, excluded: Sequence[Path] = ()) -> None:
         self.path = str(root.path)
         self.collection = root.collection
+        self.mode = root.mode
         #: Its name in the catalog.
         self.key = to_text(self.path)
+        self.rules = IgnoreRules(self.path)
         self._excluded = [os.path.relpath(path, self.path) for path in excluded if _is_inside(path, root.path)]
 
     def identity(self) -> Identity | None:
@@ -54,39 +63,60 @@ class Folder:
         return Identity(status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
 
     def relative(self, path: str) -> str | None:
-        """An absolute path relative to the folder ("" for itself); None when it is not in it, or does not count."""
+        """An absolute path relative to the folder ("" for itself); None when it is not in it, or does not count.
+
+        Files that only `.llmignore` keeps out are told too; a changed `.llmignore` is told as the folder that it is in.
+        """
         if path == self.path:
             return ""
         prefix = self.path.rstrip("/") + "/"
         if not path.startswith(prefix):
             return None
         relative = path[len(prefix) :]
+        parent, _, name = relative.rpartition("/")
+        if name == IGNORE_FILE:
+            relative = parent
         return None if is_ignored(relative) or self._is_excluded(relative) else relative
+
+    def is_kept_out(self, relative: str) -> bool:
+        """Whether a file is there, and a rule of its folder's owner keeps it out."""
+        try:
+            return self.rules.is_ignored(relative) and self._regular(relative) is not None
+        except OSError:
+            return False
 
     def absolute(self, relative: str) -> str:
         return f"{self.path.rstrip('/')}/{relative}" if relative else self.path
 
     def stat(self, relative: str) -> FileStat | None:
-        """The state of a file; None when there is no regular file, or it is reached over a link out of the folder.
+        """The state of a file; None when there is no regular file, it is reached over a link out of the folder, or a
+        rule keeps it out.
 
         Raises:
             OSError: it cannot be told, for want of permission or because the disk does not answer.
         """
+        found = self._regular(relative)
+        return None if found is None or self.rules.is_ignored(relative) else found
+
+    def _regular(self, relative: str) -> FileStat | None:
         path = self.absolute(relative)
         try:
             status = os.lstat(path)
             is_link = stat.S_ISLNK(status.st_mode)
             if is_link:
                 status = Path(path).stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return None
+            raise
         if not stat.S_ISREG(status.st_mode) or not self._is_within(relative, is_link):
             return None
         return _file_stat(status)
 
     def scan(self, prefix: str = "") -> Iterator[tuple[str, FileStat]]:
         """All files that count, or those below the subfolder `prefix`. What cannot be read is logged and left out."""
-        pending = [prefix]
+        self.rules.forget()
+        pending = [prefix] if self._is_entered(prefix) else []
         while pending:
             current = pending.pop()
             try:
@@ -95,7 +125,10 @@ class Folder:
                         relative = f"{current}/{entry.name}" if current else entry.name
                         if is_ignored_name(entry.name) or self._is_excluded(relative):
                             continue
-                        if entry.is_dir(follow_symlinks=False):
+                        is_folder = entry.is_dir(follow_symlinks=False)
+                        if self.rules.is_matched(relative, is_folder=is_folder):
+                            continue
+                        if is_folder:
                             pending.append(relative)
                         elif (found := self._entry_stat(entry, relative)) is not None:
                             yield relative, found
@@ -107,14 +140,26 @@ class Folder:
     def hash(self, relative: str, stop: threading.Event) -> str:
         """SHA-256 of the file's content, in hex. Raises OSError, or Stopped once `stop` is set."""
         digest = hashlib.sha256()
+        self.read(relative, digest.update, stop)
+        return digest.hexdigest()
+
+    def read(self, relative: str, take: Callable[[bytes], object], stop: threading.Event) -> None:
+        """Gives the file's content to `take`, block by block. Raises OSError, or Stopped once `stop` is set."""
         # Not blocking: what was a file a moment ago may be a pipe now.
         descriptor = os.open(self.absolute(relative), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             while block := file.read(BLOCK_BYTES):
                 if stop.is_set():
                     raise Stopped
-                digest.update(block)
-        return digest.hexdigest()
+                take(block)
+
+    def _is_entered(self, folder: str) -> bool:
+        """Whether a scan may begin there: no rule keeps the folder out. One whose rules cannot be read is left out."""
+        try:
+            return not self.rules.is_folder_ignored(folder)
+        except OSError as error:
+            logger.warning("%s cannot be read: %s", to_text(self.absolute(folder)), error)
+            return False
 
     def _entry_stat(self, entry: os.DirEntry[str], relative: str) -> FileStat | None:
         try:

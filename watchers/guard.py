@@ -1,74 +1,152 @@
-"""Keeps a folder that is not there, or not the one it was, from taking its documents with it."""
+"""Keeps a folder that is not there, is not the one it was, or lost most of its files, from taking its documents along.
+
+What it knows is in the catalog: it holds over restarts, and is what the API tells and confirms.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import asdict
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 
+from core.catalog import Catalog, FolderState, WatchedFolder
 from watchers.folder import Folder, Identity
-from watchers.reconcile import is_mass_deletion
+from watchers.reconcile import MASS_DELETION_FLOOR, is_mass_deletion, is_restored
 
 logger = logging.getLogger(__name__)
 
+#: Files that are deleted within this time are deleted "at once": removing a tree takes a while.
+WINDOW_SECONDS = 60.0
+
 
 class Guard:
-    """Remembers which folder each root was when it was last mirrored, over restarts."""
+    """Decides which deletions are carried out. Each method may raise `Unavailable`: the catalog does not answer."""
 
-    def __init__(self, state_file: Path) -> None:
-        self._state_file = state_file
-        self._accepted = _load(state_file)
-        self._doubted: set[str] = set()
+    def __init__(self, catalog: Catalog, clock: Callable[[], float]) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._folders: dict[str, WatchedFolder] = {}
+        #: Deletions carried out lately, by folder: when, and how many.
+        self._deleted: dict[str, deque[tuple[float, int]]] = {}
 
     def knows(self, folder: Folder) -> bool:
         """Whether this root has been mirrored before."""
-        return folder.key in self._accepted
+        return self._known(folder).identity is not None
+
+    def state(self, folder: Folder) -> FolderState:
+        """Where the folder stands, as far as it is known without asking the catalog."""
+        known = self._folders.get(folder.key)
+        return known.state if known is not None else FolderState.STARTING
 
     def may_delete(self, folder: Folder) -> bool:
         """Whether what is missing in the folder has been deleted: it is the very folder that was mirrored."""
-        identity = folder.identity()
-        return identity is not None and identity == self._accepted.get(folder.key)
+        known, identity = self._known(folder), folder.identity()
+        return identity is not None and str(identity) == known.identity and known.state is FolderState.WATCHED
 
-    def is_doubted(self, folder: Folder) -> bool:
-        """Whether deletions are held back until the files are there again."""
-        return folder.key in self._doubted
+    def allows(self, folder: Folder, vanished_count: int, lost_count: int) -> bool:
+        """Whether these documents may be deleted now. If they are too many at once, the folder is held from now on.
 
-    def consider(self, folder: Folder, identity: Identity, row_count: int, vanished_count: int) -> None:
-        """Judges a folder by a scan of it: another one at the same path is accepted unless most files are missing."""
-        if self._accepted.get(folder.key) == identity:
+        Args:
+            vanished_count: documents to delete.
+            lost_count: those of them, and of those that are about to follow, that nobody meant to keep out.
+        """
+        if not self.may_delete(folder):
+            return False
+        recent = self._recently_deleted(folder)
+        count = self._catalog.count_in_root(folder.key)
+        if is_mass_deletion(count + recent, lost_count + recent):
+            self._hold(folder, count, lost_count)
+            return False
+        self._deleted.setdefault(folder.key, deque()).append((self._clock(), vanished_count))
+        return True
+
+    def consider(self, folder: Folder, identity: Identity, row_count: int, lost_count: int) -> None:
+        """Judges a folder by a scan of all of it.
+
+        Too many missing files hold it back, whatever folder it is; those of another folder than the one that was
+        mirrored (such as the empty mount point below it) even when they are few.
+        """
+        known = self._known(folder)
+        if known.state is FolderState.HELD and not is_restored(known.document_count, lost_count):
+            self._save(replace(known, missing_count=lost_count))
             return
-        if is_mass_deletion(row_count, vanished_count):
-            if folder.key not in self._doubted:
-                logger.error(
-                    "%s is not the folder it was, and %d of its %d documents have no file there. Is it not mounted? "
-                    "They are kept until the files are back; delete the documents themselves if that was meant.",
-                    folder.key,
-                    vanished_count,
-                    row_count,
-                )
-                self._doubted.add(folder.key)
+        floor = MASS_DELETION_FLOOR if known.identity == str(identity) else 1
+        recent = self._recently_deleted(folder)
+        if is_mass_deletion(row_count + recent, lost_count + recent, floor) and lost_count:
+            self._hold(folder, row_count, lost_count)
             return
-        self._doubted.discard(folder.key)
-        self._accepted[folder.key] = identity
-        self._save()
+        if known.state is FolderState.HELD:
+            logger.info("The files of %s are back.", folder.key)
+        self._accept(folder, str(identity), row_count)
 
-    def _save(self) -> None:
-        temporary = self._state_file.with_suffix(".new")
-        try:
-            self._state_file.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({key: asdict(identity) for key, identity in self._accepted.items()}))
-            temporary.replace(self._state_file)
-        except OSError as error:
-            # Only costs a question at the next start.
-            logger.warning("%s cannot be written: %s", self._state_file, error.strerror)
+    def miss(self, folder: Folder) -> None:
+        """The folder is not there."""
+        known = self._known(folder)
+        if known.state is FolderState.MISSING:
+            return
+        count = self._catalog.count_in_root(folder.key)
+        logger.error(
+            "The watched folder %s is not there. Its %d documents are kept; mount it, make it again, or say by "
+            "`llm-api watch confirm` that they are to be deleted.",
+            folder.key,
+            count,
+        )
+        self._save(replace(known, state=FolderState.MISSING, document_count=count, missing_count=count))
 
+    def is_confirmed(self, folder: Folder) -> bool:
+        """Whether a person said that what is missing was meant to be deleted."""
+        if self._known(folder).state not in (FolderState.HELD, FolderState.MISSING):
+            return False
+        saved = self._catalog.watched_folder(folder.key)
+        return saved is not None and saved.confirmed
 
-def _load(state_file: Path) -> dict[str, Identity]:
-    try:
-        return {key: Identity(**value) for key, value in json.loads(state_file.read_text()).items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        logger.warning("%s cannot be read, so folders are taken as new: %s", state_file, error)
-        return {}
+    def end_confirmation(self, folder: Folder) -> None:
+        """What is missing has been deleted: the folder as it is now is the one to mirror."""
+        known, identity = self._known(folder), folder.identity()
+        self._deleted.pop(folder.key, None)
+        if identity is None:
+            self._save(replace(known, document_count=0, missing_count=0))
+        else:
+            self._accept(folder, str(identity), self._catalog.count_in_root(folder.key))
+        self._catalog.end_confirmation(folder.key)
+
+    def _hold(self, folder: Folder, row_count: int, lost_count: int) -> None:
+        known = self._known(folder)
+        if known.state is not FolderState.HELD:
+            logger.error(
+                "%d of the %d documents of %s have no file there any more. They are kept until the files are back, or "
+                "until `llm-api watch confirm` (or POST /v1/watch/confirm) says that they are to be deleted.",
+                lost_count,
+                row_count,
+                folder.key,
+            )
+        self._save(replace(known, state=FolderState.HELD, document_count=row_count, missing_count=lost_count))
+
+    def _accept(self, folder: Folder, identity: str, row_count: int) -> None:
+        known = self._known(folder)
+        accepted = replace(known, state=FolderState.WATCHED, identity=identity, missing_count=0)
+        self._save(replace(accepted, document_count=row_count))
+
+    def _known(self, folder: Folder) -> WatchedFolder:
+        known = self._folders.get(folder.key)
+        if known is None:
+            saved = self._catalog.watched_folder(folder.key)
+            known = WatchedFolder(
+                folder.key, folder.collection, folder.mode, FolderState.STARTING, None, 0, 0, False, 0
+            )
+            if saved is not None:
+                known = replace(saved, collection=folder.collection, mode=folder.mode)
+            self._folders[folder.key] = known
+        return known
+
+    def _save(self, folder: WatchedFolder) -> None:
+        if folder != self._folders.get(folder.root) or folder.state is FolderState.STARTING:
+            self._catalog.save_watched_folder(folder)
+            self._folders[folder.root] = folder
+
+    def _recently_deleted(self, folder: Folder) -> int:
+        deleted = self._deleted.get(folder.key, deque())
+        while deleted and deleted[0][0] < self._clock() - WINDOW_SECONDS:
+            deleted.popleft()
+        return sum(count for _, count in deleted)

@@ -9,11 +9,24 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
-from core.catalog import Catalog, Document, DocumentState, NewDocument, Source, to_os, to_text
+from core.catalog import Catalog, DocumentState, NewDocument, Source, folder_attributes, to_text
 from core.errors import Conflict, NotFound, Unavailable
 from tasks.names import Role
 from watchers.folder import Folder
-from watchers.reconcile import Changed, Difference, FileStat, Moved, Row, compare, pair_by_hash, pair_by_stat
+from watchers.kept_out import KeptOut
+from watchers.originals import Originals
+from watchers.reconcile import (
+    Changed,
+    Difference,
+    FileStat,
+    Moved,
+    Row,
+    compare,
+    is_below,
+    pair_by_hash,
+    pair_by_stat,
+    row_of,
+)
 from watchers.stability import Mark
 
 logger = logging.getLogger(__name__)
@@ -21,6 +34,8 @@ logger = logging.getLogger(__name__)
 #: Files that are hashed before the first of them is handed over.
 FILES_PER_BATCH = 100
 ItemT = TypeVar("ItemT")
+#: Asked before documents are deleted: how many, and how many of their files nobody meant to keep out.
+MayDelete = Callable[[int, int], bool]
 
 
 class Messenger(Protocol):
@@ -43,27 +58,53 @@ class Mirror:
     """Makes the catalog agree with the files of one folder that have come to rest."""
 
     def __init__(
-        self, folder: Folder, catalog: Catalog, messenger: Messenger, stop: threading.Event, max_upload_bytes: int
+        self,
+        folder: Folder,
+        catalog: Catalog,
+        messenger: Messenger,
+        originals: Originals,
+        stop: threading.Event,
+        max_upload_bytes: int,
     ) -> None:
         self._folder = folder
+        self._originals = originals
         self._catalog = catalog
         self._messenger = messenger
         self._stop = stop
         self._max_upload_bytes = max_upload_bytes
         #: Files whose trouble has been logged: it is not said again at each scan.
         self._refused: set[str] = set()
+        self._kept_out = KeptOut(folder, catalog)
         #: Paths of the present call of `settle` that must wait again, with the state they are in.
         self._again: dict[str, FileStat | None] = {}
 
     def rows(self, prefix: str = "") -> list[Row]:
         """The catalog's rows of the folder, or of a subfolder."""
-        return [_row(document) for document in self._catalog.find_documents(self._folder.key, to_text(prefix))]
+        rows = [row_of(document) for document in self._catalog.find_documents(self._folder.key, to_text(prefix))]
+        return rows + [row for row in self._kept_out.refresh() if is_below(row.path, prefix)]
+
+    def compare(self, files: Mapping[str, FileStat], rows: Iterable[Row]) -> Difference:
+        """What is to be done about these files, which are all that there are at the paths of these rows."""
+        taken = {path: stat for path, stat in files.items() if not self._originals.is_left(path, stat)}
+        return compare(taken, rows, self._folder.collection, self._folder.mode)
+
+    def count_at(self, paths: Iterable[str]) -> int:
+        """How many documents are at these paths."""
+        return len(self._catalog.documents_at(self._folder.key, map(to_text, paths)))
+
+    def delete(self, rows: Sequence[Row]) -> None:
+        """Deletes the documents of files that are gone."""
+        self._catalog.delete_documents(row.document_id for row in rows)
+        for row in rows:
+            logger.info("deleted: %s (%s)", to_text(row.path), row.document_id)
+        if rows:
+            self._wake_indexer()
 
     def settle(
         self,
         marks: Sequence[Mark[str]],
         upcoming: Collection[FileStat],
-        may_delete: Callable[[], bool],
+        may_delete: MayDelete,
     ) -> dict[str, FileStat | None]:
         """Acts on paths whose time has come; returns those that must wait again, with the state they are in.
 
@@ -76,14 +117,18 @@ class Mirror:
         """
         self._again = {}
         files = self._look(marks)
-        paths = [mark.key for mark in marks if mark.key not in self._again]
-        rows = [_row(document) for document in self._catalog.documents_at(self._folder.key, map(to_text, paths))]
-        readable = [row for row in rows if row.path in files or self._is_missing(row)]
-        difference = compare(files, readable, self._folder.collection)
+        paths = {mark.key for mark in marks if mark.key not in self._again}
+        rows = [row_of(document) for document in self._catalog.documents_at(self._folder.key, map(to_text, paths))]
+        rows += [row for row in self._kept_out.refresh() if row.path in paths]
+        difference = self.compare(files, [row for row in rows if row.path in files or self.is_missing(row)])
+        self._kept_out.follow(difference, self.is_missing)
         moved_ids = self._take_appeared(difference)
         self._take_changed(difference.changed)
         vanished = [row for row in difference.vanished if row.document_id not in moved_ids]
         self._take_vanished(vanished, upcoming, may_delete)
+        readmitted = self._without_upcoming([row for row in difference.readmitted if row.path not in files], upcoming)
+        if readmitted and may_delete(0, 0):
+            self._kept_out.admit([row.path for row in readmitted])
         return self._again
 
     def _look(self, marks: Iterable[Mark[str]]) -> dict[str, FileStat]:
@@ -119,14 +164,20 @@ class Mirror:
         sources = self._sources(hashes=hashes.values())
         readable = {path: stat for path, stat in appeared.items() if path in hashes}
         copied = self._move(pair_by_hash(readable, hashes, sources))
-        added = [path for path in readable if path not in copied.values() and path not in self._again]
-        self._hand_over([self._add(path, readable[path], hashes[path]) for path in added])
+        new = [path for path in readable if path not in copied.values() and path not in self._again]
+        added = {
+            path: self._add(path, readable[path], hashes[path])
+            for path in new
+            if not self._kept_out.stays(path, readable[path], hashes[path])
+        }
+        self._kept_out.admit([path for path, document_id in added.items() if document_id is not None])
+        self._hand_over([document_id for document_id in added.values() if document_id is not None])
         return {*moves, *copied}
 
     def _sources(self, *, inodes: Iterable[int] = (), hashes: Iterable[str] = ()) -> list[Row]:
         """Documents that may have moved: with one of these inodes or hashes, and no file where they were."""
         found = self._catalog.documents_with_content(self._folder.key, inodes=inodes, hashes=hashes)
-        return [row for row in map(_row, found) if self._is_missing(row)]
+        return [row for row in map(row_of, found) if self.is_missing(row)]
 
     def _move(self, moves: Iterable[Moved]) -> dict[str, str]:
         """Renames documents; returns the new path by document id."""
@@ -155,7 +206,14 @@ class Mirror:
             self._wake_indexer()
         return done
 
-    def _add(self, path: str, stat: FileStat, content_hash: str) -> str:
+    def _add(self, path: str, stat: FileStat, content_hash: str) -> str | None:
+        """Adds a document; returns its id, or None if the file has to wait again."""
+        blob_key = None
+        if self._originals.is_wanted(stat):
+            blob_key = self._copy(path, content_hash)
+            if blob_key is None:
+                return None
+        is_taken = blob_key is not None and self._originals.is_consumed
         document = self._catalog.add_document(
             NewDocument(
                 collection=self._folder.collection,
@@ -163,14 +221,35 @@ class Mirror:
                 source=Source.WATCH,
                 content_hash=content_hash,
                 size_bytes=stat.size_bytes,
-                root=self._folder.key,
+                blob_key=blob_key,
+                # A file that goes is not compared with the folder again: the next one of its name is another document.
+                root=None if is_taken else self._folder.key,
                 path=to_text(path),
                 mtime_ns=stat.mtime_ns,
                 inode=stat.inode,
+                attributes=folder_attributes(to_text(path)),
+                idempotency_key=self._originals.taken_key(path, stat, content_hash) if is_taken else None,
             )
         )
+        if document.blob_key != blob_key:
+            self._originals.discard(blob_key)
         logger.info("added: %s (%s)", document.path, document.id)
+        if is_taken:
+            self._originals.remove(path, stat)
         return document.id
+
+    def _copy(self, path: str, content_hash: str) -> str | None:
+        """The key of our copy of a file; None if it has to wait again."""
+        try:
+            blob_key = self._originals.copy(path, content_hash)
+        except FileNotFoundError:
+            blob_key = None
+        except OSError as error:
+            self._refuse(path, error)
+            return None
+        if blob_key is None:
+            self._again[path] = None
+        return blob_key
 
     def _take_changed(self, changes: Iterable[Changed]) -> None:
         for batch in _batches(changes, FILES_PER_BATCH):
@@ -185,39 +264,57 @@ class Mirror:
         content_hash = hashes.get(row.path)
         if content_hash is None:
             return None
+        if self._originals.is_consumed and self._originals.is_wanted(stat):
+            # It was mirrored, or too large, until now.
+            taken = self._add(row.path, stat, content_hash)
+            if taken is not None:
+                self.delete([row])
+            return taken
         if row.collection != self._folder.collection:
             return self._add(row.path, stat, content_hash)
-        state: dict[str, Any] = {"size_bytes": stat.size_bytes, "mtime_ns": stat.mtime_ns, "inode": stat.inode}
         try:
-            if content_hash == row.content_hash:
-                self._catalog.touch_source(row.document_id, **state)
-                return None
-            self._catalog.new_version(row.document_id, content_hash=content_hash, **state)
+            return self._renew(change, content_hash)
         except NotFound:
             # Deleted over the API between the question and the change: its file is a new document.
             self._again[row.path] = stat
             return None
+
+    def _renew(self, change: Changed, content_hash: str) -> str | None:
+        row, stat = change.row, change.stat
+        is_new = content_hash != row.content_hash
+        blob_key = None
+        if self._originals.is_wanted(stat) and (is_new or row.blob_key is None):
+            blob_key = self._copy(row.path, content_hash)
+            if blob_key is None:
+                return None
+        state: dict[str, Any] = {"size_bytes": stat.size_bytes, "mtime_ns": stat.mtime_ns, "inode": stat.inode}
+        if not is_new:
+            self._catalog.touch_source(row.document_id, **state)
+            if blob_key is not None and not self._catalog.store_original(row.document_id, blob_key):
+                self._originals.discard(blob_key)
+            return None
+        self._catalog.new_version(row.document_id, content_hash=content_hash, blob_key=blob_key, **state)
+        self._originals.discard(row.blob_key)
         logger.info("changed: %s (%s)", to_text(row.path), row.document_id)
         return row.document_id
 
-    def _take_vanished(
-        self,
-        vanished: Iterable[Row],
-        upcoming: Collection[FileStat],
-        may_delete: Callable[[], bool],
-    ) -> None:
-        deleted = []
+    def _take_vanished(self, vanished: Iterable[Row], upcoming: Collection[FileStat], may_delete: MayDelete) -> None:
+        deleted = self._without_upcoming(vanished, upcoming)
+        lost = [row for row in deleted if not self._folder.is_kept_out(row.path)]
+        if deleted and may_delete(len(deleted), len(lost)):
+            self.delete(deleted)
+
+    def _without_upcoming(self, vanished: Iterable[Row], upcoming: Collection[FileStat]) -> list[Row]:
+        """Those whose files have not just moved to where they are about to be found."""
+        gone = []
         for row in vanished:
             if row.stat in upcoming:
                 self._again[row.path] = None
             else:
-                deleted.append(row)
-        if not deleted or not may_delete():
-            return
-        self._catalog.delete_documents(row.document_id for row in deleted)
-        for row in deleted:
-            logger.info("deleted: %s (%s)", to_text(row.path), row.document_id)
-        self._wake_indexer()
+                gone.append(row)
+        return gone
+
+    # Files and messages
 
     def _hash_all(self, files: Mapping[str, FileStat]) -> dict[str, str]:
         """Content hashes by path, of the files that can be read and did not change meanwhile."""
@@ -264,7 +361,7 @@ class Mirror:
         except Unavailable as error:
             logger.warning("The queue does not answer; the indexer finds its work by itself: %s", error.message)
 
-    def _is_missing(self, row: Row) -> bool:
+    def is_missing(self, row: Row) -> bool:
         """Whether a document's file is gone for certain: one that cannot be reached is not."""
         try:
             return self._folder.stat(row.path) is None
@@ -275,16 +372,6 @@ class Mirror:
         if path not in self._refused:
             self._refused.add(path)
             logger.warning("%s cannot be read, and is tried again later: %s", to_text(path), error.strerror)
-
-
-def _row(document: Document) -> Row:
-    return Row(
-        document_id=document.id,
-        path=to_os(document.path or ""),
-        content_hash=document.content_hash,
-        collection=document.collection,
-        stat=FileStat(document.size_bytes, document.mtime_ns or 0, document.inode or 0),
-    )
 
 
 def _name(path: str) -> str:

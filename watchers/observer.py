@@ -14,6 +14,7 @@ from watchdog.observers.polling import PollingObserver
 
 from core.catalog import to_text
 from watchers.folder import Folder
+from watchers.ignore import IGNORE_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +137,8 @@ class _Handler(events.FileSystemEventHandler):
     def _hint(self, path: str, is_tree: bool) -> None:
         relative = self._folder.relative(self._folder.path + path.removeprefix(self._observed))
         if relative is not None:
-            self._on_hint(Hint(self._folder, relative, is_tree))
+            # Other rules may concern all files of their folder.
+            self._on_hint(Hint(self._folder, relative, is_tree or path.endswith(f"/{IGNORE_FILE}")))
 
 
 class _OverflowListener(logging.Handler):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-#: A folder of fewer documents than this is never suspected of having been lost.
-MASS_DELETION_FLOOR = 1
+from core.catalog import Document, to_os
+from core.settings import WatchMode
+
+#: Fewer files than this may always be deleted at once.
+MASS_DELETION_FLOOR = 5
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,10 @@ class Row:
     content_hash: str
     collection: str
     stat: FileStat
+    #: The key of our own copy of the file, if there is one.
+    blob_key: str | None = None
+    #: No document, but a file that stays out: a person has deleted its document.
+    is_kept_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,8 @@ class Difference:
     appeared: dict[str, FileStat] = field(default_factory=dict)
     changed: list[Changed] = field(default_factory=list)
     vanished: list[Row] = field(default_factory=list)
+    #: Files that stayed out, and are of another state now or gone.
+    readmitted: list[Row] = field(default_factory=list)
 
     @property
     def paths(self) -> Iterable[str]:
@@ -60,18 +69,59 @@ class Difference:
         yield from self.appeared
         yield from (changed.row.path for changed in self.changed)
         yield from (row.path for row in self.vanished)
+        yield from (row.path for row in self.readmitted)
+
+    @property
+    def lost(self) -> list[Row]:
+        """The rows whose files are gone, and have not just another name."""
+        there = set(self.appeared.values())
+        return [row for row in self.vanished if row.stat not in there]
 
 
-def compare(files: Mapping[str, FileStat], rows: Iterable[Row], collection: str) -> Difference:
+def row_of(document: Document) -> Row:
+    """What of a document concerns its file."""
+    return Row(
+        document_id=document.id,
+        path=to_os(document.path or ""),
+        content_hash=document.content_hash,
+        collection=document.collection,
+        stat=FileStat(document.size_bytes, document.mtime_ns or 0, document.inode or 0),
+        blob_key=document.blob_key,
+    )
+
+
+def compare(
+    files: Mapping[str, FileStat], rows: Iterable[Row], collection: str, mode: WatchMode = WatchMode.MIRROR
+) -> Difference:
     """Holds the files of a folder (or of some of its paths) against the rows of the same paths."""
     difference = Difference(appeared=dict(files))
+    kept_out = []
     for row in rows:
+        if row.is_kept_out:
+            kept_out.append(row)
+            continue
         stat = difference.appeared.pop(row.path, None)
         if stat is None:
-            difference.vanished.append(row)
-        elif stat != row.stat or row.collection != collection:
+            if _follows(row, mode):
+                difference.vanished.append(row)
+        elif stat != row.stat or row.collection != collection or _needs_copy(row, mode):
             difference.changed.append(Changed(row, stat))
+    for row in kept_out:
+        if difference.appeared.get(row.path) == row.stat:
+            del difference.appeared[row.path]
+        else:
+            difference.readmitted.append(row)
     return difference
+
+
+def _follows(row: Row, mode: WatchMode) -> bool:
+    """Whether a document goes when its file does. In folders that are emptied, what was stored stays."""
+    return mode is WatchMode.MIRROR or (mode is WatchMode.CONSUME and row.blob_key is None)
+
+
+def _needs_copy(row: Row, mode: WatchMode) -> bool:
+    """Whether the file is still to be stored (and then removed, where that is meant)."""
+    return mode is WatchMode.CONSUME or (mode is WatchMode.ADDITIVE and row.blob_key is None)
 
 
 def pair_by_stat(appeared: Mapping[str, FileStat], vanished: Iterable[Row]) -> list[Moved]:
@@ -100,9 +150,17 @@ def pair_by_hash(appeared: Mapping[str, FileStat], hashes: Mapping[str, str], va
     return moves
 
 
-def is_mass_deletion(row_count: int, vanished_count: int) -> bool:
-    """Whether so many documents lost their files that the folder itself is in doubt: more than half of them."""
-    return row_count >= MASS_DELETION_FLOOR and vanished_count * 2 > row_count
+def is_mass_deletion(row_count: int, lost_count: int, floor: int = MASS_DELETION_FLOOR) -> bool:
+    """Whether so many documents lost their files at once that somebody should say so: more than half of them."""
+    return lost_count >= floor and lost_count * 2 > row_count
+
+
+def is_restored(row_count: int, lost_count: int) -> bool:
+    """Whether the files are back after a mass deletion from a folder of `row_count` documents: nine tenths are there.
+
+    Not just half of them: a disk that comes back bit by bit must not lose the other half.
+    """
+    return lost_count * 10 <= row_count
 
 
 def topmost(prefixes: Iterable[str]) -> list[str]:

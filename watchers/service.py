@@ -7,17 +7,19 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.catalog import Catalog
+from core.catalog import Catalog, FolderState
 from core.errors import LlmApiError
 from core.settings import Settings
 from watchers.folder import Folder, Stopped
 from watchers.guard import Guard
 from watchers.mirror import Messenger, Mirror
 from watchers.observer import FolderObserver, Hint
-from watchers.reconcile import compare, topmost
+from watchers.originals import Originals
+from watchers.reconcile import FileStat, topmost
 from watchers.stability import Mark, StabilityTracker
 
 logger = logging.getLogger(__name__)
@@ -28,7 +30,6 @@ TEND_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 #: Before a scan looks for what a fault of ours has passed over.
 RETRY_AFTER_FAULT_SECONDS = 10.0
-STATE_FILE = "watched-folders.json"
 
 Key = tuple[Folder, str]
 
@@ -48,18 +49,21 @@ class Watcher:
         self._rescan_seconds = settings.watch_rescan_seconds
         self._stopping = threading.Event()
         self._folders = _open_folders(settings)
-        self._guard = Guard(settings.state_dir / STATE_FILE)
-        self._mirrors = {
-            folder: Mirror(folder, catalog, messenger, self._stopping, settings.max_upload_bytes)
-            for folder in self._folders
-        }
+        self._guard = Guard(catalog, clock)
+        self._mirrors = {folder: self._mirror(folder, settings, messenger) for folder in self._folders}
         self._tracker: StabilityTracker[Key] = StabilityTracker(settings.watch_stable_seconds)
         #: None wakes the loop up.
         self._hints: queue.SimpleQueue[Hint | None] = queue.SimpleQueue()
         self._observer = FolderObserver(self._hints.put, self._on_overflow, polling=settings.watch_polling)
-        self._missing: set[Folder] = set()
+        #: Held folders in which something has happened: their files may be back.
+        self._stirred: set[Folder] = set()
         self._present: dict[Folder, object] = {}
         self._next_tend = self._next_scan = clock()
+
+    def _mirror(self, folder: Folder, settings: Settings, messenger: Messenger) -> Mirror:
+        limit = settings.max_upload_bytes
+        originals = Originals(folder, settings.blobs_path, self._stopping, limit)
+        return Mirror(folder, self._catalog, messenger, originals, self._stopping, limit)
 
     def run(self) -> None:
         """Watches until `stop` is called, from another thread or a signal handler."""
@@ -81,18 +85,20 @@ class Watcher:
         """What the watcher says of itself to the other processes."""
         return {
             "folders": [
-                {"path": folder.key, "collection": folder.collection, "state": self._state(folder)}
+                {
+                    "path": folder.key,
+                    "collection": folder.collection,
+                    "mode": folder.mode.value,
+                    "state": self._state(folder).value,
+                }
                 for folder in self._folders
             ],
             "waiting": len(self._tracker),
         }
 
-    def _state(self, folder: Folder) -> str:
-        if folder in self._missing:
-            return "missing"
-        if folder not in self._present:
-            return "starting"
-        return "doubted" if self._guard.is_doubted(folder) else "watched"
+    def _state(self, folder: Folder) -> FolderState:
+        state = self._guard.state(folder)
+        return state if folder in self._present or state is FolderState.MISSING else FolderState.STARTING
 
     def _step(self) -> None:
         try:
@@ -138,6 +144,7 @@ class Watcher:
             elif self._present.get(folder) != identity:
                 self._find(folder)
                 self._present[folder] = identity
+            self._ask_about(folder)
         if not self._observer.is_alive:
             logger.warning("The observer of the file system has failed: starting it again.")
             self._observer.restart()
@@ -146,43 +153,58 @@ class Watcher:
 
     def _may_create(self, folder: Folder) -> bool:
         """Only a folder that was never mirrored is made: an absent one with documents is not mounted."""
-        is_new = folder not in self._missing and folder not in self._present and not self._guard.knows(folder)
-        return is_new and not self._catalog.find_documents(folder.key)
+        return not self._guard.knows(folder) and not self._catalog.count_in_root(folder.key)
 
     def _lose(self, folder: Folder) -> None:
-        if folder not in self._missing:
-            logger.error(
-                "The watched folder %s is not there. Its documents are kept; mount it, or make it again.", folder.key
-            )
-            self._missing.add(folder)
+        self._guard.miss(folder)
         self._present.pop(folder, None)
         self._observer.unwatch(folder)
 
     def _find(self, folder: Folder) -> None:
-        self._missing.discard(folder)
         self._observer.unwatch(folder)
         self._observer.watch(folder)
         logger.info("watching %s for the collection %s", folder.key, folder.collection)
         self._scan(folder)
 
+    def _ask_about(self, folder: Folder) -> None:
+        """Deletes what was held back once a person has confirmed it; looks again where files may be back."""
+        if self._guard.is_confirmed(folder):
+            self._delete_missing(folder)
+            self._guard.end_confirmation(folder)
+        elif folder in self._stirred and self._guard.state(folder) is FolderState.HELD:
+            self._scan(folder)
+        self._stirred.discard(folder)
+
+    def _delete_missing(self, folder: Folder) -> None:
+        files = self._files(folder)
+        mirror = self._mirrors[folder]
+        lost = mirror.compare(files, mirror.rows()).lost
+        mirror.delete([row for row in lost if mirror.is_missing(row)])
+
     # Scans
+
+    def _files(self, folder: Folder, prefix: str = "") -> dict[str, FileStat]:
+        files = {}
+        for path, stat in folder.scan(prefix):
+            if self._stopping.is_set():
+                raise Stopped
+            files[path] = stat
+        return files
 
     def _scan(self, folder: Folder, prefix: str = "") -> None:
         """Marks every path in which the folder and the catalog differ."""
         identity = folder.identity()
         if identity is None:
             return
-        files = {}
-        for path, stat in folder.scan(prefix):
-            if self._stopping.is_set():
-                return
-            files[path] = stat
+        files = self._files(folder, prefix)
         rows = self._mirrors[folder].rows(prefix)
-        difference = compare(files, rows, folder.collection)
+        difference = self._mirrors[folder].compare(files, rows)
         if not prefix and folder.identity() == identity:
-            self._guard.consider(folder, identity, len(rows), len(difference.vanished))
+            documents = sum(not row.is_kept_out for row in rows)
+            lost = [row for row in difference.lost if not folder.is_kept_out(row.path)]
+            self._guard.consider(folder, identity, documents, len(lost))
         now = self._clock()
-        gone = {row.path for row in difference.vanished}
+        gone = {row.path for row in [*difference.vanished, *difference.readmitted]}
         if gone and not self._guard.may_delete(folder):
             gone.clear()
         for path in difference.paths:
@@ -212,6 +234,7 @@ class Watcher:
         now = self._clock()
         trees: dict[Folder, list[str]] = {}
         for hint in hints:
+            self._stirred.add(hint.folder)
             if hint.is_tree:
                 trees.setdefault(hint.folder, []).append(hint.path)
             else:
@@ -240,7 +263,7 @@ class Watcher:
     def _settle_folder(self, folder: Folder, marks: list[Mark[str]]) -> None:
         upcoming = {mark.stat for mark in self._tracker.waiting if mark.stat is not None and mark.key[0] is folder}
         try:
-            again = self._mirrors[folder].settle(marks, upcoming, lambda: self._guard.may_delete(folder))
+            again = self._mirrors[folder].settle(marks, upcoming, partial(self._may_delete, folder))
         except LlmApiError:
             for mark in marks:
                 self._tracker.mark((folder, mark.key), mark.stat, self._clock(), delay_seconds=RETRY_SECONDS)
@@ -248,6 +271,12 @@ class Watcher:
         now = self._clock()
         for path, stat in again.items():
             self._tracker.mark((folder, path), stat, now)
+
+    def _may_delete(self, folder: Folder, vanished_count: int, lost_count: int) -> bool:
+        waiting = [mark.key[1] for mark in self._tracker.waiting if mark.stat is None and mark.key[0] is folder]
+        # More files have gone, and are about to be settled: all of them count as one loss.
+        following = self._mirrors[folder].count_at(waiting) if lost_count and waiting else 0
+        return self._guard.allows(folder, vanished_count, lost_count + following)
 
 
 def _create(folder: Folder) -> None:

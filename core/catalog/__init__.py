@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.catalog.catalog import Catalog
 from core.catalog.claims import LEASE_SECONDS, MAX_ATTEMPTS
-from core.catalog.paths import to_os, to_text
+from core.catalog.paths import folder_attributes, to_os, to_text
 from core.catalog.types import (
     SETTLED,
     Claim,
@@ -12,12 +12,14 @@ from core.catalog.types import (
     Coverage,
     Document,
     DocumentState,
+    FolderState,
     Job,
     JobState,
     NewDocument,
     Page,
     Source,
     StoreRecord,
+    WatchedFolder,
 )
 
 __all__ = [
@@ -30,12 +32,15 @@ __all__ = [
     "Coverage",
     "Document",
     "DocumentState",
+    "FolderState",
     "Job",
     "JobState",
     "NewDocument",
     "Page",
     "Source",
     "StoreRecord",
+    "WatchedFolder",
+    "folder_attributes",
     "to_os",
     "to_text",
 ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from core.catalog.claims import ClaimQueries
 from core.catalog.collections import CollectionQueries
 from core.catalog.documents import DocumentQueries
+from core.catalog.folders import FolderQueries
 from core.catalog.jobs import JobQueries
 from core.catalog.progress import ProgressQueries
 
 
-class Catalog(CollectionQueries, DocumentQueries, ProgressQueries, ClaimQueries, JobQueries):
+class Catalog(CollectionQueries, DocumentQueries, FolderQueries, ProgressQueries, ClaimQueries, JobQueries):
     """All of the catalog, over one pool of connections. Synchronous; call it from any thread.
 
     Every method may raise `core.errors.Unavailable`: the database does not answer, or is locked for over 5 s.

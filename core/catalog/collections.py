@@ -98,7 +98,9 @@ class CollectionQueries(MigratedDatabase):
             # The row stays until its last document is gone: see `purge_collections`.
             gone = {"name": f"{collection.id} (deleted)", "deleted_at": now}
             connection.execute(sa.update(collections).where(collections.c.id == collection.id).values(**gone))
-            change = sa.update(documents).where(documents.c.collection_id == collection.id, ALIVE)
+            mine = documents.c.collection_id == collection.id
+            connection.execute(sa.update(documents).where(mine, documents.c.kept_out.is_(True)).values(kept_out=False))
+            change = sa.update(documents).where(mine, ALIVE)
             return connection.execute(change.values(**DELETED, updated_at=now)).rowcount
 
     def purge_collections(self) -> int:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from core.catalog.collections import collection_id
+from core.catalog.folders import moved_attributes
 from core.catalog.migration import MigratedDatabase
 from core.catalog.models import collections, documents
 from core.catalog.rows import (
@@ -66,6 +67,7 @@ class DocumentQueries(MigratedDatabase):
             "updated_at": now,
         }
         if existing.content_hash != new.content_hash or existing.collection != new.collection:
+            stat["blob_key"] = new.blob_key
             stat |= new_generation(now) | {"content_hash": new.content_hash}
             stat["collection_id"] = collection_id(connection, new.collection, now)
         _update(connection, existing.id, stat)
@@ -101,13 +103,13 @@ class DocumentQueries(MigratedDatabase):
     ) -> Document:
         """Queues the changed original as a new generation; the old one stays searchable until the new one is whole.
 
+        Without a `blob_key` the original is the file in the watched folder.
+
         Raises:
             NotFound: there is no such document, or it is being deleted.
         """
         values = new_generation(self._now()) | {"content_hash": content_hash}
-        values |= {"size_bytes": size_bytes, "mtime_ns": mtime_ns, "inode": inode}
-        if blob_key is not None:
-            values["blob_key"] = blob_key
+        values |= {"size_bytes": size_bytes, "mtime_ns": mtime_ns, "inode": inode, "blob_key": blob_key}
         return self._change(document_id, values)
 
     def touch_source(self, document_id: str, *, size_bytes: int, mtime_ns: int | None, inode: int | None) -> Document:
@@ -133,6 +135,7 @@ class DocumentQueries(MigratedDatabase):
                 if document.state in _STATE_AFTER_MOVE:
                     values |= FENCED | {"state": _STATE_AFTER_MOVE[document.state], "dispatched_at": None}
                 values |= {"moved": document.active_generation is not None, "updated_at": self._now()}
+                values["attributes"] = moved_attributes(document, path)
                 _update(connection, document_id, values)
                 return _fetch(connection, document_id)
         except IntegrityError:
@@ -215,6 +218,8 @@ class DocumentQueries(MigratedDatabase):
     def delete_document(self, document_id: str) -> Document:
         """Marks a document for deletion: search drops it at once, and work under way on it is fenced off. Idempotent.
 
+        A file in a watched folder stays there, and stays out until it changes: see `kept_out`.
+
         Raises:
             NotFound: there is no such document, or it is gone already.
         """
@@ -222,6 +227,7 @@ class DocumentQueries(MigratedDatabase):
             document = _fetch(connection, document_id)
             if document.state != DocumentState.DELETING:
                 self._delete(connection, [document_id])
+                _update(connection, document_id, {"kept_out": document.root is not None})
             return _fetch(connection, document_id)
 
     def delete_documents(self, document_ids: Iterable[str]) -> int:
@@ -258,7 +264,9 @@ class DocumentQueries(MigratedDatabase):
         oldest = self._now() - older_than_seconds
         with self._write() as connection:
             statement = sa.delete(documents).where(
-                documents.c.state == DocumentState.DELETED, documents.c.updated_at < oldest
+                documents.c.state == DocumentState.DELETED,
+                documents.c.updated_at < oldest,
+                documents.c.kept_out.is_(False),
             )
             return connection.execute(statement).rowcount
 

@@ -84,6 +84,8 @@ documents = sa.Table(
     sa.Column("ended_at", sa.Double),
     #: The generation whose points the next store has; NULL while it has none, or there is no next store.
     sa.Column("next_generation", sa.Integer),
+    #: Deleted by a person while its file lies in its watched folder: the row stays, so that the file stays out.
+    sa.Column("kept_out", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 #: A file deleted and made again is a new document while the old one is still being removed.
@@ -105,10 +107,35 @@ sa.Index(
     postgresql_where=_is_mirrored,
 )
 sa.Index(
+    "documents_kept_out",
+    documents.c.root,
+    documents.c.path,
+    sqlite_where=documents.c.kept_out.is_(True),
+    postgresql_where=documents.c.kept_out.is_(True),
+)
+sa.Index(
     "documents_moved",
     documents.c.moved,
     sqlite_where=documents.c.moved.is_(True),
     postgresql_where=documents.c.moved.is_(True),
+)
+
+#: The watched folders, as the watcher saw them last.
+watched_folders = sa.Table(
+    "watched_folders",
+    metadata,
+    #: Absolute, as `paths.to_text` writes it.
+    sa.Column("root", sa.Text, primary_key=True),
+    sa.Column("collection", sa.Text, nullable=False),
+    sa.Column("mode", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    #: Which folder it was when it was last mirrored; NULL: never.
+    sa.Column("identity", sa.Text),
+    sa.Column("document_count", sa.Integer, nullable=False),
+    #: Documents whose files are missing, and that are kept until somebody confirms.
+    sa.Column("missing_count", sa.Integer, nullable=False),
+    sa.Column("confirmed", sa.Boolean, nullable=False),
+    sa.Column("changed_at", sa.Double, nullable=False),
 )
 
 jobs = sa.Table(

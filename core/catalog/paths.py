@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 import re
 
+#: Folders of a path that are told by name: no deeper ones.
+MAX_FOLDER_ATTRIBUTES = 16
+
 #: Added to a byte from 0x80 to 0xFF.
 _PRIVATE_BASE = 0xEF00
 _PRIVATE = re.compile("[\uef80-\uefff]")
@@ -33,6 +36,18 @@ def to_os(text: str) -> str:
         for char in text
     )
     return raw.decode("utf-8", "surrogateescape")
+
+
+def folder_attributes(path: str) -> dict[str, str]:
+    """The attributes by which a watched document is found by its folders.
+
+    `folder` is the folder that the file is in, relative to the watched one ("" for that itself); `folder_1` is the
+    topmost folder of its path, `folder_2` the path of the second one in it, and so on: `a/b/c.txt` has
+    `folder` = `a/b`, `folder_1` = `a`, `folder_2` = `a/b`. So all documents below `a/b` have `folder_2` = `a/b`.
+    """
+    names = path.split("/")[:-1]
+    levels = range(1, min(len(names), MAX_FOLDER_ATTRIBUTES) + 1)
+    return {"folder": "/".join(names)} | {f"folder_{level}": "/".join(names[:level]) for level in levels}
 
 
 def _private(byte: int) -> str:

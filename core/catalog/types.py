@@ -191,6 +191,8 @@ class Document:
     collection_key: str
     chunk_tokens: int | None
     chunk_overlap_tokens: int | None
+    #: Deleted by a person while its file lies in its watched folder: until that changes, it stays out.
+    kept_out: bool = False
 
     @property
     def is_stale(self) -> bool:
@@ -211,6 +213,39 @@ class Claim:
 
     document: Document
     token: int
+
+
+class FolderState(StrEnum):
+    """Where a watched folder stands."""
+
+    #: Looked at for the first time.
+    STARTING = "starting"
+    #: The catalog follows it.
+    WATCHED = "watched"
+    #: It is not there; its documents are kept.
+    MISSING = "missing"
+    #: Most of its files are missing at once; nothing is deleted until somebody confirms, or they are back.
+    HELD = "held"
+
+
+@dataclass(frozen=True)
+class WatchedFolder:
+    """A watched folder as the watcher saw it last."""
+
+    #: Absolute, as `paths.to_text` writes it.
+    root: str
+    collection: str
+    mode: str
+    state: FolderState
+    #: Which folder it was when it was last mirrored; None: it never was.
+    identity: str | None
+    #: Documents from it; while it is held, how many there were when that began.
+    document_count: int
+    #: Documents whose files are missing, and that are kept for now.
+    missing_count: int
+    #: Somebody said that the missing files were meant to be deleted, and the watcher has not acted on it yet.
+    confirmed: bool
+    changed_at: float
 
 
 @dataclass(frozen=True)

@@ -42,3 +42,35 @@ def test_half_a_hash_is_refused_and_not_shown(entry: str) -> None:
 def test_a_limit_that_is_none_is_refused(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         load_settings(_env_file=None, **setting)
+
+
+@pytest.mark.parametrize(
+    ("entry", "path", "collection", "mode"),
+    [
+        ("/srv/a", "/srv/a", "default", "mirror"),
+        ("/srv/a=papers", "/srv/a", "papers", "mirror"),
+        ("/srv/a=papers:mirror", "/srv/a", "papers", "mirror"),
+        ("/srv/a=papers:additive", "/srv/a", "papers", "additive"),
+        ("/srv/a=b=papers:consume", "/srv/a=b", "papers", "consume"),
+        ("/srv/a:consume", "/srv/a:consume", "default", "mirror"),
+    ],
+)
+def test_a_watched_folder_has_a_path_a_collection_and_a_mode(entry: str, path: str, collection: str, mode: str) -> None:
+    [root] = load_settings(_env_file=None, watch_dirs=entry).watch_roots
+    assert (str(root.path), root.collection, root.mode) == (path, collection, mode)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("/srv/a=papers:move", "WATCH_DIRS.*'move'.*mirror, additive or consume"),
+        ("/srv/a=papers:", "WATCH_DIRS.*mirror, additive or consume"),
+        ("/srv/a=", "WATCH_DIRS.*collection's name is empty"),
+        ("/srv/a=:consume", "WATCH_DIRS.*collection's name is empty"),
+        ("=papers", "WATCH_DIRS.*path is empty"),
+        ("/srv/a=x,/srv/a/=y:consume", "WATCH_DIRS names a folder twice"),
+    ],
+)
+def test_a_watched_folder_that_is_written_wrong_is_told(entry: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        load_settings(_env_file=None, watch_dirs=entry)

@@ -56,19 +56,87 @@ def test_an_empty_mount_point_in_place_of_the_folder_deletes_nothing(world: Worl
     (world.inbox / "new.txt").write_text("new")
     after = world.settle(lambda documents: "new.txt" in documents)
     assert {path: after[path] for path in before} == before
-    assert world.info["folders"][0]["state"] == "doubted"
+    assert world.info["folders"][0]["state"] == "held"
 
 
-def test_a_folder_emptied_on_purpose_is_emptied(world: World) -> None:
+def fill(world: World, count: int) -> dict[str, Document]:
+    for number in range(count):
+        (world.inbox / f"{number}.txt").write_text(str(number))
+    return world.settle(lambda documents: len(documents) == count)
+
+
+def state(world: World) -> str:
+    return str(world.info["folders"][0]["state"])
+
+
+def test_few_files_are_deleted_without_a_question(world: World) -> None:
     world.start()
-    for name in "abc":
-        (world.inbox / f"{name}.txt").write_text(name)
-    world.settle(lambda documents: len(documents) == 3)
-    world.stop()
-    for name in "abc":
-        (world.inbox / f"{name}.txt").unlink()
-    world.start()
+    fill(world, 4)
+    for path in world.inbox.iterdir():
+        path.unlink()
     world.settle_on()
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_more_than_half_of_the_files_at_once_are_kept_until_somebody_confirms(world: World, is_running: bool) -> None:
+    world.start()
+    before = fill(world, 10)
+    if not is_running:
+        world.stop()
+    for number in range(6):
+        (world.inbox / f"{number}.txt").unlink()
+    if not is_running:
+        world.start()
+    wait_until(lambda: state(world) == "held")
+    (world.inbox / "new.txt").write_text("what is new is taken all the same")
+    after = world.settle(lambda documents: "new.txt" in documents)
+    assert {path: after[path] for path in before} == before
+    world.stop()
+    world.start()
+    assert state(world) == "held"
+    world.catalog.confirm_watched_folder(str(world.inbox))
+    world.settle_on("6.txt", "7.txt", "8.txt", "9.txt", "new.txt")
+    wait_until(lambda: state(world) == "watched")
+
+
+def test_files_that_come_back_lift_the_guard(world: World, tmp_path: Path) -> None:
+    world.start()
+    before = fill(world, 10)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for number in range(8):
+        (world.inbox / f"{number}.txt").rename(outside / f"{number}.txt")
+    wait_until(lambda: state(world) == "held")
+    for number in range(7):
+        (outside / f"{number}.txt").rename(world.inbox / f"{number}.txt")
+    wait_until(lambda: state(world) == "watched")
+    after = world.settle(lambda documents: len(documents) == 9)
+    assert "7.txt" not in after
+    assert {document.id for document in after.values()} < {document.id for document in before.values()}
+
+
+def test_a_vanished_folder_is_emptied_once_that_is_confirmed(world: World, tmp_path: Path) -> None:
+    world.start()
+    fill(world, 2)
+    world.inbox.rename(tmp_path / "elsewhere")
+    wait_until(lambda: state(world) == "missing")
+    world.catalog.confirm_watched_folder(str(world.inbox))
+    world.settle_on()
+    assert not world.inbox.exists()
+
+
+def test_a_rename_of_everything_is_no_loss(world: World) -> None:
+    world.start()
+    (world.inbox / "tree").mkdir()
+    for number in range(10):
+        (world.inbox / "tree" / f"{number}.txt").write_text(str(number))
+    before = world.settle(lambda documents: len(documents) == 10)
+    world.stop()
+    (world.inbox / "tree").rename(world.inbox / "other")
+    world.start()
+    after = world.settle(lambda documents: all(path.startswith("other/") for path in documents))
+    assert {document.id for document in after.values()} == {document.id for document in before.values()}
+    assert state(world) == "watched"
 
 
 def test_a_queue_that_is_away_stops_nothing(world: World) -> None:

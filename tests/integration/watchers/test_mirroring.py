@@ -229,3 +229,81 @@ def test_polling_sees_the_same(make_world: Callable[..., World]) -> None:
     world.settle_on("b.txt")
     (world.inbox / "b.txt").unlink()
     world.settle_on()
+
+
+# What a person keeps out: by `.llmignore`, or by deleting the document
+
+
+def test_newly_ignored_files_leave_and_others_come_in(world: World) -> None:
+    world.start()
+    for path in ("a.md", "b.txt", "sub/c.md", "sub/d.md", "sub/e.md", "sub/f.md", "sub/g.md"):
+        (world.inbox / path).parent.mkdir(exist_ok=True)
+        (world.inbox / path).write_text(path)
+    world.settle(lambda documents: len(documents) == 7)
+    (world.inbox / ".llmignore").write_text("*.md\n")
+    world.settle_on("b.txt")
+    (world.inbox / "sub" / ".llmignore").write_text("!c.md\n")
+    world.settle_on("b.txt", "sub/c.md")
+    (world.inbox / ".llmignore").unlink()
+    world.settle(lambda documents: len(documents) == 7)
+
+
+def test_rules_that_changed_while_the_watcher_was_stopped_hold(world: World) -> None:
+    world.start()
+    for number in range(6):
+        (world.inbox / f"{number}.txt").write_text(str(number))
+    world.settle(lambda documents: len(documents) == 6)
+    world.stop()
+    (world.inbox / ".llmignore").write_text("*\n!0.txt\n")
+    world.start()
+    world.settle_on("0.txt")
+
+
+def test_a_file_whose_document_was_deleted_stays_out_until_it_changes(world: World) -> None:
+    world.start()
+    (world.inbox / "a.txt").write_text(TEXT)
+    (world.inbox / "b.txt").write_text("b")
+    documents = world.settle_on("a.txt", "b.txt")
+    world.catalog.delete_document(documents["a.txt"].id)
+    world.stop()
+    world.start()
+    os.utime(world.inbox / "a.txt", ns=(1, 1_700_000_000_000_000_000))
+    wait_until(lambda: world.catalog.kept_out(str(world.inbox))[0].mtime_ns == 1_700_000_000_000_000_000)
+    (world.inbox / "sub").mkdir()
+    (world.inbox / "a.txt").rename(world.inbox / "sub" / "a.txt")
+    wait_until(lambda: world.catalog.kept_out(str(world.inbox))[0].path == "sub/a.txt")
+    world.settle_on("b.txt")
+    (world.inbox / "sub" / "a.txt").write_text("another text")
+    documents = world.settle_on("b.txt", "sub/a.txt")
+    assert world.catalog.kept_out(str(world.inbox)) == []
+    assert documents["sub/a.txt"].state is DocumentState.QUEUED
+
+
+def test_a_file_whose_document_was_deleted_comes_in_again_after_it_was_away(world: World) -> None:
+    world.start()
+    (world.inbox / "a.txt").write_text(TEXT)
+    [document] = world.settle_on("a.txt").values()
+    world.catalog.delete_document(document.id)
+    (world.inbox / "a.txt").unlink()
+    wait_until(lambda: not world.catalog.kept_out(str(world.inbox)))
+    (world.inbox / "a.txt").write_text(TEXT)
+    world.settle_on("a.txt")
+
+
+# Folders as attributes
+
+
+def test_the_folders_of_a_path_are_attributes_and_follow_a_move(world: World) -> None:
+    world.start()
+    (world.inbox / "2024" / "may").mkdir(parents=True)
+    (world.inbox / "2024" / "may" / "a.txt").write_text(TEXT)
+    [document] = world.settle_on("2024/may/a.txt").values()
+    assert document.attributes == {"folder": "2024/may", "folder_1": "2024", "folder_2": "2024/may"}
+    world.complete(document)
+    (world.inbox / "2024").rename(world.inbox / "2025")
+    [moved] = world.settle_on("2025/may/a.txt").values()
+    assert moved.attributes == {"folder": "2025/may", "folder_1": "2025", "folder_2": "2025/may"}
+    assert [document.id for document in world.catalog.moved_documents(10)] == [moved.id]
+    (world.inbox / "2025" / "may" / "a.txt").rename(world.inbox / "a.txt")
+    [moved] = world.settle_on("a.txt").values()
+    assert moved.attributes == {"folder": ""}

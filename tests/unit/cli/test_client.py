@@ -196,3 +196,16 @@ def test_unreachable_api_is_a_message_and_status_1(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("LLM_API_URL", f"http://127.0.0.1:{free_port()}")
     result = CliRunner().invoke(app, ["models"])
     assert result.exit_code == 1 and "Nothing answers" in result.output and "Traceback" not in result.output
+
+
+@pytest.mark.usefixtures("url")
+def test_watched_folders_are_listed_and_confirmed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = {"path": str(tmp_path), "collection": "papers", "mode": "mirror", "state": "held", "missing": 6}
+    FakeApi.answers["GET /v1/watch"] = (200, {"data": [{**folder, "documents": 10}]})
+    FakeApi.answers["POST /v1/watch/confirm"] = (200, {"data": [folder]})
+    app(["watch"], standalone_mode=False)
+    assert "held" in capsys.readouterr().out
+    app(["watch", "confirm"], standalone_mode=False)
+    app(["watch", "confirm", str(tmp_path)], standalone_mode=False)
+    assert "6 documents are deleted" in capsys.readouterr().out.replace("\n", " ")
+    assert [json.loads(body) for _, _, body in FakeApi.received[1:]] == [{}, {"path": str(tmp_path)}]

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from core.catalog import Catalog, FolderState, NewDocument, Source
 from core.settings import WatchRoot
 from watchers.folder import Folder, Identity
-from watchers.guard import Guard
+from watchers.guard import WINDOW_SECONDS, Guard
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture
@@ -17,43 +26,140 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(WatchRoot(tmp_path / "inbox", "default"))
 
 
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    catalog = Catalog.open(f"sqlite:///{tmp_path}/catalog.sqlite3")
+    catalog.migrate()
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def guard(catalog: Catalog, clock: Clock) -> Guard:
+    return Guard(catalog, clock)
+
+
 def identity(folder: Folder) -> Identity:
     found = folder.identity()
     assert found is not None
     return found
 
 
-def test_a_folder_seen_for_the_first_time_is_accepted(folder: Folder, tmp_path: Path) -> None:
-    guard = Guard(tmp_path / "state.json")
+def add(catalog: Catalog, folder: Folder, count: int) -> list[str]:
+    new = [
+        NewDocument(folder.collection, f"{number}.txt", Source.WATCH, "0" * 64, 1, root=folder.key, path=f"{number}")
+        for number in range(count)
+    ]
+    return [catalog.add_document(document).id for document in new]
+
+
+def test_a_folder_seen_for_the_first_time_is_accepted(folder: Folder, guard: Guard) -> None:
     assert not guard.may_delete(folder)
-    guard.consider(folder, identity(folder), row_count=0, vanished_count=0)
+    assert not guard.knows(folder)
+    guard.consider(folder, identity(folder), 0, 0)
     assert guard.may_delete(folder)
     assert guard.knows(folder)
+    assert guard.state(folder) is FolderState.WATCHED
 
 
-def test_the_same_folder_may_lose_everything_even_after_a_restart(folder: Folder, tmp_path: Path) -> None:
-    Guard(tmp_path / "state.json").consider(folder, identity(folder), 0, 0)
-    guard = Guard(tmp_path / "state.json")
-    guard.consider(folder, identity(folder), row_count=10, vanished_count=10)
+def test_few_files_may_always_be_deleted(folder: Folder, guard: Guard, catalog: Catalog) -> None:
+    guard.consider(folder, identity(folder), 4, 0)
+    add(catalog, folder, 4)
+    assert guard.allows(folder, 4, 4)
+
+
+def test_more_than_half_of_the_files_at_once_are_held_even_after_a_restart(
+    folder: Folder, guard: Guard, catalog: Catalog, clock: Clock
+) -> None:
+    add(catalog, folder, 10)
+    guard.consider(folder, identity(folder), 10, 0)
+    assert not guard.allows(folder, 6, 6)
+    assert guard.state(folder) is FolderState.HELD
+    again = Guard(catalog, clock)
+    assert not again.may_delete(folder)
+    again.consider(folder, identity(folder), 10, 6)
+    assert again.state(folder) is FolderState.HELD
+
+
+def test_deletions_one_after_the_other_count_together(
+    folder: Folder, guard: Guard, catalog: Catalog, clock: Clock
+) -> None:
+    ids = add(catalog, folder, 10)
+    guard.consider(folder, identity(folder), 10, 0)
+    assert guard.allows(folder, 3, 3)
+    catalog.delete_documents(ids[:3])
+    assert not guard.allows(folder, 3, 3)
+
+
+def test_deletions_long_ago_do_not_count(folder: Folder, guard: Guard, catalog: Catalog, clock: Clock) -> None:
+    ids = add(catalog, folder, 10)
+    guard.consider(folder, identity(folder), 10, 0)
+    assert guard.allows(folder, 3, 3)
+    catalog.delete_documents(ids[:3])
+    clock.now += WINDOW_SECONDS + 1
+    assert guard.allows(folder, 3, 3)
+
+
+def test_files_that_follow_count_too(folder: Folder, guard: Guard, catalog: Catalog) -> None:
+    add(catalog, folder, 10)
+    guard.consider(folder, identity(folder), 10, 0)
+    assert not guard.allows(folder, vanished_count=1, lost_count=9)
+
+
+def test_files_that_their_owner_keeps_out_are_not_lost(folder: Folder, guard: Guard, catalog: Catalog) -> None:
+    add(catalog, folder, 10)
+    guard.consider(folder, identity(folder), 10, 0)
+    assert guard.allows(folder, vanished_count=10, lost_count=0)
+
+
+def test_a_held_folder_is_let_go_when_its_files_are_back(folder: Folder, guard: Guard) -> None:
+    guard.consider(folder, identity(folder), 10, 0)
+    guard.consider(folder, identity(folder), 10, 8)
+    guard.consider(folder, identity(folder), 10, 5)
+    assert guard.state(folder) is FolderState.HELD, "half of them are not all of them"
+    guard.consider(folder, identity(folder), 90, 5)
+    assert guard.state(folder) is FolderState.HELD, "new files do not stand for the old ones"
+    guard.consider(folder, identity(folder), 10, 1)
     assert guard.may_delete(folder)
-    assert not guard.is_doubted(folder)
 
 
-def test_another_folder_is_doubted_while_most_files_are_missing(folder: Folder, tmp_path: Path) -> None:
-    guard = Guard(tmp_path / "state.json")
-    guard.consider(folder, identity(folder), 0, 0)
+def test_another_folder_is_doubted_even_for_few_files(folder: Folder, guard: Guard, tmp_path: Path) -> None:
+    guard.consider(folder, identity(folder), 2, 0)
     Path(folder.path).rename(tmp_path / "elsewhere")
     assert not guard.may_delete(folder)
     Path(folder.path).mkdir()
-    guard.consider(folder, identity(folder), row_count=10, vanished_count=6)
-    assert guard.is_doubted(folder)
-    assert not guard.may_delete(folder)
-    guard.consider(folder, identity(folder), row_count=10, vanished_count=5)
-    assert not guard.is_doubted(folder)
+    guard.consider(folder, identity(folder), 2, 2)
+    assert guard.state(folder) is FolderState.HELD
+    guard.consider(folder, identity(folder), 2, 0)
     assert guard.may_delete(folder)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"a": {"wrong": 1}}'])
-def test_a_damaged_memory_is_an_empty_one(folder: Folder, tmp_path: Path, content: str) -> None:
-    (tmp_path / "state.json").write_text(content)
-    assert not Guard(tmp_path / "state.json").knows(folder)
+def test_a_confirmation_lets_a_held_folder_go(folder: Folder, guard: Guard, catalog: Catalog) -> None:
+    guard.consider(folder, identity(folder), 10, 10)
+    assert not guard.is_confirmed(folder)
+    catalog.confirm_watched_folder(folder.key)
+    guard.consider(folder, identity(folder), 10, 9)
+    assert guard.is_confirmed(folder), "a scan in between does not undo it"
+    guard.end_confirmation(folder)
+    assert guard.may_delete(folder)
+    assert not guard.is_confirmed(folder)
+
+
+def test_a_missing_folder_is_missing_over_restarts(
+    folder: Folder, guard: Guard, catalog: Catalog, clock: Clock
+) -> None:
+    add(catalog, folder, 3)
+    guard.consider(folder, identity(folder), 3, 0)
+    Path(folder.path).rmdir()
+    guard.miss(folder)
+    again = Guard(catalog, clock)
+    assert not again.may_delete(folder)
+    assert again.state(folder) is FolderState.MISSING
+    saved = catalog.watched_folder(folder.key)
+    assert saved is not None
+    assert (saved.state, saved.missing_count) == (FolderState.MISSING, 3)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.settings import WatchMode
 from watchers.reconcile import (
     Changed,
     FileStat,
@@ -13,6 +15,7 @@ from watchers.reconcile import (
     compare,
     is_below,
     is_mass_deletion,
+    is_restored,
     pair_by_hash,
     pair_by_stat,
     topmost,
@@ -61,7 +64,36 @@ def test_the_loss_of_most_documents_is_suspicious() -> None:
     assert not is_mass_deletion(0, 0)
     assert not is_mass_deletion(10, 5)
     assert is_mass_deletion(10, 6)
-    assert is_mass_deletion(1, 1)
+    assert not is_mass_deletion(4, 4)
+    assert is_mass_deletion(5, 5)
+    assert is_mass_deletion(1, 1, floor=1)
+
+
+def test_files_are_back_when_nearly_all_of_them_are() -> None:
+    assert is_restored(10, 1)
+    assert is_restored(1, 0)
+    assert not is_restored(10, 2)
+    assert not is_restored(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "blob_key", "vanishes", "changes"),
+    [
+        (WatchMode.MIRROR, None, True, False),
+        (WatchMode.MIRROR, "blob", True, False),
+        (WatchMode.ADDITIVE, None, False, True),
+        (WatchMode.ADDITIVE, "blob", False, False),
+        (WatchMode.CONSUME, None, True, True),
+        (WatchMode.CONSUME, "blob", False, True),
+    ],
+)
+def test_the_mode_says_what_a_missing_and_an_unchanged_file_mean(
+    mode: WatchMode, blob_key: str | None, vanishes: bool, changes: bool
+) -> None:
+    stat = FileStat(1, 1, 1)
+    row = Row("id", "a", "hash", "default", stat, blob_key)
+    assert bool(compare({}, [row], "default", mode).vanished) is vanishes
+    assert bool(compare({"a": stat}, [row], "default", mode).changed) is changes
 
 
 def test_folders_within_others_are_left_out() -> None:

@@ -1,0 +1,73 @@
+"""`/v1/watch`: the watched folders, and the deletions that wait for a person's word."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from api.dependencies import JsonRoute, Services, ServicesDep, in_thread, json_response
+from api.schemas import watch as schema
+from api.schemas.base import ListAnswer
+from core.catalog import FolderState, WatchedFolder, to_text
+from core.errors import Conflict, Unavailable
+from tasks.names import Role
+
+router = APIRouter(prefix="/v1/watch", tags=["watched folders"], route_class=JsonRoute)
+
+#: States in which deletions are held back.
+_HELD = (FolderState.HELD, FolderState.MISSING)
+
+
+@router.get("", responses={200: {"model": ListAnswer[schema.WatchedFolder]}})
+async def list_watched_folders(services: ServicesDep) -> Response:
+    """The folders that were ever watched, with their state; `stopped` is one that no watcher watches now."""
+    return _list(await in_thread(services.catalog.watched_folders), await _live(services))
+
+
+@router.post("/confirm", responses={200: {"model": ListAnswer[schema.WatchedFolder]}})
+async def confirm_deletions(body: schema.Confirmation, services: ServicesDep) -> Response:
+    """Says that the files missing from a folder, or from all that are held, were meant to be deleted.
+
+    The watcher deletes their documents within seconds.
+    """
+    if body.path is not None:
+        roots = [to_text(os.path.abspath(body.path))]
+    else:
+        folders: list[WatchedFolder] = await in_thread(services.catalog.watched_folders)
+        roots = [folder.root for folder in folders if folder.state in _HELD and folder.missing_count]
+        if not roots:
+            raise Conflict("There is nothing to confirm: no watched folder has deletions that are held back.")
+    confirmed = [await in_thread(services.catalog.confirm_watched_folder, root) for root in roots]
+    return _list(confirmed, await _live(services))
+
+
+async def _live(services: Services) -> set[str] | None:
+    """The folders that a watcher is watching; None if that cannot be asked."""
+    try:
+        watchers = await services.stream.workers(Role.WATCHER)
+    except Unavailable:
+        return None
+    return {folder["path"] for info in watchers.values() for folder in info.get("folders", ())}
+
+
+def _list(folders: list[WatchedFolder], live: set[str] | None) -> Response:
+    items = [_wire(folder, live) for folder in folders]
+    return json_response({"object": "list", "data": items, "has_more": False})
+
+
+def _wire(folder: WatchedFolder, live: set[str] | None) -> dict[str, Any]:
+    is_stopped = live is not None and folder.root not in live and folder.state is FolderState.WATCHED
+    return {
+        "object": "watched_folder",
+        "path": folder.root,
+        "collection": folder.collection,
+        "mode": folder.mode,
+        "state": "stopped" if is_stopped else folder.state.value,
+        "documents": folder.document_count,
+        "missing": folder.missing_count,
+        "confirmed": folder.confirmed,
+        "changed_at": int(folder.changed_at),
+    }

@@ -1,0 +1,120 @@
+"""Watched folders: what the watcher saw of them, what a person confirmed, and which of their files stay out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from core.catalog.migration import MigratedDatabase
+from core.catalog.models import documents, watched_folders
+from core.catalog.paths import folder_attributes
+from core.catalog.rows import ALIVE, SELECT_DOCUMENT, AnyRow, as_document, batches
+from core.catalog.types import Document, FolderState, WatchedFolder
+from core.errors import Conflict, NotFound
+
+#: Their documents are kept until somebody confirms.
+_CONFIRMABLE = (FolderState.HELD, FolderState.MISSING)
+_KEPT_OUT = documents.c.kept_out.is_(True)
+
+
+class FolderQueries(MigratedDatabase):
+    """The part of the catalog about watched folders as such."""
+
+    def watched_folders(self) -> list[WatchedFolder]:
+        """All folders that were ever watched, by path."""
+        with self._read() as connection:
+            rows = connection.execute(sa.select(watched_folders).order_by(watched_folders.c.root))
+            return [_as_folder(row) for row in rows]
+
+    def watched_folder(self, root: str) -> WatchedFolder | None:
+        """The folder as it was saved last; None if it never was."""
+        with self._read() as connection:
+            return _find(connection, root)
+
+    def save_watched_folder(self, folder: WatchedFolder) -> None:
+        """Records what the watcher saw. A confirmation that came meanwhile stays: see `end_confirmation`."""
+        values = asdict(folder) | {"changed_at": self._now()}
+        del values["confirmed"]
+        with self._write() as connection:
+            change = sa.update(watched_folders).where(watched_folders.c.root == folder.root)
+            if connection.execute(change.values(**values)).rowcount == 0:
+                connection.execute(sa.insert(watched_folders).values(**values, confirmed=False))
+
+    def confirm_watched_folder(self, root: str) -> WatchedFolder:
+        """Records that the files that are missing were meant to be deleted; the watcher then deletes their documents.
+
+        Raises:
+            NotFound: no such folder was ever watched.
+            Conflict: nothing of it is held back.
+        """
+        with self._write() as connection:
+            found = _find(connection, root)
+            if found is None:
+                raise NotFound(f"{root} is not a watched folder.", param="path")
+            if found.state not in _CONFIRMABLE:
+                raise Conflict(f"There is nothing to confirm for {root}: no deletion is held back.", param="path")
+            change = sa.update(watched_folders).where(watched_folders.c.root == root)
+            connection.execute(change.values(confirmed=True))
+            return _as_folder(connection.execute(_select(root)).one())
+
+    def end_confirmation(self, root: str) -> None:
+        """Records that the watcher has acted on it."""
+        with self._write() as connection:
+            change = sa.update(watched_folders).where(watched_folders.c.root == root)
+            connection.execute(change.values(confirmed=False))
+
+    def count_in_root(self, root: str) -> int:
+        """How many documents a watched folder has."""
+        query = sa.select(sa.func.count()).select_from(documents).where(documents.c.root == root, ALIVE)
+        with self._read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def kept_out(self, root: str) -> list[Document]:
+        """What a person deleted while its file lies in the folder, with that file's state: it is no new document."""
+        with self._read() as connection:
+            rows = connection.execute(SELECT_DOCUMENT.where(documents.c.root == root, _KEPT_OUT))
+            return [as_document(row) for row in rows]
+
+    def change_kept_out(self, document_id: str, **file: Any) -> None:
+        """Records another `path`, `size_bytes`, `mtime_ns` or `inode` of a file that stays out."""
+        with self._write() as connection:
+            change = sa.update(documents).where(documents.c.id == document_id, _KEPT_OUT)
+            connection.execute(change.values(**file))
+
+    def admit(self, document_ids: Iterable[str]) -> None:
+        """Forgets that these files are kept out: they are gone, or of other content."""
+        for batch in batches(document_ids):
+            with self._write() as connection:
+                change = sa.update(documents).where(documents.c.id.in_(batch))
+                connection.execute(change.values(kept_out=False))
+
+    def store_original(self, document_id: str, blob_key: str) -> bool:
+        """Records that we have a copy of a watched file. False: the document is gone."""
+        change = sa.update(documents).where(documents.c.id == document_id, ALIVE)
+        with self._write() as connection:
+            return connection.execute(change.values(blob_key=blob_key)).rowcount == 1
+
+
+def moved_attributes(document: Document, path: str) -> dict[str, Any]:
+    """The attributes of a document after a move: those that name its folders are new."""
+    if document.path is None:
+        return document.attributes
+    old = folder_attributes(document.path)
+    kept = {key: value for key, value in document.attributes.items() if old.get(key) != value}
+    return kept | folder_attributes(path)
+
+
+def _select(root: str) -> sa.Select[Any]:
+    return sa.select(watched_folders).where(watched_folders.c.root == root)
+
+
+def _find(connection: sa.Connection, root: str) -> WatchedFolder | None:
+    row = connection.execute(_select(root)).one_or_none()
+    return _as_folder(row) if row is not None else None
+
+
+def _as_folder(row: AnyRow) -> WatchedFolder:
+    return WatchedFolder(**dict(row._mapping) | {"state": FolderState(row.state)})

@@ -1,0 +1,143 @@
+"""Folders that are not mirrored: those that only add, and those that are emptied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.catalog import Document, DocumentState
+from tests.integration.watchers.world import World
+from tests.support import wait_until
+from watchers.service import Watcher
+
+
+@pytest.fixture
+def make(make_world: Callable[..., World], tmp_path: Path) -> Callable[[str], World]:
+    return lambda mode: make_world(watch_dirs=(f"{tmp_path / 'inbox'}=papers:{mode}",))
+
+
+def all_documents(world: World) -> list[Document]:
+    return sorted(world.catalog.list_documents(limit=100).items, key=lambda document: document.created_at)
+
+
+def original(world: World, document: Document) -> str:
+    assert document.blob_key is not None
+    return (world.settings.blobs_path / "originals" / document.blob_key).read_text()
+
+
+def test_deletions_in_an_additive_folder_delete_nothing(make: Callable[[str], World]) -> None:
+    world = make("additive")
+    world.start()
+    for name in ("a", "b"):
+        (world.inbox / f"{name}.txt").write_text(name)
+    before = world.settle_on("a.txt", "b.txt")
+    (world.inbox / "a.txt").unlink()
+    (world.inbox / "c.txt").write_text("c")
+    after = world.settle(lambda documents: "c.txt" in documents)
+    wait_until(lambda: world.info["waiting"] == 0)
+    assert after["a.txt"] == before["a.txt"]
+    assert original(world, after["a.txt"]) == "a", "its text can be read again without the file"
+    world.stop()
+    world.start()
+    wait_until(lambda: world.info["waiting"] == 0)
+    assert set(world.documents()) == {"a.txt", "b.txt", "c.txt"}
+
+
+def test_changes_and_renames_in_an_additive_folder_are_followed(make: Callable[[str], World]) -> None:
+    world = make("additive")
+    world.start()
+    (world.inbox / "a.txt").write_text("one")
+    first = world.settle_on("a.txt")["a.txt"]
+    (world.inbox / "a.txt").write_text("two")
+    second = world.settle(lambda documents: documents["a.txt"].generation == 2)["a.txt"]
+    assert second.id == first.id
+    assert original(world, second) == "two"
+    assert first.blob_key is not None
+    wait_until(lambda: not (world.settings.blobs_path / "originals" / str(first.blob_key)).exists())
+    (world.inbox / "a.txt").rename(world.inbox / "b.txt")
+    assert world.settle_on("b.txt")["b.txt"].id == first.id
+
+
+def test_a_consumed_file_is_stored_and_removed(make: Callable[[str], World]) -> None:
+    world = make("consume")
+    (world.inbox / "2024").mkdir(parents=True)
+    (world.inbox / "2024" / "scan.txt").write_text("the first")
+    world.start()
+    wait_until(lambda: not (world.inbox / "2024" / "scan.txt").exists())
+    [first] = all_documents(world)
+    assert (first.collection, first.path, first.filename) == ("papers", "2024/scan.txt", "scan.txt")
+    assert first.attributes == {"folder": "2024", "folder_1": "2024"}
+    assert original(world, first) == "the first"
+    (world.inbox / "2024" / "scan.txt").write_text("the second")
+    wait_until(lambda: not (world.inbox / "2024" / "scan.txt").exists())
+    found = all_documents(world)
+    assert [original(world, document) for document in found] == ["the first", "the second"]
+    assert {document.state for document in found} == {DocumentState.QUEUED}
+
+
+def test_a_file_that_is_too_large_stays_where_it_is(make_world: Callable[..., World], tmp_path: Path) -> None:
+    world = make_world(watch_dirs=(f"{tmp_path / 'inbox'}=papers:consume",), max_upload_bytes=10)
+    world.start()
+    (world.inbox / "large.txt").write_text("more than ten bytes")
+    [document] = world.settle_on("large.txt").values()
+    assert (world.inbox / "large.txt").exists()
+    assert document.blob_key is None
+    (world.inbox / "large.txt").write_text("small")
+    wait_until(lambda: not (world.inbox / "large.txt").exists())
+    wait_until(lambda: [original(world, found) for found in all_documents(world) if found.blob_key] == ["small"])
+
+
+def test_a_file_that_cannot_be_removed_is_taken_once(
+    make: Callable[[str], World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make("consume")
+    with monkeypatch.context() as patch:
+
+        def refuse(_path: Path, missing_ok: bool = False) -> None:
+            raise PermissionError(30, "Read-only file system")
+
+        patch.setattr("watchers.originals.Path.unlink", refuse)
+        world.start()
+        (world.inbox / "a.txt").write_text("a")
+        wait_until(lambda: all_documents(world))
+        (world.inbox / "b.txt").write_text("b")
+        wait_until(lambda: len(all_documents(world)) == 2)
+        wait_until(lambda: world.info["waiting"] == 0)
+        world.stop()
+    world.start()
+    wait_until(lambda: not list(world.inbox.iterdir()))
+    assert len(all_documents(world)) == 2, "the next start knows them, and only removes them"
+
+
+def test_a_crash_before_the_removal_makes_no_second_document(
+    make: Callable[[str], World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make("consume")
+    with monkeypatch.context() as patch:
+        patch.setattr("watchers.originals.Originals.remove", lambda *_: None)
+        world.start()
+        (world.inbox / "a.txt").write_text("a")
+        wait_until(lambda: all_documents(world))
+        world.stop()
+    blobs = list((world.settings.blobs_path / "originals").rglob("blob-*"))
+    world.start()
+    wait_until(lambda: not (world.inbox / "a.txt").exists())
+    assert len(all_documents(world)) == 1
+    assert list((world.settings.blobs_path / "originals").rglob("blob-*")) == blobs
+
+
+def test_a_mirrored_folder_that_is_to_be_consumed_is_emptied(world: World) -> None:
+    world.start()
+    (world.inbox / "a.txt").write_text("a")
+    [mirrored] = world.settle_on("a.txt").values()
+    world.stop()
+    watcher_settings = world.settings.model_copy(update={"watch_dirs": (f"{world.inbox}=default:consume",)})
+    world.settings = watcher_settings
+    assert Watcher(watcher_settings, world.catalog, world.messenger).info()["folders"][0]["mode"] == "consume"
+    world.start()
+    wait_until(lambda: not (world.inbox / "a.txt").exists())
+    wait_until(lambda: world.catalog.get_document(mirrored.id).state is DocumentState.DELETING)
+    [taken] = [document for document in all_documents(world) if document.state is DocumentState.QUEUED]
+    assert original(world, taken) == "a"

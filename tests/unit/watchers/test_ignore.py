@@ -1,0 +1,86 @@
+"""`.llmignore`: the rules of a folder's owner."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from core.settings import WatchRoot
+from watchers.folder import Folder
+from watchers.ignore import IgnoreRules
+
+
+def rules(root: Path, **files: str) -> IgnoreRules:
+    """Rules by folder; `_` is the root, and `a__b` is `a/b`."""
+    for folder, text in files.items():
+        path = root / folder.strip("_").replace("__", "/") / ".llmignore"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return IgnoreRules(str(root))
+
+
+@pytest.mark.parametrize(
+    ("path", "ignored"),
+    [
+        ("x.log", True),
+        ("deep/er/x.log", True),
+        ("keep.log", False),
+        ("deep/keep.log", False),
+        ("build/x.txt", True),
+        ("src/build/keep.log", True),
+        ("top.txt", True),
+        ("sub/top.txt", False),
+        ("docs/a/draft.md", True),
+        ("a.txt", False),
+    ],
+)
+def test_patterns_mean_what_they_mean_to_git(tmp_path: Path, path: str, ignored: bool) -> None:
+    text = "# a comment\n*.log\n!keep.log\nbuild/\n/top.txt\ndocs/**/draft.md\n"
+    assert rules(tmp_path, _=text).is_ignored(path) is ignored
+
+
+def test_the_nearest_rules_come_first(tmp_path: Path) -> None:
+    found = rules(tmp_path, _="*.md\nsecret/\n", sub="!*.md\n*.txt\n", secret="!*\n")
+    assert found.is_ignored("a.md")
+    assert not found.is_ignored("sub/a.md")
+    assert found.is_ignored("sub/a.txt")
+    assert not found.is_ignored("a.txt")
+    assert found.is_ignored("secret/a.txt"), "nothing in an ignored folder comes back"
+
+
+def test_a_pattern_that_is_none_is_named_and_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert rules(tmp_path, _="*.log\n!\n").is_ignored("a.log")
+    assert ".llmignore, line 2" in caplog.text
+
+
+def test_changed_rules_are_read_at_the_next_scan(tmp_path: Path) -> None:
+    folder = Folder(WatchRoot(tmp_path, "default"))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.txt").write_text("a")
+    (tmp_path / "b.txt").write_text("b")
+    assert {path for path, _ in folder.scan()} == {"sub/a.txt", "b.txt"}
+    (tmp_path / ".llmignore").write_text("sub/\n")
+    assert {path for path, _ in folder.scan()} == {"b.txt"}
+    assert list(folder.scan("sub")) == []
+    assert folder.stat("sub/a.txt") is None
+    assert folder.is_kept_out("sub/a.txt")
+    assert not folder.is_kept_out("b.txt")
+    assert not folder.is_kept_out("sub/none.txt")
+
+
+def test_changed_rules_are_told_as_their_folder(tmp_path: Path) -> None:
+    folder = Folder(WatchRoot(tmp_path, "default"))
+    assert folder.relative(f"{tmp_path}/.llmignore") == ""
+    assert folder.relative(f"{tmp_path}/a/b/.llmignore") == "a/b"
+    assert folder.relative(f"{tmp_path}/.git/.llmignore") is None
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop"])
+def test_rules_that_are_no_file_are_none(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / ".llmignore"
+    {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "loop": lambda: path.symlink_to(path)}[kind]()
+    assert not IgnoreRules(str(tmp_path)).is_ignored("a.txt")
