@@ -31,6 +31,8 @@ class Choice(msgspec.Struct):
     finish_reason: str | None = None
     logprobs: list[TokenLogprob] = []
     tool_calls: list[Wire] = []
+    #: The calls that the server ran.
+    tool_results: list[Wire] = []
 
 
 class Answer(msgspec.Struct):
@@ -54,8 +56,14 @@ class Answer(msgspec.Struct):
                 choice = self._choice(event.index)
                 choice.text += event.text
                 choice.logprobs.extend(event.logprobs)
+            case events.ToolCallDelta() if event.server:
+                _add_server_call(self._choice(event.index).tool_results, event)
             case events.ToolCallDelta():
                 _add_tool_call(self._choice(event.index).tool_calls, event)
+            case events.ToolResult():
+                for call in self._choice(0).tool_results:
+                    if call["id"] == event.call_id:
+                        call.update(result=event.result, error=event.error)
             case events.ChoiceFinished():
                 self._choice(event.index).finish_reason = event.finish_reason
             case events.Finished():
@@ -75,6 +83,12 @@ def _add_tool_call(calls: list[Wire], event: events.ToolCallDelta) -> None:
     call["id"] = event.id or call["id"]
     call["function"]["name"] = event.name or call["function"]["name"]
     call["function"]["arguments"] += event.arguments
+
+
+def _add_server_call(calls: list[Wire], event: events.ToolCallDelta) -> None:
+    if event.id is not None:
+        calls.append({"id": event.id, "name": event.name, "arguments": "", "result": None, "error": None})
+    calls[event.call_index]["arguments"] += event.arguments
 
 
 @dataclass(frozen=True)
@@ -165,6 +179,8 @@ def _chat_choice(choice: Choice, form: ToolForm) -> Wire:
             message["function_call"] = choice.tool_calls[0]["function"]
         else:
             message["tool_calls"] = choice.tool_calls
+    if choice.tool_results:
+        message["tool_results"] = choice.tool_results
     return {
         "index": choice.index,
         "message": message,
@@ -268,6 +284,8 @@ class ChatStream:
         self._hits: list[Hit] = []
         self._model = ""
         self._begun = False
+        #: The numbers of the calls that the server runs, by their ids.
+        self._server_calls: dict[str, int] = {}
 
     def frames(self, event: events.AnyEvent) -> Iterator[bytes]:
         """The frames of the next event: none for those a client does not see."""
@@ -280,8 +298,17 @@ class ChatStream:
                 self._begun = True
                 self._model = event.model
                 yield from self._opening()
+            case events.ToolCallDelta() if event.server:
+                named = {"id": event.id, "name": event.name} if event.id is not None else {}
+                if event.id is not None:
+                    self._server_calls[event.id] = event.call_index
+                yield self._server_call(event.call_index, {**named, "arguments": event.arguments})
             case events.ToolCallDelta():
                 yield self._chunk([self._delta(event.index, _call_delta(event, self._form))])
+            case events.ToolResult():
+                yield self._server_call(
+                    self._server_calls[event.call_id], {"result": event.result, "error": event.error}
+                )
             case events.ChoiceFinished():
                 reason = finish_reason_wire(event.finish_reason, self._form)
                 yield self._chunk([self._delta(event.index, {}, finish_reason=reason)])
@@ -296,6 +323,9 @@ class ChatStream:
 
     def _text(self, event: events.TextDelta) -> bytes:
         return self._chunk([self._delta(event.index, {"content": event.text}, logprobs=logprobs_wire(event.logprobs))])
+
+    def _server_call(self, number: int, delta: Wire) -> bytes:
+        return self._chunk([self._delta(0, {"tool_results": [{"index": number, **delta}]})])
 
     @staticmethod
     def _delta(index: int, delta: Wire, *, logprobs: Wire | None = None, finish_reason: str | None = None) -> Wire:

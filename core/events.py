@@ -59,11 +59,13 @@ class TextDelta(Event, frozen=True, tag="text"):
 class ToolCallDelta(Event, frozen=True, tag="tool_call"):
     """A piece of tool call number `call_index` of choice `index`; `id` and `name` come once, with the first piece.
 
-    `token_ids` are those of the whole call, with its first piece: all pieces of a call are told together.
+    `token_ids` are those of the whole call, with its first piece: all pieces of a call are told together. The server
+    runs it if `server` says so, and the client otherwise; they are counted apart.
     """
 
     call_index: int
     index: int = 0
+    server: bool = False
     id: str | None = None
     name: str | None = None
     arguments: str = ""
@@ -77,6 +79,17 @@ class ToolResult(Event, frozen=True, tag="tool_result"):
     name: str
     result: Any = None
     error: str | None = None
+
+
+class RoundFinished(Event, frozen=True, tag="round_finished"):
+    """The model has called functions that the server runs. Their results follow; then it goes on, or the choice ends.
+
+    `finish_reason` is why it paused: `tool_calls`, or `length` where it was cut off.
+    """
+
+    finish_reason: str
+    usage: Usage = Usage()
+    timings: Timings = Timings()
 
 
 class ChoiceFinished(Event, frozen=True, tag="choice_finished"):
@@ -115,6 +128,7 @@ AnyEvent = (
     | TextDelta
     | ToolCallDelta
     | ToolResult
+    | RoundFinished
     | ChoiceFinished
     | Finished
     | Failed

@@ -10,6 +10,7 @@ JobKind = Literal["chat", "rag_chat", "embeddings", "search", "documents"]
 Priority = Literal["interactive", "batch"]
 #: Whether the answer may or must be calls of tools. Without tools it says nothing.
 ToolChoice = Literal["auto", "required"]
+DEFAULT_TOOL_ROUNDS = 5
 
 
 class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -99,6 +100,10 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     parallel_tool_calls: bool = True
     #: The schema that the answer's JSON must fit; `{"type": "object"}` is any object.
     answer_schema: dict[str, Any] | None = None
+    #: Registered functions that the server runs, by name; "all" leaves out those whose names tools of the client have.
+    server_tools: list[str] | Literal["all"] = []
+    #: How often the model may call them before it has to answer.
+    max_tool_rounds: int = DEFAULT_TOOL_ROUNDS
 
 
 class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,4 +1,4 @@
-"""What a generation has told its client so far: from the engine's events to the job's, and back when it is resumed."""
+"""What a generation has told its client so far: from the engine's events to the job's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core import events
-from core.errors import InternalError, InvalidRequest, LlmApiError
+from core.errors import InternalError, LlmApiError
 from core.ids import new_id
 from core.messages import Timings, TokenLogprob, Usage
 from inference.sequence import (
@@ -20,11 +20,12 @@ from inference.sequence import (
     SequenceStarted,
 )
 from inference.tool_calls import Text, ToolCall, ToolCallParser
-from tasks.records import JobRecords
-from tasks.running import ChoiceResult, RunningJob, with_patience
+from tasks.running import ChoiceResult, RunningJob
 
 #: A call is told whole, since none may be left half told; its arguments come in pieces of so many characters.
 ARGUMENTS_PIECE = 64
+#: Stands between what the model says before it calls a function of the server and what it says afterwards.
+ROUND_BREAK = "\n\n"
 
 
 @dataclass
@@ -39,6 +40,10 @@ class Choice:
     timings: Timings = Timings()
     #: Reads calls out of the text, where there are tools.
     reader: CallReader | None = None
+    #: The functions that the server runs; calls of others are the client's.
+    server_names: frozenset[str] = frozenset()
+    #: Calls that the server ran in earlier rounds of this answer.
+    earlier_results: int = 0
 
     @property
     def finished(self) -> bool:
@@ -52,6 +57,15 @@ class Choice:
     def take_untold(self) -> list[int]:
         token_ids, self.untold = self.untold, []
         return token_ids
+
+    def open_call(self, call_id: str, name: str, arguments: str, *, server: bool) -> int:
+        """Adds a call. Answers its number among those of the client, or among those of the server in all rounds."""
+        calls, results = self.result.tool_calls, self.result.tool_results
+        if server:
+            results.append({"id": call_id, "name": name, "arguments": arguments})
+            return self.earlier_results + len(results) - 1
+        calls.append({"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}})
+        return len(calls) - 1
 
 
 class CallReader:
@@ -105,6 +119,8 @@ class Flight:
 
     job: RunningJob
     choices: list[Choice]
+    #: Number of the round that this is: each has sequences of its own.
+    round: int = 0
     error: LlmApiError | None = None
     aborted: str | None = None
     started: bool = False
@@ -121,7 +137,7 @@ class Flight:
 
     def sequence_id(self, index: int) -> str:
         """The engine's name of a choice; an attempt's own, so that a late event of a void one is not mistaken."""
-        return f"{self.job.id}/{self.job.record.attempt}/{index}"
+        return f"{self.job.id}/{self.job.record.attempt}/{self.round}/{index}"
 
 
 def translate(flight: Flight, event: SequenceEvent) -> list[events.AnyEvent]:
@@ -161,11 +177,15 @@ def _delta(choice: Choice, base: dict[str, Any], event: SequenceDelta) -> list[e
 
 def _finished(choice: Choice, base: dict[str, Any], event: SequenceFinished) -> list[events.AnyEvent]:
     told = _told(choice, base, choice.reader.finish()) if choice.reader is not None else []
-    calls = choice.result.tool_calls and event.finish_reason is FinishReason.STOP
-    choice.result.finish_reason = "tool_calls" if calls else str(event.finish_reason)
+    result = choice.result
+    calls = (result.tool_calls or result.tool_results) and event.finish_reason is FinishReason.STOP
+    result.finish_reason = reason = "tool_calls" if calls else str(event.finish_reason)
     choice.usage, choice.timings = event.usage, event.timings
-    index, reason = choice.result.index, choice.result.finish_reason
-    return [*told, events.ChoiceFinished(**base, index=index, finish_reason=reason)]
+    if not result.tool_results:
+        return [*told, events.ChoiceFinished(**base, index=result.index, finish_reason=reason)]
+    if calls and not result.tool_calls and result.text:
+        told.append(_text(choice, base, ROUND_BREAK, []))
+    return [*told, events.RoundFinished(**base, finish_reason=reason, usage=event.usage, timings=event.timings)]
 
 
 def _told(choice: Choice, base: dict[str, Any], found: list[Text | ToolCall]) -> list[events.AnyEvent]:
@@ -190,56 +210,9 @@ def _call(choice: Choice, base: dict[str, Any], call: ToolCall) -> list[events.A
     if choice.reader is not None:
         choice.reader.drop_logprobs()
     call_id = new_id("call").replace("-", "_", 1)
-    place: dict[str, Any] = {**base, "index": choice.result.index, "call_index": call.index}
-    whole = {"name": call.name, "arguments": call.arguments}
-    choice.result.tool_calls.append({"id": call_id, "type": "function", "function": whole})
+    server = call.name in choice.server_names
+    number = choice.open_call(call_id, call.name, call.arguments, server=server)
+    place: dict[str, Any] = {**base, "index": choice.result.index, "call_index": number, "server": server}
     opening = events.ToolCallDelta(**place, id=call_id, name=call.name, token_ids=choice.take_untold())
     pieces = [call.arguments[at : at + ARGUMENTS_PIECE] for at in range(0, len(call.arguments), ARGUMENTS_PIECE)]
     return [opening, *(events.ToolCallDelta(**place, arguments=piece) for piece in pieces)]
-
-
-@dataclass(frozen=True)
-class Past:
-    """What earlier attempts at a job have told already, from which this one goes on."""
-
-    accepted: bool
-    told: list[events.AnyEvent]
-
-    @classmethod
-    def of(cls, records: JobRecords, job_id: str) -> Past:
-        """Reads the replay.
-
-        Raises:
-            InvalidRequest: the answer is longer than what is kept, so that nobody can go on with it.
-        """
-        replay = with_patience(lambda: records.replay(job_id))
-        if replay and replay[0][0] != 1:
-            raise InvalidRequest("The answer is too long to be taken up again after its worker was lost.")
-        told = [event for _, event in replay]
-        return cls(any(isinstance(event, events.Accepted) for event in told), told)
-
-    def choices(self, n: int, *, reads_calls: bool = False) -> list[Choice]:
-        """Each choice as far as it was told; with `reads_calls`, ready to find calls in what follows."""
-        choices = [Choice(ChoiceResult(index=index)) for index in range(n)]
-        for event in self.told:
-            if isinstance(event, events.TextDelta):
-                choice = choices[event.index]
-                choice.token_ids.extend(event.token_ids)
-                choice.result.text += event.text
-                choice.result.logprobs.extend(event.logprobs)
-            elif isinstance(event, events.ToolCallDelta):
-                _retell_call(choices[event.index], event)
-            elif isinstance(event, events.ChoiceFinished):
-                choices[event.index].result.finish_reason = event.finish_reason
-        if reads_calls:
-            for choice in choices:
-                choice.reader = CallReader(len(choice.result.text), len(choice.result.tool_calls))
-        return choices
-
-
-def _retell_call(choice: Choice, event: events.ToolCallDelta) -> None:
-    choice.token_ids.extend(event.token_ids)
-    if event.id is not None:
-        function = {"name": event.name or "", "arguments": ""}
-        choice.result.tool_calls.append({"id": event.id, "type": "function", "function": function})
-    choice.result.tool_calls[event.call_index]["function"]["arguments"] += event.arguments

@@ -1,43 +1,65 @@
 """Generation for jobs: the bridge between the engine's steps and the jobs' events.
 
 The engine's thread hands over the events of each step; one publisher thread turns them into job events and appends
-those of
-all jobs in one round trip. A task's thread prepares its job, submits the sequences, waits, and ends the job.
+those of all jobs in one round trip. A task's thread prepares its job, submits the sequences, waits, and ends the job.
+Where the model calls functions of the server it runs them in between, while the job has nothing in the engine.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import queue
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import msgspec
 
 from core import events
 from core.errors import InvalidRequest, Unavailable
 from core.messages import GenerateRequest, Hit, Timings, Usage
 from core.settings import Settings
 from inference.engine import Engine, open_engine
+from inference.functions import FunctionContext, FunctionRegistry, function_registry
 from inference.preparation import PreparedPrompt
 from inference.prompts import rag_messages
 from inference.sequence import SequenceEvent, SequenceRequest
-from tasks.choices import Choice, Flight, Past, translate
+from tasks.choices import Choice, Flight, translate
 from tasks.client import Producer
-from tasks.constraints import ConstraintFactory, constraint_of, is_free, sampling_of
+from tasks.constraints import ConstraintFactory, is_free, sampling_of
+from tasks.functions import FunctionCalls, ServerFunctions
 from tasks.names import Queue
+from tasks.past import Past
 from tasks.records import Append
+from tasks.rounds import Round, Talk
 from tasks.running import ChoiceResult, JobCancelled, JobDesk, JobResult, RunningJob, with_patience
+from tasks.tool_rounds import ToolRounds
 
 log = logging.getLogger(__name__)
 
 NOTHING_FOUND = "I could not find anything about that in the documents."
 
 
-class GenerationService:
-    """Runs `inference.generate`."""
+@dataclass
+class Work:
+    """What a job keeps busy at the moment, and so what its cancellation has to stop."""
 
-    def __init__(self, settings: Settings, producer: Producer, desk: JobDesk) -> None:
+    flights: list[Flight] = field(default_factory=list)
+    calls: FunctionCalls = field(default_factory=FunctionCalls)
+
+
+class GenerationService:
+    """Runs `inference.generate`. `context` is given to the functions, with a search in the documents added."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        producer: Producer,
+        desk: JobDesk,
+        registry: FunctionRegistry = function_registry,
+        context: FunctionContext | None = None,
+    ) -> None:
         self._settings = settings
         self._producer = producer
         self._records = producer.records
@@ -47,6 +69,8 @@ class GenerationService:
         self._flights: dict[str, Flight] = {}
         self._publisher = threading.Thread(target=self._publish, name="publisher", daemon=True)
         self.engine: Engine = open_engine(settings, self._steps.put)
+        functions = ServerFunctions(registry, self.engine.grammars)
+        self._rounds = ToolRounds(settings, self.engine, producer, functions, context or FunctionContext())
         self._publisher.start()
         threading.Thread(target=self.engine.grammars.warm_up, name="grammar", daemon=True).start()
 
@@ -76,37 +100,43 @@ class GenerationService:
             log.warning("waiting batch jobs are left to reconciliation: %s", error.message)
 
     def _generate(self, job_id: str) -> None:
-        flights: list[Flight] = []
-        self._desk.run(job_id, lambda job: self._answer(job, flights), lambda: self._abort_all(flights))
+        work = Work()
+        self._desk.run(job_id, lambda job: self._answer(job, work), lambda: self._stop(work))
 
-    def _answer(self, job: RunningJob, flights: list[Flight]) -> None:
+    def _answer(self, job: RunningJob, work: Work) -> None:
         request = job.request(GenerateRequest)
         past = Past.of(self._records, job.id)
         hits, retrieval_ms = self._records.load_hits(job.id)
-        if request.rag and not hits and is_free(request):
+        if request.rag and not hits and is_free(request) and not request.server_tools:
             self._say_nothing_found(job, past, retrieval_ms)
             return
-        prepared, used = self._prepare(request, hits)
-        constraint = constraint_of(request, self.engine.grammars)
+        talk, used = self._talk(request, hits)
+        prepared = self._prepare(talk.request)
+        self._rounds.constraint(talk)  # what cannot be enforced is refused before anything is told
         self._accept(job, past, prepared, used if request.rag else None)
-        flight = Flight(job, past.choices(request.n, reads_calls=bool(request.tools)))
-        flights.append(flight)
-        self._fly(flight, request, prepared, constraint)
-        self._land(flight, used, retrieval_ms)
+        last = self._converse(job, work, talk, past, prepared)
+        self._land(job, talk, last, used, retrieval_ms)
 
-    def _prepare(self, request: GenerateRequest, hits: list[Hit]) -> tuple[PreparedPrompt, list[Hit]]:
+    def _talk(self, request: GenerateRequest, hits: list[Hit]) -> tuple[Talk, list[Hit]]:
+        """The conversation with the hits in it, and those that fit."""
         if request.n > self._settings.slots:
             raise InvalidRequest(f"n is {request.n}; this server gives at most {self._settings.slots}.", param="n")
+        own = self._rounds.functions.tools_of(request)
+        tools = [*request.tools, *own]
         messages, used = list(request.messages), list[Hit]()
         if request.rag:
             wanted = request.max_tokens or self._settings.max_tokens
-            tools = self.engine.count_tokens(json.dumps(request.tools)) if request.tools else 0
-            budget = max(0, self._settings.context_length - wanted - tools)
+            told = self.engine.count_tokens(json.dumps(tools)) if tools else 0
+            budget = max(0, self._settings.context_length - wanted - told)
             messages, used = rag_messages(messages, hits, budget, self.engine.count_tokens)
-        prepared = self.engine.prepare(
-            messages, tools=request.tools or None, max_tokens=request.max_tokens, sampling=request.sampling
+        request = msgspec.structs.replace(request, messages=messages, tools=tools)
+        names = frozenset(tool["function"]["name"] for tool in own)
+        return Talk(request, names, messages=messages), used
+
+    def _prepare(self, request: GenerateRequest) -> PreparedPrompt:
+        return self.engine.prepare(
+            request.messages, tools=request.tools or None, max_tokens=request.max_tokens, sampling=request.sampling
         )
-        return prepared, used
 
     def _accept(self, job: RunningJob, past: Past, prepared: PreparedPrompt, used: list[Hit] | None) -> None:
         if past.accepted:
@@ -116,6 +146,38 @@ class GenerationService:
             job.emit(accepted, state="accepted")
         else:
             job.emit(events.Retrieved(**job.base(), hits=used), accepted, state="accepted")
+
+    def _converse(self, job: RunningJob, work: Work, talk: Talk, past: Past, prepared: PreparedPrompt | None) -> Flight:
+        """Goes on from `past`, round by round, to the end of the answer."""
+        for done in past.rounds:
+            talk.rounds.append(done)
+            prepared = self._rounds.answer(job, work.calls, talk)
+        while True:
+            flight = self._flight(job, talk, past)
+            work.flights[:] = [flight]
+            if talk.end_reason is not None or prepared is None:
+                self._end(flight, talk.end_reason or "length")
+                return flight
+            self._fly(flight, talk.next_request(), prepared, self._rounds.constraint(talk))
+            said = flight.choices[0]
+            if not said.result.tool_results:
+                return flight
+            talk.rounds.append(Round(said.result, said.usage, said.timings))
+            past = Past(accepted=True, told=[])
+            prepared = self._rounds.answer(job, work.calls, talk)
+
+    def _flight(self, job: RunningJob, talk: Talk, past: Past) -> Flight:
+        choices = past.choices(talk.request.n, reads_calls=bool(talk.next_request().tools))
+        for choice in choices:
+            choice.server_names, choice.earlier_results = talk.server_names, talk.calls_so_far
+        return Flight(job, choices, round=len(talk.rounds))
+
+    def _end(self, flight: Flight, reason: str) -> None:
+        """The answer ends with the results of its functions."""
+        choice = flight.choices[0].result
+        if choice.finish_reason is None:
+            choice.finish_reason = reason
+            flight.job.emit(events.ChoiceFinished(**flight.job.base(), finish_reason=reason))
 
     def _fly(
         self, flight: Flight, request: GenerateRequest, prepared: PreparedPrompt, constraint: ConstraintFactory | None
@@ -130,7 +192,7 @@ class GenerationService:
             for choice in flight.choices:
                 if not choice.finished:
                     sequence = self._sequence(flight, choice, request, prepared)
-                    self.engine.submit(dataclasses.replace(sequence, constraint=constraint))
+                    self.engine.submit(replace(sequence, constraint=constraint))
             job.check()
             flight.done.wait()
         finally:
@@ -138,6 +200,10 @@ class GenerationService:
                 self.engine.abort(sequence_id, "cancelled")
             for choice in flight.choices:
                 self._flights.pop(flight.sequence_id(choice.result.index), None)
+        if flight.error:
+            raise flight.error
+        if flight.aborted is not None or job.replaced:
+            raise JobCancelled(flight.aborted or "cancelled")
 
     def _sequence(
         self, flight: Flight, choice: Choice, request: GenerateRequest, prepared: PreparedPrompt
@@ -156,26 +222,19 @@ class GenerationService:
             prompt_lookup=request.rag is not None,
         )
 
-    def _land(self, flight: Flight, hits: list[Hit], retrieval_ms: float) -> None:
-        if flight.error:
-            raise flight.error
-        if flight.aborted is not None or flight.job.replaced:
-            raise JobCancelled(flight.aborted or "cancelled")
-        done = [choice for choice in flight.choices if choice.usage.prompt_tokens] or flight.choices
+    def _land(self, job: RunningJob, talk: Talk, last: Flight, hits: list[Hit], retrieval_ms: float) -> None:
+        done = [choice for choice in last.choices if choice.usage.prompt_tokens] or last.choices
         slowest = max(done, key=lambda choice: choice.timings.generation_ms)
         usage = Usage(
             prompt_tokens=done[0].usage.prompt_tokens,
-            completion_tokens=sum(choice.usage.completion_tokens for choice in flight.choices),
+            completion_tokens=sum(choice.usage.completion_tokens for choice in last.choices),
             cached_tokens=done[0].usage.cached_tokens,
         )
-        timings = Timings(
-            queue_ms=slowest.timings.queue_ms,
-            prompt_ms=slowest.timings.prompt_ms,
-            generation_ms=slowest.timings.generation_ms,
-            retrieval_ms=retrieval_ms,
-        )
-        choices = [choice.result for choice in flight.choices]
-        self._desk.complete(flight.job, JobResult(self.engine.model.name, choices, hits, usage, timings))
+        choices = [choice.result for choice in last.choices]
+        if talk.rounds:
+            choices = [talk.whole(choices[0])]
+        timings = talk.timings(slowest.timings, retrieval_ms)
+        self._desk.complete(job, JobResult(self.engine.model.name, choices, hits, talk.usage(usage), timings))
 
     def _say_nothing_found(self, job: RunningJob, past: Past, retrieval_ms: float) -> None:
         """Without a relevant passage the model would invent, so it is not asked."""
@@ -190,6 +249,10 @@ class GenerationService:
         choices = [ChoiceResult(text=NOTHING_FOUND, finish_reason="stop")]
         timings = Timings(retrieval_ms=retrieval_ms)
         self._desk.complete(job, JobResult(self.engine.model.name, choices, timings=timings))
+
+    def _stop(self, work: Work) -> None:
+        self._abort_all(work.flights)
+        work.calls.interrupt()
 
     def _abort_all(self, flights: Sequence[Flight]) -> None:
         for flight in flights:

@@ -34,6 +34,8 @@ class ChoiceResult(msgspec.Struct, omit_defaults=True):
     logprobs: list[TokenLogprob] = []
     #: As OpenAI's wire format has them.
     tool_calls: list[dict[str, Any]] = []
+    #: The calls that the server ran: `id`, `name`, `arguments` as text, and, once it is there, `result` and `error`.
+    tool_results: list[dict[str, Any]] = []
 
 
 class JobResult(msgspec.Struct, omit_defaults=True):

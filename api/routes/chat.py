@@ -14,7 +14,7 @@ from api.render import ChatStream, CompletionStream, ToolForm, chat_completion, 
 from api.schemas.base import CollectionName
 from api.schemas.chat import ChatCompletion, ChatRequest, CompletionRequest, TextCompletion
 from api.schemas.rag import Job
-from core.messages import ChatMessage, GenerateRequest, JobKind, RagOptions
+from core.messages import DEFAULT_TOOL_ROUNDS, ChatMessage, GenerateRequest, JobKind, RagOptions
 from core.settings import Settings
 from tasks.names import Role
 
@@ -39,7 +39,7 @@ async def create_chat_completion(
     rag = _rag_options(body, services.settings)
     kind: JobKind = "chat" if rag is None else "rag_chat"
     job = GenerateRequest(
-        messages=[message.flattened() for message in body.messages],
+        messages=[turn for message in body.messages for turn in message.turns()],
         sampling=body.sampling(services.settings, logprobs=bool(body.logprobs), top_logprobs=body.top_logprobs or 0),
         max_tokens=body.answer_tokens,
         n=body.n or 1,
@@ -50,6 +50,8 @@ async def create_chat_completion(
         tool_name=tools.name,
         parallel_tool_calls=tools.parallel,
         answer_schema=body.answer_schema,
+        server_tools=tools.server,
+        max_tool_rounds=body.max_tool_rounds or DEFAULT_TOOL_ROUNDS,
     )
     form: ToolForm = "functions" if tools.legacy else "tools"
     params = {} if body.max_completion_tokens is None else {"max_tokens": "max_completion_tokens"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
 
 ItemT = TypeVar("ItemT")
 
@@ -74,4 +75,6 @@ class Model(WireAnswer):
     owned_by: str
 
 
+#: Marks what OpenAI's API does not have.
+EXTENSION: JsonDict = {"x-extension": True}
 Collections = Annotated[list[CollectionName], Field(max_length=64)]

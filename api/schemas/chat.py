@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from pydantic.config import JsonDict
 
-from api.schemas.base import CollectionName, Collections, Timings, Usage, WireAnswer, WireRequest
+from api.schemas.base import EXTENSION, CollectionName, Collections, Timings, Usage, WireAnswer, WireRequest
+from api.schemas.messages import Message
 from api.schemas.tools import (
+    MAX_TOOL_ROUNDS,
     MAX_TOOLS,
-    FunctionCall,
     FunctionDefinition,
     FunctionName,
     NamedTool,
     ResponseFormat,
+    ServerTools,
     Tool,
     ToolUse,
     answer_schema,
@@ -22,15 +24,13 @@ from api.schemas.tools import (
     tool_use,
 )
 from core.errors import InvalidRequest
-from core.messages import ChatMessage, SamplingParams
+from core.messages import DEFAULT_TOOL_ROUNDS, SamplingParams
 from core.settings import Settings
 
 #: Most choices of one request.
 MAX_CHOICES = 16
 MAX_STOP_STRINGS = 16
 DEPRECATED: JsonDict = {"deprecated": True}
-#: Legacy calls have no id; templates may want one.
-LEGACY_CALL_ID = "call_function"
 INT64 = 2**63
 #: Sampling parameters that go to the engine as they came, where they are named.
 SAMPLING_NAMES = (
@@ -47,53 +47,12 @@ SAMPLING_NAMES = (
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class TextPart(WireRequest):
-    type: Literal["text"]
-    text: str
-
-
-class Message(WireRequest):
-    """One message of the conversation."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[TextPart] | None = None
-    name: str | None = None
-    tool_call_id: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
-    function_call: FunctionCall | None = None
-
-    @field_validator("content", mode="before")
-    @classmethod
-    def _only_text(cls, value: Any) -> Any:
-        for part in value if isinstance(value, list) else ():
-            kind = part.get("type") if isinstance(part, dict) else None
-            if kind != "text":
-                raise ValueError(f"content parts of type {kind!r} are not supported; this server takes text only")
-        return value
-
-    @model_validator(mode="after")
-    def _has_content(self) -> Message:
-        calls = self.tool_calls or self.function_call
-        if self.content is None and not (self.role == "assistant" and calls):
-            raise ValueError(f"a message of role {self.role!r} needs content")
-        return self
-
-    def flattened(self) -> ChatMessage:
-        """The message with its parts joined, legacy calls and results in today's form."""
-        content = "".join(part.text for part in self.content) if isinstance(self.content, list) else self.content
-        role, calls = "tool" if self.role == "function" else self.role, self.tool_calls
-        if self.function_call is not None and not calls:
-            calls = [{"id": LEGACY_CALL_ID, "type": "function", "function": self.function_call.model_dump()}]
-        call_id = LEGACY_CALL_ID if self.role == "function" else self.tool_call_id
-        return ChatMessage(role, content, self.name, call_id, calls)
-
-
 class StreamOptions(WireRequest):
     include_usage: bool | None = None
 
 
 class SamplingFields(WireRequest):
-    """The sampling parameters that chat and completions share. Those after `seed` are extensions."""
+    """The sampling parameters that chat and completions share. Those from `top_k` to `ignore_eos` are extensions."""
 
     model: str | None = Field(
         None, description="Served by the loaded model whatever it says, unless STRICT_MODELS is set."
@@ -105,11 +64,11 @@ class SamplingFields(WireRequest):
     stop: str | list[str] | None = None
     logit_bias: dict[str, FiniteFloat] | None = None
     seed: int | None = Field(None, ge=-INT64, lt=INT64)
-    top_k: int | None = Field(None, ge=0, lt=2**31)
-    min_p: float | None = Field(None, ge=0, le=1)
-    typical_p: float | None = Field(None, gt=0, le=1)
-    repeat_penalty: float | None = Field(None, gt=0, le=10)
-    ignore_eos: bool | None = None
+    top_k: int | None = Field(None, ge=0, lt=2**31, json_schema_extra=EXTENSION)
+    min_p: float | None = Field(None, ge=0, le=1, json_schema_extra=EXTENSION)
+    typical_p: float | None = Field(None, gt=0, le=1, json_schema_extra=EXTENSION)
+    repeat_penalty: float | None = Field(None, gt=0, le=10, json_schema_extra=EXTENSION)
+    ignore_eos: bool | None = Field(None, json_schema_extra=EXTENSION)
     n: int | None = Field(None, ge=1, le=MAX_CHOICES)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -182,8 +141,19 @@ class ChatRequest(SamplingFields):
     modalities: list[str] | None = None
     audio: Any = None
     web_search_options: Any = None
-    server_tools: Any = None
-    rag: RagOptions | None = None
+    server_tools: ServerTools | None = Field(
+        None,
+        description="Extension: registered functions that the server runs, by name (GET /v1/functions), or 'all'.",
+        json_schema_extra=EXTENSION,
+    )
+    max_tool_rounds: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_TOOL_ROUNDS,
+        description=f"Extension: how often the model may call 'server_tools'; {DEFAULT_TOOL_ROUNDS} times unless set.",
+        json_schema_extra=EXTENSION,
+    )
+    rag: RagOptions | None = Field(None, json_schema_extra=EXTENSION)
 
     def check(self) -> None:
         """Raises InvalidRequest for what this server cannot do, or what contradicts itself."""
@@ -192,9 +162,11 @@ class ChatRequest(SamplingFields):
             raise InvalidRequest("'stop' would cut the JSON that 'response_format' asks for.", param="stop")
         if self.modalities not in (None, ["text"]):
             raise unsupported("modalities", "Only the modality 'text' is supported.")
-        for name in ("audio", "web_search_options", "server_tools"):
+        for name in ("audio", "web_search_options"):
             if getattr(self, name):
                 raise unsupported(name)
+        if self.server_tools and (self.n or 1) > 1:
+            raise InvalidRequest("'n' must be 1 with 'server_tools'.", param="n")
         if self.top_logprobs and not self.logprobs:
             raise InvalidRequest("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
         if self.rag is not None and self.rag.filters:
@@ -204,8 +176,9 @@ class ChatRequest(SamplingFields):
         """The tools the answer may call. Raises InvalidRequest for declarations and choices that do not fit."""
         if self.tools and self.functions:
             raise InvalidRequest("'functions' is the older form of 'tools'; send only one of them.", param="functions")
-        legacy = function_use(self.functions, self.function_call)
-        current = tool_use(self.tools, self.tool_choice, parallel=self.parallel_tool_calls)
+        server = self.server_tools if self.server_tools == "all" else list(dict.fromkeys(self.server_tools or ()))
+        legacy = function_use(self.functions, self.function_call, server if self.functions else [])
+        current = tool_use(self.tools, self.tool_choice, server, parallel=self.parallel_tool_calls)
         return legacy if self.functions else current
 
     @property
@@ -285,12 +258,28 @@ class ToolCall(WireAnswer):
     function: CalledFunction
 
 
+class ToolResult(WireAnswer):
+    """A call that the server ran; `error` says why there is no result. Both are null if it did not come to that."""
+
+    id: str
+    name: str
+    arguments: str
+    result: Any
+    error: str | None
+
+
 class AssistantMessage(WireAnswer):
     role: Literal["assistant"]
     content: str | None
     refusal: str | None
     tool_calls: list[ToolCall] | None = None
     function_call: CalledFunction | None = Field(None, description="The legacy form, where 'functions' were sent.")
+    tool_results: list[ToolResult] | None = Field(
+        None,
+        description="Extension: what the server ran for this answer ('server_tools'). Streamed as 'delta.tool_results':"
+        " each call with its 'index' once, its arguments in pieces, and last its 'result' and 'error'.",
+        json_schema_extra=EXTENSION,
+    )
 
 
 class ChatChoice(WireAnswer):
@@ -330,8 +319,10 @@ class ChatCompletion(WireAnswer):
     choices: list[ChatChoice]
     usage: Usage
     system_fingerprint: str | None
-    timings: Timings
-    sources: list[Source] | None = Field(None, description="Extension: what a RAG chat was answered from.")
+    timings: Timings = Field(json_schema_extra=EXTENSION)
+    sources: list[Source] | None = Field(
+        None, description="Extension: what a RAG chat was answered from.", json_schema_extra=EXTENSION
+    )
 
 
 class TextChoice(WireAnswer):

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from api.schemas.base import CollectionName, Collections, NonBlank, Timings, Usage, WireAnswer, WireRequest
-from api.schemas.chat import FinishReason, Message, Source, StreamOptions
+from api.schemas.chat import FinishReason, Source, StreamOptions
 from api.schemas.filters import Filter
+from api.schemas.messages import Message
 from core.messages import ChatMessage
 from core.settings import DEFAULT_COLLECTION
 
@@ -79,7 +80,7 @@ class RagChatRequest(Scope):
 
     def conversation(self) -> list[ChatMessage]:
         """The messages, the query last."""
-        return [*(message.flattened() for message in self.messages), ChatMessage("user", self.query)]
+        return [*(turn for message in self.messages for turn in message.turns()), ChatMessage("user", self.query)]
 
 
 class TextsRequest(WireRequest):

@@ -14,6 +14,7 @@ from core.json_schema import check_schema
 from core.messages import ToolChoice
 
 MAX_TOOLS = 128
+MAX_TOOL_ROUNDS = 32
 #: The only names OpenAI allows, for functions and for schemas.
 Name = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_-]{1,64}\z")]
 
@@ -30,6 +31,9 @@ class FunctionDefinition(WireRequest):
 class Tool(WireRequest):
     type: Literal["function"]
     function: FunctionDefinition
+
+
+ServerTools = Annotated[list[Name], Field(max_length=MAX_TOOLS)] | Literal["all"]
 
 
 class FunctionName(WireRequest):
@@ -82,6 +86,7 @@ class ToolUse:
     """The tools of a request as the worker takes them. `legacy` answers in the form of `functions`."""
 
     tools: list[dict[str, Any]] = field(default_factory=list)
+    server: list[str] | Literal["all"] = field(default_factory=list)
     choice: ToolChoice = "auto"
     name: str | None = None
     parallel: bool = True
@@ -97,39 +102,56 @@ class _Fields:
     choice: str
 
 
-def tool_use(tools: Sequence[Tool] | None, choice: str | NamedTool | None, *, parallel: bool | None = None) -> ToolUse:
-    """`tools` and `tool_choice`.
+def tool_use(
+    tools: Sequence[Tool] | None,
+    choice: str | NamedTool | None,
+    server: list[str] | Literal["all"],
+    *,
+    parallel: bool | None = None,
+) -> ToolUse:
+    """`tools`, `server_tools` and `tool_choice`.
 
     Raises:
         InvalidRequest: a function is declared twice, chosen without being declared, or its schema is out of bounds.
     """
     fields = _Fields("tools", "tools.{}.function", "tool_choice")
     chosen = choice.function if isinstance(choice, NamedTool) else choice
-    return replace(_use([tool.function for tool in tools or ()], chosen, fields), parallel=parallel is not False)
+    functions = [tool.function for tool in tools or ()]
+    return replace(_use(functions, chosen, server, fields), parallel=parallel is not False)
 
 
-def function_use(functions: Sequence[FunctionDefinition] | None, choice: str | FunctionName | None) -> ToolUse:
-    """Legacy `functions` and `function_call`: at most one call.
+def function_use(
+    functions: Sequence[FunctionDefinition] | None,
+    choice: str | FunctionName | None,
+    server: list[str] | Literal["all"],
+) -> ToolUse:
+    """Legacy `functions` and `function_call`: at most one call at a time.
 
     Raises:
         InvalidRequest: as `tool_use`.
     """
     fields = _Fields("functions", "functions.{}", "function_call")
-    return replace(_use(functions or (), choice, fields), parallel=False, legacy=True)
+    return replace(_use(functions or (), choice, server, fields), parallel=False, legacy=True)
 
 
-def _use(functions: Sequence[FunctionDefinition], choice: str | FunctionName | None, fields: _Fields) -> ToolUse:
+def _use(
+    functions: Sequence[FunctionDefinition],
+    choice: str | FunctionName | None,
+    server: list[str] | Literal["all"],
+    fields: _Fields,
+) -> ToolUse:
     name = choice.name if isinstance(choice, FunctionName) else None
     required = name is not None or choice == "required"
-    if required and not functions:
-        raise InvalidRequest(f"'{fields.choice}' needs '{fields.tools}'.", param=fields.choice)
+    if required and not functions and not server:
+        raise InvalidRequest(f"'{fields.choice}' needs '{fields.tools}' or 'server_tools'.", param=fields.choice)
     names = _checked_names(functions, fields.function)
-    if name is not None and name not in names:
+    if name is not None and name not in names and server != "all" and name not in server:
         message = f"'{fields.choice}' names the function {name!r}, which is not in '{fields.tools}'."
         raise InvalidRequest(message, param=fields.choice)
     if choice == "none":
         return ToolUse()
-    return ToolUse([_as_tool(function) for function in functions], "required" if required else "auto", name)
+    tools = [_as_tool(function) for function in functions]
+    return ToolUse(tools, server, "required" if required else "auto", name)
 
 
 def _checked_names(functions: Sequence[FunctionDefinition], field: str) -> set[str]:

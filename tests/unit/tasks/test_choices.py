@@ -15,8 +15,9 @@ from inference.sequence import (
     SequenceFinished,
     SequenceStarted,
 )
-from tasks.choices import Flight, Past, translate
+from tasks.choices import Flight, translate
 from tasks.names import Task
+from tasks.past import Past
 from tasks.records import JobRecord, JobRecords
 from tasks.running import RunningJob
 
