@@ -10,6 +10,7 @@ import pytest
 from core.catalog import Catalog
 from core.settings import Settings, load_settings
 from tasks.client import Producer
+from tests.integration.tasks.generating import World
 
 
 @pytest.fixture
@@ -31,3 +32,17 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
     catalog.migrate()
     yield catalog
     catalog.close()
+
+
+@pytest.fixture(scope="package")
+def world(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The real engine behind real Redis, once for all tests that generate."""
+    folder = tmp_path_factory.mktemp("data")
+    producer = Producer(load_settings(_env_file=None, redis_url=redis_url))
+    catalog = Catalog.open(f"sqlite:///{folder / 'catalog.sqlite3'}")
+    catalog.migrate()
+    world = World(producer, catalog, folder)
+    yield world
+    world.close()
+    catalog.close()
+    producer.close()

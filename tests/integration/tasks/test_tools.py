@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
 from core import events
-from core.catalog import Catalog
-from core.ids import new_id
-from core.messages import ChatMessage, GenerateRequest, RagOptions, SamplingParams
-from core.settings import load_settings
-from tasks.client import Producer
-from tasks.generation import GenerationService
-from tasks.heartbeats import JobHeartbeats
-from tasks.records import Append
-from tasks.running import JobDesk
+from core.messages import ChatMessage, RagOptions, SamplingParams
+from tests.integration.tasks.generating import World, calls_of, fields_of, reasons_of, refusal_of, text_of
 
-GREEDY = SamplingParams(temperature=0)
 CITY: dict[str, Any] = {
     "type": "object",
     "properties": {"city": {"type": "string", "maxLength": 20}, "unit": {"$ref": "#/$defs/unit"}},
@@ -30,96 +20,6 @@ CITY: dict[str, Any] = {
 }
 WEATHER = {"type": "function", "function": {"name": "get_weather", "description": "Weather.", "parameters": CITY}}
 CLOCK = {"type": "function", "function": {"name": "get_time"}}
-QUESTION = [ChatMessage("user", "What is the weather in Paris, and what time is it?")]
-
-
-class World:
-    """A generation service, and the events of the jobs it runs."""
-
-    def __init__(self, producer: Producer, catalog: Catalog, folder: Path) -> None:
-        settings = load_settings(
-            _env_file=None, data_dir=folder, inference_slots=4, inference_threads=2, context_length=2048
-        )
-        self.producer = producer
-        self.heartbeats = JobHeartbeats(producer.records)
-        self.service = GenerationService(settings, producer, JobDesk(producer.records, catalog, self.heartbeats))
-
-    def close(self) -> None:
-        self.service.close()
-        self.heartbeats.close()
-
-    def submit(self, **fields: Any) -> str:
-        job_id = new_id("job")
-        options: dict[str, Any] = {"messages": QUESTION, "sampling": GREEDY, "max_tokens": 160, **fields}
-        self.producer.submit(job_id, "chat", GenerateRequest(**options))
-        return job_id
-
-    def told(self, job_id: str) -> list[events.AnyEvent]:
-        self.service.generate(job_id)
-        return [event for _, event in self.producer.records.replay(job_id)]
-
-    def run(self, **fields: Any) -> list[events.AnyEvent]:
-        return self.told(self.submit(**fields))
-
-    def resume(
-        self, past: Sequence[tuple[Callable[..., events.AnyEvent], dict[str, Any]]], **fields: Any
-    ) -> list[events.AnyEvent]:
-        """All events of a job whose first worker was lost after having told `past`."""
-        job_id = self.submit(**fields)
-        record = self.producer.records.load(job_id)
-        assert record is not None
-        first = {"job_id": job_id, "attempt": 1}
-        earlier = (kind(**{**values, **first}) for kind, values in past)
-        told = [events.Accepted(**first, model="m", prompt_tokens=3), *earlier]
-        self.producer.records.append(Append(job_id, 1, told, record.queue, "running"))
-        assert self.producer.records.retry(record) == 2
-        return self.told(job_id)
-
-
-@pytest.fixture(scope="module")
-def world(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("data")
-    producer = Producer(load_settings(_env_file=None, redis_url=redis_url))
-    catalog = Catalog.open(f"sqlite:///{folder / 'catalog.sqlite3'}")
-    catalog.migrate()
-    world = World(producer, catalog, folder)
-    yield world
-    world.close()
-    catalog.close()
-    producer.close()
-
-
-def text_of(told: Sequence[events.AnyEvent], index: int = 0) -> str:
-    return "".join(event.text for event in told if isinstance(event, events.TextDelta) and event.index == index)
-
-
-def calls_of(told: Sequence[events.AnyEvent], index: int = 0) -> list[tuple[str, Any]]:
-    """Name and decoded arguments of each call. Checks that each is opened once, with an id of its own."""
-    names: list[str] = []
-    arguments: list[str] = []
-    ids: set[str] = set()
-    for event in told:
-        if isinstance(event, events.ToolCallDelta) and event.index == index:
-            if event.id is not None:
-                assert event.call_index == len(names) and event.id not in ids and event.name
-                ids.add(event.id)
-                names.append(event.name)
-                arguments.append("")
-            arguments[event.call_index] += event.arguments
-    return [(name, json.loads(text)) for name, text in zip(names, arguments, strict=True)]
-
-
-def reasons_of(told: Sequence[events.AnyEvent]) -> list[str]:
-    assert isinstance(told[-1], events.Finished), told[-1]
-    return [event.finish_reason for event in told if isinstance(event, events.ChoiceFinished)]
-
-
-def refusal_of(told: Sequence[events.AnyEvent]) -> tuple[str | None, str]:
-    """Field and message of a job that was refused before it was accepted."""
-    last = told[-1]
-    assert isinstance(last, events.Failed) and last.error.status == 400
-    assert not any(isinstance(event, events.Accepted) for event in told)
-    return last.error.param, last.error.message
 
 
 @pytest.mark.parametrize("parallel", [False, True])
@@ -190,14 +90,10 @@ def test_a_lost_worker_is_followed_by_one_that_tells_the_rest(world: World, choi
         if following.id is not None:
             break  # the pieces of one call are told together
         kept.append(following)
-    told = world.resume([(type(event), _fields(event)) for event in kept], **fields)
+    told = world.resume([(type(event), fields_of(event)) for event in kept], **fields)
     assert text_of(told) == text_of(whole)
     assert calls_of(told) == calls_of(whole)
     assert reasons_of(told) == reasons_of(whole)
-
-
-def _fields(event: events.AnyEvent) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in event.__struct_fields__}
 
 
 SHORT = {"type": "string", "maxLength": 8}

@@ -1,0 +1,168 @@
+"""A generation service over the real engine and a real Redis, and what its jobs told."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from pydantic import Field
+
+from core import events
+from core.catalog import Catalog
+from core.ids import new_id
+from core.messages import ChatMessage, GenerateRequest, SamplingParams
+from core.settings import load_settings
+from inference.functions import FunctionRegistry
+from inference.functions.builtin.documents import search_documents
+from tasks.client import Producer
+from tasks.generation import GenerationService
+from tasks.heartbeats import JobHeartbeats
+from tasks.records import Append
+from tasks.running import JobDesk, JobResult
+
+GREEDY = SamplingParams(temperature=0)
+QUESTION = [ChatMessage("user", "What is the weather in Paris, and what time is it?")]
+
+
+class Workshop:
+    """Functions for the server to run, and what they were called with."""
+
+    def __init__(self) -> None:
+        self.registry = FunctionRegistry(timeout_seconds=20)
+        self.added: list[tuple[int, int]] = []
+        #: `wait_here` waits for the one and sets the other.
+        self.release, self.waiting = threading.Event(), threading.Event()
+        for function in (self.add, self.break_down, self.wait_here, self.pick, search_documents):
+            self.registry.register(function)
+        self.registry.register(timeout_seconds=0.2)(self.dawdle)
+
+    def add(self, a: Annotated[int, Field(ge=0, le=9)], b: Annotated[int, Field(ge=0, le=9)]) -> dict[str, int]:
+        """Add two digits."""
+        self.added.append((a, b))
+        return {"sum": a + b}
+
+    def break_down(self) -> None:
+        """Fail."""
+        raise ValueError("the gears are \ud800 stuck")
+
+    def wait_here(self) -> str:
+        """Wait for somebody."""
+        self.waiting.set()
+        self.release.wait(20)
+        return "here"
+
+    def dawdle(self) -> str:
+        """Take too long."""
+        threading.Event().wait(2)
+        return "too late"
+
+    def pick(self, numbers: Annotated[set[int], Field(min_length=2, max_length=3)]) -> int:
+        """Pick the greatest of some numbers. No grammar can hold that they differ."""
+        return max(numbers)
+
+
+class World:
+    """A generation service, and the events of the jobs it runs."""
+
+    def __init__(self, producer: Producer, catalog: Catalog, folder: Path) -> None:
+        settings = load_settings(
+            _env_file=None, data_dir=folder, inference_slots=4, inference_threads=2, context_length=2048
+        )
+        self.producer, self.catalog = producer, catalog
+        self.heartbeats = JobHeartbeats(producer.records)
+        self.workshop = Workshop()
+        desk = JobDesk(producer.records, catalog, self.heartbeats)
+        self.service = GenerationService(settings, producer, desk, self.workshop.registry)
+
+    def close(self) -> None:
+        self.service.close()
+        self.heartbeats.close()
+
+    def submit(self, **fields: Any) -> str:
+        job_id = new_id("job")
+        options: dict[str, Any] = {"messages": QUESTION, "sampling": GREEDY, "max_tokens": 160, **fields}
+        self.producer.submit(job_id, "chat", GenerateRequest(**options))
+        return job_id
+
+    def submit_durable(self, **fields: Any) -> str:
+        """A job that has a row in the catalog, as `Prefer: respond-async` makes it."""
+        job_id = new_id("job")
+        options: dict[str, Any] = {"messages": QUESTION, "sampling": GREEDY, "max_tokens": 160, **fields}
+        request = GenerateRequest(**options)
+        self.catalog.create_job(job_id, "chat", "/v1/chat/completions", msgspec.json.encode(request).decode(), None)
+        self.producer.submit(job_id, "chat", request, durable=True)
+        return job_id
+
+    def result_of(self, job_id: str) -> JobResult:
+        """What the catalog keeps of a job."""
+        return msgspec.json.decode(self.catalog.get_job(job_id).result or "", type=JobResult)
+
+    def told(self, job_id: str) -> list[events.AnyEvent]:
+        self.service.generate(job_id)
+        return [event for _, event in self.producer.records.replay(job_id)]
+
+    def run(self, **fields: Any) -> list[events.AnyEvent]:
+        return self.told(self.submit(**fields))
+
+    def resume(
+        self, past: Sequence[tuple[Callable[..., events.AnyEvent], dict[str, Any]]], **fields: Any
+    ) -> list[events.AnyEvent]:
+        """All events of a job whose first worker was lost after having told `past`."""
+        job_id = self.submit(**fields)
+        record = self.producer.records.load(job_id)
+        assert record is not None
+        first = {"job_id": job_id, "attempt": 1}
+        earlier = (kind(**{**values, **first}) for kind, values in past)
+        told = [events.Accepted(**first, model="m", prompt_tokens=3), *earlier]
+        self.producer.records.append(Append(job_id, 1, told, record.queue, "running"))
+        assert self.producer.records.retry(record) == 2
+        return self.told(job_id)
+
+
+def text_of(told: Sequence[events.AnyEvent], index: int = 0) -> str:
+    return "".join(event.text for event in told if isinstance(event, events.TextDelta) and event.index == index)
+
+
+def calls_of(told: Sequence[events.AnyEvent], index: int = 0, *, server: bool = False) -> list[tuple[str, Any]]:
+    """Name and decoded arguments of each call, of the client or of the server. Checks that each is opened once, with an
+    id of its own.
+    """
+    names: list[str] = []
+    arguments: list[str] = []
+    ids: set[str] = set()
+    for event in told:
+        if isinstance(event, events.ToolCallDelta) and event.index == index and event.server == server:
+            if event.id is not None:
+                assert event.call_index == len(names) and event.id not in ids and event.name
+                ids.add(event.id)
+                names.append(event.name)
+                arguments.append("")
+            arguments[event.call_index] += event.arguments
+    return [(name, json.loads(text)) for name, text in zip(names, arguments, strict=True)]
+
+
+def reasons_of(told: Sequence[events.AnyEvent]) -> list[str]:
+    assert isinstance(told[-1], events.Finished), told[-1]
+    return [event.finish_reason for event in told if isinstance(event, events.ChoiceFinished)]
+
+
+def refusal_of(told: Sequence[events.AnyEvent]) -> tuple[str | None, str]:
+    """Field and message of a job that was refused before it was accepted."""
+    last = told[-1]
+    assert isinstance(last, events.Failed) and last.error.status == 400
+    assert not any(isinstance(event, events.Accepted) for event in told)
+    return last.error.param, last.error.message
+
+
+def results_of(told: Sequence[events.AnyEvent]) -> list[tuple[str, Any, str | None]]:
+    """Name, result and error of each function that the server ran."""
+    return [(event.name, event.result, event.error) for event in told if isinstance(event, events.ToolResult)]
+
+
+def fields_of(event: events.AnyEvent) -> dict[str, Any]:
+    """What an event is made of, to make it again for another job."""
+    return {name: getattr(event, name) for name in event.__struct_fields__}

@@ -1,0 +1,182 @@
+"""Answers that grow by rounds: what comes next, what it is made of, and what was told of it before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import events
+from core.messages import ChatMessage, GenerateRequest, Timings, Usage
+from core.settings import load_settings
+from inference.engine import Engine
+from inference.functions import FunctionContext, FunctionRegistry
+from inference.preparation import PreparedPrompt
+from tasks.client import Producer
+from tasks.functions import FunctionCalls, ServerFunctions
+from tasks.names import Task
+from tasks.past import Past
+from tasks.records import JobRecord, JobRecords
+from tasks.rounds import CUT_NOTE, Round, Talk, shared_out
+from tasks.running import ChoiceResult, RunningJob
+from tasks.tool_rounds import ToolRounds
+from tests.fakes.fake_backend import FakeBackend
+
+AT: dict[str, Any] = {"job_id": "job-1", "attempt": 1}
+ADD = {"type": "function", "function": {"name": "add"}}
+OWN = {"type": "function", "function": {"name": "own"}}
+
+
+def called(*names: str, answered: Any = None, said: str = "", reason: str = "tool_calls", tokens: int = 10) -> Round:
+    """A round in which the model called functions of the server, all of which have answered the same."""
+    calls = [
+        {"id": f"call_{at}", "name": name, "arguments": "{}", "result": answered, "error": None}
+        for at, name in enumerate(names)
+    ]
+    return Round(ChoiceResult(text=said, finish_reason=reason, tool_results=calls), Usage(50, tokens), Timings())
+
+
+def talk(*rounds: Round, **fields: Any) -> Talk:
+    request = GenerateRequest(
+        messages=[ChatMessage("user", "2 and 3?")],
+        tools=[OWN, ADD],
+        server_tools=["add"],
+        tool_choice="required",
+        **fields,
+    )
+    return Talk(request, frozenset({"add"}), list(rounds), list(request.messages))
+
+
+def test_what_was_required_is_required_once() -> None:
+    assert talk().next_request().tool_choice == "required"
+    following = talk(called("add"), tool_name="add").next_request()
+    assert (following.tool_choice, following.tool_name, following.tools) == ("auto", None, [OWN, ADD])
+
+
+def test_after_the_last_round_only_the_clients_tools_are_left() -> None:
+    assert talk(called("add"), max_tool_rounds=2).next_request().tools == [OWN, ADD]
+    assert talk(called("add"), called("add"), max_tool_rounds=2).next_request().tools == [OWN]
+
+
+def test_the_limit_on_tokens_holds_for_all_rounds_together() -> None:
+    assert talk(called("add"), max_tokens=30).next_request().max_tokens == 20
+    assert talk(called("add")).next_request().max_tokens is None
+    assert talk(called("add"), max_tokens=10).end_reason == "length"
+    assert talk(called("add"), max_tokens=11).end_reason is None
+
+
+def test_why_an_answer_ends_with_its_functions() -> None:
+    mixed = called("add")
+    mixed.result.tool_calls.append({"id": "call_9"})
+    assert talk(mixed).end_reason == "tool_calls"
+    assert talk(called("add", reason="length")).end_reason == "length"
+    assert talk().end_reason is None
+
+
+def test_the_whole_answer_is_that_of_all_rounds() -> None:
+    told = talk(called("add", said="Let me see.\n\n"), called("add"))
+    whole = told.whole(ChoiceResult(text="It is 5.", finish_reason="stop"))
+    assert (whole.text, whole.finish_reason, len(whole.tool_results)) == ("Let me see.\n\nIt is 5.", "stop", 2)
+    assert told.usage(Usage(70, 7)) == Usage(170, 27)
+
+
+def test_a_round_becomes_a_call_and_its_results() -> None:
+    said, *results = called("add", "add", answered={"sum": 5}, said="Well.\n\n").messages(["a", "b"])
+    assert said.content == "Well." and [call["id"] for call in said.tool_calls or ()] == ["call_0", "call_1"]
+    assert [(one.role, one.content, one.tool_call_id) for one in results] == [
+        ("tool", "a", "call_0"),
+        ("tool", "b", "call_1"),
+    ]
+
+
+def test_a_cut_spares_what_is_short() -> None:
+    short, *long = shared_out(["brief", "x" * 500, "y" * 900], 400, len)
+    assert short == "brief"
+    assert all(text.endswith(CUT_NOTE) and 150 < len(text) < 200 for text in long)
+    assert shared_out(["brief", "also"], 400, len) == ["brief", "also"]
+
+
+def test_what_was_told_is_sorted_into_rounds() -> None:
+    past = Past.from_events(
+        [
+            events.Accepted(**AT, model="m"),
+            events.TextDelta(**AT, text="Let me see.", token_ids=[1]),
+            events.ToolCallDelta(**AT, call_index=0, server=True, id="call_a", name="add", token_ids=[2]),
+            events.ToolCallDelta(**AT, call_index=0, server=True, arguments="{}"),
+            events.ToolCallDelta(**AT, call_index=1, server=True, id="call_b", name="add"),
+            events.RoundFinished(**AT, finish_reason="tool_calls", usage=Usage(5, 6)),
+            events.ToolResult(**AT, call_id="call_b", name="add", result=7),
+            events.TextDelta(**AT, text="So", token_ids=[3]),
+        ]
+    )
+    (first,) = past.rounds
+    assert (first.result.text, first.result.finish_reason, first.usage) == ("Let me see.", "tool_calls", Usage(5, 6))
+    assert [call["id"] for call in first.unanswered] == ["call_a"]
+    assert first.result.tool_results[0]["arguments"] == "{}" and first.result.tool_results[1]["result"] == 7
+    (choice,) = past.choices(1)
+    assert past.accepted and (choice.result.text, choice.token_ids) == ("So", [3])
+
+
+# The prompt of the next round, in a context of 600 tokens which are bytes
+
+
+class Told(RunningJob):
+    """A job whose events stay here."""
+
+    def emit(self, *items: events.AnyEvent, state: str = "") -> None:
+        self.items = [*getattr(self, "items", []), *items]
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine(FakeBackend(context_length=600), slots=1, default_max_tokens=100, sink=lambda _: None)
+    yield engine
+    engine.close()
+
+
+def next_prompt(engine: Engine, folder: Path, conversation: Talk, functions: FunctionRegistry) -> PreparedPrompt | None:
+    settings = load_settings(_env_file=None, data_dir=folder, max_tokens=100, redis_url="redis://127.0.0.1:1")
+    records: JobRecords = object()  # type: ignore[assignment]
+    record = JobRecord("job-1", "chat", Task.GENERATE, b"", 1, "taken", False, "", 0.0, None, False, False)
+    producer: Producer = object()  # type: ignore[assignment]
+    rounds = ToolRounds(settings, engine, producer, ServerFunctions(functions, engine.grammars), FunctionContext())
+    return rounds.answer(Told(record, records), FunctionCalls(), conversation)
+
+
+@pytest.fixture
+def registry() -> FunctionRegistry:
+    registry = FunctionRegistry()
+
+    @registry.register
+    def add(text: str) -> str:
+        """Repeat."""
+        return text * 100
+
+    return registry
+
+
+def unanswered(arguments: str, *, times: int = 1) -> Round:
+    calls = [{"id": f"call_{at}", "name": "add", "arguments": arguments} for at in range(times)]
+    return Round(ChoiceResult(finish_reason="tool_calls", tool_results=calls), Usage(50, 10), Timings())
+
+
+def test_results_that_are_too_long_are_cut_to_what_fits(
+    engine: Engine, tmp_path: Path, registry: FunctionRegistry
+) -> None:
+    conversation = talk(unanswered('{"text": "pear "}', times=2), max_tokens=300)
+    conversation.request.tools.clear()
+    prepared = next_prompt(engine, tmp_path, conversation, registry)
+    assert prepared is not None and prepared.text.count(CUT_NOTE) == 2
+    assert 400 < len(prepared.token_ids) <= 450, "a quarter of the context is left for the answer"
+    assert prepared.max_tokens == 600 - len(prepared.token_ids)
+    assert all(len(call["result"]) == 500 for call in conversation.rounds[0].result.tool_results), "kept whole"
+
+
+def test_a_conversation_that_is_full_ends(engine: Engine, tmp_path: Path, registry: FunctionRegistry) -> None:
+    conversation = talk(unanswered('{"text": "pear "}'))
+    conversation.request.tools.clear()
+    conversation.messages = [ChatMessage("user", "x" * 560)]
+    assert next_prompt(engine, tmp_path, conversation, registry) is None
+    assert conversation.end_reason == "length"
