@@ -36,7 +36,7 @@ class QueuedDocumentSearch:
             SearchFailed: there is no such collection, or the search was cancelled.
             Unavailable: the queue or the index worker does not answer.
         """
-        request = SearchRequest(query=query, top_k=top_k, collections=[] if collection is None else [collection])
+        request = SearchRequest(queries=[query], top_k=top_k, collections=[] if collection is None else [collection])
         job_id = new_id("job")
         with self.producer.records.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
             pubsub.subscribe(channel(job_id))
