@@ -139,7 +139,7 @@ def engine() -> Iterator[Engine]:
 def next_prompt(engine: Engine, folder: Path, conversation: Talk, functions: FunctionRegistry) -> PreparedPrompt | None:
     settings = load_settings(_env_file=None, data_dir=folder, max_tokens=100, redis_url="redis://127.0.0.1:1")
     records: JobRecords = object()  # type: ignore[assignment]
-    record = JobRecord("job-1", "chat", Task.GENERATE, b"", 1, "taken", False, "", 0.0, None, False, False)
+    record = JobRecord("job-1", "chat", Task.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
     producer: Producer = object()  # type: ignore[assignment]
     rounds = ToolRounds(settings, engine, producer, ServerFunctions(functions, engine.grammars), FunctionContext())
     return rounds.answer(Told(record, records), FunctionCalls(), conversation)
