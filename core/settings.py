@@ -95,6 +95,15 @@ class Settings(BaseSettings):
     rag_score_threshold: float | None = Field(
         None, ge=-1, le=1, description="Least dense cosine of a hit (default: the model's)."
     )
+    rag_prompt_template: str | None = Field(
+        None, description="Text, or a file with it, with `{documents}` and `{question}` in it (default: built in)."
+    )
+    rag_nothing_found: str = Field(
+        "I could not find anything about that in the documents.",
+        min_length=1,
+        description="The answer to a question that no chunk is relevant to.",
+    )
+    rag_rewrite: bool = Field(True, description="Rewrite follow-up questions so that they can be searched for.")
     rerank_model: str | None = Field(
         None, description="A cross-encoder (local path or hub id) that orders the best hits anew (default: none)."
     )
@@ -183,6 +192,11 @@ class Settings(BaseSettings):
         if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value
+
+    @field_validator("rag_prompt_template")
+    @classmethod
+    def _whole_template(cls, value: str | None) -> str | None:
+        return None if value is None else _read_template(value)
 
     @field_validator("model_path")
     @classmethod
@@ -312,6 +326,25 @@ def _require_gguf(name: str | None) -> None:
             f"{name} is not a GGUF file. llama.cpp loads GGUF only: choose a .gguf file of the model "
             "(most repositories have a …-GGUF twin), or convert it with llama.cpp's convert_hf_to_gguf.py"
         )
+
+
+def _read_template(value: str) -> str:
+    """The text of a prompt template that is given as such, or as the path of a file."""
+    text = value
+    if "{" not in value:
+        try:
+            text = Path(value).read_text("utf-8")
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"neither a template with its placeholders nor a file that can be read ({error})"
+            ) from None
+    found = re.findall(r"\{[a-z_]*\}", text)
+    if sorted(found) != ["{documents}", "{question}"]:
+        raise ValueError(
+            "the template must have the placeholders {documents} and {question}, once each, and no other; it has "
+            + (", ".join(found) or "none")
+        )
+    return text
 
 
 def load_settings(**overrides: Any) -> Settings:

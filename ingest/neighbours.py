@@ -66,4 +66,5 @@ def _joined(text: str, before: Payload, chunk: Payload) -> str:
     shared: str = following[: max(0, end - start)]
     if shared and text.endswith(shared):
         return f"{text}{following.removeprefix(shared)}"
-    return text + "\n" * max(1, min(start - end, MOST_LINE_BREAKS)) + following
+    breaks: int = max(1, min(start - end, MOST_LINE_BREAKS))
+    return text + "\n" * breaks + following

@@ -10,6 +10,7 @@ from core import events
 from core.errors import InternalError, LlmApiError
 from core.ids import new_id
 from core.messages import Timings, TokenLogprob, Usage
+from inference.citations import Citer
 from inference.sequence import (
     FinishReason,
     SequenceAborted,
@@ -44,6 +45,8 @@ class Choice:
     server_names: frozenset[str] = frozenset()
     #: Calls that the server ran in earlier rounds of this answer.
     earlier_results: int = 0
+    #: Puts the markers of its sources into the text, where there are sources.
+    citer: Citer | None = None
 
     @property
     def finished(self) -> bool:
@@ -51,8 +54,8 @@ class Choice:
 
     @property
     def resume_text_length(self) -> int:
-        """Characters that the engine need not give out again. What finds calls reads the whole text once more."""
-        return 0 if self.reader else len(self.result.text)
+        """Characters that the engine need not give out again. What finds calls or sources reads all of them again."""
+        return 0 if self.reader or self.citer else len(self.result.text)
 
     def take_untold(self) -> list[int]:
         token_ids, self.untold = self.untold, []
@@ -170,13 +173,16 @@ def _delta(choice: Choice, base: dict[str, Any], event: SequenceDelta) -> list[e
     choice.untold.extend(event.token_ids)
     if choice.reader is not None:
         return _told(choice, base, choice.reader.read(event.text, event.logprobs))
-    if not event.text and not event.logprobs:
+    text = choice.citer.push(event.text) if choice.citer is not None else event.text
+    if not text and not event.logprobs:
         return []
-    return [_text(choice, base, event.text, event.logprobs)]
+    return [_text(choice, base, text, event.logprobs)]
 
 
 def _finished(choice: Choice, base: dict[str, Any], event: SequenceFinished) -> list[events.AnyEvent]:
     told = _told(choice, base, choice.reader.finish()) if choice.reader is not None else []
+    if choice.citer is not None and (rest := choice.citer.finish()):
+        told.append(_text(choice, base, rest, []))
     result = choice.result
     calls = (result.tool_calls or result.tool_results) and event.finish_reason is FinishReason.STOP
     result.finish_reason = reason = "tool_calls" if calls else str(event.finish_reason)

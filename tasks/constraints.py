@@ -9,7 +9,7 @@ import msgspec
 from core.messages import GenerateRequest, SamplingParams
 from inference.grammar import ConstraintFactory, GrammarCompiler
 
-__all__ = ["ConstraintFactory", "callable_tools", "constraint_of", "is_free", "sampling_of"]
+__all__ = ["ConstraintFactory", "callable_tools", "can_cite", "constraint_of", "is_free", "sampling_of"]
 
 
 def constraint_of(request: GenerateRequest, grammars: GrammarCompiler) -> ConstraintFactory | None:
@@ -37,6 +37,11 @@ def callable_tools(request: GenerateRequest) -> list[dict[str, Any]]:
 def is_free(request: GenerateRequest) -> bool:
     """Whether any text is an answer, also one that the server writes itself."""
     return request.answer_schema is None and (not request.tools or request.tool_choice == "auto")
+
+
+def can_cite(request: GenerateRequest) -> bool:
+    """Whether markers of sources may be put into the answer: not into JSON and calls, nor where tokens are counted."""
+    return request.rag is not None and not (request.answer_schema or request.tools or request.sampling.logprobs)
 
 
 def sampling_of(request: GenerateRequest, index: int) -> SamplingParams:

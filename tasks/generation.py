@@ -20,14 +20,15 @@ from core import events
 from core.errors import InvalidRequest, Unavailable
 from core.messages import GenerateRequest, Hit, Timings, Usage
 from core.settings import Settings
+from inference.citations import Citer
 from inference.engine import Engine, open_engine
 from inference.functions import FunctionContext, FunctionRegistry, function_registry
 from inference.preparation import PreparedPrompt
-from inference.prompts import rag_messages
+from inference.prompts import DEFAULT_TEMPLATE, rag_messages
 from inference.sequence import SequenceEvent, SequenceRequest
 from tasks.choices import Choice, Flight, translate
 from tasks.client import Producer
-from tasks.constraints import ConstraintFactory, is_free, sampling_of
+from tasks.constraints import ConstraintFactory, can_cite, is_free, sampling_of
 from tasks.functions import FunctionCalls, ServerFunctions
 from tasks.names import Queue
 from tasks.past import Past
@@ -37,8 +38,6 @@ from tasks.running import ChoiceResult, JobCancelled, JobDesk, JobResult, Runnin
 from tasks.tool_rounds import ToolRounds
 
 log = logging.getLogger(__name__)
-
-NOTHING_FOUND = "I could not find anything about that in the documents."
 
 
 @dataclass
@@ -128,10 +127,12 @@ class GenerationService:
             wanted = request.max_tokens or self._settings.max_tokens
             told = self.engine.count_tokens(json.dumps(tools)) if tools else 0
             budget = max(0, self._settings.context_length - wanted - told)
-            messages, used = rag_messages(messages, hits, budget, self.engine.count_tokens)
+            template = self._settings.rag_prompt_template or DEFAULT_TEMPLATE
+            messages, used = rag_messages(messages, hits, budget, self.engine.count_tokens, template)
         request = msgspec.structs.replace(request, messages=messages, tools=tools)
         names = frozenset(tool["function"]["name"] for tool in own)
-        return Talk(request, names, messages=messages), used
+        sources = [hit.text for hit in used] if can_cite(request) else None
+        return Talk(request, names, messages=messages, sources=sources), used
 
     def _prepare(self, request: GenerateRequest) -> PreparedPrompt:
         return self.engine.prepare(
@@ -170,6 +171,8 @@ class GenerationService:
         choices = past.choices(talk.request.n, reads_calls=bool(talk.next_request().tools))
         for choice in choices:
             choice.server_names, choice.earlier_results = talk.server_names, talk.calls_so_far
+            if talk.sources is not None:
+                choice.citer = Citer(talk.sources, len(choice.result.text))
         return Flight(job, choices, round=len(talk.rounds))
 
     def _end(self, flight: Flight, reason: str) -> None:
@@ -238,15 +241,16 @@ class GenerationService:
 
     def _say_nothing_found(self, job: RunningJob, past: Past, retrieval_ms: float) -> None:
         """Without a relevant passage the model would invent, so it is not asked."""
+        text = self._settings.rag_nothing_found
         if not past.accepted:
             job.emit(
                 events.Retrieved(**job.base(), hits=[]),
                 events.Accepted(**job.base(), model=self.engine.model.name),
-                events.TextDelta(**job.base(), text=NOTHING_FOUND),
+                events.TextDelta(**job.base(), text=text),
                 events.ChoiceFinished(**job.base(), finish_reason="stop"),
                 state="running",
             )
-        choices = [ChoiceResult(text=NOTHING_FOUND, finish_reason="stop")]
+        choices = [ChoiceResult(text=text, finish_reason="stop")]
         timings = Timings(retrieval_ms=retrieval_ms)
         self._desk.complete(job, JobResult(self.engine.model.name, choices, timings=timings))
 

@@ -65,6 +65,8 @@ class Talk:
     rounds: list[Round] = field(default_factory=list)
     #: The conversation that the next round goes on with.
     messages: list[ChatMessage] = field(default_factory=list)
+    #: The texts that markers in the answer may stand for; None where the answer gets no markers.
+    sources: list[str] | None = None
     #: The context has no room for another round.
     is_full: bool = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,3 +75,28 @@ def test_a_watched_folder_has_a_path_a_collection_and_a_mode(entry: str, path: s
 def test_a_watched_folder_that_is_written_wrong_is_told(entry: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         load_settings(_env_file=None, watch_dirs=entry)
+
+
+TEMPLATE = "Read {documents} and answer {question}"
+
+
+def test_a_prompt_template_is_text_or_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "prompt.txt"
+    file.write_text(TEMPLATE)
+    for value in (TEMPLATE, str(file)):
+        assert load_settings(_env_file=None, rag_prompt_template=value).rag_prompt_template == TEMPLATE
+    assert load_settings(_env_file=None).rag_prompt_template is None
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("nowhere.txt", "neither a template with its placeholders nor a file"),
+        ("Read {documents}", "once each.*it has {documents}"),
+        ("{documents} {documents} {question}", "once each"),
+        ("{documents} {question} {answer}", "no other; it has .*{answer}"),
+    ],
+)
+def test_a_template_without_its_placeholders_stops_the_start(value: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"RAG_PROMPT_TEMPLATE=.*{message}"):
+        load_settings(_env_file=None, rag_prompt_template=value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,13 +17,16 @@ def words(text: str) -> int:
     return len(text.split())
 
 
-def hit(text: str, name: str = "a.txt") -> Hit:
-    return Hit(document_id="d", chunk_index=0, text=text, score=1.0, filename=name, collection="default")
+def hit(text: str, name: str = "a.txt", index: int = 0, start: int | None = None, end: int | None = None) -> Hit:
+    return Hit(
+        document_id=name, chunk_index=index, text=text, score=1.0, filename=name, collection="default", start=start,
+        end=end,
+    )  # fmt: skip
 
 
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=5), st.integers(0, 400))
 def test_the_budget_is_kept(lengths: list[int], budget: int) -> None:
-    hits = [hit(" ".join(["word"] * length)) for length in lengths]
+    hits = [hit(" ".join([f"word{n}"] * length), f"{n}.txt") for n, length in enumerate(lengths)]
     messages, used = rag_messages(CONVERSATION, hits, budget, words)
     total = sum(words(message.content or "") for message in messages)
     assert total <= max(budget, 3), "three words are the conversation itself"
@@ -47,3 +52,35 @@ def test_nothing_changes_without_hits_room_or_a_question() -> None:
     assert rag_messages(CONVERSATION, [], 1000, words) == (CONVERSATION, [])
     assert rag_messages(CONVERSATION, [hit("word " * 100)], 120, words) == (CONVERSATION, [])
     assert rag_messages(CONVERSATION[:1], [hit("x")], 1000, words) == (CONVERSATION[:1], [])
+
+
+def test_hits_stand_by_document_in_its_order_without_repetition() -> None:
+    hits = [
+        hit("fourth fifth sixth", "a.txt", 3, 50, 68),
+        hit("elsewhere", "b.txt"),
+        hit("third fourth", "a.txt", 2, 44, 56),
+        hit("elsewhere", "c.txt"),
+    ]
+    messages, used = rag_messages(CONVERSATION, hits, 1000, words)
+    content = messages[1].content or ""
+    assert used == [hits[2], hits[0], hits[1]]
+    numbered = re.findall(r'number="(\d)" source="(.)', content)
+    assert numbered == [("1", "a"), ("2", "a"), ("3", "b")]
+    assert content.count("fourth") == 1 and content.count("elsewhere") == 1
+    assert content.index("third") < content.index("fifth")
+
+
+def test_documents_never_stand_in_the_systems_turn() -> None:
+    messages, _ = rag_messages(CONVERSATION, [hit("Here.")], 1000, words)
+    assert [message.role for message in messages] == ["system", "user"]
+    assert "Here." not in (messages[0].content or "")
+
+
+def test_another_template_is_filled_once() -> None:
+    hits = [hit("a {question} of {documents}")]
+    messages, used = rag_messages(
+        [ChatMessage("user", "why {documents}?")], hits, 1000, words, "Q: {question} D: {documents}!"
+    )
+    assert used == hits
+    content = messages[0].content or ""
+    assert content.startswith("Q: why {documents}? D: <document") and "a {question} of {documents}" in content

@@ -1,0 +1,68 @@
+"""The markers of an answer from documents, on their way from the engine to the client."""
+
+from __future__ import annotations
+
+import pytest
+
+from core import events
+from core.messages import ChatMessage, GenerateRequest, RagOptions, SamplingParams, Timings, Usage
+from inference.citations import Citer
+from inference.sequence import FinishReason, SequenceDelta, SequenceFinished
+from tasks.choices import Choice, Flight, translate
+from tasks.constraints import can_cite
+from tasks.names import Task
+from tasks.records import JobRecord, JobRecords
+from tasks.running import ChoiceResult, RunningJob
+
+SOURCE = "The warranty lasts four years."
+PIECES = ["The warranty", " lasts [1", "] four years", ".", " And", " more."]
+ANSWER = "The warranty lasts four years. [1] And more."
+
+
+def flight_of(told: str = "") -> Flight:
+    record = JobRecord("job-1", "rag_chat", Task.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
+    records: JobRecords = object()  # type: ignore[assignment]
+    choice = Choice(ChoiceResult(text=told), citer=Citer([SOURCE], len(told)))
+    return Flight(RunningJob(record, records), [choice])
+
+
+def play(flight: Flight) -> list[events.AnyEvent]:
+    """What is told of the whole answer; each piece is a token, numbered from 0."""
+    name = flight.sequence_id(0)
+    steps = [
+        SequenceDelta(sequence_id=name, produced_at=5.0, text=text, token_ids=[token], logprobs=[])
+        for token, text in enumerate(PIECES)
+    ]
+    end = SequenceFinished(
+        sequence_id=name, produced_at=6.0, finish_reason=FinishReason.STOP, usage=Usage(), timings=Timings()
+    )
+    return [event for step in (*steps, end) for event in translate(flight, step)]
+
+
+def test_markers_are_deltas_at_the_ends_of_sentences() -> None:
+    flight = flight_of()
+    told = play(flight)
+    texts = [event.text for event in told if isinstance(event, events.TextDelta)]
+    assert texts[:2] == ["The warranty", " lasts"], "text is not held back for its markers"
+    assert "".join(texts) == ANSWER == flight.choices[0].result.text
+    tokens = [token for event in told if isinstance(event, events.TextDelta) for token in event.token_ids]
+    assert tokens == list(range(len(PIECES)))
+    assert isinstance(told[-1], events.ChoiceFinished)
+
+
+@pytest.mark.parametrize("told", range(0, len(ANSWER), 7))
+def test_another_worker_goes_on_where_the_first_stopped(told: int) -> None:
+    flight = flight_of(ANSWER[:told])
+    assert flight.choices[0].resume_text_length == 0, "the text is read again, to know what the markers belong to"
+    texts = [event.text for event in play(flight) if isinstance(event, events.TextDelta)]
+    assert "".join(texts) == ANSWER[told:] and flight.choices[0].result.text == ANSWER
+
+
+def test_only_free_text_from_documents_is_cited() -> None:
+    rag = RagOptions(query="warranty", top_k=3)
+    messages = [ChatMessage("user", "warranty?")]
+    assert can_cite(GenerateRequest(messages, rag=rag))
+    assert not can_cite(GenerateRequest(messages))
+    assert not can_cite(GenerateRequest(messages, rag=rag, answer_schema={"type": "object"}))
+    assert not can_cite(GenerateRequest(messages, rag=rag, tools=[{"type": "function", "function": {"name": "f"}}]))
+    assert not can_cite(GenerateRequest(messages, rag=rag, sampling=SamplingParams(logprobs=True)))
