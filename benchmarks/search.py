@@ -1,0 +1,171 @@
+"""Search in the embedded store: p50 and p99 at 10,000 and 100,000 chunks, alone and while chunks are being written.
+
+    python -m benchmarks.search [--chunks 10000] [--searches 300]
+
+Vectors and texts are synthetic: clusters of unit vectors, words by Zipf's law. The query's embedding is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.report import percentile, print_table
+from core.messages import Filter, SearchOptions
+from ingest.retrieval import Retriever
+from ingest.vector_store import Point, point_id
+from ingest.vector_store.base import Vector
+from ingest.vector_store.edge import EdgeVectorStore
+
+DIMENSION = 384
+CLUSTERS = 200
+WORDS_PER_CHUNK = 60
+VOCABULARY = 20_000
+CHUNKS_PER_DOCUMENT = 20
+#: As many as the indexer writes at a time.
+WRITE_POINTS = 64
+#: Between two searches while chunks are written: without a pause the searches would keep the writer from its work.
+PAUSE_SECONDS = 0.02
+TARGET_P99_MS = 20.0
+TARGET_STALL_MS = 200.0
+FILTER = Filter("and", filters=[Filter("eq", "shelf", "shelf-3"), Filter("gte", "year", 2010)])
+
+
+class Corpus:
+    """Chunks and queries that are the same at every run."""
+
+    def __init__(self, seed: int = 7) -> None:
+        self._random = np.random.default_rng(seed)
+        self._centres = self._random.standard_normal((CLUSTERS, DIMENSION)).astype(np.float32)
+
+    def vector(self) -> Vector:
+        """Of length 1, near the centre of a cluster."""
+        centre = self._centres[self._random.integers(CLUSTERS)]
+        vector = centre + self._random.standard_normal(DIMENSION).astype(np.float32)
+        return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+    def words(self, count: int) -> str:
+        """Words whose frequencies are those of a natural language."""
+        ranks = np.minimum(self._random.zipf(1.15, count), VOCABULARY)
+        return " ".join(f"w{rank}" for rank in ranks)
+
+    def points(self, start: int, stop: int) -> Iterator[list[Point]]:
+        """The chunks from number `start`, in the pieces that are written."""
+        for at in range(start, stop, WRITE_POINTS):
+            yield [self._point(number) for number in range(at, min(at + WRITE_POINTS, stop))]
+
+    def _point(self, number: int) -> Point:
+        document, index = divmod(number, CHUNKS_PER_DOCUMENT)
+        payload = {
+            "document_id": f"doc-{document}",
+            "generation": 1,
+            "chunk_index": index,
+            "collection": "default",
+            "filename": f"{document}.txt",
+            "content_hash": f"hash-{number}",
+            "attributes": {"shelf": f"shelf-{document % 10}", "year": 2000 + document % 20},
+        }
+        return Point(point_id(f"doc-{document}", 1, index), self.vector(), self.words(WORDS_PER_CHUNK), payload)
+
+
+class FixedQueries:
+    """In place of the embedding model: gives ready vectors."""
+
+    def __init__(self, corpus: Corpus, count: int) -> None:
+        self.queries = [corpus.words(6) for _ in range(count)]
+        self._vectors = {query: corpus.vector() for query in self.queries}
+
+    def embed(self, texts: list[str], **_: str) -> list[Vector]:
+        """The vectors of these queries."""
+        return [self._vectors[text] for text in texts]
+
+
+def measured(queries: FixedQueries, search: Callable[[str], object], enough: Callable[[int], bool]) -> list[float]:
+    """Milliseconds of each search, one after the other, until there are enough."""
+    took: list[float] = []
+    while not enough(len(took)):
+        started = time.perf_counter()
+        search(queries.queries[len(took) % len(queries.queries)])
+        took.append((time.perf_counter() - started) * 1000)
+    return took
+
+
+def row(name: str, took: list[float], limit_ms: float | None) -> tuple[str, ...]:
+    """A line of the table; the target is on the p99, or on the longest search while chunks are written."""
+    longest = max(took)
+    held = longest if limit_ms == TARGET_STALL_MS else percentile(took, 0.99)
+    ratio = "" if limit_ms is None else f"{held / limit_ms:.2f}"
+    target = "" if limit_ms is None else f"{limit_ms:.0f} ms"
+    return (
+        name,
+        str(len(took)),
+        f"{percentile(took, 0.5):.1f} ms",
+        f"{percentile(took, 0.99):.1f} ms",
+        f"{longest:.0f} ms",
+        target,
+        ratio,
+    )
+
+
+def run(folder: Path, chunks: int, searches: int) -> list[tuple[str, ...]]:
+    """Fills a store while searching it, then searches it alone."""
+    store = EdgeVectorStore(folder, "benchmark", DIMENSION)
+    corpus = Corpus()
+    queries = FixedQueries(Corpus(seed=11), 200)
+    retriever = Retriever(store, queries, lambda ids: dict.fromkeys(ids, 1), default_threshold=-1.0)  # type: ignore[arg-type]
+    kinds = {
+        "hybrid": SearchOptions(top_k=5),
+        "filtered": SearchOptions(top_k=5, filters=FILTER),
+    }
+    rows = []
+    filled = threading.Event()
+    started = time.perf_counter()
+
+    def fill() -> None:
+        try:
+            for points in corpus.points(0, chunks):
+                store.upsert(points)
+        finally:
+            filled.set()
+
+    writer = threading.Thread(target=fill)
+    writer.start()
+    while_filled = measured(
+        queries, lambda query: retriever.search([query], kinds["hybrid"]), lambda _: filled.wait(PAUSE_SECONDS)
+    )
+    writer.join()
+    rate = chunks / (time.perf_counter() - started)
+    rows.append(row(f"hybrid, while {chunks:,} are written ({rate:,.0f}/s)", while_filled, TARGET_STALL_MS))
+    gc.collect()
+    for kind, options in kinds.items():
+        took = measured(
+            queries,
+            lambda query, options=options: retriever.search([query], options),  # type: ignore[misc]
+            lambda count: count >= searches,
+        )
+        rows.append(row(f"{kind}, {chunks:,} chunks", took, TARGET_P99_MS if chunks <= 10_000 else None))
+    store.close()
+    return rows
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--chunks", type=int, default=10_000)
+    parser.add_argument("--searches", type=int, default=300)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="search-") as folder:
+        rows = run(Path(folder), arguments.chunks, arguments.searches)
+    columns = ("search", "times", "p50", "p99", "longest", "target", "ratio")
+    print_table("Search in the embedded store, without the query's embedding", columns, rows)
+
+
+if __name__ == "__main__":
+    main()
