@@ -39,6 +39,7 @@ task_routes = {
     Task.SEARCH.value: {"queue": Queue.QUERY.value},
     Task.EMBED.value: {"queue": Queue.QUERY.value},
     Task.GENERATE.value: {"queue": Queue.INFERENCE.value},
+    Task.REWRITE.value: {"queue": Queue.INFERENCE.value},
     Task.RECONCILE.value: {"queue": Queue.MAINTENANCE.value},
     Task.EXPIRE.value: {"queue": Queue.MAINTENANCE.value},
     Task.SETTLE_DOCUMENTS.value: {"queue": Queue.MAINTENANCE.value},

@@ -30,9 +30,10 @@ from tasks.choices import Choice, Flight, translate
 from tasks.client import Producer
 from tasks.constraints import ConstraintFactory, can_cite, is_free, sampling_of
 from tasks.functions import FunctionCalls, ServerFunctions
-from tasks.names import Queue
+from tasks.names import Queue, Task
 from tasks.past import Past
 from tasks.records import Append
+from tasks.rewriting import Asides, QueryRewriter
 from tasks.rounds import Round, Talk
 from tasks.running import ChoiceResult, JobCancelled, JobDesk, JobResult, RunningJob, with_patience
 from tasks.tool_rounds import ToolRounds
@@ -67,7 +68,9 @@ class GenerationService:
         self._steps: queue.SimpleQueue[Sequence[SequenceEvent] | None] = queue.SimpleQueue()
         self._flights: dict[str, Flight] = {}
         self._publisher = threading.Thread(target=self._publish, name="publisher", daemon=True)
-        self.engine: Engine = open_engine(settings, self._steps.put)
+        self._asides = Asides()
+        self.engine: Engine = open_engine(settings, self._take_step)
+        self._rewriter = QueryRewriter(self.engine, self._asides)
         functions = ServerFunctions(registry, self.engine.grammars)
         self._rounds = ToolRounds(settings, self.engine, producer, functions, context or FunctionContext())
         self._publisher.start()
@@ -91,6 +94,27 @@ class GenerationService:
                 self._feed_batch()
         else:
             self._generate(job_id)
+
+    def rewrite(self, job_id: str) -> None:
+        """Rewrites a follow-up question, and hands the job over to the search whatever comes of that."""
+        running: list[RunningJob] = []
+
+        def work(job: RunningJob) -> None:
+            running.append(job)
+            query = self._rewriter.rewrite(job, job.request(GenerateRequest))
+            job.check()
+            self._records.keep_rewrite(job.id, query)
+            self._producer.hand_over(job.record, Task.SEARCH)
+
+        def stop() -> None:
+            for job in running:
+                self._rewriter.abort(job.id, job.record.attempt)
+
+        self._desk.run(job_id, work, stop)
+
+    def _take_step(self, step: Sequence[SequenceEvent]) -> None:
+        self._asides.take(step)
+        self._steps.put(step)
 
     def _feed_batch(self) -> None:
         try:

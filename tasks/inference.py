@@ -7,6 +7,12 @@ from tasks.names import Task
 from tasks.services import services
 
 
+@celery_app.task(name=Task.REWRITE)
+def rewrite(job_id: str) -> None:
+    """Rewrites the follow-up question of a RAG chat, which then goes on to the search."""
+    services().generation.rewrite(job_id)
+
+
 @celery_app.task(name=Task.GENERATE)
 def generate(job_id: str) -> None:
     """Answers a chat or RAG chat: submits it to the engine and waits."""

@@ -24,6 +24,7 @@ class Task(StrEnum):
     SEARCH = "query.search"
     EMBED = "query.embed"
     GENERATE = "inference.generate"
+    REWRITE = "inference.rewrite"
     RECONCILE = "maintenance.reconcile"
     EXPIRE = "maintenance.expire"
     SETTLE_DOCUMENTS = "maintenance.settle_documents"

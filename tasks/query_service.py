@@ -13,6 +13,7 @@ from core import events
 from core.catalog import Catalog, Document
 from core.errors import InvalidRequest
 from core.messages import EmbedRequest, GenerateRequest, Hit, SearchOptions, SearchRequest, Timings, Usage
+from inference.rewriting import is_follow_up
 from ingest.embedder import EmbeddingService
 from ingest.retrieval import Retriever
 from tasks.client import Producer
@@ -24,13 +25,22 @@ class QueryService:
     """Runs `query.search` and `query.embed`."""
 
     def __init__(
-        self, desk: JobDesk, producer: Producer, catalog: Catalog, service: EmbeddingService, retriever: Retriever
+        self,
+        desk: JobDesk,
+        producer: Producer,
+        catalog: Catalog,
+        service: EmbeddingService,
+        retriever: Retriever,
+        *,
+        rewrites: bool = True,
     ) -> None:
+        """`rewrites`: follow-up questions go to the inference worker first, to be rewritten."""
         self._desk = desk
         self._producer = producer
         self._catalog = catalog
         self._service = service
         self._retriever = retriever
+        self._rewrites = rewrites
 
     def search(self, job_id: str) -> None:
         """Finds the hits of a search job, or those that a RAG chat goes on with."""
@@ -67,11 +77,17 @@ class QueryService:
         self._desk.complete(job, JobResult(model=embedder.model_name, usage=usage, result=result))
 
     def _search_for_chat(self, job: RunningJob) -> None:
-        options = job.request(GenerateRequest).rag
+        request = job.request(GenerateRequest)
+        options = request.rag
         if options is None:
             raise InvalidRequest("A RAG chat needs a query.", param="query")
+        rewrite = self._producer.records.load_rewrite(job.id)
+        if rewrite is None and self._rewrites and is_follow_up(request.messages):
+            self._producer.hand_over(job.record, Task.REWRITE)
+            return
         started = time.perf_counter()
-        hits = self._find([options.query], options)
+        # The question as it was put is searched for too: a model may have missed its point.
+        hits = self._find([rewrite, options.query] if rewrite else [options.query], options)
         self._producer.records.keep_hits(job.id, hits, _since(started))
         self._producer.hand_over(job.record, Task.GENERATE)
 

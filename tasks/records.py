@@ -45,6 +45,7 @@ RECORD_FIELDS = ("kind", "task", "attempt", "state", "durable", "key", "submitte
 
 QUEUE_OF_TASK = {
     Task.GENERATE: Queue.INFERENCE,
+    Task.REWRITE: Queue.INFERENCE,
     Task.SEARCH: Queue.QUERY,
     Task.EMBED: Queue.QUERY,
     Task.SETTLE_DOCUMENTS: Queue.MAINTENANCE,
@@ -293,6 +294,15 @@ class JobRecords:
     def next_waiting(self, queue: Queue, limit: int) -> list[str]:
         """The jobs that have waited longest in a queue."""
         return [job_id.decode() for job_id in self.redis.zrange(waiting_key(queue), 0, limit - 1)]
+
+    def keep_rewrite(self, job_id: str, query: str | None) -> None:
+        """Keeps what a follow-up question was rewritten to, or that it was not."""
+        self.redis.hset(job_key(job_id), "rewrite", query or "")
+
+    def load_rewrite(self, job_id: str) -> str | None:
+        """What was kept: "" where nothing came of it, None where nobody has tried yet."""
+        found = self.redis.hget(job_key(job_id), "rewrite")
+        return None if found is None else found.decode()
 
     def keep_hits(self, job_id: str, hits: Sequence[Hit], retrieval_ms: float) -> None:
         """Keeps what a RAG chat's search found for the worker that answers."""

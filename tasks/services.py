@@ -103,7 +103,8 @@ class WorkerServices:
         default = self.embedding.embedder.default_score_threshold if threshold is None else threshold
         reranker = CrossEncoderReranker.from_settings(self.settings, self.embedding)
         retriever = Retriever(self.store, self.embedding, self.catalog.active_generations, default, reranker)
-        return QueryService(self.desk, self.producer, self.catalog, self.embedding, retriever)
+        rewrites = self.settings.rag_rewrite
+        return QueryService(self.desk, self.producer, self.catalog, self.embedding, retriever, rewrites=rewrites)
 
     @cached_property
     def indexer(self) -> Indexer:

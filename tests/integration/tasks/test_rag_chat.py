@@ -1,0 +1,90 @@
+"""A RAG chat from task to task: the follow-up is rewritten, searched for, answered, and cited; with a real engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core import events
+from core.errors import Unavailable
+from core.ids import new_id
+from core.messages import ChatMessage, GenerateRequest, Hit, RagOptions
+from tasks.names import Queue, Task
+from tests.integration.tasks.generating import GREEDY, World, text_of
+
+FIRST = [ChatMessage("user", "How long is the warranty of the Aurora coffee machine?"), ChatMessage("assistant", "4.")]
+FOLLOW_UP = [*FIRST, ChatMessage("user", "Does it cover the pump?")]
+HITS = [
+    Hit("doc-1", 0, "The warranty of the Aurora lasts four years and covers the pump.", 1.0, "a.txt", "default"),
+    Hit("doc-2", 0, "Whales sing at night.", 0.5, "b.txt", "default"),
+]
+
+
+def submit(world: World, **fields: Any) -> str:
+    job_id = new_id("job")
+    options: dict[str, Any] = {"messages": FOLLOW_UP, "sampling": GREEDY, "max_tokens": 32, **fields}
+    rag = RagOptions(query=options["messages"][-1].content, top_k=3)
+    world.producer.submit(job_id, "rag_chat", GenerateRequest(**options, rag=rag))
+    return job_id
+
+
+def to_task(world: World, job_id: str, task: Task) -> None:
+    """Does what the search does before another worker has the job."""
+    record = world.producer.records.claim(job_id)
+    assert record is not None
+    world.producer.hand_over(record, task)
+
+
+def test_a_follow_up_is_rewritten_and_goes_on_to_the_search(world: World) -> None:
+    job_id = submit(world)
+    to_task(world, job_id, Task.REWRITE)
+    world.service.rewrite(job_id)
+    record = world.producer.records.load(job_id)
+    assert record is not None and (record.task, record.state, record.queue) == (Task.SEARCH, "queued", Queue.QUERY)
+    rewrite = world.producer.records.load_rewrite(job_id)
+    assert rewrite is not None and "\n" not in rewrite
+
+
+def test_a_rewrite_that_fails_leaves_the_question_as_it_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise Unavailable("The inference engine has stopped.")
+
+    job_id = submit(world)
+    to_task(world, job_id, Task.REWRITE)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.service.engine, "submit", refuse)
+        world.service.rewrite(job_id)
+    record = world.producer.records.load(job_id)
+    assert record is not None and record.task is Task.SEARCH
+    assert world.producer.records.load_rewrite(job_id) == ""
+
+
+def test_a_rewrite_that_takes_too_long_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = submit(world)
+    to_task(world, job_id, Task.REWRITE)
+    monkeypatch.setattr(world.service._rewriter, "_timeout_seconds", 0.0)
+    world.service.rewrite(job_id)
+    assert world.producer.records.load_rewrite(job_id) == ""
+
+
+def test_an_answer_has_its_sources_first_and_markers_that_hold(world: World) -> None:
+    job_id = submit(world, messages=[ChatMessage("user", "What does the warranty of the Aurora cover?")])
+    to_task(world, job_id, Task.GENERATE)
+    world.producer.records.keep_hits(job_id, HITS, 1.0)
+    told = world.told(job_id)
+    kinds = [type(event) for event in told]
+    assert kinds.index(events.Retrieved) < kinds.index(events.TextDelta)
+    retrieved = next(event for event in told if isinstance(event, events.Retrieved))
+    assert [hit.document_id for hit in retrieved.hits] == ["doc-1", "doc-2"]
+    text = text_of(told)
+    assert text and "[2]" not in text and "[3]" not in text
+    assert isinstance(told[-1], events.Finished)
+
+
+def test_nothing_found_is_said_and_not_invented(world: World) -> None:
+    job_id = submit(world)
+    to_task(world, job_id, Task.GENERATE)
+    told = world.told(job_id)
+    assert text_of(told) == "I could not find anything about that in the documents."
+    assert isinstance(told[-1], events.Finished) and told[-1].usage.completion_tokens == 0

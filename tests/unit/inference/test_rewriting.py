@@ -1,0 +1,46 @@
+"""Follow-up questions: which are, what a model is shown, and which of its answers are used."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.messages import ChatMessage
+from inference.rewriting import is_follow_up, rewrite_messages, usable_rewrite
+
+TALK = [
+    ChatMessage("system", "Be kind."),
+    ChatMessage("user", "How long is the warranty of the Aurora coffee machine?"),
+    ChatMessage("assistant", "Four years."),
+    ChatMessage("user", "And does it cover the pump?"),
+]
+
+
+def test_a_question_follows_up_on_what_was_said_before() -> None:
+    assert is_follow_up(TALK)
+    assert not is_follow_up(TALK[:2]) and not is_follow_up(TALK[:1]) and not is_follow_up([])
+
+
+def test_the_model_sees_the_end_of_the_conversation() -> None:
+    long = [ChatMessage("user", f"number {n} " + "word " * 1000) for n in range(20)]
+    [message] = rewrite_messages([*long, *TALK])
+    content = message.content or ""
+    assert len(content) < 3000 and "Be kind" not in content and "number 1 " not in content
+    assert (
+        content.index("Aurora") < content.index("Four years.") < content.index("Question: And does it cover the pump?")
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "used"),
+    [
+        ("Does the warranty of the Aurora cover the pump?", "Does the warranty of the Aurora cover the pump?"),
+        ('\nQuestion: "Aurora pump warranty"\nbecause', '"Aurora pump warranty'),
+        ("", None),
+        ("  \n", None),
+        ("???", None),
+        ("Whales sing at night in the sea", None),
+        ("Aurora pump " * 40, None),
+    ],
+)
+def test_a_rewrite_is_about_the_conversation_or_is_not_used(answer: str, used: str | None) -> None:
+    assert usable_rewrite(answer, TALK) == used
