@@ -66,8 +66,10 @@ class Settings(BaseSettings):
     )
     inference_threads: int | None = Field(None, ge=1, description="Threads of llama.cpp (default: the cores).")
     n_gpu_layers: int = Field(-1, ge=-1, description="Layers on the GPU in a GPU build; -1 is all of them.")
-    n_batch: int = Field(512, ge=32, le=8192, description="Tokens of one engine step.")
-    flash_attention: Literal["auto", "on", "off"] = Field("auto", description="llama.cpp's flash attention.")
+    n_batch: int | None = Field(
+        None, ge=32, le=8192, description="Tokens of one engine step (default: 512 in a GPU build, else 256)."
+    )
+    flash_attention: Literal["auto", "on", "off"] = Field("auto", description="auto: where it is faster.")
     kv_cache_type: Literal["f16", "q8_0", "q4_0"] = Field("f16", description="Type of the KV cache.")
     prompt_cache_bytes: int | None = Field(
         None, ge=0, description="Memory for finished prompts (default: 4 contexts, at most a tenth of what is free)."

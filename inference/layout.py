@@ -33,12 +33,19 @@ class Layout:
 
 
 def choose_layout(
-    settings: Settings, *, trained_tokens: int, cell_bytes: float, free_bytes: int, most_sequences: int
+    settings: Settings,
+    *,
+    trained_tokens: int,
+    cell_bytes: float,
+    free_bytes: int,
+    batch_tokens: int,
+    most_sequences: int,
 ) -> Layout:
     """All slots get a full context if memory allows; at least one must.
 
     `trained_tokens` is the context the model was trained with (0: unknown), `cell_bytes` the size of one token in the
-    KV cache, `free_bytes` the memory that is left once the model is loaded.
+    KV cache, `free_bytes` the memory that is left once the model is loaded, `batch_tokens` the tokens of a step where
+    N_BATCH does not say.
 
     Raises:
         ConfigurationError: if not even one sequence fits.
@@ -61,7 +68,7 @@ def choose_layout(
         )
     cells = min(settings.slots * context_length + SPARE_CELLS, fitting)
     sequences = min(settings.slots, most_sequences)
-    batch_tokens = min(max(settings.n_batch, settings.slots * (1 + MAX_DRAFT_TOKENS)), cells)
+    batch_tokens = min(max(settings.n_batch or batch_tokens, settings.slots * (1 + MAX_DRAFT_TOKENS)), cells)
     parked = _parked_tokens(settings, context_length, cell_bytes, free_bytes)
     return Layout(context_length, cells, sequences, batch_tokens, parked)
 

@@ -18,7 +18,7 @@ from core.settings import Settings
 from inference.backend import BatchEntry, DecodeStatus, TokenSampler
 from inference.layout import Layout
 from inference.llama_backend.batch import Batch, pointer
-from inference.llama_backend.loading import KV_TYPES, layout_of, load_model
+from inference.llama_backend.loading import KV_TYPES, flash_attention, layout_of, load_model
 from inference.llama_backend.runtime import forward_log, last_error
 from inference.llama_backend.sampler import create_sampler
 from inference.lookup import MAX_DRAFT_TOKENS
@@ -76,7 +76,7 @@ class LlamaBackend:
         params.n_outputs_max = min(layout.batch_tokens, layout.sequences * (1 + MAX_DRAFT_TOKENS))
         params.n_outputs_max_per_seq = 1 + MAX_DRAFT_TOKENS
         params.n_threads = params.n_threads_batch = settings.inference_threads or settings.cores
-        params.flash_attn_type = _FLASH_ATTENTION[settings.flash_attention]
+        params.flash_attn_type = _FLASH_ATTENTION[flash_attention(settings)]
         params.type_k = params.type_v = KV_TYPES[settings.kv_cache_type][0]
         params.kv_unified = True
         libc = ctypes.CDLL("msvcrt" if os.name == "nt" else None)

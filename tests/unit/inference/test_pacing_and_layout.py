@@ -30,7 +30,9 @@ def test_pieces_never_get_too_small_or_too_large() -> None:
 
 def layout(free_bytes: int, trained: int = 8192, **values: object) -> tuple[int, int]:
     settings = load_settings(_env_file=None, inference_slots=4, **values)
-    made = choose_layout(settings, trained_tokens=trained, cell_bytes=1000, free_bytes=free_bytes, most_sequences=256)
+    made = choose_layout(
+        settings, trained_tokens=trained, cell_bytes=1000, free_bytes=free_bytes, batch_tokens=256, most_sequences=256
+    )
     return made.context_length, made.cells
 
 
