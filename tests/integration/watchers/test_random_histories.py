@@ -1,4 +1,4 @@
-"""At rest, the catalog is the folder: after any history, with the watcher started and stopped in between."""
+"""At rest, catalog, folder and vector store are the same: after any history, with the watcher stopped in between."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import hashlib
 import os
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
+from core.catalog import DocumentState, FolderState
+from tests.integration.watchers.workers import Workers
 from tests.integration.watchers.world import World
+from tests.store_contents import points_expected, points_in
 from tests.support import wait_until
 
 #: watchdog warns of a renamed folder whose name is taken again; it overwrites its entry, which is right.
@@ -31,12 +36,18 @@ class History:
         self._random = random.Random(seed)
         self._is_running = False
         self._number = 0
+        #: Files that somebody is still writing.
+        self._open: list[TextIO] = []
 
     def step(self) -> None:
+        for file in self._open:
+            file.write(self._text())
+            file.flush()
         actions = (
             self.write,
             self.write,
-            self.write,
+            self.write_slowly,
+            self.end_writing,
             self.append,
             self.touch,
             self.replace,
@@ -52,6 +63,8 @@ class History:
         self._random.choice(actions)()
 
     def finish(self) -> None:
+        while self._open:
+            self.end_writing()
         if not self._is_running:
             self.toggle()
 
@@ -66,6 +79,15 @@ class History:
         path = self._free_path()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self._text())
+
+    def write_slowly(self) -> None:
+        path = self._free_path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._open.append(path.open("a"))
+
+    def end_writing(self) -> None:
+        if self._open:
+            self._open.pop(0).close()
 
     def append(self) -> None:
         for path in self._some_file():
@@ -114,7 +136,7 @@ class History:
 
     def _text(self) -> str:
         # Few texts, so that the same content is often at several paths.
-        return self._random.choice(("one", "two", "three"))
+        return self._random.choice(("One harbour.\n", "Two harbours.\n", "Three lighthouses.\n"))
 
     def _free_path(self) -> Path:
         return self._inbox / self._random.choice(FOLDERS) / self._random.choice(NAMES)
@@ -136,24 +158,54 @@ def on_disk(inbox: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_the_catalog_ends_as_the_folder(world: World, tmp_path: Path, seed: int) -> None:
-    outside = tmp_path / "outside"
+@pytest.fixture
+def workers(world: World, tmp_path: Path) -> Iterator[Workers]:
+    workers = Workers(tmp_path, world.settings, world.catalog)
+    world.workers = workers
+    yield workers
+    world.stop()
+    workers.close()
+
+
+def confirm(world: World) -> None:
+    """What a person does whose folder has lost most of its files."""
+    for folder in world.catalog.watched_folders():
+        if folder.state is FolderState.HELD and not folder.confirmed:
+            world.catalog.confirm_watched_folder(folder.root)
+
+
+def live(world: World, workers: Workers, outside: Path, seed: int, operations: int) -> None:
+    """A random history, and then the comparison of folder, catalog and store."""
     outside.mkdir()
     world.inbox.mkdir()
     history = History(world, outside, seed)
-    for _ in range(OPERATIONS):
+    for _ in range(operations):
         history.step()
     history.finish()
-    expected = on_disk(world.inbox)
-    wait_until(lambda: {path: found.content_hash for path, found in world.documents().items()} == expected, 15)
-    wait_until(lambda: world.info["waiting"] == 0)
+
+    def is_at_rest() -> bool:
+        confirm(world)
+        found = {path: document.content_hash for path, document in world.documents().items()}
+        return found == on_disk(world.inbox) and world.info["waiting"] == 0 and workers.is_at_rest()
+
+    wait_until(is_at_rest, 30)
     documents = world.documents()
-    assert {path: found.content_hash for path, found in documents.items()} == expected
+    assert {path: found.content_hash for path, found in documents.items()} == on_disk(world.inbox)
     for path, document in documents.items():
         status = (world.inbox / path).stat()
-        assert (document.size_bytes, document.mtime_ns, document.inode) == (
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ino,
-        )
+        state = (document.size_bytes, document.mtime_ns, document.inode, document.state)
+        assert state == (status.st_size, status.st_mtime_ns, status.st_ino, DocumentState.COMPLETED)
+    assert points_in(workers.store) == points_expected(world.catalog, workers.blobs)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_catalog_and_store_end_as_the_folder(world: World, workers: Workers, tmp_path: Path, seed: int) -> None:
+    live(world, workers, tmp_path / "outside", seed, OPERATIONS)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(100, 140))
+def test_catalog_and_store_end_as_the_folder_after_long_histories(
+    world: World, workers: Workers, tmp_path: Path, seed: int
+) -> None:
+    live(world, workers, tmp_path / "outside", seed, 10 * OPERATIONS)

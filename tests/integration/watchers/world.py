@@ -12,6 +12,7 @@ from core.errors import Unavailable
 from core.settings import Settings, load_settings
 from tasks.names import Role
 from tests.support import wait_until
+from watchers.mirror import Messenger
 from watchers.service import Watcher
 
 STABLE_SECONDS = 0.3
@@ -61,12 +62,14 @@ class World:
         self.catalog = Catalog.open(self.settings.catalog_url)
         self.catalog.migrate()
         self.messenger = RecordingMessenger()
+        #: What the watcher talks to, if it is not the messenger.
+        self.workers: Messenger | None = None
         self._watcher: Watcher | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Starts a watcher, and waits until it watches all folders that there are."""
-        watcher = Watcher(self.settings, self.catalog, self.messenger)
+        watcher = Watcher(self.settings, self.catalog, self.workers or self.messenger)
         self._watcher = watcher
         self._thread = threading.Thread(target=watcher.run, name="watcher under test")
         self._thread.start()

@@ -1,0 +1,73 @@
+"""The workers behind a watcher, in threads of the test: real parsing, the real indexer, the embedded store."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from pathlib import Path
+from typing import Any, cast
+
+from core.blobs import BlobStore
+from core.catalog import SETTLED, Catalog, DocumentState
+from core.settings import Settings
+from ingest.embedder import Embedder
+from ingest.embedding_service import EmbeddingService
+from ingest.vector_store.edge import EdgeVectorStore
+from tasks.client import Producer
+from tasks.dispatch import send_waiting
+from tasks.indexer import Indexer
+from tasks.names import Role
+from tasks.parsing import ParsingService
+from tests.fakes.fake_embedder import FakeEmbedder
+
+
+class Workers:
+    """Takes the messages of the watcher, as `tasks.client.Producer` does, and does the work."""
+
+    outstanding_limit = 8
+
+    def __init__(self, folder: Path, settings: Settings, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.blobs = BlobStore(settings.blobs_path)
+        self.store = EdgeVectorStore(folder / "vectors", FakeEmbedder.model_name, FakeEmbedder.dimension)
+        self._service = EmbeddingService(cast(Embedder, FakeEmbedder()))
+        self._parsing = ParsingService(settings, catalog, self.blobs, cast(Producer, self), "ingest@test")
+        self._indexer = Indexer(catalog, self.blobs, self.store, self._service, "index@test")
+        self._messages: queue.Queue[str | None] = queue.Queue()
+        self._parser = threading.Thread(target=self._parse, name="parser under test")
+        self._parser.start()
+        self._indexer.start()
+
+    def ingest(self, document_id: str) -> bool:
+        if self._messages.qsize() >= self.outstanding_limit:
+            return False
+        self._messages.put(document_id)
+        return True
+
+    def wake_indexer(self) -> None:
+        self._indexer.wake()
+
+    def announce(self, role: Role, name: str, info: dict[str, Any]) -> None:
+        """Nobody listens here."""
+
+    def withdraw(self, role: Role, name: str) -> None:
+        """Nobody listens here."""
+
+    def is_at_rest(self) -> bool:
+        """Whether nothing is left to do; what is, is hinted at again, as reconciliation does."""
+        send_waiting(self.catalog, cast(Producer, self))
+        self._indexer.wake()
+        counts = self.catalog.counts_by_state()
+        waiting = [state for state in counts if DocumentState(state) not in SETTLED or state == DocumentState.DELETING]
+        return not waiting and not self.catalog.moved_documents(1)
+
+    def close(self) -> None:
+        self._messages.put(None)
+        self._parser.join(20)
+        self._indexer.close()
+        self._service.close()
+        self.store.close()
+
+    def _parse(self) -> None:
+        while (document_id := self._messages.get()) is not None:
+            self._parsing.parse(document_id)
