@@ -30,11 +30,16 @@ from tests.support import Stack
 TARGET_FILES_PER_SECOND = 60.0
 TARGET_CPU_MS = 25.0
 TARGET_EMBEDDING_SHARE = 0.6
-PARAGRAPH_WORDS = 40
-#: About 250 tokens of the starter model.
-LONG_WORDS = 180
+#: About 60 and 250 tokens of the starter model.
+PARAGRAPH_WORDS = 55
+LONG_WORDS = 245
 STAGES = ("watcher", "ingest", "index", "maintenance", "redis", "api")
-SYLLABLES = ("ba", "re", "mo", "ti", "lu", "sen", "kar", "dol", "vin", "pas")
+VOCABULARY = """the of a and to in is it on for with as by at from this that are was be or an not has had its
+harbour warranty machine river winter engine letter garden window music bridge market doctor paper station village
+silver coffee mountain captain number signal motor island kitchen school engineer question answer journey history
+weather opens closes carries holds follows leads covers lasts turns begins ends makes finds keeps brings early late new
+old green cold warm quiet strong small large first second third twenty forty hundred thousand"""
+WORDS = VOCABULARY.split()
 BATCH_TEXTS = 16
 PATIENCE_SECONDS = 3600.0
 
@@ -52,8 +57,8 @@ class Phase:
 
 
 def text(source: random.Random, words: int) -> str:
-    """A text of made-up words that no other has."""
-    return " ".join("".join(source.choices(SYLLABLES, k=source.randint(1, 3))) for _ in range(words)) + ".\n"
+    """A text that no other is equal to."""
+    return " ".join(source.choices(WORDS, k=words)) + f" {source.randrange(10**6)}.\n"
 
 
 def cpu_seconds(pid: int) -> float:

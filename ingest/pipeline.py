@@ -15,15 +15,15 @@ from core.errors import DocumentRejected
 from core.settings import Settings
 from ingest.chunker import ChunkSettings, chunk_document
 from ingest.document import Chunk, ParsedDocument
-from ingest.indexing import DocumentMeta, index_document
+from ingest.indexing import DocumentMeta, Work, index_document, index_documents
 from ingest.limits import memory_limit
 from ingest.parsers import import_parsers, parse_file, parser_for
 from ingest.parsers.detection import detect_media_type
 from ingest.parsers.source import SourceFile
 from ingest.tokenizer import TextTokenizer, load_tokenizer
 
-__all__ = ["ChunkSettings", "DocumentMeta", "ParseResult", "index_document", "parse_file_safely", "parse_to_chunks",
-           "read_chunks", "warm_up"]  # fmt: skip
+__all__ = ["DocumentMeta", "ParseResult", "Work", "index_document", "index_documents", "parse_file_safely",
+           "parse_to_chunks", "read_chunks", "warm_up"]  # fmt: skip
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Chunk)
@@ -129,12 +129,4 @@ def _write(out: Path, chunks: Iterable[Chunk]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(out.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    # The folder is not synced: if a power cut takes the new name, the file is made again from the original.

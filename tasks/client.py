@@ -20,7 +20,7 @@ from core import events
 from core.catalog import Catalog, Job, JobState
 from core.errors import ErrorInfo, Unavailable
 from core.settings import Settings
-from tasks.names import Queue, Role, Task, worker_key
+from tasks.names import WAKE_KEY, Queue, Role, Task, worker_key
 from tasks.records import Append, JobRecord, JobRecords, QueueFull, queue_of
 
 #: A worker says every 2 s that it is there; after 6 s without a word it counts as gone.
@@ -30,6 +30,8 @@ WORKER_TTL_SECONDS = 6.0
 LOST_MESSAGE_SECONDS = 5.0
 #: More attempts than this fail the job: whatever kills its workers would go on doing so.
 MAX_ATTEMPTS = 3
+#: Between two messages to the indexer.
+WAKE_INTERVAL_MS = 200
 #: Batch messages that may lie in the queue.
 BATCH_OUTSTANDING = 4
 #: What a client is told to wait when Redis does not answer.
@@ -76,10 +78,18 @@ class Producer:
         self._send(Task.PARSE_DOCUMENT, document_id)
         return True
 
-    def wake_indexer(self) -> None:
-        """Hints that the indexer has something to index or to delete."""
+    def is_ingest_short(self) -> bool:
+        """Whether less than half of the parse messages that may lie in the queue do."""
         with _redis_answers():
-            if int(self._redis.llen(Queue.INDEX.value)) > 0:
+            return 2 * int(self._redis.llen(Queue.INGEST.value)) < self.outstanding_limit
+
+    def wake_indexer(self) -> None:
+        """Hints that the indexer has something to index or to delete.
+
+        Not more often than the indexer looks by itself while there is work: see `tasks.indexer.BUSY_SECONDS`.
+        """
+        with _redis_answers():
+            if not self._redis.set(WAKE_KEY, 1, nx=True, px=WAKE_INTERVAL_MS):
                 return
         self._send(Task.WAKE_INDEXER)
 

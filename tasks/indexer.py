@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator, Sequence
 
 from core.blobs import BlobStore
 from core.catalog import Catalog, Claim, DocumentState, StoreRecord
 from core.errors import DocumentRejected
 from ingest.embedder import EmbeddingService
-from ingest.pipeline import DocumentMeta, index_document, read_chunks
+from ingest.pipeline import DocumentMeta, Work, index_documents, read_chunks
 from ingest.vector_store import VectorStore
 from ingest.vector_store.filters import type_names
 from tasks.leases import LEASE_SECONDS, kept_alive
@@ -18,8 +19,12 @@ log = logging.getLogger(__name__)
 
 #: Without a message, how often the loop looks for work by itself: a wake-up may be lost.
 IDLE_SECONDS = 5.0
+#: Right after it has had work: more may have come without a message of its own (see `Producer.wake_indexer`).
+BUSY_SECONDS = 0.25
 #: Documents claimed at a time.
-CLAIM_LIMIT = 16
+CLAIM_LIMIT = 64
+#: Chunks of documents that are indexed side by side.
+GROUP_CHUNKS = 64
 #: More than for parsing: a crash here counts against every document of the batch, guilty or not.
 MAX_ATTEMPTS = 10
 INDEX_STATES = (DocumentState.PARSED, DocumentState.INDEXING)
@@ -80,10 +85,13 @@ class Indexer:
         self._catalog.record_store(here.store_id, here.embedding_model, here.dimension)
 
     def _run(self) -> None:
+        pause = IDLE_SECONDS
         while not self._stopping:
+            woken = self._wake.is_set()
             self._wake.clear()
             try:
                 if self._delete_some() + self._index_some() + self._move_some():
+                    pause = BUSY_SECONDS
                     continue
             except (
                 Exception
@@ -91,7 +99,9 @@ class Indexer:
                 log.exception("indexing paused after a fault")
                 self._wake.wait(FAULT_PAUSE_SECONDS)
                 continue
-            self._wake.wait(IDLE_SECONDS)
+            # A message counts as work: what it told of may be on its way still.
+            self._wake.wait(BUSY_SECONDS if woken else pause)
+            pause = min(IDLE_SECONDS, 2 * pause)
 
     def _claim(self, expected: DocumentState, claimed: DocumentState) -> list[Claim]:
         return self._catalog.claim_next(
@@ -107,16 +117,65 @@ class Indexer:
         claims = self._claim(*INDEX_STATES)
         count, pending = len(claims), list(claims)
         with kept_alive(self._catalog, pending):
-            for claim in claims:
+            for group in grouped(claims):
                 if self._stopping:
-                    self._catalog.release(claim, DocumentState.PARSED)
+                    for claim in group:
+                        self._catalog.release(claim, DocumentState.PARSED)
                 else:
-                    self._index(claim)
-                pending.remove(claim)
+                    self._index(group)
+                del pending[: len(group)]
         return count
 
-    def _index(self, claim: Claim) -> None:
+    def _index(self, claims: Sequence[Claim]) -> None:
+        """Indexes documents side by side, so that the model always has a full batch."""
+        works = {claim.document.id: work for claim in claims if (work := self._read(claim)) is not None}
+        readable = [claim for claim in claims if claim.document.id in works]
+        try:
+            embedded = index_documents(
+                list(works.values()),
+                embedder=self._service,
+                store=self._store,
+                between_batches=lambda done, embedded: self._check(readable, done, embedded),
+            )
+        except Fenced:
+            log.info("replaced while it was indexed: %s", ", ".join(works))
+            return
+        except DocumentRejected as rejection:
+            if len(readable) == 1:
+                self._catalog.fail(readable[0], rejection.message, rejection.code or "invalid_file")
+            else:
+                self._index_each(readable)
+            return
+        except Exception:
+            if len(readable) == 1:
+                raise
+            # Whichever document it is, the others are not to blame.
+            log.warning("indexing several documents at once failed: one after the other", exc_info=True)
+            self._index_each(readable)
+            return
+        self._activate([(claim, len(works[claim.document.id].chunks), count)
+                        for claim, count in zip(readable, embedded, strict=True)])  # fmt: skip
+
+    def _index_each(self, claims: Sequence[Claim]) -> None:
+        """Raises the first fault at the end, when all the others are done."""
+        faults = []
+        for claim in claims:
+            try:
+                self._index([claim])
+            except Exception as error:  # raised below
+                faults.append(error)
+        if faults:
+            raise faults[0]
+
+    def _read(self, claim: Claim) -> Work | None:
+        """The chunks of a document; None if it has to be parsed again."""
         document = claim.document
+        try:
+            chunks = read_chunks(self._blobs.chunks_path(document.id, document.generation))
+        except FileNotFoundError:
+            # The chunks are a cache of the original: without them the document is parsed again.
+            self._catalog.release(claim, DocumentState.QUEUED)
+            return None
         meta = DocumentMeta(
             document.id,
             document.generation,
@@ -126,32 +185,20 @@ class Indexer:
             document.attributes,
             document.media_type,
         )
-        try:
-            chunks = read_chunks(self._blobs.chunks_path(document.id, document.generation))
-            embedded = index_document(
-                chunks,
-                document=meta,
-                embedder=self._service,
-                store=self._store,
-                between_batches=lambda done, embedded: self._check(claim, done, embedded),
-            )
-        except Fenced:
-            log.info("%s was replaced while it was indexed", document.id)
-            return
-        except FileNotFoundError:
-            # The chunks are a cache of the original: without them the document is parsed again.
-            self._catalog.release(claim, DocumentState.QUEUED)
-            return
-        except DocumentRejected as rejection:
-            self._catalog.fail(claim, rejection.message, rejection.code or "invalid_file")
-            return
-        if self._catalog.activate(claim, len(chunks), embedded):
-            self._store.delete_document(document.id, keep_generation=document.generation)
-            self._blobs.delete_chunks(document.id, keep_generation=document.generation)
+        return Work(meta, chunks)
 
-    def _check(self, claim: Claim, done: int, embedded: int) -> None:
-        """Tells how far it is, and ends the work that is no longer wanted."""
-        if self._stopping or not self._catalog.renew(claim, LEASE_SECONDS, (done, embedded)):
+    def _activate(self, finished: Sequence[tuple[Claim, int, int]]) -> None:
+        for (claim, _, _), is_active in zip(finished, self._catalog.activate_all(finished), strict=True):
+            document = claim.document
+            # There is nothing older than the first generation.
+            if is_active and document.generation > 1:
+                self._store.delete_document(document.id, keep_generation=document.generation)
+                self._blobs.delete_chunks(document.id, keep_generation=document.generation)
+
+    def _check(self, claims: Sequence[Claim], done: int, embedded: int) -> None:
+        """Ends the work that is no longer wanted, and tells of a document that is alone how far it is."""
+        is_lost = len(claims) == 1 and not self._catalog.renew(claims[0], LEASE_SECONDS, (done, embedded))
+        if self._stopping or is_lost:
             raise Fenced
 
     def _delete_some(self) -> int:
@@ -181,3 +228,17 @@ class Indexer:
             )
             self._catalog.confirm_moved(document)
         return len(moved)
+
+
+def grouped(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
+    """The claims in groups of at most GROUP_CHUNKS chunks; a document of more is alone."""
+    group: list[Claim] = []
+    chunks = 0
+    for claim in claims:
+        if group and chunks + claim.document.chunk_count > GROUP_CHUNKS:
+            yield group
+            group, chunks = [], 0
+        group.append(claim)
+        chunks += claim.document.chunk_count
+    if group:
+        yield group

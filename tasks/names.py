@@ -69,6 +69,10 @@ def worker_key(role: Role) -> str:
 CANCEL_CHANNEL = "jobs:cancel"
 
 
+#: String with a short TTL: the indexer has just been sent a message.
+WAKE_KEY = "index:woken"
+
+
 def waiting_key(queue: Queue) -> str:
     """Sorted set: ids of the jobs that wait in a queue, by the time they were submitted."""
     return f"waiting:{queue.value}"

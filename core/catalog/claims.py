@@ -6,7 +6,7 @@ until when the claim holds without news; whoever finds a lease ended may take th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -136,23 +136,31 @@ class ClaimQueries(MigratedDatabase):
 
     def activate(self, claim: Claim, chunk_count: int, chunks_embedded: int = 0) -> bool:
         """Ends the claim: search sees the claimed generation from now on, and no other. False when fenced off."""
+        return self.activate_all([(claim, chunk_count, chunks_embedded)])[0]
+
+    def activate_all(self, finished: Sequence[tuple[Claim, int, int]]) -> list[bool]:
+        """As `activate`, for many claims in one transaction."""
+        with self._write() as connection:
+            return [
+                self._change_in(connection, claim, self._ended() | self._active(claim, chunk_count, chunks_embedded))
+                for claim, chunk_count, chunks_embedded in finished
+            ]
+
+    def _active(self, claim: Claim, chunk_count: int, chunks_embedded: int) -> dict[str, Any]:
         now = self._now()
-        return self._finish(
-            claim,
-            {
-                "state": DocumentState.COMPLETED,
-                "active_generation": claim.document.generation,
-                "chunk_count": chunk_count,
-                "chunks_indexed": chunk_count,
-                "chunks_embedded": chunks_embedded,
-                "attempts": 0,
-                "error": None,
-                # The points were written from the claimed row: stale only if the path has changed since.
-                "moved": documents.c.path.is_distinct_from(claim.document.path),
-                "completed_at": now,
-                "ended_at": now,
-            },
-        )
+        return {
+            "state": DocumentState.COMPLETED,
+            "active_generation": claim.document.generation,
+            "chunk_count": chunk_count,
+            "chunks_indexed": chunk_count,
+            "chunks_embedded": chunks_embedded,
+            "attempts": 0,
+            "error": None,
+            # The points were written from the claimed row: stale only if the path has changed since.
+            "moved": documents.c.path.is_distinct_from(claim.document.path),
+            "completed_at": now,
+            "ended_at": now,
+        }
 
     def fail(self, claim: Claim, reason: str, code: str = "invalid_file") -> bool:
         """Ends the claim: the document is failed for good. An older generation stays searchable.
@@ -219,17 +227,23 @@ class ClaimQueries(MigratedDatabase):
         return [as_document(row) for row in rows]
 
     def _finish(self, claim: Claim, values: dict[str, Any]) -> bool:
-        return self._change_claimed(claim, values | {"worker": None, "lease_until": None, "updated_at": self._now()})
+        return self._change_claimed(claim, values | self._ended())
+
+    def _ended(self) -> dict[str, Any]:
+        return {"worker": None, "lease_until": None, "updated_at": self._now()}
 
     def _change_claimed(self, claim: Claim, values: dict[str, Any]) -> bool:
+        with self._write() as connection:
+            return self._change_in(connection, claim, values)
+
+    def _change_in(self, connection: sa.Connection, claim: Claim, values: dict[str, Any]) -> bool:
         statement = sa.update(documents).where(
             documents.c.id == claim.document.id,
             documents.c.token == claim.token,
             # A finished claim keeps its token in the row, but no worker.
             documents.c.worker.is_not(None),
         )
-        with self._write() as connection:
-            return connection.execute(statement.values(**values)).rowcount == 1
+        return connection.execute(statement.values(**values)).rowcount == 1
 
 
 def _abandoned(claimed: DocumentState, now: float) -> sa.ColumnElement[bool]:

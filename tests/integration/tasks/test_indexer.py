@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from core.blobs import BlobStore
-from core.catalog import Catalog, Document, DocumentState, NewDocument, Source
+from core.catalog import Catalog, Claim, Document, DocumentState, NewDocument, Source
 from core.settings import Settings, load_settings
 from ingest.embedder import Embedder
 from ingest.embedding_service import EmbeddingService
 from ingest.vector_store.edge import EdgeVectorStore
 from tasks.client import Producer
 from tasks.dispatch import send_waiting
-from tasks.indexer import Indexer
+from tasks.indexer import Indexer, grouped
 from tasks.names import Queue
 from tasks.parsing import ParsingService
 from tests.fakes.fake_embedder import FakeEmbedder
@@ -164,3 +165,33 @@ def test_many_waiting_documents_are_few_messages(world: World, producer: Produce
     producer.records.redis.delete(Queue.INGEST.value)
     world.parsing.parse(documents[0].id)
     assert producer.queue_lengths()[Queue.INGEST.value] == producer.outstanding_limit, "a parsed one sends the next"
+
+
+def test_small_documents_share_batches_and_a_text_is_embedded_once(world: World) -> None:
+    documents = [world.add(f"The harbour of town {number % 20} opens at dawn.") for number in range(40)]
+    for document in documents:
+        world.parsing.parse(document.id)
+    world.indexer.start()
+    wait_until(lambda: all(world.state(document) is DocumentState.COMPLETED for document in documents))
+    batches = cast(FakeEmbedder, world.service.embedder).batches
+    assert sum(map(len, batches)) == 20
+    assert len(batches) == 2
+    found = world.catalog.documents_by_id([document.id for document in documents]).values()
+    assert sum(document.chunks_embedded for document in found) == 20
+
+
+def test_a_document_that_cannot_be_embedded_holds_up_no_other(world: World) -> None:
+    documents = [world.add(text) for text in ("The harbour opens at dawn.", "poison", "The ferry leaves at noon.")]
+    for document in documents:
+        world.parsing.parse(document.id)
+    world.indexer.start()
+    wait_until(lambda: [world.state(one) is DocumentState.COMPLETED for one in documents] == [True, False, True])
+
+
+def test_documents_are_grouped_by_their_chunks() -> None:
+    def claim(chunks: int) -> Claim:
+        return Claim(cast(Document, SimpleNamespace(chunk_count=chunks)), 1)
+
+    groups = grouped([claim(chunks) for chunks in (1, 63, 1, 500, 2, 3)])
+    assert [[one.document.chunk_count for one in group] for group in groups] == [[1, 63], [1], [500], [2, 3]]
+    assert list(grouped([])) == []

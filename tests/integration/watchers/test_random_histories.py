@@ -59,6 +59,7 @@ class History:
             self.move_out,
             self.move_in,
             self.toggle,
+            self.rest,
         )
         self._random.choice(actions)()
 
@@ -79,6 +80,11 @@ class History:
         path = self._free_path()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self._text())
+
+    def rest(self) -> None:
+        """Lets the watcher come to the end of what it has seen, but for what is still being written."""
+        if self._is_running:
+            wait_until(lambda: self._world.info["waiting"] <= len(self._open), 10)
 
     def write_slowly(self) -> None:
         path = self._free_path()

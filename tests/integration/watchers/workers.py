@@ -44,6 +44,9 @@ class Workers:
         self._messages.put(document_id)
         return True
 
+    def is_ingest_short(self) -> bool:
+        return 2 * self._messages.qsize() < self.outstanding_limit
+
     def wake_indexer(self) -> None:
         self._indexer.wake()
 
