@@ -111,7 +111,12 @@ class Settings(BaseSettings):
     )
     max_upload_bytes: int = Field(100 * 2**20, ge=1, description="Largest file that is ingested.")
     parse_timeout_seconds: float = Field(120, gt=0, description="Wall-clock time one file may take to parse.")
+    parse_cpu_seconds: float = Field(100, ge=1, description="Processor time one file may take to parse.")
     parse_memory_bytes: int = Field(2 * 2**30, ge=256 * 2**20, description="Memory of one parsing process.")
+    ocr_languages: str = Field(
+        "eng", pattern=r"^[A-Za-z0-9_/]+(\+[A-Za-z0-9_/]+)*$", description="Tesseract's languages, joined by `+`."
+    )
+    ocr_max_pages: int = Field(200, ge=1, description="Scanned pages of one file that are read by OCR.")
     ingest_concurrency: int | None = Field(None, ge=1, description="Parsing processes (default: the cores, at most 4).")
 
     # Watched folders

@@ -10,10 +10,15 @@ from enum import StrEnum
 
 import msgspec
 
+from core.errors import DocumentRejected
+
 #: Between the headings of a section's path.
 SECTION_SEPARATOR = " > "
 #: Headings longer than this are cut in a section's path, which is repeated in every chunk of the section.
 MAX_HEADING_CHARACTERS = 120
+
+#: More text than any document has, and as much as fits the memory of a parsing process with its chunks.
+MAX_TEXT_CHARACTERS = 50_000_000
 
 #: Control characters and lone surrogates: no reader sees them, and JSON, SQL or UTF-8 would refuse some.
 _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
@@ -81,6 +86,18 @@ def content_hash_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def check_length(characters: int) -> None:
+    """Refuses a text that is too long: a small file can become one.
+
+    Raises:
+        DocumentRejected: it is.
+    """
+    if characters > MAX_TEXT_CHARACTERS:
+        raise DocumentRejected(
+            f"It has more than {MAX_TEXT_CHARACTERS} characters of text. Divide it into several files."
+        )
+
+
 def readable(text: str) -> str:
     """The text with `\\n` line ends and without control characters."""
     return _UNREADABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
@@ -129,6 +146,12 @@ class DocumentBuilder:
         self._append(text)
         self._elements.append(Element(text, kind, start, self._length, page, self._sections.current))
 
+    def add_document(self, document: ParsedDocument, *, level: int) -> None:
+        """Appends the elements of a document that lies within this one; its outermost headings become of this level."""
+        for element in document.elements:
+            depth = (element.section or "").count(SECTION_SEPARATOR) if element.kind.is_heading else 0
+            self.add(element.kind, element.text, page=element.page, level=level + depth)
+
     def build(self, media_type: str, **metadata: str) -> ParsedDocument:
         """The document."""
         return ParsedDocument("".join(self._parts), tuple(self._elements), media_type, metadata)
@@ -141,12 +164,14 @@ class DocumentBuilder:
     def _append(self, text: str) -> None:
         self._parts.append(text)
         self._length += len(text)
+        check_length(self._length)
 
 
 class SpanBuilder:
     """Marks the elements of a text that stays as it is, for formats whose source is their text."""
 
     def __init__(self, text: str) -> None:
+        check_length(len(text))
         self._text = text
         self._elements: list[Element] = []
         self._sections = SectionPath()

@@ -1,13 +1,43 @@
-"""A limit on the memory of this process while it parses a file that may be hostile."""
+"""Limits on this process while it parses a file that may be hostile: memory, processor time, and no network."""
 
 from __future__ import annotations
 
+import math
 import os
+import signal
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from core.errors import DocumentRejected
 
 _STATM = Path("/proc/self/statm")
+#: What there is to say so, once the processor time is used up, before the kernel asks again.
+_GRACE_SECONDS = 5
+_NETWORK_EVENTS = frozenset(("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"))
+
+
+class CpuTimeExceeded(Exception):
+    """A file took more processor time than it may."""
+
+
+@contextmanager
+def parsing_limits(*, memory_bytes: int, cpu_seconds: float) -> Iterator[None]:
+    """All limits at once, for the code within.
+
+    Raises:
+        MemoryError: it took more memory.
+        CpuTimeExceeded: it took more processor time.
+        DocumentRejected: it would have opened a connection.
+    """
+    with memory_limit(memory_bytes), cpu_limit(cpu_seconds), no_network():
+        yield
 
 
 @contextmanager
@@ -22,16 +52,80 @@ def memory_limit(extra_bytes: int) -> Iterator[None]:
         return
     import resource
 
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    limit = _address_space_bytes() + extra_bytes
-    for bound in before:
-        if bound != resource.RLIM_INFINITY:
-            limit = min(limit, bound)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
+    with _soft_limit(resource.RLIMIT_AS, _address_space_bytes() + extra_bytes):
+        yield
+
+
+@contextmanager
+def cpu_limit(seconds: float) -> Iterator[None]:
+    """Lets the process take this much more processor time; over it `CpuTimeExceeded` is raised in the main thread.
+
+    Signals reach the main thread only: in another one it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    import resource
+
+    def exceeded(_number: int, _frame: FrameType | None) -> None:
+        # The kernel repeats the signal each second: not while the reason is being written down.
+        resource.setrlimit(resource.RLIMIT_CPU, (_spent() + _GRACE_SECONDS, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+        raise CpuTimeExceeded(f"more than {seconds:g} s of processor time")
+
+    before = signal.signal(signal.SIGXCPU, exceeded)
+    try:
+        with _soft_limit(resource.RLIMIT_CPU, math.ceil(_spent() + seconds)):
+            yield
+    finally:
+        signal.signal(signal.SIGXCPU, before)
+
+
+@contextmanager
+def no_network() -> Iterator[None]:
+    """Refuses connections of this thread that Python code opens. Others go on: those of the catalog, for example."""
+    _watch_connections()
+    before = _is_offline()
+    _offline.now = True
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
+        _offline.now = before
+
+
+_offline = threading.local()
+
+
+def _is_offline() -> bool:
+    return getattr(_offline, "now", False) is True
+
+
+@lru_cache(maxsize=1)
+def _watch_connections() -> None:
+    # Python has no way to take an audit hook away again, so there is one, and it asks the thread.
+    sys.addaudithook(_refuse_connection)
+
+
+def _refuse_connection(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in _NETWORK_EVENTS and _is_offline():
+        raise DocumentRejected(f"Reading it would have opened a network connection ({arguments[-1]!r}).")
+
+
+@contextmanager
+def _soft_limit(kind: int, value: int) -> Iterator[None]:
+    """A limit that can be taken back: an unprivileged process cannot raise a hard one again."""
+    import resource
+
+    before = resource.getrlimit(kind)
+    bounds = [bound for bound in before if bound != resource.RLIM_INFINITY]
+    resource.setrlimit(kind, (min([value, *bounds]), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(kind, before)
+
+
+def _spent() -> int:
+    return math.ceil(time.process_time())
 
 
 def _address_space_bytes() -> int:

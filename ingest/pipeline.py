@@ -16,13 +16,12 @@ from core.settings import Settings
 from ingest.chunker import ChunkSettings, chunk_document
 from ingest.document import Chunk, ParsedDocument
 from ingest.indexing import DocumentMeta, Work, index_document, index_documents
-from ingest.limits import memory_limit
-from ingest.parsers import import_parsers, parse_file, parser_for
-from ingest.parsers.detection import detect_media_type
-from ingest.parsers.source import SourceFile
+from ingest.limits import parsing_limits
+from ingest.parsers import import_parsers, parse_unknown
+from ingest.parsers.source import ParserOptions
 from ingest.tokenizer import TextTokenizer, load_tokenizer
 
-__all__ = ["DocumentMeta", "ParseResult", "Work", "index_document", "index_documents", "parse_file_safely",
+__all__ = ["ChunkSettings", "DocumentMeta", "ParseResult", "Work", "index_document", "index_documents", "parse_file_safely",
            "parse_to_chunks", "read_chunks", "warm_up"]  # fmt: skip
 
 _encoder = msgspec.json.Encoder()
@@ -50,12 +49,13 @@ def parse_to_chunks(
     Raises:
         DocumentRejected: it cannot be ingested; the message is the reason, for its owner.
         MemoryError: it took more than PARSE_MEMORY_BYTES.
+        CpuTimeExceeded: it took more than PARSE_CPU_SECONDS.
         Exception: whatever a parser raises on a file that is broken in a way it does not know.
     """
     # Loaded before the memory is limited: it stays.
     tokenizer = _tokenizer(settings)
     chunking = chunking or ChunkSettings(settings.chunk_tokens, settings.chunk_overlap_tokens)
-    with memory_limit(settings.parse_memory_bytes):
+    with parsing_limits(memory_bytes=settings.parse_memory_bytes, cpu_seconds=settings.parse_cpu_seconds):
         document = parse_file_safely(path, filename, settings)
         max_tokens = chunking.max_tokens(tokenizer.max_tokens)
         chunks = chunk_document(document, tokenizer, max_tokens=max_tokens, overlap_tokens=chunking.overlap_tokens)
@@ -71,9 +71,8 @@ def parse_file_safely(path: Path, filename: str, settings: Settings) -> ParsedDo
     """
     try:
         _check_size(path, settings.max_upload_bytes)
-        media_type = detect_media_type(path, filename)
-        parser_for(media_type)
-        return parse_file(SourceFile(path, filename, media_type))
+        options = ParserOptions(settings.ocr_languages, settings.ocr_max_pages)
+        return parse_unknown(path, filename, options)
     except PermissionError as error:
         raise DocumentRejected("The file cannot be read: the server has no permission. Change its mode.") from error
     except IsADirectoryError as error:

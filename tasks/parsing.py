@@ -13,6 +13,7 @@ from core.catalog import Catalog, Claim, Document, DocumentState
 from core.errors import DocumentRejected, Unavailable
 from core.settings import Settings
 from ingest.chunker import ChunkSettings
+from ingest.limits import CpuTimeExceeded
 from ingest.pipeline import parse_to_chunks
 from tasks.client import Producer
 from tasks.dispatch import send_waiting
@@ -74,6 +75,9 @@ class ParsingService:
             seconds = self._settings.parse_timeout_seconds
             message = f"Reading it took longer than {seconds:g} s (PARSE_TIMEOUT_SECONDS)."
             self._catalog.fail(claim, message, "limit_exceeded")
+        except CpuTimeExceeded:
+            seconds = self._settings.parse_cpu_seconds
+            self._catalog.fail(claim, f"Reading it took more than {seconds:g} s of processor time (PARSE_CPU_SECONDS).")
         except MemoryError:
             megabytes = self._settings.parse_memory_bytes // 2**20
             message = f"Reading it took more than {megabytes} MiB of memory (PARSE_MEMORY_BYTES)."

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import cast
 
 from core.errors import DocumentRejected
 from ingest.document import ParsedDocument
 from ingest.parsers import detection
-from ingest.parsers.source import SourceFile
+from ingest.parsers.detection import detect_media_type
+from ingest.parsers.source import ParserOptions, SourceFile
 
 Parser = Callable[[SourceFile], ParsedDocument]
 
@@ -18,23 +20,42 @@ _MODULES = {
     detection.PLAIN: "text",
     detection.CODE: "text",
     detection.MARKDOWN: "markdown",
+    detection.RST: "pandoc",
+    detection.ORG: "pandoc",
     detection.HTML: "html",
+    detection.XML: "xml_file",
     detection.CSV: "delimited",
     detection.TSV: "delimited",
     detection.JSON: "json_file",
+    detection.JSON_LINES: "json_file",
     detection.NOTEBOOK: "notebook",
+    detection.RTF: "rtf",
     detection.DOCX: "docx",
+    detection.DOC: "libreoffice",
+    detection.ODT: "pandoc",
+    detection.EPUB: "pandoc",
     detection.PDF: "pdf",
     detection.XLSX: "xlsx",
+    detection.XLS: "xls",
+    detection.ODS: "libreoffice",
     detection.PPTX: "pptx",
+    detection.PPT: "libreoffice",
+    detection.ODP: "libreoffice",
+    detection.EML: "eml",
+    detection.MBOX: "eml",
+    detection.MSG: "msg",
+    detection.PNG: "image",
+    detection.JPEG: "image",
+    detection.TIFF: "image",
+    detection.GIF: "image",
+    detection.WEBP: "image",
+    detection.BMP: "image",
 }
-#: Types whose library is not required: the package to install, by its import name and its name in the index.
-_OPTIONAL = {detection.XLSX: ("openpyxl", "openpyxl"), detection.PPTX: ("pptx", "python-pptx")}
+#: Parsers whose package has no wheel on some machines: its import name, and its name in the index.
+_OPTIONAL = {"pandoc": ("pypandoc", "pypandoc_binary")}
 _ADVICE = {
-    "application/msword": "Save it as .docx and drop it again.",
-    "application/vnd.ms-excel": "Save it as .xlsx and drop it again.",
-    "application/vnd.ms-powerpoint": "Save it as .pptx and drop it again.",
     "application/zip": "Drop the files in it instead.",
+    "application/gzip": "Unpack it and drop the files in it instead.",
 }
 
 
@@ -50,8 +71,8 @@ def parser_for(media_type: str) -> Parser:
         raise DocumentRejected(
             f"This type of file ({media_type}) is not supported. {advice}".rstrip(), code="unsupported_file"
         )
-    if media_type in _OPTIONAL:
-        name, package = _OPTIONAL[media_type]
+    if module in _OPTIONAL:
+        name, package = _OPTIONAL[module]
         if find_spec(name) is None:
             raise DocumentRejected(
                 f"This type of file ({media_type}) is not supported here: install {package} and drop it again."
@@ -71,8 +92,22 @@ def parse_file(source: SourceFile) -> ParsedDocument:
     return document
 
 
+def parse_unknown(path: Path, filename: str, options: ParserOptions, *, depth: int = 0) -> ParsedDocument:
+    """The text and elements of a file whose type is not known yet.
+
+    Args:
+        filename: what its owner calls it.
+        depth: in how many files it lies.
+
+    Raises:
+        DocumentRejected: see `parse_file`; or it is an archive that is a bomb.
+    """
+    if path.stat().st_size == 0:
+        raise DocumentRejected("The file is empty.")
+    return parse_file(SourceFile(path, filename, detect_media_type(path, filename), options, depth))
+
+
 def import_parsers() -> None:
-    """Imports every parser that can be: children forked afterwards share them and start at once."""
-    for media_type, module in _MODULES.items():
-        if media_type not in _OPTIONAL or find_spec(_OPTIONAL[media_type][0]) is not None:
-            importlib.import_module(f"ingest.parsers.{module}")
+    """Imports the parsers of the usual types: children forked afterwards share them and start at once."""
+    for module in ("text", "markdown", "html", "delimited", "json_file", "docx", "pdf", "xlsx", "pptx"):
+        importlib.import_module(f"ingest.parsers.{module}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import re
 
 from ingest.document import readable
 
@@ -19,6 +21,8 @@ _USUAL = (
     "cp1252", "cp1251", "cp1250", "cp932", "gb18030", "cp949", "big5", "euc_jp", "koi8_r",
     "cp1253", "cp1254", "cp1255", "cp1256", "cp1257",
 )  # fmt: skip
+_DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?([A-Za-z0-9._:-]+)""")
+_DECLARED_WITHIN_BYTES = 1024
 #: Enough for a guess; the detector's time grows with its input.
 _SAMPLE_BYTES = 64 * 1024
 
@@ -33,14 +37,21 @@ def decode(data: bytes) -> str:
     return readable(_decode(data))
 
 
-def _decode(data: bytes) -> str:
+def decode_marked_up(data: bytes) -> str:
+    """The text of HTML or XML: the charset that it names is believed if the bytes are no UTF-8 and fit it."""
+    declared = _DECLARED.search(data[:_DECLARED_WITHIN_BYTES])
+    return readable(_decode(data, declared[1].decode("ascii") if declared else None))
+
+
+def _decode(data: bytes, declared: str | None = None) -> str:
     marked = marked_charset(data)
     if marked:
         return data.decode(marked, errors="replace")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode(_guess(data), errors="replace")
+    for charset in ("utf-8", declared):
+        with contextlib.suppress(UnicodeDecodeError, LookupError):
+            if charset is not None:
+                return data.decode(charset)
+    return data.decode(_guess(data), errors="replace")
 
 
 def _guess(data: bytes) -> str:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import mimetypes
 import re
+import zipfile
 from pathlib import Path, PurePosixPath
 
 from core.errors import DocumentRejected
 from ingest.parsers.archives import ENCRYPTED, check_archive, refuse_nested
 from ingest.parsers.charsets import decode, is_text, marked_charset
+from ingest.parsers.ole import DOC, MSG, PPT, SIGNATURE, XLS, ole_media_type
+
+__all__ = ["DOC", "MSG", "PPT", "XLS", "detect_media_type"]
 
 PDF = "application/pdf"
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -23,25 +27,40 @@ JSON = "application/json"
 NOTEBOOK = "application/x-ipynb+json"
 CODE = "text/x-source-code"
 PLAIN = "text/plain"
+JSON_LINES = "application/jsonl"
+XML = "application/xml"
+RST = "text/x-rst"
+ORG = "text/org"
+RTF = "application/rtf"
+EML = "message/rfc822"
+MBOX = "application/mbox"
+ODT = "application/vnd.oasis.opendocument.text"
+ODS = "application/vnd.oasis.opendocument.spreadsheet"
+ODP = "application/vnd.oasis.opendocument.presentation"
+EPUB = "application/epub+zip"
+PNG = "image/png"
+JPEG = "image/jpeg"
+TIFF = "image/tiff"
+GIF = "image/gif"
+WEBP = "image/webp"
+BMP = "image/bmp"
 UNKNOWN = "application/octet-stream"
 
 _HEAD_BYTES = 4096
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
+_MANIFEST = "META-INF/manifest.xml"
+_MANIFEST_BYTES = 2**20
+#: Where books keep the keys of their rights management; fonts alone may be encrypted without it.
+_RIGHTS = "META-INF/rights.xml"
 #: The part that makes a zip archive an Office file.
 _OFFICE_PARTS = {"word/document.xml": DOCX, "xl/workbook.xml": XLSX, "ppt/presentation.xml": PPTX}
-#: Streams of legacy Office files, by their names in the directory.
-_OLE_STREAMS = {
-    "WordDocument": "application/msword",
-    "Workbook": "application/vnd.ms-excel",
-    "PowerPoint Document": "application/vnd.ms-powerpoint",
-}
 _MAGIC = (
-    (b"{\\rtf", "application/rtf"),
-    (b"\x89PNG", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"II*\x00", "image/tiff"),
-    (b"MM\x00*", "image/tiff"),
+    (b"{\\rtf", RTF),
+    (b"\x89PNG", PNG),
+    (b"\xff\xd8\xff", JPEG),
+    (b"GIF8", GIF),
+    (b"II*\x00", TIFF),
+    (b"MM\x00*", TIFF),
     (b"\x1f\x8b", "application/gzip"),
     (b"BZh", "application/x-bzip2"),
     (b"\xfd7zXZ\x00", "application/x-xz"),
@@ -60,18 +79,27 @@ _BY_SUFFIX = {
     ".md": MARKDOWN, ".markdown": MARKDOWN, ".mdx": MARKDOWN,
     ".html": HTML, ".htm": HTML, ".xhtml": HTML,
     ".csv": CSV, ".tsv": TSV, ".tab": TSV,
-    ".json": JSON, ".geojson": JSON, ".ipynb": NOTEBOOK,
+    ".json": JSON, ".geojson": JSON, ".ipynb": NOTEBOOK, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES,
+    ".rst": RST, ".rest": RST, ".org": ORG, ".eml": EML, ".mbox": MBOX, ".xml": XML,
 }  # fmt: skip
 _CODE_SUFFIX_NAMES = (
     ".py .pyi .js .mjs .cjs .ts .tsx .jsx .java .kt .kts .scala .c .h .cc .cpp .cxx .hpp .hh .cs .go .rs .rb .php .pl "
     ".pm .lua .r .jl .swift .m .mm .dart .ex .exs .erl .hs .ml .clj .sh .bash .zsh .fish .ps1 .bat .cmd .sql .proto "
-    ".graphql .css .scss .less .vue .svelte .xml .svg .yaml .yml .toml .ini .cfg .conf .env .properties .tf .cmake "
-    ".mk .gradle .diff .patch .tex .bib .jsonl .ndjson .zig .nim .asm .s .v .vhd .f90 .f .pas .groovy"
+    ".graphql .css .scss .less .vue .svelte .svg .yaml .yml .toml .ini .cfg .conf .env .properties .tf .cmake "
+    ".mk .gradle .diff .patch .tex .bib .zig .nim .asm .s .v .vhd .f90 .f .pas .groovy"
 )
 _CODE_SUFFIXES = frozenset(_CODE_SUFFIX_NAMES.split())
 _CODE_NAMES = frozenset({"makefile", "dockerfile", "cmakelists.txt", "rakefile", "gemfile", "jenkinsfile"})
 #: Each comment is an atomic group: otherwise a run of them can be divided in exponentially many ways.
 _HTML_START = re.compile(r"\s*+(?><!--.*?-->\s*)*+(?:<\?xml[^>]*>\s*)?(?:<!doctype\s+html|<html[\s>])", re.I | re.S)
+_JSON_SUFFIXES = (".json", ".geojson", ".ipynb")
+_SHEET_SUFFIXES = (".xls", ".xlsx", ".ods")
+_LINES_SAMPLE_CHARACTERS = 2**20
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*:[ \t]?\S")
+_MAIL_HEADERS = frozenset(
+    ("to", "date", "subject", "message-id", "mime-version", "received", "return-path", "content-type", "delivered-to")
+)
+_MBOX_START = re.compile(r"From \S+[^\n]*\d\d:\d\d[^\n]*\n[A-Za-z>][\w-]*:")
 
 
 def detect_media_type(path: Path, filename: str) -> str:
@@ -86,8 +114,8 @@ def detect_media_type(path: Path, filename: str) -> str:
         return PDF
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _office_type(path)
-    if head.startswith(_OLE):
-        return _legacy_type(path.read_bytes())
+    if head.startswith(SIGNATURE):
+        return ole_media_type(path)
     known = _known_format(head)
     if known:
         return known
@@ -112,25 +140,29 @@ def _office_type(path: Path) -> str:
 
 def _named_inside(path: Path) -> str:
     """OpenDocument and EPUB files say what they are in their first entry."""
-    import zipfile
-
-    with zipfile.ZipFile(path) as archive, archive.open("mimetype") as entry:
-        name = entry.read(100).decode("ascii", errors="replace").strip()
+    with zipfile.ZipFile(path) as archive:
+        with archive.open("mimetype") as entry:
+            name = entry.read(100).decode("ascii", errors="replace").strip()
+        if name.startswith(_OPEN_DOCUMENT) and _has_encrypted_parts(archive):
+            raise DocumentRejected(ENCRYPTED)
+        if name == EPUB and _RIGHTS in archive.namelist():
+            raise DocumentRejected("The book has digital rights management: it cannot be read.")
     return name if re.fullmatch(r"[\w.+-]+/[\w.+-]+", name) else "application/zip"
 
 
-def _legacy_type(data: bytes) -> str:
-    """Which OLE file it is. Its directory holds the names of its streams in UTF-16."""
-    if "EncryptedPackage".encode("utf-16-le") in data:
-        raise DocumentRejected(ENCRYPTED)
-    streams = _OLE_STREAMS.items()
-    return next((media for name, media in streams if name.encode("utf-16-le") in data), "application/x-ole-storage")
+def _has_encrypted_parts(archive: zipfile.ZipFile) -> bool:
+    if _MANIFEST not in archive.namelist():
+        return False
+    with archive.open(_MANIFEST) as entry:
+        return b"encryption-data" in entry.read(_MANIFEST_BYTES)
 
 
 def _known_format(head: bytes) -> str | None:
     """The format of common files that are no documents, by the bytes they begin with."""
     if head[:4] == b"RIFF":
-        return {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}.get(head[8:12])
+        return {b"WEBP": WEBP, b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}.get(head[8:12])
+    if head[:2] == b"BM" and head[6:10] == bytes(4):
+        return BMP
     if head[4:8] == b"ftyp":
         return "video/mp4"
     return next((media_type for start, media_type in _MAGIC if head.startswith(start)), None)
@@ -143,20 +175,58 @@ def _guessed_binary(filename: str) -> str:
 
 
 def _text_type(path: Path, head: bytes, filename: str) -> str:
-    start = head.decode(marked_charset(head) or "utf-8", errors="replace").lstrip("\ufeff")
+    start = head.decode(marked_charset(head) or "utf-8", errors="replace").lstrip("\ufeff").replace("\r\n", "\n")
+    name = PurePosixPath(filename.lower())
     if _HTML_START.match(start):
         return HTML
-    name = PurePosixPath(filename.lower())
+    if _MBOX_START.match(start):
+        return MBOX
+    if _is_mail(start):
+        return EML
     if name.name in _CODE_NAMES or name.suffix in _CODE_SUFFIXES:
         return CODE
-    if name.suffix in (".json", ".geojson", ".ipynb") or (name.suffix == "" and start.lstrip()[:1] in ("{", "[")):
-        return _BY_SUFFIX.get(name.suffix, JSON) if _is_json(path) else PLAIN
-    return _BY_SUFFIX.get(name.suffix, PLAIN)
+    if start.lstrip().startswith("<?xml"):
+        return XML
+    if name.suffix in _JSON_SUFFIXES or (name.suffix == "" and start.lstrip()[:1] in ("{", "[")):
+        return _json_type(path, named_notebook=name.suffix == ".ipynb")
+    if name.suffix in _SHEET_SUFFIXES:
+        return _sheet_type(start)
+    found = _BY_SUFFIX.get(name.suffix, PLAIN)
+    # A mail program's files begin with headers, a mailbox with its first line.
+    return PLAIN if found in (EML, MBOX) else found
 
 
-def _is_json(path: Path) -> bool:
+def _is_mail(start: str) -> bool:
+    """Whether a text begins with the headers of an e-mail, two of them such as only e-mail has."""
+    head = start.partition("\n\n")[0]
+    names = {line.partition(":")[0].lower() for line in head.split("\n") if _HEADER.match(line)}
+    return bool(_HEADER.match(start)) and "from" in names and len(names & _MAIL_HEADERS) > 1
+
+
+def _json_type(path: Path, *, named_notebook: bool) -> str:
+    """What a file that should be JSON is: a notebook, JSON, a record per line, or only text."""
+    text = decode(path.read_bytes())
     try:
-        json.loads(decode(path.read_bytes()))
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return JSON_LINES if _is_json_lines(text) else PLAIN
+    has_cells = isinstance(content, dict) and "cells" in content
+    return NOTEBOOK if has_cells and (named_notebook or "nbformat" in content) else JSON
+
+
+def _is_json_lines(text: str) -> bool:
+    lines = [line for line in text[:_LINES_SAMPLE_CHARACTERS].split("\n") if line.strip()][:5]
+    if len(lines) < 2:
+        return False
+    try:
+        return all(isinstance(json.loads(line), dict | list) for line in lines)
     except (ValueError, RecursionError):
         return False
-    return True
+
+
+def _sheet_type(start: str) -> str:
+    """Programs that export tables often call them Excel files."""
+    lines = [line for line in start.split("\n")[:5] if line.strip()]
+    if all("\t" in line for line in lines):
+        return TSV
+    return CSV if all(";" in line or "," in line for line in lines) else PLAIN

@@ -1,49 +1,104 @@
-"""PDF: the text layer, page by page, with the headings that its outline names."""
+"""PDF: the text layer, page by page, with the headings that its outline names; scanned pages by OCR."""
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
 
 import pypdfium2
 from pypdfium2 import raw
 
 from core.errors import DocumentRejected
-from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
+from ingest.document import DocumentBuilder, ParsedDocument
 from ingest.parsers.archives import ENCRYPTED
-from ingest.parsers.source import SourceFile
+from ingest.parsers.lines import add_page, words
+from ingest.parsers.ocr import MISSING, find_tesseract, read_page
+from ingest.parsers.source import ParserOptions, SourceFile
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 #: Titles of the outline by page index, each with its level.
 Outline = Mapping[int, Mapping[str, int]]
 
-#: PDFium marks a hyphen at the end of a line with one of these.
-_SOFT_HYPHEN = re.compile("[\x02\ufffe\u00ad]\r?\n?")
-_HYPHEN = re.compile(r"(?<=[^\W\d_])-\n(?=[a-zà-öø-ÿ])")
-_LIST_ITEM = re.compile(r"(?:[•●▪◦‣∙·–*-]|\d{1,3}[.)]|\([a-z0-9]{1,3}\))\s+\S")
-_SENTENCE_ENDS = (".", "!", "?", ":", "。", "！", "？")
-#: A line that ends this much before the longest one of its page ends its paragraph.
-_SHORT_LINE = 0.8
+#: Pages are drawn for OCR at this resolution: what Tesseract was trained at.
+_OCR_DPI = 300
+_POINTS_PER_INCH = 72
+#: A page is drawn with at most so many: more than an A4 page has at that resolution.
+_DRAWN_PIXELS = 16_000_000
+_NO_TESSERACT = f"The PDF has no text layer: its pages are images. {MISSING}"
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """Paragraphs with their page numbers.
+    """Paragraphs with their page numbers. Pages without a text layer are read by OCR where Tesseract is installed.
 
     Raises:
-        DocumentRejected: it is broken or encrypted, or its pages are images.
+        DocumentRejected: it is broken or encrypted, or has no text that can be read.
     """
     document = _open(source)
     builder = DocumentBuilder()
     try:
         outline = _outline(document)
+        scans = _ScannedPages(source.options)
         count = len(document)
         for index in range(count):
-            _add_page(builder, _page_text(document, index), index, outline.get(index, {}))
+            text = _page_text(document, index)
+            if not text.strip():
+                text = scans.read(document, index)
+            add_page(builder, text, index + 1, outline.get(index, {}))
     finally:
         document.close()
-    parsed = builder.build(source.media_type, pages=str(count))
+    parsed = builder.build(source.media_type, pages=str(count), **scans.metadata)
     if not parsed.elements:
-        raise DocumentRejected("The PDF has no text layer: scanned pages need OCR first (for example with OCRmyPDF).")
+        raise DocumentRejected(_NO_TESSERACT if scans.skipped else "The PDF is empty: no text was found on its pages.")
     return parsed
+
+
+class _ScannedPages:
+    """Reads pages that are images."""
+
+    def __init__(self, options: ParserOptions) -> None:
+        self._options = options
+        self._available = find_tesseract() is not None
+        self._read = 0
+        #: Pages with an image and no text that nobody could read.
+        self.skipped = 0
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        counts = {"pages_by_ocr": self._read, "pages_not_read": self.skipped}
+        return {name: str(count) for name, count in counts.items() if count}
+
+    def read(self, document: pypdfium2.PdfDocument, index: int) -> str:
+        """The text of a page, empty if there is no image on it or Tesseract is not installed."""
+        try:
+            page = document[index]
+        except pypdfium2.PdfiumError:
+            return ""
+        try:
+            if not any(page.get_objects(filter=(raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_PATH), max_depth=3)):
+                return ""
+            if not self._available:
+                self.skipped += 1
+                return ""
+            self._count_page()
+            return read_page(_drawn(page), self._options)
+        finally:
+            page.close()
+
+    def _count_page(self) -> None:
+        limit = self._options.ocr_max_pages
+        if self._read == limit:
+            raise DocumentRejected(f"The PDF has more scanned pages than OCR_MAX_PAGES allows ({limit}).")
+        self._read += 1
+
+
+def _drawn(page: pypdfium2.PdfPage) -> Image:
+    """A page as an image. One of several metres is drawn at a lower resolution."""
+    width, height = page.get_size()
+    scale = min(_OCR_DPI / _POINTS_PER_INCH, math.sqrt(_DRAWN_PIXELS / max(1.0, width * height)))
+    return cast("Image", page.render(scale=scale, grayscale=True).to_pil())
 
 
 def _open(source: SourceFile) -> pypdfium2.PdfDocument:
@@ -80,37 +135,8 @@ def _outline(document: pypdfium2.PdfDocument) -> dict[int, dict[str, int]]:
             target = mark.get_dest()
             index = target.get_index() if target is not None else None
             if index is not None:
-                titles.setdefault(index, {})[_words(mark.get_title())] = mark.level
+                titles.setdefault(index, {})[words(mark.get_title())] = mark.level
     except (pypdfium2.PdfiumError, UnicodeDecodeError):
         # The outline is a help, not the text: without a whole one the headings are paragraphs.
         return {}
     return titles
-
-
-def _words(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _add_page(builder: DocumentBuilder, text: str, index: int, titles: Mapping[str, int]) -> None:
-    text = _SOFT_HYPHEN.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    lines = [line.strip() for line in _HYPHEN.sub("", text).split("\n")]
-    width = max(map(len, lines), default=0)
-    paragraph: list[str] = []
-
-    def flush() -> None:
-        joined = " ".join(paragraph)
-        kind = ElementKind.LIST_ITEM if _LIST_ITEM.match(joined) else ElementKind.PARAGRAPH
-        builder.add(kind, joined, page=index + 1)
-        paragraph.clear()
-
-    for line in lines:
-        level = titles.get(_words(line))
-        if level is not None or not line or _LIST_ITEM.match(line):
-            flush()
-        if level is not None:
-            builder.add(ElementKind.HEADING, line, page=index + 1, level=level)
-        elif line:
-            paragraph.append(line)
-            if line.endswith(_SENTENCE_ENDS) and len(line) < _SHORT_LINE * width:
-                flush()
-    flush()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime, time
 from html.parser import HTMLParser
+from typing import Any
+
+from ingest.document import DocumentBuilder, ElementKind
 
 Row = Sequence[str]
 
@@ -54,6 +58,23 @@ def has_header(rows: Sequence[Row]) -> bool:
     return (
         len(first) > 1 and len(set(first)) == len(first) and not any(_NUMBER.fullmatch(name or "0") for name in first)
     )
+
+
+def add_sheet(builder: DocumentBuilder, title: str, rows: Iterable[Iterable[Any]]) -> None:
+    """Appends a sheet of a workbook as a section of its own; an empty one is left out."""
+    filled = [[_text(value) for value in row] for row in rows if any(value is not None for value in row)]
+    text = records(filled)
+    if text:
+        builder.add(ElementKind.HEADING, title)
+        builder.add(ElementKind.TABLE, text)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime) and value.time() == time():
+        return value.date().isoformat()
+    return str(value)
 
 
 def html_table(html: str) -> str:

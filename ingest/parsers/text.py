@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ingest.document import ElementKind, ParsedDocument, SpanBuilder
+from ingest.document import DocumentBuilder, ElementKind, ParsedDocument, SpanBuilder
 from ingest.parsers.detection import CODE
 from ingest.parsers.source import SourceFile
 
@@ -25,6 +25,12 @@ def parse(source: SourceFile) -> ParsedDocument:
         start = gap.end()
     builder.add(_kind(text, start, code), start, len(text))
     return builder.build(source.media_type)
+
+
+def add_paragraphs(builder: DocumentBuilder, text: str) -> None:
+    """Appends the paragraphs of a text to a document that consists of more."""
+    for paragraph in _BLANK_LINES.split(text):
+        builder.add(_kind(paragraph, 0, False), paragraph)
 
 
 def _kind(text: str, start: int, code: bool) -> ElementKind:

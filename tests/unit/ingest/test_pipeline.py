@@ -98,11 +98,11 @@ def test_a_failed_write_leaves_the_old_chunks(
 def test_memory_over_the_limit_is_an_error_not_a_dead_process(
     tmp_path: Path, offline_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def greedy(*_: object) -> None:
+    def greedy(*_: object, **__: object) -> None:
         bytearray(2**30)
 
     settings = offline_settings.model_copy(update={"parse_memory_bytes": 256 * 2**20})
-    monkeypatch.setattr("ingest.pipeline.parse_file", greedy)
+    monkeypatch.setattr("ingest.pipeline.parse_unknown", greedy)
     with pytest.raises(MemoryError):
         parse_to_chunks(write(tmp_path, "text"), "note.txt", tmp_path / "1.jsonl", settings)
 

@@ -1,0 +1,54 @@
+"""Images of text: photographs, scans and screenshots, each frame a page, by OCR."""
+
+from __future__ import annotations
+
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+
+from core.errors import DocumentRejected
+from ingest.document import DocumentBuilder, ParsedDocument
+from ingest.parsers import ocr
+from ingest.parsers.lines import add_page
+from ingest.parsers.source import SourceFile
+
+# Images are measured here before they are unpacked, and refused with a reason; Pillow's own check only warns at first.
+Image.MAX_IMAGE_PIXELS = None
+
+
+def parse(source: SourceFile) -> ParsedDocument:
+    """The text that Tesseract finds.
+
+    Raises:
+        DocumentRejected: Tesseract is not installed, or the image is broken, too large, or has no text.
+    """
+    if ocr.find_tesseract() is None:
+        raise DocumentRejected(ocr.MISSING)
+    builder = DocumentBuilder()
+    try:
+        with Image.open(source.path) as image:
+            count = _add_frames(builder, image, source)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+        raise DocumentRejected(f"The image is broken: {error}".rstrip(".") + ".") from error
+    document = builder.build(source.media_type, pages=str(count))
+    if not document.elements:
+        raise DocumentRejected("No text was found in the image.")
+    return document
+
+
+def _add_frames(builder: DocumentBuilder, image: Image.Image, source: SourceFile) -> int:
+    limit, page = source.options.ocr_max_pages, 0
+    # An animation repeats itself.
+    frames = ImageSequence.Iterator(image) if image.format == "TIFF" else [image]
+    for page, frame in enumerate(frames, start=1):
+        if page > limit:
+            raise DocumentRejected(f"The image has more pages than OCR_MAX_PAGES allows ({limit}).")
+        _check_pixels(frame)
+        add_page(builder, ocr.read_page(ImageOps.exif_transpose(frame), source.options), page)
+    return page
+
+
+def _check_pixels(image: Image.Image) -> None:
+    pixels = image.width * image.height
+    if pixels > ocr.MAX_PIXELS:
+        raise DocumentRejected(
+            f"The image has {pixels // 10**6} megapixels; {ocr.MAX_PIXELS // 10**6} are allowed. Scale it down."
+        )

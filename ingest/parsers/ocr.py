@@ -1,0 +1,56 @@
+"""Text from images of pages, by the program `tesseract`."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from core.errors import DocumentRejected
+from ingest.parsers.source import ParserOptions
+from ingest.programs import ProgramFailed, find_program, run_program
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: More than an A3 page at 600 dpi.
+MAX_PIXELS = 100_000_000
+#: Smaller images are enlarged: Tesseract wants letters of about 30 pixels.
+_SMALL_PIXELS = 1000
+_PAGE_SECONDS = 60
+
+MISSING = (
+    "Reading text from images needs the program tesseract, which is not installed on the server. Install it (for "
+    "example: apt-get install tesseract-ocr) and retry the document."
+)
+
+
+def find_tesseract() -> str | None:
+    """The path of the program, if it is installed."""
+    return find_program("tesseract")
+
+
+def read_page(image: Image, options: ParserOptions) -> str:
+    """The text of a page, lines and paragraphs as Tesseract finds them.
+
+    Raises:
+        DocumentRejected: Tesseract is not installed, or takes too long, or has no data for a language.
+    """
+    program = find_tesseract()
+    if program is None:
+        raise DocumentRejected(MISSING)
+    command = [program, "stdin", "stdout", "-l", options.ocr_languages]
+    try:
+        return run_program(command, timeout_seconds=_PAGE_SECONDS, stdin=_png(image)).decode(errors="replace")
+    except ProgramFailed as error:
+        raise DocumentRejected(
+            f"Tesseract could not read the image (OCR_LANGUAGES={options.ocr_languages}): {error.message}"
+        ) from error
+
+
+def _png(image: Image) -> bytes:
+    grey = image.convert("L")
+    if max(grey.size) < _SMALL_PIXELS:
+        grey = grey.resize((grey.width * 2, grey.height * 2))
+    file = io.BytesIO()
+    grey.save(file, "png", compress_level=1)
+    return file.getvalue()

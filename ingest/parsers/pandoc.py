@@ -1,0 +1,62 @@
+"""OpenDocument texts, EPUB books, reStructuredText and Org, through pandoc."""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from core.errors import DocumentRejected
+from ingest.document import DocumentBuilder, ParsedDocument
+from ingest.parsers import detection, text
+from ingest.parsers.html import add_html
+from ingest.parsers.source import SourceFile
+from ingest.programs import ProgramFailed, run_program
+
+log = logging.getLogger(__name__)
+
+_FORMATS = {detection.ODT: "odt", detection.EPUB: "epub", detection.RST: "rst", detection.ORG: "org"}
+#: Those whose source is text, which is worth having even if pandoc cannot read it.
+_TEXT_FORMATS = frozenset(("rst", "org"))
+_TEMPLATE = Path(__file__).with_name("pandoc.html")
+_SECONDS = 60
+_HEAP_MEGABYTES = 768
+#: Lines that would bring in other files. pandoc has no access to any, and would stop there.
+_INCLUDES = re.compile(r"^[ \t]*(?:\.\.[ \t]+(?:literal)?include::|:(?:file|url):|#\+include:).*$", re.I | re.M)
+
+
+def parse(source: SourceFile) -> ParsedDocument:
+    """Headings with their levels, paragraphs, lists, tables and code. Nothing outside the file is read.
+
+    Raises:
+        DocumentRejected: it is broken, or takes too long.
+    """
+    name = _FORMATS[source.media_type]
+    builder = DocumentBuilder()
+    try:
+        add_html(builder, _as_html(source, name))
+    except ProgramFailed as error:
+        if name not in _TEXT_FORMATS:
+            raise DocumentRejected(f"The file is broken: pandoc cannot read it ({error.message}).") from error
+        log.warning("%s is read as plain text: %s", source.filename, error)
+        return text.parse(source)
+    return builder.build(source.media_type)
+
+
+def _as_html(source: SourceFile, name: str) -> str:
+    # `--sandbox`: no files but those named here, and no network. The file's own name may begin with a dash.
+    options = ["--sandbox", f"--from={name}", "--to=html", f"--template={_TEMPLATE}", "--shift-heading-level-by=1",
+               "--wrap=none", "--syntax-highlighting=none"]  # fmt: skip
+    command = [_program(), "+RTS", f"-M{_HEAP_MEGABYTES}m", "-RTS", *options]
+    if name in _TEXT_FORMATS:
+        without_includes = _INCLUDES.sub("", source.read_text())
+        return run_program(command, timeout_seconds=_SECONDS, stdin=without_includes.encode()).decode()
+    return run_program([*command, str(source.path.absolute())], timeout_seconds=_SECONDS).decode()
+
+
+@lru_cache(maxsize=1)
+def _program() -> str:
+    import pypandoc
+
+    return str(pypandoc.get_pandoc_path())

@@ -1,0 +1,83 @@
+"""XML: the text of its elements with their names. No entity is expanded and nothing outside the file is read."""
+
+from __future__ import annotations
+
+from lxml import etree
+
+from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
+from ingest.parsers import text
+from ingest.parsers.charsets import decode_marked_up
+from ingest.parsers.source import SourceFile
+
+_TITLES = frozenset(("title", "head", "heading"))
+#: Longer values of attributes are data: paths of drawings, keys, pictures.
+_LONGEST_ATTRIBUTE_CHARACTERS = 200
+
+
+def parse(source: SourceFile) -> ParsedDocument:
+    """Elements of text only as lines `name: text`, those of text and markup as paragraphs, titles as headings.
+
+    XML that is broken is read as the text that it is.
+    """
+    parser = etree.XMLParser(
+        resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, remove_comments=True, remove_pis=True,
+        encoding="utf-8",
+    )  # fmt: skip
+    try:
+        root = etree.fromstring(decode_marked_up(source.path.read_bytes()).strip().encode(), parser)
+    except etree.XMLSyntaxError:
+        return text.parse(source)
+    reader = _Reader()
+    reader.read(root, 0)
+    return reader.finish(source.media_type)
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self._builder = DocumentBuilder()
+        self._lines: list[str] = []
+
+    def read(self, element: etree._Element, level: int) -> None:
+        """Appends an element. libxml2 refuses more than 256 levels, so this recursion ends."""
+        children = list(element)
+        name = _name(element)
+        if children and not _is_mixed(element, children):
+            self._add_attributes(element, name)
+            for child in children:
+                self.read(child, level + 1)
+            # What belongs together stays together: the lines of one record are one element.
+            self._flush()
+            return
+        words = " ".join("".join(element.itertext()).split())
+        if name in _TITLES and not self._lines and words:
+            self._builder.add(ElementKind.HEADING, words, level=level)
+        elif children:
+            self._flush()
+            self._builder.add(ElementKind.PARAGRAPH, words)
+        else:
+            self._add_attributes(element, name)
+            self._lines += [f"{name}: {words}"] if words else []
+
+    def finish(self, media_type: str) -> ParsedDocument:
+        self._flush()
+        return self._builder.build(media_type)
+
+    def _add_attributes(self, element: etree._Element, name: str) -> None:
+        for key, value in element.attrib.items():
+            if any(map(str.isalnum, value)) and len(value) <= _LONGEST_ATTRIBUTE_CHARACTERS:
+                self._lines.append(f"{name} {etree.QName(key).localname}: {value}")
+
+    def _flush(self) -> None:
+        self._builder.add(ElementKind.TABLE, "\n".join(self._lines))
+        self._lines.clear()
+
+
+def _name(element: etree._Element) -> str:
+    return etree.QName(element).localname if isinstance(element.tag, str) else ""
+
+
+def _is_mixed(element: etree._Element, children: list[etree._Element]) -> bool:
+    """Whether there is text beside the children, or an entity, which has its name for a text."""
+    if any(not isinstance(child.tag, str) for child in children):
+        return True
+    return bool((element.text or "").strip() or any((child.tail or "").strip() for child in children))
