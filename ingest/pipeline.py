@@ -83,8 +83,6 @@ def parse_file_safely(path: Path, filename: str, settings: Settings) -> ParsedDo
 
 def _check_size(path: Path, limit_bytes: int) -> None:
     size = path.stat().st_size
-    if size == 0:
-        raise DocumentRejected("The file is empty.", code="empty_file")
     if size > limit_bytes:
         raise DocumentRejected(f"The file has {size} bytes; MAX_UPLOAD_BYTES allows {limit_bytes}.")
 

@@ -77,7 +77,8 @@ class ParsingService:
             self._catalog.fail(claim, message, "limit_exceeded")
         except CpuTimeExceeded:
             seconds = self._settings.parse_cpu_seconds
-            self._catalog.fail(claim, f"Reading it took more than {seconds:g} s of processor time (PARSE_CPU_SECONDS).")
+            message = f"Reading it took more than {seconds:g} s of processor time (PARSE_CPU_SECONDS)."
+            self._catalog.fail(claim, message, "limit_exceeded")
         except MemoryError:
             megabytes = self._settings.parse_memory_bytes // 2**20
             message = f"Reading it took more than {megabytes} MiB of memory (PARSE_MEMORY_BYTES)."

@@ -75,7 +75,8 @@ def parser_for(media_type: str) -> Parser:
         name, package = _OPTIONAL[module]
         if find_spec(name) is None:
             raise DocumentRejected(
-                f"This type of file ({media_type}) is not supported here: install {package} and drop it again."
+                f"This type of file ({media_type}) is not supported here: install {package} and drop it again.",
+                code="unsupported_file",
             )
     return cast(Parser, importlib.import_module(f"ingest.parsers.{module}").parse)
 
@@ -103,7 +104,7 @@ def parse_unknown(path: Path, filename: str, options: ParserOptions, *, depth: i
         DocumentRejected: see `parse_file`; or it is an archive that is a bomb.
     """
     if path.stat().st_size == 0:
-        raise DocumentRejected("The file is empty.")
+        raise DocumentRejected("The file is empty.", code="empty_file")
     return parse_file(SourceFile(path, filename, detect_media_type(path, filename), options, depth))
 
 

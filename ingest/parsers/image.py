@@ -21,7 +21,7 @@ def parse(source: SourceFile) -> ParsedDocument:
         DocumentRejected: Tesseract is not installed, or the image is broken, too large, or has no text.
     """
     if ocr.find_tesseract() is None:
-        raise DocumentRejected(ocr.MISSING)
+        raise DocumentRejected(ocr.MISSING, code="unsupported_file")
     builder = DocumentBuilder()
     try:
         with Image.open(source.path) as image:
@@ -30,7 +30,7 @@ def parse(source: SourceFile) -> ParsedDocument:
         raise DocumentRejected(f"The image is broken: {error}".rstrip(".") + ".") from error
     document = builder.build(source.media_type, pages=str(count))
     if not document.elements:
-        raise DocumentRejected("No text was found in the image.")
+        raise DocumentRejected("No text was found in the image.", code="empty_file")
     return document
 
 

@@ -51,7 +51,8 @@ def parse(source: SourceFile) -> ParsedDocument:
     if program is None:
         raise DocumentRejected(
             f"This type of file ({source.media_type}) needs LibreOffice (the program soffice), which is not installed "
-            f"on the server. Install it and retry, or save the file as .{_TARGETS[source.media_type]}."
+            f"on the server. Install it and retry, or save the file as .{_TARGETS[source.media_type]}.",
+            code="unsupported_file",
         )
     with tempfile.TemporaryDirectory(prefix="libreoffice-") as directory:
         converted = _convert(program, source, Path(directory))

@@ -37,7 +37,7 @@ def read_page(image: Image, options: ParserOptions) -> str:
     """
     program = find_tesseract()
     if program is None:
-        raise DocumentRejected(MISSING)
+        raise DocumentRejected(MISSING, code="unsupported_file")
     command = [program, "stdin", "stdout", "-l", options.ocr_languages]
     try:
         return run_program(command, timeout_seconds=_PAGE_SECONDS, stdin=_png(image)).decode(errors="replace")
