@@ -36,9 +36,9 @@ RUN pip install --no-deps -e . && python -m compileall -q /app
 
 FROM python:3.11-slim
 
-# libgomp1 is llama.cpp's and torch's OpenMP; tini reaps the children of workers and passes signals on.
+# tesseract-ocr reads scans; libgomp1 is llama.cpp's and torch's OpenMP; tini reaps the children of workers and passes signals on.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libgomp1 tini \
+    && apt-get install -y --no-install-recommends libgomp1 tini tesseract-ocr \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 llm-api \
     && useradd --uid 10001 --gid 10001 --create-home llm-api \

@@ -21,8 +21,8 @@ from ingest.parsers import import_parsers, parse_unknown
 from ingest.parsers.source import ParserOptions
 from ingest.tokenizer import TextTokenizer, load_tokenizer
 
-__all__ = ["ChunkSettings", "DocumentMeta", "ParseResult", "Work", "index_document", "index_documents", "parse_file_safely",
-           "parse_to_chunks", "read_chunks", "warm_up"]  # fmt: skip
+__all__ = ["ChunkSettings", "DocumentMeta", "ParseResult", "Work", "index_document", "index_documents",
+           "parse_file_safely", "parse_to_chunks", "read_chunks", "warm_up"]  # fmt: skip
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Chunk)

@@ -26,6 +26,15 @@ def parse(source: SourceFile) -> ParsedDocument:
         with source.path.open("rb") as file:
             add_elements(builder, partition_docx(file=file, languages=[""]))
     # lxml's XMLSyntaxError is a SyntaxError.
-    except (OpcError, SyntaxError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (
+        OpcError,
+        AttributeError,
+        SyntaxError,
+        KeyError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+    ) as error:
         raise DocumentRejected(f"The Word document is broken: {error}".rstrip(".") + ".") from error
     return builder.build(source.media_type)

@@ -26,7 +26,15 @@ def parse(source: SourceFile) -> ParsedDocument:
         for number, slide in enumerate(Presentation(str(source.path)).slides, start=1):
             _add_slide(builder, slide, number)
     # lxml's XMLSyntaxError is a SyntaxError.
-    except (PythonPptxError, SyntaxError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        PythonPptxError,
+        AttributeError,
+        SyntaxError,
+        KeyError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise DocumentRejected(f"The presentation is broken: {error}".rstrip(".") + ".") from error
     return builder.build(source.media_type)
 

@@ -29,6 +29,16 @@ def parse(source: SourceFile) -> ParsedDocument:
                 sheet.reset_dimensions()
                 add_sheet(builder, sheet.title, sheet.iter_rows(values_only=True))
     # ElementTree's ParseError is a SyntaxError.
-    except (KeyError, ValueError, TypeError, SyntaxError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (
+        OSError,
+        AttributeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        SyntaxError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+    ) as error:
         raise DocumentRejected(f"The workbook is broken: {error}".rstrip(".") + ".") from error
     return builder.build(source.media_type)
