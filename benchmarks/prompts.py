@@ -29,10 +29,11 @@ _numbers = itertools.count()
 
 
 class Listener:
-    """Notes when the tokens of each sequence came."""
+    """Notes the tokens of each sequence, and when they came."""
 
     def __init__(self) -> None:
         self.times: dict[str, list[float]] = {}
+        self.deltas: dict[str, list[SequenceDelta]] = {}
         self._ended: set[str] = set()
         self._changed = threading.Condition()
 
@@ -42,6 +43,7 @@ class Listener:
             for event in events:
                 if isinstance(event, SequenceDelta):
                     self.times.setdefault(event.sequence_id, []).append(now)
+                    self.deltas.setdefault(event.sequence_id, []).append(event)
                 elif isinstance(event, SequenceFinished | SequenceAborted):
                     self._ended.add(event.sequence_id)
             self._changed.notify_all()
