@@ -68,14 +68,15 @@ class Producer:
 
     # Documents
 
-    def ingest(self, document_id: str) -> bool:
-        """Hints that a document waits to be parsed. False if enough hints are under way: reconciliation sends it
-        later.
+    def ingest(self, *document_ids: str) -> bool:
+        """Hints that documents wait to be parsed, by one child one after the other.
+
+        False if enough hints are under way: reconciliation sends them later.
         """
         with _redis_answers():
             if int(self._redis.llen(Queue.INGEST.value)) >= self.outstanding_limit:
                 return False
-        self._send(Task.PARSE_DOCUMENT, document_id)
+        self._send(Task.PARSE_DOCUMENT, *document_ids)
         return True
 
     def is_ingest_short(self) -> bool:

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-from core.catalog import Catalog
+from collections.abc import Iterator, Sequence
+
+from core.catalog import Catalog, Document
 from tasks.client import Producer
+
+#: Small files that one message names at most: a message costs more than reading one of them.
+BUNDLE_FILES = 8
+#: A larger file has a message of its own.
+BUNDLED_FILE_BYTES = 64 * 1024
 
 
 def send_waiting(catalog: Catalog, producer: Producer) -> int:
-    """Sends messages for documents that wait to be parsed, up to the limit. Answers how many.
+    """Sends messages for documents that wait to be parsed, up to the limit. Answers for how many documents.
 
     While half of the limit is in the queue it does nothing: so it looks into the catalog once for several documents.
     """
     if not producer.is_ingest_short():
         return 0
-    sent = []
-    for document in catalog.dispatchable(producer.outstanding_limit):
-        if not producer.ingest(document.id):
+    sent: list[str] = []
+    waiting = catalog.dispatchable(BUNDLE_FILES * producer.outstanding_limit)
+    # Few documents are spread over all children.
+    size = max(1, min(BUNDLE_FILES, len(waiting) // producer.outstanding_limit))
+    for bundle in bundles(waiting, size):
+        if not producer.ingest(*bundle):
             break
-        sent.append(document.id)
+        sent += bundle
     if sent:
         catalog.mark_dispatched(sent)
     return len(sent)
+
+
+def bundles(documents: Sequence[Document], size: int) -> Iterator[list[str]]:
+    """Ids of documents that go together into a message: at most `size` small ones, or a large one."""
+    small: list[str] = []
+    for document in documents:
+        if document.size_bytes > BUNDLED_FILE_BYTES:
+            yield [document.id]
+            continue
+        small.append(document.id)
+        if len(small) == size:
+            yield small
+            small = []
+    if small:
+        yield small

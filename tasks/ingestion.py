@@ -14,13 +14,13 @@ from tasks.services import services
 
 
 @celery_app.task(name=Task.PARSE_DOCUMENT)
-def parse(document_id: str) -> None:
-    """Parses and chunks a document."""
-    services().parsing.parse(document_id)
+def parse(*document_ids: str) -> None:
+    """Parses and chunks documents, one after the other."""
+    services().parsing.parse(*document_ids)
 
 
 @task_failure.connect(sender=parse)
 def _child_lost(args: Any = None, exception: BaseException | None = None, **_: Any) -> None:
     """Runs in the parent when a child was killed, by the time limit or by the kernel."""
     if isinstance(exception, WorkerLostError | TimeLimitExceeded):
-        services().parsing.child_lost(args[0], str(exception))
+        services().parsing.child_lost(args, str(exception))

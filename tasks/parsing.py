@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -21,6 +23,9 @@ from tasks.leases import LEASE_SECONDS, kept_alive
 
 log = logging.getLogger(__name__)
 
+#: After this time a child leaves the other documents of its message to the next.
+BUNDLE_SECONDS = 1.0
+
 
 class ParsingService:
     """Runs `ingest.parse`. Lives in a child that may be killed at any time: the row's lease then expires."""
@@ -32,8 +37,21 @@ class ParsingService:
         self._producer = producer
         self._worker = worker
 
-    def parse(self, document_id: str) -> None:
-        """Parses one document, if it still waits for that, and hints at the next ones."""
+    def parse(self, *document_ids: str) -> None:
+        """Parses those of the documents that still wait for that, and hints at the next ones.
+
+        Once it has taken as long as BUNDLE_SECONDS it leaves the rest to another message: the time limit of the task is
+        meant for one file.
+        """
+        until = time.monotonic() + BUNDLE_SECONDS
+        left = list(document_ids)
+        while left and (len(left) == len(document_ids) or time.monotonic() < until):
+            self._parse_one(left.pop(0))
+        if left:
+            self._catalog.recall_dispatched(left)
+        self._hint()
+
+    def _parse_one(self, document_id: str) -> None:
         claim = self._catalog.claim(
             document_id,
             f"{self._worker}:{os.getpid()}",
@@ -44,19 +62,23 @@ class ParsingService:
         if claim is not None:
             with kept_alive(self._catalog, [claim]):
                 self._parse_claimed(claim)
-        self._hint()
 
-    def child_lost(self, document_id: str, reason: str) -> None:
-        """Called in the parent when the child that parsed a document was killed: nobody has to wait for its lease."""
-        reclaimed = self._catalog.reclaim(
-            self._worker,
-            expected=DocumentState.QUEUED,
-            claimed=DocumentState.PARSING,
-            document_id=document_id,
-        )
-        if reclaimed:
-            log.warning("the process that read %s was lost: %s", document_id, reason)
-            self._hint()
+    def child_lost(self, document_ids: Sequence[str], reason: str) -> None:
+        """Called in the parent when the child that parsed documents was killed: nobody has to wait for its lease.
+
+        It had one of them in hand, which has lost an attempt; those it had not begun are sent again as they are.
+        """
+        for document_id in document_ids:
+            reclaimed = self._catalog.reclaim(
+                self._worker,
+                expected=DocumentState.QUEUED,
+                claimed=DocumentState.PARSING,
+                document_id=document_id,
+            )
+            if reclaimed:
+                log.warning("the process that read %s was lost: %s", document_id, reason)
+        self._catalog.recall_dispatched(document_ids)
+        self._hint()
 
     def reclaim(self) -> None:
         """Takes back what an earlier process of this worker's name had in hand when it died."""

@@ -210,6 +210,13 @@ class ClaimQueries(MigratedDatabase):
                 statement = sa.update(documents).where(documents.c.id.in_(batch))
                 connection.execute(statement.values(dispatched_at=self._now()))
 
+    def recall_dispatched(self, document_ids: Iterable[str]) -> None:
+        """Records that the message for these has done nothing for those that are still queued."""
+        for batch in batches(document_ids):
+            with self._write() as connection:
+                waiting = sa.and_(documents.c.id.in_(batch), documents.c.state == DocumentState.QUEUED)
+                connection.execute(sa.update(documents).where(waiting).values(dispatched_at=None))
+
     def dispatchable(self, limit: int, *, older_than_seconds: float = 30) -> list[Document]:
         """Documents that a message should be sent for (again): those of dead parsers, then the oldest queued ones.
 

@@ -147,7 +147,7 @@ def test_lost_chunks_are_made_again(world: World) -> None:
 def test_a_killed_child_gives_its_document_back_at_once(world: World) -> None:
     document = world.add("The harbour opens at dawn.")
     assert world.catalog.claim(document.id, "ingest@test:123", **PARSE)
-    world.parsing.child_lost(document.id, "signal 9")
+    world.parsing.child_lost([document.id], "signal 9")
     assert world.state(document) is DocumentState.QUEUED
 
 
@@ -159,12 +159,40 @@ def test_a_rejected_file_fails_with_its_reason(world: World) -> None:
 
 
 def test_many_waiting_documents_are_few_messages(world: World, producer: Producer) -> None:
-    documents = [world.add(f"Text number {number}.", f"{number}.txt", str(number)) for number in range(50)]
-    assert send_waiting(world.catalog, producer) == producer.outstanding_limit
+    limit = producer.outstanding_limit
+    documents = [world.add(f"Text number {number}.", f"{number}.txt", str(number)) for number in range(3 * limit)]
+    assert send_waiting(world.catalog, producer) == 3 * limit
+    assert producer.queue_lengths()[Queue.INGEST.value] == limit, "small ones share a message"
     assert send_waiting(world.catalog, producer) == 0
     producer.records.redis.delete(Queue.INGEST.value)
+    world.add("One more.")
     world.parsing.parse(documents[0].id)
-    assert producer.queue_lengths()[Queue.INGEST.value] == producer.outstanding_limit, "a parsed one sends the next"
+    assert producer.queue_lengths()[Queue.INGEST.value] == 1, "a parsed one sends the next"
+
+
+def test_documents_of_a_lost_child_that_it_had_not_begun_are_sent_again(world: World, producer: Producer) -> None:
+    first, second, third = (world.add(f"Text number {number}.", key=str(number)) for number in range(3))
+    world.catalog.mark_dispatched([first.id, second.id, third.id])
+    world.parsing.parse(first.id)
+    assert world.catalog.claim(second.id, "ingest@test:1", **PARSE) is not None
+    world.parsing.child_lost([first.id, second.id, third.id], "signal 9")
+    states = [world.state(document) for document in (first, second, third)]
+    assert states == [DocumentState.PARSED, DocumentState.QUEUED, DocumentState.QUEUED]
+    found = world.catalog.documents_by_id([second.id, third.id])
+    assert (found[second.id].attempts, found[third.id].attempts) == (1, 0)
+    assert producer.queue_lengths()[Queue.INGEST.value] == 2
+
+
+def test_a_child_leaves_to_another_message_what_would_take_it_too_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.parsing.BUNDLE_SECONDS", 0)
+    documents = [world.add(f"Text number {number}.", key=str(number)) for number in range(3)]
+    world.catalog.mark_dispatched([document.id for document in documents])
+    world.parsing.parse(*[document.id for document in documents])
+    states = [world.state(document) for document in documents]
+    assert states == [DocumentState.PARSED, DocumentState.QUEUED, DocumentState.QUEUED]
+    assert world.catalog.get_document(documents[1].id).attempts == 0
 
 
 def test_small_documents_share_batches_and_a_text_is_embedded_once(world: World) -> None:

@@ -220,6 +220,21 @@ def test_names_that_are_not_utf8_and_very_long_ones(world: World) -> None:
     assert paths == {world.inbox / odd, world.inbox / long}
 
 
+def test_a_folder_that_can_only_be_read_is_mirrored_and_never_written_to(world: World) -> None:
+    (world.inbox / "sub").mkdir(parents=True)
+    (world.inbox / "sub" / "a.txt").write_text(TEXT)
+    paths = [world.inbox / "sub" / "a.txt", world.inbox / "sub", world.inbox]
+    for path in paths:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = {path: path.stat().st_mtime_ns for path in paths}
+    world.start()
+    world.settle_on("sub/a.txt")
+    world.stop()
+    assert {path: path.stat().st_mtime_ns for path in [*world.inbox.rglob("*.txt"), *paths[1:]]} == before
+    for path in paths[1:]:
+        path.chmod(0o755)
+
+
 def test_polling_sees_the_same(make_world: Callable[..., World]) -> None:
     world = make_world(watch_polling=True)
     world.start()

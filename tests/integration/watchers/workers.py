@@ -33,15 +33,15 @@ class Workers:
         self._service = EmbeddingService(cast(Embedder, FakeEmbedder()))
         self._parsing = ParsingService(settings, catalog, self.blobs, cast(Producer, self), "ingest@test")
         self._indexer = Indexer(catalog, self.blobs, self.store, self._service, "index@test")
-        self._messages: queue.Queue[str | None] = queue.Queue()
+        self._messages: queue.Queue[tuple[str, ...] | None] = queue.Queue()
         self._parser = threading.Thread(target=self._parse, name="parser under test")
         self._parser.start()
         self._indexer.start()
 
-    def ingest(self, document_id: str) -> bool:
+    def ingest(self, *document_ids: str) -> bool:
         if self._messages.qsize() >= self.outstanding_limit:
             return False
-        self._messages.put(document_id)
+        self._messages.put(document_ids)
         return True
 
     def is_ingest_short(self) -> bool:
@@ -72,5 +72,5 @@ class Workers:
         self.store.close()
 
     def _parse(self) -> None:
-        while (document_id := self._messages.get()) is not None:
-            self._parsing.parse(document_id)
+        while (document_ids := self._messages.get()) is not None:
+            self._parsing.parse(*document_ids)

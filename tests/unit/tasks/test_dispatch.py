@@ -1,0 +1,21 @@
+"""Which documents go together into one message."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import cast
+
+from core.catalog import Document
+from tasks.dispatch import BUNDLED_FILE_BYTES, bundles
+
+
+def document(name: str, size_bytes: int = 1) -> Document:
+    return cast(Document, SimpleNamespace(id=name, size_bytes=size_bytes))
+
+
+def test_small_files_share_a_message_and_large_ones_have_their_own() -> None:
+    large = BUNDLED_FILE_BYTES + 1
+    found = [document("a"), document("B", large), document("c"), document("d"), document("E", large)]
+    assert list(bundles(found, 2)) == [["B"], ["a", "c"], ["E"], ["d"]]
+    assert list(bundles(found[:1], 8)) == [["a"]]
+    assert list(bundles([], 8)) == []
