@@ -1,7 +1,8 @@
 """Search in the embedded store: p50 and p99 at 10,000 and 100,000 chunks, alone and while chunks are being written.
 
-    python -m benchmarks.search [--chunks 10000] [--searches 300]
+    python -m benchmarks.search [--chunks 10000] [--searches 300] [--embed]
 
+With `--embed` the searches go on while the real model embeds further chunks, which are written too, as indexing does.
 Vectors and texts are synthetic: clusters of unit vectors, words by Zipf's law. The query's embedding is not counted.
 """
 
@@ -13,12 +14,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.report import percentile, print_table
 from core.messages import Filter, SearchOptions
+from core.settings import load_settings
+from ingest.embedder import Embedder, EmbeddingService
 from ingest.retrieval import Retriever
 from ingest.vector_store import Point, point_id
 from ingest.vector_store.base import Vector
@@ -114,7 +118,7 @@ def row(name: str, took: list[float], limit_ms: float | None) -> tuple[str, ...]
     )
 
 
-def run(folder: Path, chunks: int, searches: int) -> list[tuple[str, ...]]:
+def run(folder: Path, chunks: int, searches: int, *, embed: bool) -> list[tuple[str, ...]]:
     """Fills a store while searching it, then searches it alone."""
     store = EdgeVectorStore(folder, "benchmark", DIMENSION)
     corpus = Corpus()
@@ -151,8 +155,41 @@ def run(folder: Path, chunks: int, searches: int) -> list[tuple[str, ...]]:
             lambda count: count >= searches,
         )
         rows.append(row(f"{kind}, {chunks:,} chunks", took, TARGET_P99_MS if chunks <= 10_000 else None))
+    if embed:
+        rows.append(while_embedding(store, retriever, queries, chunks, searches))
     store.close()
     return rows
+
+
+def while_embedding(
+    store: EdgeVectorStore, retriever: Retriever, queries: FixedQueries, chunks: int, searches: int
+) -> tuple[str, ...]:
+    """The line of searches beside the whole of indexing: embedding on all cores, and writing."""
+    service = EmbeddingService(Embedder.from_settings(load_settings(_env_file=None)))
+    corpus, stopped, written = Corpus(seed=13), threading.Event(), 0
+
+    def index() -> None:
+        nonlocal written
+        for points in corpus.points(chunks, chunks * 2):
+            if stopped.is_set():
+                return
+            vectors = service.embed([point.text for point in points], purpose="document", priority="bulk")
+            store.upsert([replace(point, vector=vector) for point, vector in zip(points, vectors, strict=True)])
+            written += len(points)
+
+    thread = threading.Thread(target=index)
+    thread.start()
+    started = time.perf_counter()
+    took = measured(
+        queries,
+        lambda query: retriever.search([query], SearchOptions(top_k=5)),
+        lambda count: stopped.wait(PAUSE_SECONDS) or count >= searches,
+    )
+    stopped.set()
+    rate = written / (time.perf_counter() - started)
+    thread.join()
+    service.close()
+    return row(f"hybrid, {chunks:,} chunks, while others are embedded ({rate:,.0f}/s)", took, TARGET_STALL_MS)
 
 
 def main() -> None:
@@ -160,9 +197,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--chunks", type=int, default=10_000)
     parser.add_argument("--searches", type=int, default=300)
+    parser.add_argument("--embed", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="search-") as folder:
-        rows = run(Path(folder), arguments.chunks, arguments.searches)
+        rows = run(Path(folder), arguments.chunks, arguments.searches, embed=arguments.embed)
     columns = ("search", "times", "p50", "p99", "longest", "target", "ratio")
     print_table("Search in the embedded store, without the query's embedding", columns, rows)
 

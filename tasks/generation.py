@@ -153,10 +153,22 @@ class GenerationService:
             budget = max(0, self._settings.context_length - wanted - told)
             template = self._settings.rag_prompt_template or DEFAULT_TEMPLATE
             messages, used = rag_messages(messages, hits, budget, self.engine.count_tokens, template)
+            if hits and not used and is_free(request):
+                self._refuse_without_room(request, wanted)
         request = msgspec.structs.replace(request, messages=messages, tools=tools)
         names = frozenset(tool["function"]["name"] for tool in own)
         sources = [hit.text for hit in used] if can_cite(request) else None
         return Talk(request, names, messages=messages, sources=sources), used
+
+    def _refuse_without_room(self, request: GenerateRequest, wanted_tokens: int) -> None:
+        """Raises InvalidRequest: without what was found the model would invent the answer."""
+        self._prepare(request)  # a prompt that is too long by itself is told as such
+        raise InvalidRequest(
+            f"The context of {self._settings.context_length} tokens has no room for what was found: {wanted_tokens} "
+            "are for the answer (max_tokens), the others for the conversation. Shorten one of them.",
+            param="max_tokens",
+            code="context_length_exceeded",
+        )
 
     def _prepare(self, request: GenerateRequest) -> PreparedPrompt:
         return self.engine.prepare(

@@ -82,6 +82,15 @@ def test_an_answer_has_its_sources_first_and_markers_that_hold(world: World) -> 
     assert isinstance(told[-1], events.Finished)
 
 
+def test_without_room_for_what_was_found_the_model_is_not_asked(world: World) -> None:
+    job_id = submit(world, messages=[ChatMessage("user", "What does it cover?")], max_tokens=2000)
+    to_task(world, job_id, Task.GENERATE)
+    world.producer.records.keep_hits(job_id, HITS, 1.0)
+    last = world.told(job_id)[-1]
+    assert isinstance(last, events.Failed) and last.error.status == 400
+    assert last.error.param == "max_tokens" and "no room for what was found" in last.error.message
+
+
 def test_nothing_found_is_said_and_not_invented(world: World) -> None:
     job_id = submit(world)
     to_task(world, job_id, Task.GENERATE)
