@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import httpx
@@ -40,6 +41,26 @@ def test_streamed_rag_chat_tells_sources_before_text(stack: Stack, http: httpx.C
     assert frames[-1] == "[DONE]"
     first = json.loads(frames[0])
     assert first["sources"][0]["filename"] == "tea.txt"
+
+
+def test_a_follow_up_is_answered_from_what_it_is_about(http: httpx.Client) -> None:
+    texts = ["The Marlow kettle boils a litre in two minutes.", "The Sable toaster has room for six slices."]
+    metadata = [{"shelf": "kettles", "year": 2021}, {"shelf": "toasters", "year": 2024}]
+    assert http.post("/v1/rag/documents", json={"texts": texts, "metadata": metadata}).status_code in (200, 201)
+    history = [
+        {"role": "user", "content": "Tell me about the Marlow kettle."},
+        {"role": "assistant", "content": "The Marlow kettle boils water."},
+    ]
+    request = {"query": "How long does it take to boil a litre?", "messages": history, "max_tokens": 24}
+    body = http.post("/v1/rag/chat", json=request).json()
+    assert body["sources"][0]["text"] == texts[0]
+    markers = {int(number) for number in re.findall(r"\[(\d+)\]", body["answer"])}
+    assert markers <= {source["index"] for source in body["sources"]}
+    filters = {"type": "and", "filters": [{"type": "gt", "key": "year", "value": 2022}]}
+    other = http.post("/v1/rag/chat", json=request | {"filters": filters, "score_threshold": -1}).json()
+    assert [source["text"] for source in other["sources"]] == [texts[1]]
+    nothing = http.post("/v1/rag/chat", json={"query": "qwxz zzkv", "score_threshold": 1, "stream": False}).json()
+    assert nothing["sources"] == [] and "could not find" in nothing["answer"]
 
 
 def test_a_changed_file_is_answered_anew_and_a_removed_one_forgotten(stack: Stack, http: httpx.Client) -> None:
