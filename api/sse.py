@@ -125,10 +125,11 @@ class EventStream(Response):
             await self._send(send, _error_frame(error))
 
     async def _send(self, send: Send, frame: bytes) -> None:
-        with anyio.move_on_after(SEND_TIMEOUT_SECONDS) as scope:
-            await send({"type": "http.response.body", "body": frame, "more_body": True})
-        if scope.cancelled_caught:
-            raise SlowClient
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                await send({"type": "http.response.body", "body": frame, "more_body": True})
+        except TimeoutError:
+            raise SlowClient from None
         self._last_sent = time.monotonic()
 
     async def _ping(self, send: Send) -> None:

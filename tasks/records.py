@@ -51,32 +51,42 @@ QUEUE_OF_TASK = {
     Task.SETTLE_DOCUMENTS: Queue.MAINTENANCE,
 }
 
-# KEYS: job, events, waiting, finished. ARGV: attempt, ttl, cap, channel, job id, new state or '', terminal, event...
-# Answers {status, last sequence number}: 0 stored, 1 stored but cancelled, -1 refused.
+# One call for the events of a whole engine step. KEYS: job, events, waiting, finished of each job. ARGV: ttl, cap, then
+# for each job: attempt, channel, job id, new state or '', terminal, number of events, event...
+# Answers {status, last sequence number} of each: 0 stored, 1 stored but cancelled, -1 refused.
 _APPEND = """
-local job = redis.call('HMGET', KEYS[1], 'attempt', 'done', 'cancel', 'seq')
-if not job[1] or tonumber(job[1]) ~= tonumber(ARGV[1]) or job[2] then return {-1, 0} end
-local seq = tonumber(job[4] or '0')
-for i = 8, #ARGV do
-  seq = seq + 1
-  local frame = seq .. ' ' .. ARGV[i]
-  redis.call('RPUSH', KEYS[2], frame)
-  redis.call('PUBLISH', ARGV[4], frame)
+local function append(keys, at)
+  local attempt, state, count = ARGV[at], ARGV[at + 3], tonumber(ARGV[at + 5])
+  local job = redis.call('HMGET', keys[1], 'attempt', 'done', 'cancel', 'seq')
+  if not job[1] or tonumber(job[1]) ~= tonumber(attempt) or job[2] then return {-1, 0} end
+  local seq = tonumber(job[4] or '0')
+  for i = at + 6, at + 5 + count do
+    seq = seq + 1
+    local frame = seq .. ' ' .. ARGV[i]
+    redis.call('RPUSH', keys[2], frame)
+    redis.call('PUBLISH', ARGV[at + 1], frame)
+  end
+  redis.call('LTRIM', keys[2], -tonumber(ARGV[2]), -1)
+  redis.call('HSET', keys[1], 'seq', seq)
+  if state ~= '' then redis.call('HSET', keys[1], 'state', state) end
+  if state == 'running' or state == 'done' then redis.call('ZREM', keys[3], ARGV[at + 2]) end
+  if ARGV[at + 4] == '1' then
+    redis.call('HSET', keys[1], 'done', 1)
+    redis.call('HDEL', keys[1], 'request', 'hits')
+    local clock = redis.call('TIME')
+    redis.call('LPUSH', keys[4], clock[1] .. '.' .. string.format('%06d', clock[2]))
+    redis.call('LTRIM', keys[4], 0, 31)
+  end
+  redis.call('EXPIRE', keys[1], ARGV[1])
+  redis.call('EXPIRE', keys[2], ARGV[1])
+  return {job[3] and 1 or 0, seq}
 end
-redis.call('LTRIM', KEYS[2], -tonumber(ARGV[3]), -1)
-redis.call('HSET', KEYS[1], 'seq', seq)
-if ARGV[6] ~= '' then redis.call('HSET', KEYS[1], 'state', ARGV[6]) end
-if ARGV[6] == 'running' or ARGV[6] == 'done' then redis.call('ZREM', KEYS[3], ARGV[5]) end
-if ARGV[7] == '1' then
-  redis.call('HSET', KEYS[1], 'done', 1)
-  redis.call('HDEL', KEYS[1], 'request', 'hits')
-  local clock = redis.call('TIME')
-  redis.call('LPUSH', KEYS[4], clock[1] .. '.' .. string.format('%06d', clock[2]))
-  redis.call('LTRIM', KEYS[4], 0, 31)
+local answers, at = {}, 3
+for k = 1, #KEYS, 4 do
+  answers[#answers + 1] = append({KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]}, at)
+  at = at + 6 + ARGV[at + 5]
 end
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-redis.call('EXPIRE', KEYS[2], ARGV[2])
-return {job[3] and 1 or 0, seq}
+return answers
 """
 
 # KEYS: job, waiting. ARGV: ttl, limit (0: none), now, job id, field, value, ... Answers the position, or -1 when full.
@@ -253,29 +263,16 @@ class JobRecords:
 
     def append_many(self, items: Sequence[Append]) -> list[Appended]:
         """Stores and publishes the events of several jobs in one round trip."""
-        pipeline = self.redis.pipeline(transaction=False)
+        keys: list[str] = []
+        args: list[Any] = [self._settings.job_ttl_seconds, REPLAY_CAP]
         for item in items:
+            keys += (job_key(item.job_id), events_key(item.job_id), waiting_key(item.queue), finished_key(item.queue))
             terminal = bool(item.events) and events.is_terminal(item.events[-1])
-            self._append(
-                keys=[
-                    job_key(item.job_id),
-                    events_key(item.job_id),
-                    waiting_key(item.queue),
-                    finished_key(item.queue),
-                ],
-                args=[
-                    item.attempt,
-                    self._settings.job_ttl_seconds,
-                    REPLAY_CAP,
-                    channel(item.job_id),
-                    item.job_id,
-                    "done" if terminal else item.state,
-                    int(terminal),
-                    *(events.encode(event) for event in item.events),
-                ],
-                client=pipeline,
-            )
-        return [Appended(status >= 0, status == 1, last) for status, last in pipeline.execute()]
+            state = "done" if terminal else item.state
+            args += (item.attempt, channel(item.job_id), item.job_id, state, int(terminal), len(item.events))
+            args += [events.encode(event) for event in item.events]
+        answers = self._append(keys=keys, args=args) if items else []
+        return [Appended(status >= 0, status == 1, last) for status, last in answers]
 
     def replay(self, job_id: str) -> list[tuple[int, events.AnyEvent]]:
         """All stored events with their sequence numbers."""

@@ -282,7 +282,8 @@ class JobReader:
     async def _next(self) -> list[Frame]:
         """New events in order; none when it stayed quiet and nobody is to blame."""
         try:
-            frame = await asyncio.wait_for(self._queue.get(), QUIET_SECONDS)
+            async with asyncio.timeout(QUIET_SECONDS):  # `wait_for` would start a task for each token
+                frame = await self._queue.get()
         except TimeoutError:
             return await self._replayed() or await self._check()
         number, event = _decode(frame)
