@@ -19,6 +19,8 @@ CLASSES: tuple[Priority, ...] = ("interactive", "batch")
 WORTH_WAITING_TOKENS = 32
 #: Room that each running sequence must have before a preempted one comes back.
 GROWTH_TOKENS = 32
+#: So many interactive sequences may pass waiting batch work; then one of it gets a slot, and keeps it.
+BATCH_PATIENCE = 32
 #: Keys whose turn is remembered.
 MAX_REMEMBERED_KEYS = 1024
 
@@ -78,6 +80,8 @@ class Scheduler:
         #: When each key was last served, to go round among keys.
         self._served: dict[str, int] = {}
         self._turn = 0
+        #: Interactive sequences that have got a slot while batch work waited, since such work was last due.
+        self._passed = 0
         self.preemptions = 0
 
     # Questions
@@ -178,10 +182,10 @@ class Scheduler:
         """Whether there is a slot, after taking it from batch work if the sequence is interactive."""
         if len(self.running) < self.slots:
             return not self.running or self._has_room_for(sequence)
-        batch = [one for one in self.running if one.request.priority == "batch"]
-        if sequence.request.priority == "batch" or not batch:
+        yielding = [one for one in self.running if one.yields]
+        if sequence.request.priority == "batch" or not yielding:
             return False
-        self._preempt(max(batch, key=_importance))
+        self._preempt(max(yielding, key=_importance))
         return True
 
     def _has_room_for(self, sequence: ActiveSequence) -> bool:
@@ -196,6 +200,7 @@ class Scheduler:
         queue = self._queue(sequence)
         queue.popleft()
         self._forget_if_empty(sequence, queue)
+        self._count_passing(sequence)
         self._turn += 1
         self._served[sequence.request.key] = self._turn
         self.running.append(sequence)
@@ -204,10 +209,23 @@ class Scheduler:
             sequence.cached_tokens = min(sequence.computed, sequence.prompt_length)
             plan.admitted.append(sequence)
 
+    def _count_passing(self, starting: ActiveSequence) -> None:
+        """Batch work must not wait for ever: one sequence of it at a time is due after its patience."""
+        if starting.request.priority == "interactive":
+            self._passed = self._passed + 1 if self._waiting["batch"] else 0
+        elif self._batch_is_due:
+            starting.is_due = True
+            self._passed = 0
+
+    @property
+    def _batch_is_due(self) -> bool:
+        return self._passed >= BATCH_PATIENCE and not any(one.is_due for one in self.running)
+
     def _next_waiting(self) -> ActiveSequence | None:
-        """Interactive before batch; the key with the fewest running sequences, then the one served longest ago."""
+        """Interactive before batch, unless that is due; the key with the fewest running sequences, then the one served
+        longest ago."""
         running = Counter(sequence.request.key for sequence in self.running)
-        for name in CLASSES:
+        for name in reversed(CLASSES) if self._batch_is_due else CLASSES:
             queues = self._waiting[name]
             if queues:
                 key = min(queues, key=lambda key: (running[key], self._served.get(key, 0), queues[key][0].order))
@@ -310,4 +328,4 @@ class Scheduler:
 
 def _importance(sequence: ActiveSequence) -> tuple[bool, int]:
     """Sorts the least important last: batch work after interactive, later arrivals after earlier ones."""
-    return (sequence.request.priority == "batch", sequence.order)
+    return (sequence.yields, sequence.order)

@@ -125,6 +125,8 @@ class ActiveSequence:
     started_at: float | None = None
     first_token_at: float | None = None
     preemptions: int = 0
+    #: Whether this is batch work that has waited long enough to be treated as interactive.
+    is_due: bool = False
 
     @classmethod
     def of(cls, request: SequenceRequest, arrived_at: float, order: int) -> ActiveSequence:
@@ -136,6 +138,11 @@ class ActiveSequence:
         if self.seq_id is None:
             raise RuntimeError(f"sequence {self.request.sequence_id} has no slot")
         return self.seq_id
+
+    @property
+    def yields(self) -> bool:
+        """Whether interactive work may take its slot."""
+        return self.request.priority == "batch" and not self.is_due
 
     @property
     def prompt_length(self) -> int:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.messages import Priority
+from inference.scheduler import BATCH_PATIENCE
 from inference.sequence import SequenceRequest
 from tests.fakes.fake_backend import answer
 from tests.unit.inference.driver import Driver
@@ -28,6 +29,11 @@ def request(
         key=key,
         deadline=deadline,
     )
+
+
+def endless(length: int) -> list[int]:
+    """A prompt whose answer is at least `length` tokens long."""
+    return next(prompt for at in range(256) if len(answer(prompt := [at], length)) == length)
 
 
 #: Few distinct tokens, so that prompts share prefixes.
@@ -110,6 +116,44 @@ def test_interactive_comes_before_batch_and_takes_its_slot() -> None:
     assert [one.request.sequence_id for one in driver.scheduler.running] == ["chat"]
     driver.run_to_end()
     assert driver.ended == {"chat": answer([4, 5, 6], 3), "batch": answer([1, 2, 3], 20)}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 6), st.integers(1, 8), st.integers(1, 30))
+def test_batch_work_ends_under_a_load_that_never_ends(slots: int, jobs: int, chat_tokens: int, job_tokens: int) -> None:
+    """Given more interactive work than slots at all times, batch work ends, one after the other."""
+    driver = Driver(slots=slots, sequences=slots, cells=1000, step_tokens=64)
+    for at in range(jobs):
+        driver.submit(request(f"batch-{at}", [at], max_tokens=job_tokens, priority="batch"))
+    chats = 0
+
+    def left() -> set[str]:
+        return {f"batch-{at}" for at in range(jobs)} - set(driver.ended)
+
+    while left():
+        while driver.scheduler.waiting < slots + jobs:
+            chats += 1
+            driver.submit(request(f"chat-{chats}", [chats % 256, 7], max_tokens=chat_tokens))
+        driver.step()
+        due = [one for one in driver.scheduler.running if one.request.priority == "batch"]
+        assert len(due) <= 1, "interactive work has all the other slots"
+        assert driver.order[: BATCH_PATIENCE + 1].count("batch-0") == (len(driver.order) > BATCH_PATIENCE)
+        ended = jobs - len(left())
+        assert len(driver.order) <= (ended + 1) * (BATCH_PATIENCE + 1) + slots * 30 * 2 * (ended + 1), "it starves"
+
+
+def test_work_that_is_due_waits_for_a_slot_and_keeps_it() -> None:
+    # Given a batch sequence that is due, while a chat runs in the only slot
+    driver = Driver(slots=1, sequences=1, cells=1000, step_tokens=64)
+    driver.submit(request("batch", endless(20), max_tokens=20, priority="batch"))
+    for at in range(BATCH_PATIENCE + 5):
+        driver.submit(request(f"chat-{at}", [at, 3], max_tokens=2))
+    # When everything runs to its end
+    driver.run_to_end()
+    # Then it came after its patience, was never preempted, and the chats were all answered
+    assert driver.order.index("batch") == BATCH_PATIENCE
+    assert driver.scheduler.preemptions == 0
+    assert len(driver.ended) == BATCH_PATIENCE + 6
 
 
 def test_keys_take_turns() -> None:
