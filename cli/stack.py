@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cli import supervisor as supervisor_config
 from cli.drain import Drain
+from cli.logs import last_lines
 from cli.processes import kill_group, sweep
 from cli.programs import PYTHON, Program, child_environment, guard_environment
 from cli.runtime import RuntimeDir
@@ -80,6 +81,11 @@ class Stack:
         for wave in sorted({program.wave for program in self.programs}):
             members = [program for program in self.programs if program.wave == wave]
             self._start_wave(members, on_ready, on_waiting)
+
+    def last_word(self, name: str) -> str:
+        """The last line that a process has logged since it was started; "" if there is none yet."""
+        log = supervisor_config.log_path(self.log_dir, name)
+        return "".join(last_lines(log, 1, self._log_starts.get(name, 0)))
 
     def watch(self) -> None:
         """Puts right what has gone wrong since the last call. To be called about every second."""

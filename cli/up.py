@@ -132,7 +132,9 @@ class Up:
 
             def on_waiting(names: Sequence[str]) -> None:
                 if spinner is not None and names:
-                    spinner.update(f"waiting for {', '.join(names)} ({time.monotonic() - started:.0f} s)")
+                    waited = f"waiting for {', '.join(names)} ({time.monotonic() - started:.0f} s)"
+                    # A large model takes minutes to load, and says how far it is.
+                    spinner.update(Text(f"{waited}  {stack.last_word(names[0])}"))
 
             stack.start(on_ready, on_waiting)
 

@@ -67,6 +67,7 @@ class Engine:
         self._crashes_in_a_row = 0
         #: Sequences with a long piece of their prompt in the running step: aborting one of them interrupts it.
         self._prompts_in_step: frozenset[str] = frozenset()
+        self._came_round_at = time.monotonic()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._preparation = Preparation(
@@ -86,6 +87,11 @@ class Engine:
     def alive(self) -> bool:
         """Whether it serves requests."""
         return self._thread.is_alive() and not self._closing.is_set()
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long ago its thread last came round: more than a step takes means that the step hangs."""
+        return time.monotonic() - self._came_round_at
 
     def prepare(
         self,
@@ -165,6 +171,7 @@ class Engine:
         while not self._closing.is_set():
             try:
                 self._turn()
+                self._came_round_at = time.monotonic()
                 self._crashes_in_a_row = 0
             except Exception as error:  # the thread must outlive any fault: it fails the sequences and starts afresh
                 log.exception("The engine crashed")

@@ -156,6 +156,7 @@ class WorkerServices:
             "model": engine.model.as_dict(),
             "functions": function_registry.schemas(),
             "alive": engine.alive,
+            "silent_seconds": engine.silent_seconds,
             "engine": asdict(stats),
         }
 

@@ -18,6 +18,9 @@ from tasks.names import Role
 #: A dependency that takes longer to answer than this counts as missing.
 CHECK_TIMEOUT_SECONDS = 3.0
 
+#: No step takes so long, not of a large model on a CPU: an engine that is silent for longer hangs.
+MOST_SILENT_SECONDS = 60.0
+
 router = APIRouter(tags=["operation"], route_class=JsonRoute)
 
 
@@ -59,7 +62,8 @@ async def _answers(question: Awaitable[Any]) -> str:
 
 async def _has_worker(services: Services, role: Role) -> str:
     async def question() -> None:
-        if not await services.stream.workers(role):
+        workers = (await services.stream.workers(role)).values()
+        if not any(info.get("silent_seconds", 0) < MOST_SILENT_SECONDS for info in workers):
             raise Unavailable(f"no {role.value} worker is alive")
 
     return await _answers(question())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,8 @@ KV_TYPES = {
 #: Tokens of a step, where nobody says: on a CPU without flash attention, what a larger one computes leaves its caches.
 GPU_BATCH_TOKENS = 512
 CPU_BATCH_TOKENS = 256
+#: How often the progress of a load is told.
+PROGRESS_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,8 @@ def load_model(file: ModelFile, settings: Settings) -> Any:
     params = llama.llama_model_default_params()
     params.n_gpu_layers = settings.n_gpu_layers
     log.info("Loading %s (%.0f MB)", file.path.name, file.path.stat().st_size / 1e6)
+    progress = _progress_of(file.path.name)
+    params.progress_callback = progress
     model = llama.llama_model_load_from_file(os.fsencode(file.path), params)
     if not model:
         raise ConfigurationError(
@@ -43,6 +48,20 @@ def load_model(file: ModelFile, settings: Settings) -> Any:
             "or its architecture newer than this version of llama-cpp-python."
         )
     return model
+
+
+def _progress_of(name: str) -> Any:
+    """Tells the log how far a load has come. To be held until the load ends: C calls it."""
+    told_at = time.monotonic()
+
+    def tell(share: float, _data: Any) -> bool:
+        nonlocal told_at
+        if time.monotonic() - told_at >= PROGRESS_SECONDS:
+            told_at = time.monotonic()
+            log.info("Loading %s: %.0f %%", name, 100 * share)
+        return True
+
+    return llama.llama_progress_callback(tell)
 
 
 def layout_of(model: Any, file: ModelFile, settings: Settings) -> Layout:

@@ -8,14 +8,15 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import llama_cpp
 import pytest
 
 from core.errors import ConfigurationError, ContextLengthExceeded, InvalidRequest
 from core.messages import ChatMessage, SamplingParams
 from core.settings import load_settings
 from inference.engine import Engine, open_engine
-from inference.llama_backend import LlamaBackend
-from inference.models import ModelFile
+from inference.llama_backend import LlamaBackend, loading
+from inference.models import ModelFile, resolve_model
 from inference.preparation import PROBE_CHARACTERS_PER_TOKEN
 from inference.sequence import (
     FinishReason,
@@ -212,6 +213,16 @@ def test_a_broken_model_file_is_a_clear_error(tmp_path: Path) -> None:
     path.write_bytes(b"GGUF" + bytes(100))
     with pytest.raises(ConfigurationError, match=r"cannot load .*cut\.gguf"):
         LlamaBackend(ModelFile(path, "cut"), load_settings(_env_file=None))
+
+
+def test_a_load_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(loading, "PROGRESS_SECONDS", 0.0)
+    settings = load_settings(_env_file=None)
+    file = resolve_model(settings)
+    with caplog.at_level("INFO", logger=loading.__name__):
+        llama_cpp.llama_model_free(loading.load_model(file, settings))
+    shares = [int(found[1]) for line in caplog.messages if (found := re.search(r": (\d+) %", line))]
+    assert shares == sorted(shares) and shares[-1] == 100
 
 
 SCHEMA = {

@@ -257,12 +257,15 @@ async def test_functions(http: httpx.AsyncClient, stream: FakeJobStream) -> None
 
 async def test_readiness_names_what_is_missing(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
     ready = await http.get("/ready")
+    stream.live[Role.INFERENCE]["inference@host"]["silent_seconds"] = 100.0
+    hanging = await http.get("/ready")
     stream.live[Role.INGEST] = {}
     missing = await http.get("/ready")
     stream.failure = Unavailable("The queue (Redis) does not answer.")
     away = await http.get("/ready")
 
     assert ready.status_code == 200 and set(ready.json()["checks"].values()) == {"ok"}
+    assert hanging.status_code == 503 and hanging.json()["checks"]["inference_worker"] == "unavailable"
     assert missing.status_code == 503 and missing.json()["checks"]["ingest_worker"] == "unavailable"
     assert away.json()["checks"]["redis"] == "unavailable" and away.json()["checks"]["catalog"] == "ok"
     assert (await http.get("/health")).status_code == 200
