@@ -1,6 +1,6 @@
 # make run     install on first use, then start everything (Ctrl-C stops it)
 # make test    all tests but the soak        make lint    ruff, mypy, import contracts
-# make soak    minutes of kills under load   make down    stop what `make run` started elsewhere
+# make soak    long runs: kills, memory      make down    stop what `make run` started elsewhere
 #
 # Variables: PYTHON, TORCH_INDEX_URL, EXTRA_INDEX (see scripts/setup.sh), TESTS (what `make test` runs).
 

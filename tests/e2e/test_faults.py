@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.e2e.chatter import Chatter, kill, searchable
 from tests.e2e.documents import documents
 from tests.support import Stack, wait_until
 
@@ -22,66 +23,29 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 FILES = 50
 #: A chat goes on, or ends with an error, within this time after a kill.
 CHAT_SECONDS = 15
+#: Measured: so much can the shape of a batch move the difference of two logits.
+CLOSE_LOGITS = 0.5
 PROCESSES = ("ingest", "index", "inference", "maintenance", "watcher", "flower", "redis", "api")
 
 
-class Chatter(threading.Thread):
-    """Streams one chat after the other, and keeps how each ended and its longest silence."""
-
-    def __init__(self, base_url: str) -> None:
-        super().__init__(daemon=True)
-        self.base_url = base_url
-        self.stopping = threading.Event()
-        self.endings: list[str] = []
-        self.longest_silence_seconds = 0.0
-
-    def run(self) -> None:
-        while not self.stopping.is_set():
-            self.endings.append(self._chat())
-
-    def _chat(self) -> str:
-        request = {
-            "messages": [{"role": "user", "content": "Tell a long story."}],
-            "max_tokens": 400,
-            "stream": True,
-        }
-        heard = time.monotonic()
-        lines: list[str] = []
-        try:
-            with httpx.stream("POST", f"{self.base_url}/v1/chat/completions", json=request, timeout=30) as response:
-                for line in response.iter_lines():
-                    self.longest_silence_seconds = max(self.longest_silence_seconds, time.monotonic() - heard)
-                    heard = time.monotonic()
-                    if line.startswith("data: "):
-                        lines.append(line[6:])
-                if response.status_code != 200:
-                    return f"status {response.status_code}"
-        except httpx.TransportError as error:
-            self.stopping.wait(0.2)
-            return f"connection: {type(error).__name__}"
-        return classify(lines)
-
-
-def classify(frames: list[str]) -> str:
-    """How a stream ended: whole, with an error frame, or silently cut."""
-    if frames and frames[-1] == "[DONE]":
-        whole = any(choice.get("finish_reason") for frame in frames[:-1] for choice in json.loads(frame)["choices"])
-        return "whole" if whole else "silent [DONE]"
-    if frames and "error" in json.loads(frames[-1]):
-        return "error"
-    return "cut"
-
-
-def kill(stack: Stack, name: str) -> None:
-    """kill -9 of one supervised process; returns once another one has taken its place."""
-    before = stack.kill(name)
-    wait_until(lambda: stack.pid_of(name) not in (0, before), 60)
-
-
-def searchable(http: httpx.Client, number: int) -> int:
-    """How many chunks of file `number` a search for its own word finds."""
-    hits = http.post("/v1/rag/search", json={"query": f"marker{number:04d}", "top_k": 20}).json()["data"]
-    return sum(hit["filename"] == f"file{number:04d}.txt" for hit in hits)
+def assert_greedy(text: str, scores: list[dict[str, Any]]) -> None:
+    """The text is that of an undisturbed run, or differs first where that run's two best tokens were close: a batch's
+    shape moves logits a little."""
+    given, expected, starts = text.encode(), b"", []
+    for score in scores:
+        starts.append(len(expected))
+        expected += bytes(score["bytes"])
+    if given == expected:
+        return
+    pairs = zip(given, expected, strict=False)
+    at = next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(given), len(expected)))
+    # The token in which they differ, or the one before it: other tokens can begin with the same letters.
+    position = max(number for number, start in enumerate(starts) if start <= at)
+    margins = [
+        scores[number]["top_logprobs"][0]["logprob"] - scores[number]["top_logprobs"][1]["logprob"]
+        for number in range(max(0, position - 1), position + 1)
+    ]
+    assert min(margins) <= CLOSE_LOGITS, f"{given!r} is not {expected!r}: they differ at {at}, margins {margins}"
 
 
 def test_killing_each_process_in_turn_loses_nothing(tmp_path: Path) -> None:
@@ -117,15 +81,18 @@ def test_streams_go_on_in_the_next_inference_worker(tmp_path: Path) -> None:
     tokens, streams = 96, 8
     begun = threading.Barrier(streams + 1, timeout=60)
 
+    def question(number: int) -> dict[str, Any]:
+        messages = [{"role": "user", "content": f"Count upwards from {number}."}]
+        return {"messages": messages, "max_tokens": tokens, "ignore_eos": True, "temperature": 0}
+
+    def undisturbed(number: int) -> list[dict[str, Any]]:
+        request = question(number) | {"logprobs": True, "top_logprobs": 2}
+        answer = httpx.post(f"{stack.base_url}/v1/chat/completions", json=request, timeout=60).json()
+        scores: list[dict[str, Any]] = answer["choices"][0]["logprobs"]["content"]
+        return scores
+
     def stream_one(number: int) -> tuple[str, list[dict[str, Any]]]:
-        request = {
-            "messages": [{"role": "user", "content": f"Count upwards from {number}."}],
-            "max_tokens": tokens,
-            "ignore_eos": True,
-            "temperature": 0,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
+        request = question(number) | {"stream": True, "stream_options": {"include_usage": True}}
         chunks: list[dict[str, Any]] = []
         last = ""
         with httpx.stream("POST", f"{stack.base_url}/v1/chat/completions", json=request, timeout=60) as response:
@@ -142,8 +109,9 @@ def test_streams_go_on_in_the_next_inference_worker(tmp_path: Path) -> None:
         answers = [pool.submit(stream_one, number) for number in range(streams)]
         begun.wait()
         kill(stack, "inference")
-        for answer in answers:
-            last, chunks = answer.result(timeout=120)
+        ended = [answer.result(timeout=120) for answer in answers]
+        whole = list(pool.map(undisturbed, range(streams)))
+        for (last, chunks), scores in zip(ended, whole, strict=True):
             assert last == "[DONE]"
             assert not any("error" in chunk for chunk in chunks)
             choices = [choice for chunk in chunks for choice in chunk["choices"]]
@@ -151,6 +119,8 @@ def test_streams_go_on_in_the_next_inference_worker(tmp_path: Path) -> None:
             assert chunks[-1]["usage"]["completion_tokens"] == tokens
             frames = sum(bool(choice["delta"].get("content")) for choice in choices)
             assert frames > tokens / 2, "the streams were under way when the worker was killed"
+            text = "".join(choice["delta"].get("content") or "" for choice in choices)
+            assert_greedy(text, scores)
 
 
 def test_a_hanging_redis_is_answered_503_within_seconds(tmp_path: Path) -> None:
