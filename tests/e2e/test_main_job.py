@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.documents import documents, settled, write_docx, write_pdf
 from tests.support import Stack, wait_until
+from tests.unit.ingest.cases import PARSED, REJECTED
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -108,6 +109,33 @@ def test_bad_files_fail_with_a_reason_and_the_rest_go_on(stack: Stack, http: htt
         document = settled(http, name)
         assert document["status"] == "failed", name
         assert document["error"] and reason in str(document["error"]), (name, document["error"])
+
+
+def test_a_folder_of_every_type_is_searchable_or_says_why_not(stack: Stack, http: httpx.Client) -> None:
+    # Given files of all types, 61 of them, in a folder that is moved in at once
+    made = stack.inbox.parent / "types"
+    made.mkdir()
+    contents = {file.name: file.make() for file in PARSED} | {name: make() for name, make, _ in REJECTED}
+    for name, content in contents.items():
+        (made / name).write_bytes(content)
+    made.rename(stack.inbox / "types")
+    # When all of them have been read
+    found: dict[str, dict[str, object]] = {}
+
+    def all_settled() -> bool:
+        inside = (each for each in documents(http) if str(each["path"]).startswith("types/"))
+        found.update({each["filename"]: each for each in inside if each["status"] in ("completed", "failed")})
+        return len(found) == len(contents)
+
+    wait_until(all_settled, 120)
+    # Then each has its text, or the reason
+    for file in PARSED:
+        assert found[file.name]["status"] == "completed", found[file.name]
+        only = {"type": "eq", "key": "path", "value": f"types/{file.name}"}
+        hits = http.post("/v1/rag/search", json={"query": file.texts[0], "filters": only, "top_k": 20}).json()["data"]
+        assert any(file.texts[0] in hit["text"] for hit in hits), file.name
+    for name, _, reason in REJECTED:
+        assert found[name]["status"] == "failed" and reason in str(found[name]["error"]), found[name]
 
 
 def test_upload_and_texts_are_searchable_and_deletable(http: httpx.Client, tmp_path: Path) -> None:
