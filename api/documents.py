@@ -231,6 +231,7 @@ def document_wire(document: Document, liveness: Liveness) -> Wire:
         "size_bytes": document.size_bytes,
         "media_type": document.media_type,
         "attributes": document.attributes,
+        "properties": document.properties,
         "created_at": int(document.created_at),
         "updated_at": int(document.updated_at),
         "completed_at": None if document.completed_at is None else int(document.completed_at),

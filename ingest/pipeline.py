@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +24,9 @@ from ingest.tokenizer import TextTokenizer, load_tokenizer
 __all__ = ["ChunkSettings", "DocumentMeta", "ParseResult", "Work", "index_document", "index_documents",
            "parse_file_safely", "parse_to_chunks", "read_chunks", "warm_up"]  # fmt: skip
 
+#: A file can give itself a title of megabytes.
+_LONGEST_PROPERTY_CHARACTERS = 1000
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Chunk)
 
@@ -34,6 +37,8 @@ class ParseResult:
 
     chunk_count: int
     media_type: str
+    #: What the file says of itself: an e-mail's headers, the number of its pages, …
+    properties: dict[str, str] = field(default_factory=dict)
 
 
 def parse_to_chunks(
@@ -60,7 +65,8 @@ def parse_to_chunks(
         max_tokens = chunking.max_tokens(tokenizer.max_tokens)
         chunks = chunk_document(document, tokenizer, max_tokens=max_tokens, overlap_tokens=chunking.overlap_tokens)
         _write(out, chunks)
-    return ParseResult(len(chunks), document.media_type)
+    properties = {name: value[:_LONGEST_PROPERTY_CHARACTERS] for name, value in document.metadata.items()}
+    return ParseResult(len(chunks), document.media_type, properties)
 
 
 def parse_file_safely(path: Path, filename: str, settings: Settings) -> ParsedDocument:

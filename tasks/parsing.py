@@ -110,7 +110,11 @@ class ParsingService:
             self._catalog.fail(claim, f"It could not be read: {type(error).__name__}: {error}"[:500])
         else:
             self._catalog.advance(
-                claim, DocumentState.PARSED, chunk_count=result.chunk_count, media_type=result.media_type
+                claim,
+                DocumentState.PARSED,
+                chunk_count=result.chunk_count,
+                media_type=result.media_type,
+                properties=result.properties,
             )
 
     def _hint(self) -> None:

@@ -205,6 +205,8 @@ class Document(WireAnswer):
     size_bytes: int
     media_type: str | None
     attributes: dict[str, Any]
+    #: What the file says of itself, once it is read: the headers of an e-mail, the number of pages.
+    properties: dict[str, str]
     created_at: int
     updated_at: int
     completed_at: int | None

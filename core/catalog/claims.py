@@ -6,7 +6,7 @@ until when the claim holds without news; whoever finds a lease ended may take th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -121,6 +121,7 @@ class ClaimQueries(MigratedDatabase):
         *,
         chunk_count: int | None = None,
         media_type: str | None = None,
+        properties: Mapping[str, str] | None = None,
     ) -> bool:
         """Ends the claim with success: the document goes on to `state`. False when fenced off."""
         values: dict[str, Any] = {"state": state, "attempts": 0, "error": None, "parsed_at": self._now()}
@@ -128,6 +129,8 @@ class ClaimQueries(MigratedDatabase):
             values["chunk_count"] = chunk_count
         if media_type is not None:
             values["media_type"] = media_type
+        if properties is not None:
+            values["properties"] = dict(properties)
         return self._finish(claim, values)
 
     def release(self, claim: Claim, state: DocumentState) -> bool:

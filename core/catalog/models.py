@@ -86,6 +86,8 @@ documents = sa.Table(
     sa.Column("next_generation", sa.Integer),
     #: Deleted by a person while its file lies in its watched folder: the row stays, so that the file stays out.
     sa.Column("kept_out", sa.Boolean, nullable=False, server_default=sa.false()),
+    #: What the file says of itself: an e-mail's headers, the number of its pages, …
+    sa.Column("properties", sa.JSON, nullable=False, server_default="{}"),
 )
 
 #: A file deleted and made again is a new document while the old one is still being removed.

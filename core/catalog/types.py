@@ -193,6 +193,8 @@ class Document:
     chunk_overlap_tokens: int | None
     #: Deleted by a person while its file lies in its watched folder: until that changes, it stays out.
     kept_out: bool = False
+    #: What the file says of itself: an e-mail's headers, the number of its pages, …
+    properties: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_stale(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -120,7 +121,7 @@ def test_a_folder_of_every_type_is_searchable_or_says_why_not(stack: Stack, http
         (made / name).write_bytes(content)
     made.rename(stack.inbox / "types")
     # When all of them have been read
-    found: dict[str, dict[str, object]] = {}
+    found: dict[str, dict[str, Any]] = {}
 
     def all_settled() -> bool:
         inside = (each for each in documents(http) if str(each["path"]).startswith("types/"))
@@ -134,6 +135,7 @@ def test_a_folder_of_every_type_is_searchable_or_says_why_not(stack: Stack, http
         only = {"type": "eq", "key": "path", "value": f"types/{file.name}"}
         hits = http.post("/v1/rag/search", json={"query": file.texts[0], "filters": only, "top_k": 20}).json()["data"]
         assert any(file.texts[0] in hit["text"] for hit in hits), file.name
+    assert found["mail.eml"]["properties"]["from"] == "Jörg <joerg@example.com>"
     for name, _, reason in REJECTED:
         assert found[name]["status"] == "failed" and reason in str(found[name]["error"]), found[name]
 

@@ -87,9 +87,11 @@ def test_a_lost_claim_changes_nothing(
 def test_a_lease_that_ended_without_a_successor_still_counts(catalog: Catalog, add: Add, clock: Clock) -> None:
     claim = claimed(catalog, add())
     clock.advance(100)
-    assert catalog.advance(claim, DocumentState.PARSED, chunk_count=2, media_type="text/plain")
+    assert catalog.advance(
+        claim, DocumentState.PARSED, chunk_count=2, media_type="text/plain", properties={"pages": "2"}
+    )
     document = catalog.get_document(claim.document.id)
-    assert (document.chunk_count, document.media_type) == (2, "text/plain")
+    assert (document.chunk_count, document.media_type, document.properties) == (2, "text/plain", {"pages": "2"})
 
 
 def test_a_document_that_crashes_three_workers_is_set_aside(catalog: Catalog, add: Add, clock: Clock) -> None:

@@ -65,6 +65,14 @@ def test_no_chunk_size_is_over_the_models_window(tokens: int | None, expected: i
     assert ChunkSettings().max_tokens(8192) == 512
 
 
+def test_what_a_file_says_of_itself_is_kept(tmp_path: Path, offline_settings: Settings) -> None:
+    (tmp_path / "mail.txt").write_text(f"From: a@example.com\nDate: x\nSubject: {'long ' * 1000}\n\nText.\n")
+    result = parse_to_chunks(tmp_path / "mail.txt", "mail.txt", tmp_path / "out.jsonl", offline_settings)
+    assert result.media_type == "message/rfc822"
+    assert result.properties["from"] == "a@example.com"
+    assert len(result.properties["subject"]) == 1000
+
+
 def test_a_refused_file_leaves_nothing(tmp_path: Path, offline_settings: Settings) -> None:
     out = tmp_path / "chunks" / "1.jsonl"
     with pytest.raises(DocumentRejected, match="empty"):
