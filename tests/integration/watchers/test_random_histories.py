@@ -82,9 +82,9 @@ class History:
         path.write_text(self._text())
 
     def rest(self) -> None:
-        """Lets the watcher come to the end of what it has seen, but for what is still being written."""
-        if self._is_running:
-            wait_until(lambda: self._world.info["waiting"] <= len(self._open), 10)
+        """Lets the watcher follow everything, unless somebody is still writing."""
+        if self._is_running and not self._open:
+            wait_until(lambda: is_mirrored(self._world), 15)
 
     def write_slowly(self) -> None:
         path = self._free_path()
@@ -180,6 +180,12 @@ def confirm(world: World) -> None:
             world.catalog.confirm_watched_folder(folder.root)
 
 
+def is_mirrored(world: World) -> bool:
+    """Whether the catalog has the files of the folder; what is held back is confirmed."""
+    confirm(world)
+    return {path: document.content_hash for path, document in world.documents().items()} == on_disk(world.inbox)
+
+
 def live(world: World, workers: Workers, outside: Path, seed: int, operations: int) -> None:
     """A random history, and then the comparison of folder, catalog and store."""
     outside.mkdir()
@@ -189,12 +195,7 @@ def live(world: World, workers: Workers, outside: Path, seed: int, operations: i
         history.step()
     history.finish()
 
-    def is_at_rest() -> bool:
-        confirm(world)
-        found = {path: document.content_hash for path, document in world.documents().items()}
-        return found == on_disk(world.inbox) and world.info["waiting"] == 0 and workers.is_at_rest()
-
-    wait_until(is_at_rest, 30)
+    wait_until(lambda: is_mirrored(world) and world.info["waiting"] == 0 and workers.is_at_rest(), 30)
     documents = world.documents()
     assert {path: found.content_hash for path, found in documents.items()} == on_disk(world.inbox)
     for path, document in documents.items():
