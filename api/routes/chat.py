@@ -9,14 +9,14 @@ from starlette.responses import Response
 
 from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep, json_response
 from api.jobs import Call, answer_of, stream_of, submit_async
-from api.loaded_models import check_model
+from api.loaded_models import asked_model
 from api.render import ChatStream, CompletionStream, ToolForm, chat_completion, text_completion
-from api.schemas.base import CollectionName
 from api.schemas.chat import ChatCompletion, ChatRequest, CompletionRequest, TextCompletion
+from api.schemas.chat import RagOptions as WireRagOptions
 from api.schemas.rag import Job
+from core.errors import InvalidRequest
 from core.messages import DEFAULT_TOOL_ROUNDS, ChatMessage, GenerateRequest, JobKind, RagOptions
 from core.settings import Settings
-from tasks.names import Role
 
 CHAT_PATH = "/v1/chat/completions"
 COMPLETIONS_PATH = "/v1/completions"
@@ -34,9 +34,9 @@ async def create_chat_completion(
 ) -> Response:
     """Answers a conversation; with `stream`, as server-sent events."""
     body.check()
-    await check_model(services, body.model, Role.INFERENCE)
+    asked = await asked_model(services, body.model)
     tools = body.tool_use()
-    rag = _rag_options(body, services.settings)
+    rag = _rag_options(body, asked.collection, services.settings)
     kind: JobKind = "chat" if rag is None else "rag_chat"
     job = GenerateRequest(
         messages=[turn for message in body.messages for turn in message.turns()],
@@ -64,19 +64,18 @@ async def create_chat_completion(
     return json_response(chat_completion(call.head, await answer_of(request, services, call), form))
 
 
-def _rag_options(body: ChatRequest, settings: Settings) -> RagOptions | None:
-    if body.rag is None:
+def _rag_options(body: ChatRequest, collection: str | None, settings: Settings) -> RagOptions | None:
+    """What to retrieve: as `rag` says, within the collection that `model` names."""
+    if body.rag is None and collection is None:
         return None
-    named: list[CollectionName] = [
-        *([body.rag.collection] if body.rag.collection else []),
-        *(body.rag.collections or []),
-    ]
-    return RagOptions(
-        query=body.last_question(),
-        top_k=body.rag.top_k or settings.rag_top_k,
-        collections=list(dict.fromkeys(named)),
-        score_threshold=body.rag.score_threshold,
-    )
+    scope = body.rag or WireRagOptions.model_validate({})
+    options = scope.options()
+    if collection is not None:
+        if options["collections"] not in ([], [collection]):
+            message = f"'model' names the collection {collection!r}, and 'rag' names others."
+            raise InvalidRequest(message, param="rag.collection")
+        options["collections"] = [collection]
+    return RagOptions(query=body.last_question(), top_k=scope.top_k or settings.rag_top_k, **options)
 
 
 @router.post(
@@ -88,15 +87,19 @@ async def create_completion(
 ) -> Response:
     """The older way to ask: the prompt is one user message."""
     prompt = body.check()
-    await check_model(services, body.model, Role.INFERENCE)
+    asked = await asked_model(services, body.model)
+    rag = None
+    if asked.collection is not None:
+        rag = RagOptions(query=prompt, top_k=services.settings.rag_top_k, collections=[asked.collection])
     job = GenerateRequest(
         messages=[ChatMessage("user", prompt)],
         sampling=body.sampling(services.settings),
         max_tokens=body.max_tokens,
         n=body.n or 1,
         model=body.model,
+        rag=rag,
     )
-    call = Call("chat", job, COMPLETIONS_PATH, key, {"messages": "prompt"})
+    call = Call("chat" if rag is None else "rag_chat", job, COMPLETIONS_PATH, key, {"messages": "prompt"})
     if prefer.respond_async:
         return await submit_async(services, call)
     if body.stream:

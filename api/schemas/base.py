@@ -9,6 +9,9 @@ from pydantic.config import JsonDict
 
 ItemT = TypeVar("ItemT")
 
+#: Marks what OpenAI's API does not have.
+EXTENSION: JsonDict = {"x-extension": True}
+
 #: A collection's name: one line, no control characters.
 CollectionName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 #: Text that is more than white space.
@@ -73,8 +76,10 @@ class Model(WireAnswer):
     object: Literal["model"] = "model"
     created: int
     owned_by: str
+    kind: Literal["chat", "embeddings"] = Field(json_schema_extra=EXTENSION)
+    collection: str | None = Field(
+        None, description="Extension: the collection that this name answers from.", json_schema_extra=EXTENSION
+    )
 
 
-#: Marks what OpenAI's API does not have.
-EXTENSION: JsonDict = {"x-extension": True}
 Collections = Annotated[list[CollectionName], Field(max_length=64)]

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 from pydantic.config import JsonDict
 
-from api.schemas.base import EXTENSION, CollectionName, Collections, Timings, Usage, WireAnswer, WireRequest
+from api.schemas.base import EXTENSION, Timings, Usage, WireAnswer, WireRequest
 from api.schemas.messages import Message
+from api.schemas.scope import Scope
 from api.schemas.tools import (
     MAX_TOOL_ROUNDS,
     MAX_TOOLS,
@@ -55,7 +56,9 @@ class SamplingFields(WireRequest):
     """The sampling parameters that chat and completions share. Those from `top_k` to `ignore_eos` are extensions."""
 
     model: str | None = Field(
-        None, description="Served by the loaded model whatever it says, unless STRICT_MODELS is set."
+        None,
+        description="Served by the loaded model whatever it says, unless STRICT_MODELS is set. MODEL@COLLECTION answers"
+        " from the documents of a collection.",
     )
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
@@ -115,14 +118,10 @@ class SamplingFields(WireRequest):
         )
 
 
-class RagOptions(WireRequest):
+class RagOptions(Scope):
     """Extension: answer from the documents. `top_k` chunks of `collection` (all when not named) are retrieved."""
 
-    collection: CollectionName | None = None
-    collections: Collections | None = None
     top_k: int | None = Field(None, ge=1, le=100)
-    score_threshold: float | None = Field(None, ge=-1, le=1)
-    filters: Any = None
 
 
 class ChatRequest(SamplingFields):
@@ -169,8 +168,6 @@ class ChatRequest(SamplingFields):
             raise InvalidRequest("'n' must be 1 with 'server_tools'.", param="n")
         if self.top_logprobs and not self.logprobs:
             raise InvalidRequest("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
-        if self.rag is not None and self.rag.filters:
-            raise unsupported("rag.filters")
 
     def tool_use(self) -> ToolUse:
         """The tools the answer may call. Raises InvalidRequest for declarations and choices that do not fit."""

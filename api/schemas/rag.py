@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from api.schemas.base import CollectionName, Collections, NonBlank, Timings, Usage, WireAnswer, WireRequest
+from api.schemas.base import CollectionName, NonBlank, Timings, Usage, WireAnswer, WireRequest
 from api.schemas.chat import FinishReason, Source, StreamOptions
-from api.schemas.filters import Filter
 from api.schemas.messages import Message
+from api.schemas.scope import Scope
 from core.messages import ChatMessage
 from core.settings import DEFAULT_COLLECTION
 
@@ -18,39 +18,6 @@ MAX_QUERIES = 16
 MAX_ATTRIBUTES = 16
 MAX_ATTRIBUTE_KEY = 64
 MAX_ATTRIBUTE_TEXT = 512
-
-
-class Scope(WireRequest):
-    """Where to search: all collections unless some are named."""
-
-    collection: CollectionName | None = None
-    collections: Collections | None = None
-    score_threshold: float | None = Field(None, ge=-1, le=1, description="Least dense cosine of a hit.")
-    filters: Filter | None = Field(None, description="Only documents that it holds for.")
-    diversity: float | None = Field(
-        None, ge=0, le=1, description="How much a hit's likeness to better ones counts against it."
-    )
-    neighbours: int | None = Field(
-        None, ge=0, le=5, description="Chunks before and after a hit that are merged into its text."
-    )
-    rerank: bool | None = Field(None, description="By the server's cross-encoder; where there is one, it is used.")
-
-    def names(self) -> list[str]:
-        """The collections, each once."""
-        named = [*([self.collection] if self.collection else []), *(self.collections or [])]
-        return list(dict.fromkeys(named))
-
-    def options(self) -> dict[str, Any]:
-        """The fields of `core.messages.SearchOptions` that are named here."""
-        filters = self.filters.message() if self.filters else None
-        return {
-            "collections": self.names(),
-            "score_threshold": self.score_threshold,
-            "filters": filters,
-            "diversity": self.diversity or 0.0,
-            "neighbours": self.neighbours or 0,
-            "rerank": self.rerank,
-        }
 
 
 class SearchRequest(Scope):

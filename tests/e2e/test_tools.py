@@ -89,3 +89,62 @@ def test_an_asynchronous_job_keeps_its_calls(http: httpx.Client) -> None:
     (choice,) = http.get(accepted.headers["location"]).json()["result"]["choices"]
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["tool_calls"][0]["function"]["name"] == "get_weather"
+
+
+SEARCH: dict[str, Any] = {
+    "server_tools": ["search_documents"],
+    "tool_choice": {"type": "function", "function": {"name": "search_documents"}},
+}
+
+
+def test_the_server_searches_the_documents_and_the_model_goes_on(client: openai.OpenAI, http: httpx.Client) -> None:
+    texts = {"texts": ["The lighthouse of Farol is painted green."], "collection": "sights"}
+    assert http.post("/v1/rag/documents", json=texts).is_success
+    # What the starter model searches for is its own idea; a call in the history gives it a good one.
+    ran = {"id": "call_1", "name": "search_documents", "arguments": '{"query": "Farol lighthouse", "top_k": 1}',
+           "result": {"passages": []}}  # fmt: skip
+    messages: Any = [
+        {"role": "user", "content": "Which colour has the lighthouse of Farol?"},
+        {"role": "assistant", "content": "I found nothing yet.", "tool_results": [ran]},
+        {"role": "user", "content": "Search again for the Farol lighthouse, please."},
+    ]
+    ask: Any = {**ASK, "messages": messages, "extra_body": SEARCH, "max_tokens": 200}
+    plain = client.chat.completions.create(**{**ask, "extra_body": {**SEARCH, "max_tool_rounds": 1}})
+    message: Any = plain.choices[0].message
+    assert message.tool_calls is None
+    (call,) = message.tool_results
+    assert call["name"] == "search_documents"
+    assert "query" in json.loads(call["arguments"])
+    assert call["error"] is None and "passages" in call["result"], call
+    assert message.content and plain.choices[0].finish_reason in ("stop", "length")
+
+    with client.chat.completions.stream(**{**ask, "extra_body": {**SEARCH, "max_tool_rounds": 1}}) as stream:
+        streamed: Any = stream.get_final_completion()
+    (again,) = streamed.choices[0].message.tool_results
+    assert (again["name"], again["arguments"], again["error"]) == (call["name"], call["arguments"], None)
+
+    accepted = http.post(
+        "/v1/chat/completions", json={**ASK, "messages": messages, **SEARCH}, headers={"prefer": "respond-async"}
+    )
+    with http.stream("GET", f"{accepted.headers['location']}/events") as events:
+        assert any("tool_result" in line for line in events.iter_lines())
+    (choice,) = http.get(accepted.headers["location"]).json()["result"]["choices"]
+    assert choice["message"]["tool_results"][0]["name"] == "search_documents"
+
+
+def test_functions_that_are_not_there_are_named(client: openai.OpenAI) -> None:
+    for stream in (False, True):
+        with pytest.raises(openai.BadRequestError, match="search_documents") as refused:
+            client.chat.completions.create(stream=stream, extra_body={"server_tools": ["brew_coffee"]}, **ASK)
+        assert refused.value.param == "server_tools"
+
+
+def test_a_model_at_a_collection_answers_from_it(client: openai.OpenAI, http: httpx.Client) -> None:
+    texts = {"texts": ["The ferry to Ilha leaves at seven."], "collection": "ferries"}
+    assert http.post("/v1/rag/documents", json=texts).is_success
+    name = next(model.id for model in client.models.list() if model.id.endswith("@ferries"))
+    answer: Any = client.chat.completions.create(
+        model=name, messages=[{"role": "user", "content": "When does the ferry to Ilha leave?"}], max_tokens=10
+    )
+    assert [source["collection"] for source in answer.sources] == ["ferries"]
+    assert name == f"{answer.model}@ferries"

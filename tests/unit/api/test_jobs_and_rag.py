@@ -298,3 +298,72 @@ async def test_models_are_those_of_the_live_workers(http: httpx.AsyncClient, str
     stream.live[Role.INFERENCE] = {}
 
     assert [model["id"] for model in (await http.get("/v1/models")).json()["data"]] == [EMBEDDER]
+
+
+CHAT = "/v1/chat/completions"
+QUESTION = [{"role": "user", "content": "How long is it?"}]
+
+
+async def test_a_model_at_a_collection_answers_from_its_documents(
+    http: httpx.AsyncClient, stream: FakeJobStream, catalog: Catalog
+) -> None:
+    catalog.ensure_collection("manuals")
+    for model in (f"{MODEL}@manuals", "gpt-4o@manuals"):
+        answer = await http.post(CHAT, json={"model": model, "messages": QUESTION, "stream": True})
+        frames = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
+        assert frames[0]["sources"][0]["filename"] == "warranty.docx", "before the first text"
+        job = stream.submitted.pop()
+        assert job.kind == "rag_chat"
+        assert (job.request.rag.query, job.request.rag.collections) == ("How long is it?", ["manuals"])
+
+
+async def test_a_legacy_completion_can_name_a_collection_too(
+    http: httpx.AsyncClient, stream: FakeJobStream, catalog: Catalog
+) -> None:
+    catalog.ensure_collection("manuals")
+    body = {"model": f"{MODEL}@manuals", "prompt": "How long is it?"}
+    assert (await http.post("/v1/completions", json=body)).status_code == 200
+    assert stream.submitted[0].request.rag.collections == ["manuals"]
+
+
+@pytest.mark.parametrize("model", ["claude@20240620", "@manuals", f"{MODEL}", "a@b@c"])
+async def test_other_names_with_an_at_are_names_of_models(
+    http: httpx.AsyncClient, stream: FakeJobStream, catalog: Catalog, model: str
+) -> None:
+    catalog.ensure_collection("manuals")
+    assert (await http.post(CHAT, json={"model": model, "messages": QUESTION})).status_code == 200
+    assert (stream.submitted[0].kind, stream.submitted[0].request.rag) == ("chat", None)
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "says"),
+    [
+        ({"model": f"{MODEL}@nothing"}, "model", "no collection named 'nothing'"),
+        ({"model": f"{MODEL}@manuals", "rag": {"collection": "other"}}, "rag.collection", "'manuals'"),
+        ({"model": "any", "rag": {"filters": {"type": "like"}}}, "rag.filters.type", "'eq'"),
+    ],
+)
+async def test_a_wrong_collection_of_a_chat_is_named(
+    http: httpx.AsyncClient, catalog: Catalog, body: dict[str, Any], param: str, says: str
+) -> None:
+    catalog.ensure_collection("manuals")
+    answer = await http.post(CHAT, json={"messages": QUESTION, **body})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, param), error
+    assert says in error["message"]
+
+
+async def test_the_rag_of_a_chat_takes_what_a_search_takes(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+    rag = {"collections": ["a", "b"], "top_k": 4, "filters": FILTERS, "diversity": 0.5, "neighbours": 1}
+    assert (await http.post(CHAT, json={"messages": QUESTION, "rag": rag})).status_code == 200
+    options = stream.submitted[0].request.rag
+    assert (options.collections, options.top_k, options.diversity, options.neighbours) == (["a", "b"], 4, 0.5, 1)
+    assert msgspec.json.decode(msgspec.json.encode(options.filters)) == FILTERS
+
+
+async def test_models_are_listed_with_each_collection(http: httpx.AsyncClient, catalog: Catalog) -> None:
+    catalog.ensure_collection("manuals")
+    listed = (await http.get("/v1/models")).json()["data"]
+    assert [model["id"] for model in listed] == [MODEL, f"{MODEL}@manuals", EMBEDDER]
+    one = (await http.get(f"/v1/models/{MODEL}@manuals")).json()
+    assert (one["kind"], one["collection"]) == ("chat", "manuals")

@@ -1,0 +1,61 @@
+"""`tool_choice: required` over many different sets of tools: every answer is a call that fits its schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import jsonschema
+import pytest
+
+from core.messages import ChatMessage, SamplingParams
+from tests.integration.tasks.generating import World, calls_of, reasons_of, text_of
+from tests.integration.tasks.tool_sets import tool_set
+
+QUESTION = [ChatMessage("user", "Do it.")]
+SETS = 100
+#: Those of the quick tests: every fourth.
+SAMPLE = range(0, SETS, 4)
+
+
+def assert_valid_calls(world: World, numbers: Iterable[int]) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        problems = [problem for problem in threads.map(lambda number: problem_of(world, number), numbers) if problem]
+    assert not problems, "\n".join(problems)
+
+
+def problem_of(world: World, number: int) -> str | None:
+    """What is wrong with the call that answers a set of tools; None if nothing is."""
+    tools = tool_set(number)
+    # Warm, so that it is the grammar that makes it fit and not the model's habits.
+    sampling = SamplingParams(temperature=0.8, seed=number)
+    told = world.run(
+        messages=QUESTION,
+        tools=tools,
+        tool_choice="required",
+        parallel_tool_calls=False,
+        sampling=sampling,
+        max_tokens=400,
+    )
+    try:
+        assert (reasons_of(told), text_of(told)) == (["tool_calls"], "")
+        ((name, arguments),) = calls_of(told)
+        schemas = {tool["function"]["name"]: tool["function"].get("parameters", {"maxProperties": 0}) for tool in tools}
+        jsonschema.Draft202012Validator(schemas[name]).validate(arguments)
+        assert set(arguments) <= set(schemas[name].get("properties", {})), "closed where properties are listed"
+    except (AssertionError, ValueError, jsonschema.ValidationError) as error:
+        return f"set {number}: {error}"
+    return None
+
+
+def test_the_sets_are_different() -> None:
+    assert len({str(tool_set(number)) for number in range(SETS)}) == SETS
+
+
+def test_required_calls_of_a_sample_of_tool_sets_are_valid(world: World) -> None:
+    assert_valid_calls(world, SAMPLE)
+
+
+@pytest.mark.soak
+def test_required_calls_of_all_tool_sets_are_valid(world: World) -> None:
+    assert_valid_calls(world, range(SETS))
