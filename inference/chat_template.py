@@ -14,6 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from core.errors import InvalidRequest
 from core.messages import ChatMessage
+from inference.call_formats import CallFormat, native_format
 from inference.tool_calls import CLOSE, OPEN
 
 CHATML = (
@@ -50,16 +51,16 @@ class ChatTemplate:
         environment.globals.update(raise_exception=_raise, strftime_now=_strftime_now)
         self._template = environment.from_string(self._source)
         self._names = {"bos_token": bos, "eos_token": eos}
+        #: The template's own form of calls, where that can be enforced and read: what the model is told and what it is
+        #: held to must be the same. Others get a description of the tagged form.
+        self._native = native_format(self._rendered)
         texts = sorted((text for text in control_texts if len(text) > 1), key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, texts))) if texts else None
 
     @property
-    def knows_tools(self) -> bool:
-        """Whether the template itself writes tools into the prompt, and calls in the tags that are enforced and read
-        here. Models with another form of call get the generic description: what is enforced and what they are told
-        must be the same.
-        """
-        return "tools" in self._source and OPEN in self._source
+    def call_format(self) -> CallFormat:
+        """The form in which this model is to write calls."""
+        return self._native or CallFormat.TAGGED
 
     def render(self, messages: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = ()) -> list[tuple[str, bool]]:
         """The prompt as pieces of (text, trusted). Control tokens count only in trusted pieces, so that a message
@@ -70,20 +71,23 @@ class ChatTemplate:
         """
         guard = _Guard(self._control)
         shaped = [_shape(message, guard) for message in messages]
-        native = _guarded(list(tools), guard) if self.knows_tools else []
-        if not self.knows_tools:
-            shaped = [_plain_tool_message(message) for message in shaped]
+        native = _guarded(list(tools), guard) if self._native else []
+        if self._native is None:
+            shaped = _plain_tool_messages(shaped)
             shaped = _with_tools_prompt(shaped, tools, guard) if tools else shaped
+        elif self._native is CallFormat.BARE:
+            shaped = _one_call_each(shaped)
         try:
-            text = self._template.render(
-                messages=shaped, tools=native or None, add_generation_prompt=True, **self._names
-            )
+            text = self._rendered(shaped, native)
         except (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
             # Templates are programs: what they do with an odd conversation is theirs, and the client's to mend.
             raise InvalidRequest(
                 f"The model's chat template refuses these messages: {error}", param="messages"
             ) from error
         return guard.split(text)
+
+    def _rendered(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> str:
+        return self._template.render(messages=messages, tools=tools or None, add_generation_prompt=True, **self._names)
 
 
 class _Guard:
@@ -154,6 +158,38 @@ def _with_tools_prompt(
     if messages and messages[0]["role"] == "system":
         return [{**messages[0], "content": f"{messages[0]['content']}\n\n{prompt}".strip()}, *messages[1:]]
     return [{"role": "system", "content": prompt}, *messages]
+
+
+def _plain_tool_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Calls and results as plain text. Results that follow each other become one message: many templates insist that
+    the roles take turns.
+    """
+    plain: list[dict[str, Any]] = []
+    for message in messages:
+        said = _plain_tool_message(message)
+        if message["role"] == "tool" and plain and plain[-1].get("is_result"):
+            plain[-1]["content"] += f"\n{said['content']}"
+        else:
+            plain.append({**said, "is_result": True} if message["role"] == "tool" else said)
+    return plain
+
+
+def _one_call_each(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Parallel calls one after the other, each with its result, for templates that know one call at a time."""
+    single: list[dict[str, Any]] = []
+    results = {one["tool_call_id"]: one for one in messages if one["role"] == "tool" and "tool_call_id" in one}
+    moved: set[str] = set()
+    for message in messages:
+        calls = message.get("tool_calls") or []
+        if len(calls) > 1:
+            for at, call in enumerate(calls):
+                single.append({**message, "content": "" if at else message["content"], "tool_calls": [call]})
+                if (result := results.get(call.get("id", ""))) is not None:
+                    single.append(result)
+                    moved.add(call["id"])
+        elif message.get("tool_call_id") not in moved:
+            single.append(message)
+    return single
 
 
 def _plain_tool_message(message: dict[str, Any]) -> dict[str, Any]:

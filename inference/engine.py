@@ -62,7 +62,8 @@ class Engine:
         self._report = Report()
         self._counters = Counters()
         #: Compiles what `SequenceRequest.constraint` takes. To be called on the caller's thread.
-        self.grammars = GrammarCompiler(backend.grammar_tokenizer)
+        template = _chat_template(backend)
+        self.grammars = GrammarCompiler(backend.grammar_tokenizer, template.call_format)
         self._order = 0
         self._crashes_in_a_row = 0
         #: Sequences with a long piece of their prompt in the running step: aborting one of them interrupts it.
@@ -72,7 +73,7 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._preparation = Preparation(
             backend,
-            _chat_template(backend),
+            template,
             context_length=self.model.context_length,
             vocab_size=self.model.vocab_size,
             default_max_tokens=default_max_tokens,

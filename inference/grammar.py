@@ -17,6 +17,7 @@ from llguidance import LLMatcher, LLTokenizer
 
 from core.errors import InternalError, InvalidRequest
 from core.json_schema import check_schema
+from inference.call_formats import CallFormat
 from inference.sequence import Constraint
 from inference.tool_grammar import ToolMode, arguments_schema, parameters_field, styled, tool_grammar
 
@@ -51,9 +52,10 @@ class GrammarConstraint:
 class GrammarCompiler:
     """Compiles grammars for one vocabulary. Safe to use from several threads."""
 
-    def __init__(self, make_tokenizer: Callable[[], LLTokenizer]) -> None:
+    def __init__(self, make_tokenizer: Callable[[], LLTokenizer], call_format: CallFormat = CallFormat.TAGGED) -> None:
         """`make_tokenizer` takes about a second and is called with the first grammar."""
         self._make_tokenizer = make_tokenizer
+        self.call_format = call_format
         self._tokenizer: LLTokenizer | None = None
         self._cache: OrderedDict[str, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()
@@ -84,12 +86,14 @@ class GrammarCompiler:
         answer_schema: dict[str, Any] | None = None,
         param: str = "tools",
     ) -> ConstraintFactory:
-        """Answers are calls of these functions, in `<tool_call>` tags, or may become such (`mode` "auto").
+        """Answers are calls of these functions in the model's form, or may become such (`mode` "auto").
 
         Raises:
             InvalidRequest: if a schema cannot be enforced, or there is no function.
         """
-        grammar = tool_grammar(tools, mode=mode, parallel=parallel, answer_schema=answer_schema, param=param)
+        grammar = tool_grammar(
+            tools, mode=mode, parallel=parallel, answer_schema=answer_schema, param=param, form=self.call_format
+        )
         try:
             return self._compile(grammar, param)
         except InvalidRequest:

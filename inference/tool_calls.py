@@ -1,13 +1,16 @@
-"""Finds tool calls in the model's text, `<tool_call>{"name": …, "arguments": {…}}</tool_call>`. Pure, incremental."""
+"""Finds tool calls in the model's text, in each of the forms of `inference.call_formats`. Pure, incremental."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
+#: How an answer that is a call without tags begins; what is written otherwise is text.
+BARE_START = '{"name": "'
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,22 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _decoder = msgspec.json.Decoder(_Call)
 
 
-class ToolCallParser:
+class CallParser(Protocol):
     """Takes text as it comes, gives out text and calls. What only looks like a call comes out as text, unchanged."""
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether a call has begun and not ended."""
+
+    def push(self, text: str) -> list[Text | ToolCall]:
+        """Takes a delta, returns what is certain now."""
+
+    def finish(self) -> list[Text | ToolCall]:
+        """What is left at the end of the answer."""
+
+
+class ToolCallParser:
+    """Calls in `<tool_call>` tags, amid text."""
 
     def __init__(self) -> None:
         self._held = ""
@@ -96,14 +113,45 @@ class ToolCallParser:
         return [call] if call else [Text(self._gap + OPEN + body + CLOSE)]
 
     def _parse(self, body: str) -> ToolCall | None:
-        try:
-            value = _decoder.decode(body)
-            arguments = bytes(value.arguments or value.parameters)
-            text = msgspec.json.decode(arguments, type=str) if arguments.startswith(b'"') else arguments.decode()
-        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-            return None
-        self._calls += 1
-        return ToolCall(self._calls - 1, value.name, text)
+        call = _parsed(body, self._calls)
+        self._calls += call is not None
+        return call
+
+
+class BareCallParser:
+    """An answer that is one call, as JSON without tags, or else text."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._is_text = False
+
+    @property
+    def is_inside(self) -> bool:
+        return self._held.startswith(BARE_START) and _parsed(self._held, 0) is None
+
+    def push(self, text: str) -> list[Text | ToolCall]:
+        if self._is_text:
+            return [Text(text)] if text else []
+        self._held += text
+        if self._held.startswith(BARE_START) or BARE_START.startswith(self._held):
+            return []
+        self._is_text = True
+        return self.finish()
+
+    def finish(self) -> list[Text | ToolCall]:
+        held, self._held = self._held, ""
+        call = _parsed(held, 0) if held.startswith(BARE_START) else None
+        return [call] if call else [Text(held)] if held else []
+
+
+def _parsed(body: str, index: int) -> ToolCall | None:
+    try:
+        value = _decoder.decode(body)
+        arguments = bytes(value.arguments or value.parameters)
+        text = msgspec.json.decode(arguments, type=str) if arguments.startswith(b'"') else arguments.decode()
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        return None
+    return ToolCall(index, value.name, text)
 
 
 def _in_string(text: str) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from core.errors import InvalidRequest
 from core.json_schema import check_schema
-from inference.tool_calls import CLOSE, OPEN
+from inference.call_formats import CallFormat
+from inference.tool_calls import BARE_START, CLOSE, OPEN
 
 #: `auto`: text in which calls may come up; `required`: calls and nothing else.
 ToolMode = Literal["auto", "required"]
@@ -28,11 +30,12 @@ def tool_grammar(
     parallel: bool,
     answer_schema: dict[str, Any] | None = None,
     param: str = "tools",
+    form: CallFormat = CallFormat.TAGGED,
 ) -> str:
     """Calls of these functions, with arguments that fit their schemas.
 
-    `auto` leaves the model free until it writes the opening tag; from there on the call is enforced. With
-    `answer_schema`, what it writes in place of calls is JSON of that schema.
+    `auto` leaves the model free until it begins a call; from there on the call is enforced. With `answer_schema`, what
+    it writes in place of calls is JSON of that schema. A form that has room for one call only is never `parallel`.
 
     Raises:
         InvalidRequest: if there is no function, or a schema is no schema of an object, or out of bounds.
@@ -40,11 +43,16 @@ def tool_grammar(
     if not tools:
         raise InvalidRequest("There is no function to call.", param=param)
     names = [f"call_{at}" for at in range(len(tools))]
-    body = f'body: "\\n" ({" | ".join(names)}) {_literal("}" + chr(10) + CLOSE)}\n'
-    lines = [_start(mode, parallel, answer_schema), body, f"call: {_literal(OPEN)} body\n"]
+    any_of_them, bare = " | ".join(names), form is CallFormat.BARE
+    if bare:
+        lines = [_bare_start(mode, answer_schema), f"call: ({any_of_them}) {_literal('}')}\n"]
+    else:
+        body = f'body: "\\n" ({any_of_them}) {_literal("}" + chr(10) + CLOSE)}\n'
+        lines = [_start(mode, parallel, answer_schema), body, f"call: {_literal(OPEN)} body\n"]
     for at, (name, tool) in enumerate(zip(names, tools, strict=True)):
         function = tool["function"]
-        opening = f'{{"name": {json.dumps(function["name"])}, "arguments": '
+        field = "parameters" if bare else "arguments"
+        opening = f'{{"name": {json.dumps(function["name"])}, "{field}": '
         lines.append(f"{name}: {_literal(opening)} {name}_arguments\n")
         lines.append(f"{name}_arguments: %json {json.dumps(arguments_schema(function, parameters_field(param, at)))}\n")
     return "".join(lines)
@@ -61,6 +69,16 @@ def _start(mode: ToolMode, parallel: bool, answer_schema: dict[str, Any] | None)
     if parallel:
         return f"start: (begin body)* text\ntext: {_TEXT}\n{lazy}"
     return f"start: text | begin body\ntext: {_TEXT}\n{lazy}"
+
+
+def _bare_start(mode: ToolMode, answer_schema: dict[str, Any] | None) -> str:
+    if mode == "required":
+        return "start: call\n"
+    if answer_schema is not None:
+        return f"start: call | answer\nanswer: %json {json.dumps(styled(answer_schema))}\n"
+    # Any text but one that begins as a call does: it leaves that path at some character, or ends on it.
+    others = [f"{re.escape(BARE_START[:at])}([^{re.escape(BARE_START[at])}](.|\\n)*)?" for at in range(len(BARE_START))]
+    return f"start: call | text\ntext: /{'|'.join(others)}/\n"
 
 
 def arguments_schema(function: dict[str, Any], param: str) -> dict[str, Any]:

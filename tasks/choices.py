@@ -10,6 +10,7 @@ from core import events
 from core.errors import InternalError, LlmApiError
 from core.ids import new_id
 from core.messages import Timings, TokenLogprob, Usage
+from inference.call_formats import CallFormat
 from inference.citations import Citer
 from inference.sequence import (
     FinishReason,
@@ -20,7 +21,7 @@ from inference.sequence import (
     SequenceFinished,
     SequenceStarted,
 )
-from inference.tool_calls import Text, ToolCall, ToolCallParser
+from inference.tool_calls import Text, ToolCall
 from tasks.running import ChoiceResult, RunningJob
 
 #: A call is told whole, since none may be left half told; its arguments come in pieces of so many characters.
@@ -74,8 +75,8 @@ class Choice:
 class CallReader:
     """Finds the calls in one choice's text, and leaves out what an earlier attempt has told."""
 
-    def __init__(self, told_characters: int = 0, told_calls: int = 0) -> None:
-        self._parser = ToolCallParser()
+    def __init__(self, form: CallFormat, told_characters: int = 0, told_calls: int = 0) -> None:
+        self._parser = form.parser()
         self._told_characters = told_characters
         self._told_calls = told_calls
         self._logprobs: list[TokenLogprob] = []

@@ -204,7 +204,8 @@ class GenerationService:
             prepared = self._rounds.answer(job, work.calls, talk)
 
     def _flight(self, job: RunningJob, talk: Talk, past: Past) -> Flight:
-        choices = past.choices(talk.request.n, reads_calls=bool(talk.next_request().tools))
+        form = self.engine.grammars.call_format if talk.next_request().tools else None
+        choices = past.choices(talk.request.n, form)
         for choice in choices:
             choice.server_names, choice.earlier_results = talk.server_names, talk.calls_so_far
             if talk.sources is not None:

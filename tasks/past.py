@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from core import events
 from core.errors import InvalidRequest
+from inference.call_formats import CallFormat
 from tasks.choices import CallReader, Choice
 from tasks.records import JobRecords
 from tasks.rounds import Round
@@ -50,13 +51,13 @@ class Past:
                 current.append(event)
         return cls(any(isinstance(event, events.Accepted) for event in told), current, rounds)
 
-    def choices(self, n: int, *, reads_calls: bool = False) -> list[Choice]:
-        """Each choice as far as it was told; with `reads_calls`, ready to find calls in what follows."""
+    def choices(self, n: int, reads: CallFormat | None = None) -> list[Choice]:
+        """Each choice as far as it was told; ready to find calls of the form `reads` in what follows."""
         choices = _retold(self.told, n)
-        if reads_calls:
+        if reads is not None:
             for choice in choices:
                 told_calls = len(choice.result.tool_calls) + len(choice.result.tool_results)
-                choice.reader = CallReader(len(choice.result.text), told_calls)
+                choice.reader = CallReader(reads, len(choice.result.text), told_calls)
         return choices
 
 

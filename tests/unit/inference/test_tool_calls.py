@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.tool_calls import Text, ToolCall, ToolCallParser
+from inference.tool_calls import BareCallParser, CallParser, Text, ToolCall, ToolCallParser
 
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
 
 
-def parse(text: str, size: int = 1) -> list[Text | ToolCall]:
-    parser = ToolCallParser()
+def parse(text: str, size: int = 1, parser: CallParser | None = None) -> list[Text | ToolCall]:
+    parser = parser or ToolCallParser()
     found = [one for at in range(0, len(text), size) for one in parser.push(text[at : at + size])]
     merged: list[Text | ToolCall] = []
     for one in [*found, *parser.finish()]:
@@ -61,3 +61,30 @@ def test_white_space_before_a_call_is_no_text() -> None:
 def test_arguments_stay_as_they_were_written() -> None:
     arguments = '{"text": "</tool_call>", "big": 12345678901234567890123, "far": 1e999}'
     assert parse(f'<tool_call>{{"name": "f", "arguments": {arguments}}}</tool_call>') == [ToolCall(0, "f", arguments)]
+
+
+BARE = '{"name": "add", "parameters": {"a": 1}}'
+
+
+@given(st.integers(1, 100))
+def test_an_answer_without_tags_is_one_call_as_a_whole(size: int) -> None:
+    assert parse(BARE, size, BareCallParser()) == [ToolCall(0, "add", '{"a": 1}')]
+
+
+@given(
+    st.sampled_from(["Hi", '{"name": 1}', '{"na', "{}", "", f" {BARE}", f"So: {BARE}", f"{BARE} so"]), st.integers(1, 9)
+)
+def test_without_tags_everything_else_is_text(text: str, size: int) -> None:
+    assert parse(text, size, BareCallParser()) == ([Text(text)] if text else [])
+
+
+def test_text_without_tags_is_told_as_soon_as_it_is_none() -> None:
+    parser = BareCallParser()
+    assert parser.push('{"na') == [] and not parser.is_inside
+    assert parser.push("val") == [Text('{"naval')] and parser.push("!") == [Text("!")]
+
+
+def test_a_call_without_tags_that_is_cut_off_is_known_to_be_one() -> None:
+    parser = BareCallParser()
+    assert parser.push(BARE[:-1]) == [] and parser.is_inside
+    assert parser.push("}") == [] and not parser.is_inside
