@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -77,7 +76,7 @@ def _bare_start(mode: ToolMode, answer_schema: dict[str, Any] | None) -> str:
     if answer_schema is not None:
         return f"start: call | answer\nanswer: %json {json.dumps(styled(answer_schema))}\n"
     # Any text but one that begins as a call does: it leaves that path at some character, or ends on it.
-    others = [f"{re.escape(BARE_START[:at])}([^{re.escape(BARE_START[at])}](.|\\n)*)?" for at in range(len(BARE_START))]
+    others = [f"{_escaped(BARE_START[:at])}([^{_escaped(BARE_START[at])}](.|\\n)*)?" for at in range(len(BARE_START))]
     return f"start: call | text\ntext: /{'|'.join(others)}/\n"
 
 
@@ -103,6 +102,10 @@ def parameters_field(param: str, at: int) -> str:
 def styled(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema with the way its JSON is to be written."""
     return {**schema, "x-guidance": JSON_STYLE}
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{", "\\{")
 
 
 def _literal(text: str) -> str:

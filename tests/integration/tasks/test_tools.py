@@ -11,7 +11,6 @@ import pytest
 from core import events
 from core.messages import ChatMessage, RagOptions, SamplingParams
 from inference.call_formats import CallFormat
-from inference.grammar import GrammarCompiler
 from tests.integration.tasks.generating import World, calls_of, fields_of, reasons_of, refusal_of, text_of
 
 CITY: dict[str, Any] = {
@@ -189,37 +188,3 @@ def test_a_model_that_writes_calls_without_tags_is_held_to_that(
     assert (text_of(told), reasons_of(told)) == ("", ["tool_calls"])
     told = world.run(messages=[ChatMessage("user", "Hi, who are you?")], tools=[WEATHER], max_tokens=20)
     assert text_of(told) and calls_of(told) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "allowed"),
-    [
-        ('{"name": "get_time", "parameters": {}}', True),
-        ('{"name": "get_time", "parameters": {"a": 1}}', False),
-        ('{"name": "other", "parameters": {}}', False),
-        ("It is noon.\nReally {so}.", True),
-        ('{"name": 3}', True),
-        ('{"time": "noon"}', True),
-        ('{"na', True),
-        ("", True),
-    ],
-)
-def test_without_tags_text_is_free_unless_it_begins_as_a_call(world: World, text: str, allowed: bool) -> None:
-    backend = world.service.engine._backend
-    grammars = GrammarCompiler(backend.grammar_tokenizer, CallFormat.BARE)
-    constraint = grammars.tool_calls([CLOCK], mode="auto")()
-    assert all(_allows(constraint, token) for token in [*backend.tokenize(text, special=False), END]) is allowed
-
-
-#: What ends an answer of the starter model.
-END = 2
-
-
-def _allows(constraint: Any, token: int) -> bool:
-    """Whether the token may come next; if so, it does."""
-    mask = constraint.mask()
-    if not mask[token // 8] >> token % 8 & 1:
-        return False
-    if token != END:
-        constraint.accept(token)
-    return True
