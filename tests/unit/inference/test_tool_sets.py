@@ -1,0 +1,57 @@
+"""`tool_choice: required` over a hundred sets of tools and a model that writes at random what it may"""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from llguidance import LLMatcher, LLTokenizer
+
+from inference.call_formats import CallFormat
+from inference.tool_calls import ToolCall
+from inference.tool_grammar import tool_grammar
+from tests.tool_sets import tool_set
+
+SETS = 100
+BYTES = LLTokenizer("byte")
+MOST_BYTES = 20_000
+
+
+def written_at_random(grammar: str, draw: random.Random) -> str:
+    """An answer in which every byte is any of those that the grammar allows."""
+    matcher = LLMatcher(BYTES, grammar)
+    assert not matcher.is_error(), matcher.get_error()
+    written = bytearray()
+    while not matcher.is_stopped() and len(written) < MOST_BYTES:
+        mask = np.frombuffer(matcher.compute_bitmask(), np.uint8)
+        token = draw.choice(np.flatnonzero(np.unpackbits(mask, bitorder="little")).tolist())
+        assert matcher.consume_token(token), matcher.get_error()
+        if token < 256:
+            written.append(token)
+    return written.decode()
+
+
+@pytest.mark.parametrize("form", CallFormat)
+def test_whatever_is_written_is_a_call_that_fits_its_schema(form: CallFormat) -> None:
+    for number in range(SETS):
+        tools, draw = tool_set(number), random.Random(number)
+        answer = written_at_random(tool_grammar(tools, mode="required", parallel=False, form=form), draw)
+        parser = form.parser()
+        (call,) = [*parser.push(answer), *parser.finish()]
+        assert isinstance(call, ToolCall), (number, answer)
+        assert_fits(tools, call, number)
+
+
+def assert_fits(tools: list[dict[str, Any]], call: ToolCall, number: int) -> None:
+    schemas = {tool["function"]["name"]: tool["function"].get("parameters", {"maxProperties": 0}) for tool in tools}
+    arguments = json.loads(call.arguments)
+    jsonschema.Draft202012Validator(schemas[call.name]).validate(arguments)
+    assert set(arguments) <= set(schemas[call.name].get("properties", {})), number
+
+
+def test_the_sets_are_different() -> None:
+    assert len({str(tool_set(number)) for number in range(SETS)}) == SETS
