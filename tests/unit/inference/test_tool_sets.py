@@ -1,4 +1,4 @@
-"""`tool_choice: required` over a hundred sets of tools and a model that writes at random what it may"""
+"""`tool_choice: required` over a hundred sets of tools and a model that writes at random what it may."""
 
 from __future__ import annotations
 
