@@ -9,6 +9,7 @@ but white space, and none has more tokens than the limit.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,6 +24,8 @@ DEFAULT_CHUNK_TOKENS = 512
 MAX_CHARACTERS_PER_TOKEN = 16
 #: Where a stretch of tokens is cut, white space is looked for in its last quarter.
 _CUT_SEARCH_SHARE = 0.25
+#: A full chunk may end earlier than it must, but has at least this share of its tokens.
+_LEAST_FILL = 1 / 2
 
 _SENTENCE_END = re.compile(r"""(?<=[.!?…])["'”’»)\]]*\s+|(?<=[。！？])\s*|\n\s*\n\s*""")
 _LINE_END = re.compile(r"\n+")
@@ -99,7 +102,7 @@ class _Chunker:
                 self._close(packed)
                 packed = []
             elif packed and not self._has_room(packed, atom):
-                packed = self._continue_after(packed, atom)
+                packed = self._continue_after(packed, self._best_cut(packed, atom), atom)
             packed.append(atom)
         if packed:
             self._close(packed)
@@ -181,16 +184,43 @@ class _Chunker:
         tokens = sum(each.tokens for each in packed) + atom.tokens
         return tokens <= self._max_tokens and atom.end - packed[0].start <= self._max_characters
 
-    def _continue_after(self, packed: Sequence[_Atom], atom: _Atom) -> list[_Atom]:
-        """Closes the chunk; the next one of the section begins with the end of it, if there is room."""
-        self._close(packed)
-        if not self._overlap_tokens or packed[-1].kind.is_heading:
-            return []
-        start = self._overlap_start(packed)
+    def _best_cut(self, packed: Sequence[_Atom], atom: _Atom) -> int:
+        """How many atoms of a full chunk stay in it: where it ends is chosen by what follows, not by what came before.
+
+        Of the places in its second half, the one is taken whose next atom has the least checksum. So text that is put
+        in or taken out moves the ends of the chunks near it only, and all later ones keep their vectors.
+        """
+        best, least = len(packed), self._checksum(atom)
+        rest = atom.tokens
+        filled = sum(each.tokens for each in packed)
+        for position in range(len(packed) - 1, 0, -1):
+            each = packed[position]
+            rest, filled = rest + each.tokens, filled - each.tokens
+            if filled < self._max_tokens * _LEAST_FILL or rest + self._overlap_tokens > self._max_tokens:
+                break
+            checksum = self._checksum(each)
+            if checksum < least and not packed[position - 1].kind.is_heading:
+                best, least = position, checksum
+        return best
+
+    def _checksum(self, atom: _Atom) -> int:
+        return zlib.crc32(self._text[atom.start : atom.end].encode())
+
+    def _continue_after(self, packed: Sequence[_Atom], count: int, atom: _Atom) -> list[_Atom]:
+        """Closes the chunk of the first atoms; the next one of the section begins with the end of it, if there is room.
+
+        Returns what comes before `atom` in the next chunk.
+        """
+        closed, rest = packed[:count], list(packed[count:])
+        self._close(closed)
+        if not self._overlap_tokens or closed[-1].kind.is_heading:
+            return rest
+        start = self._overlap_start(closed)
         if start is None or not self._is_small(start, atom.end):
-            return []
-        end = packed[-1].end
-        return [_Atom(start, end, self._count(start, end), packed[-1].kind, atom.page, atom.section)]
+            return rest
+        end = closed[-1].end
+        overlap = _Atom(start, end, self._count(start, end), closed[-1].kind, atom.page, atom.section)
+        return [overlap, *rest]
 
     def _overlap_start(self, packed: Sequence[_Atom]) -> int | None:
         """Where the last sentences or lines of the chunk begin that the overlap has room for, else its last words."""

@@ -15,6 +15,7 @@ from ingest.document import Chunk, content_hash_of
 from ingest.embedder import EmbeddingService
 from ingest.pipeline import DocumentMeta, index_document, parse_to_chunks, read_chunks
 from ingest.vector_store import VectorStore
+from ingest.vector_store.edge import EdgeVectorStore
 from tests.fakes.fake_embedder import FakeEmbedder
 
 META = DocumentMeta("doc-1", 1, "default", "trains.txt", "travel/trains.txt", {"year": 2024})
@@ -140,3 +141,44 @@ def test_a_store_that_loses_points_is_noticed(store: VectorStore, service: Embed
 
     with pytest.raises(InternalError, match="has 1 points of doc-1, not 2"):
         index_document(chunks_of("alpha", "beta"), document=META, embedder=service, store=Forgetful())
+
+
+#: About 300 printed pages, without a heading: nothing but the text itself says where chunks end.
+PAGES = 300
+SENTENCES_OF_A_PAGE = 22
+
+
+def book(edit: str | None = None) -> str:
+    """Paragraphs of 1 to 60 sentences, the last ones far longer than a chunk; `edit` is put in on page 100."""
+    pages = PAGES * SENTENCES_OF_A_PAGE
+    sentences = [f"Entry {number * 7919 % 10007} names row {number * 31 % 997} of {number}." for number in range(pages)]
+    paragraphs, start = [], 0
+    while start < len(sentences):
+        size = 1 + len(paragraphs) * 17 % 60
+        paragraphs.append(" ".join(sentences[start : start + size]))
+        start += size
+    if edit is not None:
+        place = len(paragraphs) // 3
+        paragraphs[place] = f"{paragraphs[place][:40]} {edit} {paragraphs[place][40:]}"
+    return "\n\n".join(paragraphs)
+
+
+def test_changing_a_paragraph_of_300_pages_embeds_only_the_chunks_it_touches(
+    tmp_path: Path, embedder: FakeEmbedder, service: EmbeddingService
+) -> None:
+    settings = load_settings(data_dir=tmp_path / "data", _env_file=None)
+    store = EdgeVectorStore(tmp_path / "vectors", embedder.model_name, embedder.dimension)
+    edits = [None, "This was put in later, and is longer than before. " * 12]
+    counts = []
+    for generation, edit in enumerate(edits, 1):
+        (tmp_path / "book").write_text(book(edit))
+        parse_to_chunks(tmp_path / "book", "book.txt", tmp_path / "out.jsonl", settings)
+        chunks = read_chunks(tmp_path / "out.jsonl")
+        meta = replace(META, generation=generation)
+        embedded = index_document(chunks, document=meta, embedder=service, store=store)
+        assert store.count(META.id, generation) == len(chunks)
+        counts.append((len(chunks), embedded))
+    store.close()
+    (all_chunks, first), (_, changed) = counts
+    assert all_chunks > PAGES and first == all_chunks
+    assert 2 <= changed <= 9, counts

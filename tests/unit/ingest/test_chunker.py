@@ -114,7 +114,10 @@ def test_a_long_paragraph_is_cut_at_the_ends_of_sentences_and_overlaps_by_one() 
     sentences = [f"Cats eat fish {number}." for number in range(9)]
     document = document_of(" ".join(sentences))
     chunks = chunk_document(document, TOKENIZER, max_tokens=16, overlap_tokens=6)
-    assert [chunk.text for chunk in chunks][:2] == [" ".join(sentences[:3]), " ".join(sentences[2:5])]
+    texts = [chunk.text for chunk in chunks]
+    assert texts[0] == " ".join(sentences[:3])
+    assert texts[-1].endswith(sentences[-1])
+    assert all(right.startswith(left[-len(sentences[0]) :]) for left, right in zip(texts, texts[1:], strict=False))
 
 
 def test_a_table_is_cut_between_rows() -> None:
@@ -177,3 +180,18 @@ def test_changing_one_section_leaves_the_chunks_of_the_others() -> None:
 def test_a_window_without_tokens_is_refused() -> None:
     with pytest.raises(ValueError, match="max_tokens=0"):
         chunk_document(document_of("text"), TOKENIZER, max_tokens=0)
+
+
+def test_a_line_put_into_a_long_listing_moves_only_the_chunks_around_it() -> None:
+    lines = [f"value_{number * 7919 % 10007} = {number}" for number in range(2000)]
+
+    def hashes(listing: list[str]) -> set[str]:
+        document = build([(ElementKind.CODE, "\n".join(listing), 0, None)])
+        chunks = chunk_document(document, TOKENIZER, max_tokens=100, overlap_tokens=10)
+        assert_nothing_lost(document, chunks)
+        return {chunk.content_hash for chunk in chunks}
+
+    before = hashes(lines)
+    for place in (1, 500, 1500):
+        after = hashes([*lines[:place], "put_in = here", *lines[place:]])
+        assert 1 <= len(after - before) <= 8
