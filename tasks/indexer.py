@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from core.blobs import BlobStore
 from core.catalog import Catalog, Claim, DocumentState, StoreRecord
 from core.errors import DocumentRejected
-from ingest.embedder import EmbeddingService
 from ingest.pipeline import DocumentMeta, Work, index_documents, read_chunks
-from ingest.vector_store import VectorStore
 from ingest.vector_store.filters import type_names
 from tasks.leases import LEASE_SECONDS, kept_alive
+from tasks.models import Model, Models
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +39,10 @@ class Fenced(Exception):
 class Indexer:
     """Owns the writing side of the vector store. `wake` may be called from any thread."""
 
-    def __init__(
-        self, catalog: Catalog, blobs: BlobStore, store: VectorStore, service: EmbeddingService, worker: str
-    ) -> None:
+    def __init__(self, catalog: Catalog, blobs: BlobStore, models: Models, worker: str) -> None:
         self._catalog = catalog
         self._blobs = blobs
-        self._store = store
-        self._service = service
+        self._models = models
         self._worker = worker
         self._wake = threading.Event()
         self._stopping = False
@@ -71,18 +67,27 @@ class Indexer:
             self._thread.join(timeout=20)
 
     def adopt_store(self) -> None:
-        """Sends every document through again if the store or the model is not the one the catalog speaks of."""
-        here = StoreRecord(self._store.identity, self._service.embedder.model_name, self._service.embedder.dimension)
-        known = self._catalog.store_record()
-        if known == here:
+        """Sends every document through again if the store or the model is not the one the catalog speaks of.
+
+        If the former model is still here, search goes on with it until the new one has all documents.
+        """
+        upcoming = self._models.upcoming
+        if upcoming is not None:
+            begun = self._catalog.begin_next_store(upcoming.record)
+            how = "begins" if begun else "goes on"
+            log.info("embedding by %s %s; search uses the former model", upcoming.record.embedding_model, how)
             return
-        if known is not None:
+        here, known = self._models.serving.record, self._catalog.store_record()
+        if known == here:
+            self._catalog.forget_next_store()
+            return
+        if known is not None and _place(known) != _place(here):
             count = self._catalog.reindex_all()
             log.warning(
                 "the vector store (%s, %s) is not the one the catalog knows (%s, %s): %d documents are indexed again",
                 here.store_id, here.embedding_model, known.store_id, known.embedding_model, count,
             )  # fmt: skip
-        self._catalog.record_store(here.store_id, here.embedding_model, here.dimension)
+        self._catalog.record_store(here)
 
     def _run(self) -> None:
         pause = IDLE_SECONDS
@@ -90,7 +95,7 @@ class Indexer:
             woken = self._wake.is_set()
             self._wake.clear()
             try:
-                if self._delete_some() + self._index_some() + self._move_some():
+                if self._delete_some() + self._index_some() + self._move_some() + self._take_over():
                     pause = BUSY_SECONDS
                     continue
             except (
@@ -131,12 +136,7 @@ class Indexer:
         works = {claim.document.id: work for claim in claims if (work := self._read(claim)) is not None}
         readable = [claim for claim in claims if claim.document.id in works]
         try:
-            embedded = index_documents(
-                list(works.values()),
-                embedder=self._service,
-                store=self._store,
-                between_batches=lambda done, embedded: self._check(readable, done, embedded),
-            )
+            counts = [self._write(model, list(works.values()), readable) for model in self._models.all]
         except Fenced:
             log.info("replaced while it was indexed: %s", ", ".join(works))
             return
@@ -153,8 +153,17 @@ class Indexer:
             log.warning("indexing several documents at once failed: one after the other", exc_info=True)
             self._index_each(readable)
             return
+        embedded = [max(of_each_model) for of_each_model in zip(*counts, strict=True)]
         self._activate([(claim, len(works[claim.document.id].chunks), count)
                         for claim, count in zip(readable, embedded, strict=True)])  # fmt: skip
+
+    def _write(self, model: Model, works: Sequence[Work], claims: Sequence[Claim]) -> list[int]:
+        return index_documents(
+            works,
+            embedder=model.service,
+            store=model.store,
+            between_batches=lambda done, embedded: self._check(claims, done, embedded),
+        )
 
     def _index_each(self, claims: Sequence[Claim]) -> None:
         """Raises the first fault at the end, when all the others are done."""
@@ -188,11 +197,13 @@ class Indexer:
         return Work(meta, chunks)
 
     def _activate(self, finished: Sequence[tuple[Claim, int, int]]) -> None:
-        for (claim, _, _), is_active in zip(finished, self._catalog.activate_all(finished), strict=True):
+        activated = self._catalog.activate_all(finished, in_next_store=self._models.upcoming is not None)
+        for (claim, _, _), is_active in zip(finished, activated, strict=True):
             document = claim.document
             # There is nothing older than the first generation.
             if is_active and document.generation > 1:
-                self._store.delete_document(document.id, keep_generation=document.generation)
+                for model in self._models.all:
+                    model.store.delete_document(document.id, keep_generation=document.generation)
                 self._blobs.delete_chunks(document.id, keep_generation=document.generation)
 
     def _check(self, claims: Sequence[Claim], done: int, embedded: int) -> None:
@@ -205,7 +216,8 @@ class Indexer:
         claims = self._claim(*DELETE_STATES)
         for claim in claims:
             document = claim.document
-            self._store.delete_document(document.id)
+            for model in self._models.all:
+                model.store.delete_document(document.id)
             self._blobs.delete_chunks(document.id)
             if document.blob_key:
                 self._blobs.delete(document.blob_key)
@@ -216,18 +228,30 @@ class Indexer:
         """Writes the new names of renamed documents into their points; nothing is parsed or embedded again."""
         moved = self._catalog.moved_documents(CLAIM_LIMIT)
         for document in moved:
-            types = type_names(document.media_type, document.filename)
-            self._store.update_payload(
-                document.id,
-                {
-                    "filename": document.filename,
-                    "path": document.path,
-                    "type": types,
-                    "attributes": document.attributes,
-                },
-            )
+            values = {
+                "filename": document.filename,
+                "path": document.path,
+                "type": type_names(document.media_type, document.filename),
+                "attributes": document.attributes,
+            }
+            for model in self._models.all:
+                model.store.update_payload(document.id, values)
             self._catalog.confirm_moved(document)
         return len(moved)
+
+    def _take_over(self) -> int:
+        """Lets the upcoming model answer once it has every document; until then, sends it those that it lacks."""
+        upcoming = self._models.upcoming
+        if upcoming is None:
+            return 0
+        self._catalog.queue_for_next()
+        lost = self._catalog.finish_next_store()
+        if lost is None:
+            return 0
+        log.info("%s answers now; %d documents could not be read again", upcoming.record.embedding_model, lost)
+        former, self._models = self._models, Models(upcoming)
+        former.on_switch(upcoming)
+        return 1
 
 
 def grouped(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
@@ -242,3 +266,8 @@ def grouped(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
         chunks += claim.document.chunk_count
     if group:
         yield group
+
+
+def _place(record: StoreRecord) -> tuple[str, str, int]:
+    """Where the points are, whatever the setting was called that led there."""
+    return record.store_id, record.embedding_model, record.dimension

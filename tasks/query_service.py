@@ -14,7 +14,7 @@ from core.catalog import Catalog, Document
 from core.errors import InvalidRequest
 from core.messages import EmbedRequest, GenerateRequest, Hit, SearchOptions, SearchRequest, Timings, Usage
 from inference.rewriting import is_follow_up
-from ingest.embedder import EmbeddingService
+from ingest.embedder import Embedder, EmbeddingService
 from ingest.retrieval import Retriever
 from tasks.client import Producer
 from tasks.names import Task
@@ -41,6 +41,11 @@ class QueryService:
         self._service = service
         self._retriever = retriever
         self._rewrites = rewrites
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model that answers."""
+        return self._service.embedder
 
     def search(self, job_id: str) -> None:
         """Finds the hits of a search job, or those that a RAG chat goes on with."""

@@ -24,10 +24,9 @@ from tasks.reconciliation import Reconciliation
 from tasks.running import JobDesk
 
 if TYPE_CHECKING:
-    from ingest.embedder import EmbeddingService
-    from ingest.vector_store import VectorStore
     from tasks.generation import GenerationService
     from tasks.indexer import Indexer
+    from tasks.models import Model, Models
     from tasks.parsing import ParsingService
     from tasks.query_service import QueryService
 
@@ -81,36 +80,39 @@ class WorkerServices:
         return GenerationService(self.settings, self.producer, self.desk)
 
     @cached_property
-    def embedding(self) -> EmbeddingService:
-        from ingest.embedder import Embedder, EmbeddingService
+    def models(self) -> Models:
+        """The embedding model of the settings; while documents are still in a former one, that one answers."""
+        from tasks.models import Models, open_former_model, open_model
 
-        return EmbeddingService(Embedder.from_settings(self.settings))
-
-    @cached_property
-    def store(self) -> VectorStore:
-        from ingest.vector_store import open_vector_store
-
-        embedder = self.embedding.embedder
-        return open_vector_store(self.settings, embedder.dimension, embedder.model_name)
+        wanted = open_model(self.settings)
+        former = open_former_model(self.catalog, self.settings, wanted)
+        return Models(former, wanted, self._switch) if former else Models(wanted)
 
     @cached_property
     def query(self) -> QueryService:
+        return self._query_by(self.models.serving)
+
+    def _query_by(self, model: Model) -> QueryService:
         from ingest.reranker import CrossEncoderReranker
         from ingest.retrieval import Retriever
         from tasks.query_service import QueryService
 
         threshold = self.settings.rag_score_threshold
-        default = self.embedding.embedder.default_score_threshold if threshold is None else threshold
-        reranker = CrossEncoderReranker.from_settings(self.settings, self.embedding)
-        retriever = Retriever(self.store, self.embedding, self.catalog.active_generations, default, reranker)
+        default = model.service.embedder.default_score_threshold if threshold is None else threshold
+        reranker = CrossEncoderReranker.from_settings(self.settings, model.service)
+        retriever = Retriever(model.store, model.service, self.catalog.active_generations, default, reranker)
         rewrites = self.settings.rag_rewrite
-        return QueryService(self.desk, self.producer, self.catalog, self.embedding, retriever, rewrites=rewrites)
+        return QueryService(self.desk, self.producer, self.catalog, model.service, retriever, rewrites=rewrites)
+
+    def _switch(self, model: Model) -> None:
+        """Searches that begin from now on use this model. Those under way end with the former one, which stays open."""
+        self.query = self._query_by(model)
 
     @cached_property
     def indexer(self) -> Indexer:
         from tasks.indexer import Indexer
 
-        return Indexer(self.catalog, self.blobs, self.store, self.embedding, self.name)
+        return Indexer(self.catalog, self.blobs, self.models, self.name)
 
     def start(self) -> None:
         """Makes at once what is slow to make, so that the worker is ready when it says so."""
@@ -138,7 +140,7 @@ class WorkerServices:
     def stop(self) -> None:
         """Stops threads and closes stores, each only if it was made."""
         made = vars(self)
-        for name in ("indexer", "generation", "embedding", "store", "heartbeats", "producer", "catalog"):
+        for name in ("indexer", "generation", "models", "heartbeats", "producer", "catalog"):
             if name in made:
                 made[name].close()
 
@@ -161,7 +163,7 @@ class WorkerServices:
         }
 
     def _index_info(self) -> Info:
-        embedder = self.embedding.embedder
+        embedder = self.query.embedder
         return {
             **_process_info(),
             "model": embedder.model_name,

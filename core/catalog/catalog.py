@@ -8,9 +8,12 @@ from core.catalog.documents import DocumentQueries
 from core.catalog.folders import FolderQueries
 from core.catalog.jobs import JobQueries
 from core.catalog.progress import ProgressQueries
+from core.catalog.stores import StoreQueries
 
 
-class Catalog(CollectionQueries, DocumentQueries, FolderQueries, ProgressQueries, ClaimQueries, JobQueries):
+class Catalog(
+    StoreQueries, CollectionQueries, DocumentQueries, FolderQueries, ProgressQueries, ClaimQueries, JobQueries
+):
     """All of the catalog, over one pool of connections. Synchronous; call it from any thread.
 
     Every method may raise `core.errors.Unavailable`: the database does not answer, or is locked for over 5 s.

@@ -141,19 +141,23 @@ class ClaimQueries(MigratedDatabase):
         """Ends the claim: search sees the claimed generation from now on, and no other. False when fenced off."""
         return self.activate_all([(claim, chunk_count, chunks_embedded)])[0]
 
-    def activate_all(self, finished: Sequence[tuple[Claim, int, int]]) -> list[bool]:
-        """As `activate`, for many claims in one transaction."""
+    def activate_all(self, finished: Sequence[tuple[Claim, int, int]], *, in_next_store: bool = False) -> list[bool]:
+        """As `activate`, for many claims in one transaction.
+
+        `in_next_store` says that the store that is to take over has their points too.
+        """
         with self._write() as connection:
             return [
-                self._change_in(connection, claim, self._ended() | self._active(claim, chunk_count, chunks_embedded))
-                for claim, chunk_count, chunks_embedded in finished
+                self._change_in(connection, claim, self._ended() | self._active(claim, chunks, embedded, in_next_store))
+                for claim, chunks, embedded in finished
             ]
 
-    def _active(self, claim: Claim, chunk_count: int, chunks_embedded: int) -> dict[str, Any]:
+    def _active(self, claim: Claim, chunk_count: int, chunks_embedded: int, in_next_store: bool) -> dict[str, Any]:
         now = self._now()
         return {
             "state": DocumentState.COMPLETED,
             "active_generation": claim.document.generation,
+            "next_generation": claim.document.generation if in_next_store else None,
             "chunk_count": chunk_count,
             "chunks_indexed": chunk_count,
             "chunks_embedded": chunks_embedded,

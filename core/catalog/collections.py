@@ -1,4 +1,4 @@
-"""Collections, and the record of the vector store that they are in."""
+"""Collections: made, renamed, set, deleted."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sqlalchemy.exc import IntegrityError
 from core.catalog.migration import MigratedDatabase
 from core.catalog.models import collections, documents, stores
 from core.catalog.rows import ALIVE, DELETED, as_collection, new_generation
-from core.catalog.types import RETRYABLE, Collection, StoreRecord
+from core.catalog.types import RETRYABLE, Collection
 from core.errors import Conflict, NotFound
 from core.ids import new_id
 
-_SELECT_STORE = sa.select(stores.c.store_id, stores.c.embedding_model, stores.c.dimension)
+_SELECT_STORE = sa.select(stores.c.store_id, stores.c.embedding_model, stores.c.dimension).where(stores.c.id == 1)
 #: Settings that decide how documents are cut.
 CHUNK_SETTINGS = ("chunk_tokens", "chunk_overlap_tokens")
 
@@ -109,20 +109,6 @@ class CollectionQueries(MigratedDatabase):
         statement = sa.delete(collections).where(collections.c.deleted_at.is_not(None), collections.c.id.not_in(filled))
         with self._write() as connection:
             return connection.execute(statement).rowcount
-
-    def record_store(self, store_id: str, embedding_model: str, dimension: int) -> None:
-        """Records the vector store and model that completed documents are in from now on."""
-        values = {"store_id": store_id, "embedding_model": embedding_model, "dimension": dimension}
-        with self._write() as connection:
-            if not connection.execute(sa.update(stores).values(**values)).rowcount:
-                connection.execute(sa.insert(stores).values(id=1, **values))
-            connection.execute(sa.update(collections).values(**values))
-
-    def store_record(self) -> StoreRecord | None:
-        """What `record_store` recorded last; None in a new catalog."""
-        with self._read() as connection:
-            row = connection.execute(_SELECT_STORE).one_or_none()
-        return StoreRecord(**row._mapping) if row is not None else None
 
     def reindex_all(self) -> int:
         """Queues every document again as a new generation, and hides the old points: they are gone or of another model.

@@ -41,6 +41,7 @@ REQUEUED = FENCED | {
 DELETED = FENCED | {
     "state": DocumentState.DELETING,
     "active_generation": None,
+    "next_generation": None,
     "idempotency_key": None,
     "moved": False,
     "attempts": 0,

@@ -122,6 +122,8 @@ class StoreRecord:
     store_id: str
     embedding_model: str
     dimension: int
+    #: What EMBEDDING_MODEL_NAME was for it; None is the starter.
+    model_source: str | None = None
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ class EdgeVectorStore:
         Raises:
             ConfigurationError: another process has it open, or it cannot be read.
         """
-        self._owner = OwnerLock(folder)
+        self._owner = OwnerLock(folder, collection_name(model_name, dimension))
         self._folder = folder / collection_name(model_name, dimension)
         self._ephemeral = ephemeral
         self._writing = threading.Lock()

@@ -19,6 +19,7 @@ from ingest.vector_store.edge import EdgeVectorStore
 from tasks.client import Producer
 from tasks.dispatch import send_waiting
 from tasks.indexer import Indexer, grouped
+from tasks.models import Model, Models
 from tasks.names import Queue
 from tasks.parsing import ParsingService
 from tests.fakes.fake_embedder import FakeEmbedder
@@ -56,7 +57,7 @@ class World:
         return self.catalog.documents_by_id([document.id])[document.id].state
 
     def another_indexer(self, store: EdgeVectorStore) -> Indexer:
-        return Indexer(self.catalog, self.blobs, store, self.service, "index@test")
+        return Indexer(self.catalog, self.blobs, Models(Model(self.service, store)), "index@test")
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def world(tmp_path: Path, catalog: Catalog, producer: Producer) -> Iterator[Worl
     store = EdgeVectorStore(tmp_path / "vectors", FakeEmbedder.model_name, FakeEmbedder.dimension)
     service = EmbeddingService(cast(Embedder, FakeEmbedder()))
     parsing = ParsingService(settings, catalog, blobs, producer, "ingest@test")
-    indexer = Indexer(catalog, blobs, store, service, "index@test")
+    indexer = Indexer(catalog, blobs, Models(Model(service, store)), "index@test")
     yield World(catalog, blobs, store, service, parsing, indexer)
     indexer.close()
     service.close()

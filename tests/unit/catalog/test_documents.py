@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.catalog import Catalog, Document, DocumentState
+from core.catalog import Catalog, Document, DocumentState, StoreRecord
 from core.errors import Conflict, InvalidRequest, NotFound
 
 Add = Callable[..., Document]
@@ -226,10 +226,8 @@ def test_reindexing_queues_everything_and_hides_the_old_points(catalog: Catalog,
 def test_collections_carry_the_store_that_is_recorded(catalog: Catalog, add: Add) -> None:
     add(collection="first")
     assert catalog.store_record() is None
-    catalog.record_store("store-1", "minilm", 384)
-    record = catalog.store_record()
-    assert record is not None
-    assert (record.store_id, record.embedding_model, record.dimension) == ("store-1", "minilm", 384)
+    catalog.record_store(StoreRecord("store-1", "minilm", 384, "/models/minilm"))
+    assert catalog.store_record() == StoreRecord("store-1", "minilm", 384, "/models/minilm")
     second = catalog.ensure_collection("second")
     assert second == catalog.ensure_collection("second")
     assert [(item.name, item.store_id) for item in catalog.list_collections()] == [

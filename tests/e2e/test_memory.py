@@ -1,0 +1,62 @@
+"""Memory stays what it is, however many files come: run by `make soak`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.support import Stack, wait_until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.soak]
+
+#: A tenth of them is indexed before the memory is read for the first time.
+FILES = int(os.environ.get("SOAK_FILES", "5000"))
+MOST_GROWTH = 1.05
+SECONDS_PER_FILE = 0.5
+WORKERS = ("ingest", "index")
+
+
+def write(inbox: Path, numbers: range) -> None:
+    """Notes of one to twelve paragraphs, no two alike."""
+    for number in numbers:
+        folder = inbox / str(number // 250)
+        folder.mkdir(exist_ok=True)
+        text = (
+            f"Note {number}, paragraph {part}: the ferry {number * part} leaves at dawn. " * 6 for part in range(12)
+        )
+        (folder / f"{number}.txt").write_text("\n\n".join(list(text)[: 1 + number % 12]))
+
+
+def resident_bytes(stack: Stack, worker: str) -> int:
+    """Resident memory of a worker and its children, without what they share."""
+    process = psutil.Process(stack.pid_of(worker))
+    return sum(one.memory_full_info().uss for one in [process, *process.children(recursive=True)])
+
+
+def wait_for(stack: Stack, count: int) -> None:
+    def is_done() -> bool:
+        found = httpx.get(f"{stack.base_url}/v1/rag/collections/default", timeout=30).json()
+        coverage = found.get("coverage", {})
+        return coverage.get("indexed") == count and coverage["pending"] == 0
+
+    wait_until(is_done, 60 + count * SECONDS_PER_FILE)
+
+
+@pytest.mark.timeout(3600)
+def test_workers_hold_no_more_memory_after_all_files_than_after_a_tenth(tmp_path: Path) -> None:
+    with Stack(tmp_path) as stack:
+        write(stack.inbox, range(FILES // 10))
+        wait_for(stack, FILES // 10)
+        before = {worker: resident_bytes(stack, worker) for worker in WORKERS}
+        write(stack.inbox, range(FILES // 10, FILES))
+        wait_for(stack, FILES)
+        after = {worker: resident_bytes(stack, worker) for worker in WORKERS}
+    for worker in WORKERS:
+        print(
+            f"{worker}: {before[worker] / 2**20:.0f} MiB after {FILES // 10}, {after[worker] / 2**20:.0f} after {FILES}"
+        )
+    assert all(after[worker] <= before[worker] * MOST_GROWTH for worker in WORKERS), (before, after)
