@@ -14,7 +14,6 @@ from tests.tool_sets import tool_set
 
 QUESTION = [ChatMessage("user", "Do it.")]
 SETS = 100
-FEW = (3, 6, 9)
 
 
 def assert_valid_calls(world: World, numbers: Iterable[int]) -> None:
@@ -47,11 +46,7 @@ def problem_of(world: World, number: int) -> str | None:
     return None
 
 
-def test_required_calls_of_a_few_tool_sets_are_valid(world: World) -> None:
-    """All of them are tried without a model by `tests/unit/inference/test_tool_sets.py`."""
-    assert_valid_calls(world, FEW)
-
-
 @pytest.mark.soak
 def test_required_calls_of_all_tool_sets_are_valid(world: World) -> None:
+    """The quick tests try all of them without a model: `tests/unit/inference/test_tool_sets.py`."""
     assert_valid_calls(world, range(SETS))
