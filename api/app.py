@@ -9,16 +9,16 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
-from api.auth import ASSETS_PATH, OPEN_PATHS, KeyRing
+from api.auth import ASSETS_PATH, KeyRing
 from api.dependencies import Services, in_thread
 from api.errors import install_error_handlers
 from api.limits import RATE_HEADERS, LimitMiddleware
 from api.metrics import Metrics
 from api.middleware import REQUEST_ID_HEADER, GuardMiddleware, RequestIdMiddleware
+from api.openapi import describe_api
 from api.routes import chat, collections, documents, embeddings, functions, health, jobs, models, rag, watch
 from api.schemas.base import ErrorAnswer
 from core.settings import Settings, get_settings
@@ -133,20 +133,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
 
 def _openapi(app: FastAPI, *, has_keys: bool) -> dict[str, Any]:
-    """The OpenAPI document, without FastAPI's 422, which is never sent here, and with the keys if there are any."""
+    """The OpenAPI document, made once."""
     if app.openapi_schema is None:
-        schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-        for path, operations in schema["paths"].items():
-            for operation in operations.values():
-                operation["responses"].pop("422", None)
-                if has_keys and path not in OPEN_PATHS:
-                    operation["security"] = [{"key": []}]
-        components = schema.setdefault("components", {})
-        for name in ("HTTPValidationError", "ValidationError"):
-            components.get("schemas", {}).pop(name, None)
-        if has_keys:
-            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        app.openapi_schema = schema
+        app.openapi_schema = describe_api(app, has_keys=has_keys)
     return app.openapi_schema
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -11,6 +9,7 @@ from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep, jso
 from api.jobs import Call, answer_of, stream_of, submit_async
 from api.loaded_models import asked_model
 from api.render import ChatStream, CompletionStream, ToolForm, chat_completion, text_completion
+from api.schemas.base import EVENT_STREAM
 from api.schemas.chat import ChatCompletion, ChatRequest, CompletionRequest, TextCompletion
 from api.schemas.chat import RagOptions as WireRagOptions
 from api.schemas.rag import Job
@@ -20,14 +19,13 @@ from core.settings import Settings
 
 CHAT_PATH = "/v1/chat/completions"
 COMPLETIONS_PATH = "/v1/completions"
-STREAMED: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
 
 router = APIRouter(tags=["chat"], route_class=JsonRoute)
 
 
 @router.post(
     CHAT_PATH,
-    responses={200: {"model": ChatCompletion, "content": STREAMED}, 202: {"model": Job}},
+    responses={200: {"model": ChatCompletion, "content": EVENT_STREAM}, 202: {"model": Job}},
 )
 async def create_chat_completion(
     body: ChatRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep
@@ -80,7 +78,7 @@ def _rag_options(body: ChatRequest, collection: str | None, settings: Settings) 
 
 @router.post(
     COMPLETIONS_PATH,
-    responses={200: {"model": TextCompletion, "content": STREAMED}, 202: {"model": Job}},
+    responses={200: {"model": TextCompletion, "content": EVENT_STREAM}, 202: {"model": Job}},
 )
 async def create_completion(
     body: CompletionRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep

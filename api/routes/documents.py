@@ -38,7 +38,7 @@ from api.documents import (
 from api.jobs import Call, submit_async
 from api.progress import document_events, event_id
 from api.schemas import rag as schema
-from api.schemas.base import CollectionName, ListAnswer
+from api.schemas.base import EVENT_STREAM, CollectionName, ListAnswer
 from api.sse import EventStream, cancelled_by_disconnect
 from api.uploads import UploadReceiver, receive
 from core.catalog import SETTLED, Document, DocumentState, Page, Source
@@ -217,7 +217,7 @@ async def get_document(document_id: str, services: ServicesDep) -> Response:
 
 @router.get(
     f"{DOCUMENTS_PATH}/{{document_id}}/events",
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": EVENT_STREAM}},
 )
 async def document_changes(
     document_id: str, services: ServicesDep, last_event_id: Annotated[str | None, Header()] = None

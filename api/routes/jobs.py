@@ -28,7 +28,7 @@ from api.render import (
 from api.routes.chat import COMPLETIONS_PATH
 from api.routes.rag import RAG_CHAT_PATH
 from api.schemas import rag as schema
-from api.schemas.base import ListAnswer
+from api.schemas.base import EVENT_STREAM, ListAnswer
 from api.sse import EventStream, event_frame
 from core import events
 from core.catalog import Job, JobState
@@ -118,7 +118,7 @@ def _rendered(job: Job, answer: Answer) -> Wire:
     return chat_completion(head, answer, "functions" if options.get("calls") == ["functions"] else "tools")
 
 
-@router.get("/{job_id}/events", responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}})
+@router.get("/{job_id}/events", responses={200: {"content": EVENT_STREAM}})
 async def job_events(
     job_id: str, services: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
 ) -> Response:

@@ -11,8 +11,8 @@ from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep, jso
 from api.jobs import Call, answer_of, stream_of, submit_async
 from api.loaded_models import check_model
 from api.render import ChatStream, rag_answer, search_results
-from api.routes.chat import STREAMED
 from api.schemas import rag as schema
+from api.schemas.base import EVENT_STREAM
 from core.errors import InvalidRequest
 from core.messages import GenerateRequest, RagOptions, SamplingParams, SearchRequest
 from core.settings import Settings
@@ -42,7 +42,7 @@ async def search(
 
 @router.post(
     RAG_CHAT_PATH,
-    responses={200: {"model": schema.RagCompletion, "content": STREAMED}, 202: {"model": schema.Job}},
+    responses={200: {"model": schema.RagCompletion, "content": EVENT_STREAM}, 202: {"model": schema.Job}},
 )
 async def rag_chat(
     body: schema.RagChatRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep

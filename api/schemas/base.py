@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
@@ -83,3 +83,18 @@ class Model(WireAnswer):
 
 
 Collections = Annotated[list[CollectionName], Field(max_length=64)]
+
+#: What OpenAPI says of a stream of server-sent events: each has JSON in `data`, but for the closing `[DONE]` of chats.
+EVENT_STREAM: dict[str, Any] = {
+    "text/event-stream": {
+        "itemSchema": {
+            "type": "object",
+            "properties": {
+                "data": {"type": "string"},
+                "event": {"type": "string"},
+                "id": {"type": "string"},
+            },
+            "required": ["data"],
+        }
+    }
+}

@@ -140,6 +140,7 @@ class ChatRequest(SamplingFields):
     modalities: list[str] | None = None
     audio: Any = None
     web_search_options: Any = None
+    moderation: Any = None
     server_tools: ServerTools | None = Field(
         None,
         description="Extension: registered functions that the server runs, by name (GET /v1/functions), or 'all'.",
@@ -161,7 +162,7 @@ class ChatRequest(SamplingFields):
             raise InvalidRequest("'stop' would cut the JSON that 'response_format' asks for.", param="stop")
         if self.modalities not in (None, ["text"]):
             raise unsupported("modalities", "Only the modality 'text' is supported.")
-        for name in ("audio", "web_search_options"):
+        for name in ("audio", "web_search_options", "moderation"):
             if getattr(self, name):
                 raise unsupported(name)
         if self.server_tools and (self.n or 1) > 1:
@@ -204,7 +205,7 @@ def unsupported(param: str, message: str | None = None) -> InvalidRequest:
 class CompletionRequest(SamplingFields):
     """Body of `POST /v1/completions`. The prompt is one user message of the chat template."""
 
-    prompt: str | list[str]
+    prompt: str | list[str] = Field(description="One text. Token ids and several prompts are refused.")
     suffix: str | None = None
     echo: bool | None = None
     best_of: int | None = None
@@ -213,9 +214,11 @@ class CompletionRequest(SamplingFields):
     def check(self) -> str:
         """The one prompt. Raises InvalidRequest for what this server cannot do."""
         self.check_stream_options()
-        for name in ("suffix", "echo", "logprobs"):
+        for name in ("suffix", "echo"):
             if getattr(self, name):
                 raise unsupported(name)
+        if self.logprobs is not None:  # 0 asks for them too
+            raise unsupported("logprobs")
         if (self.best_of or 1) > (self.n or 1):
             raise unsupported("best_of")
         prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt

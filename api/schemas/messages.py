@@ -20,6 +20,30 @@ class TextPart(WireRequest):
     text: str
 
 
+class CalledFunction(WireRequest):
+    """What the model called. The arguments are JSON as text, and may be empty; an object is taken too."""
+
+    name: str
+    arguments: str | dict[str, Any] | None = ""
+
+
+class ToolCall(WireRequest):
+    """A call of the client's, as an earlier answer told it."""
+
+    id: str | None = None
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+    def wire(self) -> dict[str, Any]:
+        """The call as templates expect it."""
+        called = {"type": self.type, "function": {**self.function.model_dump(), "arguments": self._arguments}}
+        return called if self.id is None else {"id": self.id, **called}
+
+    @property
+    def _arguments(self) -> str | dict[str, Any]:
+        return self.function.arguments or ""
+
+
 class ServerCall(WireRequest):
     """Extension: a call that the server ran, as an earlier answer told it."""
 
@@ -37,7 +61,7 @@ class Message(WireRequest):
     content: str | list[TextPart] | None = None
     name: str | None = None
     tool_call_id: str | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: list[ToolCall] | None = None
     function_call: FunctionCall | None = None
     tool_results: list[ServerCall] | None = Field(None, json_schema_extra=EXTENSION)
 
@@ -60,8 +84,10 @@ class Message(WireRequest):
     def flattened(self) -> ChatMessage:
         """The message with its parts joined, legacy calls and results in today's form."""
         content = "".join(part.text for part in self.content) if isinstance(self.content, list) else self.content
-        role, calls = "tool" if self.role == "function" else self.role, self.tool_calls
-        if self.function_call is not None and not calls:
+        role, calls = "tool" if self.role == "function" else self.role, None
+        if self.tool_calls:
+            calls = [call.wire() for call in self.tool_calls]
+        elif self.function_call is not None:
             calls = [{"id": LEGACY_CALL_ID, "type": "function", "function": self.function_call.model_dump()}]
         call_id = LEGACY_CALL_ID if self.role == "function" else self.tool_call_id
         return ChatMessage(role, content, self.name, call_id, calls)

@@ -1,0 +1,121 @@
+"""What OpenAI's clients may send and this server cannot do, or cannot make sense of: 400 by name, streamed or not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from api.dependencies import Services
+from api.schemas.chat import ChatRequest, CompletionRequest
+from api.schemas.embeddings import EmbeddingsRequest
+from tests.fakes.job_stream import FakeJobStream
+from tests.unit.api.conftest import client_of
+from tests.unit.api.test_errors import CHAT, MESSAGES, error_of
+
+COMPLETIONS = "/v1/completions"
+EMBEDDINGS = "/v1/embeddings"
+BASIS: dict[str, dict[str, Any]] = {
+    CHAT: {"messages": MESSAGES},
+    COMPLETIONS: {"prompt": "Hello"},
+    EMBEDDINGS: {"input": "Hello"},
+}
+FUNCTION: dict[str, Any] = {"name": "f", "parameters": {"type": "object", "properties": {}}}
+TOOL: dict[str, Any] = {"type": "function", "function": FUNCTION}
+NAMED: dict[str, Any] = {"type": "function", "function": {"name": "g"}}
+
+pytestmark = pytest.mark.asyncio
+
+
+def called(call: Any) -> dict[str, Any]:
+    """A conversation with this call in it."""
+    return {"messages": [*MESSAGES, {"role": "assistant", "tool_calls": [call]}]}
+
+
+def json_schema(**changes: Any) -> dict[str, Any]:
+    definition = {"name": "answer", "schema": {"type": "object"}, **changes}
+    return {"response_format": {"type": "json_schema", "json_schema": definition}}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    ("path", "fields", "param"),
+    [
+        (COMPLETIONS, {"suffix": "the end"}, "suffix"),
+        (COMPLETIONS, {"echo": True}, "echo"),
+        (COMPLETIONS, {"logprobs": 0}, "logprobs"),
+        (COMPLETIONS, {"logprobs": 3}, "logprobs"),
+        (COMPLETIONS, {"best_of": 2}, "best_of"),
+        (COMPLETIONS, {"prompt": ["one", "two"]}, "prompt"),
+        (COMPLETIONS, {"prompt": []}, "prompt"),
+        (COMPLETIONS, {"prompt": [1, 2]}, "prompt.0"),
+        (COMPLETIONS, {"prompt": None}, "prompt"),
+        (CHAT, {"moderation": {"model": "any"}}, "moderation"),
+        (CHAT, {"tools": [TOOL], "tool_choice": NAMED}, "tool_choice"),
+        (CHAT, {"tool_choice": NAMED}, "tool_choice"),
+        (CHAT, {"tools": [TOOL, TOOL]}, "tools.1.function.name"),
+        (CHAT, {"tools": [{"type": "custom", "custom": {"name": "f"}}]}, "tools.0.type"),
+        (CHAT, {"functions": [FUNCTION], "function_call": {"name": "g"}}, "function_call"),
+        (CHAT, {"function_call": {"name": "f"}}, "function_call"),
+        (CHAT, {"functions": [FUNCTION], "tools": [TOOL]}, "functions"),
+        (CHAT, json_schema(name="n" * 65), "response_format.json_schema.name"),
+        (CHAT, json_schema(name="a name"), "response_format.json_schema.name"),
+        (CHAT, json_schema(schema=[]), "response_format.json_schema.schema"),
+        (CHAT, {"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (CHAT, {"response_format": {}}, "response_format.type"),
+        (CHAT, called({"id": "1"}), "messages.1.tool_calls.0.function"),
+        (CHAT, called({"id": "1", "function": 5}), "messages.1.tool_calls.0.function"),
+        (CHAT, called({"id": 1, "function": {"name": "f"}}), "messages.1.tool_calls.0.id"),
+        (CHAT, called({"type": "custom", "function": {"name": "f"}}), "messages.1.tool_calls.0.type"),
+        (CHAT, called(None), "messages.1.tool_calls.0"),
+    ],
+)
+async def test_it_is_refused_by_name(
+    http: httpx.AsyncClient, stream: FakeJobStream, path: str, fields: dict[str, Any], param: str, streamed: bool
+) -> None:
+    error = error_of(await http.post(path, json={**BASIS[path], "stream": streamed, **fields}), 400)
+    assert error["param"] == param
+    assert error["type"] == "invalid_request_error"
+    assert stream.submitted == []
+
+
+@pytest.mark.parametrize("arguments", ["", "{}", '{"a": 1}', None, {"a": 1}])
+async def test_calls_of_the_past_may_have_any_arguments(
+    http: httpx.AsyncClient, stream: FakeJobStream, arguments: Any
+) -> None:
+    conversation = called({"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}})
+    result = {"role": "tool", "tool_call_id": "1", "content": "sunny"}
+    answer = await http.post(CHAT, json={"messages": [*conversation["messages"], result]})
+
+    assert answer.status_code == 200, answer.text
+    (call,) = stream.submitted[0].request.messages[1].tool_calls
+    assert call == {"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments or ""}}
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        *((CHAT, name) for name in ChatRequest.model_fields),
+        *((COMPLETIONS, name) for name in CompletionRequest.model_fields),
+        *((EMBEDDINGS, name) for name in EmbeddingsRequest.model_fields),
+    ],
+)
+async def test_no_mistyped_field_is_a_surprise(http: httpx.AsyncClient, path: str, field: str) -> None:
+    required = set(BASIS[path])
+    for value in (None, [], {}, [None], {"": None}, True, -1, 1e300, 10**25, ""):
+        answer = await http.post(path, json={**BASIS[path], field: value})
+        assert answer.status_code in (200, 400), (value, answer.text)
+        if answer.status_code == 400:
+            param = error_of(answer, 400)["param"]
+            assert param is not None, (value, answer.text)
+        assert value is not None or (answer.status_code == 400) == (field in required), answer.text
+
+
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, EMBEDDINGS])
+async def test_a_strict_server_refuses_other_models_on_every_route(services: Services, path: str) -> None:
+    strict = replace(services, settings=services.settings.model_copy(update={"strict_models": True}))
+    async with client_of(strict) as client:
+        error = error_of(await client.post(path, json={**BASIS[path], "model": "gpt-4"}), 404)
+    assert error["code"] == "model_not_found" and error["param"] == "model"

@@ -1,0 +1,82 @@
+"""Our own OpenAPI document, against requests made up from it, right and wrong ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from api.app import create_app
+from api.dependencies import Services
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+EXAMPLES_PER_OPERATION = 8
+
+
+@pytest.fixture
+def app(services: Services) -> FastAPI:
+    app = create_app(services=services)
+    app.state.services = services  # schemathesis calls it without starting it
+    return app
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_every_answer_is_one_of_those_described(app: FastAPI, mode: GenerationMode) -> None:
+    document = schemathesis.openapi.from_asgi("/openapi.json", app)
+    operations = [result.ok() for result in document.get_all_operations()]
+    assert len(operations) > 25
+    tried = sum(_can_be_tried(operation, mode) for operation in operations)
+    assert tried > (25 if mode is GenerationMode.POSITIVE else 10)
+
+
+def _can_be_tried(operation: Any, mode: GenerationMode) -> bool:
+    """Tries it; some operations can not be asked anything wrong."""
+    try:
+        _try(operation, mode)
+    except Unsatisfiable:
+        assert mode is GenerationMode.NEGATIVE
+        return False
+    return True
+
+
+def _try(operation: Any, mode: GenerationMode) -> None:
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @hypothesis_settings(
+        max_examples=EXAMPLES_PER_OPERATION,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def answered(case: Any) -> None:
+        case.call_and_validate(checks=CHECKS)
+
+    answered()
+
+
+def test_errors_are_described(app: FastAPI) -> None:
+    operation = app.openapi()["paths"]["/v1/chat/completions"]["post"]
+    assert {"200", "202", "400", "404", "413", "429", "503", "default"} <= set(operation["responses"])
+    assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
+    assert "401" not in operation["responses"], "there are no keys"
+    assert operation["responses"]["429"]["headers"]["Retry-After"]
