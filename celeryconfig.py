@@ -49,7 +49,8 @@ task_publish_retry = False
 worker_prefetch_multiplier = 1
 task_track_started = True
 worker_send_task_events = True
-task_send_sent_event = True
+# That it was received is told by the worker: a publication less before each request's answer.
+task_send_sent_event = False
 
 # Only a parsing child is ever killed by a time limit: the threads pool cannot kill, and engine work has deadlines of
 # its own.

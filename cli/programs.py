@@ -24,8 +24,9 @@ PYTHON = (sys.executable, "-P", "-m")
 CODE_ROOT = Path(__file__).resolve().parent.parent
 #: Loading a model takes this long on a slow disk; a worker that dies earlier has failed to start.
 WORKER_SETTLE_SECONDS = 10
-#: Threads of the index worker: five for queries, the rest for wake-ups that only nudge the one bulk loop.
-INDEX_THREADS = 8
+#: Threads of the index worker. Each waits with one request for the one thread that embeds, so this is how many requests
+#: can share a micro-batch; wake-ups only nudge the one bulk loop.
+INDEX_THREADS = 40
 API_DRAIN_SECONDS = 10
 
 

@@ -61,7 +61,7 @@ worker() {
     set -- celery --quiet -A tasks worker -n "$role@%h" -l "$LEVEL"
     case "$role" in
         ingest) set -- "$@" -Q ingest -P prefork -c "$PARSERS" ;;
-        index) set -- "$@" -Q query,index -P threads -c 8 ;;
+        index) set -- "$@" -Q query,index -P threads -c 40 ;;
         inference) set -- "$@" -Q inference,batch -P threads -c "$POOL_THREADS" ;;
         maintenance) set -- "$@" -Q maintenance -P solo -B -s "${DATA_DIR:-./data}/beat-schedule" ;;
         *)

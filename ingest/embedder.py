@@ -72,7 +72,7 @@ class Embedder:
 
     @classmethod
     def _loaded(cls, source: EmbeddingModel, settings: Settings) -> Embedder:
-        model = _load(source, settings)
+        model = load_model(source, settings)
         dimensions = dimensions_of(source, int(model.get_embedding_dimension() or 0))
         wanted = settings.embedding_dimension or dimensions.full
         if not dimensions.allows(wanted):
@@ -158,7 +158,7 @@ def _encode_options(prompt: Prompt) -> dict[str, Any]:
     return {"prompt": prompt.text} | ({"task": prompt.task} if prompt.task else {})
 
 
-def _load(source: EmbeddingModel, settings: Settings) -> SentenceTransformer:
+def load_model(source: EmbeddingModel, settings: Settings) -> SentenceTransformer:
     """Loads with sentence-transformers. Imports torch, so only the process that embeds calls it."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch

@@ -31,10 +31,9 @@ class JobHeartbeats:
         self._thread.start()
 
     def add(self, job_id: str, on_cancel: Callable[[], None]) -> None:
-        """Takes a job into hand; its heartbeat is set when this returns."""
+        """Takes a job into hand that has just been claimed, and so has its first heartbeat."""
         with self._lock:
             self._jobs[job_id] = on_cancel
-        self._records.beat([job_id])
 
     def remove(self, job_id: str) -> None:
         """The job is finished."""

@@ -74,12 +74,13 @@ class QueryService:
         embedder.check_dimensions(dimension)
         texts = [embedder.decode(item) if isinstance(item, list) else item for item in request.inputs]
         tokens = sum(embedder.count_tokens(text) for text in texts)
-        job.emit(events.Accepted(**job.base(), model=embedder.model_name, prompt_tokens=tokens), state="running")
+        accepted = events.Accepted(**job.base(), model=embedder.model_name, prompt_tokens=tokens)
         vectors = embedder.shorten(self._service.embed(texts, purpose=request.purpose), dimension)
         encoded = [base64.b64encode(np.asarray(row, dtype="<f4").tobytes()).decode() for row in vectors]
         result = {"embeddings": encoded, "dimension": dimension}
         usage = Usage(prompt_tokens=tokens)
-        self._desk.complete(job, JobResult(model=embedder.model_name, usage=usage, result=result))
+        # Nobody streams vectors, so all is told at once: a lone request should not pay for another round trip.
+        self._desk.complete(job, JobResult(model=embedder.model_name, usage=usage, result=result), accepted)
 
     def _search_for_chat(self, job: RunningJob) -> None:
         request = job.request(GenerateRequest)

@@ -156,14 +156,16 @@ class JobDesk:
             # The heartbeat is left to expire: a job that was handed over may already be in another worker's hands.
             self._heartbeats.remove(job_id)
 
-    def complete(self, job: RunningJob, result: JobResult) -> None:
-        """Ends a job well. The catalog first: what a client hears of must be there when it asks."""
+    def complete(self, job: RunningJob, result: JobResult, *before: events.AnyEvent) -> None:
+        """Ends a job well, with the events `before` the last one. The catalog first: what a client hears of must be
+        there when it asks.
+        """
         finished = events.Finished(
             **job.base(), model=result.model, usage=result.usage, timings=result.timings, result=result.result
         )
         if job.record.durable:
             self._catalog.finish_job(job.id, JobState.COMPLETED, result=msgspec.json.encode(result).decode())
-        job.emit(finished)
+        job.emit(*before, finished)
 
     def _finish(self, job: RunningJob, event: events.Failed | events.Cancelled) -> None:
         if job.replaced:

@@ -173,7 +173,7 @@ def test_the_workers_consume_every_queue_once(started: Any) -> None:
     ("role", "options"),
     [
         ("ingest", ["-P", "prefork", "-c", "3"]),
-        ("index", ["-P", "threads", "-c", "8"]),
+        ("index", ["-P", "threads", "-c", "40"]),
         ("inference", ["-P", "threads", "-c", "7"]),
         ("maintenance", ["-P", "solo", "-B", "-s", "/data/beat-schedule"]),
     ],

@@ -12,7 +12,12 @@ import pytest
 
 from core.errors import Unavailable
 from ingest.embedder import EmbeddingService
-from ingest.embedding_service import INTERACTIVE_RUN, MICRO_BATCH_TEXTS
+from ingest.embedding_service import (
+    CHARACTERS_PER_TOKEN,
+    INTERACTIVE_RUN,
+    MICRO_BATCH_CHARACTERS,
+    MICRO_BATCH_TEXTS,
+)
 from tests.fakes.fake_embedder import FakeEmbedder
 from tests.support import wait_until
 
@@ -60,11 +65,11 @@ def desk() -> Iterator[Desk]:
 
 
 def test_vectors_come_in_the_order_of_the_texts(desk: Desk) -> None:
-    texts = [f"text {n}" for n in range(50)]
+    texts = [f"text {n}" for n in range(2 * MICRO_BATCH_TEXTS + 5)]
     vectors = desk.service.embed(texts)
     np.testing.assert_array_equal(vectors, np.stack([desk.model.vector(text) for text in texts]))
     assert vectors.dtype == np.float32
-    assert [len(batch) for batch in desk.model.batches] == [16, 16, 16, 2]
+    assert [len(batch) for batch in desk.model.batches] == [MICRO_BATCH_TEXTS, MICRO_BATCH_TEXTS, 5]
 
 
 def test_no_texts_are_no_work(desk: Desk) -> None:
@@ -83,22 +88,33 @@ def test_callers_share_a_micro_batch_if_their_purpose_is_the_same(desk: Desk) ->
 
 def test_a_search_waits_for_one_micro_batch_of_bulk_work(desk: Desk) -> None:
     first = desk.hold()
-    bulk = desk.ask(*(f"bulk {n}" for n in range(3 * MICRO_BATCH_TEXTS)), priority="bulk")
+    bulk = desk.ask(*(f"bulk {n:03}" for n in range(3 * MICRO_BATCH_TEXTS)), priority="bulk")
     search = desk.ask("search", purpose="query")
     desk.let_go()
     for answer in (first, bulk, search):
         answer.result(20)
-    assert [batch[0] for batch in desk.model.batches] == ["first", "search", "bulk 0", "bulk 16", "bulk 32"]
+    assert [batch[0] for batch in desk.model.batches] == [
+        "first",
+        "search",
+        *(f"bulk {n:03}" for n in (0, MICRO_BATCH_TEXTS, 2 * MICRO_BATCH_TEXTS)),
+    ]
 
 
 def test_a_small_request_passes_a_large_one_of_its_class(desk: Desk) -> None:
     first = desk.hold()
-    large = desk.ask(*(f"large {n}" for n in range(3 * MICRO_BATCH_TEXTS)))
+    large = desk.ask(*(f"large {n:03}" for n in range(3 * MICRO_BATCH_TEXTS)))
     small = desk.ask("small")
     desk.let_go()
     for answer in (first, large, small):
         answer.result(20)
-    assert [batch[0] for batch in desk.model.batches] == ["first", "large 0", "small", "large 31", "large 47"]
+    assert [batch[0] for batch in desk.model.batches] == [
+        "first",
+        "large 000",
+        "small",
+        # The small one took the place of one of them in their second micro-batch.
+        f"large {2 * MICRO_BATCH_TEXTS - 1:03}",
+        f"large {3 * MICRO_BATCH_TEXTS - 1:03}",
+    ]
 
 
 def test_bulk_work_goes_on_under_constant_interactive_load(desk: Desk) -> None:
@@ -110,6 +126,21 @@ def test_bulk_work_goes_on_under_constant_interactive_load(desk: Desk) -> None:
         answer.result(20)
     order = [batch[0] for batch in desk.model.batches]
     assert order.index("bulk") <= INTERACTIVE_RUN + 1
+
+
+def test_a_micro_batch_is_bounded_by_its_characters_with_padding(desk: Desk) -> None:
+    first = desk.hold()
+    long = "long " * (FakeEmbedder.max_tokens * CHARACTERS_PER_TOKEN // 5)
+    mixed = desk.ask("a", long, "bb", long + "and more that the model does not read " * 1000, *["c"] * 40)
+    desk.let_go()
+    first.result(20)
+    vectors = mixed.result(20)
+    np.testing.assert_array_equal(vectors[2], desk.model.vector("bb"))
+    np.testing.assert_array_equal(vectors[1], desk.model.vector(long))
+    sizes = [len(batch) for batch in desk.model.batches[1:]]
+    assert sizes[0] == MICRO_BATCH_CHARACTERS // (FakeEmbedder.max_tokens * CHARACTERS_PER_TOKEN)
+    assert sum(sizes) == 44 and len(sizes) == 2
+    assert [len(text) for text in desk.model.batches[1][:4]][1:] == [len(long), 2, 1]
 
 
 def test_an_error_reaches_the_one_who_caused_it(desk: Desk) -> None:
