@@ -18,6 +18,7 @@ from llguidance import LLMatcher, LLTokenizer
 from core.errors import InternalError, InvalidRequest
 from core.json_schema import check_schema
 from inference.call_formats import CallFormat
+from inference.closing import ClosingTokens, Room
 from inference.sequence import Constraint
 from inference.tool_grammar import ToolMode, arguments_schema, parameters_field, styled, tool_grammar
 
@@ -31,16 +32,23 @@ ConstraintFactory = Callable[[], Constraint]
 class GrammarConstraint:
     """The state of one sequence in a grammar."""
 
-    def __init__(self, matcher: LLMatcher) -> None:
+    def __init__(self, matcher: LLMatcher, closing: ClosingTokens | None = None, room: Room | None = None) -> None:
+        """With `closing` and `room`, JSON comes to its end before its tokens do."""
         self._matcher = matcher
+        self._closing = closing
+        self._room = room
+        self._used = 0
 
     def mask(self) -> bytes:
-        mask = self._matcher.compute_bitmask()
+        mask: bytes = self._matcher.compute_bitmask()
         if self._matcher.is_error():
             raise InternalError(f"The grammar cannot go on: {self._matcher.get_error()}")
+        if self._closing and self._room and self._room.is_short(self._used):
+            return self._closing.narrowed(mask)
         return mask
 
     def accept(self, token: int) -> None:
+        self._used += 1
         if not self._matcher.consume_token(token):
             raise InternalError(f"The grammar does not allow token {token}: {self._matcher.get_error()}")
 
@@ -57,17 +65,24 @@ class GrammarCompiler:
         self._make_tokenizer = make_tokenizer
         self.call_format = call_format
         self._tokenizer: LLTokenizer | None = None
+        self._closing: ClosingTokens | None = None
         self._cache: OrderedDict[str, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()
 
-    def json_schema(self, schema: dict[str, Any], *, param: str = "response_format") -> ConstraintFactory:
+    def json_schema(
+        self, schema: dict[str, Any], *, param: str = "response_format", max_tokens: int | None = None
+    ) -> ConstraintFactory:
         """Answers are JSON that fits a schema (`{}` is any JSON value, `{"type": "object"}` any object).
+
+        With `max_tokens`, an answer that would be cut off there is brought to its end before.
 
         Raises:
             InvalidRequest: if the schema cannot be enforced; `param` is the field it came in.
         """
         check_schema(schema, param)
-        return self._compile(f"start: %json {json.dumps(styled(schema))}\n", param)
+        compiled = self._compile(f"start: %json {json.dumps(styled(schema))}\n", param)
+        room = Room.of(schema, max_tokens) if max_tokens else None
+        return lambda: GrammarConstraint(compiled.deep_copy(), self._closing, room)
 
     def regex(self, pattern: str, *, param: str = "response_format") -> ConstraintFactory:
         """Answers match a regular expression as a whole.
@@ -75,7 +90,8 @@ class GrammarCompiler:
         Raises:
             InvalidRequest: if it is no regular expression.
         """
-        return self._compile(LLMatcher.grammar_from_regex(pattern), param)
+        compiled = self._compile(LLMatcher.grammar_from_regex(pattern), param)
+        return lambda: GrammarConstraint(compiled.deep_copy())
 
     def tool_calls(
         self,
@@ -95,7 +111,7 @@ class GrammarCompiler:
             tools, mode=mode, parallel=parallel, answer_schema=answer_schema, param=param, form=self.call_format
         )
         try:
-            return self._compile(grammar, param)
+            compiled = self._compile(grammar, param)
         except InvalidRequest:
             if answer_schema is not None:
                 self.json_schema(answer_schema)
@@ -103,13 +119,14 @@ class GrammarCompiler:
                 field = parameters_field(param, at)
                 self.json_schema(arguments_schema(tool["function"], field), param=field)
             raise
+        return lambda: GrammarConstraint(compiled.deep_copy())
 
     def warm_up(self) -> None:
         """Loads the vocabulary, which would delay the first grammar by about a second."""
         with self._lock:
             self._load_tokenizer()
 
-    def _compile(self, grammar: str, param: str) -> ConstraintFactory:
+    def _compile(self, grammar: str, param: str) -> LLMatcher:
         if len(grammar.encode()) > MAX_GRAMMAR_BYTES:
             raise InvalidRequest(
                 f"{param}: the schemas together are larger than {MAX_GRAMMAR_BYTES} bytes.", param=param
@@ -123,12 +140,12 @@ class GrammarCompiler:
                 if len(self._cache) > CACHED_GRAMMARS:
                     self._cache.popitem(last=False)
             self._cache.move_to_end(grammar)
-        compiled = matcher
-        return lambda: GrammarConstraint(compiled.deep_copy())
+        return matcher
 
     def _load_tokenizer(self) -> LLTokenizer:
         if self._tokenizer is None:
             self._tokenizer = self._make_tokenizer()
+            self._closing = ClosingTokens.of(self._tokenizer.tokenize_str)
         return self._tokenizer
 
 
@@ -143,10 +160,23 @@ def _check(matcher: LLMatcher, param: str) -> None:
 
 #: What the compiler says of its own grammar rather than of the client's schema.
 _PLACE = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
+#: The compiler's advice to its caller, who is not the client.
+_ADVICE = re.compile(r"constraints are not supported\. Enable 'coerce_one_of'.*", re.DOTALL)
+#: Where the compiler does not name the keyword that it speaks of.
+_KEYWORDS = (
+    ("regex parse error", "pattern"),
+    ("Pointer", "$ref"),
+    ("Unknown format", "format"),
+    ("Invalid type", "type"),
+)
 _QUOTATION = re.compile(r"\n\s*\d+ \| .*", re.DOTALL)
 
 
 def _reason(matcher: LLMatcher) -> str:
     """What the compiler has to say of the schema, on one line."""
     reason = _QUOTATION.sub("", _PLACE.sub("", matcher.get_error().strip()))
+    reason = _ADVICE.sub("of schemas that may overlap cannot be told apart", reason)
+    for said, keyword in _KEYWORDS:
+        if reason.startswith(said):
+            reason = f"{keyword}: {reason}"
     return " ".join(reason.split())[:500] or "it is no schema"

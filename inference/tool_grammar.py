@@ -9,6 +9,7 @@ from typing import Any, Literal
 from core.errors import InvalidRequest
 from core.json_schema import check_schema
 from inference.call_formats import CallFormat
+from inference.schema_dialects import modern
 from inference.tool_calls import BARE_START, CLOSE, OPEN
 
 #: `auto`: text in which calls may come up; `required`: calls and nothing else.
@@ -100,8 +101,8 @@ def parameters_field(param: str, at: int) -> str:
 
 
 def styled(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with the way its JSON is to be written."""
-    return {**schema, "x-guidance": JSON_STYLE}
+    """The schema as it is compiled, with the way its JSON is to be written."""
+    return {**modern(schema), "x-guidance": JSON_STYLE}
 
 
 def _escaped(text: str) -> str:

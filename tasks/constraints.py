@@ -12,8 +12,10 @@ from inference.grammar import ConstraintFactory, GrammarCompiler
 __all__ = ["ConstraintFactory", "callable_tools", "can_cite", "constraint_of", "is_free", "sampling_of"]
 
 
-def constraint_of(request: GenerateRequest, grammars: GrammarCompiler) -> ConstraintFactory | None:
-    """The compiled grammar of a request; None where the answer is free.
+def constraint_of(
+    request: GenerateRequest, grammars: GrammarCompiler, max_tokens: int | None = None
+) -> ConstraintFactory | None:
+    """The compiled grammar of a request; None where the answer is free. JSON ends within `max_tokens` if it can.
 
     Raises:
         InvalidRequest: if a schema cannot be enforced; its field and the keyword are named.
@@ -26,7 +28,9 @@ def constraint_of(request: GenerateRequest, grammars: GrammarCompiler) -> Constr
             parallel=request.parallel_tool_calls and request.tool_name is None,
             answer_schema=None if required else request.answer_schema,
         )
-    return None if request.answer_schema is None else grammars.json_schema(request.answer_schema)
+    if request.answer_schema is None:
+        return None
+    return grammars.json_schema(request.answer_schema, max_tokens=max_tokens)
 
 
 def callable_tools(request: GenerateRequest) -> list[dict[str, Any]]:

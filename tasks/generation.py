@@ -135,7 +135,7 @@ class GenerationService:
             return
         talk, used = self._talk(request, hits)
         prepared = self._prepare(talk.request)
-        self._rounds.constraint(talk)  # what cannot be enforced is refused before anything is told
+        self._rounds.constraint(talk, prepared.max_tokens)  # what cannot be enforced is refused before anything is told
         self._accept(job, past, prepared, used if request.rag else None)
         last = self._converse(job, work, talk, past, prepared)
         self._land(job, talk, last, used, retrieval_ms)
@@ -195,7 +195,7 @@ class GenerationService:
             if talk.end_reason is not None or prepared is None:
                 self._end(flight, talk.end_reason or "length")
                 return flight
-            self._fly(flight, talk.next_request(), prepared, self._rounds.constraint(talk))
+            self._fly(flight, talk.next_request(), prepared, self._rounds.constraint(talk, prepared.max_tokens))
             said = flight.choices[0]
             if not said.result.tool_results:
                 return flight

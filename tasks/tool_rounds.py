@@ -34,8 +34,8 @@ class ToolRounds:
     functions: ServerFunctions
     context: FunctionContext
 
-    def constraint(self, talk: Talk) -> ConstraintFactory | None:
-        """The grammar of the next round.
+    def constraint(self, talk: Talk, max_tokens: int) -> ConstraintFactory | None:
+        """The grammar of the next round, whose answer has at most so many tokens.
 
         Raises:
             InvalidRequest: if a schema of the client's cannot be enforced.
@@ -45,7 +45,7 @@ class ToolRounds:
             self.functions.enforceable(tool) if tool["function"]["name"] in talk.server_names else tool
             for tool in request.tools
         ]
-        return constraint_of(msgspec.structs.replace(request, tools=tools), self.engine.grammars)
+        return constraint_of(msgspec.structs.replace(request, tools=tools), self.engine.grammars, max_tokens)
 
     def answer(self, job: RunningJob, calls: FunctionCalls, talk: Talk) -> PreparedPrompt | None:
         """Runs what the last round has called and nobody has answered, and puts the results into the conversation.

@@ -1,0 +1,51 @@
+"""What schemas of OpenAPI documents and of older drafts say in their own way, as JSON Schema says it today. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+#: Formats that JSON Schema defines. All others (`int32`, `password`, `byte`, …) say nothing about what is valid.
+FORMATS = frozenset({
+    "date-time", "date", "time", "duration", "email", "idn-email", "hostname", "idn-hostname", "ipv4", "ipv6", "uri",
+    "uri-reference", "iri", "iri-reference", "uuid", "uri-template", "json-pointer", "relative-json-pointer", "regex",
+})  # fmt: skip
+_NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_SINGLE = ("items", "additionalProperties", "additionalItems", "not", "contains", "propertyNames", "if", "then", "else")
+_LISTED = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
+
+
+def modern(schema: Any) -> Any:
+    """The schema without what changes nothing, and with draft 4's exclusive bounds as numbers; a copy.
+
+    Only where schemas stand: a property may be called `format`, and an example may look like a schema.
+    """
+    if not isinstance(schema, dict):
+        return schema
+    known = _descended(schema, modern)
+    if isinstance(known.get("format"), str) and known["format"] not in FORMATS:
+        del known["format"]
+    if known.get("uniqueItems") is False:
+        del known["uniqueItems"]
+    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if isinstance(known.get(exclusive), bool) and known.pop(exclusive) and bound in known:
+            known[exclusive] = known.pop(bound)
+    return known
+
+
+def _descended(schema: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+    changed = dict(schema)
+    for name in _NAMED:
+        if isinstance(schema.get(name), dict):
+            changed[name] = {key: change(part) for key, part in schema[name].items()}
+    for name in _SINGLE:
+        if isinstance(schema.get(name), dict):
+            changed[name] = change(schema[name])
+    for name in _LISTED:
+        if isinstance(schema.get(name), list):
+            changed[name] = [change(part) for part in schema[name]]
+    components = schema.get("components")
+    if isinstance(components, dict) and isinstance(components.get("schemas"), dict):
+        parts = {key: change(part) for key, part in components["schemas"].items()}
+        changed["components"] = {**components, "schemas": parts}
+    return changed

@@ -1,0 +1,58 @@
+"""400 schemas of real APIs' shapes: none crashes, none takes long, and what cannot be enforced is refused by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+
+import jsonschema
+import llama_cpp.llama_cpp as llama
+import pytest
+from llguidance.llamacpp import lltokenizer_from_vocab
+
+from core.errors import InvalidRequest
+from core.settings import load_settings
+from inference.grammar import GrammarCompiler
+from inference.models import resolve_model
+from tests.schema_collection import Schema, collection
+
+COMPILE_SECONDS = 1.0
+CASES = list(collection())
+
+
+@pytest.fixture(scope="module")
+def compiler() -> Iterator[GrammarCompiler]:
+    """A compiler for the starter's vocabulary, which is all of the model that is loaded."""
+    params = llama.llama_model_default_params()
+    params.vocab_only = True
+    path = resolve_model(load_settings(_env_file=None)).path
+    model = llama.llama_model_load_from_file(os.fsencode(path), params)
+    assert model
+    compiler = GrammarCompiler(lambda: lltokenizer_from_vocab(llama.llama_model_get_vocab(model)))
+    compiler.warm_up()
+    yield compiler
+    llama.llama_model_free(model)
+
+
+def test_there_are_400_different_schemas_and_each_is_one() -> None:
+    assert len({json.dumps(schema) for _, schema, _ in CASES}) == len({name for name, _, _ in CASES}) == 400
+    for _, schema, _ in CASES:
+        jsonschema.validators.validator_for(schema).check_schema(schema)
+
+
+@pytest.mark.parametrize(("schema", "keyword"), [case[1:] for case in CASES], ids=[name for name, _, _ in CASES])
+def test_a_schema_is_compiled_within_a_second_or_refused_by_name(
+    compiler: GrammarCompiler, schema: Schema, keyword: str | None
+) -> None:
+    began = time.perf_counter()
+    try:
+        assert compiler.json_schema(schema, max_tokens=512)().mask()
+        refused = None
+    except InvalidRequest as error:
+        refused = error.message
+    assert time.perf_counter() - began < COMPILE_SECONDS
+    assert (refused is None) == (keyword is None), refused
+    if keyword is not None and refused is not None:
+        assert keyword in refused and refused.startswith("response_format: the schema cannot be enforced: ")

@@ -1,0 +1,228 @@
+"""400 JSON schemas of the kinds that clients send: fifty objects of public APIs' shapes, each in eight ways of writing.
+
+`data/schema_objects.txt` has the objects, and says how its lines are read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+Schema = dict[str, Any]
+
+OBJECTS = Path(__file__).with_name("data") / "schema_objects.txt"
+FORMATS = frozenset(
+    ["uuid", "email", "uri", "date", "date-time", "time", "duration", "ipv4", "ipv6", "hostname", "password", "byte"]
+)
+#: What its own documentation says of an API's uncommon wishes; none can be enforced, so each is refused by its name.
+UNENFORCEABLE: tuple[tuple[str, Any], ...] = (
+    ("uniqueItems", True),
+    ("not", {"required": ["legacy_id"]}),
+    ("dependentRequired", {"from": ["to"]}),
+    ("propertyNames", {"pattern": "^[a-z_]+$"}),
+    ("if", {"required": ["a"]}),
+    ("unevaluatedProperties", False),
+    ("contains", {"const": "x"}),
+    ("pattern", "^(?!test).*$"),
+)
+
+
+class Field:
+    """A field of an object; `schema(refer)` writes it, with `refer` for other objects."""
+
+    def __init__(self, text: str) -> None:
+        self.required = text.startswith("*")
+        self.name, _, kind = text.removeprefix("*").partition(":")
+        self.nullable = kind.endswith("?")
+        self.kind = kind.removesuffix("?")
+
+    def schema(self, refer: Callable[[str], Any]) -> Any:
+        kind = self.kind
+        if kind.endswith("[]"):
+            return {"type": "array", "items": _leaf(kind[:-2], refer)}
+        if kind.endswith("{}"):
+            return {"type": "object", "additionalProperties": _leaf(kind[:-2], refer)}
+        return _leaf(kind, refer)
+
+
+def _leaf(kind: str, refer: Callable[[str], Any]) -> Any:
+    if kind.startswith("@"):
+        return refer(kind[1:])
+    if kind.startswith("/"):
+        return {"type": "string", "pattern": kind[1:-1]}
+    if bounds := re.fullmatch(r"(int|num)=(-?\d+)\.\.(\d+)", kind):
+        number = "integer" if bounds[1] == "int" else "number"
+        return {"type": number, "minimum": int(bounds[2]), "maximum": int(bounds[3])}
+    if kind.startswith("str"):
+        return {"type": "string"} | ({"maxLength": int(kind[5:])} if "<=" in kind else {})
+    simple: dict[str, Any] = {
+        "bool": {"type": "boolean"},
+        "num": {"type": "number"},
+        "num>0": {"type": "number", "minimum": 0, "exclusiveMinimum": True},
+        "money": {"type": "number", "minimum": 0, "maximum": 1_000_000, "multipleOf": 0.01},
+        "int32": {"type": "integer", "format": "int32"},
+        "int64": {"type": "integer", "format": "int64"},
+    }
+    if kind in simple:
+        return dict(simple[kind])
+    if kind in FORMATS:
+        return {"type": "string", "format": kind}
+    return {"type": "string", "enum": kind.split("|")}
+
+
+PARSED: dict[str, list[Field]] = {
+    line.split()[0]: [Field(text) for text in line.split()[1:]]
+    for line in OBJECTS.read_text("utf-8").splitlines()
+    if not line.startswith("#")
+}
+
+
+def _described(name: str) -> Schema:
+    """As OpenAPI 3.0 documents write it: `nullable`, examples, annotations; other objects in place."""
+    properties = {}
+    for number, field in enumerate(PARSED[name]):
+        extra: Schema = {"description": f"The {field.name} of the {name}."}
+        extra |= {"nullable": True} if field.nullable else {}
+        extra |= {"readOnly": True, "xml": {"attribute": True}} if number == 0 else {}
+        properties[field.name] = field.schema(_described) | extra
+    required = [field.name for field in PARSED[name] if field.required]
+    return {"type": "object", "title": name, "required": required, "properties": properties, "x-internal": False}
+
+
+def _strict(name: str) -> Schema:
+    """As OpenAI's strict mode wants it: closed, all required, what is optional may be null."""
+
+    def value(field: Field) -> Any:
+        found = field.schema(_strict)
+        if field.required:
+            return found
+        if "enum" in found:
+            return found | {"type": ["string", "null"], "enum": [*found["enum"], None]}
+        return (
+            {"anyOf": [found, {"type": "null"}]} if "type" not in found else found | {"type": [found["type"], "null"]}
+        )
+
+    properties = {field.name: value(field) for field in PARSED[name]}
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+
+
+def _page(name: str) -> Schema:
+    """A list as REST APIs answer it."""
+    return {
+        "type": "object",
+        "properties": {
+            "object": {"const": "list"},
+            "data": {"type": "array", "items": _described(name), "maxItems": 2},
+            "has_more": {"type": "boolean", "default": False},
+            "next": {"type": ["string", "null"], "format": "uri"},
+        },
+        "required": ["object", "data", "has_more"],
+    }
+
+
+def _pydantic(name: str) -> Schema:
+    """As pydantic writes a model: `$defs`, titles, `anyOf` with null, defaults."""
+    used: dict[str, Schema] = {}
+
+    def refer(other: str) -> Schema:
+        if other not in used:
+            used[other] = {}
+            used[other] = model(other)
+        return {"$ref": f"#/$defs/{other}"}
+
+    def model(other: str) -> Schema:
+        properties = {}
+        for field in PARSED[other]:
+            found = field.schema(refer)
+            if field.nullable:
+                found = {"anyOf": [found, {"type": "null"}], "default": None}
+            properties[field.name] = found | ({} if "$ref" in found else {"title": field.name.title()})
+        required = [field.name for field in PARSED[other] if field.required]
+        return {"title": other, "type": "object", "properties": properties, "required": required}
+
+    return model(name) | {"$defs": used}
+
+
+def _union(name: str) -> Schema:
+    """The object or an error, told apart by a constant."""
+
+    def tagged(tag: str, part: Schema) -> Schema:
+        return part | {
+            "properties": {"kind": {"const": tag}, **part["properties"]},
+            "required": ["kind", *part["required"]],
+        }
+
+    either = "oneOf" if len(name) % 2 else "anyOf"
+    options = [tagged(name, _strict(name)), tagged("failure", _strict("problem"))]
+    result = {either: options, "discriminator": {"propertyName": "kind"}}
+    return {"type": "object", "properties": {"result": result}, "required": ["result"], "additionalProperties": False}
+
+
+def _draft(name: str) -> Schema:
+    """An older draft: `definitions`, `allOf` with a base, bounds that are exclusive by a boolean."""
+    own = {field.name: field.schema(lambda other: {"$ref": f"#/definitions/{other}"}) for field in PARSED[name]}
+    used = [field.kind.strip("@[]{}") for field in PARSED[name] if field.kind.startswith("@")]
+    base = {"type": "object", "properties": {"revision": {"type": "integer", "minimum": 0, "exclusiveMinimum": True}}}
+    return {
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        "id": f"https://schemas.example.com/{name}.json",
+        "allOf": [
+            {"$ref": "#/definitions/base"},
+            {
+                "type": "object",
+                "properties": own,
+                "required": [f.name for f in PARSED[name] if f.required] or ["revision"],
+            },
+        ],
+        "definitions": {"base": base} | {other: _described(other) for other in used},
+    }
+
+
+def _change(name: str, wish: tuple[str, Any] | None) -> Schema:
+    """A merge patch: nothing is required, but something must be there. `wish` is what cannot be enforced."""
+    properties = {field.name: field.schema(_described) for field in PARSED[name]}
+    changed: Schema = {"type": "object", "properties": properties, "minProperties": 1, "additionalProperties": False}
+    if wish is None:
+        return changed
+    keyword, value = wish
+    if keyword in ("uniqueItems", "contains"):
+        properties["tags"] = {"type": "array", "items": {"type": "string"}, keyword: value}
+    elif keyword == "pattern":
+        properties["slug"] = {"type": "string", keyword: value}
+    else:
+        changed[keyword] = value
+    return changed
+
+
+def _extraction(name: str) -> Schema:
+    """What is asked of a model that reads: a few objects, a note, a confidence."""
+    return {
+        "type": "object",
+        "properties": {
+            "reasoning": {"type": "string", "maxLength": 200, "minLength": 10},
+            name + "s": {"type": "array", "items": _pruned(name), "minItems": 1, "maxItems": 3, "uniqueItems": False},
+            "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+            "language": {"type": "string", "pattern": "^[a-z]{2}(-[A-Z]{2})?$"},
+        },
+        "required": ["reasoning", name + "s", "confidence"],
+        "additionalProperties": False,
+    }
+
+
+def _pruned(name: str) -> Schema:
+    strict = _strict(name)
+    kept = [field.name for field in PARSED[name] if field.required]
+    properties = {key: strict["properties"][key] for key in kept}
+    return strict | {"properties": properties, "required": kept}
+
+
+def collection() -> Iterator[tuple[str, Schema, str | None]]:
+    """Each schema with its name, and the keyword by which it is refused (None: it can be enforced)."""
+    for number, name in enumerate(PARSED):
+        wish = UNENFORCEABLE[number // 2 % len(UNENFORCEABLE)] if number % 2 else None
+        ways = (_described, _strict, _page, _pydantic, _union, _draft, _extraction)
+        for way in ways:
+            yield f"{way.__name__.strip('_')}-{name}", way(name), None
+        yield f"change-{name}", _change(name, wish), wish[0] if wish else None
