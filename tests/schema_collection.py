@@ -150,13 +150,13 @@ def _union(name: str) -> Schema:
 
     def tagged(tag: str, part: Schema) -> Schema:
         return part | {
-            "properties": {"kind": {"const": tag}, **part["properties"]},
-            "required": ["kind", *part["required"]],
+            "properties": {"record_type": {"const": tag}, **part["properties"]},
+            "required": ["record_type", *part["required"]],
         }
 
     either = "oneOf" if len(name) % 2 else "anyOf"
     options = [tagged(name, _strict(name)), tagged("failure", _strict("problem"))]
-    result = {either: options, "discriminator": {"propertyName": "kind"}}
+    result = {either: options, "discriminator": {"propertyName": "record_type"}}
     return {"type": "object", "properties": {"result": result}, "required": ["result"], "additionalProperties": False}
 
 
