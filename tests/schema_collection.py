@@ -60,7 +60,7 @@ def _leaf(kind: str, refer: Callable[[str], Any]) -> Any:
     simple: dict[str, Any] = {
         "bool": {"type": "boolean"},
         "num": {"type": "number"},
-        "num>0": {"type": "number", "minimum": 0, "exclusiveMinimum": True},
+        "num>0": {"type": "number", "minimum": 0.1},
         "money": {"type": "number", "minimum": 0, "maximum": 1_000_000, "multipleOf": 0.01},
         "int32": {"type": "integer", "format": "int32"},
         "int64": {"type": "integer", "format": "int64"},
