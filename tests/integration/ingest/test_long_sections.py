@@ -31,7 +31,7 @@ def test_a_fact_in_the_last_sentence_of_a_long_section_is_found(tmp_path: Path) 
     index_document(chunks, document=DocumentMeta("doc", 1, "default", source.name), embedder=service, store=store)
 
     retriever = Retriever(store, service, lambda ids: dict.fromkeys(ids, 1), default_threshold=0.25)
-    [hit] = retriever.search(["Where can I find a key to the boats' house?"], SearchOptions(top_k=1))
+    [hit] = retriever.search(["Where does the spare key of the boathouse hang?"], SearchOptions(top_k=1))
     store.close()
     service.close()
     assert FACT in hit.text and hit.section == "Minutes > Long meeting"

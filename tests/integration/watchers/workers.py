@@ -16,6 +16,7 @@ from ingest.vector_store.edge import EdgeVectorStore
 from tasks.client import Producer
 from tasks.dispatch import send_waiting
 from tasks.indexer import Indexer
+from tasks.models import Model, Models
 from tasks.names import Role
 from tasks.parsing import ParsingService
 from tests.fakes.fake_embedder import FakeEmbedder
@@ -32,7 +33,7 @@ class Workers:
         self.store = EdgeVectorStore(folder / "vectors", FakeEmbedder.model_name, FakeEmbedder.dimension)
         self._service = EmbeddingService(cast(Embedder, FakeEmbedder()))
         self._parsing = ParsingService(settings, catalog, self.blobs, cast(Producer, self), "ingest@test")
-        self._indexer = Indexer(catalog, self.blobs, self.store, self._service, "index@test")
+        self._indexer = Indexer(catalog, self.blobs, Models(Model(self._service, self.store)), "index@test")
         self._messages: queue.Queue[tuple[str, ...] | None] = queue.Queue()
         self._parser = threading.Thread(target=self._parse, name="parser under test")
         self._parser.start()

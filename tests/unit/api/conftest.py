@@ -132,7 +132,8 @@ def hints(catalog: Catalog) -> FakeHints:
 
     def work(document_id: str) -> None:
         claim = catalog.claim(document_id, "test", expected=DocumentState.QUEUED, claimed=DocumentState.INDEXING)
-        assert claim is not None and catalog.activate(claim, 1)
+        # One request may name a document twice: then it is done already.
+        assert claim is None or catalog.activate(claim, 1)
 
     return FakeHints(on_ingest=work)
 
