@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,11 @@ class World:
             )
         )
 
+    def parse(self, document: Document) -> None:
+        """Parses, and tells the indexer, as the message that the parser sends does where a worker takes it."""
+        self.parsing.parse(document.id)
+        self.indexer.wake()
+
     def state(self, document: Document) -> DocumentState:
         return self.catalog.documents_by_id([document.id])[document.id].state
 
@@ -60,10 +66,19 @@ class World:
         return Indexer(self.catalog, self.blobs, Models(Model(self.service, store)), "index@test")
 
 
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store's folder, made once: the engine takes a second to make one."""
+    folder = tmp_path_factory.mktemp("empty") / "vectors"
+    EdgeVectorStore(folder, FakeEmbedder.model_name, FakeEmbedder.dimension).close()
+    return folder
+
+
 @pytest.fixture
-def world(tmp_path: Path, catalog: Catalog, producer: Producer) -> Iterator[World]:
+def world(tmp_path: Path, catalog: Catalog, producer: Producer, empty_store: Path) -> Iterator[World]:
     settings: Settings = load_settings(data_dir=tmp_path / "data")
     blobs = BlobStore(tmp_path / "blobs")
+    shutil.copytree(empty_store, tmp_path / "vectors")
     store = EdgeVectorStore(tmp_path / "vectors", FakeEmbedder.model_name, FakeEmbedder.dimension)
     service = EmbeddingService(cast(Embedder, FakeEmbedder()))
     parsing = ParsingService(settings, catalog, blobs, producer, "ingest@test")
@@ -87,7 +102,7 @@ def test_a_document_goes_through_all_stages(world: World, producer: Producer) ->
 def test_a_new_version_replaces_the_old_points(world: World) -> None:
     world.indexer.start()
     document = world.add("The harbour opens at dawn.")
-    world.parsing.parse(document.id)
+    world.parse(document)
     wait_until(lambda: world.state(document) is DocumentState.COMPLETED)
     blob = world.blobs.put(b"The harbour opens at noon.", "note.txt")
     newer = world.catalog.new_version(
@@ -98,8 +113,7 @@ def test_a_new_version_replaces_the_old_points(world: World) -> None:
         inode=None,
         blob_key=blob.key,
     )
-    world.parsing.parse(document.id)
-    world.indexer.wake()
+    world.parse(document)
     wait_until(lambda: world.state(document) is DocumentState.COMPLETED)
     wait_until(lambda: world.store.count(document.id, document.generation) == 0)
     assert world.store.count(document.id, newer.generation) == 1
@@ -109,7 +123,7 @@ def test_a_new_version_replaces_the_old_points(world: World) -> None:
 def test_a_deleted_document_leaves_no_point_and_no_original(world: World) -> None:
     world.indexer.start()
     document = world.add("The harbour opens at dawn.")
-    world.parsing.parse(document.id)
+    world.parse(document)
     wait_until(lambda: world.state(document) is DocumentState.COMPLETED)
     world.catalog.delete_document(document.id)
     world.indexer.wake()
@@ -121,7 +135,7 @@ def test_a_deleted_document_leaves_no_point_and_no_original(world: World) -> Non
 def test_a_wiped_store_is_filled_again_from_the_originals(world: World, tmp_path: Path) -> None:
     world.indexer.start()
     document = world.add("The harbour opens at dawn.")
-    world.parsing.parse(document.id)
+    world.parse(document)
     wait_until(lambda: world.state(document) is DocumentState.COMPLETED)
     other = EdgeVectorStore(tmp_path / "other", FakeEmbedder.model_name, FakeEmbedder.dimension)
     second = world.another_indexer(other)
