@@ -33,7 +33,7 @@ TARGET_EMBEDDING_SHARE = 0.6
 #: About 60 and 250 tokens of the starter model.
 PARAGRAPH_WORDS = 55
 LONG_WORDS = 245
-STAGES = ("watcher", "ingest", "index", "maintenance", "redis", "api")
+STAGES = ("watcher", "ingest", "index", "maintenance", "redis", "api", "flower")
 VOCABULARY = """the of a and to in is it on for with as by at from this that are was be or an not has had its
 harbour warranty machine river winter engine letter garden window music bridge market doctor paper station village
 silver coffee mountain captain number signal motor island kitchen school engineer question answer journey history

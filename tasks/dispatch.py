@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from core.catalog import Catalog, Document
+from core.catalog import Catalog, Document, DocumentState
 from tasks.client import Producer
 
 #: Small files that one message names at most: a message costs more than reading one of them.
-BUNDLE_FILES = 8
-#: A larger file has a message of its own.
+BUNDLE_FILES = 32
+#: A larger file has a message of its own, and so has one whose parser was lost: it may be lost again.
 BUNDLED_FILE_BYTES = 64 * 1024
 
 
@@ -34,10 +34,10 @@ def send_waiting(catalog: Catalog, producer: Producer) -> int:
 
 
 def bundles(documents: Sequence[Document], size: int) -> Iterator[list[str]]:
-    """Ids of documents that go together into a message: at most `size` small ones, or a large one."""
+    """Ids of documents that go together into a message: at most `size` small ones, or a large or suspect one."""
     small: list[str] = []
     for document in documents:
-        if document.size_bytes > BUNDLED_FILE_BYTES:
+        if document.size_bytes > BUNDLED_FILE_BYTES or document.attempts or document.state is DocumentState.PARSING:
             yield [document.id]
             continue
         small.append(document.id)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from core.blobs import BlobStore
-from core.catalog import Catalog, Claim, DocumentState, StoreRecord
+from core.catalog import Catalog, Claim, Document, DocumentState, StoreRecord
 from core.errors import DocumentRejected
 from ingest.pipeline import DocumentMeta, Work, index_documents, read_chunks
 from ingest.vector_store.filters import type_names
@@ -182,7 +183,9 @@ class Indexer:
         try:
             chunks = read_chunks(self._blobs.chunks_path(document.id, document.generation))
         except FileNotFoundError:
-            # The chunks are a cache of the original: without them the document is parsed again.
+            chunks = []
+        if len(chunks) != document.chunk_count:
+            # The chunks are a cache of the original, and not synced to the disk: without them it is parsed again.
             self._catalog.release(claim, DocumentState.QUEUED)
             return None
         meta = DocumentMeta(
@@ -203,7 +206,7 @@ class Indexer:
             # There is nothing older than the first generation.
             if is_active and document.generation > 1:
                 for model in self._models.all:
-                    model.store.delete_document(document.id, keep_generation=document.generation)
+                    model.store.keep_generation(document.id, document.generation)
                 self._blobs.delete_chunks(document.id, keep_generation=document.generation)
 
     def _check(self, claims: Sequence[Claim], done: int, embedded: int) -> None:
@@ -214,29 +217,24 @@ class Indexer:
 
     def _delete_some(self) -> int:
         claims = self._claim(*DELETE_STATES)
+        if not claims:
+            return 0
+        for model in self._models.all:
+            model.store.delete_documents([claim.document.id for claim in claims])
         for claim in claims:
-            document = claim.document
-            for model in self._models.all:
-                model.store.delete_document(document.id)
-            self._blobs.delete_chunks(document.id)
-            if document.blob_key:
-                self._blobs.delete(document.blob_key)
-            self._catalog.finish_delete(claim)
+            self._blobs.delete_chunks(claim.document.id)
+            if claim.document.blob_key:
+                self._blobs.delete(claim.document.blob_key)
+        self._catalog.finish_deletes(claims)
         return len(claims)
 
     def _move_some(self) -> int:
         """Writes the new names of renamed documents into their points; nothing is parsed or embedded again."""
         moved = self._catalog.moved_documents(CLAIM_LIMIT)
-        for document in moved:
-            values = {
-                "filename": document.filename,
-                "path": document.path,
-                "type": type_names(document.media_type, document.filename),
-                "attributes": document.attributes,
-            }
+        if moved:
             for model in self._models.all:
-                model.store.update_payload(document.id, values)
-            self._catalog.confirm_moved(document)
+                model.store.update_payloads({document.id: _names(document) for document in moved})
+            self._catalog.confirm_moved(moved)
         return len(moved)
 
     def _take_over(self) -> int:
@@ -266,6 +264,16 @@ def grouped(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
         chunks += claim.document.chunk_count
     if group:
         yield group
+
+
+def _names(document: Document) -> dict[str, Any]:
+    """What a move changes in the points of a document."""
+    return {
+        "filename": document.filename,
+        "path": document.path,
+        "type": type_names(document.media_type, document.filename),
+        "attributes": document.attributes,
+    }
 
 
 def _place(record: StoreRecord) -> tuple[str, str, int]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import Sequence
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from celery.exceptions import SoftTimeLimitExceeded
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.blobs import BlobStore
-from core.catalog import Catalog, Claim, Document, DocumentState
+from core.catalog import Catalog, Claim, Document, DocumentState, GivenBack, Parsed, ParseEnd, Refused
 from core.errors import DocumentRejected, Unavailable
 from core.settings import Settings
 from ingest.chunker import ChunkSettings
@@ -23,8 +26,60 @@ from tasks.leases import LEASE_SECONDS, kept_alive
 
 log = logging.getLogger(__name__)
 
-#: After this time a child leaves the other documents of its message to the next.
+#: After this time a child leaves the documents that it has not begun to others.
 BUNDLE_SECONDS = 1.0
+TOO_MUCH = "limit_exceeded"
+
+
+class Bundle:
+    """Claims that one child works off. After BUNDLE_SECONDS it keeps only the one in hand: none waits for a slow file.
+
+    `claims` loses those that are ended.
+    """
+
+    def __init__(self, catalog: Catalog, claims: list[Claim]) -> None:
+        self._catalog = catalog
+        self._claims = claims
+        self._waiting = deque(claims)
+        self._ends: list[ParseEnd] = []
+        self._lock = threading.Lock()
+
+    def take(self) -> Claim | None:
+        """The next document to read; None if there is none left."""
+        with self._lock:
+            return self._waiting.popleft() if self._waiting else None
+
+    def put(self, end: ParseEnd) -> None:
+        """What became of the one that was taken."""
+        with self._lock:
+            self._ends.append(end)
+
+    @contextmanager
+    def settled_in_time(self) -> Iterator[None]:
+        """Records what became of the documents at the end, and after BUNDLE_SECONDS what is known by then."""
+        timer = threading.Timer(BUNDLE_SECONDS, self._settle_early)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+        self._settle()
+
+    def _settle_early(self) -> None:
+        try:
+            self._settle()
+        except (SQLAlchemyError, Unavailable) as error:
+            log.warning("what was read is recorded later: %s", error)
+
+    def _settle(self) -> None:
+        with self._lock:
+            ends = [*self._ends, *map(GivenBack, self._waiting)]
+            self._catalog.end_parsing(ends)
+            for end in ends:
+                self._claims.remove(end.claim)
+            self._ends.clear()
+            self._waiting.clear()
 
 
 class ParsingService:
@@ -40,33 +95,28 @@ class ParsingService:
     def parse(self, *document_ids: str) -> None:
         """Parses those of the documents that still wait for that, and hints at the next ones.
 
-        Once it has taken as long as BUNDLE_SECONDS it leaves the rest to another message: the time limit of the task is
-        meant for one file.
+        They are claimed together, and what became of them is recorded together: for small files, that takes longer than
+        reading them.
         """
-        until = time.monotonic() + BUNDLE_SECONDS
-        left = list(document_ids)
-        while left and (len(left) == len(document_ids) or time.monotonic() < until):
-            self._parse_one(left.pop(0))
-        if left:
-            self._catalog.recall_dispatched(left)
-        self._hint()
-
-    def _parse_one(self, document_id: str) -> None:
-        claim = self._catalog.claim(
-            document_id,
-            f"{self._worker}:{os.getpid()}",
+        worker = f"{self._worker}:{os.getpid()}"
+        claims = self._catalog.claim_all(
+            document_ids,
+            worker,
             expected=DocumentState.QUEUED,
             claimed=DocumentState.PARSING,
             lease_seconds=LEASE_SECONDS,
         )
-        if claim is not None:
-            with kept_alive(self._catalog, [claim]):
-                self._parse_claimed(claim)
+        if claims:
+            bundle = Bundle(self._catalog, claims)
+            with bundle.settled_in_time(), kept_alive(self._catalog, claims):
+                while (claim := bundle.take()) is not None:
+                    bundle.put(self._parse_claimed(claim))
+        self._hint()
 
     def child_lost(self, document_ids: Sequence[str], reason: str) -> None:
         """Called in the parent when the child that parsed documents was killed: nobody has to wait for its lease.
 
-        It had one of them in hand, which has lost an attempt; those it had not begun are sent again as they are.
+        Those it had in hand have lost an attempt, and are sent again one by one: one of them is to blame.
         """
         for document_id in document_ids:
             reclaimed = self._catalog.reclaim(
@@ -84,7 +134,7 @@ class ParsingService:
         """Takes back what an earlier process of this worker's name had in hand when it died."""
         self._catalog.reclaim(self._worker, expected=DocumentState.QUEUED, claimed=DocumentState.PARSING)
 
-    def _parse_claimed(self, claim: Claim) -> None:
+    def _parse_claimed(self, claim: Claim) -> ParseEnd:
         document = claim.document
         try:
             source = source_path(document, self._blobs)
@@ -92,30 +142,22 @@ class ParsingService:
             chunking = chunking_of(document, self._settings)
             result = parse_to_chunks(source, document.filename, out, self._settings, chunking)
         except DocumentRejected as rejection:
-            self._catalog.fail(claim, rejection.message, rejection.code or "invalid_file")
+            return Refused(claim, rejection.message, rejection.code or "invalid_file")
         except SoftTimeLimitExceeded:
             seconds = self._settings.parse_timeout_seconds
-            message = f"Reading it took longer than {seconds:g} s (PARSE_TIMEOUT_SECONDS)."
-            self._catalog.fail(claim, message, "limit_exceeded")
+            return Refused(claim, f"Reading it took longer than {seconds:g} s (PARSE_TIMEOUT_SECONDS).", TOO_MUCH)
         except CpuTimeExceeded:
             seconds = self._settings.parse_cpu_seconds
-            message = f"Reading it took more than {seconds:g} s of processor time (PARSE_CPU_SECONDS)."
-            self._catalog.fail(claim, message, "limit_exceeded")
+            reason = f"Reading it took more than {seconds:g} s of processor time (PARSE_CPU_SECONDS)."
+            return Refused(claim, reason, TOO_MUCH)
         except MemoryError:
             megabytes = self._settings.parse_memory_bytes // 2**20
-            message = f"Reading it took more than {megabytes} MiB of memory (PARSE_MEMORY_BYTES)."
-            self._catalog.fail(claim, message, "limit_exceeded")
+            reason = f"Reading it took more than {megabytes} MiB of memory (PARSE_MEMORY_BYTES)."
+            return Refused(claim, reason, TOO_MUCH)
         except Exception as error:  # parsers raise anything on a broken file; its owner must be told, the rest goes on
             log.exception("%s (%s) could not be read", document.id, document.filename)
-            self._catalog.fail(claim, f"It could not be read: {type(error).__name__}: {error}"[:500])
-        else:
-            self._catalog.advance(
-                claim,
-                DocumentState.PARSED,
-                chunk_count=result.chunk_count,
-                media_type=result.media_type,
-                properties=result.properties,
-            )
+            return Refused(claim, f"It could not be read: {type(error).__name__}: {error}"[:500])
+        return Parsed(claim, result.chunk_count, result.media_type, result.properties)
 
     def _hint(self) -> None:
         """Wakes the indexer, and sends the next parse messages: a limited number of them is under way at a time."""

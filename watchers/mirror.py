@@ -165,13 +165,10 @@ class Mirror:
         readable = {path: stat for path, stat in appeared.items() if path in hashes}
         copied = self._move(pair_by_hash(readable, hashes, sources))
         new = [path for path in readable if path not in copied.values() and path not in self._again]
-        added = {
-            path: self._add(path, readable[path], hashes[path])
-            for path in new
-            if not self._kept_out.stays(path, readable[path], hashes[path])
-        }
-        self._kept_out.admit([path for path, document_id in added.items() if document_id is not None])
-        self._hand_over([document_id for document_id in added.values() if document_id is not None])
+        fresh = [path for path in new if not self._kept_out.stays(path, readable[path], hashes[path])]
+        added = self._add_all({path: readable[path] for path in fresh}, hashes)
+        self._kept_out.admit(list(added))
+        self._hand_over(list(added.values()))
         return {*moves, *copied}
 
     def _sources(self, *, inodes: Iterable[int] = (), hashes: Iterable[str] = ()) -> list[Row]:
@@ -206,6 +203,34 @@ class Mirror:
             self._wake_indexer()
         return done
 
+    def _add_all(self, files: Mapping[str, FileStat], hashes: Mapping[str, str]) -> dict[str, str]:
+        """Adds documents; returns the ids by path, of those files that do not have to wait again."""
+        plain = [path for path, stat in files.items() if not self._originals.is_wanted(stat)]
+        ids = self._catalog.add_files([self._new(path, files[path], hashes[path]) for path in plain])
+        for path, document_id in zip(plain, ids, strict=True):
+            logger.info("added: %s (%s)", to_text(path), document_id)
+        added = dict(zip(plain, ids, strict=True))
+        copied = {path: self._add(path, stat, hashes[path]) for path, stat in files.items() if path not in added}
+        return added | {path: document_id for path, document_id in copied.items() if document_id is not None}
+
+    def _new(self, path: str, stat: FileStat, content_hash: str, blob_key: str | None = None) -> NewDocument:
+        is_taken = blob_key is not None and self._originals.is_consumed
+        return NewDocument(
+            collection=self._folder.collection,
+            filename=_name(path),
+            source=Source.WATCH,
+            content_hash=content_hash,
+            size_bytes=stat.size_bytes,
+            blob_key=blob_key,
+            # A file that goes is not compared with the folder again: the next one of its name is another document.
+            root=None if is_taken else self._folder.key,
+            path=to_text(path),
+            mtime_ns=stat.mtime_ns,
+            inode=stat.inode,
+            attributes=folder_attributes(to_text(path)),
+            idempotency_key=self._originals.taken_key(path, stat, content_hash) if is_taken else None,
+        )
+
     def _add(self, path: str, stat: FileStat, content_hash: str) -> str | None:
         """Adds a document; returns its id, or None if the file has to wait again."""
         blob_key = None
@@ -213,28 +238,11 @@ class Mirror:
             blob_key = self._copy(path, content_hash)
             if blob_key is None:
                 return None
-        is_taken = blob_key is not None and self._originals.is_consumed
-        document = self._catalog.add_document(
-            NewDocument(
-                collection=self._folder.collection,
-                filename=_name(path),
-                source=Source.WATCH,
-                content_hash=content_hash,
-                size_bytes=stat.size_bytes,
-                blob_key=blob_key,
-                # A file that goes is not compared with the folder again: the next one of its name is another document.
-                root=None if is_taken else self._folder.key,
-                path=to_text(path),
-                mtime_ns=stat.mtime_ns,
-                inode=stat.inode,
-                attributes=folder_attributes(to_text(path)),
-                idempotency_key=self._originals.taken_key(path, stat, content_hash) if is_taken else None,
-            )
-        )
+        document = self._catalog.add_document(self._new(path, stat, content_hash, blob_key))
         if document.blob_key != blob_key:
             self._originals.discard(blob_key)
         logger.info("added: %s (%s)", document.path, document.id)
-        if is_taken:
+        if blob_key is not None and self._originals.is_consumed:
             self._originals.remove(path, stat)
         return document.id
 

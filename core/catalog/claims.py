@@ -6,6 +6,7 @@ until when the claim holds without news; whoever finds a lease ended may take th
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from core.catalog.migration import MigratedDatabase
 from core.catalog.models import documents
 from core.catalog.rows import FENCED, SELECT_DOCUMENT, AnyRow, as_document, batches, clean
-from core.catalog.types import Claim, Document, DocumentState
+from core.catalog.types import Claim, Document, DocumentState, GivenBack, Parsed, ParseEnd, Refused
 
 #: A document whose claims were lost this often is quarantined.
 MAX_ATTEMPTS = 3
@@ -43,15 +44,35 @@ class ClaimQueries(MigratedDatabase):
         Returns None when it is in another state or held by a live worker, or when it has crashed `max_attempts`
         workers: then it becomes failed. A deletion (`expected` is `claimed`) is never given up.
         """
+        found = self.claim_all(
+            [document_id],
+            worker,
+            expected=expected,
+            claimed=claimed,
+            lease_seconds=lease_seconds,
+            max_attempts=max_attempts,
+        )
+        return found[0] if found else None
+
+    def claim_all(
+        self,
+        document_ids: Sequence[str],
+        worker: str,
+        *,
+        expected: DocumentState,
+        claimed: DocumentState,
+        lease_seconds: float = LEASE_SECONDS,
+        max_attempts: int = MAX_ATTEMPTS,
+    ) -> list[Claim]:
+        """Claims those of a few documents that can be claimed, as `claim` does, in the order given."""
         with self._write() as connection:
             free = sa.or_(documents.c.state == expected, _abandoned(claimed, self._now()))
             if expected == claimed:
                 free = _abandoned(claimed, self._now())
-            query = SELECT_DOCUMENT.where(documents.c.id == document_id, free)
-            row = connection.execute(query.with_for_update(of=documents)).one_or_none()
-            if row is None:
-                return None
-            return self._take(connection, row, worker, expected, claimed, lease_seconds, max_attempts)
+            query = SELECT_DOCUMENT.where(documents.c.id.in_(document_ids), free)
+            rows = {row.id: row for row in connection.execute(query.with_for_update(of=documents))}
+            ordered = [rows[key] for key in dict.fromkeys(document_ids) if key in rows]
+            return self._take(connection, ordered, worker, expected, claimed, lease_seconds, max_attempts)
 
     def claim_next(
         self,
@@ -69,38 +90,33 @@ class ClaimQueries(MigratedDatabase):
             rows = _oldest(connection, _abandoned(claimed, self._now()), limit)
             if expected != claimed and len(rows) < limit:
                 rows += _oldest(connection, documents.c.state == expected, limit - len(rows))
-            claims = [
-                self._take(connection, row, worker, expected, claimed, lease_seconds, max_attempts) for row in rows
-            ]
-        return [claim for claim in claims if claim is not None]
+            return self._take(connection, rows, worker, expected, claimed, lease_seconds, max_attempts)
 
     def _take(
         self,
         connection: sa.Connection,
-        row: AnyRow,
+        rows: Sequence[AnyRow],
         worker: str,
         expected: DocumentState,
         claimed: DocumentState,
         lease_seconds: float,
         max_attempts: int,
-    ) -> Claim | None:
+    ) -> list[Claim]:
+        """Claims rows that this transaction has locked."""
         now = self._now()
-        was_lost = row.state == claimed != expected
-        attempts = row.attempts + 1 if was_lost else row.attempts
-        if was_lost and attempts >= max_attempts:
-            _quarantine(connection, row.id, attempts, now)
-            return None
-        values = {"state": claimed, "attempts": attempts, "updated_at": now, **_beginning(claimed, now)}
-        values["lease_until"] = now + lease_seconds
-        lease = {"token": row.token + 1, "worker": worker}
-        taken = connection.execute(
-            sa.update(documents)
-            .where(documents.c.id == row.id, documents.c.token == row.token)
-            .values(**values, **lease)
-        )
-        if taken.rowcount != 1:
-            return None
-        return Claim(as_document(row, values), row.token + 1)
+        values = {"state": claimed, "updated_at": now, "lease_until": now + lease_seconds, **_beginning(claimed, now)}
+        claims, changes = [], []
+        for row in rows:
+            was_lost = row.state == claimed != expected
+            attempts = row.attempts + 1 if was_lost else row.attempts
+            if was_lost and attempts >= max_attempts:
+                _quarantine(connection, row.id, attempts, now)
+                continue
+            claim = Claim(as_document(row, values | {"attempts": attempts}), row.token + 1)
+            claims.append(claim)
+            changes.append((claim, values | {"attempts": attempts, "token": claim.token, "worker": worker}))
+        _change_each(connection, changes)
+        return claims
 
     def renew(
         self, claim: Claim, lease_seconds: float = LEASE_SECONDS, progress: tuple[int, int] | None = None
@@ -124,18 +140,38 @@ class ClaimQueries(MigratedDatabase):
         properties: Mapping[str, str] | None = None,
     ) -> bool:
         """Ends the claim with success: the document goes on to `state`. False when fenced off."""
-        values: dict[str, Any] = {"state": state, "attempts": 0, "error": None, "parsed_at": self._now()}
-        if chunk_count is not None:
-            values["chunk_count"] = chunk_count
-        if media_type is not None:
-            values["media_type"] = media_type
-        if properties is not None:
-            values["properties"] = dict(properties)
-        return self._finish(claim, values)
+        given = {"chunk_count": chunk_count, "media_type": media_type, "properties": properties}
+        known = {name: value for name, value in given.items() if value is not None}
+        return self._finish(claim, self._advanced(state) | known)
+
+    def end_parsing(self, ends: Sequence[ParseEnd]) -> None:
+        """Ends claims of documents that were read, cannot be read or are given back; passes over those fenced off."""
+        if not ends:
+            return
+        with self._write() as connection:
+            held = _held(connection, [end.claim for end in ends])
+            kept = [end for end in ends if end.claim.document.id in held]
+            _change_each(connection, [(end.claim, self._ended() | self._after(end)) for end in kept])
+
+    def _after(self, end: ParseEnd) -> dict[str, Any]:
+        match end:
+            case Parsed():
+                known = {"media_type": end.media_type, "properties": dict(end.properties)}
+                return self._advanced(DocumentState.PARSED) | known | {"chunk_count": end.chunk_count}
+            case Refused():
+                return self._failed(end.reason, end.code)
+            case GivenBack():
+                return _given_back(DocumentState.QUEUED)
+
+    def _advanced(self, state: DocumentState) -> dict[str, Any]:
+        return {"state": state, "attempts": 0, "error": None, "parsed_at": self._now()}
+
+    def _failed(self, reason: str, code: str) -> dict[str, Any]:
+        return {"state": DocumentState.FAILED, "error": clean(reason), "error_code": code, "ended_at": self._now()}
 
     def release(self, claim: Claim, state: DocumentState) -> bool:
         """Gives the document back untouched, in `state`, as a worker that stops does. False when fenced off."""
-        return self._finish(claim, {"state": state, "dispatched_at": None})
+        return self._finish(claim, _given_back(state))
 
     def activate(self, claim: Claim, chunk_count: int, chunks_embedded: int = 0) -> bool:
         """Ends the claim: search sees the claimed generation from now on, and no other. False when fenced off."""
@@ -147,12 +183,18 @@ class ClaimQueries(MigratedDatabase):
         `in_next_store` says that the store that is to take over has their points too.
         """
         with self._write() as connection:
-            return [
-                self._change_in(connection, claim, self._ended() | self._active(claim, chunks, embedded, in_next_store))
+            held = _held(connection, [claim for claim, _, _ in finished])
+            changes = [
+                (claim, self._ended() | self._active(claim, chunks, embedded, in_next_store, held[claim.document.id]))
                 for claim, chunks, embedded in finished
+                if claim.document.id in held
             ]
+            _change_each(connection, changes)
+        return [claim.document.id in held for claim, _, _ in finished]
 
-    def _active(self, claim: Claim, chunk_count: int, chunks_embedded: int, in_next_store: bool) -> dict[str, Any]:
+    def _active(
+        self, claim: Claim, chunk_count: int, chunks_embedded: int, in_next_store: bool, path: str | None
+    ) -> dict[str, Any]:
         now = self._now()
         return {
             "state": DocumentState.COMPLETED,
@@ -164,7 +206,7 @@ class ClaimQueries(MigratedDatabase):
             "attempts": 0,
             "error": None,
             # The points were written from the claimed row: stale only if the path has changed since.
-            "moved": documents.c.path.is_distinct_from(claim.document.path),
+            "moved": path != claim.document.path,
             "completed_at": now,
             "ended_at": now,
         }
@@ -174,12 +216,20 @@ class ClaimQueries(MigratedDatabase):
 
         False when fenced off.
         """
-        values = {"state": DocumentState.FAILED, "error": clean(reason), "error_code": code, "ended_at": self._now()}
-        return self._finish(claim, values)
+        return self._finish(claim, self._failed(reason, code))
 
     def finish_delete(self, claim: Claim) -> bool:
         """Ends the claim: nothing of the document is left but a tombstone. False when fenced off."""
-        return self._finish(claim, {"state": DocumentState.DELETED, "chunk_count": 0, "blob_key": None})
+        return self.finish_deletes([claim])[0]
+
+    def finish_deletes(self, claims: Sequence[Claim]) -> list[bool]:
+        """As `finish_delete`, for many claims in one transaction."""
+        values = {"state": DocumentState.DELETED, "chunk_count": 0, "blob_key": None}
+        with self._write() as connection:
+            held = _held(connection, claims)
+            kept = [claim for claim in claims if claim.document.id in held]
+            _change_each(connection, [(claim, self._ended() | values) for claim in kept])
+        return [claim.document.id in held for claim in claims]
 
     def reclaim(
         self,
@@ -258,6 +308,32 @@ class ClaimQueries(MigratedDatabase):
             documents.c.worker.is_not(None),
         )
         return connection.execute(statement.values(**values)).rowcount == 1
+
+
+def _change_each(connection: sa.Connection, changes: Iterable[tuple[Claim, dict[str, Any]]]) -> None:
+    """Changes the rows of claims that this transaction has locked, by one statement for all of the same columns."""
+    by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for claim, values in changes:
+        parameters = {f"new_{name}": value for name, value in values.items()}
+        by_columns[tuple(values)].append(parameters | {"claimed_id": claim.document.id})
+    for names, rows in by_columns.items():
+        new = {name: sa.bindparam(f"new_{name}", type_=documents.c[name].type) for name in names}
+        statement = sa.update(documents).where(documents.c.id == sa.bindparam("claimed_id")).values(new)
+        connection.execute(statement, rows)
+
+
+def _held(connection: sa.Connection, claims: Sequence[Claim]) -> dict[str, str | None]:
+    """The paths of the documents whose claims hold still, by id. Locks their rows."""
+    tokens = {claim.document.id: claim.token for claim in claims}
+    columns = (documents.c.id, documents.c.token, documents.c.path)
+    # A finished claim keeps its token in the row, but no worker.
+    query = sa.select(*columns).where(documents.c.worker.is_not(None)).with_for_update()
+    found = [row for batch in batches(tokens) for row in connection.execute(query.where(documents.c.id.in_(batch)))]
+    return {row.id: row.path for row in found if row.token == tokens[row.id]}
+
+
+def _given_back(state: DocumentState) -> dict[str, Any]:
+    return {"state": state, "dispatched_at": None}
 
 
 def _abandoned(claimed: DocumentState, now: float) -> sa.ColumnElement[bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -52,6 +52,25 @@ class DocumentQueries(MigratedDatabase):
             # PostgreSQL only: another process added the same document, or its collection, in between.
             with self._write() as connection:
                 return self._add(connection, new)
+
+    def add_files(self, new: Sequence[NewDocument]) -> list[str]:
+        """As `add_document`, for files at different paths of watched folders, in one transaction; returns their ids."""
+        try:
+            with self._write() as connection:
+                return self._add_files(connection, new)
+        except IntegrityError:
+            with self._write() as connection:
+                return self._add_files(connection, new)
+
+    def _add_files(self, connection: sa.Connection, new: Sequence[NewDocument]) -> list[str]:
+        now = self._now()
+        taken = _taken_paths(connection, new)
+        collection_ids = {name: collection_id(connection, name, now) for name in {one.collection for one in new}}
+        rows = [_new_row(one, collection_ids[one.collection], now) for one in new if (one.root, one.path) not in taken]
+        if rows:
+            connection.execute(sa.insert(documents), rows)
+        ids = {(row["root"], row["path"]): str(row["id"]) for row in rows}
+        return [ids.get((one.root, one.path)) or self._add(connection, one).id for one in new]
 
     def _add(self, connection: sa.Connection, new: NewDocument) -> Document:
         existing = _find_same(connection, new)
@@ -147,11 +166,13 @@ class DocumentQueries(MigratedDatabase):
         with self._read() as connection:
             return [as_document(row) for row in connection.execute(query)]
 
-    def confirm_moved(self, document: Document) -> bool:
-        """Records that the points carry `document.path`; False when it has been moved again since."""
-        with self._write() as connection:
-            statement = sa.update(documents).where(documents.c.id == document.id, documents.c.path == document.path)
-            return connection.execute(statement.values(moved=False)).rowcount == 1
+    def confirm_moved(self, moved: Sequence[Document]) -> None:
+        """Records that the points carry the paths of these documents, except of those that were moved again since."""
+        here = (documents.c.id == sa.bindparam("moved_id"), documents.c.path == sa.bindparam("moved_to"))
+        rows = [{"moved_id": document.id, "moved_to": document.path} for document in moved]
+        if rows:
+            with self._write() as connection:
+                connection.execute(sa.update(documents).where(*here).values(moved=False), rows)
 
     def get_document(self, document_id: str) -> Document:
         """The document. Raises NotFound when there is none, or it has been deleted."""
@@ -303,12 +324,28 @@ def _find_named(connection: sa.Connection, new: NewDocument) -> Document | None:
     return as_document(row) if row is not None else None
 
 
+def _taken_paths(connection: sa.Connection, new: Sequence[NewDocument]) -> set[tuple[str | None, str | None]]:
+    """The roots and paths at which there are documents already."""
+    found = set()
+    for root in {one.root for one in new}:
+        query = sa.select(documents.c.root, documents.c.path).where(documents.c.root == root, ALIVE)
+        for batch in batches(one.path for one in new if one.root == root):
+            found |= {(row.root, row.path) for row in connection.execute(query.where(documents.c.path.in_(batch)))}
+    return found
+
+
 def _insert(connection: sa.Connection, new: NewDocument, now: float) -> str:
+    row = _new_row(new, collection_id(connection, new.collection, now), now)
+    # As parameters, not as values of the statement: that costs a third of it.
+    connection.execute(sa.insert(documents), row)
+    return str(row["id"])
+
+
+def _new_row(new: NewDocument, collection: str, now: float) -> dict[str, Any]:
     values = {field.name: getattr(new, field.name) for field in dataclasses.fields(new) if field.name != "collection"}
-    document_id = new_id("doc")
-    values |= {
-        "id": document_id,
-        "collection_id": collection_id(connection, new.collection, now),
+    return values | {
+        "id": new_id("doc"),
+        "collection_id": collection,
         "state": DocumentState.QUEUED,
         "generation": 1,
         "chunk_count": 0,
@@ -319,9 +356,6 @@ def _insert(connection: sa.Connection, new: NewDocument, now: float) -> str:
         "updated_at": now,
         "queued_at": now,
     }
-    # As parameters, not as values of the statement: that costs a third of it.
-    connection.execute(sa.insert(documents), values)
-    return document_id
 
 
 def _update(connection: sa.Connection, document_id: str, values: dict[str, Any]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from core.catalog.paths import to_os
 
@@ -217,6 +218,37 @@ class Claim:
 
     document: Document
     token: int
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A claimed document was read, and its chunks are on disk."""
+
+    claim: Claim
+    chunk_count: int
+    media_type: str
+    #: What the file says of itself: an e-mail's headers, the number of its pages, …
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A claimed document cannot be read. `reason` is for its owner, `code` for programs."""
+
+    claim: Claim
+    reason: str
+    code: str = "invalid_file"
+
+
+@dataclass(frozen=True)
+class GivenBack:
+    """A claimed document was not looked at."""
+
+    claim: Claim
+
+
+#: How the parsing of a claimed document ends.
+ParseEnd: TypeAlias = Parsed | Refused | GivenBack
 
 
 class FolderState(StrEnum):

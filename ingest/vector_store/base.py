@@ -114,8 +114,12 @@ class VectorStore(Protocol):
         """Writes points, in place of those with the same ids."""
         ...
 
-    def delete_document(self, document_id: str, keep_generation: int | None = None) -> None:
-        """Removes a document's points, all or those of all generations but one."""
+    def delete_documents(self, document_ids: Sequence[str]) -> None:
+        """Removes all points of documents."""
+        ...
+
+    def keep_generation(self, document_id: str, generation: int) -> None:
+        """Removes a document's points of all generations but one."""
         ...
 
     def delete_generation(self, document_id: str, generation: int) -> None:
@@ -160,8 +164,8 @@ class VectorStore(Protocol):
         """How many points a generation of a document has, exactly."""
         ...
 
-    def update_payload(self, document_id: str, values: Mapping[str, Any]) -> None:
-        """Sets payload keys on all points of a document, of every generation."""
+    def update_payloads(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Sets payload keys on all points of documents, of every generation: the new values by document id."""
         ...
 
     def close(self) -> None:

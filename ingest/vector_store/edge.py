@@ -87,21 +87,30 @@ class EdgeVectorStore:
         self._index_numbers([point.payload for point in points])
         for start in range(0, len(points), UPSERT_POINTS):
             part = [_edge_point(point) for point in points[start : start + UPSERT_POINTS]]
-            self._write(edge.UpdateOperation.upsert_points(part), len(part))
+            self._write(edge.UpdateOperation.upsert_points(part), points=len(part))
 
-    def delete_document(self, document_id: str, keep_generation: int | None = None) -> None:
-        kept = None if keep_generation is None else _when.equals("generation", keep_generation)
-        condition = _when.all_of(_when.equals("document_id", document_id), but=kept)
+    def delete_documents(self, document_ids: Sequence[str]) -> None:
+        condition = _when.all_of(_when.any_of("document_id", document_ids))
+        self._write(edge.UpdateOperation.delete_points_by_filter(condition), points=len(document_ids))
+
+    def keep_generation(self, document_id: str, generation: int) -> None:
+        condition = _when.all_of(_when.equals("document_id", document_id), but=_when.equals("generation", generation))
         self._write(edge.UpdateOperation.delete_points_by_filter(condition))
 
     def delete_generation(self, document_id: str, generation: int) -> None:
         condition = _of_generation(document_id, generation)
         self._write(edge.UpdateOperation.delete_points_by_filter(condition))
 
-    def update_payload(self, document_id: str, values: Mapping[str, Any]) -> None:
-        condition = _when.all_of(_when.equals("document_id", document_id))
-        self._index_numbers([values])
-        self._write(edge.UpdateOperation.set_payload_by_filter(condition, with_terms(values)))
+    def update_payloads(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        self._index_numbers(list(changes.values()))
+        of_document = {key: _when.all_of(_when.equals("document_id", key)) for key in changes}
+        self._write(
+            *(
+                edge.UpdateOperation.set_payload_by_filter(of_document[key], with_terms(values))
+                for key, values in changes.items()
+            ),
+            points=len(changes),
+        )
 
     def search(
         self,
@@ -185,9 +194,10 @@ class EdgeVectorStore:
     def _query(self, requests: Sequence[Any]) -> list[list[Any]]:
         return list(self._shard.query_batch(edge.QueryBatchRequest(list(requests)))) if requests else []
 
-    def _write(self, operation: Any, points: int = 1) -> None:
+    def _write(self, *operations: Any, points: int = 1) -> None:
         with self._writing:
-            self._shard.update(operation)
+            for operation in operations:
+                self._shard.update(operation)
             self._unflushed += points
             if self._unflushed >= FLUSH_POINTS:
                 self._shard.flush()

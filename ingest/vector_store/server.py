@@ -72,19 +72,31 @@ class ServerVectorStore:
             part = [_server_point(point) for point in points[start : start + UPSERT_POINTS]]
             _ask(self._client.upsert, self._name, points=part, wait=True)
 
-    def delete_document(self, document_id: str, keep_generation: int | None = None) -> None:
-        kept = None if keep_generation is None else _when.equals("generation", keep_generation)
-        condition = _when.all_of(_when.equals("document_id", document_id), but=kept)
-        _ask(self._client.delete, self._name, points_selector=models.FilterSelector(filter=condition), wait=True)
+    def delete_documents(self, document_ids: Sequence[str]) -> None:
+        self._delete(_when.all_of(_when.any_of("document_id", document_ids)))
+
+    def keep_generation(self, document_id: str, generation: int) -> None:
+        but = _when.equals("generation", generation)
+        self._delete(_when.all_of(_when.equals("document_id", document_id), but=but))
 
     def delete_generation(self, document_id: str, generation: int) -> None:
-        condition = _of_generation(document_id, generation)
+        self._delete(_of_generation(document_id, generation))
+
+    def _delete(self, condition: Any) -> None:
         _ask(self._client.delete, self._name, points_selector=models.FilterSelector(filter=condition), wait=True)
 
-    def update_payload(self, document_id: str, values: Mapping[str, Any]) -> None:
-        condition = _when.all_of(_when.equals("document_id", document_id))
-        self._index_numbers([values])
-        _ask(self._client.set_payload, self._name, payload=with_terms(values), points=condition, wait=True)
+    def update_payloads(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        self._index_numbers(list(changes.values()))
+        operations = [
+            models.SetPayloadOperation(
+                set_payload=models.SetPayload(
+                    payload=with_terms(values), filter=_when.all_of(_when.equals("document_id", key))
+                )
+            )
+            for key, values in changes.items()
+        ]
+        if operations:
+            _ask(self._client.batch_update_points, self._name, update_operations=operations, wait=True)
 
     def search(
         self,

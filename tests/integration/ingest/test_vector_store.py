@@ -143,7 +143,7 @@ def shelves(store: VectorStore) -> VectorStore:
 
 def test_filters_read_attributes_that_were_set_later(store: VectorStore) -> None:
     store.upsert([make_point("router", "a"), make_point("router", "b", attributes={"floor": 1})])
-    store.update_payload("b", {"attributes": {"floor": 2, "room": "x"}})
+    store.update_payloads({"b": {"attributes": {"floor": 2, "room": "x"}}})
     for filters in (where("eq", "floor", 2), where("gt", "floor", 1), where("eq", "room", "x")):
         assert [hit.payload["document_id"] for hit in store.search(None, "router", 5, (), filters)] == ["b"]
     assert not store.search(None, "router", 5, (), where("eq", "floor", 1))
@@ -186,11 +186,20 @@ def test_a_large_upsert_is_stored_whole(store: VectorStore) -> None:
 def test_deleting_keeps_the_generation_named(store: VectorStore) -> None:
     store.upsert([make_point(f"router {generation}", generation=generation) for generation in (1, 2, 3)])
     store.upsert([make_point("router of another", "other", generation=1)])
-    store.delete_document("doc", keep_generation=2)
+    store.keep_generation("doc", 2)
     assert sorted(found(store, "router")) == ["router 2", "router of another"]
-    store.delete_document("doc")
-    store.delete_document("unknown")
+    store.delete_documents(["doc"])
+    store.delete_documents(["unknown"])
     assert found(store, "router") == ["router of another"]
+
+
+def test_many_documents_are_deleted_and_renamed_at_once(store: VectorStore) -> None:
+    store.upsert([make_point(f"router {name}", name) for name in ("a", "b", "c", "d")])
+    store.delete_documents(["a", "c", "unknown"])
+    store.update_payloads({"b": {"path": "new/b"}, "d": {"path": "new/d"}, "unknown": {"path": "x"}})
+    payloads = [hit.payload for hit in store.search(None, "router", 5)]
+    assert sorted((item["document_id"], item["path"]) for item in payloads) == [("b", "new/b"), ("d", "new/d")]
+    store.update_payloads({})
 
 
 def test_vectors_are_found_by_hash_however_many_points_share_one(store: VectorStore) -> None:
@@ -204,7 +213,7 @@ def test_vectors_are_found_by_hash_however_many_points_share_one(store: VectorSt
 
 def test_a_moved_document_gets_its_new_payload(store: VectorStore) -> None:
     store.upsert([make_point("router", index=0, page=3), make_point("reset", index=1)])
-    store.update_payload("doc", {"filename": "b.txt", "path": "sub/b.txt"})
+    store.update_payloads({"doc": {"filename": "b.txt", "path": "sub/b.txt"}})
     payloads = [hit.payload for hit in store.search(None, "router reset", 5)]
     assert [(item["filename"], item["path"]) for item in payloads] == [("b.txt", "sub/b.txt")] * 2
     assert {item.get("page") for item in payloads} == {3, None}

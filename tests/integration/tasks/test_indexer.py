@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -16,9 +16,10 @@ from core.catalog import Catalog, Claim, Document, DocumentState, NewDocument, S
 from core.settings import Settings, load_settings
 from ingest.embedder import Embedder
 from ingest.embedding_service import EmbeddingService
+from ingest.pipeline import ParseResult, parse_to_chunks
 from ingest.vector_store.edge import EdgeVectorStore
 from tasks.client import Producer
-from tasks.dispatch import send_waiting
+from tasks.dispatch import bundles, send_waiting
 from tasks.indexer import Indexer, grouped
 from tasks.models import Model, Models
 from tasks.names import Queue
@@ -151,10 +152,17 @@ def test_a_wiped_store_is_filled_again_from_the_originals(world: World, tmp_path
     other.close()
 
 
-def test_lost_chunks_are_made_again(world: World) -> None:
-    document = world.add("The harbour opens at dawn.")
+@pytest.mark.parametrize("left", [None, 0, 1])
+def test_chunks_that_a_power_cut_took_are_made_again(world: World, left: int | None) -> None:
+    document = world.add("# One\n\nThe harbour opens at dawn.\n\n# Two\n\nThe ferry leaves at noon.", "note.md")
     world.parsing.parse(document.id)
-    world.blobs.delete_chunks(document.id)
+    path = world.blobs.chunks_path(document.id, document.generation)
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 2
+    if left is None:
+        world.blobs.delete_chunks(document.id)
+    else:
+        path.write_bytes(b"".join(lines[:left]))
     world.indexer.start()
     wait_until(lambda: world.state(document) is DocumentState.QUEUED)
 
@@ -198,16 +206,37 @@ def test_documents_of_a_lost_child_that_it_had_not_begun_are_sent_again(world: W
     assert producer.queue_lengths()[Queue.INGEST.value] == 2
 
 
-def test_a_child_leaves_to_another_message_what_would_take_it_too_long(
-    world: World, monkeypatch: pytest.MonkeyPatch
+def test_documents_in_the_hand_of_a_lost_child_are_sent_again_one_by_one(world: World, producer: Producer) -> None:
+    documents = [world.add(f"Text number {number}.", key=str(number)) for number in range(40)]
+    ids = [document.id for document in documents]
+    assert len(world.catalog.claim_all(ids[:3], "ingest@test:1", **PARSE)) == 3
+    world.parsing.child_lost(ids[:3], "signal 9")
+    sent = list(bundles(list(world.catalog.documents_by_id(ids).values()), 32))
+    assert sorted(map(len, sent)) == [1, 1, 1, 5, 32]
+    assert [ids[:1], ids[1:2], ids[2:3]] == [bundle for bundle in sent if bundle[0] in ids[:3]]
+
+
+def test_a_slow_file_holds_up_no_other_of_its_message(
+    world: World, producer: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.parsing.BUNDLE_SECONDS", 0)
     documents = [world.add(f"Text number {number}.", key=str(number)) for number in range(3)]
+    seen = []
+
+    def slow(*arguments: Any) -> ParseResult:
+        if len(seen) == 1:
+            wait_until(lambda: world.state(documents[2]) is DocumentState.QUEUED)
+            assert world.state(documents[0]) is DocumentState.PARSED, "what is known is recorded"
+        seen.append(arguments)
+        return parse_to_chunks(*arguments)
+
+    monkeypatch.setattr("tasks.parsing.BUNDLE_SECONDS", 0.5)
+    monkeypatch.setattr("tasks.parsing.parse_to_chunks", slow)
     world.catalog.mark_dispatched([document.id for document in documents])
     world.parsing.parse(*[document.id for document in documents])
     states = [world.state(document) for document in documents]
-    assert states == [DocumentState.PARSED, DocumentState.QUEUED, DocumentState.QUEUED]
-    assert world.catalog.get_document(documents[1].id).attempts == 0
+    assert states == [DocumentState.PARSED, DocumentState.PARSED, DocumentState.QUEUED]
+    assert world.catalog.get_document(documents[2].id).attempts == 0
+    assert producer.queue_lengths()[Queue.INGEST.value] == 1, "the third has another message"
 
 
 def test_small_documents_share_batches_and_a_text_is_embedded_once(world: World) -> None:

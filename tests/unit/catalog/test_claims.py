@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from core.catalog import Catalog, Claim, Document, DocumentState
+from core.catalog import Catalog, Claim, Document, DocumentState, GivenBack, Parsed, Refused
 from tests.unit.catalog.conftest import Clock
 
 Add = Callable[..., Document]
@@ -34,6 +34,33 @@ def test_a_document_is_claimed_once(catalog: Catalog, add: Add) -> None:
     assert catalog.claim(document.id, "other", **PARSE) is None
     assert catalog.claim(document.id, "other", **INDEX) is None
     assert catalog.claim("doc-none", "other", **PARSE) is None
+
+
+def test_several_are_claimed_and_ended_at_once(catalog: Catalog, add: Add, clock: Clock) -> None:
+    first, second, third, fourth = (add() for _ in range(4))
+    claimed(catalog, second)
+    claims = catalog.claim_all([third.id, second.id, first.id, "doc-none", fourth.id], "w", **PARSE)
+    assert [claim.document.id for claim in claims] == [third.id, first.id, fourth.id]
+    assert catalog.claim_all([], "w", **PARSE) == []
+    clock.advance(31)
+    claimed(catalog, first, worker="other")
+    read, refused = Parsed(claims[0], 2, "text/plain", {"pages": "3"}), Refused(claims[2], "no \0", "empty_file")
+    catalog.end_parsing([read, Parsed(claims[1], 9, "text/plain"), refused])
+    found = catalog.documents_by_id([third.id, first.id, fourth.id])
+    assert found[first.id].state is DocumentState.PARSING, "it was taken over"
+    done = found[third.id]
+    assert (done.state, done.chunk_count, done.properties) == (DocumentState.PARSED, 2, {"pages": "3"})
+    failed = found[fourth.id]
+    assert (failed.state, failed.error, failed.error_code) == (DocumentState.FAILED, "no ", "empty_file")
+
+
+def test_a_document_that_is_given_back_waits_as_before(catalog: Catalog, add: Add) -> None:
+    document = add()
+    catalog.mark_dispatched([document.id])
+    catalog.end_parsing([GivenBack(claimed(catalog, document))])
+    again = catalog.get_document(document.id)
+    assert (again.state, again.attempts, again.dispatched_at) == (DocumentState.QUEUED, 0, None)
+    catalog.end_parsing([])
 
 
 def test_a_claim_lives_as_long_as_it_is_renewed(catalog: Catalog, add: Add, clock: Clock) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.catalog import Catalog, Document, DocumentState, StoreRecord
+from core.catalog import Catalog, Document, DocumentState, NewDocument, Source, StoreRecord
 from core.errors import Conflict, InvalidRequest, NotFound
 
 Add = Callable[..., Document]
@@ -64,6 +64,22 @@ def test_a_file_added_again_is_touched_or_a_new_generation(catalog: Catalog, add
     assert (other.id, other.generation, other.collection) == (first.id, 3, "other")
 
 
+def test_many_files_are_added_as_one_by_one(catalog: Catalog, add_file: Add) -> None:
+    known = complete(catalog, add_file("b.txt"))
+
+    def new(path: str, content_hash: str = "a" * 64, root: str = "/inbox") -> NewDocument:
+        return NewDocument("default", path, Source.WATCH, content_hash, 10, root=root, path=path, mtime_ns=7, inode=1)
+
+    ids = catalog.add_files([new("a.txt"), new("b.txt", "b" * 64), new("c.txt"), new("b.txt", root="/other")])
+    found = catalog.documents_by_id(ids)
+    assert [(found[key].root, found[key].path) for key in ids] == [
+        ("/inbox", "a.txt"), ("/inbox", "b.txt"), ("/inbox", "c.txt"), ("/other", "b.txt")
+    ]  # fmt: skip
+    assert ids[1] == known.id and found[ids[1]].generation == 2
+    assert {found[key].state for key in ids} == {DocumentState.QUEUED}
+    assert catalog.add_files([]) == []
+
+
 def test_a_new_version_keeps_the_old_one_searchable(catalog: Catalog, add_file: Add) -> None:
     document = complete(catalog, add_file("a.txt"))
     changed = catalog.new_version(document.id, content_hash="b" * 64, **STAT)
@@ -86,8 +102,9 @@ def test_a_move_keeps_the_document_and_tells_the_indexer(catalog: Catalog, add_f
     assert moved.source_path == Path("/inbox/sub/b.txt")
     assert catalog.moved_documents(10) == [moved]
     again = catalog.move_document(document.id, path="c.txt", filename="c.txt", mtime_ns=1, inode=1)
-    assert not catalog.confirm_moved(moved)
-    assert catalog.confirm_moved(again)
+    catalog.confirm_moved([moved])
+    assert catalog.moved_documents(10) == [again], "it has been moved again since"
+    catalog.confirm_moved([again])
     assert catalog.moved_documents(10) == []
 
 

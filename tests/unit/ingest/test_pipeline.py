@@ -93,10 +93,10 @@ def test_a_failed_write_leaves_the_old_chunks(
     out = tmp_path / "out" / "1.jsonl"
     parse_to_chunks(write(tmp_path, "first"), "note.txt", out, offline_settings)
 
-    def full_disk(_: int) -> None:
+    def full_disk(_path: Path, _target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full_disk)
+    monkeypatch.setattr(Path, "replace", full_disk)
     with pytest.raises(OSError, match="No space left"):
         parse_to_chunks(write(tmp_path, "second"), "note.txt", out, offline_settings)
     assert [chunk.text for chunk in read_chunks(out)] == ["first"]
