@@ -1,4 +1,4 @@
-"""Tools and structured output with the official client, over the whole stack."""
+"""Tools of the client and of the server, to the end of the conversation, over the whole stack."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import httpx
 import jsonschema
 import openai
 import pytest
-from pydantic import BaseModel
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -23,11 +22,6 @@ WEATHER: Any = {"type": "function", "function": {"name": "get_weather", "descrip
 CLOCK: Any = {"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}
 QUESTION: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
 ASK: dict[str, Any] = {"model": "any", "messages": QUESTION, "temperature": 0, "max_tokens": 120}
-
-
-class Person(BaseModel):
-    likes_tea: bool
-    siblings: int
 
 
 def calls_of(answer: Any) -> list[tuple[str, str]]:
@@ -57,20 +51,6 @@ def test_a_stream_of_calls_equals_the_plain_answer(client: openai.OpenAI) -> Non
     assert calls_of(streamed) == calls_of(plain)
     assert [name for name, _ in calls_of(plain)] == ["get_weather"]
     assert streamed.choices[0].finish_reason == plain.choices[0].finish_reason == "tool_calls"
-
-
-def test_legacy_functions(client: openai.OpenAI) -> None:
-    answer = client.chat.completions.create(
-        functions=[WEATHER["function"]], function_call={"name": "get_weather"}, **ASK
-    )
-    called = answer.choices[0].message.function_call
-    assert called is not None and answer.choices[0].finish_reason == "function_call"
-    jsonschema.validate(json.loads(called.arguments), CITY)
-
-
-def test_an_answer_is_parsed_into_a_model(client: openai.OpenAI) -> None:
-    answer = client.chat.completions.parse(response_format=Person, **ASK)
-    assert isinstance(answer.choices[0].message.parsed, Person)
 
 
 def test_a_schema_that_cannot_be_enforced_is_a_plain_400_before_any_stream(client: openai.OpenAI) -> None:
