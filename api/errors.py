@@ -94,11 +94,14 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def describe_validation(error: RequestValidationError) -> ErrorInfo:
     """The first problem of a request, with the field in `param` (`messages.0.content`)."""
-    problem = _first_problem(error.errors())
+    problems = error.errors()
+    problem = _first_problem(problems)
     param = _param(problem, error.body)
-    return ErrorInfo(
-        _validation_message(problem, param), "invalid_request_error", param, _validation_code(problem), 400
-    )
+    # A field that may be several things, and is none of them, has a problem for each.
+    others = [other for other in problems if other["loc"][:-1] == problem["loc"][:-1]]
+    reasons = dict.fromkeys(str(other["msg"]) for other in others if _param(other, error.body) == param)
+    message = _validation_message(problem, param, list(reasons))
+    return ErrorInfo(message, "invalid_request_error", param, _validation_code(problem), 400)
 
 
 def _first_problem(problems: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -139,12 +142,13 @@ def _has(value: Any, part: str | int) -> bool:
     return isinstance(value, dict) and part in value
 
 
-def _validation_message(problem: Mapping[str, Any], param: str | None) -> str:
+def _validation_message(problem: Mapping[str, Any], param: str | None, reasons: Sequence[str]) -> str:
     if problem["type"] == "json_invalid":
         return f"The body is not valid JSON: {problem['ctx']['error']}"
     if problem["type"] in MISSING:
         return f"Missing required parameter: '{param}'." if param else "The body must be a JSON object."
-    message = str(problem["msg"]).removeprefix("Value error, ")
+    first, *rest = (reason.removeprefix("Value error, ") for reason in reasons)
+    message = ", or ".join([first, *(reason.removeprefix("Input should be ") for reason in rest)])
     if param is None:
         return (
             message if problem["type"] == "value_error" else "The body must be a JSON object, sent as application/json."

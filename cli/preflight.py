@@ -29,6 +29,8 @@ def check(settings: Settings) -> None:
     require_free_port("FLOWER_PORT", "FLOWER_HOST", settings.flower_host, settings.flower_port)
     if settings.model_path is not None:
         require_model_file(settings.model_path)
+    if settings.functions_dir is not None and not settings.functions_dir.is_dir():
+        raise ConfigurationError(f"FUNCTIONS_DIR={settings.functions_dir} is no folder: make it, or name another one.")
     if settings.redis_url is not None:
         _require_redis(settings)
 

@@ -158,6 +158,11 @@ async def test_what_does_not_fit_is_refused(
     assert stream.submitted == []
 
 
+async def test_a_value_of_no_allowed_kind_is_told_all_that_are(http: httpx.AsyncClient) -> None:
+    answer = await http.post(CHAT, json={"messages": QUESTION, "server_tools": "some"})
+    assert answer.json()["error"]["message"] == "Invalid 'server_tools': Input should be a valid list, or 'all'"
+
+
 async def test_what_was_run_can_be_sent_back_with_the_message(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
     answered = {"role": "assistant", "content": "21 degrees.", "refusal": None, "tool_results": RAN}
     assert (await http.post(CHAT, json={"messages": [*QUESTION, answered, *QUESTION]})).status_code == 200

@@ -45,6 +45,14 @@ def test_model_file_must_be_gguf(tmp_path: Path) -> None:
     preflight.require_model_file(model)
 
 
+def test_a_folder_of_functions_that_is_not_there_is_named(tmp_path: Path) -> None:
+    settings = load_settings(
+        data_dir=tmp_path, port=free_port(), flower_port=free_port(), functions_dir=tmp_path / "functoins"
+    )
+    with pytest.raises(ConfigurationError, match="FUNCTIONS_DIR=.*functoins"):
+        preflight.check(settings)
+
+
 def test_data_dir_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="DATA_DIR"):
