@@ -32,7 +32,7 @@ def memory_bytes(stack: Stack) -> int:
 def ask(http: httpx.Client, number: int) -> None:
     """A short request like no other one: streamed or not, with what samplers and grammars there are."""
     request = {
-        "messages": [{"role": "user", "content": f"{number}. Say something about the number {number * 7919}. " * 4}],
+        "messages": [{"role": "user", "content": f"{number}. Say something about the number {number * 7919}. " * 2}],
         "max_tokens": 4 + number % 5,
         "stream": number % 2 == 0,
         "temperature": number % 3 / 2,
