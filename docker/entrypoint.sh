@@ -58,6 +58,8 @@ worker() {
         index | inference) export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$CORES}" ;;
         *) export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" ;;
     esac
+    # As in cli/programs.py: threads that wait leave their core to others soon.
+    export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-3000}"
     set -- celery --quiet -A tasks worker -n "$role@%h" -l "$LEVEL"
     case "$role" in
         ingest) set -- "$@" -Q ingest -P prefork -c "$PARSERS" ;;

@@ -82,6 +82,21 @@ def test_stack_has_every_process_and_no_password_on_a_command_line(private: Sett
     assert runtime.flower_config.stat().st_mode & 0o077 == 0
 
 
+def test_threads_of_workers_that_compute_do_not_spin_for_long_unless_the_user_says_so(
+    private: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = RuntimeDir(tmp_path / "run")
+    runtime.prepare()
+    producer = Producer(private)
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    by_default = {program.name: program.spec.environment for program in stack_programs(private, runtime, producer)}
+    monkeypatch.setenv("GOMP_SPINCOUNT", "100000")
+    as_said = {program.name: program.spec.environment for program in stack_programs(private, runtime, producer)}
+    producer.close()
+    assert by_default["inference"]["GOMP_SPINCOUNT"] == by_default["index"]["GOMP_SPINCOUNT"] == "3000"
+    assert "GOMP_SPINCOUNT" not in as_said["inference"]
+
+
 def test_children_send_no_telemetry_and_carry_the_marker(tmp_path: Path) -> None:
     environment = child_environment(RuntimeDir(tmp_path))
     assert environment["DO_NOT_TRACK"] == environment["HF_HUB_DISABLE_TELEMETRY"] == "1"
