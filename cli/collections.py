@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -15,6 +16,8 @@ from core.settings import get_settings
 PATH = "/v1/rag/collections"
 #: The value that gives a setting back to the server.
 SERVER_DEFAULT = "default"
+#: Rows in the table of reasons.
+SHOWN_REASONS = 10
 
 Name = Annotated[str, typer.Argument(help="Its name (or id).")]
 ChunkTokens = Annotated[str | None, typer.Option(help="Tokens of a chunk, or `default` for CHUNK_TOKENS.")]
@@ -28,7 +31,7 @@ def collections(context: typer.Context, url: Url = None, api_key: Key = None) ->
     """List collections with how many of their documents are found, wait, were skipped or failed."""
     if context.invoked_subcommand is None:
         with ApiClient(get_settings(), url, api_key) as client:
-            screen.print(coverage_table(client))
+            screen.print(coverage_table(coverage(client)))
 
 
 @collections_app.command("create")
@@ -50,7 +53,7 @@ def create_collection(
 def show_collection(name: Name, url: Url = None, api_key: Key = None) -> None:
     """Show one collection, with what was skipped or failed and why."""
     with ApiClient(get_settings(), url, api_key) as client:
-        screen.console.print_json(data=client.get(_path(name)))
+        screen.console.print_json(data=client.get(collection_path(name)))
 
 
 @collections_app.command("rename")
@@ -59,7 +62,7 @@ def rename_collection(
 ) -> None:
     """Rename a collection; nothing is indexed again."""
     with ApiClient(get_settings(), url, api_key) as client:
-        client.patch(_path(name), {"name": new_name})
+        client.patch(collection_path(name), {"name": new_name})
     screen.print(f"{name} is now {new_name}")
 
 
@@ -76,7 +79,7 @@ def set_collection(
     if not changes:
         raise InvalidRequest("Nothing to set: name --chunk-tokens or --chunk-overlap-tokens.")
     with ApiClient(get_settings(), url, api_key) as client:
-        count = client.patch(_path(name), changes)["reindexing"]
+        count = client.patch(collection_path(name), changes)["reindexing"]
     screen.print(
         f"{name}: {count} documents are indexed again" if count else f"{name}: nothing has to be indexed again"
     )
@@ -91,18 +94,35 @@ def delete_collection(
 ) -> None:
     """Delete a collection with all its documents."""
     with ApiClient(get_settings(), url, api_key) as client:
-        count = client.get(_path(name))["coverage"]["documents"]
+        count = client.get(collection_path(name))["coverage"]["documents"]
         if not yes and not typer.confirm(f"Delete {name} with its {count} documents?"):
             raise typer.Exit(1)
-        deleted = client.delete(_path(name))
+        deleted = client.delete(collection_path(name))
     screen.print(f"deleted {name} with {deleted['documents']} documents")
 
 
-def coverage_table(client: ApiClient, collection: str | None = None) -> Any:
-    """How much of each collection, or of one, is found."""
-    found = client.get(PATH)["data"] if collection is None else [client.get(_path(collection))]
+def coverage(client: ApiClient, collection: str | None = None) -> list[Json]:
+    """Each collection, or the one named, with its coverage."""
+    found: list[Json] = client.get(PATH)["data"] if collection is None else [client.get(collection_path(collection))]
+    return found
+
+
+def coverage_table(found: Sequence[Json]) -> Any:
+    """How much of collections is found."""
     rows = [_row(one) for one in found]
     return table(rows, ("name", "documents", "indexed", "stale", "pending", "skipped", "failed", "chunks"))
+
+
+def reasons_table(found: Sequence[Json]) -> Any:
+    """Why something of collections is not found: the most frequent reasons."""
+    rows = [
+        {"name": one["name"], "what": what, "number": number, "reason": reason}
+        for one in found
+        for what in ("skipped", "failed")
+        for reason, number in one["coverage"][what].items()
+    ]
+    rows.sort(key=lambda row: -row["number"])
+    return table(rows[:SHOWN_REASONS], ("name", "what", "number", "reason"))
 
 
 def _row(collection: Json) -> Json:
@@ -111,7 +131,8 @@ def _row(collection: Json) -> Json:
     return {**coverage, **sums, "name": collection["name"]}
 
 
-def _path(name: str) -> str:
+def collection_path(name: str) -> str:
+    """Where a collection is in the API."""
     return f"{PATH}/{quote(name, safe='')}"
 
 

@@ -16,10 +16,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from cli.client import ApiClient, Json, multipart
-from cli.collections import coverage_table
+from cli.collections import collection_path, coverage, coverage_table, reasons_table
 from cli.commands import Collection, Key, Limit, Url, screen, table
+from cli.filters import value_of
 from core.errors import InvalidRequest, Unavailable
-from core.settings import get_settings
+from core.settings import DEFAULT_COLLECTION, get_settings
 
 #: Files of one upload request: a folder of thousands is sent in pieces that can each be tried again.
 BATCH_FILES = 50
@@ -77,11 +78,28 @@ def documents(
     if context.invoked_subcommand is not None:
         return
     with ApiClient(get_settings(), url, api_key) as client:
-        coverage = coverage_table(client, collection) if status is None else ""
+        covered = coverage(client, collection) if status is None else []
         found = client.listed(PATH, limit, status=status, collection=collection)
     if status is None:
-        screen.print(coverage, "")
+        screen.print(coverage_table(covered), "")
+        if any(one["coverage"]["skipped"] or one["coverage"]["failed"] for one in covered):
+            screen.print(reasons_table(covered), "")
     screen.print(document_table(found))
+
+
+@documents_app.command("skipped")
+def skipped_files(
+    collection: Annotated[str, typer.Option(help="The collection that the watched folder is mirrored into.")] = (
+        DEFAULT_COLLECTION
+    ),
+    limit: Limit = 20,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """List files that rules (built-in ones, .llmignore) keep out of a collection's watched folders."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        found = client.listed(f"{collection_path(collection)}/skipped", limit)
+    screen.print(table(found, ("path", "reason", "folder")))
 
 
 @documents_app.command("show")
@@ -182,10 +200,7 @@ def _attributes(given: Sequence[str]) -> dict[str, Any]:
         key, separator, value = item.partition("=")
         if not separator or not key:
             raise InvalidRequest(f"--attribute {item}: write KEY=VALUE.")
-        with suppress(ValueError):
-            attributes[key] = json.loads(value)
-        if not isinstance(attributes.get(key), bool | int | float):
-            attributes[key] = value
+        attributes[key] = value_of(value)
     return attributes
 
 

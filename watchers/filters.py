@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from fnmatch import translate
+from fnmatch import fnmatchcase, translate
 
 #: Names of files and folders, in any case; a folder's content is ignored with it.
 IGNORED_NAMES = (
@@ -34,6 +34,11 @@ _IGNORED = re.compile("|".join(translate(name.lower()) for name in IGNORED_NAMES
 def is_ignored_name(name: str) -> bool:
     """Whether a file or folder of this name is passed over."""
     return _IGNORED.match(name.lower()) is not None
+
+
+def rule_for_name(name: str) -> str:
+    """The pattern by which a name is passed over."""
+    return next(pattern for pattern in IGNORED_NAMES if fnmatchcase(name.lower(), pattern.lower()))
 
 
 def is_ignored(path: str) -> bool:

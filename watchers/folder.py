@@ -14,9 +14,10 @@ from pathlib import Path
 
 from core.catalog import to_text
 from core.settings import WatchRoot
-from watchers.filters import is_ignored, is_ignored_name
+from watchers.filters import is_ignored, is_ignored_name, rule_for_name
 from watchers.ignore import IGNORE_FILE, IgnoreRules
 from watchers.reconcile import FileStat
+from watchers.skipped import IRREGULAR, LINK, Skips
 
 logger = logging.getLogger(__name__)
 
@@ -113,8 +114,12 @@ class Folder:
             return None
         return _file_stat(status)
 
-    def scan(self, prefix: str = "") -> Iterator[tuple[str, FileStat]]:
-        """All files that count, or those below the subfolder `prefix`. What cannot be read is logged and left out."""
+    def scan(self, prefix: str = "", skips: Skips | None = None) -> Iterator[tuple[str, FileStat]]:
+        """All files that count, or those below the subfolder `prefix`. What cannot be read is logged and left out.
+
+        `skips` is told what is passed over.
+        """
+        skips = skips if skips is not None else Skips(self.key)
         self.rules.forget()
         pending = [prefix] if self._is_entered(prefix) else []
         while pending:
@@ -123,14 +128,16 @@ class Folder:
                 with os.scandir(self.absolute(current)) as entries:
                     for entry in entries:
                         relative = f"{current}/{entry.name}" if current else entry.name
-                        if is_ignored_name(entry.name) or self._is_excluded(relative):
+                        if self._is_excluded(relative):
                             continue
                         is_folder = entry.is_dir(follow_symlinks=False)
-                        if self.rules.is_matched(relative, is_folder=is_folder):
-                            continue
-                        if is_folder:
+                        rule = self._rule_for(entry.name, relative, is_folder)
+                        if rule is not None:
+                            if entry.name != IGNORE_FILE:
+                                skips.add(relative, rule, is_folder=is_folder)
+                        elif is_folder:
                             pending.append(relative)
-                        elif (found := self._entry_stat(entry, relative)) is not None:
+                        elif (found := self._entry_stat(entry, relative, skips)) is not None:
                             yield relative, found
             except (FileNotFoundError, NotADirectoryError):
                 continue  # removed since it was listed, or never a folder
@@ -161,17 +168,29 @@ class Folder:
             logger.warning("%s cannot be read: %s", to_text(self.absolute(folder)), error)
             return False
 
-    def _entry_stat(self, entry: os.DirEntry[str], relative: str) -> FileStat | None:
+    def _rule_for(self, name: str, relative: str, is_folder: bool) -> str | None:
+        if is_ignored_name(name):
+            return f"built-in rule: {rule_for_name(name)}"
+        return self.rules.rule_for(relative, is_folder=is_folder)
+
+    def _entry_stat(self, entry: os.DirEntry[str], relative: str, skips: Skips) -> FileStat | None:
         try:
             if entry.is_symlink():
-                return self.stat(relative)
+                found = self.stat(relative)
+                if found is None:
+                    skips.add(relative, LINK)
+                return found
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
         except OSError as error:
             logger.warning("The file %s cannot be read: %s", to_text(entry.path), error.strerror)
+            skips.add(relative, f"it cannot be read: {error.strerror}")
             return None
-        return _file_stat(status) if stat.S_ISREG(status.st_mode) else None
+        if not stat.S_ISREG(status.st_mode):
+            skips.add(relative, IRREGULAR)
+            return None
+        return _file_stat(status)
 
     def _is_within(self, relative: str, is_link: bool) -> bool:
         """Whether a file is really in the folder. A link may name a file of it; a linked folder is not entered."""

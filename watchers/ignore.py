@@ -49,14 +49,19 @@ class IgnoreRules:
         Raises:
             OSError: see `is_ignored`.
         """
+        return self.rule_for(path, is_folder=is_folder) is not None
+
+    def rule_for(self, path: str, *, is_folder: bool) -> str | None:
+        """The rule that ignores just this path, if one does: see `is_matched`."""
         for folder in _folders_above(path):
             spec = self._spec(folder)
             if spec is not None:
                 below = path[len(folder) + 1 :] if folder else path
-                include = spec.check_file(f"{below}/" if is_folder else below).include
-                if include is not None:
-                    return include
-        return False
+                found = spec.check_file(f"{below}/" if is_folder else below)
+                if found.include is not None:
+                    where = f"{folder}/{IGNORE_FILE}" if folder else IGNORE_FILE
+                    return f"{where}: {spec.patterns[found.index or 0].pattern!s}" if found.include else None
+        return None
 
     def _spec(self, folder: str) -> GitIgnoreSpec | None:
         if folder not in self._specs:

@@ -6,12 +6,12 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.catalog import Catalog, FolderState
+from core.catalog import Catalog, FolderState, SkippedFile
 from core.errors import LlmApiError
 from core.settings import Settings
 from watchers.folder import Folder, Stopped
@@ -19,7 +19,8 @@ from watchers.guard import Guard
 from watchers.mirror import Messenger, Mirror
 from watchers.observer import FolderObserver, Hint
 from watchers.originals import Originals
-from watchers.reconcile import FileStat, topmost
+from watchers.reconcile import FileStat, Row, topmost
+from watchers.skipped import DELETED, Skips
 from watchers.stability import Mark, StabilityTracker
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ class Watcher:
         #: Held folders in which something has happened: their files may be back.
         self._stirred: set[Folder] = set()
         self._present: dict[Folder, object] = {}
+        #: What was passed over in the last scan of each folder, as the catalog knows it.
+        self._skipped: dict[Folder, tuple[dict[str, int], list[SkippedFile]]] = {}
         self._next_tend = self._next_scan = clock()
 
     def _mirror(self, folder: Folder, settings: Settings, messenger: Messenger) -> Mirror:
@@ -183,9 +186,9 @@ class Watcher:
 
     # Scans
 
-    def _files(self, folder: Folder, prefix: str = "") -> dict[str, FileStat]:
+    def _files(self, folder: Folder, prefix: str = "", skips: Skips | None = None) -> dict[str, FileStat]:
         files = {}
-        for path, stat in folder.scan(prefix):
+        for path, stat in folder.scan(prefix, skips):
             if self._stopping.is_set():
                 raise Stopped
             files[path] = stat
@@ -196,13 +199,15 @@ class Watcher:
         identity = folder.identity()
         if identity is None:
             return
-        files = self._files(folder, prefix)
+        skips = Skips(folder.key)
+        files = self._files(folder, prefix, skips)
         rows = self._mirrors[folder].rows(prefix)
         difference = self._mirrors[folder].compare(files, rows)
         if not prefix and folder.identity() == identity:
             documents = sum(not row.is_kept_out for row in rows)
             lost = [row for row in difference.lost if not folder.is_kept_out(row.path)]
             self._guard.consider(folder, identity, documents, len(lost))
+            self._report(folder, skips, [row for row in rows if row.is_kept_out and files.get(row.path) == row.stat])
         now = self._clock()
         gone = {row.path for row in [*difference.vanished, *difference.readmitted]}
         if gone and not self._guard.may_delete(folder):
@@ -210,6 +215,15 @@ class Watcher:
         for path in difference.paths:
             if path in files or path in gone:
                 self._tracker.notice((folder, path), files.get(path), now)
+
+    def _report(self, folder: Folder, skips: Skips, deleted: Sequence[Row]) -> None:
+        """Records what is passed over, for the coverage report, if it is not what was recorded last."""
+        for row in deleted:
+            skips.add(row.path, DELETED)
+        report = (dict(skips.counts), skips.files)
+        if self._skipped.get(folder) != report:
+            self._catalog.save_skipped(folder.key, *report)
+            self._skipped[folder] = report
 
     # Hints
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from api.dependencies import JsonRoute, Services, ServicesDep, in_thread, json_response
@@ -14,7 +14,7 @@ from api.documents import hint_waiting
 from api.render import Wire
 from api.schemas import collections as schema
 from api.schemas.base import ListAnswer
-from core.catalog import Collection, Coverage, to_text
+from core.catalog import Collection, Coverage, Page, SkippedFile, to_text
 from core.errors import Conflict, InvalidRequest, Unavailable
 from core.settings import Settings
 from tasks.names import Role
@@ -58,6 +58,29 @@ async def get_coverage(collection: str, services: ServicesDep) -> Response:
     """What of the collection is found, and what is not and why."""
     found: Collection = await in_thread(services.catalog.get_collection, collection)
     return json_response((await _described(services, found))["coverage"])
+
+
+@router.get("/{collection}/skipped", responses={200: {"model": ListAnswer[schema.SkippedFile]}})
+async def list_skipped(
+    collection: str,
+    services: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    after: str | None = None,
+) -> Response:
+    """What rules keep out of the collection's watched folders, by path: the first thousand of each folder.
+
+    It is what the last full scan saw (every WATCH_RESCAN_SECONDS); `coverage` counts all of them.
+    """
+    found: Collection = await in_thread(services.catalog.get_collection, collection)
+    find = partial(services.catalog.list_skipped, found.name, limit=limit, after=after)
+    page: Page[SkippedFile] = await in_thread(find)
+    items = [
+        {"id": file.id, "object": "skipped_file", "folder": file.root, "path": file.path, "reason": file.reason}
+        for file in page.items
+    ]
+    ids = (items[0]["id"], items[-1]["id"]) if items else (None, None)
+    answer = {"object": "list", "data": items, "has_more": page.has_more, "first_id": ids[0], "last_id": ids[1]}
+    return json_response(answer)
 
 
 @router.patch("/{collection}", responses={200: {"model": schema.Collection}})

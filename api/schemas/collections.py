@@ -32,7 +32,10 @@ class CollectionChange(CollectionSettings):
 
 
 class Coverage(WireAnswer):
-    """How much of a collection is found. `skipped` and `failed` count documents by reason."""
+    """How much of a collection is found.
+
+    `skipped` and `failed` count documents by reason; `skipped` also what rules keep out of watched folders.
+    """
 
     object: Literal["collection.coverage"]
     collection: str
@@ -59,6 +62,16 @@ class Collection(WireAnswer):
     coverage: Coverage
     #: After a change: the documents that are indexed again because of it.
     reindexing: int | None = None
+
+
+class SkippedFile(WireAnswer):
+    """A file of a watched folder, or a folder in it (its path ends with "/"), that a rule keeps out."""
+
+    id: str
+    object: Literal["skipped_file"]
+    folder: str
+    path: str
+    reason: str
 
 
 class DeletedCollection(WireAnswer):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
 from core.catalog.migration import MigratedDatabase
-from core.catalog.models import documents, watched_folders
+from core.catalog.models import documents, skipped_files, watched_folders
 from core.catalog.paths import folder_attributes
-from core.catalog.rows import ALIVE, SELECT_DOCUMENT, AnyRow, as_document, batches
-from core.catalog.types import Document, FolderState, WatchedFolder
-from core.errors import Conflict, NotFound
+from core.catalog.rows import ALIVE, SELECT_DOCUMENT, AnyRow, as_document, batches, page_of
+from core.catalog.types import Document, FolderState, Page, SkippedFile, WatchedFolder
+from core.errors import Conflict, InvalidRequest, NotFound
 
 #: Their documents are kept until somebody confirms.
 _CONFIRMABLE = (FolderState.HELD, FolderState.MISSING)
@@ -91,6 +91,36 @@ class FolderQueries(MigratedDatabase):
                 change = sa.update(documents).where(documents.c.id.in_(batch))
                 connection.execute(change.values(kept_out=False))
 
+    def save_skipped(self, root: str, counts: Mapping[str, int], files: Sequence[SkippedFile]) -> None:
+        """Records what rules keep out of a watched folder: how many files by rule, and the first of them."""
+        with self._write() as connection:
+            change = sa.update(watched_folders).where(watched_folders.c.root == root)
+            connection.execute(change.values(skipped=dict(counts)))
+            connection.execute(sa.delete(skipped_files).where(skipped_files.c.root == root))
+            if files:
+                connection.execute(sa.insert(skipped_files), [asdict(file) | {"id": file.id} for file in files])
+
+    def list_skipped(self, collection: str, *, limit: int = 20, after: str | None = None) -> Page[SkippedFile]:
+        """What rules keep out of the watched folders of a collection, by folder and path.
+
+        Raises:
+            InvalidRequest: there is no such file `after` to continue after.
+        """
+        table = skipped_files.c
+        query = sa.select(table.root, table.path, table.reason).join_from(
+            skipped_files, watched_folders, watched_folders.c.root == table.root
+        )
+        query = query.where(watched_folders.c.collection == collection)
+        with self._read() as connection:
+            if after is not None:
+                last = connection.execute(sa.select(table.root, table.path).where(table.id == after)).one_or_none()
+                if last is None:
+                    raise InvalidRequest(f"No skipped file with the id {after!r} to continue after.", param="after")
+                same = sa.and_(table.root == last.root, table.path > last.path)
+                query = query.where(sa.or_(table.root > last.root, same))
+            rows = connection.execute(query.order_by(table.root, table.path).limit(limit + 1))
+            return page_of([SkippedFile(**row._mapping) for row in rows], limit)
+
     def store_original(self, document_id: str, blob_key: str) -> bool:
         """Records that we have a copy of a watched file. False: the document is gone."""
         change = sa.update(documents).where(documents.c.id == document_id, ALIVE)
@@ -117,4 +147,5 @@ def _find(connection: sa.Connection, root: str) -> WatchedFolder | None:
 
 
 def _as_folder(row: AnyRow) -> WatchedFolder:
-    return WatchedFolder(**dict(row._mapping) | {"state": FolderState(row.state)})
+    values = {name: value for name, value in row._mapping.items() if name != "skipped"}
+    return WatchedFolder(**values | {"state": FolderState(row.state)})

@@ -138,7 +138,21 @@ watched_folders = sa.Table(
     sa.Column("missing_count", sa.Integer, nullable=False),
     sa.Column("confirmed", sa.Boolean, nullable=False),
     sa.Column("changed_at", sa.Double, nullable=False),
+    #: How many files of it are kept out, by the rule that does it.
+    sa.Column("skipped", sa.JSON, nullable=False, server_default="{}"),
 )
+
+#: Files and folders of watched folders that rules keep out; of each watched folder, the first ones only.
+skipped_files = sa.Table(
+    "skipped_files",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("root", sa.Text, nullable=False),
+    #: Relative to the root; that of a folder ends with "/".
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+sa.Index("skipped_files_by_path", skipped_files.c.root, skipped_files.c.path)
 
 jobs = sa.Table(
     "jobs",

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from core.catalog.migration import MigratedDatabase
-from core.catalog.models import collections, documents
+from core.catalog.models import collections, documents, watched_folders
 from core.catalog.rows import ALIVE, FENCED, REQUEUED, SELECT_DOCUMENT, AnyRow, as_document
 from core.catalog.types import RETRYABLE, UNSETTLED, Coverage, Document, DocumentState
 from core.errors import Conflict, NotFound
@@ -42,6 +42,8 @@ class ProgressQueries(MigratedDatabase):
             known = {row.id: row.name for row in connection.execute(names.order_by(collections.c.name))}
             sums = {row.collection_id: row for row in connection.execute(_sums(list(known)))}
             reasons = _reasons(connection, list(known))
+            for key, name in known.items():
+                reasons[key][0].update(_kept_out_by_rules(connection, name))
         return [_coverage(name, sums.get(key), *reasons[key]) for key, name in known.items()]
 
     def waiting_before(self, document: Document) -> int:
@@ -143,9 +145,18 @@ def _reasons(connection: sa.Connection, collection_ids: list[str]) -> dict[str, 
     return found
 
 
+def _kept_out_by_rules(connection: sa.Connection, collection: str) -> Counter[str]:
+    """How many files rules keep out of the watched folders of a collection."""
+    found: Counter[str] = Counter()
+    query = sa.select(watched_folders.c.skipped).where(watched_folders.c.collection == collection)
+    for counts in connection.execute(query).scalars():
+        found.update(counts)
+    return found
+
+
 def _coverage(name: str, sums: AnyRow | None, skipped: Counter[str], failed: Counter[str]) -> Coverage:
     if sums is None:
-        return Coverage(name)
+        return Coverage(name, skipped=_most_common(skipped))
     return Coverage(
         collection=name,
         documents=sums.documents,

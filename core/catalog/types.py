@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -108,7 +109,8 @@ class Coverage:
     stale: int = 0
     #: Documents that wait or are worked on, stale ones included.
     pending: int = 0
-    #: By reason: files that have nothing to index or are of a type that is not read, and cancelled ones.
+    #: By reason: files that have nothing to index or are of a type that is not read, cancelled ones, and what rules
+    #: keep out of watched folders (which are no documents).
     skipped: dict[str, int] = field(default_factory=dict)
     #: By reason.
     failed: dict[str, int] = field(default_factory=dict)
@@ -282,6 +284,23 @@ class WatchedFolder:
     #: Somebody said that the missing files were meant to be deleted, and the watcher has not acted on it yet.
     confirmed: bool
     changed_at: float
+
+
+@dataclass(frozen=True)
+class SkippedFile:
+    """A file, or a folder with all that is in it, that a rule keeps out of a watched folder's collection."""
+
+    #: The watched folder, and the path in it, as `paths.to_text` writes them; that of a folder ends with "/".
+    root: str
+    path: str
+    #: The rule.
+    reason: str
+
+    @property
+    def id(self) -> str:
+        """The same as long as the file is where it is."""
+        place = f"{self.root}\0{self.path}".encode()
+        return f"skip-{hashlib.sha256(place).hexdigest()[:24]}"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from core.catalog import Document, DocumentState
 from tests.integration.watchers.world import World
 from tests.support import wait_until
 from watchers.service import Watcher
+from watchers.skipped import DELETED, IRREGULAR, LINK, MAX_LISTED, Skips
 
 
 @pytest.fixture
@@ -141,3 +143,48 @@ def test_a_mirrored_folder_that_is_to_be_consumed_is_emptied(world: World) -> No
     wait_until(lambda: world.catalog.get_document(mirrored.id).state is DocumentState.DELETING)
     [taken] = [document for document in all_documents(world) if document.state is DocumentState.QUEUED]
     assert original(world, taken) == "a"
+
+
+def test_what_rules_keep_out_is_reported_with_its_rule(make_world: Callable[..., World], tmp_path: Path) -> None:
+    world = make_world(watch_rescan_seconds=1)
+    files = {".llmignore": "*.bak\n", "a.txt": "a", "b.bak": "b", "~$c.docx": "c", "sub/.llmignore": "drafts/\n"}
+    files |= {"sub/drafts/d.txt": "d", "sub/.git/e": "e", "gone.txt": "gone"}
+    for name, text in files.items():
+        path = world.inbox / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    os.mkfifo(world.inbox / "pipe")
+    (world.inbox / "out").symlink_to(tmp_path)
+    world.start()
+    gone = world.settle_on("a.txt", "gone.txt")["gone.txt"]
+    world.catalog.delete_document(gone.id)
+
+    def listed() -> dict[str, str]:
+        return {file.path: file.reason for file in world.catalog.list_skipped("default", limit=100).items}
+
+    wait_until(lambda: "gone.txt" in listed())
+    expected = {
+        "b.bak": ".llmignore: *.bak",
+        "gone.txt": DELETED,
+        "out": LINK,
+        "pipe": IRREGULAR,
+        "sub/.git/": "built-in rule: .git",
+        "sub/drafts/": "sub/.llmignore: drafts/",
+        "~$c.docx": "built-in rule: ~$*",
+    }
+    assert listed() == expected and list(listed()) == sorted(expected)
+    (coverage,) = world.catalog.coverage("default")
+    assert coverage.skipped == dict.fromkeys(expected.values(), 1) and coverage.documents == 1
+    pages = [world.catalog.list_skipped("default", limit=4)]
+    pages.append(world.catalog.list_skipped("default", limit=4, after=pages[0].items[-1].id))
+    assert [len(page.items) for page in pages] == [4, 3] and pages[0].has_more and not pages[1].has_more
+    (world.inbox / ".llmignore").unlink()
+    wait_until(lambda: "b.bak" not in listed())
+    assert "b.bak" in world.settle(lambda documents: "b.bak" in documents)
+
+
+def test_of_many_files_that_are_kept_out_the_first_are_listed_and_all_are_counted(tmp_path: Path) -> None:
+    skips = Skips(str(tmp_path))
+    for number in range(MAX_LISTED + 5):
+        skips.add(f"{number}.bak", "rule")
+    assert skips.counts == {"rule": MAX_LISTED + 5} and len(skips.files) == MAX_LISTED

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from core.catalog import Catalog, DocumentState, NewDocument, Source
+from core.catalog import Catalog, DocumentState, FolderState, NewDocument, SkippedFile, Source, WatchedFolder
 from core.settings import Settings
 from tasks.names import Role
 from tests.fakes.job_stream import FakeHints, FakeJobStream
@@ -150,3 +150,21 @@ async def test_coverage_names_reasons(http: httpx.AsyncClient, catalog: Catalog,
     assert coverage["skipped"] == {"The file is empty.": 1}
     assert coverage["failed"] == {"The PDF is broken.": 1, "No.": 1}
     assert (await http.get(f"{COLLECTIONS}/none/coverage")).status_code == 404
+
+
+async def test_what_rules_keep_out_is_counted_and_listed(http: httpx.AsyncClient, catalog: Catalog) -> None:
+    await add(http, "One.", "c")
+    catalog.save_watched_folder(WatchedFolder("/in", "c", "mirror", FolderState.WATCHED, "1:1", 1, 0, False, 0))
+    files = [SkippedFile("/in", f"{number}.bak", ".llmignore: *.bak") for number in range(3)]
+    catalog.save_skipped("/in", {".llmignore: *.bak": 2000}, files)
+    coverage = (await http.get(f"{COLLECTIONS}/c/coverage")).json()
+    first = (await http.get(f"{COLLECTIONS}/c/skipped?limit=2")).json()
+    rest = (await http.get(f"{COLLECTIONS}/c/skipped?after={first['last_id']}")).json()
+    wrong = await http.get(f"{COLLECTIONS}/c/skipped?after=skip-none")
+
+    assert coverage["skipped"] == {".llmignore: *.bak": 2000} and coverage["documents"] == 1
+    assert [one["path"] for one in first["data"] + rest["data"]] == ["0.bak", "1.bak", "2.bak"]
+    assert first["has_more"] and not rest["has_more"]
+    assert first["data"][0]["folder"] == "/in" and first["data"][0]["reason"] == ".llmignore: *.bak"
+    assert wrong.status_code == 400 and wrong.json()["error"]["param"] == "after"
+    assert (await http.get(f"{COLLECTIONS}/none/skipped")).status_code == 404
