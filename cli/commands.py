@@ -11,13 +11,25 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.client import ApiClient, Json
+from cli.filters import filters_of
 from cli.screen import Screen
+from core.errors import InvalidRequest
 from core.settings import get_settings
 
 Url = Annotated[str | None, typer.Option(envvar="LLM_API_URL", help="The API's URL (default: by HOST and PORT).")]
 Key = Annotated[str | None, typer.Option("--api-key", envvar="LLM_API_KEY", help="Default: the first of API_KEYS.")]
 Limit = Annotated[int, typer.Option(min=1, help="How many to show.")]
 Collection = Annotated[str | None, typer.Option(help="Only this collection.")]
+Collections = Annotated[list[str] | None, typer.Option("--collection", help="Only this collection; may be repeated.")]
+Filters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        "-f",
+        help="Only documents that this holds for: KEY=VALUE (or !=, <, <=, >, >=), or JSON as the API takes it. "
+        "May be repeated: then all must hold.",
+    ),
+]
 
 screen = Screen()
 jobs_app = typer.Typer(help="Asynchronous jobs: list, show, cancel.", no_args_is_help=False)
@@ -25,7 +37,8 @@ jobs_app = typer.Typer(help="Asynchronous jobs: list, show, cancel.", no_args_is
 
 def ask(
     question: Annotated[str, typer.Argument(help="The question.")],
-    collection: Collection = None,
+    collection: Collections = None,
+    filters: Filters = None,
     sources: Annotated[int | None, typer.Option(min=1, help="Chunks to answer from (RAG_TOP_K).")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Ask the model alone, without the documents.")] = False,
@@ -34,12 +47,15 @@ def ask(
 ) -> None:
     """Ask a question about the documents; the answer is printed as it is written."""
     body: Json = {"stream": True, "max_tokens": max_tokens}
+    scope = {"collections": collection or None, "filters": filters_of(filters or [])}
     if plain:
+        if any(scope.values()):
+            raise InvalidRequest("--plain asks without the documents: leave out --collection and --filter.")
         path = "/v1/chat/completions"
         body |= {"model": "default", "messages": [{"role": "user", "content": question}]}
     else:
         path = "/v1/rag/chat"
-        body |= {"query": question, "collection": collection, "num_context_docs": sources}
+        body |= {"query": question, "num_context_docs": sources, **scope}
     with ApiClient(get_settings(), url, api_key) as client:
         used = _print_answer(client.stream(path, body))
     if not plain:
@@ -48,14 +64,16 @@ def ask(
 
 def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
-    collection: Collection = None,
+    collection: Collections = None,
+    filters: Filters = None,
     top_k: Annotated[int | None, typer.Option(min=1, max=100, help="How many chunks.")] = None,
     url: Url = None,
     api_key: Key = None,
 ) -> None:
     """Show the chunks that fit a query best."""
+    scope = {"collections": collection or None, "filters": filters_of(filters or [])}
     with ApiClient(get_settings(), url, api_key) as client:
-        hits = client.post("/v1/rag/search", {"query": query, "collection": collection, "top_k": top_k})["data"]
+        hits = client.post("/v1/rag/search", {"query": query, "top_k": top_k, **scope})["data"]
     for hit in hits:
         screen.print(Text.assemble((_place(hit), "bold"), (f"   score {hit['score']:.3f}", "dim")))
         screen.print(Text("  " + " ".join(hit["text"].split())), "")

@@ -133,6 +133,50 @@ def test_ask_prints_answer_and_sources(capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(FakeApi.received[0][2]) == {"stream": True, "query": "How long?"}
 
 
+@pytest.mark.parametrize(
+    ("options", "filters"),
+    [
+        ([], None),
+        (["--filter", "shelf=toys"], {"type": "eq", "key": "shelf", "value": "toys"}),
+        (["-f", "year >= 2019"], {"type": "gte", "key": "year", "value": 2019}),
+        (["-f", "draft!=true"], {"type": "ne", "key": "draft", "value": True}),
+        (["-f", "path=a=b"], {"type": "eq", "key": "path", "value": "a=b"}),
+        (["-f", '{"type": "in", "key": "k", "value": ["a"]}'], {"type": "in", "key": "k", "value": ["a"]}),
+        (
+            ["-f", "a=1", "-f", "b<2"],
+            {
+                "type": "and",
+                "filters": [{"type": "eq", "key": "a", "value": 1}, {"type": "lt", "key": "b", "value": 2}],
+            },
+        ),
+    ],
+)
+def test_search_and_ask_take_filters_and_collections(url: str, options: list[str], filters: Any) -> None:
+    FakeApi.answers["POST /v1/rag/search"] = (200, {"data": [HIT]})
+    FakeApi.answers["POST /v1/rag/chat"] = (200, frames({"choices": [], "sources": []}))
+    for command in ("search", "ask"):
+        result = CliRunner().invoke(app, [command, "tea?", "--collection", "a", "--collection", "b", *options])
+        assert result.exit_code == 0, result.output
+        body = json.loads(FakeApi.received[-1][2])
+        assert (body.get("collections"), body.get("filters")) == (["a", "b"], filters)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["search", "q", "-f", "shelf"], ["search", "q", "-f", "{"], ["ask", "q", "--plain", "--collection", "a"]],
+)
+def test_a_scope_that_cannot_be_meant_is_refused(url: str, arguments: list[str]) -> None:
+    assert CliRunner().invoke(app, arguments).exit_code == 1
+    assert FakeApi.received == []
+
+
+def test_skipped_files_are_listed_with_their_rule(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    skipped = {"id": "skip-1", "path": "b.bak", "reason": ".llmignore: *.bak", "folder": "/in"}
+    FakeApi.answers["GET /v1/rag/collections/c/skipped"] = (200, {"data": [skipped], "has_more": False})
+    app(["documents", "skipped", "--collection", "c"], standalone_mode=False)
+    assert ".llmignore: *.bak" in capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("url")
 def test_ingest_uploads_and_waits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "note.txt").write_text("hello")
