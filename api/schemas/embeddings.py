@@ -10,6 +10,9 @@ from api.schemas.base import WireAnswer, WireRequest
 
 MAX_INPUTS = 2048
 MAX_TOKEN_ID = 2**31
+#: Characters (or token ids) of one input, and of all. No model reads as much; more would only keep the tokenizer busy.
+MAX_INPUT_LENGTH = 2**17
+MAX_TOTAL_LENGTH = 2**22
 
 
 class EmbeddingsRequest(WireRequest):
@@ -32,6 +35,7 @@ class EmbeddingsRequest(WireRequest):
             raise ValueError("it must not be empty")
         if isinstance(value, list):
             _check_items(value)
+        _check_length(value)
         return value
 
     def items(self) -> list[str | list[int]]:
@@ -58,6 +62,17 @@ def _check_items(items: list[Any]) -> None:
             raise ValueError(f"item {index} is empty")
         if isinstance(item, list):
             _check_ids(item)
+
+
+def _check_length(value: str | list[Any]) -> None:
+    items = [value] if isinstance(value, str) or isinstance(value[0], int) else value
+    for index, item in enumerate(items):
+        if len(item) > MAX_INPUT_LENGTH:
+            unit = "characters" if isinstance(item, str) else "token ids"
+            raise ValueError(f"item {index} has {len(item)} {unit}; at most {MAX_INPUT_LENGTH} are allowed")
+    total = sum(map(len, items))
+    if total > MAX_TOTAL_LENGTH:
+        raise ValueError(f"it has {total} characters or token ids in all; at most {MAX_TOTAL_LENGTH} are allowed")
 
 
 def _check_ids(ids: list[Any]) -> None:

@@ -15,15 +15,20 @@ from core.settings import DEFAULT_COLLECTION
 
 MAX_TEXTS = 1000
 MAX_QUERIES = 16
+#: More than any model reads of a question: longer ones would only keep the tokenizer busy.
+MAX_QUERY_CHARACTERS = 2**16
 MAX_ATTRIBUTES = 16
 MAX_ATTRIBUTE_KEY = 64
 MAX_ATTRIBUTE_TEXT = 512
 
 
+Query = Annotated[NonBlank, Field(max_length=MAX_QUERY_CHARACTERS)]
+
+
 class SearchRequest(Scope):
     """Body of `POST /v1/rag/search`. The rankings of several queries are fused into one."""
 
-    query: NonBlank | Annotated[list[NonBlank], Field(min_length=1, max_length=MAX_QUERIES)]
+    query: Query | Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)]
     top_k: int | None = Field(None, ge=1, le=100)
 
     def queries(self) -> list[str]:
@@ -34,7 +39,7 @@ class SearchRequest(Scope):
 class RagChatRequest(Scope):
     """Body of `POST /v1/rag/chat`. `messages` is the conversation before the query."""
 
-    query: NonBlank
+    query: Query
     messages: list[Message] = []
     model: str | None = None
     max_tokens: int | None = Field(None, ge=1, lt=2**31)

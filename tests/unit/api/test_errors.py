@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from api.dependencies import Services
+from api.schemas.rag import MAX_QUERY_CHARACTERS
 from core import events
 from core.errors import ErrorInfo, RateLimited, Unavailable
 from core.settings import load_settings
@@ -119,6 +120,26 @@ async def test_what_changes_nothing_is_accepted(http: httpx.AsyncClient, fields:
 )
 async def test_an_input_that_cannot_be_embedded(http: httpx.AsyncClient, value: Any) -> None:
     assert error_of(await http.post("/v1/embeddings", json={"input": value}), 400)["param"].startswith("input")
+
+
+async def test_a_text_that_would_keep_the_tokenizer_busy_is_refused(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.schemas.embeddings.MAX_INPUT_LENGTH", 100)
+    monkeypatch.setattr("api.schemas.embeddings.MAX_TOTAL_LENGTH", 250)
+    for value in ("x" * 101, [5] * 101, ["x", "x" * 101], [[5] * 101], ["x" * 100] * 3):
+        error = error_of(await http.post("/v1/embeddings", json={"input": value}), 400)
+        assert error["param"].startswith("input") and "at most" in error["message"], error
+    for value in ("x" * 100, ["x" * 100] * 2):
+        assert (await http.post("/v1/embeddings", json={"input": value})).status_code == 200
+
+
+@pytest.mark.parametrize("query", ["x " * MAX_QUERY_CHARACTERS, ["fine", "x " * MAX_QUERY_CHARACTERS]])
+async def test_a_query_that_would_keep_the_tokenizer_busy_is_refused(services: Services, query: Any) -> None:
+    roomy = services.settings.model_copy(update={"max_body_bytes": 2**20})
+    async with client_of(replace(services, settings=roomy)) as http:
+        error = error_of(await http.post("/v1/rag/search", json={"query": query}), 400)
+    assert error["param"].startswith("query") and "at most" in error["message"], error
 
 
 @pytest.mark.parametrize("field", [{"encoding_format": "hex"}, {"dimensions": 0}, {"dimensions": "8"}])
