@@ -109,6 +109,7 @@ def usage_wire(usage: Usage) -> Wire:
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        **({"rewrite_tokens": usage.rewrite_tokens} if usage.rewrite_tokens else {}),
     }
 
 

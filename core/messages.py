@@ -156,10 +156,20 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    #: Those of them that went into rewriting a follow-up question, its prompt included.
+    rewrite_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            rewrite_tokens=self.rewrite_tokens + other.rewrite_tokens,
+        )
 
 
 class Timings(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -101,9 +101,9 @@ class GenerationService:
 
         def work(job: RunningJob) -> None:
             running.append(job)
-            query = self._rewriter.rewrite(job, job.request(GenerateRequest))
+            query, usage = self._rewriter.rewrite(job, job.request(GenerateRequest))
             job.check()
-            self._records.keep_rewrite(job.id, query)
+            self._records.keep_rewrite(job.id, query, usage)
             self._producer.hand_over(job.record, Task.SEARCH)
 
         def stop() -> None:
@@ -274,7 +274,8 @@ class GenerationService:
         if talk.rounds:
             choices = [talk.whole(choices[0])]
         timings = talk.timings(slowest.timings, retrieval_ms)
-        self._desk.complete(job, JobResult(self.engine.model.name, choices, hits, talk.usage(usage), timings))
+        usage = talk.usage(usage) + self._records.load_rewrite_usage(job.id)
+        self._desk.complete(job, JobResult(self.engine.model.name, choices, hits, usage, timings))
 
     def _say_nothing_found(self, job: RunningJob, past: Past, retrieval_ms: float) -> None:
         """Without a relevant passage the model would invent, so it is not asked."""
@@ -289,7 +290,8 @@ class GenerationService:
             )
         choices = [ChoiceResult(text=text, finish_reason="stop")]
         timings = Timings(retrieval_ms=retrieval_ms)
-        self._desk.complete(job, JobResult(self.engine.model.name, choices, timings=timings))
+        usage = self._records.load_rewrite_usage(job.id)
+        self._desk.complete(job, JobResult(self.engine.model.name, choices, usage=usage, timings=timings))
 
     def _stop(self, work: Work) -> None:
         self._abort_all(work.flights)

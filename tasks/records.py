@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
 from core import events
-from core.messages import Hit
+from core.messages import Hit, Usage
 from core.settings import Settings
 from tasks.names import (
     CANCEL_CHANNEL,
@@ -292,9 +292,15 @@ class JobRecords:
         """The jobs that have waited longest in a queue."""
         return [job_id.decode() for job_id in self.redis.zrange(waiting_key(queue), 0, limit - 1)]
 
-    def keep_rewrite(self, job_id: str, query: str | None) -> None:
-        """Keeps what a follow-up question was rewritten to, or that it was not."""
-        self.redis.hset(job_key(job_id), "rewrite", query or "")
+    def keep_rewrite(self, job_id: str, query: str | None, usage: Usage) -> None:
+        """Keeps what a follow-up question was rewritten to, or that it was not, and the tokens that took."""
+        kept = {"rewrite": query or "", "rewrite_usage": msgspec.json.encode(usage)}
+        self.redis.hset(job_key(job_id), mapping=kept)
+
+    def load_rewrite_usage(self, job_id: str) -> Usage:
+        """The tokens of the rewrite; none where there was none."""
+        found = self.redis.hget(job_key(job_id), "rewrite_usage")
+        return Usage() if found is None else msgspec.json.decode(found, type=Usage)
 
     def load_rewrite(self, job_id: str) -> str | None:
         """What was kept: "" where nothing came of it, None where nobody has tried yet."""

@@ -7,8 +7,10 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from core.errors import LlmApiError
-from core.messages import GenerateRequest, SamplingParams
+from core.messages import GenerateRequest, SamplingParams, Usage
 from inference.engine import Engine
 from inference.rewriting import rewrite_messages, usable_rewrite
 from inference.sequence import (
@@ -31,6 +33,7 @@ REWRITE_TOKENS = 64
 @dataclass
 class _Aside:
     text: str = ""
+    usage: Usage = Usage()
     succeeded: bool = False
     done: threading.Event = field(default_factory=threading.Event)
 
@@ -50,11 +53,12 @@ class Asides:
             if isinstance(event, SequenceDelta):
                 aside.text += event.text
             elif isinstance(event, SequenceFinished | SequenceFailed | SequenceAborted):
-                aside.succeeded = isinstance(event, SequenceFinished)
+                if isinstance(event, SequenceFinished):
+                    aside.succeeded, aside.usage = True, event.usage
                 aside.done.set()
 
-    def generate(self, engine: Engine, request: SequenceRequest, timeout_seconds: float) -> str | None:
-        """The text of a sequence; None if it fails, is aborted or takes too long.
+    def generate(self, engine: Engine, request: SequenceRequest, timeout_seconds: float) -> tuple[str | None, Usage]:
+        """The text of a sequence and the tokens of it; None and none if it fails, is aborted or takes too long.
 
         Raises:
             LlmApiError: the engine does not take it.
@@ -64,7 +68,7 @@ class Asides:
             engine.submit(request)
             if not aside.done.wait(timeout_seconds):
                 engine.abort(request.sequence_id, "timeout")
-            return aside.text if aside.succeeded else None
+            return (aside.text if aside.succeeded else None), aside.usage
         finally:
             del self._open[request.sequence_id]
 
@@ -77,14 +81,18 @@ class QueryRewriter:
         self._asides = asides
         self._timeout_seconds = timeout_seconds
 
-    def rewrite(self, job: RunningJob, request: GenerateRequest) -> str | None:
-        """The question as it can be searched for; None if that fails, takes too long or gives nothing usable."""
+    def rewrite(self, job: RunningJob, request: GenerateRequest) -> tuple[str | None, Usage]:
+        """The question as it can be searched for, and the tokens that took.
+
+        None for the question if that fails, takes too long or gives nothing usable.
+        """
         try:
-            answer = self._asides.generate(self._engine, self._sequence(job, request), self._timeout_seconds)
+            answer, usage = self._asides.generate(self._engine, self._sequence(job, request), self._timeout_seconds)
         except LlmApiError as error:
             log.info("a question is not rewritten: %s", error.message)
-            return None
-        return None if answer is None else usable_rewrite(answer, request.messages)
+            return None, Usage()
+        counted = msgspec.structs.replace(usage, rewrite_tokens=usage.total_tokens)
+        return (None if answer is None else usable_rewrite(answer, request.messages)), counted
 
     def abort(self, job_id: str, attempt: int) -> None:
         """Nobody waits for the answer any more."""

@@ -110,12 +110,7 @@ class Talk:
 
     def usage(self, last: Usage) -> Usage:
         """The sum over all rounds, `last` being that of the one which ended the answer."""
-        all_of_them = [*(round.usage for round in self.rounds), last]
-        return Usage(
-            prompt_tokens=sum(usage.prompt_tokens for usage in all_of_them),
-            completion_tokens=sum(usage.completion_tokens for usage in all_of_them),
-            cached_tokens=sum(usage.cached_tokens for usage in all_of_them),
-        )
+        return sum((round.usage for round in self.rounds), last)
 
     def timings(self, last: Timings, retrieval_ms: float) -> Timings:
         """The sum over all rounds; functions take no time of the model's."""

@@ -60,6 +60,8 @@ class Usage(WireAnswer):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: UsageDetails
+    #: Extension, where a follow-up question was rewritten: those of the tokens that went into that.
+    rewrite_tokens: int | None = None
 
 
 class Timings(WireAnswer):

@@ -9,7 +9,7 @@ import pytest
 from core import events
 from core.errors import Unavailable
 from core.ids import new_id
-from core.messages import ChatMessage, GenerateRequest, Hit, RagOptions
+from core.messages import ChatMessage, GenerateRequest, Hit, RagOptions, Usage
 from tasks.names import Queue, Task
 from tests.integration.tasks.generating import GREEDY, World, text_of
 
@@ -36,7 +36,8 @@ def to_task(world: World, job_id: str, task: Task) -> None:
     world.producer.hand_over(record, task)
 
 
-def test_a_follow_up_is_rewritten_and_goes_on_to_the_search(world: World) -> None:
+def test_a_follow_up_is_rewritten_and_goes_on_to_the_search(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.service._rewriter, "_timeout_seconds", 120.0)
     job_id = submit(world)
     to_task(world, job_id, Task.REWRITE)
     world.service.rewrite(job_id)
@@ -44,6 +45,14 @@ def test_a_follow_up_is_rewritten_and_goes_on_to_the_search(world: World) -> Non
     assert record is not None and (record.task, record.state, record.queue) == (Task.SEARCH, "queued", Queue.QUERY)
     rewrite = world.producer.records.load_rewrite(job_id)
     assert rewrite is not None and "\n" not in rewrite
+    spent = world.producer.records.load_rewrite_usage(job_id)
+    assert spent.prompt_tokens > 0 and spent.rewrite_tokens == spent.total_tokens
+    to_task(world, job_id, Task.GENERATE)
+    world.producer.records.keep_hits(job_id, HITS, 1.0)
+    last = world.told(job_id)[-1]
+    assert isinstance(last, events.Finished) and last.usage.rewrite_tokens == spent.rewrite_tokens
+    assert last.usage.prompt_tokens > spent.prompt_tokens
+    assert last.usage.completion_tokens > spent.completion_tokens
 
 
 def test_a_rewrite_that_fails_leaves_the_question_as_it_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +75,7 @@ def test_a_rewrite_that_takes_too_long_is_not_waited_for(world: World, monkeypat
     monkeypatch.setattr(world.service._rewriter, "_timeout_seconds", 0.0)
     world.service.rewrite(job_id)
     assert world.producer.records.load_rewrite(job_id) == ""
+    assert world.producer.records.load_rewrite_usage(job_id) == Usage()
 
 
 def test_an_answer_has_its_sources_first_and_markers_that_hold(world: World) -> None:
