@@ -28,7 +28,7 @@ WORKER_SETTLE_SECONDS = 10
 #: can share a micro-batch; wake-ups only nudge the one bulk loop.
 INDEX_THREADS = 40
 API_DRAIN_SECONDS = 10
-#: How often a thread of GNU OpenMP looks for its next work before it sleeps (0.2 ms instead of 15). One that spins for long
+#: How often a thread of GNU OpenMP looks for its next work before it sleeps (0.2 ms instead of 15). One that spins long
 #: takes the core that the thread it waits for needs: beside other work on two cores, steps took seven times as long.
 SHORT_SPINS = {"GOMP_SPINCOUNT": "3000"}
 
