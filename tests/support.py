@@ -63,6 +63,13 @@ def command(*arguments: str) -> list[str]:
     return [str(script), *arguments] if script.exists() else [sys.executable, "-m", "cli", *arguments]
 
 
+def anonymous_bytes(pid: int) -> int:
+    """This process's share of memory that no file backs."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    (kilobytes,) = (line.split()[1] for line in rollup.splitlines() if line.startswith("Pss_Anon:"))
+    return int(kilobytes) * 1024
+
+
 class Stack:
     """`llm-api up` in a directory of its own, with free ports and every other setting at its default.
 

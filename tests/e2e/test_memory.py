@@ -9,7 +9,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.support import Stack, wait_until
+from tests.support import Stack, anonymous_bytes, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.soak]
 
@@ -38,13 +38,6 @@ def resident_bytes(stack: Stack, worker: str) -> int:
     """
     process = psutil.Process(stack.pid_of(worker))
     return sum(anonymous_bytes(one.pid) for one in [process, *process.children(recursive=True)])
-
-
-def anonymous_bytes(pid: int) -> int:
-    """This process's share of memory that no file backs."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    (kilobytes,) = (line.split()[1] for line in rollup.splitlines() if line.startswith("Pss_Anon:"))
-    return int(kilobytes) * 1024
 
 
 def wait_for(stack: Stack, count: int) -> None:

@@ -8,12 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from tests.e2e.chatter import Chatter, kill, searchable
 from tests.e2e.documents import documents
-from tests.support import Stack, wait_until
+from tests.support import Stack, anonymous_bytes, wait_until
 
 pytestmark = [pytest.mark.soak, pytest.mark.e2e, pytest.mark.timeout(3600)]
 
@@ -25,8 +24,8 @@ KILLED = ("ingest", "index", "inference", "maintenance", "watcher", "redis")
 
 
 def memory_bytes(stack: Stack) -> int:
-    """What the inference worker holds for itself and its share of what others map too."""
-    return int(psutil.Process(stack.pid_of("inference")).memory_full_info().pss)
+    """What the inference worker holds. Its share of the model's file hangs on how many others map it at the time."""
+    return anonymous_bytes(stack.pid_of("inference"))
 
 
 def ask(http: httpx.Client, number: int) -> None:
