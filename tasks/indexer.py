@@ -11,6 +11,7 @@ from core.blobs import BlobStore
 from core.catalog import Catalog, Claim, Document, DocumentState, StoreRecord
 from core.errors import DocumentRejected
 from ingest.pipeline import DocumentMeta, Work, index_documents, read_chunks
+from ingest.vector_store.base import PAYLOAD_FORMAT
 from ingest.vector_store.filters import type_names
 from tasks.leases import LEASE_SECONDS, kept_alive
 from tasks.models import Model, Models
@@ -72,6 +73,11 @@ class Indexer:
 
         If the former model is still here, search goes on with it until the new one has all documents.
         """
+        self._adopt_models()
+        if count := self._catalog.renew_payloads(PAYLOAD_FORMAT):
+            log.info("the points of %d documents get what newer filters read", count)
+
+    def _adopt_models(self) -> None:
         upcoming = self._models.upcoming
         if upcoming is not None:
             begun = self._catalog.begin_next_store(upcoming.record)

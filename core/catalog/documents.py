@@ -168,7 +168,8 @@ class DocumentQueries(MigratedDatabase):
 
     def confirm_moved(self, moved: Sequence[Document]) -> None:
         """Records that the points carry the paths of these documents, except of those that were moved again since."""
-        here = (documents.c.id == sa.bindparam("moved_id"), documents.c.path == sa.bindparam("moved_to"))
+        path = documents.c.path.is_not_distinct_from(sa.bindparam("moved_to", type_=sa.Text))
+        here = (documents.c.id == sa.bindparam("moved_id"), path)
         rows = [{"moved_id": document.id, "moved_to": document.path} for document in moved]
         if rows:
             with self._write() as connection:

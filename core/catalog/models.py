@@ -34,6 +34,8 @@ stores = sa.Table(
     sa.Column("dimension", sa.Integer, nullable=False),
     #: A folder or a hub id, to load the model from; NULL is the starter.
     sa.Column("model_source", sa.Text),
+    #: The form of its points' payloads; read of the first row only: see `StoreQueries.renew_payloads`.
+    sa.Column("payload_format", sa.Integer, nullable=False, server_default="1"),
 )
 
 documents = sa.Table(

@@ -35,6 +35,18 @@ class StoreQueries(MigratedDatabase):
         """What `record_store` recorded last; None in a new catalog."""
         return self._record(CURRENT)
 
+    def renew_payloads(self, payload_format: int) -> int:
+        """If the points have payloads of an older form, all of them are written again, as if their files had moved.
+
+        Nothing is parsed or embedded for that: see `moved_documents`. Returns how many documents it is about.
+        """
+        older = sa.and_(stores.c.id == CURRENT, stores.c.payload_format < payload_format)
+        with self._write() as connection:
+            if not connection.execute(sa.update(stores).where(older).values(payload_format=payload_format)).rowcount:
+                return 0
+            found = sa.update(documents).where(documents.c.active_generation.is_not(None), ALIVE)
+            return connection.execute(found.values(moved=True)).rowcount
+
     def next_store(self) -> StoreRecord | None:
         """The store and model that are being filled to take over; None while there is none."""
         return self._record(NEXT)

@@ -25,6 +25,9 @@ RRF_K = 2
 #: Payload keys that searches and updates filter on; all others are only carried along.
 KEYWORD_KEYS = ("document_id", "collection", "content_hash", "filename", "path", "type", ATTRIBUTE_TERMS)
 INTEGER_KEYS = ("generation",)
+#: The form of what of a document is in its points' payloads, and is set by `update_payloads` when it is renamed. With a
+#: higher number, points that were written before are brought up to it at the next start. 2: for filters.
+PAYLOAD_FORMAT = 2
 #: Points written in one operation.
 UPSERT_POINTS = 128
 #: More terms of a query than these are not weighed.
