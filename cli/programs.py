@@ -28,6 +28,9 @@ WORKER_SETTLE_SECONDS = 10
 #: can share a micro-batch; wake-ups only nudge the one bulk loop.
 INDEX_THREADS = 40
 API_DRAIN_SECONDS = 10
+#: Workers tell Flower how they are, and each other nothing: no clocks, leaders or revoked tasks are shared, and each
+#: would read every heartbeat of all others.
+QUIET_WORKER = ("--without-gossip", "--without-mingle")
 #: How often a thread of GNU OpenMP looks for its next work before it sleeps (0.2 ms instead of 15). One that spins long
 #: takes the core that the thread it waits for needs: beside other work on two cores, steps took seven times as long.
 SHORT_SPINS = {"GOMP_SPINCOUNT": "3000"}
@@ -124,7 +127,7 @@ def _worker_spec(
     settings: Settings, runtime: RuntimeDir, role: Role, queues: Sequence[Queue], pool: Sequence[str], threads: int
 ) -> ProcessSpec:
     command = [
-        *PYTHON, "celery", "--quiet", "-A", "tasks", "worker",
+        *PYTHON, "celery", "--quiet", "-A", "tasks", "worker", *QUIET_WORKER,
         "-Q", ",".join(queue.value for queue in queues), *pool,
         "-n", f"{_node_name(settings, runtime, role)}@%h", "-l", settings.log_level.lower(),
     ]  # fmt: skip

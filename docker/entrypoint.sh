@@ -60,7 +60,8 @@ worker() {
     esac
     # As in cli/programs.py: threads that wait leave their core to others soon.
     export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-3000}"
-    set -- celery --quiet -A tasks worker -n "$role@%h" -l "$LEVEL"
+    # And: workers have nothing to tell each other.
+    set -- celery --quiet -A tasks worker --without-gossip --without-mingle -n "$role@%h" -l "$LEVEL"
     case "$role" in
         ingest) set -- "$@" -Q ingest -P prefork -c "$PARSERS" ;;
         index) set -- "$@" -Q query,index -P threads -c 40 ;;

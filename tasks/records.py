@@ -103,14 +103,14 @@ redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4])
 return waiting
 """
 
-# KEYS: job, heartbeat. ARGV: heartbeat TTL. Takes a queued job; a message that is delivered twice finds it taken.
-# Answers 0 or 1.
+# KEYS: job, heartbeat. ARGV: heartbeat TTL, field, field... Takes a queued job; a message that is delivered twice finds
+# it taken. Answers the fields' values, or nil.
 _CLAIM = """
 local job = redis.call('HMGET', KEYS[1], 'state', 'done')
-if job[1] ~= 'queued' or job[2] then return 0 end
+if job[1] ~= 'queued' or job[2] then return false end
 redis.call('HSET', KEYS[1], 'state', 'taken')
 redis.call('SET', KEYS[2], 1, 'EX', ARGV[1])
-return 1
+return redis.call('HMGET', KEYS[1], unpack(ARGV, 2))
 """
 
 # KEYS: job, waiting. ARGV: the attempt that was lost, now, job id. Answers the new attempt, or 0 if there is nothing
@@ -228,24 +228,7 @@ class JobRecords:
 
     def load(self, job_id: str) -> JobRecord | None:
         """The record, or None when there is none (any more)."""
-        values: list[bytes | None] = self.redis.hmget(job_key(job_id), RECORD_FIELDS)
-        raw = {name: value for name, value in zip(RECORD_FIELDS, values, strict=True) if value is not None}
-        if "kind" not in raw:
-            return None
-        deadline = raw["deadline"]
-        return JobRecord(
-            job_id=job_id,
-            kind=raw["kind"].decode(),
-            task=Task(raw["task"].decode()),
-            attempt=int(raw["attempt"]),
-            state=raw["state"].decode(),
-            durable=raw["durable"] == b"1",
-            key=raw["key"].decode(),
-            submitted=float(raw["submitted"]),
-            deadline=float(deadline) if deadline else None,
-            cancelled="cancel" in raw,
-            done="done" in raw,
-        )
+        return _record(job_id, self.redis.hmget(job_key(job_id), RECORD_FIELDS))
 
     def request(self, job_id: str) -> bytes | None:
         """The JSON of what the job asks for. None once it is done, as it may be many megabytes."""
@@ -254,8 +237,9 @@ class JobRecords:
 
     def claim(self, job_id: str) -> JobRecord | None:
         """Takes a queued job into hand, its first heartbeat included. None if there is nothing (more) to do."""
-        taken = self._claim(keys=[job_key(job_id), heartbeat_key(job_id)], args=[HEARTBEAT_TTL_SECONDS])
-        return self.load(job_id) if taken else None
+        keys = [job_key(job_id), heartbeat_key(job_id)]
+        values = self._claim(keys=keys, args=[HEARTBEAT_TTL_SECONDS, *RECORD_FIELDS])
+        return None if values is None else _record(job_id, values)
 
     def append(self, item: Append) -> Appended:
         """Stores and publishes the events of one job."""
@@ -363,6 +347,27 @@ class JobRecords:
 
     def _ttl(self, durable: bool) -> int:
         return self._settings.job_retention_seconds if durable else self._settings.job_ttl_seconds
+
+
+def _record(job_id: str, values: Sequence[bytes | None]) -> JobRecord | None:
+    """The record whose `RECORD_FIELDS` these are; None when there is none (any more)."""
+    raw = {name: value for name, value in zip(RECORD_FIELDS, values, strict=True) if value is not None}
+    if "kind" not in raw:
+        return None
+    deadline = raw["deadline"]
+    return JobRecord(
+        job_id=job_id,
+        kind=raw["kind"].decode(),
+        task=Task(raw["task"].decode()),
+        attempt=int(raw["attempt"]),
+        state=raw["state"].decode(),
+        durable=raw["durable"] == b"1",
+        key=raw["key"].decode(),
+        submitted=float(raw["submitted"]),
+        deadline=float(deadline) if deadline else None,
+        cancelled="cancel" in raw,
+        done="done" in raw,
+    )
 
 
 def connect(settings: Settings) -> Any:

@@ -17,6 +17,7 @@ import jsonschema
 import pytest
 import yaml
 
+from cli.programs import QUIET_WORKER
 from core.settings import Settings, load_settings
 from scripts.settings_docs import COMPOSE_SETTINGS
 from tasks.names import Queue, Role
@@ -183,6 +184,7 @@ def test_a_worker_has_the_pool_of_its_role(started: Any, role: str, options: lis
     command, _ = started("worker", role, **settings)
     assert " ".join(options) in " ".join(command)
     assert f"{role}@%h" in command
+    assert set(QUIET_WORKER) <= set(command)
 
 
 def test_an_unknown_worker_is_refused(started: Any) -> None:

@@ -70,6 +70,15 @@ def test_a_message_that_comes_twice_finds_the_job_taken(desk: JobDesk, producer:
     assert runs == [job_id]
 
 
+def test_the_record_comes_with_the_claim(producer: Producer, catalog: Catalog) -> None:
+    job_id = submit(producer, catalog)
+    claimed = producer.records.claim(job_id)
+    assert claimed is not None and claimed.state == "taken"
+    assert claimed == producer.records.load(job_id)
+    assert producer.records.claim(job_id) is None
+    assert producer.records.claim("job-unknown") is None
+
+
 def raising(error: Exception) -> Callable[[RunningJob], None]:
     def work(_: RunningJob) -> None:
         raise error

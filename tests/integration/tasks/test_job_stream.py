@@ -70,6 +70,15 @@ async def test_events_published_while_nobody_listened_come_from_the_replay(
     assert [number for number, _ in await read_all(stream, job_id, after=2)] == [3, 4]
 
 
+async def test_the_replay_begins_after_any_number(stream: JobStream, producer: Producer) -> None:
+    job_id = new_id("job")
+    await stream.submit(job_id, "chat", REQUEST)
+    append(producer.records, job_id, text(job_id, "a"), text(job_id, "b"))
+    for number in range(4):
+        assert [found for found, _ in await stream.frames_after(job_id, number)] == list(range(number + 1, 4))
+    assert await stream.frames_after("job-unknown", 0) == await stream.frames_after("job-unknown", 1) == []
+
+
 async def test_a_lost_publication_is_found_by_its_number(stream: JobStream, producer: Producer) -> None:
     """Given events that reached the replay but not the channel, when the next one comes, then all are read in order."""
     job_id = new_id("job")
