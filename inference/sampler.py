@@ -95,13 +95,17 @@ def seed_of(sampling: SamplingParams) -> int:
 def token_logprob(
     logits: NDArray[np.float32], token: int, top: int, token_bytes: Callable[[int], bytes]
 ) -> TokenLogprob:
-    """Log probability of `token` and the `top` best ones, from raw logits of shape [vocab_size] (natural logarithm)."""
+    """Log probability of `token` and the `top` best ones, from raw logits of shape [vocab_size] (natural logarithm).
+
+    Tokens that a grammar rules out have none: where it allows fewer than `top`, there are fewer.
+    """
     best = float(logits.max())
     total = best + math.log(float(np.exp(logits - best, dtype=np.float32).sum(dtype=np.float64)))
     leaders: list[int] = []
     if top:
         candidates = np.argpartition(logits, -top)[-top:]
-        leaders = [int(one) for one in candidates[np.argsort(-logits[candidates], kind="stable")]]
+        ranked = candidates[np.argsort(-logits[candidates], kind="stable")]
+        leaders = [int(one) for one in ranked if math.isfinite(logits[one])]
 
     def entry(one: int) -> tuple[str, float, list[int]]:
         raw = token_bytes(one)
