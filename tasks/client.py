@@ -128,8 +128,6 @@ class Producer:
                     code="queue_full",
                     retry_after_seconds=wait,
                 ) from None
-            queued = events.Queued(job_id=job_id, attempt=1, created=time.time(), position=position)
-            self.records.append(Append(job_id, 1, [queued], queue_of(task, durable)))
         if queue_of(task, durable) is Queue.BATCH:
             self.feed_batch()
         else:
@@ -146,9 +144,11 @@ class Producer:
             self._send(task, record.job_id)
 
     def feed_batch(self) -> None:
-        """Sends messages for the batch jobs that have waited longest, a few at a time: a thousand of them must not
-        stand
-        in the workers' threads before somebody's chat. A job whose message comes twice is taken once."""
+        """Sends messages for the batch jobs that have waited longest, a few at a time.
+
+        A thousand of them must not stand in the workers' threads before somebody's chat. A job whose message comes
+        twice is taken once.
+        """
         with _redis_answers():
             room = BATCH_OUTSTANDING - int(self._redis.llen(Queue.BATCH.value))
             waiting = self.records.next_waiting(Queue.BATCH, BATCH_OUTSTANDING) if room > 0 else []

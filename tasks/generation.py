@@ -128,8 +128,8 @@ class GenerationService:
 
     def _answer(self, job: RunningJob, work: Work) -> None:
         request = job.request(GenerateRequest)
-        past = Past.of(self._records, job.id)
-        hits, retrieval_ms = self._records.load_hits(job.id)
+        past = Past.of(self._records, job.record)
+        hits, retrieval_ms = self._records.load_hits(job.id) if request.rag else ([], 0.0)
         if request.rag and not hits and is_free(request) and not request.server_tools:
             self._say_nothing_found(job, past, retrieval_ms)
             return
@@ -274,7 +274,9 @@ class GenerationService:
         if talk.rounds:
             choices = [talk.whole(choices[0])]
         timings = talk.timings(slowest.timings, retrieval_ms)
-        usage = talk.usage(usage) + self._records.load_rewrite_usage(job.id)
+        usage = talk.usage(usage)
+        if talk.request.rag:
+            usage += self._records.load_rewrite_usage(job.id)
         self._desk.complete(job, JobResult(self.engine.model.name, choices, hits, usage, timings))
 
     def _say_nothing_found(self, job: RunningJob, past: Past, retrieval_ms: float) -> None:

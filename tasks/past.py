@@ -9,7 +9,7 @@ from core import events
 from core.errors import InvalidRequest
 from inference.call_formats import CallFormat
 from tasks.choices import CallReader, Choice
-from tasks.records import JobRecords
+from tasks.records import JobRecord, JobRecords
 from tasks.rounds import Round
 from tasks.running import ChoiceResult, with_patience
 
@@ -23,13 +23,15 @@ class Past:
     rounds: list[Round] = field(default_factory=list)
 
     @classmethod
-    def of(cls, records: JobRecords, job_id: str) -> Past:
-        """Reads the replay.
+    def of(cls, records: JobRecords, record: JobRecord) -> Past:
+        """Reads the replay; the first attempt has none.
 
         Raises:
             InvalidRequest: the answer is longer than what is kept, so that nobody can go on with it.
         """
-        replay = with_patience(lambda: records.replay(job_id))
+        if record.attempt == 1:
+            return cls(accepted=False, told=[])
+        replay = with_patience(lambda: records.replay(record.job_id))
         if replay and replay[0][0] != 1:
             raise InvalidRequest("The answer is too long to be taken up again after its worker was lost.")
         return cls.from_events([event for _, event in replay])

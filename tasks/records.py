@@ -1,8 +1,6 @@
-"""The Redis side of jobs, synchronous: submit, append events, heartbeats, cancel, retry. Each step is one atomic
-script.
+"""The Redis side of jobs, synchronous: submit, append events, heartbeats, cancel, retry, each step one atomic script.
 
-An interactive job lives here alone; an asynchronous one has a catalog row too, from which this record can be made
-again.
+An interactive job lives here alone; an asynchronous one has a catalog row too, from which this record is made again.
 """
 
 from __future__ import annotations
@@ -89,17 +87,25 @@ end
 return answers
 """
 
-# KEYS: job, waiting. ARGV: ttl, limit (0: none), now, job id, field, value, ... Answers the position, or -1 when full.
+# KEYS: job, waiting, events. ARGV: ttl, limit (0: none), now, job id, channel, ttl of events, `Queued` but for its
+# position, then field, value, ... Tells that the job is queued and answers its position, or -1 when the queue is full.
 _SUBMIT = """
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', tonumber(ARGV[3]) - tonumber(ARGV[1]))
 local waiting = redis.call('ZCARD', KEYS[2])
 if tonumber(ARGV[2]) > 0 and waiting >= tonumber(ARGV[2]) then return -1 end
 if redis.call('EXISTS', KEYS[1]) == 1 then return waiting end
 local fields = {}
-for i = 5, #ARGV do fields[#fields + 1] = ARGV[i] end
-redis.call('HSET', KEYS[1], unpack(fields))
+for i = 8, #ARGV do fields[#fields + 1] = ARGV[i] end
+redis.call('HSET', KEYS[1], 'seq', 1, unpack(fields))
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4])
+local queued = cjson.decode(ARGV[7])
+queued.position = waiting
+local frame = '1 ' .. cjson.encode(queued)
+redis.call('DEL', KEYS[3])
+redis.call('RPUSH', KEYS[3], frame)
+redis.call('EXPIRE', KEYS[3], ARGV[6])
+redis.call('PUBLISH', ARGV[5], frame)
 return waiting
 """
 
@@ -113,8 +119,7 @@ redis.call('SET', KEYS[2], 1, 'EX', ARGV[1])
 return redis.call('HMGET', KEYS[1], unpack(ARGV, 2))
 """
 
-# KEYS: job, waiting. ARGV: the attempt that was lost, now, job id. Answers the new attempt, or 0 if there is nothing
-# to do.
+# KEYS: job, waiting. ARGV: the attempt that was lost, now, job id. Answers the new attempt, 0 if nothing is to do.
 _RETRY = """
 local job = redis.call('HMGET', KEYS[1], 'attempt', 'done')
 if not job[1] or job[2] or tonumber(job[1]) ~= tonumber(ARGV[1]) then return 0 end
@@ -201,7 +206,7 @@ class JobRecords:
         key: str = "",
         deadline: float | None = None,
     ) -> int:
-        """Writes the record of a new job and answers how many jobs wait before it.
+        """Writes the record of a new job, tells that it is queued, and answers how many jobs wait before it.
 
         Raises:
             QueueFull: an interactive job finds `MAX_QUEUED_JOBS` of them waiting.
@@ -220,8 +225,10 @@ class JobRecords:
         }
         flat = [part for item in fields.items() for part in item]
         limit = 0 if durable else self._settings.max_queued_jobs
-        keys = [job_key(job_id), waiting_key(queue_of(task, durable))]
-        position = int(self._submit(keys=keys, args=[self._ttl(durable), limit, now, job_id, *flat]))
+        queued = events.encode(events.Queued(job_id=job_id, attempt=1, created=now, position=0))
+        keys = [job_key(job_id), waiting_key(queue_of(task, durable)), events_key(job_id)]
+        told = [channel(job_id), self._settings.job_ttl_seconds, queued]
+        position = int(self._submit(keys=keys, args=[self._ttl(durable), limit, now, job_id, *told, *flat]))
         if position < 0:
             raise QueueFull
         return position

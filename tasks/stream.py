@@ -1,10 +1,8 @@
 """The reading side of job events, for the API's event loop.
 
-One pub/sub connection per process serves all readers. A reader subscribes before its job is sent, reads the replay
-and then
-goes live; the sequence numbers, which have no gaps, remove what comes twice and show what is missing (redis-py
-reconnects
-a dropped pub/sub connection without an exception), so a gap is filled from the replay.
+One pub/sub connection per process serves all readers. A reader subscribes before its job is sent, reads the replay and
+then goes live; the sequence numbers, which have no gaps, remove what comes twice and show what is missing (redis-py
+reconnects a dropped pub/sub connection without an exception), so a gap is filled from the replay.
 """
 
 from __future__ import annotations
