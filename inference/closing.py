@@ -1,141 +1,114 @@
-"""Brings JSON to its end before its tokens run out: an answer that is cut in the middle is no JSON, and of no use.
+"""Brings an answer to its end before its tokens run out: JSON or a call that is cut in the middle is of no use.
 
-While there is room the model writes what it likes. Once only as many tokens are left as the shortest end may need,
-strings, lists and objects are closed as soon as the grammar allows it.
+The grammar is followed a second time, byte by byte, where it is cheap to search for a short text that completes the
+answer. While that text fits into the tokens that are left, the model writes what it likes. A token after which it would
+no longer fit is refused, and the text's next token is the only one that may come.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: Characters that a token of JSON has at least, on average: keys and punctuation are short pieces.
-CHARACTERS_PER_TOKEN = 2.5
-#: Tokens for what the shortest answer does not have: what is open when the room ends.
-SLACK_TOKENS = 12
-MAX_REFERENCES = 8
-#: Shortest values of formats and patterns, about.
-FORMAT_CHARACTERS, PATTERN_CHARACTERS, NUMBER_CHARACTERS = 38, 24, 6
+from llguidance import LLMatcher
+
+from inference.shortest_end import shortest_end
+
+#: While more tokens than this many times the end's, and these, are left, the end is looked at now and then only.
+NEAR_TIMES, NEAR_TOKENS = 2, 192
+LOOK_EVERY_TOKENS = 16
+#: No token of what ends an answer is longer, on average.
+MOST_BYTES_PER_TOKEN = 8
 
 
 @dataclass(frozen=True)
-class ClosingTokens:
-    """The tokens that end things, each a single character."""
+class End:
+    """A text that completes an answer, and the tokens that it takes."""
 
-    quote: int
-    brace: int
-    bracket: int
-    comma: int
-
-    @classmethod
-    def of(cls, tokenize: Callable[[str], list[int]]) -> ClosingTokens | None:
-        """Those of a vocabulary; None if it has no such tokens."""
-        found = [tokenize(character) for character in '"}],']
-        return cls(*(ids[0] for ids in found)) if all(len(ids) == 1 for ids in found) else None
-
-    def narrowed(self, mask: bytes) -> bytes:
-        """The mask with nothing but the token that ends what can be ended, or the mask itself.
-
-        Args:
-            mask: one bit for each token that the grammar allows.
-        """
-        quote, brace, bracket, comma = (
-            allows(mask, token) for token in (self.quote, self.brace, self.bracket, self.comma)
-        )
-        if brace and bracket:  # only within a string may both come
-            return _only(mask, self.quote) if quote else mask
-        for allowed, token in ((brace, self.brace), (bracket, self.bracket), (quote, self.quote), (comma, self.comma)):
-            if allowed:
-                return _only(mask, token)
-        return mask
+    text: bytes
+    tokens: list[int]
 
 
-@dataclass(frozen=True)
-class Room:
-    """Tokens that an answer may have, and how many of them its end may need."""
+class Closing:
+    """How far one answer is from its end. Used by the engine's thread only."""
 
-    max_tokens: int
-    reserve: int
+    def __init__(self, state: LLMatcher, tokenizer: Any, max_tokens: int) -> None:
+        """`state` is the beginning of the grammar over bytes, `tokenizer` the model's `LLTokenizer`."""
+        self._state = state
+        self._tokenizer = tokenizer
+        self._left = max_tokens
+        #: Where nothing is an answer too, the answer's end is no end that has to be written.
+        self._must_stop = not state.is_accepting()
+        #: The end from here; None while it is not known, or there is none.
+        self._end: End | None = self._search(state)
+        self._needed = len(self._end.tokens) if self._end else 0
+        self._refused = False
+        #: What was looked at last: a token, and the state and the end after it.
+        self._ahead: tuple[int, LLMatcher, End | None] | None = None
 
-    @classmethod
-    def of(cls, schema: Mapping[str, Any], max_tokens: int) -> Room | None:
-        """The room of an answer of a schema; None if not even the shortest one fits."""
-        reserve = int(least_characters(schema, schema) / CHARACTERS_PER_TOKEN) + SLACK_TOKENS
-        return cls(max_tokens, reserve) if reserve < max_tokens else None
+    @property
+    def forced(self) -> int | None:
+        """The token that must come next, where only one will do."""
+        if self._end is None or not self._end.tokens or len(self._end.tokens) > self._left:
+            return None
+        return self._end.tokens[0] if self._refused or len(self._end.tokens) == self._left else None
 
-    def is_short(self, used: int) -> bool:
-        """Whether it is time to come to an end."""
-        return self.max_tokens - used <= self.reserve
+    def refuses(self, token: int) -> bool:
+        """Whether no end would fit after a token, and one fits now: then `forced` has to be taken in its place."""
+        if token == self.forced or not self._is_near:
+            return False
+        _, _, end = self._ahead = self._look_ahead(token)
+        if end is not None and len(end.tokens) < self._left:
+            return False
+        if self._end is None:
+            self._end = self._search(self._state)
+        self._refused = True
+        return self.forced is not None
 
+    def take(self, token: int) -> None:
+        """Goes on by a token."""
+        looks = self._is_near or self._left % LOOK_EVERY_TOKENS == 0
+        if self._ahead is None or self._ahead[0] != token:
+            self._ahead = self._look_ahead(token, searches=looks)
+        _, self._state, self._end = self._ahead
+        self._ahead, self._refused = None, False
+        self._left -= 1
+        if self._end is not None:
+            self._needed = len(self._end.tokens)
 
-def allows(mask: bytes, token: int) -> bool:
-    """Whether a token's bit is set."""
-    return bool(mask[token >> 3] >> (token & 7) & 1)
+    @property
+    def _is_near(self) -> bool:
+        return self._left <= NEAR_TIMES * self._needed + NEAR_TOKENS
 
+    def _look_ahead(self, token: int, *, searches: bool = True) -> tuple[int, LLMatcher, End | None]:
+        written: bytes = self._tokenizer.decode_bytes([token])
+        after = self._state.deep_copy()
+        after.consume_tokens(list(written))
+        end = self._kept(token, written, after)
+        return token, after, self._search(after) if end is None and searches else end
 
-def _only(mask: bytes, token: int) -> bytes:
-    narrowed = bytearray(len(mask))
-    narrowed[token >> 3] = 1 << (token & 7)
-    return bytes(narrowed)
+    def _kept(self, token: int, written: bytes, after: LLMatcher) -> End | None:
+        """The known end, if the token is its beginning or leaves it as it is: most tokens do, within a text."""
+        if self._end is None:
+            return None
+        if self._end.tokens and token == self._end.tokens[0]:
+            return End(self._end.text[len(written) :], self._end.tokens[1:])
+        if self._end.text.startswith(written):
+            return self._tokenized(self._end.text[len(written) :], after)
+        tried = after.deep_copy()
+        return self._end if tried.consume_tokens(list(self._end.text)) and tried.is_accepting() else None
 
+    def _search(self, state: LLMatcher) -> End | None:
+        text = shortest_end(state, MOST_BYTES_PER_TOKEN * self._left)
+        return None if text is None else self._tokenized(text, state)
 
-def least_characters(schema: Any, root: Any, references: int = 0) -> int:
-    """Characters of about the shortest JSON that fits a schema."""
-    if not isinstance(schema, Mapping):
-        return 2
-    if "const" in schema:
-        return len(json.dumps(schema["const"]))
-    if isinstance(schema.get("enum"), list) and schema["enum"]:
-        return min(len(json.dumps(value)) for value in schema["enum"])
-    if isinstance(schema.get("$ref"), str):
-        target = _resolve(schema["$ref"], root)
-        return least_characters(target, root, references + 1) if references < MAX_REFERENCES else 2
-
-    def least(part: Any) -> int:
-        return least_characters(part, root, references)
-
-    for keyword in ("anyOf", "oneOf"):
-        if isinstance(schema.get(keyword), list) and schema[keyword]:
-            return _least_object(schema, least) + min(map(least, schema[keyword]))
-    if isinstance(schema.get("allOf"), list):
-        return _least_object(schema, least) + sum(map(least, schema["allOf"]))
-    return _least_of_type(schema, least)
-
-
-def _least_of_type(schema: Mapping[str, Any], least: Callable[[Any], int]) -> int:
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        if "null" in kind:
-            return 4
-        kind = kind[0] if kind else None
-    if kind == "string":
-        shaped = FORMAT_CHARACTERS if "format" in schema else PATTERN_CHARACTERS if "pattern" in schema else 0
-        return 2 + max(_number(schema.get("minLength")), shaped)
-    if kind == "array":
-        items = schema.get("items")
-        fixed = schema.get("prefixItems")
-        return 2 + _number(schema.get("minItems")) * (2 + least(items)) + sum(map(least, fixed or ()))
-    if kind in ("number", "integer"):
-        return NUMBER_CHARACTERS
-    return _least_object(schema, least)
-
-
-def _least_object(schema: Mapping[str, Any], least: Callable[[Any], int]) -> int:
-    properties, required = schema.get("properties"), schema.get("required")
-    named = properties if isinstance(properties, Mapping) else {}
-    keys = required if isinstance(required, list) else []
-    return 2 + sum(len(str(key)) + 6 + least(named.get(key)) for key in keys)
-
-
-def _resolve(reference: str, root: Any) -> Any:
-    found = root
-    for part in reference.removeprefix("#").strip("/").split("/"):
-        name = part.replace("~1", "/").replace("~0", "~")
-        found = found.get(name) if part and isinstance(found, Mapping) else found if not part else None
-    return found
-
-
-def _number(value: Any) -> int:
-    return int(value) if isinstance(value, int | float) else 0
+    def _tokenized(self, text: bytes, state: LLMatcher) -> End | None:
+        tokens: list[int] = self._tokenizer.tokenize_bytes(text)
+        if self._tokenizer.decode_bytes(tokens) != text:  # some tokenizers put a space in front
+            tokens = self._tokenizer.greedy_tokenize(text.decode(errors="replace"))
+        if self._tokenizer.decode_bytes(tokens) != text:
+            return None
+        tried = state.deep_copy()
+        tried.consume_tokens(list(text))
+        stops = tried.is_stopped() or not self._must_stop
+        return End(text, tokens if stops else [*tokens, self._tokenizer.eos_token])

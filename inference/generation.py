@@ -9,7 +9,7 @@ from inference.backend import Backend
 from inference.detokenizer import Detokenizer
 from inference.lookup import MAX_DRAFT_TOKENS, PromptLookup
 from inference.sampler import token_logprob
-from inference.sequence import ActiveSequence, FinishReason
+from inference.sequence import ActiveSequence, Constraint, FinishReason
 
 
 @dataclass(slots=True)
@@ -76,15 +76,22 @@ class Generation:
         self._sampler.close()
 
     def _choose(self, row: int, produced: Produced) -> int:
-        mask = self._constraint.mask() if self._constraint else None
-        token = self._sampler.sample(row, mask)
+        token = self._sampler.sample(row, self._constraint.mask() if self._constraint else None)
         if self._constraint is not None and not self._ends(token):
-            self._constraint.accept(token)
+            token = self._held(token, row, self._constraint)
         if self._sampling.logprobs and not self._ends(token):
             logits = self._backend.logits(row)
             produced.logprobs.append(
                 token_logprob(logits, token, self._sampling.top_logprobs, self._backend.token_bytes)
             )
+        return token
+
+    def _held(self, token: int, row: int, constraint: Constraint) -> int:
+        """The token, or what the constraint wants in its place."""
+        if constraint.refuses(token):
+            token = self._sampler.sample(row, constraint.mask())
+        if not self._ends(token):
+            constraint.accept(token)
         return token
 
     def _take(self, token: int, produced: Produced) -> None:

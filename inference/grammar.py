@@ -11,6 +11,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer
@@ -18,8 +19,9 @@ from llguidance import LLMatcher, LLTokenizer
 from core.errors import InternalError, InvalidRequest
 from core.json_schema import check_schema
 from inference.call_formats import CallFormat
-from inference.closing import ClosingTokens, Room
+from inference.closing import Closing
 from inference.sequence import Constraint
+from inference.shortest_end import byte_tokenizer
 from inference.tool_grammar import ToolMode, arguments_schema, parameters_field, styled, tool_grammar
 
 #: Of all schemas of a request together; the limits of each are in `core.json_schema`.
@@ -32,29 +34,44 @@ ConstraintFactory = Callable[[], Constraint]
 class GrammarConstraint:
     """The state of one sequence in a grammar."""
 
-    def __init__(self, matcher: LLMatcher, closing: ClosingTokens | None = None, room: Room | None = None) -> None:
-        """With `closing` and `room`, JSON comes to its end before its tokens do."""
+    def __init__(self, matcher: LLMatcher, closing: Closing | None = None) -> None:
+        """With `closing`, the answer comes to its end before its tokens do."""
         self._matcher = matcher
         self._closing = closing
-        self._room = room
-        self._used = 0
 
     def mask(self) -> bytes:
         mask: bytes = self._matcher.compute_bitmask()
         if self._matcher.is_error():
             raise InternalError(f"The grammar cannot go on: {self._matcher.get_error()}")
-        if self._closing and self._room and self._room.is_short(self._used):
-            return self._closing.narrowed(mask)
-        return mask
+        forced = self._closing.forced if self._closing else None
+        return mask if forced is None else only(mask, forced)
+
+    def refuses(self, token: int) -> bool:
+        return self._closing is not None and self._closing.refuses(token)
 
     def accept(self, token: int) -> None:
-        self._used += 1
         if not self._matcher.consume_token(token):
             raise InternalError(f"The grammar does not allow token {token}: {self._matcher.get_error()}")
+        if self._closing:
+            self._closing.take(token)
 
     @property
     def is_complete(self) -> bool:
         return self._matcher.is_stopped()
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A grammar over the model's vocabulary, and over bytes."""
+
+    matcher: LLMatcher
+    bytewise: LLMatcher
+    tokenizer: LLTokenizer
+
+    def constraint(self, max_tokens: int | None) -> GrammarConstraint:
+        """A fresh state; with `max_tokens` its end fits into these."""
+        closing = Closing(self.bytewise.deep_copy(), self.tokenizer, max_tokens) if max_tokens else None
+        return GrammarConstraint(self.matcher.deep_copy(), closing)
 
 
 class GrammarCompiler:
@@ -65,8 +82,7 @@ class GrammarCompiler:
         self._make_tokenizer = make_tokenizer
         self.call_format = call_format
         self._tokenizer: LLTokenizer | None = None
-        self._closing: ClosingTokens | None = None
-        self._cache: OrderedDict[str, LLMatcher] = OrderedDict()
+        self._cache: OrderedDict[str, Compiled] = OrderedDict()
         self._lock = threading.Lock()
 
     def json_schema(
@@ -81,8 +97,7 @@ class GrammarCompiler:
         """
         check_schema(schema, param)
         compiled = self._compile(f"start: %json {json.dumps(styled(schema))}\n", param)
-        room = Room.of(schema, max_tokens) if max_tokens else None
-        return lambda: GrammarConstraint(compiled.deep_copy(), self._closing, room)
+        return lambda: compiled.constraint(max_tokens)
 
     def regex(self, pattern: str, *, param: str = "response_format") -> ConstraintFactory:
         """Answers match a regular expression as a whole.
@@ -91,7 +106,7 @@ class GrammarCompiler:
             InvalidRequest: if it is no regular expression.
         """
         compiled = self._compile(LLMatcher.grammar_from_regex(pattern), param)
-        return lambda: GrammarConstraint(compiled.deep_copy())
+        return lambda: compiled.constraint(None)
 
     def tool_calls(
         self,
@@ -101,8 +116,11 @@ class GrammarCompiler:
         parallel: bool = False,
         answer_schema: dict[str, Any] | None = None,
         param: str = "tools",
+        max_tokens: int | None = None,
     ) -> ConstraintFactory:
         """Answers are calls of these functions in the model's form, or may become such (`mode` "auto").
+
+        With `max_tokens`, a call that would be cut off there is brought to its end before.
 
         Raises:
             InvalidRequest: if a schema cannot be enforced, or there is no function.
@@ -119,34 +137,42 @@ class GrammarCompiler:
                 field = parameters_field(param, at)
                 self.json_schema(arguments_schema(tool["function"], field), param=field)
             raise
-        return lambda: GrammarConstraint(compiled.deep_copy())
+        return lambda: compiled.constraint(max_tokens)
 
     def warm_up(self) -> None:
         """Loads the vocabulary, which would delay the first grammar by about a second."""
         with self._lock:
             self._load_tokenizer()
 
-    def _compile(self, grammar: str, param: str) -> LLMatcher:
+    def _compile(self, grammar: str, param: str) -> Compiled:
         if len(grammar.encode()) > MAX_GRAMMAR_BYTES:
             raise InvalidRequest(
                 f"{param}: the schemas together are larger than {MAX_GRAMMAR_BYTES} bytes.", param=param
             )
         with self._lock:
-            matcher = self._cache.get(grammar)
-            if matcher is None:
-                matcher = LLMatcher(self._load_tokenizer(), grammar, log_level=0)
+            compiled = self._cache.get(grammar)
+            if compiled is None:
+                tokenizer = self._load_tokenizer()
+                matcher = LLMatcher(tokenizer, grammar, log_level=0)
                 _check(matcher, param)
-                self._cache[grammar] = matcher
+                compiled = Compiled(matcher, LLMatcher(byte_tokenizer(), grammar, log_level=0), tokenizer)
+                self._cache[grammar] = compiled
                 if len(self._cache) > CACHED_GRAMMARS:
                     self._cache.popitem(last=False)
             self._cache.move_to_end(grammar)
-        return matcher
+        return compiled
 
     def _load_tokenizer(self) -> LLTokenizer:
         if self._tokenizer is None:
             self._tokenizer = self._make_tokenizer()
-            self._closing = ClosingTokens.of(self._tokenizer.tokenize_str)
         return self._tokenizer
+
+
+def only(mask: bytes, token: int) -> bytes:
+    """A mask that allows one token and no other."""
+    narrowed = bytearray(len(mask))
+    narrowed[token >> 3] = 1 << (token & 7)
+    return bytes(narrowed)
 
 
 def _check(matcher: LLMatcher, param: str) -> None:

@@ -26,6 +26,9 @@ class Constraint(Protocol):
     def mask(self) -> bytes | None:
         """One bit per token of the vocabulary (1: allowed), or None when every token is."""
 
+    def refuses(self, token: int) -> bool:
+        """Whether a token that the mask allows leads too far: then a new mask allows what has to come instead."""
+
     def accept(self, token: int) -> None:
         """Advances by a chosen token."""
 

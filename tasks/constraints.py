@@ -15,7 +15,7 @@ __all__ = ["ConstraintFactory", "callable_tools", "can_cite", "constraint_of", "
 def constraint_of(
     request: GenerateRequest, grammars: GrammarCompiler, max_tokens: int | None = None
 ) -> ConstraintFactory | None:
-    """The compiled grammar of a request; None where the answer is free. JSON ends within `max_tokens` if it can.
+    """The compiled grammar of a request; None where the answer is free. What it holds ends within `max_tokens`.
 
     Raises:
         InvalidRequest: if a schema cannot be enforced; its field and the keyword are named.
@@ -27,6 +27,7 @@ def constraint_of(
             mode=request.tool_choice,
             parallel=request.parallel_tool_calls and request.tool_name is None,
             answer_schema=None if required else request.answer_schema,
+            max_tokens=max_tokens,
         )
     if request.answer_schema is None:
         return None

@@ -1,110 +1,145 @@
-"""How JSON is brought to its end, by hand-made masks; and how older schemas are written today."""
+"""A model that writes at random what it may comes to an end in time, over a vocabulary of bytes."""
 
 from __future__ import annotations
 
+import json
+import random
+from decimal import Decimal
 from typing import Any
 
+import jsonschema
+import numpy as np
 import pytest
+from llguidance import LLMatcher, LLTokenizer
 
-from inference.closing import ClosingTokens, Room, allows, least_characters
-from inference.schema_dialects import modern
+from inference.call_formats import CallFormat
+from inference.grammar import GrammarCompiler
+from inference.sequence import Constraint
+from inference.shortest_end import byte_tokenizer, shortest_end
+from inference.tool_calls import ToolCall
+from inference.tool_grammar import styled
+from tests.schema_collection import Schema, collection
+from tests.tool_sets import tool_set
 
-TOKENS = ClosingTokens(quote=ord('"'), brace=ord("}"), bracket=ord("]"), comma=ord(","))
+BYTES: LLTokenizer = byte_tokenizer()
+END = BYTES.eos_token
+CASES = [(name, schema) for name, schema, refused in collection() if refused is None]
+#: Every shortest answer fits into this; most that are written at random do not.
+MOST_BYTES = 256
 
 
-def mask_of(characters: str) -> bytes:
-    mask = bytearray(32)
-    for character in characters:
-        mask[ord(character) >> 3] |= 1 << (ord(character) & 7)
-    return bytes(mask)
+@pytest.fixture(scope="module", params=CallFormat)
+def compiler(request: pytest.FixtureRequest) -> GrammarCompiler:
+    return GrammarCompiler(byte_tokenizer, request.param)
+
+
+def written(constraint: Constraint, most: int, draw: random.Random) -> tuple[bytes, bool]:
+    """What a model writes that takes any byte that it may, as the engine lets it; and whether it came to an end."""
+    text = bytearray()
+    while len(text) < most:
+        token = drawn(constraint, draw)
+        if token != END and constraint.refuses(token):
+            token = drawn(constraint, draw)
+        if token == END:
+            return bytes(text), True
+        constraint.accept(token)
+        text.append(token)
+        if constraint.is_complete:
+            return bytes(text), True
+    return bytes(text), False
+
+
+def drawn(constraint: Constraint, draw: random.Random) -> int:
+    bits = np.unpackbits(np.frombuffer(constraint.mask() or b"", np.uint8), bitorder="little")
+    token: int = draw.choice(np.flatnonzero(bits).tolist())
+    return token
+
+
+def check(schema: Schema, text: bytes) -> None:
+    exact, answer = (json.loads(one, parse_float=Decimal) for one in (json.dumps(schema), text))
+    jsonschema.validators.validator_for(exact, jsonschema.Draft202012Validator)(exact).validate(answer)
+
+
+@pytest.mark.parametrize("cases", [CASES[::15], pytest.param(CASES, marks=pytest.mark.soak)], ids=["some", "all"])
+def test_random_json_of_real_schemas_ends_in_time_and_fits(cases: list[tuple[str, Schema]]) -> None:
+    compiler, closed = GrammarCompiler(byte_tokenizer), 0
+    for name, schema in cases:
+        constraint = compiler.json_schema(schema, max_tokens=MOST_BYTES)()
+        text, ended = written(constraint, MOST_BYTES, random.Random(name))
+        assert ended, (name, text)
+        check(schema, text)
+        closed += len(text) > MOST_BYTES * 0.9
+    assert closed > len(cases) / 4, "the room must have been short for many"
+
+
+def test_random_calls_of_tool_sets_end_in_time_and_fit(compiler: GrammarCompiler) -> None:
+    for number in range(0, 100, 5):
+        tools = tool_set(number)
+        constraint = compiler.tool_calls(tools, max_tokens=400, parallel=number % 2 == 1)()
+        text, ended = written(constraint, 400, random.Random(number))
+        assert ended, (number, text)
+        parser = compiler.call_format.parser()
+        calls = [*parser.push(text.decode()), *parser.finish()]
+        assert calls, text
+        schemas = {tool["function"]["name"]: tool["function"].get("parameters", {}) for tool in tools}
+        for call in calls:
+            assert isinstance(call, ToolCall), (number, text)
+            check(schemas[call.name], call.arguments.encode())
 
 
 @pytest.mark.parametrize(
-    ("allowed", "left"),
+    ("schema", "shortest"),
     [
-        ('abc"}],', '"'),  # in a string
-        ('"}', "}"),  # after an object's opening, or its last required value
-        ('"]', "]"),  # after a list's opening
-        (",}", "}"),  # after a value: the rest is optional
-        (",]", "]"),
-        ("123,.", ","),  # a number, and more is required
-        ('"123-tfn', '"'),  # a value of any type: a string has the shortest end
-        ("abc}],", "abc}],"),  # in a string that has not its least length
-        ("123-", "123-"),
-        (":", ":"),
-    ],
-)
-def test_what_can_be_ended_is_ended(allowed: str, left: str) -> None:
-    narrowed = TOKENS.narrowed(mask_of(allowed))
-    assert {chr(token) for token in range(256) if allows(narrowed, token)} == set(left)
-
-
-def test_a_vocabulary_without_single_characters_ends_nothing() -> None:
-    assert ClosingTokens.of(lambda text: [ord(text)]) == TOKENS
-    assert ClosingTokens.of(lambda text: [1, 2]) is None
-
-
-NODE = {"type": "object", "properties": {"next": {"$ref": "#"}, "v": {"type": "string"}}, "required": ["v"]}
-
-
-@pytest.mark.parametrize(
-    ("schema", "characters"),
-    [
-        ({}, 2),
-        (True, 2),
-        ({"const": "abc"}, 5),
-        ({"enum": ["a", "bcd", None]}, 3),
-        ({"type": "string", "minLength": 10}, 12),
-        ({"type": ["string", "null"]}, 4),
-        ({"type": "array", "items": {"const": 1}, "minItems": 3}, 11),
-        ({"type": "object", "required": ["abc"], "properties": {"abc": {"const": 1}}}, 12),
-        ({"anyOf": [{"const": "long one"}, {"const": 1}]}, 3),
-        ({"$ref": "#/$defs/a~1b", "$defs": {"a/b": {"const": 1}}}, 1),
-        (NODE, 11),
-        ({"$ref": "#/nowhere"}, 2),
-        ({"type": "object", "required": 5, "properties": [], "minItems": "x"}, 2),
-    ],
-)
-def test_the_shortest_answer_is_estimated(schema: Any, characters: int) -> None:
-    assert least_characters(schema, schema) == characters
-
-
-def test_a_schema_that_refers_to_itself_for_ever_has_an_estimate() -> None:
-    loop = {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]}
-    assert least_characters(loop, loop) < 500
-
-
-def test_the_end_comes_when_the_room_is_short() -> None:
-    room = Room.of({"type": "string"}, 100)
-    assert room is not None and not room.is_short(0) and room.is_short(100 - room.reserve)
-    assert Room.of({"type": "string", "minLength": 1000}, 100) is None, "not even the shortest answer fits"
-
-
-def test_old_ways_of_writing_are_brought_up_to_date_where_schemas_stand() -> None:
-    schema = {
-        "type": "object",
-        "properties": {
-            "format": {"type": "integer", "format": "int32"},
-            "uniqueItems": {"type": "array", "uniqueItems": False, "items": {"type": "string", "format": "uuid"}},
-            "price": {
-                "type": "number",
-                "minimum": 0,
-                "exclusiveMinimum": True,
-                "maximum": 9,
-                "exclusiveMaximum": False,
+        ({}, "1"),
+        ({"type": "string", "minLength": 3}, '"..."'),
+        ({"type": "string", "pattern": "^(aaaaaaaa|b*c)$"}, '"c"'),
+        ({"type": "string", "format": "email"}, None),
+        ({"enum": ["a long one", "short", "another"]}, '"short"'),
+        ({"type": ["object", "null"], "properties": {"a": {"type": "integer"}}, "required": ["a"]}, "null"),
+        ({"type": "array", "items": {"type": "boolean"}, "minItems": 2, "maxItems": 3}, "[true, true]"),
+        (
+            {
+                "type": "object",
+                "properties": {"optional": {"type": "string"}, "needed": {"const": 1}},
+                "required": ["needed"],
             },
-        },
-        "default": {"format": "password"},
-        "$defs": {"secret": {"anyOf": [{"type": "string", "format": "password"}, {"const": {"format": "x"}}]}},
-    }
-    assert modern(schema) == {
-        "type": "object",
-        "properties": {
-            "format": {"type": "integer"},
-            "uniqueItems": {"type": "array", "items": {"type": "string", "format": "uuid"}},
-            "price": {"type": "number", "exclusiveMinimum": 0, "maximum": 9},
-        },
-        "default": {"format": "password"},
-        "$defs": {"secret": {"anyOf": [{"type": "string"}, {"const": {"format": "x"}}]}},
-    }
-    assert schema["properties"]["format"] == {"type": "integer", "format": "int32"}, "the client's own is not touched"  # type: ignore[index]
+            '{"needed": 1}',
+        ),
+        (
+            {
+                "anyOf": [
+                    {
+                        "properties": {"kind": {"const": "long"}, "text": {"const": "x" * 40}},
+                        "required": ["kind", "text"],
+                    },
+                    {"properties": {"kind": {"const": "short"}}, "required": ["kind"]},
+                ]
+            },
+            None,
+        ),
+    ],
+)
+def test_the_shortest_answer_is_found(schema: Any, shortest: str | None) -> None:
+    matcher = LLMatcher(BYTES, f"start: %json {json.dumps(styled(schema))}\n", log_level=0)
+    found = shortest_end(matcher, 1000)
+    assert found is not None
+    check(schema, found)
+    assert len(found) < 50
+    if shortest is not None:
+        assert found.decode() == shortest
+
+
+def test_there_is_no_end_where_none_fits() -> None:
+    matcher = LLMatcher(BYTES, f"start: %json {json.dumps(styled({'const': 'x' * 100}))}\n", log_level=0)
+    assert shortest_end(matcher, 50) is None
+    constraint = GrammarCompiler(byte_tokenizer).json_schema({"const": "x" * 100}, max_tokens=50)()
+    assert written(constraint, 50, random.Random(1)) == (b'"' + b"x" * 49, False)
+
+
+def test_free_text_is_cut_where_its_tokens_end() -> None:
+    tools = [{"type": "function", "function": {"name": "get_time"}}]
+    constraint = GrammarCompiler(byte_tokenizer).tool_calls(tools, mode="auto", max_tokens=20)()
+    for token in b"It is late, so goodb":
+        assert not constraint.refuses(token)
+        constraint.accept(token)
+    assert not constraint.is_complete

@@ -278,6 +278,9 @@ class BrokenGrammar:
     def mask(self) -> None:
         return None
 
+    def refuses(self, token: int) -> bool:
+        return False
+
     def accept(self, token: int) -> None:
         self._accepted += 1
         if self._accepted == 3:
