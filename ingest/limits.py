@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -18,8 +16,6 @@ from typing import Any
 from core.errors import DocumentRejected
 
 _STATM = Path("/proc/self/statm")
-#: What there is to say so, once the processor time is used up, before the kernel asks again.
-_GRACE_SECONDS = 5
 _NETWORK_EVENTS = frozenset(("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"))
 
 
@@ -60,24 +56,24 @@ def memory_limit(extra_bytes: int) -> Iterator[None]:
 def cpu_limit(seconds: float) -> Iterator[None]:
     """Lets the process take this much more processor time; over it `CpuTimeExceeded` is raised in the main thread.
 
-    Signals reach the main thread only: in another one it does nothing.
+    A timer counts from here. `RLIMIT_CPU` counts from the start of the process in the kernel's ticks, which in one that
+    has long lived are seconds behind what can be read. Signals reach the main thread only: in another one this does
+    nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    import resource
 
     def exceeded(_number: int, _frame: FrameType | None) -> None:
-        # The kernel repeats the signal each second: not while the reason is being written down.
-        resource.setrlimit(resource.RLIMIT_CPU, (_spent() + _GRACE_SECONDS, resource.getrlimit(resource.RLIMIT_CPU)[1]))
         raise CpuTimeExceeded(f"more than {seconds:g} s of processor time")
 
-    before = signal.signal(signal.SIGXCPU, exceeded)
+    before = signal.signal(signal.SIGPROF, exceeded)
     try:
-        with _soft_limit(resource.RLIMIT_CPU, math.ceil(_spent() + seconds)):
-            yield
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        yield
     finally:
-        signal.signal(signal.SIGXCPU, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 @contextmanager
@@ -122,10 +118,6 @@ def _soft_limit(kind: int, value: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(kind, before)
-
-
-def _spent() -> int:
-    return math.ceil(time.process_time())
 
 
 def _address_space_bytes() -> int:

@@ -65,7 +65,7 @@ def test_an_asynchronous_job_keeps_its_calls(http: httpx.Client) -> None:
     body = {**ASK, "tools": [WEATHER], "tool_choice": "required"}
     accepted = http.post("/v1/chat/completions", json=body, headers={"prefer": "respond-async"})
     with http.stream("GET", f"{accepted.headers['location']}/events") as events:
-        assert any("finished" in line for line in events.iter_lines())
+        assert "event: finished" in events.iter_lines()
     (choice,) = http.get(accepted.headers["location"]).json()["result"]["choices"]
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["tool_calls"][0]["function"]["name"] == "get_weather"

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -143,7 +143,8 @@ def test_a_queue_that_is_away_stops_nothing(world: World) -> None:
     world.start()
     world.messenger.is_away = True
     (world.inbox / "a.txt").write_text("a")
-    assert world.settle_on("a.txt")["a.txt"].dispatched_at is None
+    world.settle_on("a.txt")
+    assert [one.dispatched_at for one in world.catalog.find_documents(str(world.inbox))] == [None]
     (world.inbox / "a.txt").unlink()
     world.settle_on()
     world.messenger.is_away = False
@@ -153,15 +154,15 @@ def test_a_queue_that_is_away_stops_nothing(world: World) -> None:
 
 def test_a_catalog_that_is_away_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = threading.Event()
-    add = world.catalog.add_document
+    add = world.catalog.add_files
 
-    def away_at_first(new: NewDocument) -> Document:
+    def away_at_first(new: Sequence[NewDocument]) -> list[str]:
         if not refused.is_set():
             refused.set()
             raise Unavailable("The catalog does not answer.")
         return add(new)
 
-    monkeypatch.setattr(world.catalog, "add_document", away_at_first)
+    monkeypatch.setattr(world.catalog, "add_files", away_at_first)
     world.start()
     (world.inbox / "a.txt").write_text("a")
     world.settle_on("a.txt")

@@ -41,7 +41,7 @@ def test_a_new_file_is_handed_over_soon_after_its_last_write(world: World) -> No
     [document] = world.documents().values()
     assert world.messenger.ingested == [document.id]
     assert document.source_path == world.inbox / "a.txt"
-    wait_until(lambda: world.documents()["a.txt"].dispatched_at is not None)
+    wait_until(lambda: world.catalog.find_documents(str(world.inbox))[0].dispatched_at is not None)
 
 
 def test_a_slow_writer_is_taken_once_and_only_after_its_end(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,9 @@ class World:
         return self._watcher.info()
 
     def documents(self, root: Path | None = None) -> dict[str, Document]:
+        """The documents by path, but for when they were handed over: that is noted a moment after they are there."""
         found = self.catalog.find_documents(str(root or self.inbox))
-        return {document.path or "": document for document in found}
+        return {document.path or "": replace(document, dispatched_at=None) for document in found}
 
     def settle(
         self, condition: Callable[[dict[str, Document]], bool], timeout_seconds: float = 10
