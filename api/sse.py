@@ -81,6 +81,9 @@ class EventStream(Response):
     def __init__(self, frames: AsyncGenerator[bytes, None], headers: Mapping[str, str] | None = None) -> None:
         self._frames = frames
         self._last_sent = time.monotonic()
+        #: Since when the client has not taken a frame; None while it has all of them.
+        self._sending_since: float | None = None
+        self._is_slow = False
         self.status_code = 200
         self.background = None
         self.body = b""
@@ -100,45 +103,54 @@ class EventStream(Response):
     async def _answer(self, send: Send) -> None:
         first = await anext(self._frames, _PING_FRAME)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        ping = asyncio.create_task(self._ping(send))
-        try:
-            await self._send(send, first)
-            await self._send_rest(send)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except SlowClient:
+        with anyio.CancelScope() as scope:
+            keeper = asyncio.create_task(self._keep(send, scope))
+            try:
+                await self._send(send, first)
+                await self._send_rest(send)
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            finally:
+                keeper.cancel()
+        if self._is_slow:
             log.warning("a client did not read for %g s and is given up", SEND_TIMEOUT_SECONDS)
-        finally:
-            ping.cancel()
 
     async def _send_rest(self, send: Send) -> None:
         try:
             async for frame in self._frames:
                 await self._send(send, frame)
-        except SlowClient:
-            raise
         except asyncio.CancelledError:
             # The server stops (or the client has left, and this goes nowhere): a cut stream must not look whole.
-            with anyio.move_on_after(LAST_WORD_SECONDS, shield=True):
-                await send({"type": "http.response.body", "body": _error_frame(server_stopping()), "more_body": False})
+            if not self._is_slow:
+                with anyio.move_on_after(LAST_WORD_SECONDS, shield=True):
+                    last = _error_frame(server_stopping())
+                    await send({"type": "http.response.body", "body": last, "more_body": False})
             raise
         except Exception as error:  # the status is out: whatever failed can only be told in the stream
             await self._send(send, _error_frame(error))
 
     async def _send(self, send: Send, frame: bytes) -> None:
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-                await send({"type": "http.response.body", "body": frame, "more_body": True})
-        except TimeoutError:
-            raise SlowClient from None
-        self._last_sent = time.monotonic()
+        self._sending_since = time.monotonic()
+        await send({"type": "http.response.body", "body": frame, "more_body": True})
+        self._last_sent, self._sending_since = time.monotonic(), None
 
-    async def _ping(self, send: Send) -> None:
+    async def _keep(self, send: Send, scope: anyio.CancelScope) -> None:
+        """Keeps the connection from being closed while there is nothing to say, and gives up a client that does not
+        read. One timer for the stream, as one for each frame would cost more than the frame.
+        """
         while True:
-            await asyncio.sleep(max(0.1, self._last_sent + PING_SECONDS - time.monotonic()))
-            if time.monotonic() - self._last_sent >= PING_SECONDS:
-                self._last_sent = time.monotonic()
-                await send({"type": "http.response.body", "body": _PING_FRAME, "more_body": True})
-
-
-class SlowClient(Exception):
-    """The client did not take a frame in time."""
+            due = self._last_sent + PING_SECONDS
+            if self._sending_since is not None:
+                due = self._sending_since + SEND_TIMEOUT_SECONDS
+            await asyncio.sleep(max(0.1, due - time.monotonic()))
+            now = time.monotonic()
+            if self._sending_since is not None:
+                if now - self._sending_since >= SEND_TIMEOUT_SECONDS:
+                    break
+            elif now - self._last_sent >= PING_SECONDS:
+                self._last_sent = now
+                with anyio.move_on_after(SEND_TIMEOUT_SECONDS) as ping:
+                    await send({"type": "http.response.body", "body": _PING_FRAME, "more_body": True})
+                if ping.cancelled_caught:
+                    break
+        self._is_slow = True
+        scope.cancel()

@@ -156,12 +156,6 @@ class Producer:
         for record in [record for record in states if record and record.state == "queued"][:room]:
             self._send(record.task, record.job_id, queue=Queue.BATCH)
 
-    def is_batch(self, job_id: str) -> bool:
-        """Whether nobody waits for this job's tokens."""
-        with _redis_answers():
-            record = self.records.load(job_id)
-            return record is not None and record.queue is Queue.BATCH
-
     def cancel(self, job_id: str) -> bool:
         """Cancels a job. One that still waits ends at once, a running one within a step. False if it is done or
         unknown.

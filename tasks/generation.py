@@ -82,9 +82,11 @@ class GenerationService:
         self._steps.put(None)
         self._publisher.join(timeout=5)
 
-    def generate(self, job_id: str) -> None:
-        """Answers a chat or RAG chat. Batch work takes as many of the threads as there are slots, never all of them."""
-        if self._producer.is_batch(job_id):
+    def generate(self, job_id: str, origin: Queue) -> None:
+        """Answers a chat or RAG chat that came from the queue `origin`. Batch work takes as many of the threads as
+        there are slots, never all of them.
+        """
+        if origin is Queue.BATCH:
             if not self._batch_room.acquire(blocking=False):
                 return  # it keeps its place among the waiting, and is sent again when one of them is done
             try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tasks.app import celery_app
-from tasks.names import Task
+from tasks.names import Queue, Task
 from tasks.services import services
 
 
@@ -13,7 +15,7 @@ def rewrite(job_id: str) -> None:
     services().generation.rewrite(job_id)
 
 
-@celery_app.task(name=Task.GENERATE)
-def generate(job_id: str) -> None:
+@celery_app.task(name=Task.GENERATE, bind=True)
+def generate(self: Any, job_id: str) -> None:
     """Answers a chat or RAG chat: submits it to the engine and waits."""
-    services().generation.generate(job_id)
+    services().generation.generate(job_id, Queue(self.request.delivery_info["routing_key"]))

@@ -237,16 +237,14 @@ class JobRecords:
         """The record, or None when there is none (any more)."""
         return _record(job_id, self.redis.hmget(job_key(job_id), RECORD_FIELDS))
 
-    def request(self, job_id: str) -> bytes | None:
-        """The JSON of what the job asks for. None once it is done, as it may be many megabytes."""
-        found: bytes | None = self.redis.hget(job_key(job_id), "request")
-        return found
-
-    def claim(self, job_id: str) -> JobRecord | None:
-        """Takes a queued job into hand, its first heartbeat included. None if there is nothing (more) to do."""
+    def claim(self, job_id: str) -> tuple[JobRecord, bytes] | None:
+        """Takes a queued job into hand, its first heartbeat included: its record, and the JSON of what it asks for.
+        None if there is nothing (more) to do.
+        """
         keys = [job_key(job_id), heartbeat_key(job_id)]
-        values = self._claim(keys=keys, args=[HEARTBEAT_TTL_SECONDS, *RECORD_FIELDS])
-        return None if values is None else _record(job_id, values)
+        values = self._claim(keys=keys, args=[HEARTBEAT_TTL_SECONDS, *RECORD_FIELDS, "request"])
+        record = _record(job_id, values[:-1]) if values else None
+        return None if record is None else (record, values[-1])
 
     def append(self, item: Append) -> Appended:
         """Stores and publishes the events of one job."""

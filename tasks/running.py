@@ -56,8 +56,9 @@ class JobCancelled(Exception):
 class RunningJob:
     """A job that this worker runs. Its events are those of one attempt; once that is void, `replaced` is True."""
 
-    def __init__(self, record: JobRecord, records: JobRecords) -> None:
+    def __init__(self, record: JobRecord, request: bytes, records: JobRecords) -> None:
         self.record = record
+        self._request = request
         self._records = records
         self.replaced = False
         self.cancelled = record.cancelled
@@ -71,15 +72,8 @@ class RunningJob:
         return {"job_id": self.id, "attempt": self.record.attempt, "created": time.time()}
 
     def request(self, kind: type[Request]) -> Request:
-        """The decoded request.
-
-        Raises:
-            JobCancelled: the job is done, or its record is gone.
-        """
-        request = with_patience(lambda: self._records.request(self.id))
-        if request is None:
-            raise JobCancelled("its record is gone")
-        return msgspec.json.decode(request, type=kind)
+        """The decoded request."""
+        return msgspec.json.decode(self._request, type=kind)
 
     def as_append(self, *items: events.AnyEvent, state: str = "") -> Append:
         """These events of this attempt, to be appended together with those of other jobs."""
@@ -129,10 +123,11 @@ class JobDesk:
         self, job_id: str, work: Callable[[RunningJob], None], on_cancel: Callable[[], None] = lambda: None
     ) -> None:
         """Does the work of a job, if there still is any. Whatever `work` raises becomes the job's terminal event."""
-        record = with_patience(lambda: self._records.claim(job_id))
-        if record is None:
+        claimed = with_patience(lambda: self._records.claim(job_id))
+        if claimed is None:
             return
-        job = RunningJob(record, self._records)
+        record, request = claimed
+        job = RunningJob(record, request, self._records)
 
         def cancel() -> None:
             job.cancelled = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -61,7 +62,7 @@ class JobStream:
         self._pubsub: Any = self._pubsub_redis.pubsub(ignore_subscribe_messages=True)
         self._readers: dict[bytes, set[JobReader]] = {}
         self._subscribed = asyncio.Event()
-        self._listener: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
 
     @property
     def producer(self) -> Producer:
@@ -70,7 +71,10 @@ class JobStream:
 
     async def start(self) -> None:
         """Begins to listen. A Redis that is away now may come later: requests are answered 503 until then."""
-        self._listener = asyncio.create_task(self._listen(), name="job-stream")
+        self._background = [
+            asyncio.create_task(self._listen(), name="job-stream"),
+            asyncio.create_task(self._look_after_the_quiet(), name="quiet-jobs"),
+        ]
         try:
             await to_thread.run_sync(self._producer.warm_up)
         except Unavailable as error:
@@ -78,9 +82,9 @@ class JobStream:
 
     async def close(self) -> None:
         """Stops listening and closes the connections."""
-        if self._listener:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self._pubsub.aclose()
         await self._pubsub_redis.aclose()
         await self._redis.aclose()
@@ -208,15 +212,35 @@ class JobStream:
                 self._subscribed.clear()
                 await self._subscribed.wait()
             try:
-                message = await self._pubsub.get_message(timeout=QUIET_SECONDS)
+                await self._hear()
             except (RedisError, OSError) as error:
-                # redis-py reconnects and subscribes again on the next read; readers fill the gap from the replay.
+                # The next read connects and subscribes again; readers fill the gap from the replay.
                 log.warning("the event stream's connection broke: %s", error)
+                await self._pubsub.connection.disconnect(nowait=True)
                 await asyncio.sleep(0.2)
-                continue
-            if message and message["type"] == "message":
-                for reader in self._readers.get(message["channel"], ()):
-                    reader.push(message["data"])
+
+    async def _hear(self) -> None:
+        """Hands on one message. Read from the connection itself: what `get_message` does around it, for each token of
+        each stream, costs more than the reading.
+        """
+        connection = self._pubsub.connection
+        if not connection.is_connected:
+            await connection.connect()
+        reply = await connection.read_response(timeout=math.inf, disconnect_on_error=False, push_request=True)
+        if reply[0] == b"message":
+            for reader in self._readers.get(reply[1], ()):
+                reader.push(reply[2])
+        else:
+            await self._pubsub.handle_message(reply)  # that somebody (un)subscribed
+
+    async def _look_after_the_quiet(self) -> None:
+        while True:
+            await asyncio.sleep(QUIET_SECONDS / 2)
+            await self._subscribed.wait()
+            now = time.monotonic()
+            for readers in list(self._readers.values()):
+                for reader in readers:
+                    reader.tick(now)
 
 
 class JobReader:
@@ -233,9 +257,10 @@ class JobReader:
         self.submitted = False
         self._last = after
         self._finished = False
-        self._queue: asyncio.Queue[bytes] = asyncio.Queue(READER_QUEUE_SIZE)
+        #: None: it is quiet.
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(READER_QUEUE_SIZE)
         self._overflowed = False
-        self._quiet_since = time.monotonic()
+        self._quiet_since = self._checked = time.monotonic()
 
     async def __aenter__(self) -> JobReader:
         try:
@@ -265,10 +290,19 @@ class JobReader:
         except asyncio.QueueFull:
             self._overflowed = True
 
+    def tick(self, now: float) -> None:
+        """Says what time it is: a reader that has heard nothing for long looks after its job. One clock for all of
+        them, as a timer for each token would cost more than the token.
+        """
+        if self._queue.empty() and now - max(self._quiet_since, self._checked) >= QUIET_SECONDS:
+            self._checked = now
+            self._queue.put_nowait(None)
+
     async def __aiter__(self) -> AsyncIterator[Frame]:
         self._quiet_since = time.monotonic()
-        for number, event in await self._replayed():
-            yield self._seen(number, event)
+        if not self.submitted or self._last:  # of its own job it has heard all; should it have missed some, that shows
+            for number, event in await self._replayed():
+                yield self._seen(number, event)
         while not self._finished:
             for number, event in await self._next():
                 yield self._seen(number, event)
@@ -281,10 +315,8 @@ class JobReader:
 
     async def _next(self) -> list[Frame]:
         """New events in order; none when it stayed quiet and nobody is to blame."""
-        try:
-            async with asyncio.timeout(QUIET_SECONDS):  # `wait_for` would start a task for each token
-                frame = await self._queue.get()
-        except TimeoutError:
+        frame = await self._queue.get()
+        if frame is None:
             return await self._replayed() or await self._check()
         number, event = _decode(frame)
         if number <= self._last:

@@ -102,7 +102,9 @@ class World:
         return msgspec.json.decode(self.catalog.get_job(job_id).result or "", type=JobResult)
 
     def told(self, job_id: str) -> list[events.AnyEvent]:
-        self.service.generate(job_id)
+        record = self.producer.records.load(job_id)
+        assert record is not None
+        self.service.generate(job_id, record.queue)
         return [event for _, event in self.producer.records.replay(job_id)]
 
     def run(self, **fields: Any) -> list[events.AnyEvent]:

@@ -70,11 +70,13 @@ def test_a_message_that_comes_twice_finds_the_job_taken(desk: JobDesk, producer:
     assert runs == [job_id]
 
 
-def test_the_record_comes_with_the_claim(producer: Producer, catalog: Catalog) -> None:
+def test_record_and_request_come_with_the_claim(producer: Producer, catalog: Catalog) -> None:
     job_id = submit(producer, catalog)
     claimed = producer.records.claim(job_id)
-    assert claimed is not None and claimed.state == "taken"
-    assert claimed == producer.records.load(job_id)
+    assert claimed is not None
+    record, request = claimed
+    assert record.state == "taken" and record == producer.records.load(job_id)
+    assert msgspec.json.decode(request, type=GenerateRequest) == REQUEST
     assert producer.records.claim(job_id) is None
     assert producer.records.claim("job-unknown") is None
 

@@ -31,9 +31,9 @@ def submit(world: World, **fields: Any) -> str:
 
 def to_task(world: World, job_id: str, task: Task) -> None:
     """Does what the search does before another worker has the job."""
-    record = world.producer.records.claim(job_id)
-    assert record is not None
-    world.producer.hand_over(record, task)
+    claimed = world.producer.records.claim(job_id)
+    assert claimed is not None
+    world.producer.hand_over(claimed[0], task)
 
 
 def test_a_follow_up_is_rewritten_and_goes_on_to_the_search(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from tasks.running import RunningJob
 def flight() -> Flight:
     record = JobRecord("job-1", "chat", Task.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
     records: JobRecords = object()  # type: ignore[assignment]
-    return Flight(RunningJob(record, records), Past(accepted=False, told=[]).choices(2))
+    return Flight(RunningJob(record, b"{}", records), Past(accepted=False, told=[]).choices(2))
 
 
 def delta(flight: Flight, text: str, *tokens: int, index: int = 0) -> SequenceDelta:

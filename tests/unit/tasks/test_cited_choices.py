@@ -23,7 +23,7 @@ def flight_of(told: str = "") -> Flight:
     record = JobRecord("job-1", "rag_chat", Task.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
     records: JobRecords = object()  # type: ignore[assignment]
     choice = Choice(ChoiceResult(text=told), citer=Citer([SOURCE], len(told)))
-    return Flight(RunningJob(record, records), [choice])
+    return Flight(RunningJob(record, b"{}", records), [choice])
 
 
 def play(flight: Flight) -> list[events.AnyEvent]:

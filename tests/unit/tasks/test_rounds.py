@@ -142,7 +142,7 @@ def next_prompt(engine: Engine, folder: Path, conversation: Talk, functions: Fun
     record = JobRecord("job-1", "chat", Task.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
     producer: Producer = object()  # type: ignore[assignment]
     rounds = ToolRounds(settings, engine, producer, ServerFunctions(functions, engine.grammars), FunctionContext())
-    return rounds.answer(Told(record, records), FunctionCalls(), conversation)
+    return rounds.answer(Told(record, b"{}", records), FunctionCalls(), conversation)
 
 
 @pytest.fixture
