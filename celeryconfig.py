@@ -49,6 +49,7 @@ task_publish_retry = False
 worker_prefetch_multiplier = 1
 task_track_started = True
 worker_send_task_events = True
+worker_consumer = "tasks.consumer:Consumer"
 # That it was received is told by the worker: a publication less before each request's answer.
 task_send_sent_event = False
 

@@ -79,13 +79,16 @@ class Services:
     limits: Limits | None = None
 
 
-def get_services(request: Request) -> Services:
+# The dependencies are coroutines though they wait for nothing: FastAPI runs any other function in a thread, each time.
+
+
+async def get_services(request: Request) -> Services:
     """The services of this process."""
     services: Services = request.app.state.services
     return services
 
 
-def get_key(request: Request) -> str:
+async def get_key(request: Request) -> str:
     """Short id of the request's API key; "" where none are configured."""
     key: str = request.state.key
     return key
@@ -99,7 +102,7 @@ class Preferences:
     wait_seconds: float | None = None
 
 
-def get_preferences(
+async def get_preferences(
     prefer: Annotated[list[str] | None, Header(description="RFC 7240: `respond-async`, `wait=SECONDS`")] = None,
 ) -> Preferences:
     """Reads `Prefer`; what is not understood is ignored, as the RFC says."""

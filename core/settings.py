@@ -147,6 +147,9 @@ class Settings(BaseSettings):
     max_concurrent_requests_per_key: int | None = Field(
         None, ge=1, le=100_000, description="Requests for work (POST) of one key that may run at once."
     )
+    stream_interval_ms: float = Field(
+        30, ge=0, le=1000, description="Tokens that follow each other faster are streamed together; 0: each by itself."
+    )
     request_timeout_seconds: float = Field(600, gt=0, description="Deadline of an interactive request.")
     index_wait_seconds: float = Field(30, ge=0, description="How long posting texts waits for them to be searchable.")
     job_ttl_seconds: int = Field(3600, ge=60, description="How long events of a job can be replayed.")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import queue
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,7 @@ from tasks.client import Producer
 from tasks.constraints import ConstraintFactory, can_cite, is_free, sampling_of
 from tasks.functions import FunctionCalls, ServerFunctions
 from tasks.names import Queue, Task
+from tasks.outbox import Outbox
 from tasks.past import Past
 from tasks.records import Append
 from tasks.rewriting import Asides, QueryRewriter
@@ -65,7 +65,7 @@ class GenerationService:
         self._records = producer.records
         self._batch_room = threading.BoundedSemaphore(settings.slots)
         self._desk = desk
-        self._steps: queue.SimpleQueue[Sequence[SequenceEvent] | None] = queue.SimpleQueue()
+        self._outbox = Outbox(settings.stream_interval_ms / 1000)
         self._flights: dict[str, Flight] = {}
         self._publisher = threading.Thread(target=self._publish, name="publisher", daemon=True)
         self._asides = Asides()
@@ -79,7 +79,7 @@ class GenerationService:
     def close(self) -> None:
         """Stops the engine and publishes what it still had to say."""
         self.engine.close()
-        self._steps.put(None)
+        self._outbox.close()
         self._publisher.join(timeout=5)
 
     def generate(self, job_id: str, origin: Queue) -> None:
@@ -116,7 +116,7 @@ class GenerationService:
 
     def _take_step(self, step: Sequence[SequenceEvent]) -> None:
         self._asides.take(step)
-        self._steps.put(step)
+        self._outbox.put(step)
 
     def _feed_batch(self) -> None:
         try:
@@ -309,22 +309,12 @@ class GenerationService:
     # The publisher thread
 
     def _publish(self) -> None:
-        while True:
-            step = self._steps.get()
-            batch = [] if step is None else list(step)
-            while not self._steps.empty():
-                following = self._steps.get()
-                if following is None:
-                    step = None
-                else:
-                    batch.extend(following)
+        while (portion := self._outbox.take()) is not None:
             try:
-                self._publish_events(batch)
+                self._publish_events(portion)
             except Exception:  # jobs whose events cannot be told must end, not hang
                 log.exception("events could not be published")
-                self._ground(batch)
-            if step is None:
-                return
+                self._ground(portion)
 
     def _publish_events(self, batch: Sequence[SequenceEvent]) -> None:
         items: dict[int, tuple[Flight, list[events.AnyEvent]]] = {}

@@ -50,21 +50,22 @@ QUEUE_OF_TASK = {
 }
 
 # One call for the events of a whole engine step. KEYS: job, events, waiting, finished of each job. ARGV: ttl, cap, then
-# for each job: attempt, channel, job id, new state or '', terminal, number of events, event...
+# for each job: attempt, channel, job id, new state or '', terminal, whether its time to live begins anew, number of
+# events, event...
 # Answers {status, last sequence number} of each: 0 stored, 1 stored but cancelled, -1 refused.
 _APPEND = """
 local function append(keys, at)
-  local attempt, state, count = ARGV[at], ARGV[at + 3], tonumber(ARGV[at + 5])
+  local attempt, state, count = ARGV[at], ARGV[at + 3], tonumber(ARGV[at + 6])
   local job = redis.call('HMGET', keys[1], 'attempt', 'done', 'cancel', 'seq')
   if not job[1] or tonumber(job[1]) ~= tonumber(attempt) or job[2] then return {-1, 0} end
   local seq = tonumber(job[4] or '0')
-  for i = at + 6, at + 5 + count do
+  for i = at + 7, at + 6 + count do
     seq = seq + 1
     local frame = seq .. ' ' .. ARGV[i]
     redis.call('RPUSH', keys[2], frame)
     redis.call('PUBLISH', ARGV[at + 1], frame)
   end
-  redis.call('LTRIM', keys[2], -tonumber(ARGV[2]), -1)
+  if seq > tonumber(ARGV[2]) then redis.call('LTRIM', keys[2], -tonumber(ARGV[2]), -1) end
   redis.call('HSET', keys[1], 'seq', seq)
   if state ~= '' then redis.call('HSET', keys[1], 'state', state) end
   if state == 'running' or state == 'done' then redis.call('ZREM', keys[3], ARGV[at + 2]) end
@@ -75,14 +76,16 @@ local function append(keys, at)
     redis.call('LPUSH', keys[4], clock[1] .. '.' .. string.format('%06d', clock[2]))
     redis.call('LTRIM', keys[4], 0, 31)
   end
-  redis.call('EXPIRE', keys[1], ARGV[1])
-  redis.call('EXPIRE', keys[2], ARGV[1])
+  if ARGV[at + 5] == '1' then
+    redis.call('EXPIRE', keys[1], ARGV[1])
+    redis.call('EXPIRE', keys[2], ARGV[1])
+  end
   return {job[3] and 1 or 0, seq}
 end
 local answers, at = {}, 3
 for k = 1, #KEYS, 4 do
   answers[#answers + 1] = append({KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]}, at)
-  at = at + 6 + ARGV[at + 5]
+  at = at + 7 + ARGV[at + 6]
 end
 return answers
 """
@@ -258,8 +261,10 @@ class JobRecords:
             keys += (job_key(item.job_id), events_key(item.job_id), waiting_key(item.queue), finished_key(item.queue))
             terminal = bool(item.events) and events.is_terminal(item.events[-1])
             state = "done" if terminal else item.state
-            args += (item.attempt, channel(item.job_id), item.job_id, state, int(terminal), len(item.events))
-            args += [events.encode(event) for event in item.events]
+            # The heartbeat does it for a job that only speaks, as this runs for each token.
+            renew = bool(state) or not all(isinstance(event, events.TextDelta) for event in item.events)
+            args += (item.attempt, channel(item.job_id), item.job_id, state, int(terminal), int(renew))
+            args += (len(item.events), *(events.encode(event) for event in item.events))
         answers = self._append(keys=keys, args=args) if items else []
         return [Appended(status >= 0, status == 1, last) for status, last in answers]
 
@@ -342,8 +347,9 @@ class JobRecords:
         pipeline = self.redis.pipeline(transaction=False)
         for job_id in job_ids:
             pipeline.set(heartbeat_key(job_id), 1, ex=HEARTBEAT_TTL_SECONDS)
-            # A job that waits long for a slot must not lose its record meanwhile.
-            pipeline.expire(job_key(job_id), self._settings.job_ttl_seconds)
+            # A job that waits long for a slot, or speaks for long, must not lose its record meanwhile.
+            for key in (job_key(job_id), events_key(job_id)):
+                pipeline.expire(key, self._settings.job_ttl_seconds)
         pipeline.execute()
 
     def is_alive(self, job_id: str) -> bool:

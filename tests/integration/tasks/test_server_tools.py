@@ -117,7 +117,7 @@ def test_calls_for_both_run_what_is_the_servers_and_leave_the_rest_to_the_client
 
 def test_a_function_that_blocks_keeps_no_slot_and_can_be_cancelled(world: World) -> None:
     job_id = world.submit(**fields_for("wait_here"))
-    runner = threading.Thread(target=world.service.generate, args=(job_id,))
+    runner = threading.Thread(target=world.told, args=(job_id,))
     runner.start()
     try:
         assert world.workshop.waiting.wait(30)

@@ -1,0 +1,142 @@
+"""What goes from the engine to the publisher, and when."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.messages import TokenLogprob
+from inference.sequence import (
+    SequenceAborted,
+    SequenceDelta,
+    SequenceEvent,
+    SequenceStarted,
+)
+from tasks.outbox import Outbox, joined
+
+DEADLINE_SECONDS = 5
+LONG = 1000.0
+
+
+class Clock:
+    """Says what it was told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def delta(name: str, text: str, *token_ids: int, logprobs: list[TokenLogprob] | None = None) -> SequenceDelta:
+    return SequenceDelta(
+        sequence_id=name, produced_at=0, text=text, token_ids=list(token_ids) or [0], logprobs=logprobs or []
+    )
+
+
+def ended(name: str) -> SequenceAborted:
+    return SequenceAborted(sequence_id=name, produced_at=0, reason="cancelled")
+
+
+def started(name: str) -> SequenceStarted:
+    return SequenceStarted(sequence_id=name, produced_at=0)
+
+
+def test_what_a_sequence_says_first_goes_at_once_and_what_follows_together() -> None:
+    clock = Clock()
+    outbox = Outbox(LONG, clock)
+    outbox.put([started("a")])
+    assert outbox.take() == [started("a")]
+    outbox.put([delta("a", "", 1)])  # half a character is nothing to show
+    outbox.put([delta("a", "Hel", 2)])
+    assert outbox.take() == [delta("a", "Hel", 1, 2)]
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(outbox.take)
+        outbox.put([delta("a", "lo", 3)])
+        outbox.put([delta("a", ", ", 4)])
+        clock.now = LONG
+        outbox.put([delta("a", "you", 5)])
+        assert waiting.result(DEADLINE_SECONDS) == [delta("a", "lo, you", 3, 4, 5)]
+
+
+def test_another_sequence_that_begins_or_ends_takes_all_with_it() -> None:
+    outbox = Outbox(LONG, Clock())
+    outbox.put([delta("a", "A")])
+    assert outbox.take() == [delta("a", "A")]
+    outbox.put([delta("a", "B")])
+    outbox.put([delta("a", "C"), delta("b", "X")])
+    assert outbox.take() == [delta("a", "BC", 0, 0), delta("b", "X")]
+    outbox.put([delta("a", "D"), delta("b", "Y")])
+    outbox.put([ended("b")])
+    assert outbox.take() == [delta("a", "D"), delta("b", "Y"), ended("b")]
+
+
+def test_text_is_not_held_back_when_no_other_step_follows() -> None:
+    outbox = Outbox(0.01)
+    outbox.put([delta("a", "A")])
+    assert outbox.take() == [delta("a", "A")]
+    outbox.put([delta("a", "B")])
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(outbox.take).result(DEADLINE_SECONDS) == [delta("a", "B")]
+
+
+def test_without_an_interval_each_step_goes_by_itself() -> None:
+    outbox = Outbox(0)
+    for text in "AB":
+        outbox.put([delta("a", text)])
+        assert outbox.take() == [delta("a", text)]
+
+
+def test_the_last_portion_comes_before_the_end() -> None:
+    outbox = Outbox(LONG, Clock())
+    outbox.put([delta("a", "A")])
+    outbox.take()
+    outbox.put([delta("a", "B")])
+    outbox.close()
+    assert outbox.take() == [delta("a", "B")]
+    assert outbox.take() is None
+
+
+def test_joined_deltas_keep_their_probabilities() -> None:
+    one, two = (TokenLogprob(token=token, logprob=-1.0, bytes=[], top=[]) for token in "xy")
+    (together,) = joined([delta("a", "x", 1, logprobs=[one]), delta("a", "y", 2, logprobs=[two])])
+    assert together == delta("a", "xy", 1, 2, logprobs=[one, two])
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["start", "text", "end"]), st.text(max_size=3))))
+def test_joining_loses_nothing_and_keeps_the_order_of_each_sequence(told: list[tuple[str, str, str]]) -> None:
+    makers = {"start": lambda name, _: started(name), "text": delta, "end": lambda name, _: ended(name)}
+    events: list[SequenceEvent] = [makers[kind](name, text) for name, kind, text in told]
+    for name in "abc":
+        assert history(joined(events), name) == history(events, name)
+
+
+def history(events: list[SequenceEvent], name: str) -> list[str]:
+    """What happened to one sequence, its text letter by letter."""
+    said: list[str] = []
+    for event in events:
+        if event.sequence_id == name:
+            said += list(event.text) if isinstance(event, SequenceDelta) else [type(event).__name__]
+    return said
+
+
+def test_whatever_is_put_by_one_thread_is_taken_by_another() -> None:
+    outbox = Outbox(0.001)
+    count = 2000
+    taken: list[SequenceEvent] = []
+
+    def take_all() -> None:
+        while (portion := outbox.take()) is not None:
+            taken.extend(portion)
+
+    reader = threading.Thread(target=take_all)
+    reader.start()
+    for number in range(count):
+        outbox.put([delta("a", str(number % 10), number)])
+    outbox.close()
+    reader.join(DEADLINE_SECONDS)
+    tokens = [token for event in taken if isinstance(event, SequenceDelta) for token in event.token_ids]
+    assert tokens == list(range(count))
