@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -29,6 +30,10 @@ MICRO_BATCH_TEXTS = 64
 MICRO_BATCH_CHARACTERS = 16_384
 #: Characters of a token, about: what is over the model's window costs nothing.
 CHARACTERS_PER_TOKEN = 4
+#: Where several callers wait, others are on their way: as long as one comes within the one time, up to the other, in
+#: seconds. 32 texts together take a third of what they take one by one. Who is alone never waits.
+GATHER_GAP = 0.006
+GATHER_MOST = 0.1
 #: Under unbroken interactive load, bulk work gets every ninth micro-batch, so that indexing never stands still.
 INTERACTIVE_RUN = 8
 
@@ -146,11 +151,20 @@ class EmbeddingService:
         """Waits for work; None once the service is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._calls or any(self._queues.values()))
+            self._gather()
             if self._closed:
                 return None
             if self._calls:
                 return partial(_call, *self._calls.popleft())
             return partial(self._compute, self._take(self._queues[self._next_priority()]))
+
+    def _gather(self) -> None:
+        """Waits for callers that come one upon the other, so that they share a micro-batch."""
+        interactive = self._queues["interactive"]
+        latest = time.monotonic() + GATHER_MOST
+        while 1 < len(interactive) < MICRO_BATCH_TEXTS and time.monotonic() < latest:
+            if self._closed or self._calls or not self._changed.wait(GATHER_GAP):
+                break
 
     def _width(self, request: _Request) -> int:
         """Characters that the next text of a request costs."""

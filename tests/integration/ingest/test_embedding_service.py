@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from core.errors import Unavailable
+from ingest import embedding_service
 from ingest.embedder import EmbeddingService
 from ingest.embedding_service import (
     CHARACTERS_PER_TOKEN,
@@ -84,6 +85,27 @@ def test_callers_share_a_micro_batch_if_their_purpose_is_the_same(desk: Desk) ->
     assert all(answer.result(20).shape == (1, FakeEmbedder.dimension) for answer in [first, *answers])
     assert desk.model.batches == [["first"], ["a", "b", "c"], ["d"]]
     assert desk.model.purposes == ["plain", "query", "document"]
+
+
+def test_where_two_wait_the_next_one_is_waited_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding_service, "GATHER_GAP", 20.0)
+    monkeypatch.setattr(embedding_service, "GATHER_MOST", 20.0)
+    monkeypatch.setattr(embedding_service, "MICRO_BATCH_TEXTS", 3)
+    first = desk.hold()
+    answers = [desk.ask("a"), desk.ask("b")]
+    desk.let_go()
+    first.result(20)
+    answers.append(desk.ask("c"))
+    for answer in answers:
+        answer.result(10)
+    assert desk.model.batches == [["first"], ["a", "b", "c"]]
+
+
+def test_who_is_alone_waits_for_nobody(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding_service, "GATHER_GAP", 20.0)
+    monkeypatch.setattr(embedding_service, "GATHER_MOST", 20.0)
+    desk.ask("a").result(10)
+    assert desk.model.batches == [["a"]]
 
 
 def test_a_search_waits_for_one_micro_batch_of_bulk_work(desk: Desk) -> None:
