@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -44,11 +45,18 @@ class Ingestion:
     def kill(self) -> None:
         victim = self._random.choice(VICTIMS)
         if victim == "child":
-            children = psutil.Process(self._stack.pid_of("ingest") or os.getpid()).children()
-            for child in children[:1]:
-                os.kill(child.pid, signal.SIGKILL)
+            wait_until(self._kill_child, 60, "a process that parses")
         else:
             self._stack.kill(victim)
+
+    def _kill_child(self) -> bool:
+        """False while there is none, as after the ingest worker was killed itself."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            pid = self._stack.pid_of("ingest")
+            for child in psutil.Process(pid).children()[:1] if pid else []:
+                os.kill(child.pid, signal.SIGKILL)
+                return True
+        return False
 
     def change(self) -> None:
         """A rename, a change and a deletion, such as they happen meanwhile."""
