@@ -14,7 +14,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.blobs import BlobStore
-from core.catalog import Catalog, Claim, Document, DocumentState, GivenBack, Parsed, ParseEnd, Refused
+from core.catalog import ORIGINAL_MISSING, Catalog, Claim, Document, DocumentState, GivenBack, Parsed, ParseEnd, Refused
 from core.errors import DocumentRejected, Unavailable
 from core.settings import Settings
 from ingest.chunker import ChunkSettings
@@ -187,5 +187,5 @@ def source_path(document: Document, blobs: BlobStore) -> Path:
     if path is None:
         raise DocumentRejected("The document has no original.")
     if not path.is_file():
-        raise DocumentRejected("The original file is no longer there.")
+        raise DocumentRejected("The original file is no longer there.", code=ORIGINAL_MISSING)
     return path

@@ -297,10 +297,10 @@ class Mirror:
                 return None
         state: dict[str, Any] = {"size_bytes": stat.size_bytes, "mtime_ns": stat.mtime_ns, "inode": stat.inode}
         if not is_new:
-            self._catalog.touch_source(row.document_id, **state)
+            touched = self._catalog.touch_source(row.document_id, **state)
             if blob_key is not None and not self._catalog.store_original(row.document_id, blob_key):
                 self._originals.discard(blob_key)
-            return None
+            return row.document_id if row.is_lost and touched.state is DocumentState.QUEUED else None
         self._catalog.new_version(row.document_id, content_hash=content_hash, blob_key=blob_key, **state)
         self._originals.discard(row.blob_key)
         logger.info("changed: %s (%s)", to_text(row.path), row.document_id)

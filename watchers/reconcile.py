@@ -32,13 +32,15 @@ class Row:
     stat: FileStat
     #: The key of our own copy of the file, if there is one.
     blob_key: str | None = None
+    #: Its file was gone when it was to be read.
+    is_lost: bool = False
     #: No document, but a file that stays out: a person has deleted its document.
     is_kept_out: bool = False
 
 
 @dataclass(frozen=True)
 class Changed:
-    """A document whose file is there in another state: touched, or of new content."""
+    """A document whose file is there in another state: touched, of new content, or there again."""
 
     row: Row
     stat: FileStat
@@ -87,6 +89,7 @@ def row_of(document: Document) -> Row:
         collection=document.collection,
         stat=FileStat(document.size_bytes, document.mtime_ns or 0, document.inode or 0),
         blob_key=document.blob_key,
+        is_lost=document.has_lost_file,
     )
 
 
@@ -104,7 +107,7 @@ def compare(
         if stat is None:
             if _follows(row, mode):
                 difference.vanished.append(row)
-        elif stat != row.stat or row.collection != collection or _needs_copy(row, mode):
+        elif stat != row.stat or row.collection != collection or row.is_lost or _needs_copy(row, mode):
             difference.changed.append(Changed(row, stat))
     for row in kept_out:
         if difference.appeared.get(row.path) == row.stat:

@@ -6,6 +6,7 @@ from core.catalog.catalog import Catalog
 from core.catalog.claims import LEASE_SECONDS, MAX_ATTEMPTS
 from core.catalog.paths import folder_attributes, to_os, to_text
 from core.catalog.types import (
+    ORIGINAL_MISSING,
     SETTLED,
     Claim,
     Collection,
@@ -30,6 +31,7 @@ from core.catalog.types import (
 __all__ = [
     "LEASE_SECONDS",
     "MAX_ATTEMPTS",
+    "ORIGINAL_MISSING",
     "SETTLED",
     "Catalog",
     "Claim",

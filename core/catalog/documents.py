@@ -17,6 +17,7 @@ from core.catalog.rows import (
     ALIVE,
     DELETED,
     FENCED,
+    REQUEUED,
     SELECT_DOCUMENT,
     as_document,
     batches,
@@ -132,7 +133,10 @@ class DocumentQueries(MigratedDatabase):
         return self._change(document_id, values)
 
     def touch_source(self, document_id: str, *, size_bytes: int, mtime_ns: int | None, inode: int | None) -> Document:
-        """Records another size, time or inode of the same content. Raises NotFound as `new_version` does."""
+        """Records another size, time or inode of the same content; a file that had been lost is read after all.
+
+        Raises NotFound as `new_version` does.
+        """
         return self._change(document_id, {"size_bytes": size_bytes, "mtime_ns": mtime_ns, "inode": inode})
 
     def move_document(
@@ -140,8 +144,8 @@ class DocumentQueries(MigratedDatabase):
     ) -> Document:
         """Renames a document within its root, without parsing or embedding it again.
 
-        Work under way on it starts over with the new path. Points already written still carry the old one until the
-        indexer has refreshed them: see `moved_documents`.
+        Work under way on it starts over with the new path, and so does a document whose file had been lost. Points
+        already written still carry the old one until the indexer has refreshed them: see `moved_documents`.
 
         Raises:
             NotFound: there is no such document, or it is being deleted.
@@ -151,6 +155,7 @@ class DocumentQueries(MigratedDatabase):
             with self._write() as connection:
                 document = _fetch_alive(connection, document_id)
                 values: dict[str, Any] = {"path": path, "filename": filename, "mtime_ns": mtime_ns, "inode": inode}
+                values |= _found_again(document, self._now())
                 if document.state in _STATE_AFTER_MOVE:
                     values |= FENCED | {"state": _STATE_AFTER_MOVE[document.state], "dispatched_at": None}
                 values |= {"moved": document.active_generation is not None, "updated_at": self._now()}
@@ -294,9 +299,15 @@ class DocumentQueries(MigratedDatabase):
 
     def _change(self, document_id: str, values: dict[str, Any]) -> Document:
         with self._write() as connection:
-            _fetch_alive(connection, document_id)
-            _update(connection, document_id, values | {"updated_at": self._now()})
+            now = self._now()
+            found = _found_again(_fetch_alive(connection, document_id), now)
+            _update(connection, document_id, found | values | {"updated_at": now})
             return _fetch(connection, document_id)
+
+
+def _found_again(document: Document, now: float) -> dict[str, Any]:
+    """What else changes when the file of a document is seen: one that had been lost is read after all."""
+    return REQUEUED | {"queued_at": now} if document.has_lost_file else {}
 
 
 def _in_states(state: DocumentState | Iterable[DocumentState] | None) -> sa.ColumnElement[bool]:

@@ -37,6 +37,9 @@ class DocumentState(StrEnum):
     DELETED = "deleted"
 
 
+#: `error_code` of a document whose file was gone when it was to be read.
+ORIGINAL_MISSING = "original_missing"
+
 #: Nothing more happens to the document by itself, or nothing that its owner waits for.
 SETTLED = frozenset(
     {
@@ -200,6 +203,11 @@ class Document:
     kept_out: bool = False
     #: What the file says of itself: an e-mail's headers, the number of its pages, …
     properties: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_lost_file(self) -> bool:
+        """It failed because its folder had no file to read, as when that had just got another name."""
+        return self.state is DocumentState.FAILED and self.error_code == ORIGINAL_MISSING and self.blob_key is None
 
     @property
     def is_stale(self) -> bool:

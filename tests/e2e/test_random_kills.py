@@ -87,7 +87,7 @@ def on_disk(inbox: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("seed", range(1))
+@pytest.mark.parametrize("seed", range(3))
 def test_random_kills_lose_nothing_and_do_nothing_twice(tmp_path: Path, seed: int) -> None:
     with Stack(tmp_path, {"WATCH_RESCAN_SECONDS": "5"}) as stack:
         catalog = Catalog.open(stack.settings.catalog_url)

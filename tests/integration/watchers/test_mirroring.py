@@ -122,6 +122,28 @@ def test_a_renamed_file_keeps_its_document(world: World) -> None:
     assert world.messenger.ingested == [first.id]
 
 
+def test_a_file_that_was_renamed_when_it_was_to_be_read_is_read_after_all(world: World) -> None:
+    world.start()
+    (world.inbox / "a.txt").write_text(TEXT)
+    first = world.settle_on("a.txt")["a.txt"]
+    world.lose(first)
+    (world.inbox / "a.txt").rename(world.inbox / "b.txt")
+    moved = world.settle_on("b.txt")["b.txt"]
+    assert (moved.id, moved.state, moved.error) == (first.id, DocumentState.QUEUED, None)
+    wait_until(lambda: world.messenger.ingested == [first.id, first.id])
+
+
+def test_a_file_that_was_away_when_it_was_to_be_read_is_read_at_the_next_scan(world: World) -> None:
+    world.start()
+    (world.inbox / "a.txt").write_text(TEXT)
+    first = world.settle_on("a.txt")["a.txt"]
+    world.stop()
+    world.lose(first)
+    world.start()
+    found = world.settle(lambda documents: documents["a.txt"].state is DocumentState.QUEUED)["a.txt"]
+    assert (found.id, found.error_code) == (first.id, None)
+
+
 def test_a_renamed_tree_keeps_its_documents(world: World) -> None:
     world.start()
     (world.inbox / "old" / "deep").mkdir(parents=True)

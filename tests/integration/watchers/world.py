@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.catalog import Catalog, Document, DocumentState
+from core.catalog import ORIGINAL_MISSING, Catalog, Document, DocumentState
 from core.errors import Unavailable
 from core.settings import Settings, load_settings
 from tasks.names import Role
@@ -114,6 +114,12 @@ class World:
         )
         assert index is not None
         assert self.catalog.activate(index, 1)
+
+    def lose(self, document: Document) -> None:
+        """What a parser does to a document that it finds no file of."""
+        claim = self.catalog.claim(document.id, "parser", expected=DocumentState.QUEUED, claimed=DocumentState.PARSING)
+        assert claim is not None
+        assert self.catalog.fail(claim, "The original file is no longer there.", ORIGINAL_MISSING)
 
     def close(self) -> None:
         self.stop()
