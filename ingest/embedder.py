@@ -30,6 +30,14 @@ log = logging.getLogger(__name__)
 
 Vectors = npt.NDArray[np.float32]
 PURPOSES: tuple[Purpose, ...] = ("query", "document", "plain")
+#: What the libraries below torch read when they are loaded. Each product of matrices of another shape leaves some
+#: 0.5 MiB in two caches of 1,024, and nearly every batch of texts has a new shape: without a bound a worker grows by
+#: hundreds of MiB. Making what is not in them costs 5 %.
+LIBRARY_DEFAULTS = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
+    "LRU_CACHE_CAPACITY": "64",
+}
 
 
 class Embedder:
@@ -160,7 +168,8 @@ def _encode_options(prompt: Prompt) -> dict[str, Any]:
 
 def load_model(source: EmbeddingModel, settings: Settings) -> SentenceTransformer:
     """Loads with sentence-transformers. Imports torch, so only the process that embeds calls it."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name, value in LIBRARY_DEFAULTS.items():
+        os.environ.setdefault(name, value)
     import torch
     from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar
