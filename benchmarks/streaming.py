@@ -18,7 +18,7 @@ import json
 import statistics
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -34,6 +34,11 @@ from tasks.records import connect
 
 CLIENTS = (1, 4, 8, 16)
 CROWD = 64
+#: Of the streams beside which another one begins, and of that one.
+LONG_TOKENS = 1024
+SHORT_TOKENS = 4
+#: How many of them, one after the other.
+NEWCOMERS = 12
 TARGET = 0.90
 TTFT_TARGET_MS = 25.0
 _numbers = itertools.count()
@@ -98,14 +103,33 @@ class Clients:
         streams = asyncio.run(self._all(questions))
         return len(questions) * self._tokens / (time.perf_counter() - began), streams
 
-    async def _all(self, questions: Sequence[str]) -> list[Streamed]:
-        return await asyncio.gather(*(self._stream(question) for question in questions))
+    def run_beside(self, others: int, questions: Sequence[str]) -> list[Streamed]:
+        """Streams these one after the other, while so many others stream all the time."""
+        return asyncio.run(self._beside(others, questions))
 
-    async def _stream(self, question: str) -> Streamed:
+    async def _all(self, questions: Sequence[str]) -> list[Streamed]:
+        return await asyncio.gather(*(self._stream(question, self._tokens) for question in questions))
+
+    async def _beside(self, others: int, questions: Sequence[str]) -> list[Streamed]:
+        speaking = asyncio.Semaphore(0)
+        streams = [
+            asyncio.create_task(self._stream(question, LONG_TOKENS, speaking.release)) for question in prompts(others)
+        ]
+        for _ in streams:
+            await speaking.acquire()
+        answers = [await self._stream(question, SHORT_TOKENS) for question in questions]
+        if any(stream.done() for stream in streams):
+            raise RuntimeError("one of the others has ended")
+        for stream in streams:
+            stream.cancel()
+        await asyncio.gather(*streams, return_exceptions=True)
+        return answers
+
+    async def _stream(self, question: str, tokens: int, on_first: Callable[[], None] = lambda: None) -> Streamed:
         request = json.dumps(
             {
                 "messages": [{"role": "user", "content": question}],
-                "max_tokens": self._tokens,
+                "max_tokens": tokens,
                 "temperature": 0,
                 "ignore_eos": True,
                 "stream": True,
@@ -118,11 +142,14 @@ class Clients:
             f"Content-Type: application/json\r\nContent-Length: {len(request)}\r\n\r\n{request}".encode()
         )
         received, first = bytearray(), 0.0
-        while data := await reader.read(65_536):
-            received += data
-            if not first and b'"delta":{"content":"' in received:
-                first = time.perf_counter()
-        writer.close()
+        try:
+            while data := await reader.read(65_536):
+                received += data
+                if not first and b'"delta":{"content":"' in received:
+                    first = time.perf_counter()
+                    on_first()
+        finally:
+            writer.close()
         head = received.partition(b"\r\n")[0]
         job_id = received.partition(b'"id":"chatcmpl-')[2].partition(b'"')[0].decode()
         whole = b'"finish_reason":"length"' in received and b"data: [DONE]" in received
@@ -166,6 +193,12 @@ def compare(
     return row, beyond
 
 
+def delay_row(count: int, beyond: Sequence[float]) -> tuple[str, ...]:
+    """A row about first tokens."""
+    p50, p95 = statistics.median(beyond), percentile(beyond, 0.95)
+    return str(count), f"{p50:.1f} ms", f"{p95:.1f} ms", f"{TTFT_TARGET_MS:.0f} ms"
+
+
 def main() -> None:
     """Runs the pairs, then the crowd, and prints a table of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -175,20 +208,22 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=96)
     arguments = parser.parse_args()
     engine, clients = EngineAlone(settings), Clients(arguments.base_url, arguments.tokens)
-    rows, delays = [], []
+    rows, delays, newcomers = [], [], []
     for count in CLIENTS:
         row, beyond = compare(settings, engine, clients, count, arguments.pairs, arguments.tokens)
         rows.append(row)
-        delays.append(
-            (str(count), f"{statistics.median(beyond):.1f} ms", f"{percentile(beyond, 0.95):.1f} ms",
-             f"{TTFT_TARGET_MS:.0f} ms")
-        )  # fmt: skip
+        delays.append(delay_row(count, beyond))
     engine.engine.close()
+    for count in CLIENTS:
+        streams = clients.run_beside(count - 1, prompts(NEWCOMERS))
+        newcomers.append(delay_row(count - 1, beyond_the_engine(settings, streams)))
     speed, crowd = clients.run(prompts(CROWD))
     failed = sum(not stream.is_whole for stream in crowd)
     columns = ("clients", "engine alone, tokens/s", "streamed, tokens/s", "ratio (median)", "range", "target")
     print_table(f"Streaming, {arguments.pairs} pairs of {arguments.tokens} tokens", columns, rows)
-    print_table("First token: beyond the engine's own time", ("clients", "p50", "p95", "target p50"), delays)
+    times = ("p50", "p95", "target p50")
+    print_table("First token beyond the engine's own time, beside others", ("others that stream", *times), newcomers)
+    print_table("The same, all clients beginning in one moment", ("clients", *times), delays)
     print_table(
         f"{CROWD} clients at once, {settings.slots} slots",
         ("failed", "target", "tokens/s", "TTFT p50"),

@@ -12,7 +12,7 @@ from api.render import ChatStream, CompletionStream, ToolForm, chat_completion, 
 from api.schemas.base import EVENT_STREAM
 from api.schemas.chat import ChatCompletion, ChatRequest, CompletionRequest, TextCompletion
 from api.schemas.chat import RagOptions as WireRagOptions
-from api.schemas.rag import Job
+from api.schemas.rag import MAX_QUERY_CHARACTERS, Job
 from core.errors import InvalidRequest
 from core.messages import DEFAULT_TOOL_ROUNDS, ChatMessage, GenerateRequest, JobKind, RagOptions
 from core.settings import Settings
@@ -73,7 +73,12 @@ def _rag_options(body: ChatRequest, collection: str | None, settings: Settings) 
             message = f"'model' names the collection {collection!r}, and 'rag' names others."
             raise InvalidRequest(message, param="rag.collection")
         options["collections"] = [collection]
-    return RagOptions(query=body.last_question(), top_k=scope.top_k or settings.rag_top_k, **options)
+    return RagOptions(query=searched(body.last_question()), top_k=scope.top_k or settings.rag_top_k, **options)
+
+
+def searched(question: str) -> str:
+    """What of a message is searched for: the model reads all of a long one, a search its beginning."""
+    return question[:MAX_QUERY_CHARACTERS]
 
 
 @router.post(
@@ -88,7 +93,7 @@ async def create_completion(
     asked = await asked_model(services, body.model)
     rag = None
     if asked.collection is not None:
-        rag = RagOptions(query=prompt, top_k=services.settings.rag_top_k, collections=[asked.collection])
+        rag = RagOptions(query=searched(prompt), top_k=services.settings.rag_top_k, collections=[asked.collection])
     job = GenerateRequest(
         messages=[ChatMessage("user", prompt)],
         sampling=body.sampling(services.settings),

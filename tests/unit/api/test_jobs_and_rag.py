@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from api.render import Answer
+from api.routes import chat
 from core import events
 from core.catalog import Catalog, JobState
 from core.errors import ErrorInfo, Unavailable
@@ -367,3 +368,13 @@ async def test_models_are_listed_with_each_collection(http: httpx.AsyncClient, c
     assert [model["id"] for model in listed] == [MODEL, f"{MODEL}@manuals", EMBEDDER]
     one = (await http.get(f"/v1/models/{MODEL}@manuals")).json()
     assert (one["kind"], one["collection"]) == ("chat", "manuals")
+
+
+async def test_of_a_long_question_the_beginning_is_searched_for(
+    http: httpx.AsyncClient, stream: FakeJobStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat, "MAX_QUERY_CHARACTERS", 10)
+    body = {"messages": [{"role": "user", "content": "How long is the warranty?"}], "rag": {}}
+    assert (await http.post(CHAT, json=body)).status_code == 200
+    request = stream.submitted[-1].request
+    assert (request.rag.query, request.messages[-1].content) == ("How long i", "How long is the warranty?")
