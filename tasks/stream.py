@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from types import TracebackType
 from typing import Any
 
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 #: Without an event for this long, a reader looks into the replay (a publication may have been lost) and at the
 #: heartbeat.
 QUIET_SECONDS = 1.0
+#: A Redis that takes longer does not answer.
+REPLY_SECONDS = 3.0
 #: Events that wait for a slow client; beyond it the reader goes back to the replay instead of keeping them in memory.
 READER_QUEUE_SIZE = 256
 #: An interactive job for which no worker is there, or Redis does not answer, fails after this long: a worker that was
@@ -143,15 +145,15 @@ class JobStream:
     async def ping(self) -> None:
         """Raises `Unavailable` unless Redis answers."""
         try:
-            await self._redis.ping()
-        except RedisError as error:
+            await _in_time(self._redis.ping())
+        except (RedisError, OSError) as error:
             raise _unavailable() from error
 
     async def workers(self, role: Role) -> dict[str, dict[str, Any]]:
         """The live workers of a role by name, with what each last said of itself. Raises `Unavailable`."""
         try:
-            return live_workers(await self._redis.hgetall(worker_key(role)))
-        except RedisError as error:
+            return live_workers(await _in_time(self._redis.hgetall(worker_key(role))))
+        except (RedisError, OSError) as error:
             raise _unavailable() from error
 
     async def queue_lengths(self) -> dict[str, int]:
@@ -163,26 +165,26 @@ class JobStream:
     async def frames_after(self, job_id: str, number: int) -> list[Frame]:
         """Stored events with a sequence number over `number`."""
         if number == 0:  # as each request begins: all there are, in one round trip
-            return [_decode(frame) for frame in await self._redis.lrange(events_key(job_id), 0, -1)]
+            return [_decode(frame) for frame in await _in_time(self._redis.lrange(events_key(job_id), 0, -1))]
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.lindex(events_key(job_id), 0)
         pipeline.llen(events_key(job_id))
-        first, length = await pipeline.execute()
+        first, length = await _in_time(pipeline.execute())
         if first is None:
             return []
         offset = max(0, number + 1 - events.split_frame(first)[0])
         if offset >= length:
             return []
-        raw = await self._redis.lrange(events_key(job_id), offset, -1)
+        raw = await _in_time(self._redis.lrange(events_key(job_id), offset, -1))
         return [_decode(frame) for frame in raw]
 
     async def exists(self, job_id: str) -> bool:
         """Whether the job's record is (still) there."""
-        return bool(await self._redis.exists(job_key(job_id)))
+        return bool(await _in_time(self._redis.exists(job_key(job_id))))
 
     async def queue_of(self, job_id: str) -> tuple[str, str] | None:
         """Task name and state of a job."""
-        task, state = await self._redis.hmget(job_key(job_id), "task", "state")
+        task, state = await _in_time(self._redis.hmget(job_key(job_id), "task", "state"))
         return (task.decode(), state.decode()) if task else None
 
     async def subscribe(self, reader: JobReader) -> None:
@@ -358,6 +360,14 @@ class JobReader:
     def _failed(self, error: Unavailable) -> Frame:
         info: ErrorInfo = error.info
         return self._last + 1, events.Failed(job_id=self.job_id, attempt=0, created=time.time(), error=info)
+
+
+async def _in_time(reply: Awaitable[Any]) -> Any:
+    """What Redis replies. Raises TimeoutError after REPLY_SECONDS: the client's own limits do not hold while it opens
+    a connection to a Redis that hangs.
+    """
+    async with asyncio.timeout(REPLY_SECONDS):
+        return await reply
 
 
 def _decode(frame: bytes) -> Frame:
