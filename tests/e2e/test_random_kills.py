@@ -47,7 +47,9 @@ class Ingestion:
         if victim == "child":
             wait_until(self._kill_child, 60, "a process that parses")
         else:
-            self._stack.kill(victim)
+            # Its pid is an old one where the same process was killed a moment ago and nobody has noticed yet.
+            with contextlib.suppress(ProcessLookupError):
+                self._stack.kill(victim)
 
     def _kill_child(self) -> bool:
         """False while there is none, as after the ingest worker was killed itself."""
