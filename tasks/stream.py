@@ -163,7 +163,13 @@ class JobStream:
     # For the readers
 
     async def frames_after(self, job_id: str, number: int) -> list[Frame]:
-        """Stored events with a sequence number over `number`."""
+        """Stored events with a sequence number over `number`. Raises `Unavailable`."""
+        try:
+            return await self._frames_after(job_id, number)
+        except (RedisError, OSError) as error:
+            raise _unavailable() from error
+
+    async def _frames_after(self, job_id: str, number: int) -> list[Frame]:
         if number == 0:  # as each request begins: all there are, in one round trip
             return [_decode(frame) for frame in await _in_time(self._redis.lrange(events_key(job_id), 0, -1))]
         pipeline = self._redis.pipeline(transaction=True)
@@ -177,10 +183,6 @@ class JobStream:
             return []
         raw = await _in_time(self._redis.lrange(events_key(job_id), offset, -1))
         return [_decode(frame) for frame in raw]
-
-    async def exists(self, job_id: str) -> bool:
-        """Whether the job's record is (still) there."""
-        return bool(await _in_time(self._redis.exists(job_key(job_id))))
 
     async def queue_of(self, job_id: str) -> tuple[str, str] | None:
         """Task name and state of a job."""
@@ -331,11 +333,11 @@ class JobReader:
     async def _replayed(self) -> list[Frame]:
         try:
             return await self._stream.frames_after(self.job_id, self._last)
-        except (RedisError, OSError) as error:
+        except Unavailable as error:
             if time.monotonic() - self._quiet_since < UNSERVED_SECONDS:
-                log.warning("job %s: Redis does not answer: %s", self.job_id, error)
+                log.warning("job %s: %s", self.job_id, error.message)
                 return []
-            return [self._failed(_unavailable())]
+            return [self._failed(error)]
 
     async def _check(self) -> list[Frame]:
         """It is quiet: sends the job again if its worker or message was lost, and ends it if nobody can serve it."""
