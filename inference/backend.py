@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -55,6 +55,10 @@ class Tokenizer(Protocol):
     def bos(self) -> int | None:
         """The token that begins a text, if the model has one."""
 
+    @property
+    def eos(self) -> int | None:
+        """The token that ends a turn, if the model has one."""
+
     def tokenize(self, text: str, *, special: bool, add_bos: bool = False) -> list[int]:
         """Token ids of a text; with `special`, control tokens are recognised."""
 
@@ -92,8 +96,8 @@ class Backend(Tokenizer, Protocol):
         """The Jinja template in the model's file."""
 
     @property
-    def control_texts(self) -> Sequence[str]:
-        """What `tokenize(special=True)` reads as control tokens."""
+    def control_tokens(self) -> Mapping[str, int]:
+        """What `tokenize(special=True)` reads as control tokens, and which."""
 
     @property
     def can_trim(self) -> bool:

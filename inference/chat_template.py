@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -37,8 +37,10 @@ log = logging.getLogger(__name__)
 class ChatTemplate:
     """Renders conversations. Safe to use from several threads."""
 
-    def __init__(self, source: str | None, *, bos: str = "", eos: str = "", control_texts: Sequence[str] = ()) -> None:
-        """`source` is the template in the GGUF; `control_texts` are what the tokenizer reads as control tokens."""
+    def __init__(
+        self, source: str | None, *, bos: str = "", eos: str = "", control_tokens: Mapping[str, int] | None = None
+    ) -> None:
+        """`source` is the template in the GGUF; `control_tokens` are what the tokenizer reads as control tokens."""
         if source is None:
             log.warning(
                 "The model's file has no chat template: using ChatML, which may not be what it was trained with"
@@ -54,7 +56,7 @@ class ChatTemplate:
         #: The template's own form of calls, where that can be enforced and read: what the model is told and what it is
         #: held to must be the same. Others get a description of the tagged form.
         self._native = native_format(self._rendered)
-        texts = sorted((text for text in control_texts if len(text) > 1), key=len, reverse=True)
+        texts = sorted((text for text in control_tokens or () if len(text) > 1), key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, texts))) if texts else None
 
     @property

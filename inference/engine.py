@@ -373,8 +373,8 @@ class Engine:
 
 
 def _chat_template(backend: Backend) -> ChatTemplate:
-    bos = backend.token_text(backend.bos) if backend.bos is not None else ""
-    return ChatTemplate(backend.chat_template, bos=bos, control_texts=backend.control_texts)
+    bos, eos = (backend.token_text(token) if token is not None else "" for token in (backend.bos, backend.eos))
+    return ChatTemplate(backend.chat_template, bos=bos, eos=eos, control_tokens=backend.control_tokens)
 
 
 def open_engine(settings: Settings, sink: Sink) -> Engine:

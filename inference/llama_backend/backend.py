@@ -43,8 +43,9 @@ class LlamaBackend:
         self._handle = load_model(file, settings)
         self._vocab = llama.llama_model_get_vocab(self._handle)
         self.vocab_size = llama.llama_vocab_n_tokens(self._vocab)
-        bos = int(llama.llama_vocab_bos(self._vocab))
+        bos, eos = int(llama.llama_vocab_bos(self._vocab)), int(llama.llama_vocab_eos(self._vocab))
         self.bos = bos if bos >= 0 else None
+        self.eos = eos if eos >= 0 else None
         recurrent = llama.llama_model_is_recurrent(self._handle) or llama.llama_model_is_hybrid(self._handle)
         self.can_trim = not recurrent
         layout = layout_of(self._handle, file, settings)
@@ -66,7 +67,7 @@ class LlamaBackend:
         self.end_tokens = frozenset(
             token for token in range(self.vocab_size) if llama.llama_vocab_is_eog(self._vocab, token)
         )
-        self.control_texts = self._control_texts()
+        self.control_tokens = self._control_tokens()
 
     def _create_context(self, layout: Layout, settings: Settings) -> Any:
         params = llama.llama_context_default_params()
@@ -104,13 +105,12 @@ class LlamaBackend:
             description=buffer.value.decode("utf-8", errors="replace"),
         )
 
-    def _control_texts(self) -> tuple[str, ...]:
-        """The texts that `tokenize(special=True)` reads as control tokens."""
+    def _control_tokens(self) -> dict[str, int]:
         attribute = llama.LLAMA_TOKEN_ATTR_CONTROL
         marked = (
             token for token in range(self.vocab_size) if llama.llama_vocab_get_attr(self._vocab, token) & attribute
         )
-        return tuple(text for token in marked if (text := self.token_text(token)))
+        return {text: token for token in marked if (text := self.token_text(token))}
 
     # Steps
 
@@ -202,9 +202,18 @@ class LlamaBackend:
         return token in self.end_tokens
 
     def grammar_tokenizer(self) -> Any:
-        from llguidance.llamacpp import lltokenizer_from_vocab
+        from llguidance import LLTokenizer
 
-        return lltokenizer_from_vocab(self._vocab, self.vocab_size, sorted(self.end_tokens))
+        # llguidance's own reader of llama.cpp's vocabularies takes more for control tokens than llama.cpp does: also
+        # what a vocabulary has added between angle brackets, such as Qwen's `<tool_call>`. That is text to us.
+        control = frozenset(self.control_tokens.values())
+        pieces = (self._piece(token, special=True) for token in range(self.vocab_size))
+        return LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]
+            tokens=[b"\xff" + piece if token in control else piece for token, piece in enumerate(pieces)],
+            vocab_ptr=self._vocab,
+            tokenize_fptr=ctypes.cast(llama._lib.llama_tokenize, ctypes.c_void_p).value,
+            eos_token=sorted(self.end_tokens),
+        )
 
     def _piece(self, token: int, *, special: bool) -> bytes:
         size = 64

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -63,11 +63,12 @@ class FakeBackend:
     """Keeps the tokens of each sequence as a KV cache would, and refuses what a real one would refuse."""
 
     bos: int | None = BOS
+    eos: int | None = END
     chat_template: str | None = (
         "{% for message in messages %}<|turn|>{{ message.role }}\n{{ message.content }}\n{% endfor %}"
         "{{ '<|turn|>assistant\n' }}"
     )
-    control_texts: Sequence[str] = tuple(_NAMES.values())
+    control_tokens: Mapping[str, int] = {name: token for token, name in _NAMES.items()}
     can_trim = True
 
     def __init__(
