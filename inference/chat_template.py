@@ -14,8 +14,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from core.errors import InvalidRequest
 from core.messages import ChatMessage
-from inference.call_formats import CallFormat, native_format
-from inference.tool_calls import CLOSE, OPEN
+from inference.call_formats import CallFormat, TaggedFormat, native_format
+from inference.call_formats.tagged import CLOSE, OPEN
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
@@ -55,14 +55,11 @@ class ChatTemplate:
         self._names = {"bos_token": bos, "eos_token": eos}
         #: The template's own form of calls, where that can be enforced and read: what the model is told and what it is
         #: held to must be the same. Others get a description of the tagged form.
-        self._native = native_format(self._rendered)
+        self._native = native_format(self._rendered, control_tokens or {})
+        #: The form in which this model is to write calls.
+        self.call_format: CallFormat = self._native or TaggedFormat(control_tokens)
         texts = sorted((text for text in control_tokens or () if len(text) > 1), key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, texts))) if texts else None
-
-    @property
-    def call_format(self) -> CallFormat:
-        """The form in which this model is to write calls."""
-        return self._native or CallFormat.TAGGED
 
     def render(self, messages: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = ()) -> list[tuple[str, bool]]:
         """The prompt as pieces of (text, trusted). Control tokens count only in trusted pieces, so that a message
@@ -72,21 +69,24 @@ class ChatTemplate:
             InvalidRequest: if the template refuses the conversation (for instance an unknown role).
         """
         guard = _Guard(self._control)
-        shaped = [_shape(message, guard) for message in messages]
-        native = _guarded(list(tools), guard) if self._native else []
-        if self._native is None:
-            shaped = _plain_tool_messages(shaped)
-            shaped = _with_tools_prompt(shaped, tools, guard) if tools else shaped
-        elif self._native is CallFormat.BARE:
-            shaped = _one_call_each(shaped)
-        try:
-            text = self._rendered(shaped, native)
-        except (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
-            # Templates are programs: what they do with an odd conversation is theirs, and the client's to mend.
-            raise InvalidRequest(
-                f"The model's chat template refuses these messages: {error}", param="messages"
-            ) from error
-        return guard.split(text)
+        if self._native is not None:
+            shaped = [_shape(message, guard) for message in self._native.conversation(messages)]
+            return guard.split(self._text(shaped, _guarded(list(tools), guard)))
+        shaped = _plain_tool_messages([_shape(message, guard) for message in messages])
+        shaped = _with_tools_prompt(shaped, tools, guard) if tools else shaped
+        return guard.split(self._text(shaped, []))
+
+    def _text(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> str:
+        refusals: list[Exception] = []
+        for attempt in (messages, _taking_turns(messages)):
+            try:
+                return self._rendered(attempt, tools)
+            except (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+                # Templates are programs: what they do with an odd conversation is theirs, and the client's to mend.
+                refusals.append(error)
+        raise InvalidRequest(
+            f"The model's chat template refuses these messages: {refusals[0]}", param="messages"
+        ) from refusals[0]
 
     def _rendered(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> str:
         return self._template.render(messages=messages, tools=tools or None, add_generation_prompt=True, **self._names)
@@ -176,22 +176,21 @@ def _plain_tool_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]
     return plain
 
 
-def _one_call_each(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Parallel calls one after the other, each with its result, for templates that know one call at a time."""
-    single: list[dict[str, Any]] = []
-    results = {one["tool_call_id"]: one for one in messages if one["role"] == "tool" and "tool_call_id" in one}
-    moved: set[str] = set()
+def _taking_turns(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages of one role as one, and an empty answer between results and the next question: many templates refuse
+    what does not go back and forth between user and assistant.
+    """
+    turns: list[dict[str, Any]] = []
     for message in messages:
-        calls = message.get("tool_calls") or []
-        if len(calls) > 1:
-            for at, call in enumerate(calls):
-                single.append({**message, "content": "" if at else message["content"], "tool_calls": [call]})
-                if (result := results.get(call.get("id", ""))) is not None:
-                    single.append(result)
-                    moved.add(call["id"])
-        elif message.get("tool_call_id") not in moved:
-            single.append(message)
-    return single
+        last = turns[-1] if turns else {"role": None}
+        is_same = message["role"] == last["role"] and message["role"] != "tool"
+        if is_same and not ("tool_calls" in message or "tool_calls" in last):
+            turns[-1] = {**last, "content": f"{last['content']}\n\n{message['content']}"}
+            continue
+        if last["role"] == "tool" and message["role"] == "user":
+            turns.append({"role": "assistant", "content": ""})
+        turns.append(message)
+    return turns
 
 
 def _plain_tool_message(message: dict[str, Any]) -> dict[str, Any]:

@@ -1,18 +1,21 @@
 """Brings an answer to its end before its tokens run out: JSON or a call that is cut in the middle is of no use.
 
 The grammar is followed a second time, byte by byte, where it is cheap to search for a short text that completes the
-answer. While that text fits into the tokens that are left, the model writes what it likes. A token after which it would
-no longer fit is refused, and the text's next token is the only one that may come.
+answer. (Control tokens, which have no bytes, are symbols of their own there.) While that text fits into the tokens that
+are left, the model writes what it likes. A token after which it would no longer fit is refused, and the text's next
+token is the only one that may come.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from llguidance import LLMatcher
 
-from inference.shortest_end import shortest_end
+from inference.shortest_end import FIRST_CONTROL, Symbols, shortest_end
 
 #: While more tokens than this many times the end's, and these, are left, the end is looked at now and then only.
 NEAR_TIMES, NEAR_TOKENS = 2, 192
@@ -25,17 +28,20 @@ MOST_BYTES_PER_TOKEN = 8
 class End:
     """A text that completes an answer, and the tokens that it takes."""
 
-    text: bytes
+    text: Symbols
     tokens: list[int]
 
 
 class Closing:
     """How far one answer is from its end. Used by the engine's thread only."""
 
-    def __init__(self, state: LLMatcher, tokenizer: Any, max_tokens: int) -> None:
-        """`state` is the beginning of the grammar over bytes, `tokenizer` the model's `LLTokenizer`."""
+    def __init__(self, state: LLMatcher, tokenizer: Any, max_tokens: int, controls: Sequence[int] = ()) -> None:
+        """`state` is the beginning of the grammar over bytes, `tokenizer` the model's `LLTokenizer`; `controls` are the
+        tokens of the vocabulary that the grammar has beside bytes.
+        """
         self._state = state
         self._tokenizer = tokenizer
+        self._controls = controls
         self._left = max_tokens
         #: Where nothing is an answer too, the answer's end is no end that has to be written.
         self._must_stop = not state.is_accepting()
@@ -81,34 +87,48 @@ class Closing:
         return self._left <= NEAR_TIMES * self._needed + NEAR_TOKENS
 
     def _look_ahead(self, token: int, *, searches: bool = True) -> tuple[int, LLMatcher, End | None]:
-        written: bytes = self._tokenizer.decode_bytes([token])
+        written = self._symbols(token)
         after = self._state.deep_copy()
-        after.consume_tokens(list(written))
+        after.consume_tokens(written)
         end = self._kept(token, written, after)
         return token, after, self._search(after) if end is None and searches else end
 
-    def _kept(self, token: int, written: bytes, after: LLMatcher) -> End | None:
+    def _kept(self, token: int, written: Symbols, after: LLMatcher) -> End | None:
         """The known end, if the token is its beginning or leaves it as it is: most tokens do, within a text."""
         if self._end is None:
             return None
         if self._end.tokens and token == self._end.tokens[0]:
             return End(self._end.text[len(written) :], self._end.tokens[1:])
-        if self._end.text.startswith(written):
+        if self._end.text[: len(written)] == written:
             return self._tokenized(self._end.text[len(written) :], after)
         tried = after.deep_copy()
-        return self._end if tried.consume_tokens(list(self._end.text)) and tried.is_accepting() else None
+        return self._end if tried.consume_tokens(self._end.text) and tried.is_accepting() else None
 
     def _search(self, state: LLMatcher) -> End | None:
         text = shortest_end(state, MOST_BYTES_PER_TOKEN * self._left)
         return None if text is None else self._tokenized(text, state)
 
-    def _tokenized(self, text: bytes, state: LLMatcher) -> End | None:
+    def _symbols(self, token: int) -> Symbols:
+        if token in self._controls:
+            return [FIRST_CONTROL + self._controls.index(token)]
+        return list(self._tokenizer.decode_bytes([token]))
+
+    def _tokenized(self, text: Symbols, state: LLMatcher) -> End | None:
+        tokens: list[int] = []
+        for are_controls, run in groupby(text, lambda symbol: symbol >= FIRST_CONTROL):
+            if are_controls:
+                tokens += [self._controls[symbol - FIRST_CONTROL] for symbol in run]
+            elif (part := self._tokens_of(bytes(run))) is not None:
+                tokens += part
+            else:
+                return None
+        tried = state.deep_copy()
+        tried.consume_tokens(text)
+        stops = tried.is_stopped() or not self._must_stop
+        return End(text, tokens if stops else [*tokens, self._tokenizer.eos_token])
+
+    def _tokens_of(self, text: bytes) -> list[int] | None:
         tokens: list[int] = self._tokenizer.tokenize_bytes(text)
         if self._tokenizer.decode_bytes(tokens) != text:  # some tokenizers put a space in front
             tokens = self._tokenizer.greedy_tokenize(text.decode(errors="replace"))
-        if self._tokenizer.decode_bytes(tokens) != text:
-            return None
-        tried = state.deep_copy()
-        tried.consume_tokens(list(text))
-        stops = tried.is_stopped() or not self._must_stop
-        return End(text, tokens if stops else [*tokens, self._tokenizer.eos_token])
+        return tokens if self._tokenizer.decode_bytes(tokens) == text else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 
 class Detokenizer:
@@ -12,8 +12,16 @@ class Detokenizer:
     `stop_found` becomes true when a stop string has come up; the text before it is the last that is given out.
     """
 
-    def __init__(self, token_bytes: Callable[[int], bytes], stop: Sequence[str] = (), skip_characters: int = 0) -> None:
+    def __init__(
+        self,
+        token_bytes: Callable[[int], bytes],
+        stop: Sequence[str] = (),
+        skip_characters: int = 0,
+        marks: Mapping[int, str] | None = None,
+    ) -> None:
         self._token_bytes = token_bytes
+        #: What stands in the text for tokens that have none.
+        self._marks = marks or {}
         self._stop = tuple(stop)
         #: Characters that an earlier attempt has sent already.
         self._skip = skip_characters
@@ -25,7 +33,9 @@ class Detokenizer:
         """Takes a token, returns the text that is safe now."""
         if self.stop_found:
             return ""
-        text = self._decoder.decode(self._token_bytes(token))
+        mark = self._marks.get(token)
+        text = self._decoder.decode(self._token_bytes(token) if mark is None else b"", final=mark is not None)
+        text += mark or ""
         if not self._stop:
             return self._new(text)
         return self._new(self._before_stop(self._held + text))

@@ -38,7 +38,9 @@ class Generation:
         )
         self._constraint = request.constraint() if request.constraint else None
         self._lookup = PromptLookup() if request.prompt_lookup and backend.can_trim else None
-        self._detokenizer = Detokenizer(backend.token_bytes, request.sampling.stop, request.resume_text_length)
+        self._detokenizer = Detokenizer(
+            backend.token_bytes, request.sampling.stop, request.resume_text_length, request.marks
+        )
         #: Text of the resumed tokens that was not sent before the interruption.
         self._backlog = ""
         #: Set when the resumed tokens are a complete answer already.

@@ -6,7 +6,6 @@ Compiling happens off the engine's thread and is cached; the engine's thread onl
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections import OrderedDict
@@ -18,11 +17,12 @@ from llguidance import LLMatcher, LLTokenizer
 
 from core.errors import InternalError, InvalidRequest
 from core.json_schema import check_schema
-from inference.call_formats import CallFormat
+from inference import lark
+from inference.call_formats import Asked, CallFormat, TaggedFormat, ToolMode
 from inference.closing import Closing
 from inference.sequence import Constraint
-from inference.shortest_end import byte_tokenizer
-from inference.tool_grammar import ToolMode, arguments_schema, parameters_field, styled, tool_grammar
+from inference.shortest_end import FIRST_CONTROL, byte_tokenizer
+from inference.tool_grammar import arguments_schema, parameters_field, tool_grammar
 
 #: Of all schemas of a request together; the limits of each are in `core.json_schema`.
 MAX_GRAMMAR_BYTES = 256 * 2**10
@@ -67,20 +67,24 @@ class Compiled:
     matcher: LLMatcher
     bytewise: LLMatcher
     tokenizer: LLTokenizer
+    #: Tokens of the vocabulary that are no bytes, in the order in which `bytewise` has them.
+    controls: tuple[int, ...]
 
     def constraint(self, max_tokens: int | None) -> GrammarConstraint:
         """A fresh state; with `max_tokens` its end fits into these."""
-        closing = Closing(self.bytewise.deep_copy(), self.tokenizer, max_tokens) if max_tokens else None
+        closing = None
+        if max_tokens:
+            closing = Closing(self.bytewise.deep_copy(), self.tokenizer, max_tokens, self.controls)
         return GrammarConstraint(self.matcher.deep_copy(), closing)
 
 
 class GrammarCompiler:
     """Compiles grammars for one vocabulary. Safe to use from several threads."""
 
-    def __init__(self, make_tokenizer: Callable[[], LLTokenizer], call_format: CallFormat = CallFormat.TAGGED) -> None:
+    def __init__(self, make_tokenizer: Callable[[], LLTokenizer], call_format: CallFormat | None = None) -> None:
         """`make_tokenizer` takes about a second and is called with the first grammar."""
         self._make_tokenizer = make_tokenizer
-        self.call_format = call_format
+        self.call_format: CallFormat = call_format or TaggedFormat()
         self._tokenizer: LLTokenizer | None = None
         self._cache: OrderedDict[str, Compiled] = OrderedDict()
         self._lock = threading.Lock()
@@ -96,7 +100,7 @@ class GrammarCompiler:
             InvalidRequest: if the schema cannot be enforced; `param` is the field it came in.
         """
         check_schema(schema, param)
-        compiled = self._compile(f"start: %json {json.dumps(styled(schema))}\n", param)
+        compiled = self._compile(f"start: {lark.of_schema(schema)}\n", param)
         return lambda: compiled.constraint(max_tokens)
 
     def regex(self, pattern: str, *, param: str = "response_format") -> ConstraintFactory:
@@ -125,11 +129,13 @@ class GrammarCompiler:
         Raises:
             InvalidRequest: if a schema cannot be enforced, or there is no function.
         """
-        grammar = tool_grammar(
-            tools, mode=mode, parallel=parallel, answer_schema=answer_schema, param=param, form=self.call_format
-        )
+        form, asked = self.call_format, Asked(mode, parallel, answer_schema)
+        grammar = tool_grammar(tools, asked, form, param=param)
+        bytewise = grammar
+        if form.controls:
+            bytewise = tool_grammar(tools, asked, form, param=param, first_control=FIRST_CONTROL)
         try:
-            compiled = self._compile(grammar, param)
+            compiled = self._compile(grammar, param, bytewise, tuple(form.controls.values()))
         except InvalidRequest:
             if answer_schema is not None:
                 self.json_schema(answer_schema)
@@ -144,7 +150,9 @@ class GrammarCompiler:
         with self._lock:
             self._load_tokenizer()
 
-    def _compile(self, grammar: str, param: str) -> Compiled:
+    def _compile(
+        self, grammar: str, param: str, bytewise: str | None = None, controls: tuple[int, ...] = ()
+    ) -> Compiled:
         if len(grammar.encode()) > MAX_GRAMMAR_BYTES:
             raise InvalidRequest(
                 f"{param}: the schemas together are larger than {MAX_GRAMMAR_BYTES} bytes.", param=param
@@ -155,7 +163,8 @@ class GrammarCompiler:
                 tokenizer = self._load_tokenizer()
                 matcher = LLMatcher(tokenizer, grammar, log_level=0)
                 _check(matcher, param)
-                compiled = Compiled(matcher, LLMatcher(byte_tokenizer(), grammar, log_level=0), tokenizer)
+                over_bytes = LLMatcher(byte_tokenizer(), bytewise or grammar, log_level=0)
+                compiled = Compiled(matcher, over_bytes, tokenizer, controls)
                 self._cache[grammar] = compiled
                 if len(self._cache) > CACHED_GRAMMARS:
                     self._cache.popitem(last=False)

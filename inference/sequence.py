@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -57,6 +57,8 @@ class SequenceRequest:
     resume_text_length: int = 0
     #: Makes the grammar to obey, on the engine's thread, from one that was compiled before.
     constraint: Callable[[], Constraint] | None = None
+    #: Control tokens that the answer's text shall have, and what stands for each there: without, they have no text.
+    marks: Mapping[int, str] = field(default_factory=dict)
     #: Whether drafts may be taken from the prompt (pays where the answer quotes it).
     prompt_lookup: bool = False
 

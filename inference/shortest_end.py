@@ -1,4 +1,7 @@
-"""A short text that completes what a grammar has begun, searched for byte by byte. Pure."""
+"""A short text that completes what a grammar has begun, searched for byte by byte. Pure.
+
+Beside bytes there may be a few control tokens, which have none: in a text each is a number from `FIRST_CONTROL` on.
+"""
 
 from __future__ import annotations
 
@@ -15,30 +18,35 @@ MOST_WAYS = 10
 #: Where more bytes than the first are allowed there is some text, and where more than the second are, any text.
 SOME_TEXT_BYTES, ANY_TEXT_BYTES = 64, 128
 #: What ends things, best first; what a value begins with; and what ends a number, a time or a part of an address soon.
-_CLOSERS = b'}]",'
+_CLOSERS = tuple(b'}]",')
 _VALUES = frozenset(b'"{[-0123456789ntf')
-_DIGITS = b"1234567890"
-_SIMPLE = b"@:Z" + _DIGITS
+_DIGITS = tuple(b"1234567890")
+_SIMPLE = (*b"@:Z", *_DIGITS)
+#: Bytes, and control tokens from this number on.
+FIRST_CONTROL = 256
+Symbols = list[int]
 
 
 @cache
 def byte_tokenizer() -> LLTokenizer:
-    """The vocabulary that states searched here are of: a token for each byte."""
+    """The vocabulary that states searched here are of: a token for each byte, five spare ones for control tokens, and
+    the end.
+    """
     return LLTokenizer("byte")
 
 
-def shortest_end(state: LLMatcher, most_bytes: int) -> bytes | None:
+def shortest_end(state: LLMatcher, most_bytes: int) -> Symbols | None:
     """About the shortest text that makes an answer whole; None if none of `most_bytes` was found.
 
     Where several ways are open, each is followed to its end in the simplest manner, and the one that gets there first
     is taken. `state` is not changed.
     """
-    written, at, tries = bytearray(), state.deep_copy(), MOST_TRIES
+    written, at, tries = Symbols(), state.deep_copy(), MOST_TRIES
     recent: Counter[int] = Counter()
     while not at.is_accepting():
         if len(written) > most_bytes or at.is_error():
             return None
-        step = at.compute_ff_bytes()
+        step = at.compute_ff_tokens()
         if step:
             recent.clear()
         else:
@@ -47,14 +55,14 @@ def shortest_end(state: LLMatcher, most_bytes: int) -> bytes | None:
             if (best := _obvious(ways)) is None and 1 < len(open_ways) <= min(MOST_WAYS, tries):
                 tries -= len(open_ways)
                 best = _tried_out(at, open_ways, most_bytes - len(written))
-            step = bytes([_least_used(ways, recent) if best is None else best]) if ways else b""
-        if not step or not at.consume_tokens(list(step)):
+            step = [_least_used(ways, recent) if best is None else best] if ways else []
+        if not step or not at.consume_tokens(step):
             return None
         written += step
-    return bytes(written) if len(written) <= most_bytes else None
+    return written if len(written) <= most_bytes else None
 
 
-def _tried_out(state: LLMatcher, ways: list[int], most_bytes: int) -> int | None:
+def _tried_out(state: LLMatcher, ways: Symbols, most_bytes: int) -> int | None:
     """The way with the nearest end."""
     best, least = None, most_bytes + 1
     for way in ways:
@@ -70,7 +78,7 @@ def _simple_length(at: LLMatcher, most_bytes: int) -> int | None:
     length = 0
     recent: Counter[int] = Counter()
     while not at.is_accepting():
-        step = at.compute_ff_bytes()
+        step = at.compute_ff_tokens()
         if step:
             recent.clear()
         else:
@@ -78,21 +86,24 @@ def _simple_length(at: LLMatcher, most_bytes: int) -> int | None:
             if not ways:
                 return None
             best = _obvious(ways)
-            step = bytes([_least_used(ways, recent) if best is None else best])
+            step = [_least_used(ways, recent) if best is None else best]
         length += len(step)
-        if length > most_bytes or not at.consume_tokens(list(step)):
+        if length > most_bytes or not at.consume_tokens(step):
             return None
     return length
 
 
-def _ways(at: LLMatcher) -> list[int]:
+def _ways(at: LLMatcher) -> Symbols:
     mask = np.frombuffer(at.compute_bitmask(), np.uint8)
-    ways: list[int] = np.flatnonzero(np.unpackbits(mask[:32], bitorder="little")).tolist()
+    bits = np.unpackbits(mask, count=byte_tokenizer().eos_token, bitorder="little")
+    ways: Symbols = np.flatnonzero(bits).tolist()
     return ways
 
 
-def _obvious(ways: list[int]) -> int | None:
-    """The byte that ends a text, list, object or number; None if a choice has to be made."""
+def _obvious(ways: Symbols) -> int | None:
+    """What ends a text, list, object, number or part of a call; None if a choice has to be made."""
+    if ways and ways[-1] >= FIRST_CONTROL:
+        return ways[-1]
     if len(ways) > SOME_TEXT_BYTES:
         filler = ord(".") if len(ways) > ANY_TEXT_BYTES else None
         return ord('"') if ord('"') in ways else filler
@@ -101,14 +112,14 @@ def _obvious(ways: list[int]) -> int | None:
     return next((byte for byte in closers if byte in ways), None)
 
 
-def _distinct(ways: list[int]) -> list[int]:
+def _distinct(ways: Symbols) -> Symbols:
     """The ways that may make a difference: of digits, one is as good as the others."""
     digit = next((byte for byte in _DIGITS if byte in ways), None)
     return [byte for byte in ways if byte == digit or byte not in _DIGITS]
 
 
-def _least_used(ways: list[int], recent: Counter[int]) -> int:
+def _least_used(ways: Symbols, recent: Counter[int]) -> int:
     """The simplest byte, but never the same for ever: patterns may go round in circles."""
-    best = min(ways, key=lambda byte: (recent[byte], _SIMPLE.find(byte) % 256, byte))
+    best = min(ways, key=lambda byte: (recent[byte], _SIMPLE.index(byte) if byte in _SIMPLE else 256, byte))
     recent[best] += 1
     return best

@@ -10,7 +10,7 @@ from core import events
 from core.errors import InternalError, LlmApiError
 from core.ids import new_id
 from core.messages import Timings, TokenLogprob, Usage
-from inference.call_formats import CallFormat
+from inference.call_formats import CallFormat, Text, ToolCall
 from inference.citations import Citer
 from inference.sequence import (
     FinishReason,
@@ -21,7 +21,6 @@ from inference.sequence import (
     SequenceFinished,
     SequenceStarted,
 )
-from inference.tool_calls import Text, ToolCall
 from tasks.running import ChoiceResult, RunningJob
 
 #: A call is told whole, since none may be left half told; its arguments come in pieces of so many characters.

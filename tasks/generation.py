@@ -261,6 +261,7 @@ class GenerationService:
             deadline=record.deadline,
             resume_token_ids=list(choice.token_ids),
             resume_text_length=choice.resume_text_length,
+            marks=self.engine.grammars.call_format.marks if choice.reader else {},
             prompt_lookup=request.rag is not None,
         )
 

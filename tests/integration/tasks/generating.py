@@ -68,9 +68,14 @@ class Workshop:
 class World:
     """A generation service, and the events of the jobs it runs."""
 
-    def __init__(self, producer: Producer, catalog: Catalog, folder: Path) -> None:
+    def __init__(self, producer: Producer, catalog: Catalog, folder: Path, model_path: Path | None = None) -> None:
         settings = load_settings(
-            _env_file=None, data_dir=folder, inference_slots=4, inference_threads=2, context_length=2048
+            _env_file=None,
+            data_dir=folder,
+            inference_slots=4,
+            inference_threads=2,
+            context_length=2048,
+            model_path=model_path,
         )
         self.producer, self.catalog = producer, catalog
         self.heartbeats = JobHeartbeats(producer.records)

@@ -10,7 +10,7 @@ import pytest
 
 from core import events
 from core.messages import ChatMessage, RagOptions, SamplingParams
-from inference.call_formats import CallFormat
+from inference.call_formats import BareFormat
 from tests.integration.tasks.generating import World, calls_of, fields_of, reasons_of, refusal_of, text_of
 
 CITY: dict[str, Any] = {
@@ -181,7 +181,7 @@ def test_arguments_that_are_no_object_are_refused(world: World) -> None:
 def test_a_model_that_writes_calls_without_tags_is_held_to_that(
     world: World, monkeypatch: pytest.MonkeyPatch, parallel: bool
 ) -> None:
-    monkeypatch.setattr(world.service.engine.grammars, "call_format", CallFormat.BARE)
+    monkeypatch.setattr(world.service.engine.grammars, "call_format", BareFormat())
     told = world.run(tools=[WEATHER, CLOCK], tool_choice="required", parallel_tool_calls=parallel)
     ((name, arguments),) = calls_of(told)
     jsonschema.validate(arguments, CITY if name == "get_weather" else {"maxProperties": 0})

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
-from inference.call_formats import CallFormat
+from inference.call_formats import CallFormat, Text, ToolCall
 from inference.grammar import GrammarCompiler
+from inference.lark import of_schema
 from inference.sequence import Constraint
 from inference.shortest_end import byte_tokenizer, shortest_end
-from inference.tool_calls import ToolCall
-from inference.tool_grammar import styled
+from tests.call_forms import CONTROLLED, FORMS, form_id, parsed, text_of
 from tests.schema_collection import Schema, collection
 from tests.tool_sets import tool_set
 
@@ -28,25 +28,20 @@ CASES = [(name, schema) for name, schema, refused in collection() if refused is 
 MOST_BYTES = 256
 
 
-@pytest.fixture(scope="module", params=CallFormat)
-def compiler(request: pytest.FixtureRequest) -> GrammarCompiler:
-    return GrammarCompiler(byte_tokenizer, request.param)
-
-
-def written(constraint: Constraint, most: int, draw: random.Random) -> tuple[bytes, bool]:
-    """What a model writes that takes any byte that it may, as the engine lets it; and whether it came to an end."""
-    text = bytearray()
-    while len(text) < most:
+def written(constraint: Constraint, most: int, draw: random.Random) -> tuple[list[int], bool]:
+    """What a model writes that takes any token that it may, as the engine lets it; and whether it came to an end."""
+    tokens: list[int] = []
+    while len(tokens) < most:
         token = drawn(constraint, draw)
         if token != END and constraint.refuses(token):
             token = drawn(constraint, draw)
         if token == END:
-            return bytes(text), True
+            return tokens, True
         constraint.accept(token)
-        text.append(token)
+        tokens.append(token)
         if constraint.is_complete:
-            return bytes(text), True
-    return bytes(text), False
+            return tokens, True
+    return tokens, False
 
 
 def drawn(constraint: Constraint, draw: random.Random) -> int:
@@ -65,21 +60,24 @@ def test_random_json_of_real_schemas_ends_in_time_and_fits(cases: list[tuple[str
     compiler, closed = GrammarCompiler(byte_tokenizer), 0
     for name, schema in cases:
         constraint = compiler.json_schema(schema, max_tokens=MOST_BYTES)()
-        text, ended = written(constraint, MOST_BYTES, random.Random(name))
+        tokens, ended = written(constraint, MOST_BYTES, random.Random(name))
+        text = bytes(tokens)
         assert ended, (name, text)
         check(schema, text)
         closed += len(text) > MOST_BYTES * 0.9
     assert closed > len(cases) / 4, "the room must have been short for many"
 
 
-def test_random_calls_of_tool_sets_end_in_time_and_fit(compiler: GrammarCompiler) -> None:
-    for number in range(0, 100, 5):
+@pytest.mark.parametrize("form", FORMS, ids=form_id)
+def test_random_calls_of_tool_sets_end_in_time_and_fit(form: CallFormat) -> None:
+    compiler = GrammarCompiler(byte_tokenizer, form)
+    for number in range(0, 100, 8):
         tools = tool_set(number)
         constraint = compiler.tool_calls(tools, max_tokens=400, parallel=number % 2 == 1)()
-        text, ended = written(constraint, 400, random.Random(number))
+        tokens, ended = written(constraint, 400, random.Random(number))
+        text = text_of(form, tokens)
         assert ended, (number, text)
-        parser = compiler.call_format.parser()
-        calls = [*parser.push(text.decode()), *parser.finish()]
+        calls = parsed(form.parser(), text, size=len(text))
         assert calls, text
         schemas = {tool["function"]["name"]: tool["function"].get("parameters", {}) for tool in tools}
         for call in calls:
@@ -120,20 +118,20 @@ def test_random_calls_of_tool_sets_end_in_time_and_fit(compiler: GrammarCompiler
     ],
 )
 def test_the_shortest_answer_is_found(schema: Any, shortest: str | None) -> None:
-    matcher = LLMatcher(BYTES, f"start: %json {json.dumps(styled(schema))}\n", log_level=0)
+    matcher = LLMatcher(BYTES, f"start: {of_schema(schema)}\n", log_level=0)
     found = shortest_end(matcher, 1000)
     assert found is not None
-    check(schema, found)
+    check(schema, bytes(found))
     assert len(found) < 50
     if shortest is not None:
-        assert found.decode() == shortest
+        assert bytes(found).decode() == shortest
 
 
 def test_there_is_no_end_where_none_fits() -> None:
-    matcher = LLMatcher(BYTES, f"start: %json {json.dumps(styled({'const': 'x' * 100}))}\n", log_level=0)
+    matcher = LLMatcher(BYTES, f"start: {of_schema({'const': 'x' * 100})}\n", log_level=0)
     assert shortest_end(matcher, 50) is None
     constraint = GrammarCompiler(byte_tokenizer).json_schema({"const": "x" * 100}, max_tokens=50)()
-    assert written(constraint, 50, random.Random(1)) == (b'"' + b"x" * 49, False)
+    assert written(constraint, 50, random.Random(1)) == (list(b'"' + b"x" * 49), False)
 
 
 def test_free_text_is_cut_where_its_tokens_end() -> None:
@@ -143,3 +141,16 @@ def test_free_text_is_cut_where_its_tokens_end() -> None:
         assert not constraint.refuses(token)
         constraint.accept(token)
     assert not constraint.is_complete
+
+
+@pytest.mark.parametrize("form", CONTROLLED, ids=form_id)
+def test_a_call_that_a_control_token_begins_within_text_ends_in_time(form: CallFormat) -> None:
+    tool = {"type": "function", "function": {"name": "say", "parameters": {"properties": {"text": {"type": "string"}}}}}
+    constraint = GrammarCompiler(byte_tokenizer, form).tool_calls([tool], mode="auto", max_tokens=150)()
+    beginning = [*b"Look: ", next(iter(form.controls.values()))]
+    for token in beginning:
+        assert not constraint.refuses(token)
+        constraint.accept(token)
+    tokens, _ = written(constraint, 150 - len(beginning), random.Random(1))
+    said, call = parsed(form.parser(), text_of(form, [*beginning, *tokens]))
+    assert said == Text("Look:") and isinstance(call, ToolCall) and call.name == "say"

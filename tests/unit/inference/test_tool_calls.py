@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.tool_calls import BareCallParser, CallParser, Text, ToolCall, ToolCallParser
+from inference.call_formats import BareFormat, CallFormat, MistralListFormat, TaggedFormat, Text, ToolCall
+from tests.call_forms import FORMS, PLAIN, form_id, parsed
 
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
 
 
-def parse(text: str, size: int = 1, parser: CallParser | None = None) -> list[Text | ToolCall]:
-    parser = parser or ToolCallParser()
-    found = [one for at in range(0, len(text), size) for one in parser.push(text[at : at + size])]
-    merged: list[Text | ToolCall] = []
-    for one in [*found, *parser.finish()]:
-        if isinstance(one, Text) and merged and isinstance(merged[-1], Text):
-            merged[-1] = Text(merged[-1].text + one.text)
-        else:
-            merged.append(one)
-    return merged
+def parse(text: str, size: int = 1, form: CallFormat | None = None) -> list[Text | ToolCall]:
+    return parsed((form or TaggedFormat()).parser(), text, size)
 
 
 @given(st.integers(1, 100))
@@ -68,23 +62,99 @@ BARE = '{"name": "add", "parameters": {"a": 1}}'
 
 @given(st.integers(1, 100))
 def test_an_answer_without_tags_is_one_call_as_a_whole(size: int) -> None:
-    assert parse(BARE, size, BareCallParser()) == [ToolCall(0, "add", '{"a": 1}')]
+    assert parse(BARE, size, BareFormat()) == [ToolCall(0, "add", '{"a": 1}')]
 
 
 @given(
     st.sampled_from(["Hi", '{"name": 1}', '{"na', "{}", "", f" {BARE}", f"So: {BARE}", f"{BARE} so"]), st.integers(1, 9)
 )
 def test_without_tags_everything_else_is_text(text: str, size: int) -> None:
-    assert parse(text, size, BareCallParser()) == ([Text(text)] if text else [])
+    assert parse(text, size, BareFormat()) == ([Text(text)] if text else [])
 
 
 def test_text_without_tags_is_told_as_soon_as_it_is_none() -> None:
-    parser = BareCallParser()
+    parser = BareFormat().parser()
     assert parser.push('{"na') == [] and not parser.is_inside
     assert parser.push("val") == [Text('{"naval')] and parser.push("!") == [Text("!")]
 
 
 def test_a_call_without_tags_that_is_cut_off_is_known_to_be_one() -> None:
-    parser = BareCallParser()
+    parser = BareFormat().parser()
     assert parser.push(BARE[:-1]) == [] and parser.is_inside
     assert parser.push("}") == [] and not parser.is_inside
+
+
+AMID_TEXT = [form for form in FORMS if not isinstance(form, BareFormat)]
+ADD = '{"a": 1, "b": "]}[ARGS]</tool_call>\\\\\\""}'
+
+
+def calls_as_text(form: CallFormat) -> list[str]:
+    """Answers of one call, or of two, as parsers of the form are given them."""
+    match form:
+        case TaggedFormat():
+            one = f'<tool_call>\n{{"name": "add", "arguments": {ADD}}}\n</tool_call>'
+            texts = [one, f"{one}\n{one}"]
+        case MistralListFormat():
+            plain, with_id = (f'{{"name": "add", "arguments": {ADD}{more}}}' for more in ("", ', "id": "123abcXYZ"'))
+            texts = [f"[TOOL_CALLS][{plain}]", f"[TOOL_CALLS] [{with_id}, {plain}]"]
+        case _:
+            plain, with_id = (f"[TOOL_CALLS]add{call_id}[ARGS]{ADD}" for call_id in ("", "[CALL_ID]123abcXYZ"))
+            texts = [with_id, plain + plain]
+    for marker in form.controls:
+        # Where the same characters are text, within the arguments, they stay.
+        texts = [ADD.join(part.replace(marker, form.seen(marker)) for part in text.split(ADD)) for text in texts]
+    return texts
+
+
+@pytest.mark.parametrize("form", AMID_TEXT, ids=form_id)
+@given(size=st.integers(1, 100))
+def test_each_form_is_read_however_it_arrives(form: CallFormat, size: int) -> None:
+    one, two = calls_as_text(form)
+    assert parse(f"So [: {one}", size, form) == [Text("So [:"), ToolCall(0, "add", ADD)]
+    assert parse(two, size, form) == [ToolCall(0, "add", ADD), ToolCall(1, "add", ADD)]
+
+
+@pytest.mark.parametrize("form", AMID_TEXT, ids=form_id)
+@given(data=st.data(), size=st.integers(1, 40))
+def test_calls_among_what_looks_like_them_are_found_however_they_arrive(
+    form: CallFormat, data: st.DataObject, size: int
+) -> None:
+    pieces = [
+        *calls_as_text(form),
+        *map(form.seen, form.markers),
+        "word",
+        " ",
+        "\n",
+        "[",
+        "]",
+        "{",
+        "}",
+        '"',
+        "x" * 150,
+    ]
+    text = "".join(data.draw(st.lists(st.sampled_from(pieces), max_size=8)))
+    assert parse(text, size, form) == parse(text, 10_000, form)
+
+
+@pytest.mark.parametrize("form", PLAIN, ids=form_id)
+@given(data=st.data(), size=st.integers(1, 10))
+def test_what_is_no_call_in_any_form_is_text_and_nothing_is_lost(
+    form: CallFormat, data: st.DataObject, size: int
+) -> None:
+    pieces = [*form.markers, *"<tool_cal>/x{}[TOL_CALS]ARG", '"', "\n", " "]
+    text = "".join(data.draw(st.lists(st.sampled_from(pieces), max_size=30)))
+    found = parse(text, size, form)
+    if not any(isinstance(one, ToolCall) for one in found):
+        assert "".join(one.text for one in found if isinstance(one, Text)) == text
+
+
+@pytest.mark.parametrize("form", [form for form in AMID_TEXT if form.controls], ids=form_id)
+def test_control_tokens_are_never_text(form: CallFormat) -> None:
+    opening, *others = (form.seen(marker) for marker in form.markers)
+    assert parse(f"So {opening}: that {''.join(others)} is it", 3, form) == [Text("So : that  is it")]
+
+
+@pytest.mark.parametrize("form", [form for form in AMID_TEXT if form.controls], ids=form_id)
+def test_what_is_spelled_like_a_control_token_is_text(form: CallFormat) -> None:
+    text = calls_as_text(type(form)())[0]
+    assert parse(text, 5, form) == [Text(text)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
-from inference.call_formats import CallFormat
-from inference.tool_grammar import ToolMode, tool_grammar
+from inference.call_formats import Asked, BareFormat, ToolMode
+from inference.tool_grammar import tool_grammar
 
 CLOCK = {"type": "function", "function": {"name": "get_time"}}
 CALL = '{"name": "get_time", "parameters": {}}'
@@ -14,7 +14,7 @@ CALL = '{"name": "get_time", "parameters": {}}'
 
 def is_answer(text: str, mode: ToolMode) -> bool:
     """Whether the grammar takes this as a whole answer."""
-    matcher = LLMatcher(LLTokenizer("byte"), tool_grammar([CLOCK], mode=mode, parallel=True, form=CallFormat.BARE))
+    matcher = LLMatcher(LLTokenizer("byte"), tool_grammar([CLOCK], Asked(mode, parallel=True), BareFormat()))
     assert not matcher.is_error(), matcher.get_error()
     tokens = list(text.encode())
     if matcher.validate_tokens(tokens) < len(tokens):

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
-from inference.call_formats import CallFormat
-from inference.tool_calls import ToolCall
+from inference.call_formats import Asked, CallFormat, ToolCall
 from inference.tool_grammar import tool_grammar
+from tests.call_forms import FORMS, form_id, parsed, text_of
 from tests.tool_sets import tool_set
 
 SETS = 100
@@ -21,27 +21,26 @@ BYTES = LLTokenizer("byte")
 MOST_BYTES = 20_000
 
 
-def written_at_random(grammar: str, draw: random.Random) -> str:
+def written_at_random(grammar: str, draw: random.Random) -> list[int]:
     """An answer in which every byte is any of those that the grammar allows."""
     matcher = LLMatcher(BYTES, grammar)
     assert not matcher.is_error(), matcher.get_error()
-    written = bytearray()
+    written: list[int] = []
     while not matcher.is_stopped() and len(written) < MOST_BYTES:
         mask = np.frombuffer(matcher.compute_bitmask(), np.uint8)
         token = draw.choice(np.flatnonzero(np.unpackbits(mask, bitorder="little")).tolist())
         assert matcher.consume_token(token), matcher.get_error()
-        if token < 256:
+        if token != BYTES.eos_token:
             written.append(token)
-    return written.decode()
+    return written
 
 
-@pytest.mark.parametrize("form", CallFormat)
+@pytest.mark.parametrize("form", FORMS, ids=form_id)
 def test_whatever_is_written_is_a_call_that_fits_its_schema(form: CallFormat) -> None:
     for number in range(SETS):
         tools, draw = tool_set(number), random.Random(number)
-        answer = written_at_random(tool_grammar(tools, mode="required", parallel=False, form=form), draw)
-        parser = form.parser()
-        (call,) = [*parser.push(answer), *parser.finish()]
+        answer = text_of(form, written_at_random(tool_grammar(tools, Asked("required"), form), draw))
+        (call,) = parsed(form.parser(), answer, size=len(answer))
         assert isinstance(call, ToolCall), (number, answer)
         assert_fits(tools, call, number)
 

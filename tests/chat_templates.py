@@ -1,0 +1,76 @@
+"""Chat templates that write calls as those of well-known models do, with what these refuse."""
+
+from __future__ import annotations
+
+#: In `<tool_call>` tags, as Hermes, Qwen 2.5 and SmolLM3.
+TAGGED = (
+    "{% for tool in tools or [] %}[{{ tool | tojson }}]{% endfor %}{% for message in messages %}{{ message.role }}:"
+    "{% for call in message.tool_calls or [] %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}"
+    "{{ message.content }};{% endfor %}"
+)
+#: As Llama 3.1 and its followers: one at a time, without tags.
+BARE = """\
+{%- if tools %}Respond in the format {"name": function name, "parameters": dictionary}.
+{%- for tool in tools %}{{ tool | tojson }}{% endfor %}{% endif %}
+{%- for message in messages %}<|{{ 'ipython' if message.role == 'tool' else message.role }}|>
+{%- if message.tool_calls %}
+{%- if message.tool_calls | length != 1 %}{{ raise_exception("single tool-calls at once!") }}{% endif %}
+{%- set call = message.tool_calls[0].function %}
+{{- '{"name": "' + call.name + '", ' }}{{ '"parameters": ' }}{{ call.arguments | tojson }}{{ "}" }}
+{%- else %}{{ message.content }}{% endif %}{% endfor %}"""
+
+_MISTRAL = """\
+{%- set seen = namespace(turns=0) %}
+{%- for message in messages if message.role == "user" or message.role == "assistant" and not message.tool_calls %}
+{%- if (message.role == "user") == (seen.turns % 2 == 1) %}
+{{- raise_exception("user and assistant take turns") }}{% endif %}
+{%- set seen.turns = seen.turns + 1 %}{% endfor %}
+{{- bos_token }}
+{%- set questions = messages | selectattr("role", "equalto", "user") | list %}
+{%- for message in messages %}
+{%- if message.role == "system" %}[SYSTEM_PROMPT]{{ message.content }}[/SYSTEM_PROMPT]
+{%- elif message.role == "user" %}
+{%- if tools is not none and message == questions[-1] %}
+{{- "[AVAILABLE_TOOLS]" + (tools | tojson) + "[/AVAILABLE_TOOLS]" }}{% endif %}
+{{- "[INST]" + message.content + "[/INST]" }}
+{%- elif message.tool_calls is defined %}<calls>
+{{- eos_token }}
+{%- elif message.role == "assistant" %}{{ message.content + eos_token }}
+{%- elif message.role == "tool" %}<result>
+{%- else %}{{ raise_exception("no such role") }}{% endif %}{% endfor %}"""
+_CHECKED_CALL = """\
+{% if call.id is not defined or call.id | length != 9 %}{{ raise_exception("an id has nine characters") }}{% endif %}"""
+_CHECKED_RESULT = _CHECKED_CALL.replace("call.id", "message.tool_call_id")
+
+
+def _mistral(calls: str, result: str) -> str:
+    return _MISTRAL.replace("<calls>", calls).replace("<result>", result)
+
+
+#: As Mistral's models up to Small 3.1: behind a control token, in one list.
+LISTED = _mistral(
+    "[TOOL_CALLS][{% for call in message.tool_calls %}"
+    + _CHECKED_CALL
+    + """\
+{{ (call.function | tojson)[:-1] + ', "id": "' + call.id + '"}' }}{{ ", " if not loop.last }}{% endfor %}]""",
+    _CHECKED_RESULT
+    + """\
+{{ '[TOOL_RESULTS]{"content": ' + message.content + ', "call_id": "' + message.tool_call_id + '"}[/TOOL_RESULTS]' }}""",
+)
+_NAMED_CALLS = "{% for call in message.tool_calls %}[TOOL_CALLS]{{ call.function.name }}"
+_NAMED_ARGUMENTS = "[ARGS]{{ call.function.arguments | tojson }}{% endfor %}"
+_RESULT_TEXT = "{{ message.content }}[/TOOL_RESULTS]"
+#: As Mistral's newer models: each behind a control token of its own.
+NAMED = _mistral(_NAMED_CALLS + _NAMED_ARGUMENTS, "[TOOL_RESULTS]" + _RESULT_TEXT)
+#: The same with ids.
+NAMED_WITH_IDS = _mistral(
+    _NAMED_CALLS + _CHECKED_CALL + "[CALL_ID]{{ call.id }}" + _NAMED_ARGUMENTS,
+    _CHECKED_RESULT + "[TOOL_RESULTS]{{ message.tool_call_id }}[TOOL_CONTENT]" + _RESULT_TEXT,
+)
+#: As Qwen3-Coder: in tags, but not as JSON.
+XML = """\
+{%- for tool in tools or [] %}{{ tool.function.name }}{% endfor %}
+{%- for message in messages %}{{ message.role }}:{% for call in message.tool_calls or [] %}<tool_call>
+<function={{ call.function.name }}>{% for key, value in call.function.arguments.items() %}
+<parameter={{ key }}>{{ value }}</parameter>{% endfor %}
+</function></tool_call>{% endfor %}{{ message.content }}{% endfor %}"""
