@@ -57,7 +57,7 @@ class ChatTemplate:
         #: held to must be the same. Others get a description of the tagged form.
         self._native = native_format(self._rendered, control_tokens or {})
         #: The form in which this model is to write calls.
-        self.call_format: CallFormat = self._native or TaggedFormat(control_tokens)
+        self.call_format: CallFormat = self._native.form if self._native else TaggedFormat(control_tokens)
         texts = sorted((text for text in control_tokens or () if len(text) > 1), key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, texts))) if texts else None
 
@@ -70,7 +70,8 @@ class ChatTemplate:
         """
         guard = _Guard(self._control)
         if self._native is not None:
-            shaped = [_shape(message, guard) for message in self._native.conversation(messages)]
+            as_text = self._native.arguments_as_text
+            shaped = [_shape(message, guard, as_text) for message in self.call_format.conversation(messages)]
             return guard.split(self._text(shaped, _guarded(list(tools), guard)))
         shaped = _plain_tool_messages([_shape(message, guard) for message in messages])
         shaped = _with_tools_prompt(shaped, tools, guard) if tools else shaped
@@ -118,24 +119,26 @@ class _Guard:
         return f"{self.MARK}{len(self._found) - 1}{self.MARK}"
 
 
-def _shape(message: ChatMessage, guard: _Guard) -> dict[str, Any]:
-    """A message as templates expect it: content always a string, tool arguments as objects."""
+def _shape(message: ChatMessage, guard: _Guard, arguments_as_text: bool = False) -> dict[str, Any]:
+    """A message as templates expect it: content always a string, tool arguments as objects or as text."""
     shaped: dict[str, Any] = {"role": message.role, "content": guard.protect(message.content or "")}
     if message.name:
         shaped["name"] = guard.protect(message.name)
     if message.tool_call_id:
         shaped["tool_call_id"] = guard.protect(message.tool_call_id)
     if message.tool_calls:
-        shaped["tool_calls"] = [_guarded(_with_object_arguments(call), guard) for call in message.tool_calls]
+        calls = (_with_arguments(call, arguments_as_text) for call in message.tool_calls)
+        shaped["tool_calls"] = [_guarded(call, guard) for call in calls]
     return shaped
 
 
-def _with_object_arguments(call: dict[str, Any]) -> dict[str, Any]:
+def _with_arguments(call: dict[str, Any], as_text: bool) -> dict[str, Any]:
     function = call.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
         return call
+    text = function["arguments"] or "{}"
     try:
-        arguments = json.loads(function["arguments"] or "{}")
+        arguments = text if as_text else json.loads(text)
     except ValueError:
         return call  # what a model once wrote need not be JSON: shown as it is
     return {**call, "function": {**function, "arguments": arguments}}

@@ -67,6 +67,15 @@ NAMED_WITH_IDS = _mistral(
     _NAMED_CALLS + _CHECKED_CALL + "[CALL_ID]{{ call.id }}" + _NAMED_ARGUMENTS,
     _CHECKED_RESULT + "[TOOL_RESULTS]{{ message.tool_call_id }}[TOOL_CONTENT]" + _RESULT_TEXT,
 )
+#: As Functionary 3.1: in tags with the function's name. Takes arguments as text only.
+FUNCTION_TAGS = """\
+{%- for tool in tools or [] %}Use '{{ tool.function.name }}': {{ tool.function | tojson }}, as in
+<function=example_name>{"example": "value"}</function>
+{% endfor %}
+{%- for message in messages %}<|{{ 'ipython' if message.role == 'tool' else message.role }}|>{{ message.content }}
+{%- for call in message.tool_calls or [] %}
+{{- '<function=' + call.function.name + '>' + call.function.arguments + '</function>' }}
+{%- endfor %}{% endfor %}"""
 #: As Qwen3-Coder: in tags, but not as JSON.
 XML = """\
 {%- for tool in tools or [] %}{{ tool.function.name }}{% endfor %}

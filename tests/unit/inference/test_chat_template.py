@@ -9,9 +9,16 @@ import pytest
 
 from core.errors import InvalidRequest
 from core.messages import ChatMessage
-from inference.call_formats import BareFormat, CallFormat, MistralListFormat, MistralNamedFormat, TaggedFormat
+from inference.call_formats import (
+    BareFormat,
+    CallFormat,
+    FunctionTagFormat,
+    MistralListFormat,
+    MistralNamedFormat,
+    TaggedFormat,
+)
 from inference.chat_template import CHATML, ChatTemplate
-from tests.chat_templates import BARE, LISTED, NAMED, NAMED_WITH_IDS, TAGGED, XML
+from tests.chat_templates import BARE, FUNCTION_TAGS, LISTED, NAMED, NAMED_WITH_IDS, TAGGED, XML
 
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
 #: A template with another form of calls, which is neither enforced nor read here.
@@ -64,11 +71,12 @@ def test_a_template_that_knows_the_tags_has_its_way() -> None:
         (LISTED, MistralListFormat, True),
         (NAMED, MistralNamedFormat, True),
         (NAMED_WITH_IDS, MistralNamedFormat, True),
+        (FUNCTION_TAGS, FunctionTagFormat, True),
         (None, TaggedFormat, False),
         (FOREIGN, TaggedFormat, False),
         (XML, TaggedFormat, False),
     ],
-    ids=["tagged", "bare", "listed", "named", "named with ids", "none", "foreign", "xml"],
+    ids=["tagged", "bare", "listed", "named", "named with ids", "function tags", "none", "foreign", "xml"],
 )
 def test_the_form_of_calls_is_seen_from_how_a_template_writes_one(
     source: str | None, form: type[CallFormat], is_native: bool
@@ -92,6 +100,11 @@ def test_parallel_calls_are_told_one_by_one_where_a_template_knows_one_at_a_time
     prompt = render(BARE, two_calls(), TOOL)
     call = '{"name": "clock", "parameters": {}}'
     assert prompt.endswith(f"<|assistant|>{call}<|ipython|>12:00<|assistant|>{call}<|ipython|>12:01")
+
+
+def test_templates_that_take_arguments_as_text_get_them_so() -> None:
+    assert '<function=clock>{"zone":"UTC"}</function>' in render(FUNCTION_TAGS, history('{"zone":"UTC"}'), TOOL)
+    assert "<function=clock>{}</function>" in render(FUNCTION_TAGS, history(""), TOOL)
 
 
 def test_results_are_one_turn_where_the_roles_take_turns() -> None:

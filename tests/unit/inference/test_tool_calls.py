@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.call_formats import BareFormat, CallFormat, MistralListFormat, TaggedFormat, Text, ToolCall
+from inference.call_formats import (
+    BareFormat,
+    CallFormat,
+    FunctionTagFormat,
+    MistralListFormat,
+    TaggedFormat,
+    Text,
+    ToolCall,
+)
 from tests.call_forms import FORMS, PLAIN, form_id, parsed
 
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
@@ -85,7 +93,7 @@ def test_a_call_without_tags_that_is_cut_off_is_known_to_be_one() -> None:
 
 
 AMID_TEXT = [form for form in FORMS if not isinstance(form, BareFormat)]
-ADD = '{"a": 1, "b": "]}[ARGS]</tool_call>\\\\\\""}'
+ADD = '{"a": 1, "b": "]}[ARGS]</tool_call></function>\\\\\\""}'
 
 
 def calls_as_text(form: CallFormat) -> list[str]:
@@ -97,6 +105,9 @@ def calls_as_text(form: CallFormat) -> list[str]:
         case MistralListFormat():
             plain, with_id = (f'{{"name": "add", "arguments": {ADD}{more}}}' for more in ("", ', "id": "123abcXYZ"'))
             texts = [f"[TOOL_CALLS][{plain}]", f"[TOOL_CALLS] [{with_id}, {plain}]"]
+        case FunctionTagFormat():
+            one = f"<function=add>{ADD}</function>"
+            texts = [one, one + one]
         case _:
             plain, with_id = (f"[TOOL_CALLS]add{call_id}[ARGS]{ADD}" for call_id in ("", "[CALL_ID]123abcXYZ"))
             texts = [with_id, plain + plain]
