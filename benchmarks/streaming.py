@@ -169,28 +169,38 @@ def beyond_the_engine(settings: Settings, streams: Sequence[Streamed]) -> list[f
     return beyond
 
 
-def compare(
-    settings: Settings, engine: EngineAlone, clients: Clients, count: int, pairs: int, tokens: int
-) -> tuple[list[str], list[float]]:
-    """The row of so many clients, and what the first token took beyond the engine in each stream."""
-    ratios, alone, streamed = [], [], []
-    beyond: list[float] = []
-    for pair in range(pairs + 1):
-        questions = prompts(count)
-        engine_speed = engine.run(questions, tokens)
-        speed, streams = clients.run(questions)
+class Comparison:
+    """Pairs of the engine alone and the stack, with so many clients.
+
+    Attributes:
+        beyond: milliseconds that the first token took beyond the engine, of each stream.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.beyond: list[float] = []
+        self._alone: list[float] = []
+        self._streamed: list[float] = []
+
+    def pair(self, settings: Settings, engine: EngineAlone, clients: Clients, tokens: int, *, counts: bool) -> None:
+        """Runs both, one after the other; a pair that warms up does not count."""
+        questions = prompts(self.count)
+        alone = engine.run(questions, tokens)
+        streamed, streams = clients.run(questions)
         if not all(stream.is_whole for stream in streams):
             raise RuntimeError(f"a stream broke: {streams}")
-        if pair:  # the first pair warms up
-            ratios.append(speed / engine_speed)
-            alone.append(engine_speed)
-            streamed.append(speed)
-            beyond += beyond_the_engine(settings, streams)
-    row = [
-        str(count), f"{statistics.median(alone):.0f}", f"{statistics.median(streamed):.0f}",
-        f"{statistics.median(ratios):.3f}", f"{min(ratios):.3f} to {max(ratios):.3f}", f"{TARGET:.2f}",
-    ]  # fmt: skip
-    return row, beyond
+        if counts:
+            self._alone.append(alone)
+            self._streamed.append(streamed)
+            self.beyond += beyond_the_engine(settings, streams)
+
+    def row(self) -> list[str]:
+        """For the table."""
+        ratios = [streamed / alone for streamed, alone in zip(self._streamed, self._alone, strict=True)]
+        return [
+            str(self.count), f"{statistics.median(self._alone):.0f}", f"{statistics.median(self._streamed):.0f}",
+            f"{statistics.median(ratios):.3f}", f"{min(ratios):.3f} to {max(ratios):.3f}", f"{TARGET:.2f}",
+        ]  # fmt: skip
 
 
 def delay_row(count: int, beyond: Sequence[float]) -> tuple[str, ...]:
@@ -208,11 +218,10 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=96)
     arguments = parser.parse_args()
     engine, clients = EngineAlone(settings), Clients(arguments.base_url, arguments.tokens)
-    rows, delays, newcomers = [], [], []
-    for count in CLIENTS:
-        row, beyond = compare(settings, engine, clients, count, arguments.pairs, arguments.tokens)
-        rows.append(row)
-        delays.append(delay_row(count, beyond))
+    comparisons, newcomers = [Comparison(count) for count in CLIENTS], []
+    for pair in range(arguments.pairs + 1):
+        for comparison in comparisons:  # in turn, so that a minute in which the machine is slow is not all of one row
+            comparison.pair(settings, engine, clients, arguments.tokens, counts=pair > 0)
     engine.engine.close()
     for count in CLIENTS:
         streams = clients.run_beside(count - 1, prompts(NEWCOMERS))
@@ -220,9 +229,12 @@ def main() -> None:
     speed, crowd = clients.run(prompts(CROWD))
     failed = sum(not stream.is_whole for stream in crowd)
     columns = ("clients", "engine alone, tokens/s", "streamed, tokens/s", "ratio (median)", "range", "target")
-    print_table(f"Streaming, {arguments.pairs} pairs of {arguments.tokens} tokens", columns, rows)
+    print_table(
+        f"Streaming, {arguments.pairs} pairs of {arguments.tokens} tokens", columns, [one.row() for one in comparisons]
+    )
     times = ("p50", "p95", "target p50")
     print_table("First token beyond the engine's own time, beside others", ("others that stream", *times), newcomers)
+    delays = [delay_row(one.count, one.beyond) for one in comparisons]
     print_table("The same, all clients beginning in one moment", ("clients", *times), delays)
     print_table(
         f"{CROWD} clients at once, {settings.slots} slots",

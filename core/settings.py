@@ -148,7 +148,7 @@ class Settings(BaseSettings):
         None, ge=1, le=100_000, description="Requests for work (POST) of one key that may run at once."
     )
     stream_interval_ms: float = Field(
-        30, ge=0, le=1000, description="Tokens that follow each other faster are streamed together; 0: each by itself."
+        60, ge=0, le=1000, description="Tokens that follow each other faster are streamed together; 0: each by itself."
     )
     request_timeout_seconds: float = Field(600, gt=0, description="Deadline of an interactive request.")
     index_wait_seconds: float = Field(30, ge=0, description="How long posting texts waits for them to be searchable.")
