@@ -35,13 +35,21 @@ class End:
 class Closing:
     """How far one answer is from its end. Used by the engine's thread only."""
 
-    def __init__(self, state: LLMatcher, tokenizer: Any, max_tokens: int, controls: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        state: LLMatcher,
+        tokenizer: Any,
+        max_tokens: int,
+        controls: Sequence[int] = (),
+        text_end: bytes = b"",
+    ) -> None:
         """`state` is the beginning of the grammar over bytes, `tokenizer` the model's `LLTokenizer`; `controls` are the
-        tokens of the vocabulary that the grammar has beside bytes.
+        tokens of the vocabulary that the grammar has beside bytes, `text_end` is what ends text of several lines.
         """
         self._state = state
         self._tokenizer = tokenizer
         self._controls = controls
+        self._text_end = text_end
         self._left = max_tokens
         #: Where nothing is an answer too, the answer's end is no end that has to be written.
         self._must_stop = not state.is_accepting()
@@ -105,7 +113,7 @@ class Closing:
         return self._end if tried.consume_tokens(self._end.text) and tried.is_accepting() else None
 
     def _search(self, state: LLMatcher) -> End | None:
-        text = shortest_end(state, MOST_BYTES_PER_TOKEN * self._left)
+        text = shortest_end(state, MOST_BYTES_PER_TOKEN * self._left, self._text_end)
         return None if text is None else self._tokenized(text, state)
 
     def _symbols(self, token: int) -> Symbols:

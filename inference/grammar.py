@@ -67,14 +67,15 @@ class Compiled:
     matcher: LLMatcher
     bytewise: LLMatcher
     tokenizer: LLTokenizer
-    #: Tokens of the vocabulary that are no bytes, in the order in which `bytewise` has them.
-    controls: tuple[int, ...]
+    #: The form of the calls in it.
+    form: CallFormat | None
 
     def constraint(self, max_tokens: int | None) -> GrammarConstraint:
         """A fresh state; with `max_tokens` its end fits into these."""
         closing = None
         if max_tokens:
-            closing = Closing(self.bytewise.deep_copy(), self.tokenizer, max_tokens, self.controls)
+            controls, text_end = (list(self.form.controls.values()), self.form.text_end) if self.form else ([], "")
+            closing = Closing(self.bytewise.deep_copy(), self.tokenizer, max_tokens, controls, text_end.encode())
         return GrammarConstraint(self.matcher.deep_copy(), closing)
 
 
@@ -135,7 +136,7 @@ class GrammarCompiler:
         if form.controls:
             bytewise = tool_grammar(tools, asked, form, param=param, first_control=FIRST_CONTROL)
         try:
-            compiled = self._compile(grammar, param, bytewise, tuple(form.controls.values()))
+            compiled = self._compile(grammar, param, bytewise, form)
         except InvalidRequest:
             if answer_schema is not None:
                 self.json_schema(answer_schema)
@@ -151,7 +152,7 @@ class GrammarCompiler:
             self._load_tokenizer()
 
     def _compile(
-        self, grammar: str, param: str, bytewise: str | None = None, controls: tuple[int, ...] = ()
+        self, grammar: str, param: str, bytewise: str | None = None, form: CallFormat | None = None
     ) -> Compiled:
         if len(grammar.encode()) > MAX_GRAMMAR_BYTES:
             raise InvalidRequest(
@@ -164,7 +165,7 @@ class GrammarCompiler:
                 matcher = LLMatcher(tokenizer, grammar, log_level=0)
                 _check(matcher, param)
                 over_bytes = LLMatcher(byte_tokenizer(), bytewise or grammar, log_level=0)
-                compiled = Compiled(matcher, over_bytes, tokenizer, controls)
+                compiled = Compiled(matcher, over_bytes, tokenizer, form)
                 self._cache[grammar] = compiled
                 if len(self._cache) > CACHED_GRAMMARS:
                     self._cache.popitem(last=False)

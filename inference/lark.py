@@ -24,7 +24,7 @@ def token(number: int) -> str:
 
 def pattern(text: str) -> str:
     """This text, within a regular expression."""
-    return re.escape(text)
+    return re.escape(text).replace("\\\n", "\\n").replace("/", "\\/")
 
 
 def of_schema(schema: dict[str, Any]) -> str:

@@ -35,11 +35,11 @@ def byte_tokenizer() -> LLTokenizer:
     return LLTokenizer("byte")
 
 
-def shortest_end(state: LLMatcher, most_bytes: int) -> Symbols | None:
+def shortest_end(state: LLMatcher, most_bytes: int, text_end: bytes = b"") -> Symbols | None:
     """About the shortest text that makes an answer whole; None if none of `most_bytes` was found.
 
     Where several ways are open, each is followed to its end in the simplest manner, and the one that gets there first
-    is taken. `state` is not changed.
+    is taken. `text_end` is what ends text that stands as it is, of several lines. `state` is not changed.
     """
     written, at, tries = Symbols(), state.deep_copy(), MOST_TRIES
     recent: Counter[int] = Counter()
@@ -51,29 +51,29 @@ def shortest_end(state: LLMatcher, most_bytes: int) -> Symbols | None:
             recent.clear()
         else:
             ways = _ways(at)
-            open_ways = _distinct(ways)
-            if (best := _obvious(ways)) is None and 1 < len(open_ways) <= min(MOST_WAYS, tries):
+            step, open_ways = _obvious(ways, text_end), _distinct(ways)
+            if not step and 1 < len(open_ways) <= min(MOST_WAYS, tries):
                 tries -= len(open_ways)
-                best = _tried_out(at, open_ways, most_bytes - len(written))
-            step = [_least_used(ways, recent) if best is None else best] if ways else []
+                step = _tried_out(at, open_ways, most_bytes - len(written), text_end)
+            step = step or _least_used(ways, recent)
         if not step or not at.consume_tokens(step):
             return None
         written += step
     return written if len(written) <= most_bytes else None
 
 
-def _tried_out(state: LLMatcher, ways: Symbols, most_bytes: int) -> int | None:
-    """The way with the nearest end."""
-    best, least = None, most_bytes + 1
+def _tried_out(state: LLMatcher, ways: Symbols, most_bytes: int, text_end: bytes) -> Symbols:
+    """The way with the nearest end; none if none has one."""
+    best, least = Symbols(), most_bytes + 1
     for way in ways:
         at = state.deep_copy()
-        length = _simple_length(at, least) if at.consume_token(way) else None
+        length = _simple_length(at, least, text_end) if at.consume_token(way) else None
         if length is not None and length < least:
-            best, least = way, length
+            best, least = [way], length
     return best
 
 
-def _simple_length(at: LLMatcher, most_bytes: int) -> int | None:
+def _simple_length(at: LLMatcher, most_bytes: int, text_end: bytes) -> int | None:
     """Bytes to an end, without trying ways out; None if there is none within `most_bytes`."""
     length = 0
     recent: Counter[int] = Counter()
@@ -83,12 +83,9 @@ def _simple_length(at: LLMatcher, most_bytes: int) -> int | None:
             recent.clear()
         else:
             ways = _ways(at)
-            if not ways:
-                return None
-            best = _obvious(ways)
-            step = [_least_used(ways, recent) if best is None else best]
+            step = _obvious(ways, text_end) or _least_used(ways, recent)
         length += len(step)
-        if length > most_bytes or not at.consume_tokens(step):
+        if not step or length > most_bytes or not at.consume_tokens(step):
             return None
     return length
 
@@ -100,16 +97,18 @@ def _ways(at: LLMatcher) -> Symbols:
     return ways
 
 
-def _obvious(ways: Symbols) -> int | None:
-    """What ends a text, list, object, number or part of a call; None if a choice has to be made."""
+def _obvious(ways: Symbols, text_end: bytes) -> Symbols:
+    """What ends a text, list, object, number or part of a call; nothing if a choice has to be made."""
     if ways and ways[-1] >= FIRST_CONTROL:
-        return ways[-1]
+        return ways[-1:]
     if len(ways) > SOME_TEXT_BYTES:
-        filler = ord(".") if len(ways) > ANY_TEXT_BYTES else None
-        return ord('"') if ord('"') in ways else filler
+        if text_end and text_end[0] in ways:  # unlike in JSON's strings
+            return list(text_end)
+        filler = b"." if len(ways) > ANY_TEXT_BYTES else b""
+        return list(b'"' if ord('"') in ways else filler)
     # Where a value begins, a quotation mark ends nothing: other values may be shorter.
     closers = _CLOSERS if len(ways) < 2 or not _VALUES.issuperset(ways) else _CLOSERS[:2]
-    return next((byte for byte in closers if byte in ways), None)
+    return next(([byte] for byte in closers if byte in ways), [])
 
 
 def _distinct(ways: Symbols) -> Symbols:
@@ -118,8 +117,10 @@ def _distinct(ways: Symbols) -> Symbols:
     return [byte for byte in ways if byte == digit or byte not in _DIGITS]
 
 
-def _least_used(ways: Symbols, recent: Counter[int]) -> int:
-    """The simplest byte, but never the same for ever: patterns may go round in circles."""
+def _least_used(ways: Symbols, recent: Counter[int]) -> Symbols:
+    """The simplest byte, but never the same for ever: patterns may go round in circles. Nothing if there is none."""
+    if not ways:
+        return []
     best = min(ways, key=lambda byte: (recent[byte], _SIMPLE.index(byte) if byte in _SIMPLE else 256, byte))
     recent[best] += 1
-    return best
+    return [best]

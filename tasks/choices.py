@@ -10,7 +10,7 @@ from core import events
 from core.errors import InternalError, LlmApiError
 from core.ids import new_id
 from core.messages import Timings, TokenLogprob, Usage
-from inference.call_formats import CallFormat, Text, ToolCall
+from inference.call_formats import CallParser, Text, ToolCall
 from inference.citations import Citer
 from inference.sequence import (
     FinishReason,
@@ -74,8 +74,8 @@ class Choice:
 class CallReader:
     """Finds the calls in one choice's text, and leaves out what an earlier attempt has told."""
 
-    def __init__(self, form: CallFormat, told_characters: int = 0, told_calls: int = 0) -> None:
-        self._parser = form.parser()
+    def __init__(self, parser: CallParser, told_characters: int = 0, told_calls: int = 0) -> None:
+        self._parser = parser
         self._told_characters = told_characters
         self._told_calls = told_calls
         self._logprobs: list[TokenLogprob] = []

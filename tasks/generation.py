@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import msgspec
 
@@ -206,8 +207,8 @@ class GenerationService:
             prepared = self._rounds.answer(job, work.calls, talk)
 
     def _flight(self, job: RunningJob, talk: Talk, past: Past) -> Flight:
-        form = self.engine.grammars.call_format if talk.next_request().tools else None
-        choices = past.choices(talk.request.n, form)
+        tools, form = talk.next_request().tools, self.engine.grammars.call_format
+        choices = past.choices(talk.request.n, partial(form.parser, tools) if tools else None)
         for choice in choices:
             choice.server_names, choice.earlier_results = talk.server_names, talk.calls_so_far
             if talk.sources is not None:

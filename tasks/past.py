@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from core import events
 from core.errors import InvalidRequest
-from inference.call_formats import CallFormat
+from inference.call_formats import CallParser
 from tasks.choices import CallReader, Choice
 from tasks.records import JobRecord, JobRecords
 from tasks.rounds import Round
@@ -53,13 +53,13 @@ class Past:
                 current.append(event)
         return cls(any(isinstance(event, events.Accepted) for event in told), current, rounds)
 
-    def choices(self, n: int, reads: CallFormat | None = None) -> list[Choice]:
-        """Each choice as far as it was told; ready to find calls of the form `reads` in what follows."""
+    def choices(self, n: int, make_parser: Callable[[], CallParser] | None = None) -> list[Choice]:
+        """Each choice as far as it was told; with `make_parser`, ready to find calls in what follows."""
         choices = _retold(self.told, n)
-        if reads is not None:
+        if make_parser is not None:
             for choice in choices:
                 told_calls = len(choice.result.tool_calls) + len(choice.result.tool_results)
-                choice.reader = CallReader(reads, len(choice.result.text), told_calls)
+                choice.reader = CallReader(make_parser(), len(choice.result.text), told_calls)
         return choices
 
 

@@ -76,10 +76,18 @@ FUNCTION_TAGS = """\
 {%- for call in message.tool_calls or [] %}
 {{- '<function=' + call.function.name + '>' + call.function.arguments + '</function>' }}
 {%- endfor %}{% endfor %}"""
-#: As Qwen3-Coder: in tags, but not as JSON.
-XML = """\
-{%- for tool in tools or [] %}{{ tool.function.name }}{% endfor %}
-{%- for message in messages %}{{ message.role }}:{% for call in message.tool_calls or [] %}<tool_call>
-<function={{ call.function.name }}>{% for key, value in call.function.arguments.items() %}
-<parameter={{ key }}>{{ value }}</parameter>{% endfor %}
-</function></tool_call>{% endfor %}{{ message.content }}{% endfor %}"""
+#: As Qwen3-Coder: in tags for each parameter.
+PARAMETER_TAGS = """\
+{%- for tool in tools or [] %}<function><name>{{ tool.function.name }}</name></function>{% endfor %}
+{%- if tools %}Reply as in: <tool_call>
+<function=example_name>
+<parameter=example>
+value
+</parameter>
+</function>
+</tool_call>{% endif %}
+{%- for message in messages %}{{ "<|" + message.role + "|>" + message.content }}
+{%- for call in message.tool_calls or [] %}{{- "\\n<tool_call>\\n<function=" + call.function.name + ">\\n" }}
+{%- for key, value in call.function.arguments | items %}{{- "<parameter=" + key + ">\\n" }}
+{{- value if value is string else value | tojson }}{{- "\\n</parameter>\\n" }}{% endfor %}
+{{- "</function>\\n</tool_call>" }}{% endfor %}{% endfor %}"""

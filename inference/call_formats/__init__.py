@@ -12,6 +12,7 @@ from inference.call_formats.base import (
     PROBE_ARGUMENTS,
     PROBE_ID,
     PROBE_NAME,
+    PROBE_TOOL,
     Asked,
     CallFormat,
     CallParser,
@@ -21,11 +22,13 @@ from inference.call_formats.base import (
 )
 from inference.call_formats.function_tags import FunctionTagFormat
 from inference.call_formats.mistral import MistralListFormat, MistralNamedFormat
+from inference.call_formats.parameter_tags import ParameterTagFormat
 from inference.call_formats.tagged import TaggedFormat
 
 __all__ = [
     "FORMATS", "Asked", "BareFormat", "CallFormat", "CallParser", "FunctionTagFormat", "MistralListFormat",
-    "MistralNamedFormat", "Native", "TaggedFormat", "Text", "ToolCall", "ToolMode", "native_format",
+    "MistralNamedFormat", "Native", "ParameterTagFormat", "TaggedFormat", "Text", "ToolCall", "ToolMode",
+    "native_format",
 ]  # fmt: skip
 
 #: All forms, in the order in which they are looked for.
@@ -34,17 +37,9 @@ FORMATS: tuple[type[CallFormat], ...] = (
     MistralListFormat,
     MistralNamedFormat,
     FunctionTagFormat,
+    ParameterTagFormat,
     BareFormat,
 )
-
-_TOOL: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": PROBE_NAME,
-        "description": "A probe.",
-        "parameters": {"type": "object", "properties": {"probe": {"type": "integer"}}},
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -81,8 +76,8 @@ def _probed(render: Callable[[list[dict[str, Any]], list[dict[str, Any]]], str],
     }
     result = {"role": "tool", "name": PROBE_NAME, "tool_call_id": PROBE_ID, "content": "probed"}
     try:
-        asked = render([question], [_TOOL])
-        answered = render([question, called, result], [_TOOL])
+        asked = render([question], [PROBE_TOOL])
+        answered = render([question, called, result], [PROBE_TOOL])
     except Exception:  # templates are programs of others: one that cannot do this has no calls
         return None
     return answered if PROBE_NAME in asked and "probed" in answered else None

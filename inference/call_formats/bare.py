@@ -40,7 +40,7 @@ class BareFormat(CallFormat):
     def call_rules(self, rule: str, name: str, schema: dict[str, Any], _spell: Speller) -> str:
         return object_rules(rule, name, "parameters", schema)
 
-    def parser(self) -> CallParser:
+    def parser(self, _tools: Sequence[dict[str, Any]] = ()) -> CallParser:
         return BareCallParser()
 
     @classmethod

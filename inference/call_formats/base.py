@@ -17,8 +17,16 @@ ToolMode = Literal["auto", "required"]
 MAX_PARALLEL_CALLS = 8
 #: Stand for control tokens in the text between engine and parser: halves of surrogate pairs, which no decoded text has.
 FIRST_MARK = 0xD800
-#: The call that templates are tried out with.
+#: The call that templates are tried out with, and its function.
 PROBE_NAME, PROBE_ARGUMENTS, PROBE_ID = "probe_function", {"probe": 1}, "probe0001"
+PROBE_TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": PROBE_NAME,
+        "description": "A probe.",
+        "parameters": {"type": "object", "properties": {"probe": {"type": "integer"}}},
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,8 @@ class CallFormat(ABC):
 
     #: What stands around the parts of a call. Where the vocabulary has a control token of that text, that is meant.
     markers: ClassVar[tuple[str, ...]] = ()
+    #: What ends text that stands within a call as it is, where the form has such.
+    text_end: ClassVar[str] = ""
 
     def __init__(self, control_tokens: Mapping[str, int] | None = None) -> None:
         """`control_tokens` are those of the vocabulary, by their text."""
@@ -131,13 +141,13 @@ class CallFormat(ABC):
         """The rules of a call of one function, named `rule` or beginning with that; `schema` is of its arguments."""
 
     @abstractmethod
-    def parser(self) -> CallParser:
-        """Finds calls of this form in an answer."""
+    def parser(self, tools: Sequence[dict[str, Any]] = ()) -> CallParser:
+        """Finds calls of this form in an answer. `tools` are the functions that may be called."""
 
     @classmethod
     def written_in(cls, prompt: str, control_tokens: Mapping[str, int]) -> Self | None:
         """The form, if a template has written the probe's call in it into this prompt."""
-        parser = cls().parser()
+        parser = cls().parser([PROBE_TOOL])
         found = [*parser.push(prompt), *parser.finish()]
         return cls(control_tokens) if any(isinstance(one, ToolCall) and one.is_probe for one in found) else None
 

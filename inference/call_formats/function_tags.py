@@ -6,7 +6,7 @@ from typing import Any
 
 from inference import lark
 from inference.call_formats.base import Asked, Speller
-from inference.call_formats.marked import MarkedFormat
+from inference.call_formats.marked import MarkedFormat, Schemas
 from inference.call_formats.objects import Call, arguments_rules, end_of_head, end_of_tag, is_arguments
 
 OPEN, HEAD_END, CLOSE = "<function=", ">", "</function>"
@@ -28,6 +28,6 @@ class FunctionTagFormat(MarkedFormat):
         start = end_of_head(text, HEAD_END)
         return end_of_tag(text, self.seen(CLOSE), start) if start > 0 else start
 
-    def read(self, body: str) -> list[Call]:
+    def read(self, body: str, _schemas: Schemas) -> list[Call]:
         name, _, arguments = body.removesuffix(self.seen(CLOSE)).partition(HEAD_END)
         return [(name, arguments.strip())] if name and is_arguments(arguments) else []

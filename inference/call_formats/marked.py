@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from inference import lark
 from inference.call_formats.base import MAX_PARALLEL_CALLS, Asked, CallFormat, CallParser, Speller, Text, ToolCall
 from inference.call_formats.objects import Call
+
+#: The schema of each function's arguments, as the client wrote it.
+Schemas = Mapping[str, dict[str, Any]]
 
 
 class MarkedFormat(CallFormat):
@@ -30,7 +34,7 @@ class MarkedFormat(CallFormat):
         """
 
     @abstractmethod
-    def read(self, body: str) -> list[Call]:
+    def read(self, body: str, schemas: Schemas) -> list[Call]:
         """The calls in a body, whose end may be cut off; empty if it has none."""
 
     def rules(self, asked: Asked, spell: Speller) -> str:
@@ -39,8 +43,9 @@ class MarkedFormat(CallFormat):
             return self._free_rules(asked, spell) + shared
         return asked.or_answer(f"call{self._more(asked)}") + f"call: {spell(self.opening)} body\n" + shared
 
-    def parser(self) -> CallParser:
-        return MarkedCallParser(self)
+    def parser(self, tools: Sequence[dict[str, Any]] = ()) -> CallParser:
+        functions = (tool["function"] for tool in tools)
+        return MarkedCallParser(self, {one["name"]: one.get("parameters") or {} for one in functions})
 
     def _more(self, asked: Asked) -> str:
         separator = f"{lark.literal(self.separator)} " if self.separator else ""
@@ -60,8 +65,9 @@ class MarkedFormat(CallFormat):
 class MarkedCallParser:
     """Finds the calls of a `MarkedFormat`."""
 
-    def __init__(self, form: MarkedFormat) -> None:
+    def __init__(self, form: MarkedFormat, schemas: Schemas) -> None:
         self._form = form
+        self._schemas = schemas
         self._opening = form.seen(form.opening)
         self._held = ""
         #: White space before a call, which is text only if the call is none.
@@ -110,7 +116,7 @@ class MarkedCallParser:
         return self._read(body)
 
     def _read(self, body: str) -> list[Text | ToolCall]:
-        calls = self._form.read(body)
+        calls = self._form.read(body, self._schemas)
         if not calls:
             return self._text(self._gap + self._opening + body)
         first, self._calls = self._calls, self._calls + len(calls)

@@ -12,7 +12,7 @@ import msgspec
 from core.messages import ChatMessage
 from inference import lark
 from inference.call_formats.base import MAX_PARALLEL_CALLS, PROBE_NAME, Asked, Speller
-from inference.call_formats.marked import MarkedFormat
+from inference.call_formats.marked import MarkedFormat, Schemas
 from inference.call_formats.objects import (
     Call,
     arguments_rules,
@@ -78,7 +78,7 @@ class MistralListFormat(MistralFormat):
             return -1
         return end_of_json(text, len(text) - len(listed)) if listed[0] == "[" else 0
 
-    def read(self, body: str) -> list[Call]:
+    def read(self, body: str, _schemas: Schemas) -> list[Call]:
         return read_list(body)
 
 
@@ -104,7 +104,7 @@ class MistralNamedFormat(MistralFormat):
             return 0
         return end_of_json(text, start) if start > 0 else -1
 
-    def read(self, body: str) -> list[Call]:
+    def read(self, body: str, _schemas: Schemas) -> list[Call]:
         head, _, arguments = body.partition(self.seen(ARGS))
         name = head.partition(self.seen(CALL_ID))[0]
         return [(name, arguments)] if name and is_arguments(arguments) else []

@@ -45,9 +45,9 @@ def object_rules(rule: str, name: str, field: str, schema: dict[str, Any]) -> st
     return arguments_rules(rule, lark.literal(f'{{"name": {json.dumps(name)}, "{field}": '), schema)
 
 
-def arguments_rules(rule: str, opening: str, schema: dict[str, Any]) -> str:
-    """The rules of an opening and the arguments behind it."""
-    return f"{rule}: {opening} {rule}_arguments\n{rule}_arguments: {lark.of_schema(schema)}\n"
+def arguments_rules(rule: str, opening: str, schema: dict[str, Any], closing: str = "") -> str:
+    """The rules of an opening, the arguments behind it, and what closes them."""
+    return f"{rule}: {opening} {rule}_arguments {closing}\n{rule}_arguments: {lark.of_schema(schema)}\n"
 
 
 def read_object(text: str) -> Call | None:

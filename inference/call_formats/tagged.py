@@ -6,7 +6,7 @@ from typing import Any
 
 from inference import lark
 from inference.call_formats.base import Asked, Speller
-from inference.call_formats.marked import MarkedFormat
+from inference.call_formats.marked import MarkedFormat, Schemas
 from inference.call_formats.objects import Call, end_of_tag, object_rules, read_object
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
@@ -28,6 +28,6 @@ class TaggedFormat(MarkedFormat):
     def body_end(self, text: str) -> int:
         return end_of_tag(text, self.seen(CLOSE))
 
-    def read(self, body: str) -> list[Call]:
+    def read(self, body: str, _schemas: Schemas) -> list[Call]:
         call = read_object(body.removesuffix(self.seen(CLOSE)))
         return [call] if call else []

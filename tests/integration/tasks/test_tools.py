@@ -10,7 +10,7 @@ import pytest
 
 from core import events
 from core.messages import ChatMessage, RagOptions, SamplingParams
-from inference.call_formats import BareFormat
+from inference.call_formats import BareFormat, CallFormat, FunctionTagFormat, ParameterTagFormat
 from tests.integration.tasks.generating import World, calls_of, fields_of, reasons_of, refusal_of, text_of
 
 CITY: dict[str, Any] = {
@@ -177,14 +177,36 @@ def test_arguments_that_are_no_object_are_refused(world: World) -> None:
     assert param == "tools.0.function.parameters"
 
 
+SAY = {
+    "type": "function",
+    "function": {"name": "say", "parameters": {"properties": {"text": {"type": "string"}}, "required": ["text"]}},
+}
+
+
+@pytest.mark.parametrize(
+    "form", [BareFormat(), FunctionTagFormat(), ParameterTagFormat()], ids=lambda form: type(form).__name__
+)
 @pytest.mark.parametrize("parallel", [False, True])
-def test_a_model_that_writes_calls_without_tags_is_held_to_that(
-    world: World, monkeypatch: pytest.MonkeyPatch, parallel: bool
+def test_a_model_that_writes_calls_in_another_form_is_held_to_that(
+    world: World, monkeypatch: pytest.MonkeyPatch, form: CallFormat, parallel: bool
 ) -> None:
-    monkeypatch.setattr(world.service.engine.grammars, "call_format", BareFormat())
-    told = world.run(tools=[WEATHER, CLOCK], tool_choice="required", parallel_tool_calls=parallel)
-    ((name, arguments),) = calls_of(told)
-    jsonschema.validate(arguments, CITY if name == "get_weather" else {"maxProperties": 0})
-    assert (text_of(told), reasons_of(told)) == ("", ["tool_calls"])
+    monkeypatch.setattr(world.service.engine.grammars, "call_format", form)
+    tools = [WEATHER, CLOCK, SAY]
+    for named, max_tokens in [(None, 160), ("say", 40)]:
+        sampling = SamplingParams(temperature=1.0, seed=7)
+        told = world.run(
+            tools=tools,
+            tool_choice="required",
+            tool_name=named,
+            parallel_tool_calls=parallel,
+            sampling=sampling,
+            max_tokens=max_tokens,
+        )
+        calls = calls_of(told)
+        assert calls and (parallel or len(calls) == 1)
+        for name, arguments in calls:
+            schema = next(tool["function"] for tool in tools if tool["function"]["name"] == name).get("parameters")
+            jsonschema.validate(arguments, schema or {"maxProperties": 0})
+        assert (text_of(told), reasons_of(told)) == ("", ["tool_calls"])
     told = world.run(messages=[ChatMessage("user", "Hi, who are you?")], tools=[WEATHER], max_tokens=20)
     assert text_of(told) and calls_of(told) == []

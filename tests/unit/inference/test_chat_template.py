@@ -15,10 +15,11 @@ from inference.call_formats import (
     FunctionTagFormat,
     MistralListFormat,
     MistralNamedFormat,
+    ParameterTagFormat,
     TaggedFormat,
 )
 from inference.chat_template import CHATML, ChatTemplate
-from tests.chat_templates import BARE, FUNCTION_TAGS, LISTED, NAMED, NAMED_WITH_IDS, TAGGED, XML
+from tests.chat_templates import BARE, FUNCTION_TAGS, LISTED, NAMED, NAMED_WITH_IDS, PARAMETER_TAGS, TAGGED
 
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
 #: A template with another form of calls, which is neither enforced nor read here.
@@ -72,11 +73,11 @@ def test_a_template_that_knows_the_tags_has_its_way() -> None:
         (NAMED, MistralNamedFormat, True),
         (NAMED_WITH_IDS, MistralNamedFormat, True),
         (FUNCTION_TAGS, FunctionTagFormat, True),
+        (PARAMETER_TAGS, ParameterTagFormat, True),
         (None, TaggedFormat, False),
         (FOREIGN, TaggedFormat, False),
-        (XML, TaggedFormat, False),
     ],
-    ids=["tagged", "bare", "listed", "named", "named with ids", "function tags", "none", "foreign", "xml"],
+    ids=["tagged", "bare", "listed", "named", "named with ids", "function tags", "parameter tags", "none", "foreign"],
 )
 def test_the_form_of_calls_is_seen_from_how_a_template_writes_one(
     source: str | None, form: type[CallFormat], is_native: bool
@@ -105,6 +106,15 @@ def test_parallel_calls_are_told_one_by_one_where_a_template_knows_one_at_a_time
 def test_templates_that_take_arguments_as_text_get_them_so() -> None:
     assert '<function=clock>{"zone":"UTC"}</function>' in render(FUNCTION_TAGS, history('{"zone":"UTC"}'), TOOL)
     assert "<function=clock>{}</function>" in render(FUNCTION_TAGS, history(""), TOOL)
+
+
+def test_templates_that_list_parameters_get_them_also_where_a_model_has_written_none() -> None:
+    call = "<tool_call>\n<function=clock>\n{}</function>\n</tool_call>"
+    parameter = "<parameter={}>\n{}\n</parameter>\n"
+    zone = parameter.format("zone", "UTC") + parameter.format("at", '["12:00", null]')
+    assert call.format(zone) in render(PARAMETER_TAGS, history('{"zone": "UTC", "at": ["12:00", null]}'), TOOL)
+    assert call.format("") in render(PARAMETER_TAGS, history(""), TOOL)
+    assert call.format(parameter.format("arguments", "{oops")) in render(PARAMETER_TAGS, history("{oops"), TOOL)
 
 
 def test_results_are_one_turn_where_the_roles_take_turns() -> None:

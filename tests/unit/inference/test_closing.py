@@ -77,7 +77,7 @@ def test_random_calls_of_tool_sets_end_in_time_and_fit(form: CallFormat) -> None
         tokens, ended = written(constraint, 400, random.Random(number))
         text = text_of(form, tokens)
         assert ended, (number, text)
-        calls = parsed(form.parser(), text, size=len(text))
+        calls = parsed(form.parser(tools), text, size=len(text))
         assert calls, text
         schemas = {tool["function"]["name"]: tool["function"].get("parameters", {}) for tool in tools}
         for call in calls:
@@ -152,5 +152,5 @@ def test_a_call_that_a_control_token_begins_within_text_ends_in_time(form: CallF
         assert not constraint.refuses(token)
         constraint.accept(token)
     tokens, _ = written(constraint, 150 - len(beginning), random.Random(1))
-    said, call = parsed(form.parser(), text_of(form, [*beginning, *tokens]))
+    said, call = parsed(form.parser([tool]), text_of(form, [*beginning, *tokens]))
     assert said == Text("Look:") and isinstance(call, ToolCall) and call.name == "say"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +14,7 @@ from inference.call_formats import (
     CallFormat,
     FunctionTagFormat,
     MistralListFormat,
+    ParameterTagFormat,
     TaggedFormat,
     Text,
     ToolCall,
@@ -20,8 +24,14 @@ from tests.call_forms import FORMS, PLAIN, form_id, parsed
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
 
 
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "add", "parameters": {"properties": {"a": {"type": "integer"}, "b": {"type": "string"}}}},
+}
+
+
 def parse(text: str, size: int = 1, form: CallFormat | None = None) -> list[Text | ToolCall]:
-    return parsed((form or TaggedFormat()).parser(), text, size)
+    return parsed((form or TaggedFormat()).parser([TOOL]), text, size)
 
 
 @given(st.integers(1, 100))
@@ -92,7 +102,16 @@ def test_a_call_without_tags_that_is_cut_off_is_known_to_be_one() -> None:
     assert parser.push("}") == [] and not parser.is_inside
 
 
+def tagged_parameters(values: dict[str, Any]) -> str:
+    parameters = "".join(f"<parameter={key}>\n{value}\n</parameter>\n" for key, value in values.items())
+    return f"<tool_call>\n<function=add>\n{parameters}</function>\n</tool_call>"
+
+
 AMID_TEXT = [form for form in FORMS if not isinstance(form, BareFormat)]
+PIECES = [
+    "word", " ", "\n", "[", "]", "{", "}", '"', "<function=add>", "</function>\n", "<parameter=b>\n",
+    "\n</parameter>\n",
+]  # fmt: skip
 ADD = '{"a": 1, "b": "]}[ARGS]</tool_call></function>\\\\\\""}'
 
 
@@ -100,21 +119,24 @@ def calls_as_text(form: CallFormat) -> list[str]:
     """Answers of one call, or of two, as parsers of the form are given them."""
     match form:
         case TaggedFormat():
-            one = f'<tool_call>\n{{"name": "add", "arguments": {ADD}}}\n</tool_call>'
+            one = '<tool_call>\n{"name": "add", "arguments": ADD}\n</tool_call>'
             texts = [one, f"{one}\n{one}"]
         case MistralListFormat():
-            plain, with_id = (f'{{"name": "add", "arguments": {ADD}{more}}}' for more in ("", ', "id": "123abcXYZ"'))
+            plain, with_id = (f'{{"name": "add", "arguments": ADD{more}}}' for more in ("", ', "id": "123abcXYZ"'))
             texts = [f"[TOOL_CALLS][{plain}]", f"[TOOL_CALLS] [{with_id}, {plain}]"]
         case FunctionTagFormat():
-            one = f"<function=add>{ADD}</function>"
+            one = "<function=add>ADD</function>"
             texts = [one, one + one]
+        case ParameterTagFormat():
+            one = tagged_parameters({"a": 1, "b": "TEXT"})
+            texts = [one, f"{one}\n<tool_call>\n<function=add>\nADD\n</function>\n</tool_call>"]
         case _:
-            plain, with_id = (f"[TOOL_CALLS]add{call_id}[ARGS]{ADD}" for call_id in ("", "[CALL_ID]123abcXYZ"))
+            plain, with_id = (f"[TOOL_CALLS]add{call_id}[ARGS]ADD" for call_id in ("", "[CALL_ID]123abcXYZ"))
             texts = [with_id, plain + plain]
     for marker in form.controls:
-        # Where the same characters are text, within the arguments, they stay.
-        texts = [ADD.join(part.replace(marker, form.seen(marker)) for part in text.split(ADD)) for text in texts]
-    return texts
+        texts = [text.replace(marker, form.seen(marker)) for text in texts]
+    # Where the same characters are within the arguments, they are text.
+    return [text.replace("ADD", ADD).replace("TEXT", json.loads(ADD)["b"]) for text in texts]
 
 
 @pytest.mark.parametrize("form", AMID_TEXT, ids=form_id)
@@ -152,7 +174,7 @@ def test_calls_among_what_looks_like_them_are_found_however_they_arrive(
 def test_what_is_no_call_in_any_form_is_text_and_nothing_is_lost(
     form: CallFormat, data: st.DataObject, size: int
 ) -> None:
-    pieces = [*form.markers, *"<tool_cal>/x{}[TOL_CALS]ARG", '"', "\n", " "]
+    pieces = [*form.markers, *PIECES, *"<tool_cal>/x[TOL_CALS]ARG"]
     text = "".join(data.draw(st.lists(st.sampled_from(pieces), max_size=30)))
     found = parse(text, size, form)
     if not any(isinstance(one, ToolCall) for one in found):
@@ -169,3 +191,23 @@ def test_control_tokens_are_never_text(form: CallFormat) -> None:
 def test_what_is_spelled_like_a_control_token_is_text(form: CallFormat) -> None:
     text = calls_as_text(type(form)())[0]
     assert parse(text, 5, form) == [Text(text)]
+
+
+END = "\n</parameter>\n"
+#: What is no end of a parameter, nor becomes one together with the end behind it.
+TEXTS = (st.text() | st.sampled_from(["", "\n", "\n</parameter> x", "</function>\n"])).filter(
+    lambda text: (text + END).find(END) == len(text)
+)
+VALUES = st.dictionaries(st.sampled_from("ab"), TEXTS)
+
+
+@given(values=VALUES, size=st.integers(1, 30))
+def test_strings_stand_as_they_are_between_the_tags_of_a_parameter(values: dict[str, str], size: int) -> None:
+    values = {**values, "a": 12345678901234567890123}
+    (call,) = parse(tagged_parameters(values), size, ParameterTagFormat())
+    assert isinstance(call, ToolCall) and json.loads(call.arguments) == values
+
+
+def test_what_is_no_json_of_a_parameter_that_is_no_string_is_no_call() -> None:
+    text = tagged_parameters({"a": "one"})
+    assert parse(text, 7, ParameterTagFormat()) == [Text(text)]

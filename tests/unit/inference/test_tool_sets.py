@@ -40,7 +40,7 @@ def test_whatever_is_written_is_a_call_that_fits_its_schema(form: CallFormat) ->
     for number in range(SETS):
         tools, draw = tool_set(number), random.Random(number)
         answer = text_of(form, written_at_random(tool_grammar(tools, Asked("required"), form), draw))
-        (call,) = parsed(form.parser(), answer, size=len(answer))
+        (call,) = parsed(form.parser(tools), answer, size=len(answer))
         assert isinstance(call, ToolCall), (number, answer)
         assert_fits(tools, call, number)
 
