@@ -192,7 +192,7 @@ def test_a_model_that_writes_calls_in_another_form_is_held_to_that(
 ) -> None:
     monkeypatch.setattr(world.service.engine.grammars, "call_format", form)
     tools = [WEATHER, CLOCK, SAY]
-    for named, max_tokens in [(None, 160), ("say", 40)]:
+    for named, max_tokens in [(None, 80), ("say", 40)]:
         sampling = SamplingParams(temperature=1.0, seed=7)
         told = world.run(
             tools=tools,
@@ -208,5 +208,5 @@ def test_a_model_that_writes_calls_in_another_form_is_held_to_that(
             schema = next(tool["function"] for tool in tools if tool["function"]["name"] == name).get("parameters")
             jsonschema.validate(arguments, schema or {"maxProperties": 0})
         assert (text_of(told), reasons_of(told)) == ("", ["tool_calls"])
-    told = world.run(messages=[ChatMessage("user", "Hi, who are you?")], tools=[WEATHER], max_tokens=20)
+    told = world.run(messages=[ChatMessage("user", "Hi, who are you?")], tools=[WEATHER], max_tokens=8)
     assert text_of(told) and calls_of(told) == []
