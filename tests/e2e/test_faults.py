@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,24 +29,37 @@ CLOSE_LOGITS = 0.5
 PROCESSES = ("ingest", "index", "inference", "maintenance", "watcher", "flower", "redis", "api")
 
 
-def assert_greedy(text: str, scores: list[dict[str, Any]]) -> None:
-    """The text is that of an undisturbed run, or differs first where that run's two best tokens were close: a batch's
-    shape moves logits a little."""
+def first_difference(text: str, scores: list[dict[str, Any]]) -> float | None:
+    """How far the two best tokens of an undisturbed run are apart where the text differs from it first, as the
+    difference of their logits; None if it does not.
+    """
     given, expected, starts = text.encode(), b"", []
     for score in scores:
         starts.append(len(expected))
         expected += bytes(score["bytes"])
     if given == expected:
-        return
+        return None
     pairs = zip(given, expected, strict=False)
     at = next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(given), len(expected)))
     # The token in which they differ, or the one before it: other tokens can begin with the same letters.
     position = max(number for number, start in enumerate(starts) if start <= at)
-    margins = [
+    return min(
         scores[number]["top_logprobs"][0]["logprob"] - scores[number]["top_logprobs"][1]["logprob"]
         for number in range(max(0, position - 1), position + 1)
-    ]
-    assert min(margins) <= CLOSE_LOGITS, f"{given!r} is not {expected!r}: they differ at {at}, margins {margins}"
+    )
+
+
+def assert_greedy(text: str, undisturbed: Iterable[list[dict[str, Any]]]) -> None:
+    """The text is that of an undisturbed run, or differs first where that run's two best tokens were close. A batch's
+    shape moves logits a little, those of the undisturbed run too, so one of several runs will do.
+    """
+    margins = []
+    for scores in undisturbed:
+        margin = first_difference(text, scores)
+        if margin is None or margin <= CLOSE_LOGITS:
+            return
+        margins.append(margin)
+    raise AssertionError(f"{text!r} is no greedy text: where it differs the best tokens are {margins} apart")
 
 
 def test_killing_each_process_in_turn_loses_nothing(tmp_path: Path) -> None:
@@ -91,6 +105,10 @@ def test_streams_go_on_in_the_next_inference_worker(tmp_path: Path) -> None:
         scores: list[dict[str, Any]] = answer["choices"][0]["logprobs"]["content"]
         return scores
 
+    def runs(number: int, together: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+        yield together
+        yield undisturbed(number)  # alone
+
     def stream_one(number: int) -> tuple[str, list[dict[str, Any]]]:
         request = question(number) | {"stream": True, "stream_options": {"include_usage": True}}
         chunks: list[dict[str, Any]] = []
@@ -105,13 +123,14 @@ def test_streams_go_on_in_the_next_inference_worker(tmp_path: Path) -> None:
                         begun.wait()
         return last, chunks
 
-    with Stack(tmp_path) as stack, ThreadPoolExecutor(streams) as pool:
+    # Each token by itself, so that their number says how far a stream was.
+    with Stack(tmp_path, {"STREAM_INTERVAL_MS": "0"}) as stack, ThreadPoolExecutor(streams) as pool:
         answers = [pool.submit(stream_one, number) for number in range(streams)]
         begun.wait()
         kill(stack, "inference")
         ended = [answer.result(timeout=120) for answer in answers]
         whole = list(pool.map(undisturbed, range(streams)))
-        for (last, chunks), scores in zip(ended, whole, strict=True):
+        for number, ((last, chunks), together) in enumerate(zip(ended, whole, strict=True)):
             assert last == "[DONE]"
             assert not any("error" in chunk for chunk in chunks)
             choices = [choice for chunk in chunks for choice in chunk["choices"]]
@@ -120,7 +139,7 @@ def test_streams_go_on_in_the_next_inference_worker(tmp_path: Path) -> None:
             frames = sum(bool(choice["delta"].get("content")) for choice in choices)
             assert frames > tokens / 2, "the streams were under way when the worker was killed"
             text = "".join(choice["delta"].get("content") or "" for choice in choices)
-            assert_greedy(text, scores)
+            assert_greedy(text, runs(number, together))
 
 
 def test_a_hanging_redis_is_answered_503_within_seconds(tmp_path: Path) -> None:
