@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import Unavailable
+from core.memory import give_back_memory
 
 if TYPE_CHECKING:
     from ingest.embedder import Embedder, Purpose
@@ -34,6 +35,12 @@ CHARACTERS_PER_TOKEN = 4
 #: seconds. 32 texts together take a third of what they take one by one. Who is alone never waits.
 GATHER_GAP = 0.006
 GATHER_MOST = 0.1
+#: Characters after which the memory of freed tensors is given back: one micro-batch leaves up to 130 MiB, many leave
+#: more. After each of them its pages would have to be cleared again. The rest goes once no work has come for as long as
+#: this, in seconds; a query is not worth it.
+GIVE_BACK_CHARACTERS = 32 * MICRO_BATCH_CHARACTERS
+GIVE_BACK_LEAST_CHARACTERS = MICRO_BATCH_CHARACTERS // 8
+GIVE_BACK_IDLE_SECONDS = 1.0
 #: Under unbroken interactive load, bulk work gets every ninth micro-batch, so that indexing never stands still.
 INTERACTIVE_RUN = 8
 
@@ -88,6 +95,7 @@ class EmbeddingService:
         self._queues: dict[Priority, deque[_Request]] = {"interactive": deque(), "bulk": deque()}
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._interactive_run = 0
+        self._characters_since_give_back = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="embedding", daemon=True)
         self._thread.start()
@@ -150,13 +158,27 @@ class EmbeddingService:
     def _next_work(self) -> Callable[[], None] | None:
         """Waits for work; None once the service is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._calls or any(self._queues.values()))
+            if not self._wait_for_work(GIVE_BACK_IDLE_SECONDS if self._owes_memory else None):
+                return self._give_back_memory
             self._gather()
             if self._closed:
                 return None
             if self._calls:
                 return partial(_call, *self._calls.popleft())
             return partial(self._compute, self._take(self._queues[self._next_priority()]))
+
+    def _wait_for_work(self, timeout_seconds: float | None) -> bool:
+        return bool(
+            self._changed.wait_for(lambda: self._closed or self._calls or any(self._queues.values()), timeout_seconds)
+        )
+
+    @property
+    def _owes_memory(self) -> bool:
+        return self._characters_since_give_back >= GIVE_BACK_LEAST_CHARACTERS
+
+    def _give_back_memory(self) -> None:
+        self._characters_since_give_back = 0
+        give_back_memory()
 
     def _gather(self) -> None:
         """Waits for callers that come one upon the other, so that they share a micro-batch."""
@@ -166,9 +188,9 @@ class EmbeddingService:
             if self._closed or self._calls or not self._changed.wait(GATHER_GAP):
                 break
 
-    def _width(self, request: _Request) -> int:
-        """Characters that the next text of a request costs."""
-        return min(len(request.texts[request.taken]), self.embedder.max_tokens * CHARACTERS_PER_TOKEN)
+    def _width(self, text: str) -> int:
+        """Characters that a text costs."""
+        return min(len(text), self.embedder.max_tokens * CHARACTERS_PER_TOKEN)
 
     def _next_priority(self) -> Priority:
         interactive, bulk = self._queues["interactive"], self._queues["bulk"]
@@ -183,7 +205,7 @@ class EmbeddingService:
         parts: list[_Part] = []
         purpose, taken, widest = queue[0].purpose, 0, 1
         while queue and queue[0].purpose == purpose:
-            widest = max(widest, self._width(queue[0]))
+            widest = max(widest, self._width(queue[0].texts[queue[0].taken]))
             room = min(MICRO_BATCH_TEXTS, max(1, MICRO_BATCH_CHARACTERS // widest)) - taken
             if room <= 0:
                 break
@@ -196,8 +218,10 @@ class EmbeddingService:
         return parts
 
     def _compute(self, parts: Sequence[_Part]) -> None:
+        texts = [text for part in parts for text in part.texts]
+        self._characters_since_give_back += sum(map(self._width, texts))
         try:
-            vectors = self.embedder.encode([text for part in parts for text in part.texts], parts[0].request.purpose)
+            vectors = self.embedder.encode(texts, parts[0].request.purpose)
         except Exception as error:  # whatever it is, it belongs to a caller, and the thread lives on
             self._settle_failure(parts, error)
             return
@@ -205,6 +229,8 @@ class EmbeddingService:
         for part in parts:
             part.deliver(vectors[start : start + len(part.texts)])
             start += len(part.texts)
+        if self._characters_since_give_back >= GIVE_BACK_CHARACTERS:
+            self._give_back_memory()
 
     def _settle_failure(self, parts: Sequence[_Part], error: Exception) -> None:
         """Tells the one caller; of several, each is computed alone, so that only the one at fault fails."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,8 @@ FILES = int(os.environ.get("SOAK_FILES", "5000"))
 MOST_GROWTH = 1.05
 SECONDS_PER_FILE = 2.0
 WORKERS = ("ingest", "index")
+#: Longer than a worker waits for more work before it gives memory back.
+SETTLED_SECONDS = 3.0
 
 
 def write(inbox: Path, numbers: range) -> None:
@@ -40,6 +43,21 @@ def resident_bytes(stack: Stack, worker: str) -> int:
     return sum(anonymous_bytes(one.pid) for one in [process, *process.children(recursive=True)])
 
 
+def at_rest(stack: Stack) -> dict[str, int]:
+    """What the workers hold once the last batch's memory has gone back: readings that fall no more."""
+    lowest, fell_at = float("inf"), time.monotonic()
+
+    def has_settled() -> bool:
+        nonlocal lowest, fell_at
+        total = sum(resident_bytes(stack, worker) for worker in WORKERS)
+        if total < 0.99 * lowest:
+            lowest, fell_at = total, time.monotonic()
+        return time.monotonic() - fell_at > SETTLED_SECONDS
+
+    wait_until(has_settled, 60)
+    return {worker: resident_bytes(stack, worker) for worker in WORKERS}
+
+
 def wait_for(stack: Stack, count: int) -> None:
     def is_done() -> bool:
         found = httpx.get(f"{stack.base_url}/v1/rag/collections/default", timeout=30).json()
@@ -54,10 +72,10 @@ def test_workers_hold_no_more_memory_after_all_files_than_after_a_tenth(tmp_path
     with Stack(tmp_path) as stack:
         write(stack.inbox, range(FILES // 10))
         wait_for(stack, FILES // 10)
-        before = {worker: resident_bytes(stack, worker) for worker in WORKERS}
+        before = at_rest(stack)
         write(stack.inbox, range(FILES // 10, FILES))
         wait_for(stack, FILES)
-        after = {worker: resident_bytes(stack, worker) for worker in WORKERS}
+        after = at_rest(stack)
     for worker in WORKERS:
         print(
             f"{worker}: {before[worker] / 2**20:.0f} MiB after {FILES // 10}, {after[worker] / 2**20:.0f} after {FILES}"

@@ -15,6 +15,7 @@ from ingest import embedding_service
 from ingest.embedder import EmbeddingService
 from ingest.embedding_service import (
     CHARACTERS_PER_TOKEN,
+    GIVE_BACK_CHARACTERS,
     INTERACTIVE_RUN,
     MICRO_BATCH_CHARACTERS,
     MICRO_BATCH_TEXTS,
@@ -197,3 +198,22 @@ def test_closing_answers_those_who_wait(desk: Desk) -> None:
             answer.result(20)
     with pytest.raises(Unavailable, match="shutting down"):
         desk.service.embed(["late"])
+
+
+def test_memory_is_given_back_after_much_work_and_when_there_is_no_more(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments: list[int] = []
+    computed = desk.model.batches
+    monkeypatch.setattr(embedding_service, "give_back_memory", lambda: moments.append(sum(map(len, computed))))
+    monkeypatch.setattr(embedding_service, "GIVE_BACK_IDLE_SECONDS", 0.01)
+    text = "a text of a hundred characters".ljust(100)
+    desk.service.embed([text])
+    desk.service.compute(lambda: None)
+    assert not moments, "a query pays for no more than itself"
+    desk.service.embed([text] * (GIVE_BACK_CHARACTERS // 100), priority="bulk")
+    desk.service.embed([text] * (MICRO_BATCH_CHARACTERS // 100), priority="bulk")
+    everything = sum(map(len, computed))
+    wait_until(lambda: bool(moments) and moments[-1] == everything)
+    assert len(moments) == 2 and moments[0] * 100 >= GIVE_BACK_CHARACTERS
+    desk.service.embed([text])
