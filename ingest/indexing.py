@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 from core.errors import InternalError
 from ingest.document import Chunk
-from ingest.vector_store.base import Point, Vector, VectorStore, point_id
-from ingest.vector_store.filters import type_names
+from ingest.vector_store.base import DocumentMeta, Point, Vector, VectorStore, point_id
 
 Item = TypeVar("Item")
 
@@ -32,20 +31,6 @@ class BulkEmbedder(Protocol):
     ) -> Sequence[Vector] | Any:
         """Vectors of length 1, one for each text: float32 [len(texts), dimension]."""
         ...
-
-
-@dataclass(frozen=True)
-class DocumentMeta:
-    """What of a document is stored with each of its points."""
-
-    id: str
-    generation: int
-    #: The key of its collection, which stays when that is renamed.
-    collection: str
-    filename: str
-    path: str | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    media_type: str | None = None
 
 
 @dataclass(frozen=True)
@@ -160,19 +145,14 @@ def _write_known(
 
 def _point(chunk: Chunk, vector: Vector, document: DocumentMeta) -> Point:
     payload = {
-        "document_id": document.id,
+        **document.payload,
         "generation": document.generation,
         "chunk_index": chunk.index,
-        "collection": document.collection,
-        "filename": document.filename,
-        "path": document.path,
-        "type": type_names(document.media_type, document.filename),
         "page": chunk.page,
         "section": chunk.section,
         "start": chunk.start,
         "end": chunk.end,
         "content_hash": chunk.content_hash,
-        "attributes": dict(document.attributes),
     }
     return Point(point_id(document.id, document.generation, chunk.index), vector, chunk.text, payload)
 

@@ -14,11 +14,12 @@ from core.errors import DocumentRejected
 from core.settings import Settings
 from ingest.chunker import ChunkSettings, chunk_document
 from ingest.document import Chunk, ParsedDocument
-from ingest.indexing import DocumentMeta, Work, index_document, index_documents
+from ingest.indexing import Work, index_document, index_documents
 from ingest.limits import parsing_limits
 from ingest.parsers import import_parsers, parse_unknown
 from ingest.parsers.source import ParserOptions
 from ingest.tokenizer import TextTokenizer, load_tokenizer
+from ingest.vector_store.base import DocumentMeta
 
 __all__ = ["ChunkSettings", "DocumentMeta", "ParseResult", "Work", "index_document", "index_documents",
            "parse_file_safely", "parse_to_chunks", "read_chunks", "warm_up"]  # fmt: skip

@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from core.blobs import BlobStore
 from core.catalog import Catalog, Claim, Document, DocumentState, StoreRecord
 from core.errors import DocumentRejected
 from ingest.pipeline import DocumentMeta, Work, index_documents, read_chunks
 from ingest.vector_store.base import PAYLOAD_FORMAT
-from ingest.vector_store.filters import type_names
 from tasks.leases import LEASE_SECONDS, kept_alive
 from tasks.models import Model, Models
 
@@ -194,16 +192,7 @@ class Indexer:
             # The chunks are a cache of the original, and not synced to the disk: without them it is parsed again.
             self._catalog.release(claim, DocumentState.QUEUED)
             return None
-        meta = DocumentMeta(
-            document.id,
-            document.generation,
-            document.collection_key,
-            document.filename,
-            document.path,
-            document.attributes,
-            document.media_type,
-        )
-        return Work(meta, chunks)
+        return Work(_meta(document), chunks)
 
     def _activate(self, finished: Sequence[tuple[Claim, int, int]]) -> None:
         activated = self._catalog.activate_all(finished, in_next_store=self._models.upcoming is not None)
@@ -239,7 +228,7 @@ class Indexer:
         moved = self._catalog.moved_documents(CLAIM_LIMIT)
         if moved:
             for model in self._models.all:
-                model.store.update_payloads({document.id: _names(document) for document in moved})
+                model.store.update_documents([_meta(document) for document in moved])
             self._catalog.confirm_moved(moved)
         return len(moved)
 
@@ -272,14 +261,16 @@ def grouped(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
         yield group
 
 
-def _names(document: Document) -> dict[str, Any]:
-    """What a move changes in the points of a document."""
-    return {
-        "filename": document.filename,
-        "path": document.path,
-        "type": type_names(document.media_type, document.filename),
-        "attributes": document.attributes,
-    }
+def _meta(document: Document) -> DocumentMeta:
+    return DocumentMeta(
+        document.id,
+        document.generation,
+        document.collection_key,
+        document.filename,
+        document.path,
+        document.attributes,
+        document.media_type,
+    )
 
 
 def _place(record: StoreRecord) -> tuple[str, str, int]:

@@ -7,13 +7,14 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from core.messages import Filter
-from ingest.vector_store.filters import ATTRIBUTE_TERMS, with_terms
+from ingest.vector_store.terms import indexed_values
 
 Vector = npt.NDArray[np.float32]
 Payload = dict[str, Any]
@@ -22,11 +23,15 @@ Payload = dict[str, Any]
 DENSE, SPARSE = "dense", "bm25"
 #: The k of reciprocal rank fusion; ranks count from 0. Measured best on 300 queries over 5,183 abstracts.
 RRF_K = 2
-#: Payload keys that searches and updates filter on; all others are only carried along.
-KEYWORD_KEYS = ("document_id", "collection", "content_hash", "filename", "path", "type", ATTRIBUTE_TERMS)
-INTEGER_KEYS = ("generation",)
-#: The form of what of a document is in its points' payloads, and is set by `update_payloads` when it is renamed. With a
-#: higher number, points that were written before are brought up to it at the next start. 2: for filters.
+#: Payload keys that had an index before those of `ingest.vector_store.terms` came in their place. A store that has one
+#: of them still is brought up to date when it is opened.
+FORMER_INDEXES = frozenset(
+    {"document_id", "collection", "filename", "path", "type", "attribute_terms", "generation", "content_hash"}
+)
+#: Points brought up to date in one operation.
+RENEWED_POINTS = 256
+#: The form of what of a document is in its points' payloads, and is set by `update_documents` when it is renamed. With
+#: a higher number, points that were written before are brought up to it at the next start. 2: for filters.
 PAYLOAD_FORMAT = 2
 #: Points written in one operation.
 UPSERT_POINTS = 128
@@ -48,6 +53,38 @@ def collection_name(model_name: str, dimension: int) -> str:
 
 
 @dataclass(frozen=True)
+class DocumentMeta:
+    """What of a document is stored with each of its points."""
+
+    id: str
+    generation: int
+    #: The key of its collection, which stays when that is renamed.
+    collection: str
+    filename: str
+    path: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    media_type: str | None = None
+
+    @property
+    def payload(self) -> Payload:
+        """What the points of all its generations carry."""
+        return {
+            "document_id": self.id,
+            "collection": self.collection,
+            "filename": self.filename,
+            "path": self.path,
+            "type": type_names(self.media_type, self.filename),
+            "attributes": dict(self.attributes),
+        }
+
+
+def type_names(media_type: str | None, filename: str) -> list[str]:
+    """What a document's type is called in filters: `application/pdf`, and `pdf`, by its name."""
+    suffix = PurePath(filename).suffix.lower().removeprefix(".")
+    return [name for name in (media_type, suffix) if name]
+
+
+@dataclass(frozen=True)
 class Point:
     """A chunk to be stored.
 
@@ -66,8 +103,8 @@ class Point:
 
     @property
     def stored_payload(self) -> Payload:
-        """The payload with its text, with what filters read, and without empty values."""
-        values = with_terms({**self.payload, "text": self.text})
+        """The payload with its text, with what is indexed of it, and without empty values."""
+        values = {**self.payload, "text": self.text, **indexed_values(self.payload)}
         return {key: value for key, value in values.items() if value is not None}
 
 
@@ -167,8 +204,8 @@ class VectorStore(Protocol):
         """How many points a generation of a document has, exactly."""
         ...
 
-    def update_payloads(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
-        """Sets payload keys on all points of documents, of every generation: the new values by document id."""
+    def update_documents(self, documents: Sequence[DocumentMeta]) -> None:
+        """Sets what points carry of these documents, on those of every generation; the vectors stay."""
         ...
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ stall. Without it a search compares every vector: 6 ms at the 99th percentile at
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import threading
@@ -24,12 +25,13 @@ from core.messages import Filter
 from ingest.vector_store import sparse
 from ingest.vector_store.base import (
     DENSE,
-    INTEGER_KEYS,
-    KEYWORD_KEYS,
+    FORMER_INDEXES,
     MAX_QUERY_TERMS,
+    RENEWED_POINTS,
     SPARSE,
     UPSERT_POINTS,
     Candidate,
+    DocumentMeta,
     Payload,
     Point,
     ScoredPoint,
@@ -38,8 +40,11 @@ from ingest.vector_store.base import (
     fuse,
     unseen_term_weight,
 )
-from ingest.vector_store.filters import Conditions, number_paths, with_terms
+from ingest.vector_store.filters import Conditions
 from ingest.vector_store.owner import OwnerLock
+from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, indexed_values, number_paths, terms_of
+
+log = logging.getLogger(__name__)
 
 #: Points written between two flushes of the segments. A flush takes 0.1-0.2 s and shortens the log, which is read again
 #: after a crash.
@@ -90,27 +95,20 @@ class EdgeVectorStore:
             self._write(edge.UpdateOperation.upsert_points(part), points=len(part))
 
     def delete_documents(self, document_ids: Sequence[str]) -> None:
-        condition = _when.all_of(_when.any_of("document_id", document_ids))
-        self._write(edge.UpdateOperation.delete_points_by_filter(condition), points=len(document_ids))
+        self._delete(_when.of_documents(document_ids), points=len(document_ids))
 
     def keep_generation(self, document_id: str, generation: int) -> None:
-        condition = _when.all_of(_when.equals("document_id", document_id), but=_when.equals("generation", generation))
-        self._write(edge.UpdateOperation.delete_points_by_filter(condition))
+        self._delete(_when.of_other_generations(document_id, generation))
 
     def delete_generation(self, document_id: str, generation: int) -> None:
-        condition = _of_generation(document_id, generation)
-        self._write(edge.UpdateOperation.delete_points_by_filter(condition))
+        self._delete(_when.of_generation(document_id, generation))
 
-    def update_payloads(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
-        self._index_numbers(list(changes.values()))
-        of_document = {key: _when.all_of(_when.equals("document_id", key)) for key in changes}
-        self._write(
-            *(
-                edge.UpdateOperation.set_payload_by_filter(of_document[key], with_terms(values))
-                for key, values in changes.items()
-            ),
-            points=len(changes),
-        )
+    def _delete(self, condition: Any, points: int = 1) -> None:
+        self._write(edge.UpdateOperation.delete_points_by_filter(condition), points=points)
+
+    def update_documents(self, documents: Sequence[DocumentMeta]) -> None:
+        self._index_numbers([document.payload for document in documents])
+        self._write(*map(_described_anew, documents), points=len(documents))
 
     def search(
         self,
@@ -160,7 +158,7 @@ class EdgeVectorStore:
             records, _ = self._shard.scroll(
                 edge.ScrollRequest(
                     limit=len(missing),
-                    filter=_when.all_of(_when.any_of("content_hash", sorted(missing))),
+                    filter=_when.of_contents(sorted(missing)),
                     with_payload=["content_hash"],
                     with_vector=[DENSE],
                 )
@@ -172,7 +170,7 @@ class EdgeVectorStore:
         return found
 
     def count(self, document_id: str, generation: int) -> int:
-        condition = _of_generation(document_id, generation)
+        condition = _when.of_generation(document_id, generation)
         return int(self._shard.count(edge.CountRequest(exact=True, filter=condition)))
 
     def close(self) -> None:
@@ -218,7 +216,9 @@ def _open_shard(folder: Path, dimension: int) -> Any:
         draft.rename(folder)
         _sync(folder.parent)
     try:
-        return edge.EdgeShard.load(str(folder / "shard"))
+        shard = edge.EdgeShard.load(str(folder / "shard"))
+        _bring_up_to_date(shard)
+        return shard
     except Exception as error:  # the engine raises the bare class
         raise ConfigurationError(
             f"DATA_DIR: the vector store in {folder} cannot be read ({error}). Remove that folder: "
@@ -232,12 +232,35 @@ def _create_shard(path: Path, dimension: int) -> None:
         sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
     )
     shard = edge.EdgeShard.create(str(path), config)
-    kinds = {key: edge.PayloadSchemaType.Keyword for key in KEYWORD_KEYS}
-    kinds |= {key: edge.PayloadSchemaType.Integer for key in INTEGER_KEYS}
-    for key, kind in kinds.items():
-        shard.update(edge.UpdateOperation.create_field_index(key, kind))
+    _create_indexes(shard)
     shard.flush()
     shard.close()
+
+
+def _create_indexes(shard: Any) -> None:
+    for key in (TERMS, CONTENT_BUCKET):
+        equality = edge.IntegerIndexParams(lookup=True, range=False)
+        shard.update(edge.UpdateOperation.create_field_index(key, equality))
+
+
+def _bring_up_to_date(shard: Any) -> None:
+    """Replaces the indexes of an older store. The old ones go last, so one that is stopped in between begins again."""
+    former = shard.info().payload_schema.keys() & FORMER_INDEXES
+    if not former:
+        return
+    log.info("the vector store is brought up to date")
+    _create_indexes(shard)
+    offset = None
+    while True:
+        request = edge.ScrollRequest(limit=RENEWED_POINTS, offset=offset, with_payload=True, with_vector=False)
+        records, offset = shard.scroll(request)
+        for record in records:
+            shard.update(edge.UpdateOperation.set_payload([record.id], indexed_values(record.payload)))
+        if offset is None:
+            break
+    for key in former:
+        shard.update(edge.UpdateOperation.delete_field_index(key))
+    shard.flush()
 
 
 def _sync(folder: Path) -> None:
@@ -259,6 +282,11 @@ def _edge_point(point: Point) -> Any:
     return edge.Point(point.id, vector, point.stored_payload)
 
 
+def _described_anew(document: DocumentMeta) -> Any:
+    values = {**document.payload, TERMS: terms_of(document.payload)}
+    return edge.UpdateOperation.set_payload_by_filter(_when.of_document(document.id), values)
+
+
 def _candidate(hit: Any) -> Candidate:
     return Candidate(str(hit.id), float(hit.score), hit.payload or {}, hit.vector[DENSE] if hit.vector else None)
 
@@ -270,7 +298,3 @@ def _request(query: Any, limit: int, scope: Any, with_vectors: bool) -> Any:
 
 def _sparse_query(terms: sparse.SparseTerms) -> Any:
     return edge.Query.Nearest(edge.SparseVector(terms.indices, terms.values), using=SPARSE)
-
-
-def _of_generation(document_id: str, generation: int) -> Any:
-    return _when.all_of(_when.equals("document_id", document_id), _when.equals("generation", generation))

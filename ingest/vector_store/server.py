@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -16,13 +17,14 @@ from core.messages import Filter
 from ingest.vector_store import sparse
 from ingest.vector_store.base import (
     DENSE,
-    INTEGER_KEYS,
-    KEYWORD_KEYS,
+    FORMER_INDEXES,
     MAX_QUERY_TERMS,
     POINT_NAMESPACE,
+    RENEWED_POINTS,
     SPARSE,
     UPSERT_POINTS,
     Candidate,
+    DocumentMeta,
     Payload,
     Point,
     ScoredPoint,
@@ -31,9 +33,12 @@ from ingest.vector_store.base import (
     fuse,
     unseen_term_weight,
 )
-from ingest.vector_store.filters import Conditions, number_paths, with_terms
+from ingest.vector_store.filters import Conditions
+from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, indexed_values, number_paths, terms_of
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 #: A point without vectors, which no search finds: its payload holds the identity of the collection.
 IDENTITY_POINT = str(POINT_NAMESPACE)
@@ -73,27 +78,27 @@ class ServerVectorStore:
             _ask(self._client.upsert, self._name, points=part, wait=True)
 
     def delete_documents(self, document_ids: Sequence[str]) -> None:
-        self._delete(_when.all_of(_when.any_of("document_id", document_ids)))
+        self._delete(_when.of_documents(document_ids))
 
     def keep_generation(self, document_id: str, generation: int) -> None:
-        but = _when.equals("generation", generation)
-        self._delete(_when.all_of(_when.equals("document_id", document_id), but=but))
+        self._delete(_when.of_other_generations(document_id, generation))
 
     def delete_generation(self, document_id: str, generation: int) -> None:
-        self._delete(_of_generation(document_id, generation))
+        self._delete(_when.of_generation(document_id, generation))
 
     def _delete(self, condition: Any) -> None:
         _ask(self._client.delete, self._name, points_selector=models.FilterSelector(filter=condition), wait=True)
 
-    def update_payloads(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
-        self._index_numbers(list(changes.values()))
+    def update_documents(self, documents: Sequence[DocumentMeta]) -> None:
+        self._index_numbers([document.payload for document in documents])
         operations = [
             models.SetPayloadOperation(
                 set_payload=models.SetPayload(
-                    payload=with_terms(values), filter=_when.all_of(_when.equals("document_id", key))
+                    payload={**document.payload, TERMS: terms_of(document.payload)},
+                    filter=_when.of_document(document.id),
                 )
             )
-            for key, values in changes.items()
+            for document in documents
         ]
         if operations:
             _ask(self._client.batch_update_points, self._name, update_operations=operations, wait=True)
@@ -167,7 +172,7 @@ class ServerVectorStore:
             records, _ = _ask(
                 self._client.scroll,
                 self._name,
-                scroll_filter=_when.all_of(_when.any_of("content_hash", sorted(missing))),
+                scroll_filter=_when.of_contents(sorted(missing)),
                 limit=len(missing),
                 with_payload=["content_hash"],
                 with_vectors=[DENSE],
@@ -180,7 +185,7 @@ class ServerVectorStore:
         return found
 
     def count(self, document_id: str, generation: int) -> int:
-        condition = _of_generation(document_id, generation)
+        condition = _when.of_generation(document_id, generation)
         return _ask(self._client.count, self._name, count_filter=condition, exact=True).count
 
     def close(self) -> None:
@@ -196,7 +201,7 @@ class ServerVectorStore:
         for path in number_paths(payloads) - self._indexed:
             self._index(path, models.PayloadSchemaType.FLOAT)
 
-    def _index(self, path: str, kind: models.PayloadSchemaType) -> None:
+    def _index(self, path: str, kind: models.PayloadSchemaType | models.IntegerIndexParams) -> None:
         if self._indexes:
             _ask(self._client.create_payload_index, self._name, field_name=path, field_schema=kind, wait=True)
         self._indexed.add(path)
@@ -213,10 +218,29 @@ class ServerVectorStore:
             except UnexpectedResponse as error:  # another worker made it in between
                 if error.status_code != CONFLICT:
                     raise
-        kinds = dict.fromkeys(KEYWORD_KEYS, models.PayloadSchemaType.KEYWORD)
-        kinds |= dict.fromkeys(INTEGER_KEYS, models.PayloadSchemaType.INTEGER)
-        for key, kind in kinds.items():
-            self._index(key, kind)
+        for key in (TERMS, CONTENT_BUCKET):
+            equality = models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=False)
+            self._index(key, equality)
+        self._bring_up_to_date()
+
+    def _bring_up_to_date(self) -> None:
+        """Replaces the indexes of an older collection. The old ones go last; several workers may do it at once."""
+        former = _ask(self._client.get_collection, self._name).payload_schema.keys() & FORMER_INDEXES
+        if not former:
+            return
+        log.info("the collection %s of the Qdrant server is brought up to date", self._name)
+        offset = None
+        while True:
+            records, offset = _ask(
+                self._client.scroll, self._name, limit=RENEWED_POINTS, offset=offset, with_payload=True
+            )
+            operations = [_indexed_anew(record) for record in records if str(record.id) != IDENTITY_POINT]
+            if operations:
+                _ask(self._client.batch_update_points, self._name, update_operations=operations, wait=True)
+            if offset is None:
+                break
+        for key in former:
+            _ask(self._client.delete_payload_index, self._name, field_name=key, wait=True)
 
     def _read_identity(self) -> str:
         if not (known := self._retrieve_identity()):
@@ -262,6 +286,11 @@ def _server_point(point: Point) -> models.PointStruct:
     )
 
 
+def _indexed_anew(record: models.Record) -> models.SetPayloadOperation:
+    change = models.SetPayload(payload=indexed_values(_payload(record)), points=[record.id])
+    return models.SetPayloadOperation(set_payload=change)
+
+
 def _candidate(hit: models.ScoredPoint) -> Candidate:
     return Candidate(str(hit.id), float(hit.score), _payload(hit), _vector(hit, DENSE) if hit.vector else None)
 
@@ -276,7 +305,3 @@ def _vector(record: models.ScoredPoint | models.Record, name: str) -> Any:
 
 def _sparse_vector(terms: sparse.SparseTerms) -> models.SparseVector:
     return models.SparseVector(indices=terms.indices, values=terms.values)
-
-
-def _of_generation(document_id: str, generation: int) -> Any:
-    return _when.all_of(_when.equals("document_id", document_id), _when.equals("generation", generation))

@@ -16,6 +16,7 @@ from ingest.embedder import EmbeddingService
 from ingest.pipeline import DocumentMeta, index_document, parse_to_chunks, read_chunks
 from ingest.vector_store import VectorStore
 from ingest.vector_store.edge import EdgeVectorStore
+from ingest.vector_store.terms import indexed_values
 from tests.fakes.fake_embedder import FakeEmbedder
 
 META = DocumentMeta("doc-1", 1, "default", "trains.txt", "travel/trains.txt", {"year": 2024})
@@ -57,7 +58,7 @@ def test_a_file_is_found_after_its_two_stages(
         "filename": "trains.txt",
         "path": "travel/trains.txt",
         "type": ["txt"],
-        "attribute_terms": ['["year", 2024.0]'],
+        **indexed_values(best),
         "section": "Boats",
         "start": 42,
         "end": 76,

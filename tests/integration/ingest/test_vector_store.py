@@ -1,28 +1,26 @@
-"""What holds for every vector store, and what holds for the embedded one alone."""
+"""What holds for every vector store, and what holds for a server alone."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from qdrant_client import QdrantClient
 
 from core.errors import ConfigurationError, Unavailable
 from core.messages import Filter
 from core.settings import load_settings
 from ingest.vector_store import VectorStore, open_vector_store, point_id
-from ingest.vector_store.edge import EdgeVectorStore
+from ingest.vector_store.base import DocumentMeta
+from ingest.vector_store.server import ServerVectorStore
 from ingest.vector_store.sparse import query_terms
+from ingest.vector_store.terms import CONTENT_BUCKET, TERMS
 from tests.fakes.fake_embedder import FakeEmbedder
 from tests.integration.ingest.conftest import MODEL, OpenStore, make_point
-from tests.support import ROOT
 
 TEXTS = ["the router needs a reset", "bananas are yellow", "error ERR-4711 on the router", "whales sing at night"]
 
@@ -143,18 +141,10 @@ def shelves(store: VectorStore) -> VectorStore:
 
 def test_filters_read_attributes_that_were_set_later(store: VectorStore) -> None:
     store.upsert([make_point("router", "a"), make_point("router", "b", attributes={"floor": 1})])
-    store.update_payloads({"b": {"attributes": {"floor": 2, "room": "x"}}})
+    store.update_documents([DocumentMeta("b", 1, "default", "a.txt", attributes={"floor": 2, "room": "x"})])
     for filters in (where("eq", "floor", 2), where("gt", "floor", 1), where("eq", "room", "x")):
         assert [hit.payload["document_id"] for hit in store.search(None, "router", 5, (), filters)] == ["b"]
     assert not store.search(None, "router", 5, (), where("eq", "floor", 1))
-
-
-def test_numbers_are_indexed_once_and_after_a_restart_too(tmp_path: Path) -> None:
-    for _ in range(2):
-        store = open_edge(tmp_path)
-        store.upsert([make_point("router", attributes={"year": 1999, "shelf": "a", "sold": True})])
-        assert len(store.search(None, "router", 5, (), where("gt", "year", 1998))) == 1
-        store.close()
 
 
 def test_points_come_with_their_ids_and_on_request_with_their_vectors(store: VectorStore) -> None:
@@ -196,10 +186,27 @@ def test_deleting_keeps_the_generation_named(store: VectorStore) -> None:
 def test_many_documents_are_deleted_and_renamed_at_once(store: VectorStore) -> None:
     store.upsert([make_point(f"router {name}", name) for name in ("a", "b", "c", "d")])
     store.delete_documents(["a", "c", "unknown"])
-    store.update_payloads({"b": {"path": "new/b"}, "d": {"path": "new/d"}, "unknown": {"path": "x"}})
+    store.update_documents([DocumentMeta(name, 1, "default", "a", f"new/{name}") for name in ("b", "d", "unknown")])
     payloads = [hit.payload for hit in store.search(None, "router", 5)]
     assert sorted((item["document_id"], item["path"]) for item in payloads) == [("b", "new/b"), ("d", "new/d")]
-    store.update_payloads({})
+    assert len(store.search(None, "router", 5, (), where("in", "path", ["new/b", "new/d"]))) == 2
+    store.update_documents([])
+
+
+def test_texts_in_one_bucket_are_told_apart(store: VectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.vector_store.terms.CONTENT_BUCKETS", 1)
+    store.upsert([make_point(text, index=at, content_hash=text) for at, text in enumerate(TEXTS)])
+    assert store.vectors_by_hash([TEXTS[1], "absent"]).keys() == {TEXTS[1]}
+
+
+def test_documents_whose_terms_are_the_same_are_told_apart(store: VectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.vector_store.filters.term", lambda key, value: 7)
+    monkeypatch.setattr("ingest.vector_store.terms.term", lambda key, value: 7)
+    store.upsert([make_point(f"router {name}", name, generation=at) for at in (1, 2) for name in "abc"])
+    store.delete_documents(["a"])
+    store.keep_generation("b", 2)
+    store.delete_generation("c", 2)
+    assert [store.count(name, at) for name in "abc" for at in (1, 2)] == [0, 0, 0, 1, 1, 0]
 
 
 def test_vectors_are_found_by_hash_however_many_points_share_one(store: VectorStore) -> None:
@@ -211,12 +218,19 @@ def test_vectors_are_found_by_hash_however_many_points_share_one(store: VectorSt
     assert vectors["same"].dtype == np.float32
 
 
+MOVED = [(0, "router", 3), (1, "reset", None)]
+
+
 def test_a_moved_document_gets_its_new_payload(store: VectorStore) -> None:
-    store.upsert([make_point("router", index=0, page=3), make_point("reset", index=1)])
-    store.update_payloads({"doc": {"filename": "b.txt", "path": "sub/b.txt"}})
+    store.upsert([make_point(text, index=at, page=page, type=["old"]) for at, text, page in MOVED])
+    store.update_documents([DocumentMeta("doc", 1, "default", "b.txt", "sub/b.txt", media_type="text/plain")])
     payloads = [hit.payload for hit in store.search(None, "router reset", 5)]
     assert [(item["filename"], item["path"]) for item in payloads] == [("b.txt", "sub/b.txt")] * 2
     assert {item.get("page") for item in payloads} == {3, None}
+    for key, old, new in (("filename", "a.txt", "b.txt"), ("type", "old", "text/plain")):
+        assert not store.search(None, "router", 5, (), where("eq", key, old))
+        assert len(store.search(None, "router reset", 5, ["default"], where("eq", key, new))) == 2
+    assert store.vectors_by_hash(["hash of reset"]).keys() == {"hash of reset"}
 
 
 def test_a_payload_comes_back_as_it_was(store: VectorStore) -> None:
@@ -248,114 +262,24 @@ def test_points_and_identity_outlive_the_process(open_store: OpenStore) -> None:
     again.close()
 
 
-def test_searches_and_writes_run_side_by_side(tmp_path: Path) -> None:
-    # The client is thread-safe with a server, but not in its local mode.
-    store = open_edge(tmp_path)
-    faults: list[Exception] = []
-
-    def work(name: str) -> None:
-        try:
-            for n in range(15):
-                store.upsert([make_point(f"router {name} {n}", name, index=n)])
-                found(store, "router", limit=5)
-        except Exception as error:
-            faults.append(error)
-
-    threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not faults
-    assert [store.count(name, 1) for name in "abcd"] == [15] * 4
-    store.close()
-
-
-def open_edge(folder: Path, model: str = MODEL) -> EdgeVectorStore:
-    return EdgeVectorStore(folder, model, FakeEmbedder.dimension)
-
-
-def test_a_second_owner_is_told_who_the_first_is(tmp_path: Path) -> None:
-    first = open_edge(tmp_path)
-    with pytest.raises(ConfigurationError, match=f"running process {os.getpid()}"):
-        open_edge(tmp_path)
-    first.close()
-    open_edge(tmp_path).close()
-
-
-WRITER = """
-import sys
-from pathlib import Path
-from tests.integration.ingest.conftest import make_point
-from tests.integration.ingest.test_vector_store import open_edge
-store = open_edge(Path(sys.argv[1]))
-for n in range(10_000):
-    store.upsert([make_point(f"router {n} {k}", f"doc-{n}", index=k) for k in range(8)])
-    print(n, store.identity, flush=True)
-"""
-
-
-def test_a_killed_process_loses_no_point_that_it_confirmed(tmp_path: Path) -> None:
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    assert writer.stdout is not None
-    for line in writer.stdout:
-        last, identity = line.split()
-        if int(last) >= 20:
-            break
-    writer.send_signal(signal.SIGKILL)
-    confirmed = [int(last), *(int(line.split()[0]) for line in writer.stdout)]
-    writer.wait(20)
-    writer.stdout.close()
-    store = open_edge(tmp_path)
-    assert store.identity == identity
-    assert [store.count(f"doc-{n}", 1) for n in range(max(confirmed) + 1)] == [8] * (max(confirmed) + 1)
-    assert len(found(store, "router", limit=50)) == 50
-    store.close()
-
-
-def test_a_wiped_store_has_another_identity(tmp_path: Path) -> None:
-    first = open_edge(tmp_path)
-    first.close()
-    for model_folder in tmp_path.glob("llm-api-*"):
-        (model_folder / "identity").unlink()
-    second = open_edge(tmp_path)
-    assert second.identity != first.identity
-    second.close()
-
-
-def test_each_embedding_model_has_points_of_its_own(tmp_path: Path) -> None:
-    first = open_edge(tmp_path)
-    fill(first)
-    first.close()
-    other = open_edge(tmp_path, "org/other model")
-    assert found(other, "router") == []
-    other.close()
-
-
-def test_a_damaged_store_says_what_to_do(tmp_path: Path) -> None:
-    open_edge(tmp_path).close()
-    next(tmp_path.glob("llm-api-*/shard/edge_config.json")).write_text("not JSON")
-    for segment in tmp_path.glob("llm-api-*/shard/segments/*/segment.json"):
-        segment.write_text("not JSON")
-    with pytest.raises(ConfigurationError, match="Remove that folder"):
-        open_edge(tmp_path)
-    # The lock was let go: whoever removed the folder can start.
-    with pytest.raises(ConfigurationError, match="Remove that folder"):
-        open_edge(tmp_path)
-
-
-def test_a_store_in_memory_is_empty_at_every_start(tmp_path: Path) -> None:
-    settings = load_settings(data_dir=tmp_path, qdrant_use_memory=True, qdrant_host="unused", _env_file=None)
-    first = open_vector_store(settings, FakeEmbedder.dimension, MODEL)
-    fill(first)
-    first.close()
-    second = open_vector_store(settings, FakeEmbedder.dimension, MODEL)
-    assert found(second, "router") == []
-    assert second.identity != first.identity
-    second.close()
-    assert not list((tmp_path / "vectors-ephemeral").glob("llm-api-*"))
+def test_a_server_of_an_older_form_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The client's local mode has no indexes to tell of, so these are played.
+    monkeypatch.setattr("ingest.vector_store.server.RENEWED_POINTS", 3)
+    client = QdrantClient(path=str(tmp_path))
+    store = ServerVectorStore(client, MODEL, FakeEmbedder.dimension, indexed=False)
+    fill(store)
+    client.delete_payload(store._name, [TERMS, CONTENT_BUCKET], points=[point_id(f"doc-{n}", 1, 0) for n in range(4)])
+    assert found(store, "router", "default") == []
+    deleted: list[str] = []
+    schema = {"document_id": None, "attribute_terms": None, TERMS: None}
+    monkeypatch.setattr(client, "get_collection", lambda _: SimpleNamespace(payload_schema=schema))
+    monkeypatch.setattr(client, "delete_payload_index", lambda _, field_name, wait: deleted.append(field_name))
+    again = ServerVectorStore(client, MODEL, FakeEmbedder.dimension, indexed=False)
+    assert len(found(again, "router", "default")) == len(TEXTS)
+    assert again.vectors_by_hash([f"hash of {TEXTS[2]}"])
+    assert sorted(deleted) == ["attribute_terms", "document_id"]
+    assert again.identity == store.identity
+    again.close()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from core.settings import Settings, load_settings
 from ingest.embedder import Embedder
 from ingest.embedding_service import EmbeddingService
 from ingest.pipeline import ParseResult, parse_to_chunks
-from ingest.vector_store.base import PAYLOAD_FORMAT
+from ingest.vector_store.base import PAYLOAD_FORMAT, DocumentMeta
 from ingest.vector_store.edge import EdgeVectorStore
 from tasks.client import Producer
 from tasks.dispatch import bundles, send_waiting
@@ -131,7 +131,7 @@ def test_points_of_an_older_form_get_what_filters_read_without_being_embedded_ag
     world.parse(document)
     wait_until(lambda: world.state(document) is DocumentState.COMPLETED)
     world.indexer.close()
-    world.store.update_payloads({document.id: {"type": ["old"]}})
+    world.store.update_documents([DocumentMeta(document.id, 1, document.collection_key, "a.old")])
     filters = Filter("eq", "type", "txt")
     assert not world.store.search(None, "harbour", 5, (), filters)
     again = world.another_indexer(world.store)
