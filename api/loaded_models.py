@@ -28,7 +28,7 @@ async def loaded_models(services: Services, *roles: Role) -> list[LoadedModel]:
     found: dict[str, LoadedModel] = {}
     for role in roles:
         for info in (await services.stream.workers(role)).values():
-            if name := _name(info.get("model")):
+            for name in filter(None, [_name(info.get("model")), *info.get("models", [])]):
                 found.setdefault(name, LoadedModel(name, role, int(info.get("started_at") or STARTED_AT)))
     return list(found.values())
 

@@ -21,6 +21,9 @@ SHOWN_REASONS = 10
 
 Name = Annotated[str, typer.Argument(help="Its name (or id).")]
 ChunkTokens = Annotated[str | None, typer.Option(help="Tokens of a chunk, or `default` for CHUNK_TOKENS.")]
+EmbeddingModel = Annotated[
+    str | None, typer.Option(help="EMBEDDING_MODEL_NAME, one of EMBEDDING_MODELS, or `default`.")
+]
 Overlap = Annotated[str | None, typer.Option(help="Tokens that neighbours share, or `default`.")]
 
 collections_app = typer.Typer(help="Collections: list, create, show, rename, set, delete.", no_args_is_help=False)
@@ -39,11 +42,12 @@ def create_collection(
     name: Name,
     chunk_tokens: ChunkTokens = None,
     chunk_overlap_tokens: Overlap = None,
+    embedding_model: EmbeddingModel = None,
     url: Url = None,
     api_key: Key = None,
 ) -> None:
     """Make a collection."""
-    body = {"name": name, **_settings(chunk_tokens, chunk_overlap_tokens)}
+    body = {"name": name, **_settings(chunk_tokens, chunk_overlap_tokens, embedding_model)}
     with ApiClient(get_settings(), url, api_key) as client:
         created = client.post(PATH, body)
     screen.print(f"created {created['name']} ({created['id']})")
@@ -71,13 +75,14 @@ def set_collection(
     name: Name,
     chunk_tokens: ChunkTokens = None,
     chunk_overlap_tokens: Overlap = None,
+    embedding_model: EmbeddingModel = None,
     url: Url = None,
     api_key: Key = None,
 ) -> None:
-    """Change how documents are cut. They are indexed again, and found as they were until that is done."""
-    changes = _settings(chunk_tokens, chunk_overlap_tokens)
+    """Change how documents are cut or embedded. They are indexed again, and found as they were until that is done."""
+    changes = _settings(chunk_tokens, chunk_overlap_tokens, embedding_model)
     if not changes:
-        raise InvalidRequest("Nothing to set: name --chunk-tokens or --chunk-overlap-tokens.")
+        raise InvalidRequest("Nothing to set: name --chunk-tokens, --chunk-overlap-tokens or --embedding-model.")
     with ApiClient(get_settings(), url, api_key) as client:
         count = client.patch(collection_path(name), changes)["reindexing"]
     screen.print(
@@ -136,9 +141,16 @@ def collection_path(name: str) -> str:
     return f"{PATH}/{quote(name, safe='')}"
 
 
-def _settings(chunk_tokens: str | None, chunk_overlap_tokens: str | None) -> dict[str, int | None]:
+def _settings(
+    chunk_tokens: str | None, chunk_overlap_tokens: str | None, embedding_model: str | None
+) -> dict[str, int | str | None]:
     given = {"chunk_tokens": chunk_tokens, "chunk_overlap_tokens": chunk_overlap_tokens}
-    return {name: _number(name, value) for name, value in given.items() if value is not None}
+    settings: dict[str, int | str | None] = {
+        name: _number(name, value) for name, value in given.items() if value is not None
+    }
+    if embedding_model is not None:
+        settings["embedding_model"] = None if embedding_model == SERVER_DEFAULT else embedding_model
+    return settings
 
 
 def _number(name: str, value: str) -> int | None:

@@ -112,6 +112,8 @@ class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     inputs: list[str | list[int]]
     purpose: Literal["query", "document", "plain"] = "plain"
     dimensions: int | None = None
+    #: Any other name than that of a loaded model means the default one.
+    model: str | None = None
 
 
 class SearchRequest(SearchOptions, frozen=True, omit_defaults=True, kw_only=True):

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     embedding_dimension: int | None = Field(
         None, ge=1, description="Length of the vectors: the model's, or a shorter one of a Matryoshka model."
     )
+    embedding_models: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Further models that collections may choose: local paths or hub ids, comma-separated."
+    )
     embedding_dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the CPU has it."
     )
@@ -176,7 +179,7 @@ class Settings(BaseSettings):
         None, description="Password of Flower (default: generated, kept in DATA_DIR)."
     )
 
-    @field_validator("watch_dirs", "api_keys", "cors_origins", mode="before")
+    @field_validator("watch_dirs", "api_keys", "cors_origins", "embedding_models", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from core.errors import DocumentRejected
+from core.errors import ConfigurationError, DocumentRejected
 from core.settings import Settings
 from ingest.chunker import ChunkSettings, chunk_document
 from ingest.document import Chunk, ParsedDocument
@@ -21,8 +22,10 @@ from ingest.parsers.source import ParserOptions
 from ingest.tokenizer import TextTokenizer, load_tokenizer
 from ingest.vector_store.base import DocumentMeta
 
-__all__ = ["ChunkSettings", "DocumentMeta", "ParseResult", "Work", "index_document", "index_documents",
+__all__ = ["ChunkSettings", "DocumentMeta", "ParseResult", "Work", "has_tokenizer", "index_document", "index_documents",
            "parse_file_safely", "parse_to_chunks", "read_chunks", "warm_up"]  # fmt: skip
+
+log = logging.getLogger(__name__)
 
 #: A file can give itself a title of megabytes.
 _LONGEST_PROPERTY_CHARACTERS = 1000
@@ -112,7 +115,17 @@ def warm_up(settings: Settings | None = None) -> None:
         _tokenizer(settings)
 
 
-@lru_cache(maxsize=4)
+def has_tokenizer(settings: Settings) -> bool:
+    """Whether the embedding model of the settings is to be had; why it is not is logged."""
+    try:
+        _tokenizer(settings)
+    except ConfigurationError as error:
+        log.warning("a collection is cut for the server's embedding model: %s", error.message)
+        return False
+    return True
+
+
+@lru_cache(maxsize=16)
 def _tokenizer(settings: Settings) -> TextTokenizer:
     return load_tokenizer(settings)
 

@@ -7,12 +7,11 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from core.blobs import BlobStore
-from core.catalog import Catalog, Claim, Document, DocumentState, StoreRecord
+from core.catalog import Catalog, Claim, Collection, Document, DocumentState
 from core.errors import DocumentRejected
 from ingest.pipeline import DocumentMeta, Work, index_documents, read_chunks
-from ingest.vector_store.base import PAYLOAD_FORMAT
 from tasks.leases import LEASE_SECONDS, kept_alive
-from tasks.models import Model, Models
+from tasks.models import Model, Models, Placement, place
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +43,19 @@ class Indexer:
         self._blobs = blobs
         self._models = models
         self._worker = worker
+        #: Where the documents of each collection are, by the key of its points.
+        self._placements: dict[str, Placement] = {}
+        self._moving: list[Collection] = []
+        #: Points of collections that have moved away.
+        self._left: list[tuple[Model, str]] = []
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
 
     def start(self) -> None:
-        """Compares the store with the catalog, takes back what an earlier process of this name had, then begins."""
-        self.adopt_store()
+        """Compares the stores with the catalog, takes back what an earlier process of this name had, then begins."""
+        self.place_collections()
+        self._drop_strangers()
         for expected, claimed in (INDEX_STATES, DELETE_STATES):
             self._catalog.reclaim(self._worker, expected=expected, claimed=claimed, max_attempts=MAX_ATTEMPTS)
         self._thread.start()
@@ -66,33 +71,57 @@ class Indexer:
         if self._thread.is_alive():
             self._thread.join(timeout=20)
 
-    def adopt_store(self) -> None:
-        """Sends every document through again if the store or the model is not the one the catalog speaks of.
+    def place_collections(self) -> None:
+        """Compares where each collection is with where it is to be, and begins what follows from that.
 
-        If the former model is still here, search goes on with it until the new one has all documents.
+        A collection that is to be in another model moves there, and search goes on with the one that it is in. If that
+        is not here, or its points are gone, its documents are hidden and indexed again.
         """
-        self._adopt_models()
-        if count := self._catalog.renew_payloads(PAYLOAD_FORMAT):
-            log.info("the points of %d documents get what newer filters read", count)
+        collections = self._catalog.placed_collections()
+        if any([self._place(collection) for collection in collections]):
+            collections = self._catalog.placed_collections()
+        self._placements = {one.point_key: self._models.placement(one) for one in collections}
+        self._moving = [one for one in collections if one.next_store]
 
-    def _adopt_models(self) -> None:
-        upcoming = self._models.upcoming
-        if upcoming is not None:
-            begun = self._catalog.begin_next_store(upcoming.record)
-            how = "begins" if begun else "goes on"
-            log.info("embedding by %s %s; search uses the former model", upcoming.record.embedding_model, how)
-            return
-        here, known = self._models.serving.record, self._catalog.store_record()
-        if known == here:
-            self._catalog.forget_next_store()
-            return
-        if known is not None and _place(known) != _place(here):
-            count = self._catalog.reindex_all()
+    def _place(self, collection: Collection) -> bool:
+        """Whether something was changed."""
+        here, known = self._models.wanted(collection).record, collection.store
+        if known is None or place(known) == place(here):
+            if known == here and collection.next_store is None:
+                return False
+            self._leave(collection, self._models.holding(collection.next_store))
+            self._catalog.place_collection(collection.id, here)
+        elif self._models.holding(known) is None:
+            count = self._catalog.replace_collection(collection.id, here)
             log.warning(
-                "the vector store (%s, %s) is not the one the catalog knows (%s, %s): %d documents are indexed again",
-                here.store_id, here.embedding_model, known.store_id, known.embedding_model, count,
+                "%s is in a vector store (%s, %s) that is not here: %d documents are indexed again in (%s, %s)",
+                collection.name, known.store_id, known.embedding_model, count, here.store_id, here.embedding_model,
             )  # fmt: skip
-        self._catalog.record_store(here)
+        elif collection.next_store is None or place(collection.next_store) != place(here):
+            self._leave(collection, self._models.holding(collection.next_store))
+            self._catalog.begin_move(collection.id, here)
+            log.info("%s moves from %s to %s", collection.name, known.embedding_model, here.embedding_model)
+        else:
+            return False
+        return True
+
+    def _leave(self, collection: Collection, model: Model | None) -> None:
+        """The points of a collection in this model are removed in the next round: a search may be under way in it."""
+        if model is not None:
+            self._left.append((model, collection.point_key))
+
+    def _clear_left(self) -> None:
+        while self._left:
+            model, key = self._left[0]
+            if (at := self._placements.get(key)) is None or model not in at.all:
+                model.store.delete_collections([key])
+            del self._left[0]
+
+    def _drop_strangers(self) -> None:
+        """Removes points that a process which was killed in `_clear_left` has left."""
+        for model in self._models.all:
+            strangers = [key for key, at in self._placements.items() if model not in at.all]
+            model.store.delete_collections(strangers)
 
     def _run(self) -> None:
         pause = IDLE_SECONDS
@@ -100,7 +129,9 @@ class Indexer:
             woken = self._wake.is_set()
             self._wake.clear()
             try:
-                if self._delete_some() + self._index_some() + self._move_some() + self._take_over():
+                self.place_collections()
+                self._clear_left()
+                if self._delete_some() + self._index_some() + self._rename_some() + self._take_over():
                     pause = BUSY_SECONDS
                     continue
             except (
@@ -127,21 +158,32 @@ class Indexer:
         claims = self._claim(*INDEX_STATES)
         count, pending = len(claims), list(claims)
         with kept_alive(self._catalog, pending):
-            for group in grouped(claims):
-                if self._stopping:
+            for at, mine in self._by_placement(claims):
+                for group in grouped(mine):
+                    if self._stopping:
+                        for claim in group:
+                            self._catalog.release(claim, DocumentState.PARSED)
+                    else:
+                        self._index(at, group)
                     for claim in group:
-                        self._catalog.release(claim, DocumentState.PARSED)
-                else:
-                    self._index(group)
-                del pending[: len(group)]
+                        pending.remove(claim)
         return count
 
-    def _index(self, claims: Sequence[Claim]) -> None:
-        """Indexes documents side by side, so that the model always has a full batch."""
+    def _by_placement(self, claims: Sequence[Claim]) -> list[tuple[Placement, list[Claim]]]:
+        """The claims of documents of each place, in their order."""
+        if any(claim.document.collection_key not in self._placements for claim in claims):
+            self.place_collections()  # a collection that was made a moment ago
+        found: dict[Placement, list[Claim]] = {}
+        for claim in claims:
+            found.setdefault(self._placements[claim.document.collection_key], []).append(claim)
+        return list(found.items())
+
+    def _index(self, at: Placement, claims: Sequence[Claim]) -> None:
+        """Indexes documents of one place side by side, so that the model always has a full batch."""
         works = {claim.document.id: work for claim in claims if (work := self._read(claim)) is not None}
         readable = [claim for claim in claims if claim.document.id in works]
         try:
-            counts = [self._write(model, list(works.values()), readable) for model in self._models.all]
+            counts = [self._write(model, list(works.values()), readable) for model in at.all]
         except Fenced:
             log.info("replaced while it was indexed: %s", ", ".join(works))
             return
@@ -149,17 +191,17 @@ class Indexer:
             if len(readable) == 1:
                 self._catalog.fail(readable[0], rejection.message, rejection.code or "invalid_file")
             else:
-                self._index_each(readable)
+                self._index_each(at, readable)
             return
         except Exception:
             if len(readable) == 1:
                 raise
             # Whichever document it is, the others are not to blame.
             log.warning("indexing several documents at once failed: one after the other", exc_info=True)
-            self._index_each(readable)
+            self._index_each(at, readable)
             return
         embedded = [max(of_each_model) for of_each_model in zip(*counts, strict=True)]
-        self._activate([(claim, len(works[claim.document.id].chunks), count)
+        self._activate(at, [(claim, len(works[claim.document.id].chunks), count)
                         for claim, count in zip(readable, embedded, strict=True)])  # fmt: skip
 
     def _write(self, model: Model, works: Sequence[Work], claims: Sequence[Claim]) -> list[int]:
@@ -170,12 +212,12 @@ class Indexer:
             between_batches=lambda done, embedded: self._check(claims, done, embedded),
         )
 
-    def _index_each(self, claims: Sequence[Claim]) -> None:
+    def _index_each(self, at: Placement, claims: Sequence[Claim]) -> None:
         """Raises the first fault at the end, when all the others are done."""
         faults = []
         for claim in claims:
             try:
-                self._index([claim])
+                self._index(at, [claim])
             except Exception as error:  # raised below
                 faults.append(error)
         if faults:
@@ -194,13 +236,13 @@ class Indexer:
             return None
         return Work(_meta(document), chunks)
 
-    def _activate(self, finished: Sequence[tuple[Claim, int, int]]) -> None:
-        activated = self._catalog.activate_all(finished, in_next_store=self._models.upcoming is not None)
+    def _activate(self, at: Placement, finished: Sequence[tuple[Claim, int, int]]) -> None:
+        activated = self._catalog.activate_all(finished, in_next_store=at.upcoming is not None)
         for (claim, _, _), is_active in zip(finished, activated, strict=True):
             document = claim.document
             # There is nothing older than the first generation.
             if is_active and document.generation > 1:
-                for model in self._models.all:
+                for model in at.all:
                     model.store.keep_generation(document.id, document.generation)
                 self._blobs.delete_chunks(document.id, keep_generation=document.generation)
 
@@ -214,8 +256,9 @@ class Indexer:
         claims = self._claim(*DELETE_STATES)
         if not claims:
             return 0
-        for model in self._models.all:
-            model.store.delete_documents([claim.document.id for claim in claims])
+        for at, mine in self._by_placement(claims):
+            for model in at.all:
+                model.store.delete_documents([claim.document.id for claim in mine])
         for claim in claims:
             self._blobs.delete_chunks(claim.document.id)
             if claim.document.blob_key:
@@ -223,28 +266,36 @@ class Indexer:
         self._catalog.finish_deletes(claims)
         return len(claims)
 
-    def _move_some(self) -> int:
-        """Writes the new names of renamed documents into their points; nothing is parsed or embedded again."""
+    def _rename_some(self) -> int:
+        """Writes the new names of moved documents into their points; nothing is parsed or embedded again."""
         moved = self._catalog.moved_documents(CLAIM_LIMIT)
         if moved:
             for model in self._models.all:
-                model.store.update_documents([_meta(document) for document in moved])
+                mine = [one for one in moved if self._is_in(model, one)]
+                model.store.update_documents([_meta(document) for document in mine])
             self._catalog.confirm_moved(moved)
         return len(moved)
 
+    def _is_in(self, model: Model, document: Document) -> bool:
+        at = self._placements.get(document.collection_key)
+        return at is None or model in at.all
+
     def _take_over(self) -> int:
-        """Lets the upcoming model answer once it has every document; until then, sends it those that it lacks."""
-        upcoming = self._models.upcoming
-        if upcoming is None:
+        """Lets upcoming models answer for the collections that they have every document of; queues what they lack."""
+        if not self._moving:
             return 0
         self._catalog.queue_for_next()
-        lost = self._catalog.finish_next_store()
+        return sum(self._finish_move(collection) for collection in self._moving)
+
+    def _finish_move(self, collection: Collection) -> bool:
+        lost = self._catalog.finish_move(collection.id)
         if lost is None:
-            return 0
-        log.info("%s answers now; %d documents could not be read again", upcoming.record.embedding_model, lost)
-        former, self._models = self._models, Models(upcoming)
-        former.on_switch(upcoming)
-        return 1
+            return False
+        at = self._placements[collection.point_key]
+        name = at.all[-1].record.embedding_model
+        log.info("%s answers for %s now; %d documents could not be read again", name, collection.name, lost)
+        self._leave(collection, at.serving)
+        return True
 
 
 def grouped(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
@@ -271,8 +322,3 @@ def _meta(document: Document) -> DocumentMeta:
         document.attributes,
         document.media_type,
     )
-
-
-def _place(record: StoreRecord) -> tuple[str, str, int]:
-    """Where the points are, whatever the setting was called that led there."""
-    return record.store_id, record.embedding_model, record.dimension

@@ -19,7 +19,7 @@ from core.errors import DocumentRejected, Unavailable
 from core.settings import Settings
 from ingest.chunker import ChunkSettings
 from ingest.limits import CpuTimeExceeded
-from ingest.pipeline import parse_to_chunks
+from ingest.pipeline import has_tokenizer, parse_to_chunks
 from tasks.client import Producer
 from tasks.dispatch import send_waiting
 from tasks.leases import LEASE_SECONDS, kept_alive
@@ -140,7 +140,7 @@ class ParsingService:
             source = source_path(document, self._blobs)
             out = self._blobs.chunks_path(document.id, document.generation)
             chunking = chunking_of(document, self._settings)
-            result = parse_to_chunks(source, document.filename, out, self._settings, chunking)
+            result = parse_to_chunks(source, document.filename, out, self._settings_of(document), chunking)
         except DocumentRejected as rejection:
             return Refused(claim, rejection.message, rejection.code or "invalid_file")
         except SoftTimeLimitExceeded:
@@ -158,6 +158,17 @@ class ParsingService:
             log.exception("%s (%s) could not be read", document.id, document.filename)
             return Refused(claim, f"It could not be read: {type(error).__name__}: {error}"[:500])
         return Parsed(claim, result.chunk_count, result.media_type, result.properties)
+
+    def _settings_of(self, document: Document) -> Settings:
+        """The settings with the embedding model that was chosen for the document's collection: its tokens are counted.
+
+        A model that is not to be had counts as none, as the index worker sees it.
+        """
+        if document.model_choice is None:
+            return self._settings
+        chosen = {"embedding_model_name": document.model_choice, "embedding_dimension": None}
+        settings = self._settings.model_copy(update=chosen)
+        return settings if has_tokenizer(settings) else self._settings
 
     def _hint(self) -> None:
         """Wakes the indexer, and sends the next parse messages: a limited number of them is under way at a time."""

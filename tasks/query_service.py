@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
 
 from core import events
-from core.catalog import Catalog, Document
+from core.catalog import Catalog, Collection, Document
 from core.errors import InvalidRequest
 from core.messages import EmbedRequest, GenerateRequest, Hit, SearchOptions, SearchRequest, Timings, Usage
 from inference.rewriting import is_follow_up
-from ingest.embedder import Embedder, EmbeddingService
 from ingest.retrieval import Retriever
 from tasks.client import Producer
+from tasks.models import Model, Models
 from tasks.names import Task
 from tasks.running import JobDesk, JobResult, RunningJob
 
@@ -29,23 +29,23 @@ class QueryService:
         desk: JobDesk,
         producer: Producer,
         catalog: Catalog,
-        service: EmbeddingService,
-        retriever: Retriever,
+        models: Models,
+        retrievers: Mapping[Model, Retriever],
         *,
         rewrites: bool = True,
     ) -> None:
-        """`rewrites`: follow-up questions go to the inference worker first, to be rewritten."""
+        """
+        Args:
+            models: the default one embeds texts that are no documents.
+            retrievers: for each of the models, what searches the collections that are in it.
+            rewrites: follow-up questions go to the inference worker first, to be rewritten.
+        """
         self._desk = desk
         self._producer = producer
         self._catalog = catalog
-        self._service = service
-        self._retriever = retriever
+        self._models = models
+        self._retrievers = retrievers
         self._rewrites = rewrites
-
-    @property
-    def embedder(self) -> Embedder:
-        """The model that answers."""
-        return self._service.embedder
 
     def search(self, job_id: str) -> None:
         """Finds the hits of a search job, or those that a RAG chat goes on with."""
@@ -62,20 +62,21 @@ class QueryService:
         request = job.request(SearchRequest)
         started = time.perf_counter()
         hits = self._find(request.queries, request)
-        model = self._service.embedder.model_name
+        model = self._models.default.service.embedder.model_name
         accepted = events.Accepted(**job.base(), model=model)
         job.emit(accepted, events.Retrieved(**job.base(), hits=hits), state="running")
         self._desk.complete(job, JobResult(model=model, hits=hits, timings=Timings(retrieval_ms=_since(started))))
 
     def _embed(self, job: RunningJob) -> None:
         request = job.request(EmbedRequest)
-        embedder = self._service.embedder
+        service = self._models.named(request.model).service
+        embedder = service.embedder
         dimension = request.dimensions or embedder.dimension
         embedder.check_dimensions(dimension)
         texts = [embedder.decode(item) if isinstance(item, list) else item for item in request.inputs]
         tokens = sum(embedder.count_tokens(text) for text in texts)
         accepted = events.Accepted(**job.base(), model=embedder.model_name, prompt_tokens=tokens)
-        vectors = embedder.shorten(self._service.embed(texts, purpose=request.purpose), dimension)
+        vectors = embedder.shorten(service.embed(texts, purpose=request.purpose), dimension)
         encoded = [base64.b64encode(np.asarray(row, dtype="<f4").tobytes()).decode() for row in vectors]
         result = {"embeddings": encoded, "dimension": dimension}
         usage = Usage(prompt_tokens=tokens)
@@ -98,15 +99,40 @@ class QueryService:
         self._producer.hand_over(job.record, Task.GENERATE)
 
     def _find(self, queries: Sequence[str], options: SearchOptions) -> list[Hit]:
-        keys = {collection.name: collection.point_key for collection in self._catalog.list_collections()}
-        unknown = [name for name in options.collections if name not in keys]
+        collections = self._catalog.list_collections()
+        names = {collection.name for collection in collections}
+        unknown = [name for name in options.collections if name not in names]
         if unknown:
             raise InvalidRequest(f"There is no collection named {unknown[0]!r}.", param="collection")
-        within = msgspec.structs.replace(options, collections=[keys[name] for name in options.collections])
-        hits = self._retriever.search(queries, within)
+        asked = [one for one in collections if not options.collections or one.name in options.collections]
+        hits = best_of([self._search_in(model, keys, queries, options) for model, keys in self._scopes(asked, options)])
         # Names are the catalog's: a file or collection that was renamed keeps its points.
-        documents = self._catalog.documents_by_id([hit.document_id for hit in hits])
-        return [_renamed(hit, documents[hit.document_id]) for hit in hits if hit.document_id in documents]
+        documents = self._catalog.documents_by_id([hit.document_id for hit in hits[: options.top_k]])
+        found = [hit for hit in hits[: options.top_k] if hit.document_id in documents]
+        return [_renamed(hit, documents[hit.document_id]) for hit in found]
+
+    def _scopes(self, asked: Sequence[Collection], options: SearchOptions) -> list[tuple[Model, list[str]]]:
+        """The models that the collections are in, each with the keys that are searched for there; none means all."""
+        scopes: dict[Model, list[str]] = {}
+        for collection in asked:
+            scopes.setdefault(self._models.placement(collection).serving, []).append(collection.point_key)
+        if not options.collections and len(scopes) <= 1:
+            return [(model, []) for model in scopes or [self._models.default]]
+        return list(scopes.items())
+
+    def _search_in(self, model: Model, keys: list[str], queries: Sequence[str], options: SearchOptions) -> list[Hit]:
+        return self._retrievers[model].search(queries, msgspec.structs.replace(options, collections=keys))
+
+
+def best_of(rankings: Sequence[list[Hit]]) -> list[Hit]:
+    """The rankings of several models in one, best first.
+
+    Cosines of different models cannot be compared, but ranks can, and the fused score of a hit is made of its ranks.
+    """
+    hits = [hit for ranking in rankings for hit in ranking]
+    if len(rankings) == 1:
+        return hits
+    return sorted(hits, key=lambda hit: -(hit.score if hit.rerank_score is None else hit.rerank_score))
 
 
 def _renamed(hit: Hit, document: Document) -> Hit:

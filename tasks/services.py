@@ -24,6 +24,8 @@ from tasks.reconciliation import Reconciliation
 from tasks.running import JobDesk
 
 if TYPE_CHECKING:
+    from ingest.reranker import Reranker
+    from ingest.retrieval import Retriever
     from tasks.generation import GenerationService
     from tasks.indexer import Indexer
     from tasks.models import Model, Models
@@ -81,32 +83,27 @@ class WorkerServices:
 
     @cached_property
     def models(self) -> Models:
-        """The embedding model of the settings; while documents are still in a former one, that one answers."""
-        from tasks.models import Models, open_former_model, open_model
+        """The embedding models, each with its store."""
+        from tasks.models import open_models
 
-        wanted = open_model(self.settings)
-        former = open_former_model(self.catalog, self.settings, wanted)
-        return Models(former, wanted, self._switch) if former else Models(wanted)
+        return open_models(self.catalog, self.settings)
 
     @cached_property
     def query(self) -> QueryService:
-        return self._query_by(self.models.serving)
-
-    def _query_by(self, model: Model) -> QueryService:
         from ingest.reranker import CrossEncoderReranker
-        from ingest.retrieval import Retriever
         from tasks.query_service import QueryService
+
+        reranker = CrossEncoderReranker.from_settings(self.settings, self.models.default.service)
+        retrievers = {model: self._retriever(model, reranker) for model in self.models.all}
+        rewrites = self.settings.rag_rewrite
+        return QueryService(self.desk, self.producer, self.catalog, self.models, retrievers, rewrites=rewrites)
+
+    def _retriever(self, model: Model, reranker: Reranker | None) -> Retriever:
+        from ingest.retrieval import Retriever
 
         threshold = self.settings.rag_score_threshold
         default = model.service.embedder.default_score_threshold if threshold is None else threshold
-        reranker = CrossEncoderReranker.from_settings(self.settings, model.service)
-        retriever = Retriever(model.store, model.service, self.catalog.active_generations, default, reranker)
-        rewrites = self.settings.rag_rewrite
-        return QueryService(self.desk, self.producer, self.catalog, model.service, retriever, rewrites=rewrites)
-
-    def _switch(self, model: Model) -> None:
-        """Searches that begin from now on use this model. Those under way end with the former one, which stays open."""
-        self.query = self._query_by(model)
+        return Retriever(model.store, model.service, self.catalog.active_generations, default, reranker)
 
     @cached_property
     def indexer(self) -> Indexer:
@@ -163,13 +160,17 @@ class WorkerServices:
         }
 
     def _index_info(self) -> Info:
-        embedder = self.query.embedder
+        embedder = self.models.default.service.embedder
         return {
             **_process_info(),
             "model": embedder.model_name,
+            "models": [model.service.embedder.model_name for model in self.models.all],
             "dimension": embedder.dimension,
-            "max_tokens": embedder.max_tokens,
             "default_score_threshold": embedder.default_score_threshold,
+            # What a collection may choose ("": the default), and how many tokens of a text that model reads.
+            "windows": {
+                choice or "": model.service.embedder.max_tokens for choice, model in self.models.choices().items()
+            },
         }
 
 

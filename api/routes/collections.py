@@ -29,10 +29,12 @@ router = APIRouter(prefix=COLLECTIONS_PATH, tags=["collections"], route_class=Js
 @router.post("", responses={201: {"model": schema.Collection}}, status_code=201)
 async def create_collection(body: schema.NewCollection, services: ServicesDep) -> Response:
     """Makes a collection. Uploads make theirs by themselves; this is for settings that hold from the first document."""
-    settings = body.model_dump(exclude={"name"})
+    settings = _stored(body.model_dump(exclude={"name"}))
     await _check(services, settings)
     create = partial(services.catalog.create_collection, body.name, **settings)
-    return json_response(await _described(services, await in_thread(create)), 201)
+    created = await in_thread(create)
+    await _wake_indexer(services)
+    return json_response(await _described(services, created), 201)
 
 
 @router.get("", responses={200: {"model": ListAnswer[schema.Collection]}})
@@ -85,20 +87,25 @@ async def list_skipped(
 
 @router.patch("/{collection}", responses={200: {"model": schema.Collection}})
 async def change_collection(collection: str, body: schema.CollectionChange, services: ServicesDep) -> Response:
-    """Renames it, or changes its settings. `reindexing` says how many documents are cut and indexed again.
+    """Renames it, or changes its settings. `reindexing` says how many documents are indexed again because of it.
 
-    They are found as they were until their new chunks are whole.
+    They are found as they were until their new chunks are whole; with another `embedding_model`, until those of all of
+    them are.
     """
-    changes: dict[str, Any] = body.model_dump(exclude_unset=True)
+    changes = _stored(body.model_dump(exclude_unset=True))
     found: Collection = await in_thread(services.catalog.get_collection, collection)
     if changes.get("name", found.name) != found.name:
         await _refuse_watched(services, found, "renamed")
-    own = {"chunk_tokens": found.chunk_tokens, "chunk_overlap_tokens": found.chunk_overlap_tokens}
+    own = {name: getattr(found, name) for name in ("chunk_tokens", "chunk_overlap_tokens", "model_choice")}
     await _check(services, own | {key: value for key, value in changes.items() if key in own})
     changed, count = await in_thread(services.catalog.update_collection, found.id, changes)
     if count:
         await in_thread(hint_waiting, services)
-    return json_response(await _described(services, changed) | {"reindexing": count})
+    described = await _described(services, changed)
+    if changed.model_choice != found.model_choice:
+        await _wake_indexer(services)
+        count = max(count, described["coverage"]["indexed"])
+    return json_response(described | {"reindexing": count})
 
 
 @router.delete("/{collection}", responses={200: {"model": schema.DeletedCollection}})
@@ -107,17 +114,29 @@ async def delete_collection(collection: str, services: ServicesDep) -> Response:
     found: Collection = await in_thread(services.catalog.get_collection, collection)
     await _refuse_watched(services, found, "deleted")
     count: int = await in_thread(services.catalog.delete_collection, found.id)
-    try:
-        await in_thread(services.hints.wake_indexer)
-    except Unavailable as error:
-        log.warning("%s is removed when Redis is back: %s", found.id, error.message)
+    await _wake_indexer(services)
     return json_response({"id": found.id, "object": "collection", "deleted": True, "documents": count})
 
 
-async def _check(services: Services, own: dict[str, int | None]) -> None:
+async def _wake_indexer(services: Services) -> None:
+    try:
+        await in_thread(services.hints.wake_indexer)
+    except Unavailable as error:
+        log.warning("the index worker sees the change when Redis is back: %s", error.message)
+
+
+def _stored(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings by the catalog's names for them."""
+    if "embedding_model" in settings:
+        settings["model_choice"] = settings.pop("embedding_model")
+    return settings
+
+
+async def _check(services: Services, own: dict[str, Any]) -> None:
     """Raises InvalidRequest for settings that cannot be kept; the model's window is checked if the model is there."""
+    _check_model(own["model_choice"], services.settings)
     tokens, overlap = effective_chunking(own, services.settings)
-    window = await _window_tokens(services)
+    window = await _window_tokens(services, own["model_choice"])
     if own["chunk_tokens"] is not None and window is not None and own["chunk_tokens"] > window:
         message = f"The embedding model reads {window} tokens of a text: 'chunk_tokens' may be at most that."
         raise InvalidRequest(message, param="chunk_tokens")
@@ -127,7 +146,18 @@ async def _check(services: Services, own: dict[str, int | None]) -> None:
         raise InvalidRequest(message, param="chunk_overlap_tokens")
 
 
-def effective_chunking(own: dict[str, int | None], settings: Settings) -> tuple[int | None, int]:
+def _check_model(choice: str | None, settings: Settings) -> None:
+    allowed = [name for name in (settings.embedding_model_name, *settings.embedding_models) if name]
+    if choice is None or choice in allowed:
+        return
+    raise InvalidRequest(
+        f"{choice!r} is no embedding model that collections may choose. EMBEDDING_MODELS names those that are: "
+        f"{', '.join(allowed) or 'none'}. null is the server's own.",
+        param="embedding_model",
+    )
+
+
+def effective_chunking(own: dict[str, Any], settings: Settings) -> tuple[int | None, int]:
     """Tokens of a chunk (None: the model's window) and of the overlap: the collection's own, else the server's."""
     tokens, overlap = own["chunk_tokens"], own["chunk_overlap_tokens"]
     return (
@@ -136,14 +166,14 @@ def effective_chunking(own: dict[str, int | None], settings: Settings) -> tuple[
     )
 
 
-async def _window_tokens(services: Services) -> int | None:
+async def _window_tokens(services: Services, choice: str | None) -> int | None:
     try:
         workers = await services.stream.workers(Role.INDEX)
     except Unavailable as error:
         log.warning("the embedding model's window is not known: %s", error.message)
         return None
-    windows = [info["max_tokens"] for info in workers.values() if "max_tokens" in info]
-    return min(windows, default=None)
+    known = [info.get("windows", {}) for info in workers.values()]
+    return min((windows[choice or ""] for windows in known if (choice or "") in windows), default=None)
 
 
 async def _refuse_watched(services: Services, collection: Collection, what: str) -> None:
@@ -172,7 +202,8 @@ def collection_wire(collection: Collection, coverage: Coverage) -> Wire:
         "created_at": int(collection.created_at),
         "chunk_tokens": collection.chunk_tokens,
         "chunk_overlap_tokens": collection.chunk_overlap_tokens,
-        "embedding_model": collection.embedding_model,
+        "embedding_model": collection.store.embedding_model if collection.store else None,
+        "next_embedding_model": collection.next_store.embedding_model if collection.next_store else None,
         "coverage": coverage_wire(coverage),
     }
 

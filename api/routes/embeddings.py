@@ -26,7 +26,8 @@ async def create_embeddings(
     """One vector for each input, in their order, of length 1."""
     await check_model(services, body.model, Role.INDEX)
     encoding_format = body.encoding_format or "float"
-    job = EmbedRequest(inputs=body.items(), purpose=body.input_type or "plain", dimensions=body.dimensions)
+    purpose = body.input_type or "plain"
+    job = EmbedRequest(inputs=body.items(), purpose=purpose, dimensions=body.dimensions, model=body.model)
     call = Call("embeddings", job, f"{EMBEDDINGS_PATH}?encoding_format={encoding_format}", key)
     if prefer.respond_async:
         return await submit_async(services, call)

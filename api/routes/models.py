@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 
 @router.get("", responses={200: {"model": ListAnswer[Model]}})
 async def list_models(services: ServicesDep) -> Response:
-    """The language model, each collection to answer from as `MODEL@COLLECTION`, and the embedding model."""
+    """The language model, each collection to answer from as `MODEL@COLLECTION`, and the embedding models."""
     return json_response({"object": "list", "data": await _models(services), "has_more": False})
 
 

@@ -13,10 +13,14 @@ MAX_CHUNK_TOKENS = 8192
 
 
 class CollectionSettings(WireRequest):
-    """How documents of a collection are cut; null means the server's own setting."""
+    """How documents of a collection are cut and embedded; null means the server's own setting.
+
+    `embedding_model` is EMBEDDING_MODEL_NAME or one of EMBEDDING_MODELS.
+    """
 
     chunk_tokens: int | None = Field(None, ge=MIN_CHUNK_TOKENS, le=MAX_CHUNK_TOKENS)
     chunk_overlap_tokens: int | None = Field(None, ge=0, le=MAX_CHUNK_TOKENS // 2)
+    embedding_model: str | None = Field(None, min_length=1, max_length=1024)
 
 
 class NewCollection(CollectionSettings):
@@ -50,7 +54,11 @@ class Coverage(WireAnswer):
 
 
 class Collection(WireAnswer):
-    """A collection. `chunk_tokens` and `chunk_overlap_tokens` are its own settings; null means the server's."""
+    """A collection. `chunk_tokens` and `chunk_overlap_tokens` are its own settings; null means the server's.
+
+    `embedding_model` is the model that search finds it by, null while there is none yet; `next_embedding_model` the one
+    that takes over when all its documents are embedded by it.
+    """
 
     id: str
     object: Literal["collection"]
@@ -59,6 +67,7 @@ class Collection(WireAnswer):
     chunk_tokens: int | None
     chunk_overlap_tokens: int | None
     embedding_model: str | None
+    next_embedding_model: str | None
     coverage: Coverage
     #: After a change: the documents that are indexed again because of it.
     reindexing: int | None = None

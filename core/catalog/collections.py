@@ -8,13 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from core.catalog.migration import MigratedDatabase
-from core.catalog.models import collections, documents, stores
-from core.catalog.rows import ALIVE, DELETED, as_collection, new_generation
+from core.catalog.models import collections, documents
+from core.catalog.rows import ALIVE, DELETED, SELECT_COLLECTION, as_collection, new_generation
 from core.catalog.types import RETRYABLE, Collection
 from core.errors import Conflict, NotFound
 from core.ids import new_id
 
-_SELECT_STORE = sa.select(stores.c.store_id, stores.c.embedding_model, stores.c.dimension).where(stores.c.id == 1)
 #: Settings that decide how documents are cut.
 CHUNK_SETTINGS = ("chunk_tokens", "chunk_overlap_tokens")
 
@@ -36,10 +35,19 @@ class CollectionQueries(MigratedDatabase):
             return self.ensure_collection(name)
 
     def create_collection(
-        self, name: str, *, chunk_tokens: int | None = None, chunk_overlap_tokens: int | None = None
+        self,
+        name: str,
+        *,
+        chunk_tokens: int | None = None,
+        chunk_overlap_tokens: int | None = None,
+        model_choice: str | None = None,
     ) -> Collection:
         """Makes a collection. Raises Conflict when there is one of this name."""
-        settings = {"chunk_tokens": chunk_tokens, "chunk_overlap_tokens": chunk_overlap_tokens}
+        settings = {
+            "chunk_tokens": chunk_tokens,
+            "chunk_overlap_tokens": chunk_overlap_tokens,
+            "model_choice": model_choice,
+        }
         try:
             with self._write() as connection:
                 if _find(connection, name) is not None:
@@ -60,10 +68,11 @@ class CollectionQueries(MigratedDatabase):
             return _fetch(connection, name_or_id)
 
     def update_collection(self, name_or_id: str, changes: dict[str, Any]) -> tuple[Collection, int]:
-        """Renames a collection or changes its settings; the keys are `name` and those of `CHUNK_SETTINGS`.
+        """Renames a collection or changes its settings: `name`, `model_choice` and those of `CHUNK_SETTINGS`.
 
         Renaming touches no document. Other chunk settings queue each of its documents again, as a new generation:
-        search sees the old one until the new one is whole. Returns the collection and how many were queued.
+        search sees the old one until the new one is whole. Returns the collection and how many were queued. Another
+        model is for the index worker to begin with: see `StoreQueries`.
 
         Raises:
             NotFound: there is no such collection.
@@ -77,7 +86,7 @@ class CollectionQueries(MigratedDatabase):
             if changes:
                 connection.execute(sa.update(collections).where(collections.c.id == before.id).values(**changes))
             is_cut_anew = any(key in changes and changes[key] != getattr(before, key) for key in CHUNK_SETTINGS)
-            count = self._queue_again(connection, documents.c.collection_id == before.id) if is_cut_anew else 0
+            count = self._queue_again(connection, before.id) if is_cut_anew else 0
             return _fetch(connection, before.id), count
 
     def watched_roots(self, collection_id: str) -> list[str]:
@@ -110,18 +119,10 @@ class CollectionQueries(MigratedDatabase):
         with self._write() as connection:
             return connection.execute(statement).rowcount
 
-    def reindex_all(self) -> int:
-        """Queues every document again as a new generation, and hides the old points: they are gone or of another model.
-
-        Returns how many documents were queued. Failed and cancelled documents stay so.
-        """
-        with self._write() as connection:
-            connection.execute(sa.update(documents).where(ALIVE).values(active_generation=None, moved=False))
-            return self._queue_again(connection, sa.true())
-
-    def _queue_again(self, connection: sa.Connection, condition: sa.ColumnElement[bool]) -> int:
+    def _queue_again(self, connection: sa.Connection, collection_id: str) -> int:
         now = self._now()
-        change = sa.update(documents).where(condition, ALIVE, documents.c.state.not_in(RETRYABLE))
+        mine = sa.and_(documents.c.collection_id == collection_id, ALIVE, documents.c.state.not_in(RETRYABLE))
+        change = sa.update(documents).where(mine)
         return connection.execute(change.values(**new_generation(now), updated_at=now)).rowcount
 
 
@@ -130,7 +131,7 @@ def collection_id(connection: sa.Connection, name: str, now: float) -> str:
     return (_find(connection, name) or _insert(connection, name, now)).id
 
 
-_SELECT = sa.select(collections).where(collections.c.deleted_at.is_(None))
+_SELECT = SELECT_COLLECTION.where(collections.c.deleted_at.is_(None))
 
 
 def _find(connection: sa.Connection, name: str) -> Collection | None:
@@ -152,18 +153,8 @@ def _taken(name: str) -> Conflict:
     return Conflict(f"There is a collection named {name!r} already.", param="name")
 
 
-def _insert(connection: sa.Connection, name: str, now: float, **settings: int | None) -> Collection:
-    store = connection.execute(_SELECT_STORE).one_or_none()
-    collection_id = new_id("col")
-    collection = Collection(
-        id=collection_id,
-        name=name,
-        store_id=store.store_id if store is not None else None,
-        embedding_model=store.embedding_model if store is not None else None,
-        dimension=store.dimension if store is not None else None,
-        created_at=now,
-        point_key=collection_id,
-        **settings,
-    )
-    connection.execute(sa.insert(collections).values(**vars(collection)))
-    return collection
+def _insert(connection: sa.Connection, name: str, now: float, **settings: int | str | None) -> Collection:
+    key = new_id("col")
+    values = {"id": key, "name": name, "created_at": now, "point_key": key, **settings}
+    connection.execute(sa.insert(collections).values(**values))
+    return _fetch(connection, key)

@@ -11,9 +11,6 @@ collections = sa.Table(
     metadata,
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("name", sa.Text, nullable=False, unique=True),
-    sa.Column("store_id", sa.Text),
-    sa.Column("embedding_model", sa.Text),
-    sa.Column("dimension", sa.Integer),
     sa.Column("created_at", sa.Double, nullable=False),
     #: What its points carry as their collection; stays when the collection is renamed.
     sa.Column("point_key", sa.Text, nullable=False, server_default=""),
@@ -22,9 +19,15 @@ collections = sa.Table(
     sa.Column("chunk_overlap_tokens", sa.Integer),
     #: Set on deletion; the row goes with the last of its documents.
     sa.Column("deleted_at", sa.Double),
+    #: One of EMBEDDING_MODELS; NULL: the server's EMBEDDING_MODEL_NAME.
+    sa.Column("model_choice", sa.Text),
+    #: Ids in `stores`: the one that search uses (NULL: no index worker has seen the collection yet), and the next one,
+    #: while that is being filled.
+    sa.Column("store", sa.Integer),
+    sa.Column("next_store", sa.Integer),
 )
 
-#: With id 1, the store and model that search uses; with id 2, while there is one, the next that is being filled.
+#: The vector stores that collections are in, or have been in, each with its embedding model.
 stores = sa.Table(
     "stores",
     metadata,
@@ -34,8 +37,6 @@ stores = sa.Table(
     sa.Column("dimension", sa.Integer, nullable=False),
     #: A folder or a hub id, to load the model from; NULL is the starter.
     sa.Column("model_source", sa.Text),
-    #: The form of its points' payloads; read of the first row only: see `StoreQueries.renew_payloads`.
-    sa.Column("payload_format", sa.Integer, nullable=False, server_default="1"),
 )
 
 documents = sa.Table(

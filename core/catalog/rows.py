@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from core.catalog.models import collections, documents
-from core.catalog.types import Collection, Document, DocumentState, ItemT, Job, JobState, Page, Source
+from core.catalog.models import collections, documents, stores
+from core.catalog.types import Collection, Document, DocumentState, ItemT, Job, JobState, Page, Source, StoreRecord
 from core.errors import InvalidRequest
 
 #: Ids named in one statement; SQLite takes 32,766 parameters, and long lists are slow to compile.
@@ -63,7 +63,22 @@ SELECT_DOCUMENT = sa.select(
     collections.c.point_key.label("collection_key"),
     collections.c.chunk_tokens,
     collections.c.chunk_overlap_tokens,
+    collections.c.model_choice,
 ).join_from(documents, collections)
+
+_STORE_COLUMNS = ("store_id", "embedding_model", "dimension", "model_source")
+_STORE, _NEXT_STORE = stores.alias("store"), stores.alias("next_store")
+_COLLECTION_COLUMNS = ("id", "name", "created_at", "point_key", "chunk_tokens", "chunk_overlap_tokens", "model_choice")
+
+SELECT_COLLECTION = sa.select(
+    *(collections.c[name] for name in _COLLECTION_COLUMNS),
+    *(_STORE.c[name].label(f"store_{name}") for name in _STORE_COLUMNS),
+    *(_NEXT_STORE.c[name].label(f"next_store_{name}") for name in _STORE_COLUMNS),
+).select_from(
+    collections.outerjoin(_STORE, collections.c.store == _STORE.c.id).outerjoin(
+        _NEXT_STORE, collections.c.next_store == _NEXT_STORE.c.id
+    )
+)
 
 
 def as_document(row: AnyRow, changes: Mapping[str, Any] | None = None) -> Document:
@@ -76,7 +91,14 @@ def as_document(row: AnyRow, changes: Mapping[str, Any] | None = None) -> Docume
 
 
 def as_collection(row: AnyRow) -> Collection:
-    return Collection(**{name: value for name, value in row._mapping.items() if name != "deleted_at"})
+    """The collection of a row of SELECT_COLLECTION."""
+    own = {name: row._mapping[name] for name in _COLLECTION_COLUMNS}
+    return Collection(**own, store=_store_of(row, "store_"), next_store=_store_of(row, "next_store_"))
+
+
+def _store_of(row: AnyRow, prefix: str) -> StoreRecord | None:
+    values = {name: row._mapping[prefix + name] for name in _STORE_COLUMNS}
+    return StoreRecord(**values) if values["store_id"] is not None else None
 
 
 def as_job(row: AnyRow) -> Job:

@@ -1,4 +1,4 @@
-"""Which vector store and embedding model search uses, and the next one while it is being filled."""
+"""Which vector store and embedding model each collection is in, and the next one while that is being filled."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ import sqlalchemy as sa
 
 from core.catalog.migration import MigratedDatabase
 from core.catalog.models import collections, documents, stores
-from core.catalog.rows import ALIVE, new_generation
-from core.catalog.types import RETRYABLE, DocumentState, StoreRecord
+from core.catalog.rows import ALIVE, SELECT_COLLECTION, as_collection, new_generation
+from core.catalog.types import RETRYABLE, Collection, DocumentState, StoreRecord
 
-#: Ids of the two rows there can be.
-CURRENT, NEXT = 1, 2
-_COLUMNS = (stores.c.store_id, stores.c.embedding_model, stores.c.dimension, stores.c.model_source)
 #: Search finds it, and the next store does not have what search finds.
 _MISSING_IN_NEXT = sa.and_(
     documents.c.active_generation.is_not(None),
@@ -23,93 +20,108 @@ _MISSING_IN_NEXT = sa.and_(
 
 
 class StoreQueries(MigratedDatabase):
-    """The part of the catalog about vector stores and embedding models."""
+    """The part of the catalog about vector stores and embedding models.
 
-    def record_store(self, record: StoreRecord) -> None:
-        """Records the vector store and model that completed documents are in from now on. There is no next one."""
+    A collection that is to be in another model than it is in moves: `begin_move`, `queue_for_next` until the next store
+    has all of its documents, and `finish_move`. All of that is in rows, so that a restart goes on where it was.
+    """
+
+    def placed_collections(self) -> list[Collection]:
+        """All collections, and those deleted ones that documents are still being removed from."""
+        with self._read() as connection:
+            return [as_collection(row) for row in connection.execute(SELECT_COLLECTION)]
+
+    def place_collection(self, collection_id: str, record: StoreRecord) -> None:
+        """Records the store and model that the documents of a collection are in from now on. It moves nowhere."""
         with self._write() as connection:
-            _forget_next(connection)
-            _put(connection, CURRENT, record)
+            _forget_move(connection, collection_id)
+            _change(connection, collection_id, store=_store_key(connection, record))
 
-    def store_record(self) -> StoreRecord | None:
-        """What `record_store` recorded last; None in a new catalog."""
-        return self._record(CURRENT)
+    def replace_collection(self, collection_id: str, record: StoreRecord) -> int:
+        """As `place_collection`, where the former points are gone: each document is hidden and queued again.
 
-    def renew_payloads(self, payload_format: int) -> int:
-        """If the points have payloads of an older form, all of them are written again, as if their files had moved.
-
-        Nothing is parsed or embedded for that: see `moved_documents`. Returns how many documents it is about.
+        Returns how many documents were queued. Failed and cancelled documents stay so.
         """
-        older = sa.and_(stores.c.id == CURRENT, stores.c.payload_format < payload_format)
+        now = self._now()
+        mine = sa.and_(documents.c.collection_id == collection_id, ALIVE)
         with self._write() as connection:
-            if not connection.execute(sa.update(stores).where(older).values(payload_format=payload_format)).rowcount:
-                return 0
-            found = sa.update(documents).where(documents.c.active_generation.is_not(None), ALIVE)
-            return connection.execute(found.values(moved=True)).rowcount
+            _forget_move(connection, collection_id)
+            _change(connection, collection_id, store=_store_key(connection, record))
+            connection.execute(sa.update(documents).where(mine).values(active_generation=None, moved=False))
+            again = sa.update(documents).where(mine, documents.c.state.not_in(RETRYABLE))
+            return connection.execute(again.values(**new_generation(now), updated_at=now)).rowcount
 
-    def next_store(self) -> StoreRecord | None:
-        """The store and model that are being filled to take over; None while there is none."""
-        return self._record(NEXT)
+    def begin_move(self, collection_id: str, record: StoreRecord) -> None:
+        """From now on this store is filled, to take over from the one that the collection is in.
 
-    def begin_next_store(self, record: StoreRecord) -> bool:
-        """From now on this store is filled to take over. False: it was begun before, and goes on."""
+        Nothing changes if another index worker has begun with it already.
+        """
         with self._write() as connection:
-            row = connection.execute(sa.select(*_COLUMNS).where(stores.c.id == NEXT)).one_or_none()
-            if row is not None and StoreRecord(**row._mapping) == record:
-                return False
-            _forget_next(connection)
-            _put(connection, NEXT, record)
-            return True
-
-    def forget_next_store(self) -> None:
-        """Nothing is filled any more: the settings name the model that search uses."""
-        with self._write() as connection:
-            _forget_next(connection)
+            key = _store_key(connection, record)
+            if _next_key(connection, collection_id) != key:
+                _forget_move(connection, collection_id)
+                _change(connection, collection_id, next_store=key)
 
     def queue_for_next(self) -> int:
-        """Queues the completed documents that the next store does not have, as new generations; returns how many.
+        """Queues the completed documents that their next store does not have, as new generations; returns how many.
 
         Search sees the old generation of each until the new one is in both stores.
         """
         now = self._now()
-        change = sa.update(documents).where(documents.c.state == DocumentState.COMPLETED, _MISSING_IN_NEXT)
+        moving = sa.select(collections.c.id).where(collections.c.next_store.is_not(None))
+        change = sa.update(documents).where(
+            documents.c.state == DocumentState.COMPLETED, documents.c.collection_id.in_(moving), _MISSING_IN_NEXT
+        )
         with self._write() as connection:
             return connection.execute(change.values(**new_generation(now), updated_at=now)).rowcount
 
-    def finish_next_store(self) -> int | None:
+    def finish_move(self, collection_id: str) -> int | None:
         """Lets the next store take over, in one step, if it has every document that search finds; None if it has not.
 
         Documents that could not be read again (failed, cancelled) do not hold it up: search finds them no more. Returns
         how many those are.
         """
         given_up = documents.c.state.in_(RETRYABLE)
+        missing = sa.and_(documents.c.collection_id == collection_id, _MISSING_IN_NEXT)
         with self._write() as connection:
-            row = connection.execute(sa.select(*_COLUMNS).where(stores.c.id == NEXT)).one_or_none()
-            missing = sa.select(documents.c.id).where(_MISSING_IN_NEXT, sa.not_(given_up)).limit(1)
-            if row is None or connection.execute(missing).one_or_none() is not None:
+            key = _next_key(connection, collection_id)
+            waiting = sa.select(documents.c.id).where(missing, sa.not_(given_up)).limit(1)
+            if key is None or connection.execute(waiting).one_or_none() is not None:
                 return None
-            lost = sa.update(documents).where(_MISSING_IN_NEXT, given_up).values(active_generation=None)
+            lost = sa.update(documents).where(missing, given_up).values(active_generation=None)
             count = connection.execute(lost).rowcount
-            _forget_next(connection)
-            _put(connection, CURRENT, StoreRecord(**row._mapping))
+            _forget_move(connection, collection_id)
+            _change(connection, collection_id, store=key)
             return count
 
-    def _record(self, store: int) -> StoreRecord | None:
-        with self._read() as connection:
-            row = connection.execute(sa.select(*_COLUMNS).where(stores.c.id == store)).one_or_none()
-        return StoreRecord(**row._mapping) if row is not None else None
+
+def _store_key(connection: sa.Connection, record: StoreRecord) -> int:
+    """The id of a store's row, which is made if there is none; where it is loaded from may have changed."""
+    place = sa.and_(
+        stores.c.store_id == record.store_id,
+        stores.c.embedding_model == record.embedding_model,
+        stores.c.dimension == record.dimension,
+    )
+    key = connection.execute(sa.select(stores.c.id).where(place)).scalar_one_or_none()
+    if key is None:
+        key = connection.execute(sa.select(sa.func.coalesce(sa.func.max(stores.c.id), 0))).scalar_one() + 1
+        connection.execute(sa.insert(stores).values(id=key, **asdict(record)))
+    else:
+        connection.execute(sa.update(stores).where(stores.c.id == key).values(model_source=record.model_source))
+    return int(key)
 
 
-def _put(connection: sa.Connection, store: int, record: StoreRecord) -> None:
-    values = asdict(record)
-    if not connection.execute(sa.update(stores).where(stores.c.id == store).values(**values)).rowcount:
-        connection.execute(sa.insert(stores).values(id=store, **values))
-    if store == CURRENT:
-        shown = {name: values[name] for name in ("store_id", "embedding_model", "dimension")}
-        connection.execute(sa.update(collections).values(**shown))
+def _next_key(connection: sa.Connection, collection_id: str) -> int | None:
+    query = sa.select(collections.c.next_store).where(collections.c.id == collection_id)
+    return connection.execute(query).scalar_one_or_none()
 
 
-def _forget_next(connection: sa.Connection) -> None:
-    if connection.execute(sa.delete(stores).where(stores.c.id == NEXT)).rowcount:
-        change = sa.update(documents).where(documents.c.next_generation.is_not(None))
-        connection.execute(change.values(next_generation=None))
+def _change(connection: sa.Connection, collection_id: str, **values: int | None) -> None:
+    connection.execute(sa.update(collections).where(collections.c.id == collection_id).values(**values))
+
+
+def _forget_move(connection: sa.Connection, collection_id: str) -> None:
+    moving = sa.update(collections).where(collections.c.id == collection_id, collections.c.next_store.is_not(None))
+    if connection.execute(moving.values(next_store=None)).rowcount:
+        mine = sa.and_(documents.c.collection_id == collection_id, documents.c.next_generation.is_not(None))
+        connection.execute(sa.update(documents).where(mine).values(next_generation=None))

@@ -83,20 +83,34 @@ class Page(Generic[ItemT]):
 
 
 @dataclass(frozen=True)
+class StoreRecord:
+    """A vector store and its embedding model: what "completed" refers to."""
+
+    store_id: str
+    embedding_model: str
+    dimension: int
+    #: A folder or a hub id, to load the model from; None is the starter.
+    model_source: str | None = None
+
+
+@dataclass(frozen=True)
 class Collection:
-    """A set of documents, and the vector store and model that its completed documents are in."""
+    """A set of documents, and the vector store and model that they are in."""
 
     id: str
     name: str
-    store_id: str | None
-    embedding_model: str | None
-    dimension: int | None
     created_at: float
     #: What its points carry as their collection, whatever its name is now.
     point_key: str
     #: How its documents are cut; None is the server's CHUNK_TOKENS or CHUNK_OVERLAP_TOKENS.
     chunk_tokens: int | None = None
     chunk_overlap_tokens: int | None = None
+    #: The one of EMBEDDING_MODELS that it is to be in; None is the server's EMBEDDING_MODEL_NAME.
+    model_choice: str | None = None
+    #: Where search finds its documents; None while no index worker has seen it.
+    store: StoreRecord | None = None
+    #: What takes over from that once it has all documents; None while there is nothing to take over.
+    next_store: StoreRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -119,17 +133,6 @@ class Coverage:
     failed: dict[str, int] = field(default_factory=dict)
     chunks: int = 0
     size_bytes: int = 0
-
-
-@dataclass(frozen=True)
-class StoreRecord:
-    """The vector store and the embedding model that "completed" refers to."""
-
-    store_id: str
-    embedding_model: str
-    dimension: int
-    #: What EMBEDDING_MODEL_NAME was for it; None is the starter.
-    model_source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -195,8 +198,9 @@ class Document:
     parsed_at: float | None
     indexing_at: float | None
     ended_at: float | None
-    #: `Collection.point_key` and how its collection is cut.
+    #: `Collection.point_key`, how its collection is cut, and the embedding model that was chosen for it.
     collection_key: str
+    model_choice: str | None
     chunk_tokens: int | None
     chunk_overlap_tokens: int | None
     #: Deleted by a person while its file lies in its watched folder: until that changes, it stays out.

@@ -30,9 +30,6 @@ FORMER_INDEXES = frozenset(
 )
 #: Points brought up to date in one operation.
 RENEWED_POINTS = 256
-#: The form of what of a document is in its points' payloads, and is set by `update_documents` when it is renamed. With
-#: a higher number, points that were written before are brought up to it at the next start. 2: for filters.
-PAYLOAD_FORMAT = 2
 #: Points written in one operation.
 UPSERT_POINTS = 128
 #: More terms of a query than these are not weighed.
@@ -82,6 +79,12 @@ def type_names(media_type: str | None, filename: str) -> list[str]:
     """What a document's type is called in filters: `application/pdf`, and `pdf`, by its name."""
     suffix = PurePath(filename).suffix.lower().removeprefix(".")
     return [name for name in (media_type, suffix) if name]
+
+
+def brought_up_to_date(payload: Payload) -> Payload:
+    """What a payload of an older form lacks."""
+    known = {"type": payload.get("type") or type_names(None, payload["filename"])}
+    return {**known, **indexed_values({**payload, **known})}
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,10 @@ class VectorStore(Protocol):
 
     def delete_documents(self, document_ids: Sequence[str]) -> None:
         """Removes all points of documents."""
+        ...
+
+    def delete_collections(self, collections: Sequence[str]) -> None:
+        """Removes all points of collections, which are named as their payloads do."""
         ...
 
     def keep_generation(self, document_id: str, generation: int) -> None:

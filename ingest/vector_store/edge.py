@@ -36,13 +36,14 @@ from ingest.vector_store.base import (
     Point,
     ScoredPoint,
     Vector,
+    brought_up_to_date,
     collection_name,
     fuse,
     unseen_term_weight,
 )
 from ingest.vector_store.filters import Conditions
 from ingest.vector_store.owner import OwnerLock
-from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, indexed_values, number_paths, terms_of
+from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, number_paths, terms_of
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,10 @@ class EdgeVectorStore:
 
     def delete_documents(self, document_ids: Sequence[str]) -> None:
         self._delete(_when.of_documents(document_ids), points=len(document_ids))
+
+    def delete_collections(self, collections: Sequence[str]) -> None:
+        if collections:
+            self._delete(_when.of_collections(collections))
 
     def keep_generation(self, document_id: str, generation: int) -> None:
         self._delete(_when.of_other_generations(document_id, generation))
@@ -255,7 +260,7 @@ def _bring_up_to_date(shard: Any) -> None:
         request = edge.ScrollRequest(limit=RENEWED_POINTS, offset=offset, with_payload=True, with_vector=False)
         records, offset = shard.scroll(request)
         for record in records:
-            shard.update(edge.UpdateOperation.set_payload([record.id], indexed_values(record.payload)))
+            shard.update(edge.UpdateOperation.set_payload([record.id], brought_up_to_date(record.payload)))
         if offset is None:
             break
     for key in former:

@@ -38,6 +38,11 @@ class Conditions:
         """All points of documents."""
         return self.filter(must=self._of_documents(document_ids))
 
+    def of_collections(self, collections: Sequence[str]) -> Any:
+        """All points of collections."""
+        terms = (term("collection", key) for key in collections)
+        return self.filter(must=[self._any_of(TERMS, terms), self._any_of("collection", collections)])
+
     def of_generation(self, document_id: str, generation: int) -> Any:
         """The points of one generation of a document."""
         return self.filter(must=[*self._of_documents([document_id]), self._equals("generation", generation)])

@@ -29,12 +29,13 @@ from ingest.vector_store.base import (
     Point,
     ScoredPoint,
     Vector,
+    brought_up_to_date,
     collection_name,
     fuse,
     unseen_term_weight,
 )
 from ingest.vector_store.filters import Conditions
-from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, indexed_values, number_paths, terms_of
+from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, number_paths, terms_of
 
 T = TypeVar("T")
 
@@ -79,6 +80,10 @@ class ServerVectorStore:
 
     def delete_documents(self, document_ids: Sequence[str]) -> None:
         self._delete(_when.of_documents(document_ids))
+
+    def delete_collections(self, collections: Sequence[str]) -> None:
+        if collections:
+            self._delete(_when.of_collections(collections))
 
     def keep_generation(self, document_id: str, generation: int) -> None:
         self._delete(_when.of_other_generations(document_id, generation))
@@ -287,7 +292,7 @@ def _server_point(point: Point) -> models.PointStruct:
 
 
 def _indexed_anew(record: models.Record) -> models.SetPayloadOperation:
-    change = models.SetPayload(payload=indexed_values(_payload(record)), points=[record.id])
+    change = models.SetPayload(payload=brought_up_to_date(_payload(record)), points=[record.id])
     return models.SetPayloadOperation(set_payload=change)
 
 

@@ -27,6 +27,7 @@ NOT_RUN = {
     "HOST=0.0.0.0 ": "`make run` with settings; would serve the tests' machine to its network",
     "MODEL_PATH=": "a model that is not here, and one that is downloaded from the hub",
     "EMBEDDING_MODEL_NAME=": "downloads gigabytes from the hub",
+    "EMBEDDING_MODELS=": "the same; tests/e2e/test_models_of_collections.py does it with a small model",
     "mkdir -p inbox": "builds the containers; tests/unit/test_compose.py checks what they are made of",
     "docker-compose exec ": "needs the containers",
     "celery -A tasks ": "starts what this stack has started; compared with it below",

@@ -6,7 +6,7 @@ import base64
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import numpy as np
@@ -19,8 +19,10 @@ from core.blobs import BlobStore
 from core.catalog import Catalog
 from core.settings import Settings, load_settings
 from ingest.embedder import Embedder, EmbeddingService
+from ingest.vector_store import VectorStore
 from tasks.client import Producer
 from tasks.heartbeats import JobHeartbeats
+from tasks.models import Model, Models
 from tasks.names import Queue
 from tasks.query_service import QueryService
 from tasks.running import JobDesk
@@ -54,7 +56,9 @@ class Worker:
         self._heartbeats = JobHeartbeats(self.producer.records)
         self._service = EmbeddingService(embedder)
         desk = JobDesk(self.producer.records, catalog, self._heartbeats)
-        self._query = QueryService(desk, self.producer, catalog, self._service, None)  # type: ignore[arg-type]
+        self._query = QueryService(
+            desk, self.producer, catalog, Models(Model(self._service, cast(VectorStore, None))), {}
+        )
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._work) for _ in range(4)]
         for thread in self._threads:

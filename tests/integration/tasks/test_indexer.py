@@ -13,12 +13,10 @@ import pytest
 
 from core.blobs import BlobStore
 from core.catalog import Catalog, Claim, Document, DocumentState, NewDocument, Source
-from core.messages import Filter
 from core.settings import Settings, load_settings
 from ingest.embedder import Embedder
 from ingest.embedding_service import EmbeddingService
 from ingest.pipeline import ParseResult, parse_to_chunks
-from ingest.vector_store.base import PAYLOAD_FORMAT, DocumentMeta
 from ingest.vector_store.edge import EdgeVectorStore
 from tasks.client import Producer
 from tasks.dispatch import bundles, send_waiting
@@ -121,30 +119,6 @@ def test_a_new_version_replaces_the_old_points(world: World) -> None:
     wait_until(lambda: world.store.count(document.id, document.generation) == 0)
     assert world.store.count(document.id, newer.generation) == 1
     assert world.catalog.active_generations([document.id]) == {document.id: newer.generation}
-
-
-def test_points_of_an_older_form_get_what_filters_read_without_being_embedded_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.indexer.start()
-    document = world.add("The harbour opens at dawn.")
-    world.parse(document)
-    wait_until(lambda: world.state(document) is DocumentState.COMPLETED)
-    world.indexer.close()
-    world.store.update_documents([DocumentMeta(document.id, 1, document.collection_key, "a.old")])
-    filters = Filter("eq", "type", "txt")
-    assert not world.store.search(None, "harbour", 5, (), filters)
-    again = world.another_indexer(world.store)
-    again.adopt_store()
-    assert world.catalog.moved_documents(10) == [], "the form is that of now"
-    monkeypatch.setattr("tasks.indexer.PAYLOAD_FORMAT", PAYLOAD_FORMAT + 1)
-    batches = len(cast(FakeEmbedder, world.service.embedder).batches)
-    again.start()
-    wait_until(lambda: world.store.search(None, "harbour", 5, (), filters))
-    wait_until(lambda: world.catalog.moved_documents(10) == [])
-    again.close()
-    assert len(cast(FakeEmbedder, world.service.embedder).batches) == batches
-    assert world.catalog.get_document(document.id).generation == 1
 
 
 def test_a_deleted_document_leaves_no_point_and_no_original(world: World) -> None:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from core.blobs import BlobStore
-from core.catalog import Catalog, Document, DocumentState, NewDocument, Source
+from core.catalog import Catalog, Collection, Document, DocumentState, NewDocument, Source
+from core.messages import SearchOptions
 from core.settings import load_settings
 from ingest.embedder import Embedder
 from ingest.embedding_service import EmbeddingService
+from ingest.retrieval import Retriever
 from ingest.vector_store.edge import EdgeVectorStore
 from tasks.client import Producer
 from tasks.indexer import Indexer
 from tasks.models import Model, Models
 from tasks.parsing import ParsingService
+from tasks.query_service import QueryService
+from tasks.running import JobDesk
 from tests.fakes.fake_embedder import FakeEmbedder
 from tests.support import wait_until
 
@@ -39,12 +43,11 @@ class World:
     parsing: ParsingService
     former: Model
     upcoming: Model
-    switched: list[Model] = field(default_factory=list)
     current: Indexer | None = None
 
-    def add(self, text: str, name: str) -> Document:
+    def add(self, text: str, name: str, collection: str = "default") -> Document:
         blob = self.blobs.put(text.encode(), name)
-        new = NewDocument("default", name, Source.UPLOAD, blob.content_hash, blob.size_bytes, blob_key=blob.key)
+        new = NewDocument(collection, name, Source.UPLOAD, blob.content_hash, blob.size_bytes, blob_key=blob.key)
         return self.catalog.add_document(new)
 
     def indexer(self, models: Models) -> Indexer:
@@ -52,7 +55,19 @@ class World:
         return self.current
 
     def both(self) -> Models:
-        return Models(self.former, self.upcoming, self.switched.append)
+        """The settings name another model than the one that collections are in."""
+        return Models(self.upcoming, former=[self.former])
+
+    def offered(self) -> Models:
+        """The settings name one model, and another one that collections may choose."""
+        return Models(self.former, {"other": self.upcoming})
+
+    def collection(self, name: str = "default") -> Collection:
+        return self.catalog.get_collection(name)
+
+    @property
+    def has_moved(self) -> bool:
+        return self.collection().store == self.upcoming.record
 
     def parse_queued(self) -> None:
         for document in self.catalog.list_documents(state=DocumentState.QUEUED, limit=100).items:
@@ -113,11 +128,11 @@ def test_the_former_model_has_everything_until_the_new_one_has(filled: tuple[Wor
     indexer.wake()
     wait_until(lambda: world.catalog.counts_by_state() == {"queued": 3, "completed": 3})
     assert world.found_in(world.former) == ids and len(world.found_in(world.upcoming)) == 3
-    assert world.catalog.store_record() == world.former.record and not world.switched
-    wait_until(lambda: world.is_at_rest() and bool(world.switched))
+    assert world.collection().store == world.former.record and world.collection().next_store == world.upcoming.record
+    wait_until(lambda: world.is_at_rest() and world.has_moved)
     assert world.found_in(world.upcoming) == ids
-    assert world.catalog.store_record() == world.upcoming.record
-    assert world.catalog.next_store() is None
+    assert world.collection().next_store is None
+    wait_until(lambda: not any(world.former.store.count(key, generation) for key in ids for generation in (1, 2)))
     indexer.close()
 
 
@@ -132,8 +147,8 @@ def test_what_is_written_and_deleted_meanwhile_is_in_both(filled: tuple[World, l
     indexer.wake()
     wait_until(lambda: added.id in world.found_in(world.former) & world.found_in(world.upcoming))
     wait_until(lambda: "deleting" not in world.catalog.counts_by_state())
-    assert world.former.store.count(documents[0].id, 1) == 0 and not world.switched
-    wait_until(lambda: world.is_at_rest() and bool(world.switched))
+    assert world.former.store.count(documents[0].id, 1) == 0 and not world.has_moved
+    wait_until(lambda: world.is_at_rest() and world.has_moved)
     assert world.found_in(world.upcoming) == {added.id, *(document.id for document in documents[1:])}
     indexer.close()
 
@@ -150,7 +165,7 @@ def test_a_restart_goes_on_where_it_was(filled: tuple[World, list[Document]]) ->
     embedded = len(cast(FakeEmbedder, world.upcoming.service.embedder).batches)
     second = world.indexer(world.both())
     second.start()
-    wait_until(lambda: world.is_at_rest() and bool(world.switched))
+    wait_until(lambda: world.is_at_rest() and world.has_moved)
     second.close()
     texts = [text for batch in cast(FakeEmbedder, world.upcoming.service.embedder).batches[embedded:] for text in batch]
     assert len(texts) == 5, "what the first one embedded is not embedded again"
@@ -167,7 +182,7 @@ def test_going_back_to_the_former_model_forgets_the_new_one(filled: tuple[World,
     back.start()
     wait_until(world.is_at_rest)
     back.close()
-    assert world.catalog.next_store() is None and not world.switched
+    assert world.collection().next_store is None and not world.has_moved
     assert world.found_in(world.former) == {document.id for document in documents}
 
 
@@ -180,7 +195,108 @@ def test_a_document_that_cannot_be_read_again_does_not_hold_up_the_others(
     indexer = world.indexer(world.both())
     indexer.start()
     wait_until(lambda: world.catalog.counts_by_state() == {"queued": 6})
-    wait_until(lambda: world.is_at_rest() and bool(world.switched))
+    wait_until(lambda: world.is_at_rest() and world.has_moved)
     indexer.close()
     assert world.found_in(world.upcoming) == {document.id for document in documents[1:]}
     assert "no longer there" in str(world.catalog.get_document(documents[0].id).error)
+
+
+def test_one_collection_moves_to_a_model_of_its_choice_while_the_others_stay(
+    filled: tuple[World, list[Document]],
+) -> None:
+    world, documents = filled
+    indexer = world.indexer(world.offered())
+    indexer.start()
+    other = world.add("The night train leaves at ten.", "train.txt", "trains")
+    wait_until(world.is_at_rest)
+    world.catalog.update_collection("trains", {"model_choice": "other"})
+    indexer.wake()
+    wait_until(lambda: world.collection("trains").next_store == world.upcoming.record)
+    assert world.found_in(world.former) == {other.id, *(document.id for document in documents)}, "it is found as before"
+    wait_until(lambda: world.is_at_rest() and world.collection("trains").store == world.upcoming.record)
+    assert world.found_in(world.upcoming) == {other.id}
+    assert world.collection().store == world.former.record and world.collection().next_store is None
+    wait_until(lambda: world.former.store.count(other.id, 2) == 0)
+    # And what comes later goes where its collection is, and nowhere else.
+    later = [world.add("A tram leaves at noon.", "tram.txt", name) for name in ("trains", "default")]
+    wait_until(world.is_at_rest)
+    assert [world.upcoming.store.count(one.id, 1) for one in later] == [1, 0]
+    assert [world.former.store.count(one.id, 1) for one in later] == [0, 1]
+    world.catalog.update_collection("trains", {"model_choice": None})
+    indexer.wake()
+    wait_until(lambda: world.is_at_rest() and world.collection("trains").store == world.former.record)
+    wait_until(lambda: not world.found_in(world.upcoming))
+    indexer.close()
+    assert len(world.found_in(world.former)) == 9
+
+
+def test_a_new_collection_begins_in_the_model_of_its_choice(world: World) -> None:
+    indexer = world.indexer(world.offered())
+    indexer.start()
+    world.catalog.create_collection("trains", model_choice="other")
+    world.catalog.create_collection("gone", model_choice="no longer to be had")
+    ids = {name: world.add("The night train leaves at ten.", "a.txt", name).id for name in ("trains", "gone")}
+    wait_until(world.is_at_rest)
+    indexer.close()
+    assert world.found_in(world.upcoming) == {ids["trains"]}
+    assert world.found_in(world.former) == {ids["gone"]}, "without its model, a collection has the server's"
+
+
+def test_a_collection_that_is_deleted_leaves_nothing_in_either_store(filled: tuple[World, list[Document]]) -> None:
+    world, documents = filled
+    indexer = world.indexer(world.both())
+    indexer.start()
+    wait_until(lambda: world.catalog.counts_by_state() == {"queued": 6})
+    world.parsing.parse(documents[0].id)
+    indexer.wake()
+    wait_until(lambda: world.upcoming.store.count(documents[0].id, 2) == 1)
+    world.catalog.delete_collection("default")
+    indexer.wake()
+    wait_until(lambda: not world.catalog.counts_by_state())
+    indexer.close()
+    counts = [model.store.count(documents[0].id, at) for model in (world.former, world.upcoming) for at in (1, 2)]
+    assert counts == [0, 0, 0, 0]
+
+
+def test_points_that_a_killed_process_left_behind_are_removed_at_the_next_start(
+    filled: tuple[World, list[Document]],
+) -> None:
+    world, documents = filled
+    # As it is after a move whose last step did not come: the catalog says that the collection is in the other store.
+    points = world.former.store
+    world.catalog.replace_collection(world.collection().id, world.upcoming.record)
+    indexer = world.indexer(world.both())
+    indexer.start()
+    wait_until(world.is_at_rest)
+    indexer.close()
+    assert [points.count(document.id, 1) for document in documents] == [0] * 6
+    assert len(world.found_in(world.upcoming)) == 6
+
+
+def test_a_search_asks_each_model_about_the_collections_in_it(
+    filled: tuple[World, list[Document]], producer: Producer
+) -> None:
+    world, documents = filled
+    indexer = world.indexer(world.offered())
+    indexer.start()
+    world.catalog.create_collection("trains", model_choice="other")
+    train = world.add("The night train number 3 leaves at ten.", "train.txt", "trains")
+    wait_until(world.is_at_rest)
+    models = world.offered()
+    retrievers = {
+        model: Retriever(model.store, model.service, world.catalog.active_generations, 0.2) for model in models.all
+    }
+    desk = cast(JobDesk, None)
+    query = QueryService(desk, producer, world.catalog, models, retrievers)
+
+    def found(text: str, *collections: str, top_k: int = 3) -> list[str]:
+        options = SearchOptions(top_k=top_k, collections=list(collections))
+        return [hit.document_id for hit in query._find([text], options)]
+
+    assert found("night train", top_k=1) == [train.id]
+    assert found("ferry number 3", top_k=1) == [documents[3].id]
+    both = found("number 3 leaves", top_k=2)
+    assert set(both) == {train.id, documents[3].id}, "the best of each model come before the second best"
+    assert found("leaves", "trains") == [train.id]
+    assert train.id not in found("leaves", "default", top_k=10)
+    indexer.close()

@@ -83,6 +83,7 @@ WEATHER = {"type": "function", "function": {"name": "get_current_weather", "para
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return load_settings(
+        embedding_models="org/other",
         _env_file=None,
         data_dir=tmp_path / "data",
         watch_dirs=(str(tmp_path / "inbox"),),

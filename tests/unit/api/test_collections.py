@@ -8,7 +8,16 @@ from typing import Any
 import httpx
 import pytest
 
-from core.catalog import Catalog, DocumentState, FolderState, NewDocument, SkippedFile, Source, WatchedFolder
+from core.catalog import (
+    Catalog,
+    DocumentState,
+    FolderState,
+    NewDocument,
+    SkippedFile,
+    Source,
+    StoreRecord,
+    WatchedFolder,
+)
 from core.settings import Settings
 from tasks.names import Role
 from tests.fakes.job_stream import FakeHints, FakeJobStream
@@ -55,7 +64,7 @@ async def test_a_collection_is_made_shown_and_listed(http: httpx.AsyncClient) ->
 async def test_settings_that_cannot_be_kept_are_refused(
     http: httpx.AsyncClient, stream: FakeJobStream, body: dict[str, Any], param: str
 ) -> None:
-    stream.live[Role.INDEX]["index@host"]["max_tokens"] = 254
+    stream.live[Role.INDEX]["index@host"]["windows"] = {"": 254}
     await http.post(COLLECTIONS, json={"name": "taken"})
     answer = await http.post(COLLECTIONS, json=body)
 
@@ -90,6 +99,33 @@ async def test_other_chunk_settings_index_again_what_stays_found_meanwhile(
     }
     back = (await http.patch(f"{COLLECTIONS}/c", json={"chunk_tokens": None})).json()
     assert (back["chunk_tokens"], back["reindexing"]) == (None, 1)
+
+
+async def test_a_model_is_chosen_of_those_that_the_settings_name(
+    http: httpx.AsyncClient, catalog: Catalog, stream: FakeJobStream, hints: FakeHints
+) -> None:
+    stream.live[Role.INDEX]["index@host"]["windows"] = {"": 254, "org/other": 62}
+    await add(http, "One.", "c")
+    here, there = StoreRecord("s1", "all-MiniLM-L6-v2", 384), StoreRecord("s2", "org/other", 768)
+    catalog.place_collection(catalog.get_collection("c").id, here)
+    refused = await http.patch(f"{COLLECTIONS}/c", json={"embedding_model": "org/unknown"})
+    too_long = await http.patch(f"{COLLECTIONS}/c", json={"embedding_model": "org/other", "chunk_tokens": 64})
+    assert refused.status_code == too_long.status_code == 400
+    assert refused.json()["error"]["param"] == "embedding_model" and "org/other" in refused.json()["error"]["message"]
+    assert too_long.json()["error"]["param"] == "chunk_tokens" and "62 tokens" in too_long.json()["error"]["message"]
+    assert catalog.get_collection("c").model_choice is None and hints.woken == 0
+
+    chosen = (await http.patch(f"{COLLECTIONS}/c", json={"embedding_model": "org/other"})).json()
+    assert (chosen["embedding_model"], chosen["next_embedding_model"]) == ("all-MiniLM-L6-v2", None)
+    assert (chosen["reindexing"], hints.woken) == (1, 1)
+    assert catalog.get_collection("c").model_choice == "org/other"
+    catalog.begin_move(catalog.get_collection("c").id, there)
+    moving = (await http.get(f"{COLLECTIONS}/c")).json()
+    assert (moving["embedding_model"], moving["next_embedding_model"]) == ("all-MiniLM-L6-v2", "org/other")
+    back = (await http.patch(f"{COLLECTIONS}/c", json={"embedding_model": None})).json()
+    assert catalog.get_collection("c").model_choice is None and back["name"] == "c"
+    made = await http.post(COLLECTIONS, json={"name": "d", "embedding_model": "org/other"})
+    assert made.status_code == 201 and catalog.get_collection("d").model_choice == "org/other"
 
 
 async def test_renaming_keeps_documents_and_points(http: httpx.AsyncClient, catalog: Catalog) -> None:

@@ -18,7 +18,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from core.catalog import Catalog, Document, NewDocument, Source
+from core.catalog import Catalog, Document, NewDocument, Source, StoreRecord
 from core.catalog.migration import HEAD_REVISION, SCRIPTS
 from core.catalog.models import metadata
 from core.errors import ConfigurationError, Unavailable
@@ -60,6 +60,26 @@ def test_collections_of_before_keep_the_key_that_their_points_carry(tmp_path: Pa
         connection.exec_driver_sql("INSERT INTO collections (id, name, created_at) VALUES ('col-1', 'contracts', 1)")
     catalog.migrate()
     assert catalog.get_collection("contracts").point_key == "contracts"
+    catalog.close()
+
+
+def test_collections_of_before_stay_in_the_store_that_all_of_them_were_in(tmp_path: Path) -> None:
+    catalog = Catalog.open(f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    store = "INSERT INTO stores (id, store_id, embedding_model, dimension) VALUES "
+    with catalog._write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0007")
+        connection.exec_driver_sql("INSERT INTO collections (id, name, created_at) VALUES ('c', 'contracts', 1)")
+        connection.exec_driver_sql(store + "(1, 'store-1', 'minilm', 384), (2, 'store-2', 'bge', 768)")
+    catalog.migrate()
+    collection = catalog.get_collection("contracts")
+    assert (collection.store, collection.next_store) == (
+        StoreRecord("store-1", "minilm", 384),
+        StoreRecord("store-2", "bge", 768),
+    )
+    catalog.place_collection(collection.id, StoreRecord("store-3", "e5", 1024))
     catalog.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +233,12 @@ def test_reindexing_queues_everything_and_hides_the_old_points(catalog: Catalog,
     assert claim is not None
     catalog.fail(claim, "damaged")
     catalog.delete_document(gone.id)
-    assert catalog.reindex_all() == 2
+    elsewhere = complete(catalog, add(collection="elsewhere"))
+    record = StoreRecord("store-1", "minilm", 384)
+    collection = catalog.get_collection("default")
+    assert catalog.replace_collection(collection.id, record) == 2
+    assert catalog.get_collection("default").store == record
+    assert catalog.get_document(elsewhere.id).active_generation == 1
     again = catalog.get_document(done.id)
     assert (again.state, again.generation, again.active_generation) == (DocumentState.QUEUED, 2, None)
     assert catalog.get_document(queued.id).state is DocumentState.QUEUED
@@ -240,14 +246,30 @@ def test_reindexing_queues_everything_and_hides_the_old_points(catalog: Catalog,
     assert catalog.get_document(gone.id).state is DocumentState.DELETING
 
 
-def test_collections_carry_the_store_that_is_recorded(catalog: Catalog, add: Add) -> None:
+def test_collections_carry_the_store_that_they_were_placed_in(catalog: Catalog, add: Add) -> None:
     add(collection="first")
-    assert catalog.store_record() is None
-    catalog.record_store(StoreRecord("store-1", "minilm", 384, "/models/minilm"))
-    assert catalog.store_record() == StoreRecord("store-1", "minilm", 384, "/models/minilm")
-    second = catalog.ensure_collection("second")
-    assert second == catalog.ensure_collection("second")
-    assert [(item.name, item.store_id) for item in catalog.list_collections()] == [
-        ("first", "store-1"),
-        ("second", "store-1"),
-    ]
+    assert catalog.get_collection("first").store is None
+    record = StoreRecord("store-1", "minilm", 384, "/models/minilm")
+    catalog.place_collection(catalog.get_collection("first").id, record)
+    second = catalog.create_collection("second", model_choice="org/other")
+    assert second == catalog.ensure_collection("second") and second.model_choice == "org/other"
+    moved = replace(record, model_source="/elsewhere/minilm")
+    catalog.place_collection(second.id, moved)
+    assert [item.store for item in catalog.list_collections()] == [moved, moved], "it is the same store"
+
+
+def test_a_move_is_begun_once_and_ends_when_nothing_is_missing(catalog: Catalog, add: Add) -> None:
+    document = complete(catalog, add())
+    collection = catalog.get_collection("default")
+    here, there = StoreRecord("store-1", "minilm", 384), StoreRecord("store-2", "bge", 768)
+    catalog.place_collection(collection.id, here)
+    assert catalog.finish_move(collection.id) is None and catalog.queue_for_next() == 0
+    for _ in range(2):
+        catalog.begin_move(collection.id, there)
+        assert catalog.finish_move(collection.id) is None, "the document is missing"
+    assert (catalog.queue_for_next(), catalog.queue_for_next()) == (1, 0)
+    assert catalog.get_document(document.id).generation == 2
+    catalog.delete_document(document.id)
+    assert catalog.finish_move(collection.id) == 0
+    assert (catalog.get_collection("default").store, catalog.get_collection("default").next_store) == (there, None)
+    assert [one.id for one in catalog.placed_collections()] == [collection.id]
