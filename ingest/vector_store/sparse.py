@@ -1,14 +1,23 @@
 """BM25's side of a point: terms hashed to 32 bits with their saturated frequencies. The stores add the IDF.
 
-The encoder is the one of `qdrant-edge-py` and needs no server: English stemming and stop words, accents folded.
+The encoder is the one of `qdrant-edge-py` and needs no server: English stemming and stop words, accents folded. It ends
+words where letters end, so text that is written without spaces is cut into pairs of characters before.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 
 from qdrant_edge import Bm25, Bm25Config
+
+#: Two or more letters of the scripts that put no spaces between words: Thai, Lao, Myanmar, Khmer, Hiragana, Katakana
+#: and Han. A word of them is found by its pairs wherever it stands, without a dictionary.
+_WITHOUT_SPACES = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    r"\U00020000-\U0003ffff]{2,}"
+)
 
 
 @dataclass(frozen=True)
@@ -24,14 +33,23 @@ class SparseTerms:
 
 def query_terms(text: str) -> SparseTerms:
     """The terms of a query, each with weight 1; empty if it consists of stop words."""
-    vector = _encoder().embed_query(text)
+    vector = _encoder().embed_query(_in_pairs(text))
     return SparseTerms(list(vector.indices), list(vector.values))
 
 
 def document_terms(text: str) -> SparseTerms:
     """The terms of a chunk, weighted by frequency and length (k 1.2, b 0.75)."""
-    vector = _encoder().embed_document(text)
+    vector = _encoder().embed_document(_in_pairs(text))
     return SparseTerms(list(vector.indices), list(vector.values))
+
+
+def _in_pairs(text: str) -> str:
+    return _WITHOUT_SPACES.sub(_pairs, text)
+
+
+def _pairs(run: re.Match[str]) -> str:
+    letters = run[0]
+    return f" {' '.join(letters[at : at + 2] for at in range(len(letters) - 1))} "
 
 
 @cache
