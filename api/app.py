@@ -49,6 +49,8 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
     app = FastAPIOffline(
         # Everything the page loads comes from here, and no validator elsewhere is told about it.
         redoc_url=None,
+        # A path with a slash too many is an unknown one, and answered as such.
+        redirect_slashes=False,
         static_url=ASSETS_PATH,
         swagger_ui_parameters={"validatorUrl": None},
         title="llm-api",

@@ -109,12 +109,14 @@ def add_documents(services: Services, items: Sequence[Item], intake: Intake) -> 
     if it had failed, it is tried again.
 
     Raises:
-        Conflict: the `Idempotency-Key` was sent before with another content.
+        Conflict: the `Idempotency-Key` was sent before with another content, name, collection or attributes.
     """
     added: list[Added] = []
     try:
+        collection_id = services.catalog.ensure_collection(intake.collection).id
         for number, item in enumerate(items):
-            added.append(_add(services.catalog, services.blobs, item, _new(item, intake, number), intake.replace))
+            new = _new(item, intake, number, collection_id)
+            added.append(_add(services.catalog, services.blobs, item, new, intake.replace))
     finally:
         # What could not be recorded any more must leave nothing behind.
         for item in items[len(added) :]:
@@ -129,8 +131,9 @@ def _add(catalog: Catalog, blobs: BlobStore, item: Item, new: NewDocument, repla
     else:
         document = catalog.add_document(new)
         unneeded = item.blob.key if document.blob_key != item.blob.key else None
-        if document.content_hash != new.content_hash:
-            raise Conflict("This Idempotency-Key was sent before with another content.", param="Idempotency-Key")
+    if unneeded == item.blob.key and _sent(document) != _sent(new):
+        message = "This Idempotency-Key was sent before with another content, name, collection or attributes."
+        raise Conflict(message, param="Idempotency-Key")
     if unneeded:
         blobs.delete(unneeded)
     is_duplicate = unneeded == item.blob.key
@@ -139,7 +142,12 @@ def _add(catalog: Catalog, blobs: BlobStore, item: Item, new: NewDocument, repla
     return Added(document, is_duplicate)
 
 
-def _new(item: Item, intake: Intake, number: int) -> NewDocument:
+def _sent(document: Document | NewDocument) -> tuple[Any, ...]:
+    """What a client sends of a document, in which a repetition is the same."""
+    return document.content_hash, document.collection, document.path, document.attributes
+
+
+def _new(item: Item, intake: Intake, number: int, collection_id: str) -> NewDocument:
     new = NewDocument(
         collection=intake.collection,
         filename=PurePosixPath(item.path).name,
@@ -151,14 +159,15 @@ def _new(item: Item, intake: Intake, number: int) -> NewDocument:
         media_type=item.media_type,
         attributes=item.attributes,
     )
-    return replace(new, idempotency_key=_identity(new, intake, number))
+    return replace(new, idempotency_key=_identity(new, intake, number, collection_id))
 
 
-def _identity(new: NewDocument, intake: Intake, number: int) -> str:
+def _identity(new: NewDocument, intake: Intake, number: int, collection_id: str) -> str:
     """What makes two documents the same one: the client's key, else name, content, collection and attributes."""
     parts: list[Any] = ["key", intake.key, intake.idempotency_key, number]
-    if intake.idempotency_key is None:
-        parts = ["content", new.source, new.collection, new.path, new.content_hash, new.attributes]
+    if not intake.idempotency_key:
+        # The id, not the name: a collection may be renamed, and its name given to another one.
+        parts = ["content", new.source, collection_id, new.path, new.content_hash, new.attributes]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -52,7 +52,10 @@ class UploadReceiver:
         self._files: list[_Part] = []
         self.fields: dict[str, str] = {}
         self._complete = False
-        self._parser = MultipartParser(options[b"boundary"], self._callbacks())
+        try:
+            self._parser = MultipartParser(options[b"boundary"], self._callbacks())
+        except FormParserError as error:
+            raise _broken(error) from error
 
     def _callbacks(self) -> Any:
         return {
@@ -78,7 +81,7 @@ class UploadReceiver:
             with storage(self._blobs):
                 self._parser.write(data)
         except FormParserError as error:
-            raise InvalidRequest(f"The multipart body is broken: {error}", code="invalid_multipart") from error
+            raise _broken(error) from error
 
     def commit(self) -> list[Item]:
         """Makes the files durable, once the whole body has come and is in order.
@@ -169,6 +172,10 @@ class UploadReceiver:
 
     def _end(self) -> None:
         self._complete = True
+
+
+def _broken(error: FormParserError) -> InvalidRequest:
+    return InvalidRequest(f"The multipart body is broken: {error}", code="invalid_multipart")
 
 
 def _media_type(content_type: bytes) -> str | None:

@@ -43,7 +43,7 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 FilterType = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "and", "or"]
-FilterValue = str | float | bool
+FilterValue = str | int | float | bool
 
 
 class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -149,7 +149,7 @@ class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     section: str | None = None
     start: int | None = None
     end: int | None = None
-    attributes: dict[str, str | float | bool] = {}
+    attributes: dict[str, str | int | float | bool] = {}
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):

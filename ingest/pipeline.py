@@ -17,7 +17,7 @@ from ingest.chunker import ChunkSettings, chunk_document
 from ingest.document import Chunk, ParsedDocument
 from ingest.indexing import Work, index_document, index_documents
 from ingest.limits import parsing_limits
-from ingest.parsers import import_parsers, parse_unknown
+from ingest.parsers import import_parsers, parse_text, parse_unknown
 from ingest.parsers.source import ParserOptions
 from ingest.tokenizer import TextTokenizer, load_tokenizer
 from ingest.vector_store.base import DocumentMeta
@@ -45,7 +45,13 @@ class ParseResult:
 
 
 def parse_to_chunks(
-    path: Path, filename: str, out: Path, settings: Settings, chunking: ChunkSettings | None = None
+    path: Path,
+    filename: str,
+    out: Path,
+    settings: Settings,
+    chunking: ChunkSettings | None = None,
+    *,
+    is_text: bool = False,
 ) -> ParseResult:
     """Reads a file, cuts it into chunks and writes them to `out`, one JSON object per line: all of them or nothing.
 
@@ -53,6 +59,7 @@ def parse_to_chunks(
         path: where the file lies.
         filename: what its owner calls it.
         chunking: a collection's own; that of the settings otherwise.
+        is_text: it is text, or Markdown by its name, whatever it looks like.
 
     Raises:
         DocumentRejected: it cannot be ingested; the message is the reason, for its owner.
@@ -64,7 +71,7 @@ def parse_to_chunks(
     tokenizer = _tokenizer(settings)
     chunking = chunking or ChunkSettings(settings.chunk_tokens, settings.chunk_overlap_tokens)
     with parsing_limits(memory_bytes=settings.parse_memory_bytes, cpu_seconds=settings.parse_cpu_seconds):
-        document = parse_file_safely(path, filename, settings)
+        document = parse_file_safely(path, filename, settings, is_text=is_text)
         max_tokens = chunking.max_tokens(tokenizer.max_tokens)
         chunks = chunk_document(document, tokenizer, max_tokens=max_tokens, overlap_tokens=chunking.overlap_tokens)
         _write(out, chunks)
@@ -72,8 +79,8 @@ def parse_to_chunks(
     return ParseResult(len(chunks), document.media_type, properties)
 
 
-def parse_file_safely(path: Path, filename: str, settings: Settings) -> ParsedDocument:
-    """The text and elements of a file, once it is known to be harmless.
+def parse_file_safely(path: Path, filename: str, settings: Settings, *, is_text: bool = False) -> ParsedDocument:
+    """The text and elements of a file, once it is known to be harmless. `is_text`: see `parse_to_chunks`.
 
     Raises:
         DocumentRejected: see `parse_to_chunks`.
@@ -81,7 +88,7 @@ def parse_file_safely(path: Path, filename: str, settings: Settings) -> ParsedDo
     try:
         _check_size(path, settings.max_upload_bytes)
         options = ParserOptions(settings.ocr_languages, settings.ocr_max_pages)
-        return parse_unknown(path, filename, options)
+        return (parse_text if is_text else parse_unknown)(path, filename, options)
     except PermissionError as error:
         raise DocumentRejected("The file cannot be read: the server has no permission. Change its mode.") from error
     except IsADirectoryError as error:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
+from itertools import chain, groupby, islice
 
 from core.errors import InvalidRequest
 from core.messages import Hit, SearchOptions
@@ -24,6 +25,12 @@ MAX_CANDIDATES = 5_000
 MAX_RERANKED = 32
 #: A chunk with this share of the query's terms, counted by rarity, is a strong match: a little more than half.
 STRONG_SHARE = 0.55
+#: A term is rare if it weighs this share of what one weighs that a single point has: of 10,000 points, 120 have it.
+RARE_SHARE = 0.5
+#: Words of letters and digits, such as part numbers: who writes one looks for it.
+_CODE = re.compile(r"(?=\S*[^\W\d_])(?=\S*\d)\S+")
+#: The id of no term that any point has.
+_NO_TERM = 0
 
 ActiveGenerations = Callable[[list[str]], dict[str, int]]
 
@@ -85,6 +92,7 @@ class Retriever:
         terms = QueryTerms(query, self._store)
         least = self._default_threshold if options.score_threshold is None else options.score_threshold
         points = self._active_points(query, vector, options)
+        points = list(chain.from_iterable(terms.best_first(list(equal)) for _, equal in groupby(points, _score)))
         return (point for point in points if _is_close(point, least) or terms.match_strongly(point))
 
     def _active_points(self, query: str, vector: Vector, options: SearchOptions) -> list[ScoredPoint]:
@@ -140,19 +148,47 @@ class QueryTerms:
 
     def __init__(self, query: str, store: VectorStore) -> None:
         self._terms = query_terms(query).indices
+        self._codes = set(query_terms(" ".join(_CODE.findall(query))).indices)
         self._store = store
 
     @cached_property
     def _weights(self) -> dict[int, float]:
-        return self._store.term_weights(self._terms)
+        return self._store.term_weights([_NO_TERM, *self._terms])
 
     def match_strongly(self, point: ScoredPoint) -> bool:
-        """Whether the point holds most of the query, its terms counted by their rarity."""
+        """Whether the point holds most of the query, its terms counted by their rarity, or its part numbers.
+
+        A rare term has to be among them: what every other text has says nothing.
+        """
+        held = self._held_with_a_rare_one(point)
+        if self._codes and self._codes <= held:
+            return True
+        weights = [weight for term, weight in self._weights.items() if term != _NO_TERM]
+        return bool(held) and sum(self._weights[term] for term in held) >= STRONG_SHARE * sum(weights)
+
+    def best_first(self, equal: list[ScoredPoint]) -> list[ScoredPoint]:
+        """Of points with the same score, those first that hold all of the query's terms, or its part numbers.
+
+        The best by cosine alone and the best by BM25 alone have the same score, and for a word that the model does not
+        know its cosine is left to chance.
+        """
+        return equal if len(equal) == 1 else sorted(equal, key=lambda point: not self._match_exactly(point))
+
+    def _match_exactly(self, point: ScoredPoint) -> bool:
+        held = self._held_with_a_rare_one(point)
+        return bool(held) and (set(self._terms) <= held or (bool(self._codes) and self._codes <= held))
+
+    def _held_with_a_rare_one(self, point: ScoredPoint) -> set[int]:
+        """The query's terms that the point holds; none if there is no rare one among them."""
         if point.sparse_score is None or not self._terms:
-            return False
-        held = set(document_terms(point.payload["text"]).indices)
-        share = sum(weight for term, weight in self._weights.items() if term in held)
-        return share >= STRONG_SHARE * sum(self._weights.values())
+            return set()
+        held = set(document_terms(point.payload["text"]).indices) & self._weights.keys()
+        least = RARE_SHARE * self._weights[_NO_TERM]
+        return held if any(self._weights[term] >= least for term in held) else set()
+
+
+def _score(point: ScoredPoint) -> float:
+    return point.score
 
 
 def _is_close(point: ScoredPoint, least: float) -> bool:

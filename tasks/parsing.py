@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,18 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.blobs import BlobStore
-from core.catalog import ORIGINAL_MISSING, Catalog, Claim, Document, DocumentState, GivenBack, Parsed, ParseEnd, Refused
+from core.catalog import (
+    ORIGINAL_MISSING,
+    Catalog,
+    Claim,
+    Document,
+    DocumentState,
+    GivenBack,
+    Parsed,
+    ParseEnd,
+    Refused,
+    Source,
+)
 from core.errors import DocumentRejected, Unavailable
 from core.settings import Settings
 from ingest.chunker import ChunkSettings
@@ -29,6 +41,7 @@ log = logging.getLogger(__name__)
 #: After this time a child leaves the documents that it has not begun to others.
 BUNDLE_SECONDS = 1.0
 TOO_MUCH = "limit_exceeded"
+_OPEN_FILE = re.compile(r"<_io\.\w+ name=[^>]*>")
 
 
 class Bundle:
@@ -140,9 +153,12 @@ class ParsingService:
             source = source_path(document, self._blobs)
             out = self._blobs.chunks_path(document.id, document.generation)
             chunking = chunking_of(document, self._settings)
-            result = parse_to_chunks(source, document.filename, out, self._settings_of(document), chunking)
+            is_text = document.source is Source.TEXT
+            settings = self._settings_of(document)
+            result = parse_to_chunks(source, document.filename, out, settings, chunking, is_text=is_text)
         except DocumentRejected as rejection:
-            return Refused(claim, rejection.message, rejection.code or "invalid_file")
+            reason = _without_path(rejection.message, document, self._blobs)
+            return Refused(claim, reason, rejection.code or "invalid_file")
         except SoftTimeLimitExceeded:
             seconds = self._settings.parse_timeout_seconds
             return Refused(claim, f"Reading it took longer than {seconds:g} s (PARSE_TIMEOUT_SECONDS).", TOO_MUCH)
@@ -156,7 +172,8 @@ class ParsingService:
             return Refused(claim, reason, TOO_MUCH)
         except Exception as error:  # parsers raise anything on a broken file; its owner must be told, the rest goes on
             log.exception("%s (%s) could not be read", document.id, document.filename)
-            return Refused(claim, f"It could not be read: {type(error).__name__}: {error}"[:500])
+            reason = _without_path(f"It could not be read: {type(error).__name__}: {error}", document, self._blobs)
+            return Refused(claim, reason[:500])
         return Parsed(claim, result.chunk_count, result.media_type, result.properties)
 
     def _settings_of(self, document: Document) -> Settings:
@@ -186,6 +203,13 @@ def chunking_of(document: Document, settings: Settings) -> ChunkSettings:
         settings.chunk_tokens if tokens is None else tokens,
         settings.chunk_overlap_tokens if overlap is None else overlap,
     )
+
+
+def _without_path(reason: str, document: Document, blobs: BlobStore) -> str:
+    """The reason with the name that its owner knows in place of where the file lies: parsers name what they opened."""
+    path = blobs.path(document.blob_key) if document.blob_key else document.source_path
+    named = _OPEN_FILE.sub(lambda _: document.filename, reason)
+    return named.replace(str(path), document.filename) if path else named
 
 
 def source_path(document: Document, blobs: BlobStore) -> Path:

@@ -22,7 +22,9 @@ Key = Annotated[
         description="An attribute, or the document's `document_id`, `filename`, `path` or `type`.",
     ),
 ]
-Value = str | float | bool
+#: Whole numbers as far as they are told apart from each other.
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Value = str | bool | Whole | float
 
 
 class _Comparison(WireRequest):
@@ -51,8 +53,11 @@ class OrderFilter(_Comparison):
     def _has_numbers(cls, value: str) -> str:
         if value in ("document_id", "filename", "path", "type"):
             raise ValueError(f"{value!r} is text, which has no order here; use eq, ne, in or nin")
-        if '"' in value:
-            raise ValueError("an attribute whose name has a quotation mark can only be compared by eq, ne, in or nin")
+        if '"' in value or "\\" in value:
+            message = (
+                "an attribute whose name has a quotation mark or a backslash is compared by eq, ne, in or nin alone"
+            )
+            raise ValueError(message)
         return value
 
 

@@ -68,7 +68,7 @@ class TextsRequest(WireRequest):
         return None if value is None else [checked_attributes(item) for item in value]
 
 
-def checked_attributes(given: dict[str, Any]) -> dict[str, str | float | bool]:
+def checked_attributes(given: dict[str, Any]) -> dict[str, str | int | float | bool]:
     """The attributes of a document, nulls left out.
 
     Raises:
@@ -83,6 +83,8 @@ def checked_attributes(given: dict[str, Any]) -> dict[str, str | float | bool]:
             raise ValueError(f"the value of {key!r} is longer than {MAX_ATTRIBUTE_TEXT} characters")
         if not isinstance(value, str | float | int | None):
             raise ValueError(f"the value of {key!r} is neither a string nor a number nor a truth value")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"the value of {key!r} is a whole number of more than 64 bits")
     return {key: value for key, value in given.items() if value is not None}
 
 
@@ -102,7 +104,7 @@ class Hit(WireAnswer):
     dense_score: float | None
     sparse_score: float | None
     rerank_score: float | None
-    attributes: dict[str, str | float | bool]
+    attributes: dict[str, str | int | float | bool]
 
 
 class SearchResults(WireAnswer):

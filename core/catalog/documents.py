@@ -97,9 +97,13 @@ class DocumentQueries(MigratedDatabase):
         """Adds an upload, or makes it the new version of the one with the same name in its collection.
 
         Returns the document, and the key of the original that nothing needs any more: the new one's if its content and
-        attributes are those that are there, the old one's if it was replaced, None if the document was added.
+        attributes are those that are there, the old one's if it was replaced, None if the document was added. One with
+        the same idempotency key is returned as it is.
         """
         with self._write() as connection:
+            repeated = _find_repeated(connection, new)
+            if repeated is not None:
+                return repeated, new.blob_key
             existing = _find_named(connection, new)
             if existing is None:
                 return self._add(connection, new), None
@@ -318,12 +322,18 @@ def _in_states(state: DocumentState | Iterable[DocumentState] | None) -> sa.Colu
 
 def _find_same(connection: sa.Connection, new: NewDocument) -> Document | None:
     """The document with the same idempotency key, else the one at the same root and path."""
-    query = None
-    if new.idempotency_key is not None:
-        query = SELECT_DOCUMENT.where(documents.c.idempotency_key == new.idempotency_key)
-    elif new.root is not None:
-        query = SELECT_DOCUMENT.where(documents.c.root == new.root, documents.c.path == new.path, ALIVE)
-    row = connection.execute(query).one_or_none() if query is not None else None
+    if new.root is None or new.idempotency_key is not None:
+        return _find_repeated(connection, new)
+    query = SELECT_DOCUMENT.where(documents.c.root == new.root, documents.c.path == new.path, ALIVE)
+    row = connection.execute(query).one_or_none()
+    return as_document(row) if row is not None else None
+
+
+def _find_repeated(connection: sa.Connection, new: NewDocument) -> Document | None:
+    if new.idempotency_key is None:
+        return None
+    query = SELECT_DOCUMENT.where(documents.c.idempotency_key == new.idempotency_key)
+    row = connection.execute(query).one_or_none()
     return as_document(row) if row is not None else None
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import cast
 
 from core.errors import DocumentRejected
 from ingest.document import ParsedDocument
 from ingest.parsers import detection
-from ingest.parsers.detection import detect_media_type
+from ingest.parsers.detection import MARKDOWN, PLAIN, detect_media_type
 from ingest.parsers.source import ParserOptions, SourceFile
 
 Parser = Callable[[SourceFile], ParsedDocument]
@@ -106,6 +106,16 @@ def parse_unknown(path: Path, filename: str, options: ParserOptions, *, depth: i
     if path.stat().st_size == 0:
         raise DocumentRejected("The file is empty.", code="empty_file")
     return parse_file(SourceFile(path, filename, detect_media_type(path, filename), options, depth))
+
+
+def parse_text(path: Path, filename: str, options: ParserOptions) -> ParsedDocument:
+    """The elements of what is known to be text, or Markdown by its name.
+
+    Raises:
+        DocumentRejected: there is nothing in it.
+    """
+    is_markdown = PurePath(filename).suffix.lower() in (".md", ".markdown")
+    return parse_file(SourceFile(path, filename, MARKDOWN if is_markdown else PLAIN, options))
 
 
 def import_parsers() -> None:

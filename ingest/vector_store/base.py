@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.messages import Filter
-from ingest.vector_store.terms import indexed_values
+from ingest.vector_store.terms import ATTRIBUTES_PREFIX, indexed_values, number_paths
 
 Vector = npt.NDArray[np.float32]
 Payload = dict[str, Any]
@@ -28,6 +28,9 @@ RRF_K = 2
 FORMER_INDEXES = frozenset(
     {"document_id", "collection", "filename", "path", "type", "attribute_terms", "generation", "content_hash"}
 )
+#: Attributes whose numbers are indexed, those that come first: each index takes memory and files, whatever is in it.
+#: Others can be compared too, by looking at each point.
+MOST_NUMBER_INDEXES = 32
 #: Points brought up to date in one operation.
 RENEWED_POINTS = 256
 #: Points written in one operation.
@@ -140,6 +143,13 @@ class Candidate:
     score: float
     payload: Payload
     vector: Sequence[float] | None = None
+
+
+def new_number_indexes(payloads: Iterable[Mapping[str, Any]], indexed: Collection[str]) -> list[str]:
+    """The payload keys that get an index of numbers, where these are indexed already."""
+    numbers = [path for path in indexed if path.startswith(ATTRIBUTES_PREFIX)]
+    room = max(0, MOST_NUMBER_INDEXES - len(numbers))
+    return sorted(number_paths(payloads) - set(indexed))[:room]
 
 
 class VectorStore(Protocol):

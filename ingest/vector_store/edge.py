@@ -39,11 +39,12 @@ from ingest.vector_store.base import (
     brought_up_to_date,
     collection_name,
     fuse,
+    new_number_indexes,
     unseen_term_weight,
 )
 from ingest.vector_store.filters import Conditions
 from ingest.vector_store.owner import OwnerLock
-from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, number_paths, terms_of
+from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, terms_of
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +191,7 @@ class EdgeVectorStore:
 
     def _index_numbers(self, payloads: Sequence[Mapping[str, Any]]) -> None:
         """Makes the index of a numeric attribute when the first number comes: it costs the more, the later it is."""
-        for path in number_paths(payloads) - self._indexed:
+        for path in new_number_indexes(payloads, self._indexed):
             self._write(edge.UpdateOperation.create_field_index(path, edge.PayloadSchemaType.Float))
             self._indexed.add(path)
 

@@ -32,10 +32,11 @@ from ingest.vector_store.base import (
     brought_up_to_date,
     collection_name,
     fuse,
+    new_number_indexes,
     unseen_term_weight,
 )
 from ingest.vector_store.filters import Conditions
-from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, number_paths, terms_of
+from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, terms_of
 
 T = TypeVar("T")
 
@@ -203,7 +204,7 @@ class ServerVectorStore:
 
     def _index_numbers(self, payloads: Sequence[Mapping[str, Any]]) -> None:
         """Makes the index of a numeric attribute when the first number comes; making it again changes nothing."""
-        for path in number_paths(payloads) - self._indexed:
+        for path in new_number_indexes(payloads, self._indexed):
             self._index(path, models.PayloadSchemaType.FLOAT)
 
     def _index(self, path: str, kind: models.PayloadSchemaType | models.IntegerIndexParams) -> None:

@@ -28,7 +28,9 @@ CONTENT_BUCKETS: Final = 16_384
 
 def term(key: str, value: FilterValue) -> int:
     """The term of a value; 3 and 3.0 are the same number, true is none."""
-    written = json.dumps([key, float(value) if is_number(value) else value])
+    # Whole numbers as such: beyond 2**53 a float is not exact.
+    whole = int(value) if isinstance(value, float) and value.is_integer() else value
+    written = json.dumps([key, whole])
     return int.from_bytes(hashlib.blake2b(written.encode("ascii"), digest_size=8).digest(), "big") >> 1
 
 
@@ -50,8 +52,13 @@ def indexed_values(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def number_path(attribute: str) -> str:
-    """Where in a payload an attribute is. Quoted: its name may have dots and brackets, but no quotation mark."""
+    """Where in a payload an attribute is. Quoted: its name may have dots and brackets, but see `can_be_ordered`."""
     return f'attributes."{attribute}"'
+
+
+def can_be_ordered(attribute: str) -> bool:
+    """Whether the engine has a way to write where this attribute is: it knows no escapes."""
+    return '"' not in attribute and "\\" not in attribute
 
 
 def number_paths(payloads: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -60,7 +67,7 @@ def number_paths(payloads: Iterable[Mapping[str, Any]]) -> set[str]:
         number_path(key)
         for payload in payloads
         for key, value in payload.get("attributes", {}).items()
-        if is_number(value) and '"' not in key
+        if is_number(value) and can_be_ordered(key)
     }
 
 

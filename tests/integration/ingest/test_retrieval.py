@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,28 @@ def test_a_common_term_is_no_reason_to_keep_a_chunk(world: World) -> None:
     filler = " ".join(f"word{n}" for n in range(40))
     world.store.upsert([make_point(f"{filler} capital {n}", f"doc-{n}") for n in range(10)])
     assert world.search("capital of Atlantis") == []
+
+
+def test_a_part_number_is_found_however_many_other_words_are_in_the_question(world: World) -> None:
+    filler = " ".join(f"word{n}" for n in range(40))
+    world.store.upsert([make_point(f"{filler} zz278x1", "code"), make_point("nothing of the kind", "other")])
+    question = "please explain thoroughly everything concerning zz278x1"
+    assert [hit.document_id for hit in world.hits(question, threshold=0.99)] == ["code"]
+
+
+def test_a_threshold_holds_for_words_that_every_text_has(world: World) -> None:
+    world.store.upsert([make_point(f"the engine of car number{n}", f"doc-{n}") for n in range(12)])
+    assert world.search("engine", threshold=0.99) == []
+    assert len(world.search("engine", 20, threshold=-1)) == 12
+
+
+def test_the_only_text_with_a_word_comes_before_one_that_is_close_by_chance(world: World) -> None:
+    filler = " ".join(f"word{n}" for n in range(40))
+    world.store.upsert([make_point(f"{filler} zebrafinch", "holds it"), make_point("nothing of the kind", "other")])
+    close = world.embedder.vector("zebrafinch")
+    by_chance = replace(make_point("an unrelated text", "close"), vector=close)
+    world.store.upsert([by_chance])
+    assert [hit.document_id for hit in world.hits("zebrafinch", 2)] == ["holds it", "close"]
 
 
 def test_half_of_a_query_is_no_strong_match_in_a_small_store_either(world: World) -> None:

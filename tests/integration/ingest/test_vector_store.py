@@ -15,7 +15,7 @@ from core.errors import ConfigurationError, Unavailable
 from core.messages import Filter
 from core.settings import load_settings
 from ingest.vector_store import VectorStore, open_vector_store, point_id
-from ingest.vector_store.base import DocumentMeta
+from ingest.vector_store.base import MOST_NUMBER_INDEXES, DocumentMeta
 from ingest.vector_store.server import ServerVectorStore
 from ingest.vector_store.sparse import query_terms
 from ingest.vector_store.terms import CONTENT_BUCKET, TERMS
@@ -137,6 +137,33 @@ def shelves(store: VectorStore) -> VectorStore:
     store.upsert([make_point("router", name, **payload) for name, payload in SHELVES.items()])
     store.upsert([make_point("router", "elsewhere", collection="other", **SHELVES["a"])])
     return store
+
+
+def test_whole_numbers_are_told_apart_however_long(store: VectorStore) -> None:
+    numbers = [2**53, 2**53 + 1, 2**63 - 1, -(2**63)]
+    store.upsert([make_point("router", str(at), attributes={"n": number}) for at, number in enumerate(numbers)])
+    for at, number in enumerate(numbers):
+        hits = store.search(None, "router", 5, (), where("eq", "n", number))
+        assert [(hit.payload["document_id"], hit.payload["attributes"]["n"]) for hit in hits] == [(str(at), number)]
+    assert len(store.search(None, "router", 5, (), where("eq", "n", float(2**53)))) == 1
+
+
+@pytest.mark.parametrize("key", ["a\\b", "\\", 'a"b', "a.b", "a[0]", "a b", "ключ", "a\nb"])
+def test_a_number_may_have_any_name(store: VectorStore, key: str) -> None:
+    store.upsert([make_point("router", "a", attributes={key: 3}), make_point("router", "b", attributes={key: 4})])
+    hits = store.search(None, "router", 5, (), where("eq", key, 3))
+    assert [hit.payload["document_id"] for hit in hits] == ["a"]
+
+
+def test_only_some_numbers_are_indexed_and_the_others_are_compared_too(store: VectorStore) -> None:
+    keys = [f"key{number:03}" for number in range(MOST_NUMBER_INDEXES + 8)]
+    store.upsert([make_point("router", "a", attributes={key: 3 for key in keys[:8]})])
+    store.upsert([make_point("router", "b", attributes={key: 5 for key in keys})])
+    indexed = [path for path in store._indexed if path.startswith("attributes.")]  # type: ignore[attr-defined]
+    assert len(indexed) == MOST_NUMBER_INDEXES
+    for key in (keys[0], keys[-1]):
+        hits = store.search(None, "router", 5, (), where("gt", key, 4))
+        assert [hit.payload["document_id"] for hit in hits] == ["b"]
 
 
 def test_filters_read_attributes_that_were_set_later(store: VectorStore) -> None:

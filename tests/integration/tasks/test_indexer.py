@@ -222,12 +222,12 @@ def test_a_slow_file_holds_up_no_other_of_its_message(
     documents = [world.add(f"Text number {number}.", key=str(number)) for number in range(3)]
     seen = []
 
-    def slow(*arguments: Any) -> ParseResult:
+    def slow(*arguments: Any, **options: Any) -> ParseResult:
         if len(seen) == 1:
             wait_until(lambda: world.state(documents[2]) is DocumentState.QUEUED)
             assert world.state(documents[0]) is DocumentState.PARSED, "what is known is recorded"
         seen.append(arguments)
-        return parse_to_chunks(*arguments)
+        return parse_to_chunks(*arguments, **options)
 
     monkeypatch.setattr("tasks.parsing.BUNDLE_SECONDS", 0.5)
     monkeypatch.setattr("tasks.parsing.parse_to_chunks", slow)

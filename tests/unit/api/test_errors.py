@@ -313,3 +313,9 @@ async def test_cors_is_answered_where_it_is_allowed(services: Services) -> None:
 
     assert preflight.headers["access-control-allow-origin"] == "http://page"
     assert refusal.status_code == 400 and refusal.headers["access-control-allow-origin"] == "http://page"
+
+
+@pytest.mark.parametrize("path", ["/v1/rag/documents/", "/v1/rag/search/", "/v1/models/"])
+async def test_a_slash_too_many_is_an_unknown_path_and_no_redirect(http: httpx.AsyncClient, path: str) -> None:
+    answer = await http.get(path)
+    assert answer.status_code == 404 and answer.json()["error"]["type"]

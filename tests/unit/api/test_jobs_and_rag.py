@@ -225,6 +225,7 @@ async def test_filters_reach_the_search(http: httpx.AsyncClient, stream: FakeJob
         ({"type": "gt", "key": "a", "value": "2020"}, "filters.value", "number"),
         ({"type": "gt", "key": "path", "value": 1}, "filters.key", "no order"),
         ({"type": "lt", "key": 'a"b', "value": 1}, "filters.key", "quotation mark"),
+        ({"type": "gte", "key": "a\\b", "value": 1}, "filters.key", "backslash"),
         ({"type": "in", "key": "a", "value": "b"}, "filters.value", "list"),
         ({"type": "in", "key": "a", "value": []}, "filters.value", "at least 1"),
         ({"type": "or", "filters": []}, "filters.filters", "at least 1"),

@@ -75,6 +75,62 @@ async def test_an_idempotency_key_names_one_content(http: httpx.AsyncClient, ser
     assert originals(services) == [b"one", b"two"]
 
 
+@pytest.mark.parametrize("replace", ["false", "true"])
+async def test_an_idempotency_key_names_one_request(http: httpx.AsyncClient, services: Services, replace: str) -> None:
+    async def send(name: str, content: bytes, **form: str) -> httpx.Response:
+        headers = {"idempotency-key": "key"}
+        return await http.post(
+            UPLOAD, files={"files": (name, content)}, data=form | {"replace": replace}, headers=headers
+        )
+
+    first = (await send("a.txt", b"one", attributes='{"year": 2024}')).json()["data"][0]
+    again = (await send("a.txt", b"one", attributes='{"year": 2024}')).json()["data"][0]
+    await upload(http, "b.txt", b"of another name")
+    others = [
+        await send("a.txt", b"two", attributes='{"year": 2024}'),
+        await send("b.txt", b"one", attributes='{"year": 2024}'),
+        await send("a.txt", b"one"),
+        await send("a.txt", b"one", attributes='{"year": 2024}', collection="other"),
+    ]
+    assert (again["id"], again["duplicate"]) == (first["id"], True)
+    assert [answer.status_code for answer in others] == [400] * 4
+    assert {answer.json()["error"]["param"] for answer in others} == {"Idempotency-Key"}
+    assert originals(services) == [b"of another name", b"one"]
+
+
+async def test_going_back_to_a_content_of_before_is_no_fault(http: httpx.AsyncClient) -> None:
+    first = (await upload(http, "a.txt", b"one")).json()["data"][0]
+    await upload(http, "a.txt", b"two", replace="true")
+    second = (await upload(http, "a.txt", b"one")).json()["data"][0]
+    again = await upload(http, "a.txt", b"two", replace="true")
+    assert second["id"] != first["id"]
+    assert (again.json()["data"][0]["id"], again.json()["data"][0]["duplicate"]) == (first["id"], True)
+
+
+async def test_what_is_the_same_is_decided_by_the_collection_and_not_by_its_name(
+    http: httpx.AsyncClient, catalog: Catalog
+) -> None:
+    first = (await upload(http, "a.txt", b"one", collection="reports")).json()["data"][0]
+    await http.patch("/v1/rag/collections/reports", json={"name": "old reports"})
+    other = (await upload(http, "a.txt", b"one", collection="reports")).json()["data"][0]
+    same = (await upload(http, "a.txt", b"one", collection="old reports")).json()["data"][0]
+    assert (other["duplicate"], other["collection"], same["id"]) == (False, "reports", first["id"])
+
+
+async def test_a_boundary_that_no_parser_takes_is_refused(http: httpx.AsyncClient) -> None:
+    headers = {"content-type": f"multipart/form-data; boundary={'b' * 5000}"}
+    answer = await http.post(UPLOAD, content=b"x", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_multipart")
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**400])
+async def test_whole_numbers_beyond_64_bits_are_refused(http: httpx.AsyncClient, number: int) -> None:
+    answer = await upload(http, "a.txt", b"one", attributes=f'{{"a": {number}}}')
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "attributes")
+    exact = (await upload(http, "a.txt", b"one", attributes=f'{{"a": {2**63 - 1}}}')).json()["data"][0]
+    assert exact["attributes"] == {"a": 2**63 - 1}
+
+
 def test_what_is_in_memory_does_not_grow_with_the_files(services: Services) -> None:
     receiver = UploadReceiver(services.blobs, "multipart/form-data; boundary=B", 10**9)
     block = b"x" * 65536

@@ -129,3 +129,31 @@ def test_missing_chunks(tmp_path: Path) -> None:
 def test_warm_up(offline_settings: Settings) -> None:
     warm_up()
     warm_up(offline_settings)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "%PDF-1.4 is how a PDF begins.",
+        "<html><b>bold</b> and more</html>",
+        "From: a@b.c\nSubject: x\n\nbody",
+        '{"a": 1}',
+    ],
+)
+def test_what_is_known_to_be_text_is_read_as_it_is(tmp_path: Path, text: str, offline_settings: Settings) -> None:
+    out = tmp_path / "out.jsonl"
+    result = parse_to_chunks(write(tmp_path, text), "note.txt", out, offline_settings, is_text=True)
+    assert result.media_type == "text/plain"
+    assert "".join(chunk.text for chunk in read_chunks(out)).split() == text.split()
+
+
+def test_text_with_a_nul_in_it_is_text(tmp_path: Path, offline_settings: Settings) -> None:
+    out = tmp_path / "out.jsonl"
+    parse_to_chunks(write(tmp_path, "one\0two"), "note.txt", out, offline_settings, is_text=True)
+    assert "two" in read_chunks(out)[0].text
+
+
+def test_text_is_markdown_by_its_name(tmp_path: Path, offline_settings: Settings) -> None:
+    out = tmp_path / "out.jsonl"
+    result = parse_to_chunks(write(tmp_path, "# Head\n\nText."), "note.md", out, offline_settings, is_text=True)
+    assert (result.media_type, read_chunks(out)[0].section) == ("text/markdown", "Head")
