@@ -48,21 +48,14 @@ async def list_collections(services: ServicesDep) -> Response:
     return json_response({"object": "list", "data": items, "has_more": False, "first_id": ids[0], "last_id": ids[1]})
 
 
-@router.get("/{collection}", responses={200: {"model": schema.Collection}})
-async def get_collection(collection: str, services: ServicesDep) -> Response:
-    """One collection, by its name or its id."""
-    found: Collection = await in_thread(services.catalog.get_collection, collection)
-    return json_response(await _described(services, found))
-
-
-@router.get("/{collection}/coverage", responses={200: {"model": schema.Coverage}})
+@router.get("/{collection:path}/coverage", responses={200: {"model": schema.Coverage}})
 async def get_coverage(collection: str, services: ServicesDep) -> Response:
     """What of the collection is found, and what is not and why."""
     found: Collection = await in_thread(services.catalog.get_collection, collection)
     return json_response((await _described(services, found))["coverage"])
 
 
-@router.get("/{collection}/skipped", responses={200: {"model": ListAnswer[schema.SkippedFile]}})
+@router.get("/{collection:path}/skipped", responses={200: {"model": ListAnswer[schema.SkippedFile]}})
 async def list_skipped(
     collection: str,
     services: ServicesDep,
@@ -85,7 +78,14 @@ async def list_skipped(
     return json_response(answer)
 
 
-@router.patch("/{collection}", responses={200: {"model": schema.Collection}})
+@router.get("/{collection:path}", responses={200: {"model": schema.Collection}})
+async def get_collection(collection: str, services: ServicesDep) -> Response:
+    """One collection, by its name or its id."""
+    found: Collection = await in_thread(services.catalog.get_collection, collection)
+    return json_response(await _described(services, found))
+
+
+@router.patch("/{collection:path}", responses={200: {"model": schema.Collection}})
 async def change_collection(collection: str, body: schema.CollectionChange, services: ServicesDep) -> Response:
     """Renames it, or changes its settings. `reindexing` says how many documents are indexed again because of it.
 
@@ -108,7 +108,7 @@ async def change_collection(collection: str, body: schema.CollectionChange, serv
     return json_response(described | {"reindexing": count})
 
 
-@router.delete("/{collection}", responses={200: {"model": schema.DeletedCollection}})
+@router.delete("/{collection:path}", responses={200: {"model": schema.DeletedCollection}})
 async def delete_collection(collection: str, services: ServicesDep) -> Response:
     """Removes a collection with all its documents: search does not find them any more when this answers."""
     found: Collection = await in_thread(services.catalog.get_collection, collection)

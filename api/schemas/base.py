@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
 ItemT = TypeVar("ItemT")
@@ -12,8 +12,24 @@ ItemT = TypeVar("ItemT")
 #: Marks what OpenAI's API does not have.
 EXTENSION: JsonDict = {"x-extension": True}
 
-#: A collection's name: one line, no control characters.
-CollectionName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+def plain_name(name: str) -> str:
+    """The name, if it can be told from others and be part of a path.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if name != name.strip() or any(part in ("", ".", "..") for part in name.split("/")):
+        raise ValueError("a name has no spaces around it, and its parts between slashes are neither empty nor dots")
+    return name
+
+
+#: A collection's name: one line, no control characters, no spaces around it, and nothing that a path would swallow.
+CollectionName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    AfterValidator(plain_name),
+]
 #: Text that is more than white space.
 NonBlank = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 

@@ -53,6 +53,11 @@ async def test_a_collection_is_made_shown_and_listed(http: httpx.AsyncClient) ->
         ({}, "name"),
         ({"name": ""}, "name"),
         ({"name": "a\nb"}, "name"),
+        ({"name": " a"}, "name"),
+        ({"name": " "}, "name"),
+        ({"name": ".."}, "name"),
+        ({"name": "a/./b"}, "name"),
+        ({"name": "a//b"}, "name"),
         ({"name": "a", "chunk_tokens": 15}, "chunk_tokens"),
         ({"name": "a", "chunk_tokens": "100"}, "chunk_tokens"),
         ({"name": "a", "chunk_tokens": 300}, "chunk_tokens"),
@@ -126,6 +131,17 @@ async def test_a_model_is_chosen_of_those_that_the_settings_name(
     assert catalog.get_collection("c").model_choice is None and back["name"] == "c"
     made = await http.post(COLLECTIONS, json={"name": "d", "embedding_model": "org/other"})
     assert made.status_code == 201 and catalog.get_collection("d").model_choice == "org/other"
+
+
+async def test_a_name_with_slashes_is_one_that_can_be_asked_for(http: httpx.AsyncClient) -> None:
+    await add(http, "One.", "contracts/2024")
+    for path in ("contracts%2F2024", "contracts/2024"):
+        assert (await http.get(f"{COLLECTIONS}/{path}")).json()["name"] == "contracts/2024"
+        assert (await http.get(f"{COLLECTIONS}/{path}/coverage")).json()["indexed"] == 1
+        assert (await http.get(f"{COLLECTIONS}/{path}/skipped")).json()["data"] == []
+        assert (await http.patch(f"{COLLECTIONS}/{path}", json={"chunk_tokens": 64})).status_code == 200
+    assert (await http.delete(f"{COLLECTIONS}/contracts%2F2024")).json()["deleted"]
+    assert (await http.get(f"{COLLECTIONS}/contracts%2F2024")).json()["error"]["param"] == "collection"
 
 
 async def test_renaming_keeps_documents_and_points(http: httpx.AsyncClient, catalog: Catalog) -> None:
