@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from cli.readiness import api_url
-from core.errors import LlmApiError, Unavailable
+from core.errors import InvalidRequest, LlmApiError, Unavailable
 from core.settings import LOOPBACK_HOSTS, Settings
 
 PAGE_SIZE = 100
@@ -121,9 +121,14 @@ def multipart(files: Mapping[str, Path], fields: dict[str, str], boundary: str) 
             f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{filename}"\r\n'
             "Content-Type: application/octet-stream\r\n\r\n"
         ).encode()
-        with path.open("rb") as file:
-            while block := file.read(256 * 1024):
-                yield block
+        try:
+            with path.open("rb") as file:
+                while block := file.read(256 * 1024):
+                    yield block
+        except OSError as error:
+            raise InvalidRequest(
+                f"{path} cannot be read: {error.strerror}. Nothing of this request was taken."
+            ) from error
         yield b"\r\n"
     yield f"--{boundary}--\r\n".encode()
 

@@ -119,15 +119,19 @@ def coverage_table(found: Sequence[Json]) -> Any:
 
 
 def reasons_table(found: Sequence[Json]) -> Any:
-    """Why something of collections is not found: the most frequent reasons."""
+    """Why something of collections is not found: what failed first, then the most frequent reasons."""
     rows = [
         {"name": one["name"], "what": what, "number": number, "reason": reason}
         for one in found
-        for what in ("skipped", "failed")
+        for what in ("failed", "skipped")
         for reason, number in one["coverage"][what].items()
     ]
-    rows.sort(key=lambda row: -row["number"])
-    return table(rows[:SHOWN_REASONS], ("name", "what", "number", "reason"))
+    rows.sort(key=lambda row: (row["what"], -row["number"]))
+    shown, rest = rows[:SHOWN_REASONS], rows[SHOWN_REASONS:]
+    if rest:
+        more = {"what": "more", "number": sum(row["number"] for row in rest)}
+        shown.append(more | {"reason": f"{len(rest)} other reasons: see `llm-api collections show NAME`"})
+    return table(shown, ("name", "what", "number", "reason"))
 
 
 def _row(collection: Json) -> Json:

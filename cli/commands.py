@@ -153,9 +153,14 @@ def table(rows: Sequence[Json], names: Sequence[str], formatted: dict[str, Any] 
         # An id that is cut short cannot be copied into the next command.
         table.add_column(name, no_wrap=name in ("id", "name", "status"), overflow="fold")
     for row in rows:
-        plain = [str(row.get(name) if row.get(name) is not None else "") for name in names]
+        plain = [printable(str(row.get(name) if row.get(name) is not None else "")) for name in names]
         table.add_row(*map(Text, plain), *(form(row[name]) for name, form in (formatted or {}).items()))
     return table
+
+
+def printable(text: str) -> str:
+    """The text without what would be a command to the terminal: names of files are anybody's."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _moment(unix_seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from rich.table import Table
 
 from cli.client import ApiClient, Json, multipart
 from cli.collections import collection_path, coverage, coverage_table, reasons_table
-from cli.commands import Collection, Key, Limit, Url, screen, table
+from cli.commands import Collection, Key, Limit, Url, printable, screen, table
 from cli.filters import value_of
 from core.errors import InvalidRequest, Unavailable
 from core.settings import DEFAULT_COLLECTION, get_settings
@@ -50,7 +51,7 @@ def ingest(
     api_key: Key = None,
 ) -> None:
     """Upload files and wait until they can be asked about. Ends with status 1 if one of them failed."""
-    files = _files(paths)
+    files, unreadable = _readable(_files(paths))
     fields = {"collection": collection, "metadata": json.dumps(_attributes(attribute or []))}
     fields |= {"replace": "true"} if replace else {}
     with ApiClient(get_settings(), url, api_key) as client:
@@ -61,7 +62,9 @@ def ingest(
     screen.print(document_table(found))
     if known:
         screen.print(f"{known} of {len(files)} files were there already")
-    if any(document["status"] in ("failed", "cancelled") for document in found):
+    for path in unreadable:
+        screen.print(f"{printable(str(path))} was left out: you may not read it")
+    if unreadable or any(document["status"] in ("failed", "cancelled") for document in found):
         raise typer.Exit(1)
 
 
@@ -166,13 +169,14 @@ def document_table(found: Sequence[Json]) -> Table | str:
     rows = [
         {
             **document,
+            "path": document.get("path") or document["filename"],
             "chunks": document["chunk_count"],
             "percent": document["progress"]["percent"],
             "reason": document["error"] or _stall(document),
         }
         for document in found
     ]
-    return table(rows, ("id", "status", "percent", "filename", "collection", "chunks", "reason"))
+    return table(rows, ("id", "status", "percent", "path", "collection", "chunks", "reason"))
 
 
 def _stall(document: Json) -> str:
@@ -191,6 +195,19 @@ def _files(paths: Sequence[Path]) -> dict[str, Path]:
     if not found:
         raise InvalidRequest("There is no file to ingest in " + ", ".join(map(str, paths)))
     return found
+
+
+def _readable(files: Mapping[str, Path]) -> tuple[dict[str, Path], list[Path]]:
+    """Those that can be sent, by name, and the others.
+
+    Raises:
+        InvalidRequest: none of them can be.
+    """
+    readable = {name: path for name, path in files.items() if os.access(path, os.R_OK)}
+    others = [path for name, path in files.items() if name not in readable]
+    if not readable:
+        raise InvalidRequest("You may read none of these files: " + ", ".join(map(str, others)))
+    return readable, others
 
 
 def _attributes(given: Sequence[str]) -> dict[str, Any]:

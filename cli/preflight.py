@@ -31,6 +31,9 @@ def check(settings: Settings) -> None:
         require_model_file(settings.model_path)
     if settings.functions_dir is not None and not settings.functions_dir.is_dir():
         raise ConfigurationError(f"FUNCTIONS_DIR={settings.functions_dir} is no folder: make it, or name another one.")
+    for root in settings.watch_roots:
+        if Path(root.path).exists() and not Path(root.path).is_dir():
+            raise ConfigurationError(f"WATCH_DIRS names {root.path}, which is a file: name the folder that it is in.")
     if settings.redis_url is not None:
         _require_redis(settings)
 

@@ -143,6 +143,7 @@ class Folder:
                 continue  # removed since it was listed, or never a folder
             except OSError as error:
                 logger.warning("The folder %s cannot be read: %s", to_text(self.absolute(current)), error.strerror)
+                skips.add(current, f"it cannot be read: {error.strerror}", is_folder=True)
 
     def hash(self, relative: str, stop: threading.Event) -> str:
         """SHA-256 of the file's content, in hex. Raises OSError, or Stopped once `stop` is set."""
@@ -190,6 +191,9 @@ class Folder:
         if not stat.S_ISREG(status.st_mode):
             skips.add(relative, IRREGULAR)
             return None
+        if not os.access(entry.path, os.R_OK):
+            # Told, not passed over: what was taken before stays, and it is taken once it can be read.
+            skips.add(relative, f"it cannot be read: {os.strerror(errno.EACCES)}")
         return _file_stat(status)
 
     def _is_within(self, relative: str, is_link: bool) -> bool:

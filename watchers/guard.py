@@ -27,7 +27,7 @@ class Guard:
         self._catalog = catalog
         self._clock = clock
         self._folders: dict[str, WatchedFolder] = {}
-        #: Deletions carried out lately, by folder: when, and how many.
+        #: Deletions of lost files carried out lately, by folder: when, and how many.
         self._deleted: dict[str, deque[tuple[float, int]]] = {}
 
     def knows(self, folder: Folder) -> bool:
@@ -44,21 +44,23 @@ class Guard:
         known, identity = self._known(folder), folder.identity()
         return identity is not None and str(identity) == known.identity and known.state is FolderState.WATCHED
 
-    def allows(self, folder: Folder, vanished_count: int, lost_count: int) -> bool:
+    def allows(self, folder: Folder, lost_count: int, following_count: int) -> bool:
         """Whether these documents may be deleted now. If they are too many at once, the folder is held from now on.
 
         Args:
-            vanished_count: documents to delete.
-            lost_count: those of them, and of those that are about to follow, that nobody meant to keep out.
+            lost_count: documents to delete that nobody meant to keep out; those that a rule keeps out do not count.
+            following_count: documents that are about to follow.
         """
         if not self.may_delete(folder):
             return False
+        if not lost_count:
+            return True
         recent = self._recently_deleted(folder)
         count = self._catalog.count_in_root(folder.key)
-        if is_mass_deletion(count + recent, lost_count + recent):
-            self._hold(folder, count, lost_count)
+        if is_mass_deletion(count + recent, lost_count + following_count + recent):
+            self._hold(folder, count, lost_count + following_count)
             return False
-        self._deleted.setdefault(folder.key, deque()).append((self._clock(), vanished_count))
+        self._deleted.setdefault(folder.key, deque()).append((self._clock(), lost_count))
         return True
 
     def consider(self, folder: Folder, identity: Identity, row_count: int, lost_count: int) -> None:
@@ -137,6 +139,8 @@ class Guard:
             )
             if saved is not None:
                 known = replace(saved, collection=folder.collection, mode=folder.mode)
+                if known != saved:
+                    self._catalog.save_watched_folder(known)
             self._folders[folder.key] = known
         return known
 

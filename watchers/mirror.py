@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 #: Files that are hashed before the first of them is handed over.
 FILES_PER_BATCH = 100
 ItemT = TypeVar("ItemT")
-#: Asked before documents are deleted: how many, and how many of their files nobody meant to keep out.
-MayDelete = Callable[[int, int], bool]
+#: Asked before documents are deleted: how many of their files nobody meant to keep out.
+MayDelete = Callable[[int], bool]
 
 
 class Messenger(Protocol):
@@ -127,7 +127,7 @@ class Mirror:
         vanished = [row for row in difference.vanished if row.document_id not in moved_ids]
         self._take_vanished(vanished, upcoming, may_delete)
         readmitted = self._without_upcoming([row for row in difference.readmitted if row.path not in files], upcoming)
-        if readmitted and may_delete(0, 0):
+        if readmitted and may_delete(0):
             self._kept_out.admit([row.path for row in readmitted])
         return self._again
 
@@ -309,7 +309,7 @@ class Mirror:
     def _take_vanished(self, vanished: Iterable[Row], upcoming: Collection[FileStat], may_delete: MayDelete) -> None:
         deleted = self._without_upcoming(vanished, upcoming)
         lost = [row for row in deleted if not self._folder.is_kept_out(row.path)]
-        if deleted and may_delete(len(deleted), len(lost)):
+        if deleted and may_delete(len(lost)):
             self.delete(deleted)
 
     def _without_upcoming(self, vanished: Iterable[Row], upcoming: Collection[FileStat]) -> list[Row]:

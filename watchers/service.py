@@ -286,11 +286,11 @@ class Watcher:
         for path, stat in again.items():
             self._tracker.mark((folder, path), stat, now)
 
-    def _may_delete(self, folder: Folder, vanished_count: int, lost_count: int) -> bool:
+    def _may_delete(self, folder: Folder, lost_count: int) -> bool:
         waiting = [mark.key[1] for mark in self._tracker.waiting if mark.stat is None and mark.key[0] is folder]
         # More files have gone, and are about to be settled: all of them count as one loss.
         following = self._mirrors[folder].count_at(waiting) if lost_count and waiting else 0
-        return self._guard.allows(folder, vanished_count, lost_count + following)
+        return self._guard.allows(folder, lost_count, following)
 
 
 def _create(folder: Folder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
-from cli.client import ApiClient, RequestRefused
+from cli.client import ApiClient, RequestRefused, multipart
+from cli.collections import SHOWN_REASONS, reasons_table
+from cli.commands import printable
 from cli.main import app
-from core.errors import Unavailable
+from core.errors import InvalidRequest, Unavailable
 from core.settings import load_settings
 from tests.support import free_port
 
@@ -193,6 +197,43 @@ def test_ingest_uploads_and_waits(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert body.count(b"filename=") == 1 and b"\r\n\r\nhello\r\n" in body
     assert f'filename="{tmp_path.name}/note.txt"'.encode() in body
     assert b'{"year": 2024, "shop": "left"}' in body
+
+
+@pytest.mark.usefixtures("url")
+def test_a_file_that_may_not_be_read_is_named_and_the_others_are_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.txt", "private\x1b.txt"):
+        (tmp_path / name).write_text("hello")
+    refused = ["private\x1b.txt"]
+    monkeypatch.setattr("cli.documents.os.access", lambda path, mode: Path(path).name not in refused)
+    document = {"id": "doc-1", "filename": "a.txt", "collection": "default", "chunk_count": 1, "status": "completed"}
+    document |= {"error": None, "progress": {"percent": 100, "activity": "done", "activity_reason": None}}
+    FakeApi.answers["POST /v1/rag/documents/upload"] = (201, {"data": [document]})
+    ended = CliRunner().invoke(app, ["ingest", str(tmp_path)])
+    assert ended.exit_code == 1
+    assert FakeApi.received[0][2].count(b"filename=") == 1
+    refused.append("a.txt")
+    assert CliRunner().invoke(app, ["ingest", str(tmp_path)]).exit_code == 1
+    assert len(FakeApi.received) == 1, "nothing is sent where nothing can be read"
+
+
+def test_a_file_that_vanishes_while_it_is_sent_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"gone\.txt cannot be read"):
+        list(multipart({"gone.txt": tmp_path / "gone.txt"}, {}, "b"))
+
+
+def test_a_name_sends_no_commands_to_the_terminal() -> None:
+    assert printable("\x1b[31mred\n.txt é") == "\ufffd[31mred\ufffd.txt é"
+
+
+def test_reasons_of_failures_come_first_and_what_is_not_shown_is_counted() -> None:
+    skipped = {f"rule {number}": 50 for number in range(SHOWN_REASONS + 3)}
+    coverage = {"skipped": skipped, "failed": {"damaged": 1}}
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(reasons_table([{"name": "c", "coverage": coverage}]))
+    lines = console.export_text().splitlines()
+    assert "damaged" in lines[1] and "4 other reasons" in lines[-1]
 
 
 @pytest.mark.usefixtures("url")

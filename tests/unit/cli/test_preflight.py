@@ -53,6 +53,15 @@ def test_a_folder_of_functions_that_is_not_there_is_named(tmp_path: Path) -> Non
         preflight.check(settings)
 
 
+def test_a_watched_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    settings = load_settings(
+        data_dir=tmp_path, port=free_port(), flower_port=free_port(), watch_dirs=(str(tmp_path / "notes.txt"),)
+    )
+    with pytest.raises(ConfigurationError, match=r"WATCH_DIRS names .*notes\.txt, which is a file"):
+        preflight.check(settings)
+
+
 def test_data_dir_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="DATA_DIR"):

@@ -6,11 +6,13 @@ import hashlib
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.settings import WatchRoot
 from watchers.folder import Folder, Stopped
+from watchers.skipped import Skips
 
 
 @pytest.fixture
@@ -38,6 +40,27 @@ def test_a_scan_sees_regular_files_at_any_depth(root: Path) -> None:
     assert paths(found, "a") == ["a/b/c.txt"]
     assert paths(found, "none") == paths(found, "d.txt") == []
     assert dict(found.scan()) == {path: found.stat(path) for path in paths(found)}
+
+
+def test_what_cannot_be_read_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "secret").mkdir()
+    for name in ("a.txt", "private.txt"):
+        (root / name).write_text(name)
+    scandir = os.scandir
+
+    def refusing(path: str) -> Any:
+        if path.endswith("secret"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    # The tests may be run by root, who may read everything.
+    monkeypatch.setattr("watchers.folder.os.scandir", refusing)
+    monkeypatch.setattr("watchers.folder.os.access", lambda path, mode: not str(path).endswith("private.txt"))
+    skips = Skips("inbox")
+    assert {path for path, _ in folder(root).scan(skips=skips)} == {"a.txt", "private.txt"}
+    reason = "it cannot be read: Permission denied"
+    assert {(one.path, one.reason) for one in skips.files} == {("secret/", reason), ("private.txt", reason)}
+    assert skips.counts == {reason: 2}
 
 
 def test_links_out_of_the_folder_are_not_followed(root: Path, tmp_path: Path) -> None:

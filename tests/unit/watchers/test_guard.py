@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.catalog import Catalog, FolderState, NewDocument, Source
-from core.settings import WatchRoot
+from core.settings import WatchMode, WatchRoot
 from watchers.folder import Folder, Identity
 from watchers.guard import WINDOW_SECONDS, Guard
 
@@ -70,7 +71,7 @@ def test_a_folder_seen_for_the_first_time_is_accepted(folder: Folder, guard: Gua
 def test_few_files_may_always_be_deleted(folder: Folder, guard: Guard, catalog: Catalog) -> None:
     guard.consider(folder, identity(folder), 4, 0)
     add(catalog, folder, 4)
-    assert guard.allows(folder, 4, 4)
+    assert guard.allows(folder, 4, 0)
 
 
 def test_more_than_half_of_the_files_at_once_are_held_even_after_a_restart(
@@ -78,7 +79,7 @@ def test_more_than_half_of_the_files_at_once_are_held_even_after_a_restart(
 ) -> None:
     add(catalog, folder, 10)
     guard.consider(folder, identity(folder), 10, 0)
-    assert not guard.allows(folder, 6, 6)
+    assert not guard.allows(folder, 6, 0)
     assert guard.state(folder) is FolderState.HELD
     again = Guard(catalog, clock)
     assert not again.may_delete(folder)
@@ -91,30 +92,55 @@ def test_deletions_one_after_the_other_count_together(
 ) -> None:
     ids = add(catalog, folder, 10)
     guard.consider(folder, identity(folder), 10, 0)
-    assert guard.allows(folder, 3, 3)
+    assert guard.allows(folder, 3, 0)
     catalog.delete_documents(ids[:3])
-    assert not guard.allows(folder, 3, 3)
+    assert not guard.allows(folder, 3, 0)
 
 
 def test_deletions_long_ago_do_not_count(folder: Folder, guard: Guard, catalog: Catalog, clock: Clock) -> None:
     ids = add(catalog, folder, 10)
     guard.consider(folder, identity(folder), 10, 0)
-    assert guard.allows(folder, 3, 3)
+    assert guard.allows(folder, 3, 0)
     catalog.delete_documents(ids[:3])
     clock.now += WINDOW_SECONDS + 1
-    assert guard.allows(folder, 3, 3)
+    assert guard.allows(folder, 3, 0)
 
 
 def test_files_that_follow_count_too(folder: Folder, guard: Guard, catalog: Catalog) -> None:
     add(catalog, folder, 10)
     guard.consider(folder, identity(folder), 10, 0)
-    assert not guard.allows(folder, vanished_count=1, lost_count=9)
+    assert not guard.allows(folder, lost_count=1, following_count=8)
 
 
 def test_files_that_their_owner_keeps_out_are_not_lost(folder: Folder, guard: Guard, catalog: Catalog) -> None:
     add(catalog, folder, 10)
     guard.consider(folder, identity(folder), 10, 0)
-    assert guard.allows(folder, vanished_count=10, lost_count=0)
+    assert guard.allows(folder, lost_count=0, following_count=0)
+
+
+def test_files_that_were_kept_out_a_moment_ago_do_not_count_with_those_that_are_lost(
+    folder: Folder, guard: Guard, catalog: Catalog
+) -> None:
+    ids = add(catalog, folder, 16)
+    guard.consider(folder, identity(folder), 16, 0)
+    assert guard.allows(folder, lost_count=0, following_count=0)
+    catalog.delete_documents(ids[:11])
+    assert guard.allows(folder, lost_count=1, following_count=0)
+    catalog.delete_documents(ids[11:12])
+    guard.consider(folder, identity(folder), 4, 0)
+    assert guard.state(folder) is FolderState.WATCHED
+
+
+def test_another_collection_or_mode_in_the_settings_is_told_at_once(
+    folder: Folder, guard: Guard, catalog: Catalog, clock: Clock
+) -> None:
+    guard.consider(folder, identity(folder), 0, 0)
+    saved = catalog.watched_folder(folder.key)
+    assert saved is not None
+    catalog.save_watched_folder(replace(saved, collection="of before", mode=WatchMode.ADDITIVE))
+    Guard(catalog, clock).knows(folder)
+    told = catalog.watched_folder(folder.key)
+    assert told is not None and (told.collection, told.mode) == (folder.collection, folder.mode)
 
 
 def test_a_held_folder_is_let_go_when_its_files_are_back(folder: Folder, guard: Guard) -> None:
