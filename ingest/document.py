@@ -21,6 +21,8 @@ MAX_HEADING_CHARACTERS = 120
 MAX_TEXT_CHARACTERS = 50_000_000
 
 #: Control characters and lone surrogates: no reader sees them, and JSON, SQL or UTF-8 would refuse some.
+#: Vertical tab, form feed, and the separators of files, groups, records and units.
+_DIVIDERS = {0x0B: "\n", 0x0C: "\n", **dict.fromkeys(range(0x1C, 0x20), " ")}
 _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
 
 
@@ -99,8 +101,9 @@ def check_length(characters: int) -> None:
 
 
 def readable(text: str) -> str:
-    """The text with `\\n` line ends and without control characters."""
-    return _UNREADABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    """The text with `\\n` line ends and without control characters; those that divide words or lines still do."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _UNREADABLE.sub("", lines.translate(_DIVIDERS))
 
 
 class SectionPath:

@@ -12,13 +12,13 @@ from ingest.parsers.source import SourceFile
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """One block. JSON that is already spread over lines stays as it is written."""
+    """One block. JSON that is spread over lines already, with letters as letters, stays as it is written."""
     text = source.read_text()
     builder = DocumentBuilder()
     if source.media_type == JSON_LINES:
         builder.add(ElementKind.TABLE, "\n".join(_record(line) for line in text.split("\n") if line.strip()))
         return builder.build(source.media_type)
-    if text.strip().count("\n") < 2:
+    if text.strip().count("\n") < 2 or "\\u" in text:
         text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
     builder.add(ElementKind.CODE, text)
     return builder.build(source.media_type)

@@ -47,8 +47,19 @@ def read_page(image: Image, options: ParserOptions) -> str:
         ) from error
 
 
+def _on_white(image: Image) -> Image:
+    """What is transparent is paper: without its transparency it would be black, as the letters are."""
+    if not image.has_transparency_data:
+        return image
+    from PIL import Image as images
+
+    coloured = image.convert("RGBA")
+    paper = images.new("RGBA", coloured.size, "white")
+    return images.alpha_composite(paper, coloured)
+
+
 def _png(image: Image) -> bytes:
-    grey = image.convert("L")
+    grey = _on_white(image).convert("L")
     if max(grey.size) < _SMALL_PIXELS:
         grey = grey.resize((grey.width * 2, grey.height * 2))
     file = io.BytesIO()

@@ -56,7 +56,7 @@ def _add_shape(builder: DocumentBuilder, shape: Any, number: int) -> None:
             _add_shape(builder, inner, number)
     elif shape.has_text_frame:
         for paragraph in shape.text_frame.paragraphs:
-            builder.add(ElementKind.PARAGRAPH, "".join(run.text for run in paragraph.runs), page=number)
+            builder.add(ElementKind.PARAGRAPH, paragraph.text, page=number)
     elif getattr(shape, "has_table", False):
         rows = [[cell.text for cell in row.cells] for row in shape.table.rows]
         builder.add(ElementKind.TABLE, markdown_table(rows), page=number)

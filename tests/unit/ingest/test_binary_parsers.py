@@ -7,7 +7,9 @@ import sys
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from ingest.parsers import ocr
 from tests.unit.ingest.support import Read, docx_bytes, kinds_and_texts, pdf_bytes, sections
 
 
@@ -85,3 +87,25 @@ def test_pptx(read: Read) -> None:
     assert [(element.text, element.page) for element in document.elements] == [
         ("Plan", 1), ("Go by train", 1), ("Speak slowly", 1),
     ]  # fmt: skip
+
+
+def test_line_breaks_on_slides_divide_words(read: Read) -> None:
+    pptx = pytest.importorskip("pptx")
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[1])
+    slide.shapes.title.text_frame.text = "Annual alpha\vbeta report"
+    slide.placeholders[1].text_frame.text = "left\vright"
+    slide.notes_slide.notes_text_frame.text = "over\vunder"
+    file = io.BytesIO()
+    presentation.save(file)
+    words = read("plan.pptx", file.getvalue()).text.split()
+    assert {"alpha", "beta", "left", "right", "over", "under"} <= set(words)
+
+
+def test_what_is_transparent_in_an_image_is_white() -> None:
+    picture = Image.new("RGBA", (1200, 40), (0, 0, 0, 0))
+    picture.putpixel((3, 3), (0, 0, 0, 255))
+    for image in (picture, picture.convert("LA")):
+        grey = Image.open(io.BytesIO(ocr._png(image)))
+        assert (grey.getpixel((0, 0)), grey.getpixel((3, 3))) == (255, 0)
+    assert Image.open(io.BytesIO(ocr._png(Image.new("L", (1200, 40), 7)))).getpixel((0, 0)) == 7

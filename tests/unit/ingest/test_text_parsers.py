@@ -49,7 +49,7 @@ def test_utf8_with_a_bad_byte_stays_utf8(read: Read) -> None:
 
 
 def test_control_characters_are_left_out(read: Read) -> None:
-    assert read("note.txt", b"a\x0cb\x1b[0mc" + b" text" * 100).text.startswith("ab[0mc")
+    assert read("note.txt", b"a\x08b\x1b[0mc" + b" text" * 100).text.startswith("ab[0mc")
 
 
 def test_markdown(read: Read) -> None:
@@ -157,3 +157,15 @@ def test_source_code_keeps_its_indentation_and_is_divided_at_definitions(read: R
 )
 def test_the_type_is_found_from_content_then_from_the_name(read: Read, name: str, data: bytes, media_type: str) -> None:
     assert read(name, data).media_type == media_type
+
+
+def test_control_characters_that_divide_words_still_do(read: Read) -> None:
+    text = read("a.txt", b"alpha\x0bbeta\x0cgamma\x1fdelta\x1eend" + b" text" * 100).text
+    assert text.split()[:5] == ["alpha", "beta", "gamma", "delta", "end"]
+
+
+def test_json_with_escaped_letters_is_read_as_letters(read: Read) -> None:
+    document = read("a.json", json.dumps({"name": "Größe", "other": ["Брузовец", 1]}, indent=2).encode("ascii"))
+    assert "Größe" in document.text and "Брузовец" in document.text
+    written = '{\n  "a": 1,\n\n  "b": 2\n}'
+    assert read("b.json", written.encode()).text == written
