@@ -30,6 +30,7 @@ router = APIRouter(prefix=COLLECTIONS_PATH, tags=["collections"], route_class=Js
 async def create_collection(body: schema.NewCollection, services: ServicesDep) -> Response:
     """Makes a collection. Uploads make theirs by themselves; this is for settings that hold from the first document."""
     settings = _stored(body.model_dump(exclude={"name"}))
+    _check_model(settings["model_choice"], services.settings)
     await _check(services, settings)
     create = partial(services.catalog.create_collection, body.name, **settings)
     created = await in_thread(create)
@@ -96,6 +97,8 @@ async def change_collection(collection: str, body: schema.CollectionChange, serv
     found: Collection = await in_thread(services.catalog.get_collection, collection)
     if changes.get("name", found.name) != found.name:
         await _refuse_watched(services, found, "renamed")
+    # A choice of before stays, also when the settings do not offer it any more.
+    _check_model(changes.get("model_choice"), services.settings)
     own = {name: getattr(found, name) for name in ("chunk_tokens", "chunk_overlap_tokens", "model_choice")}
     await _check(services, own | {key: value for key, value in changes.items() if key in own})
     changed, count = await in_thread(services.catalog.update_collection, found.id, changes)
@@ -134,7 +137,6 @@ def _stored(settings: dict[str, Any]) -> dict[str, Any]:
 
 async def _check(services: Services, own: dict[str, Any]) -> None:
     """Raises InvalidRequest for settings that cannot be kept; the model's window is checked if the model is there."""
-    _check_model(own["model_choice"], services.settings)
     tokens, overlap = effective_chunking(own, services.settings)
     window = await _window_tokens(services, own["model_choice"])
     if own["chunk_tokens"] is not None and window is not None and own["chunk_tokens"] > window:

@@ -144,6 +144,15 @@ async def test_a_name_with_slashes_is_one_that_can_be_asked_for(http: httpx.Asyn
     assert (await http.get(f"{COLLECTIONS}/contracts%2F2024")).json()["error"]["param"] == "collection"
 
 
+async def test_a_choice_that_is_no_longer_offered_does_not_stand_in_the_way(
+    http: httpx.AsyncClient, catalog: Catalog
+) -> None:
+    catalog.create_collection("c", model_choice="org/of-before")
+    renamed = await http.patch(f"{COLLECTIONS}/c", json={"name": "d", "chunk_tokens": 64})
+    assert renamed.status_code == 200, renamed.text
+    assert catalog.get_collection("d").model_choice == "org/of-before"
+
+
 async def test_renaming_keeps_documents_and_points(http: httpx.AsyncClient, catalog: Catalog) -> None:
     document = await add(http, "One.", "old")
     await add(http, "Two.", "other")
