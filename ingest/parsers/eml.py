@@ -12,7 +12,8 @@ from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ParsedDocument
 from ingest.parsers.charsets import decode
 from ingest.parsers.detection import MBOX
-from ingest.parsers.mail import HEADERS, Attachment, Mail, add_mail
+from ingest.parsers.attachments import Attachment
+from ingest.parsers.mail import HEADERS, Mail, add_mail
 from ingest.parsers.source import SourceFile
 
 #: The default policy without its check of lines that are too long to be sent.

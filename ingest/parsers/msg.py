@@ -9,7 +9,8 @@ from typing import Any
 
 from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ParsedDocument
-from ingest.parsers.mail import HEADERS, Attachment, Mail, add_mail
+from ingest.parsers.attachments import Attachment
+from ingest.parsers.mail import HEADERS, Mail, add_mail
 from ingest.parsers.source import SourceFile
 
 

@@ -18,7 +18,7 @@ from core.settings import Settings
 from ingest import document as document_module
 from ingest import programs
 from ingest.limits import CpuTimeExceeded, cpu_limit, no_network
-from ingest.parsers import mail, ocr
+from ingest.parsers import attachments, ocr
 from ingest.pipeline import parse_to_chunks
 from ingest.programs import ProgramFailed, run_program
 from tests.support import wait_until
@@ -216,15 +216,15 @@ def test_deep_files_end_in_time(read: Read, name: str, data: bytes) -> None:
 
 def test_an_email_in_an_email_is_read_to_a_depth(read: Read) -> None:
     message = files.email()
-    for level in range(mail.MAX_DEPTH + 1):
+    for level in range(attachments.MAX_DEPTH + 1):
         outer = EmailMessage()
         outer["From"], outer["Date"], outer["Subject"] = "a@example.com", "Mon, 05 Jan 2026 10:00:00 +0000", f"{level}"
         outer.set_content(f"level {level}")
         outer.add_attachment(message)
         message = outer
     text = read("a.eml", bytes(message)).text
-    assert f"level {mail.MAX_DEPTH - 1}" in text and "level 1" in text
-    assert f"{mail.MAX_DEPTH} are allowed" in text
+    assert f"level {attachments.MAX_DEPTH - 1}" in text and "level 1" in text
+    assert f"{attachments.MAX_DEPTH} are allowed" in text
     assert files.FACT not in text
 
 

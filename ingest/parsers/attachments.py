@@ -1,0 +1,56 @@
+"""Files within files: those of e-mails and PDFs. Each is read as a section of the document that it comes with."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import DocumentRejected
+from ingest.document import DocumentBuilder, ElementKind
+from ingest.parsers.source import SourceFile
+
+#: A file in a file in a file is read; what lies deeper is named.
+MAX_DEPTH = 3
+MAX_ATTACHMENTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file in a file."""
+
+    filename: str
+    #: None for what its format keeps in a form that cannot be read.
+    data: bytes | None
+
+
+def add_attachments(builder: DocumentBuilder, attachments: Sequence[Attachment], source: SourceFile) -> None:
+    """Appends each attachment as a section with its text, or with the reason why it has none."""
+    for number, attachment in enumerate(attachments):
+        builder.add(ElementKind.HEADING, f"Attachment: {attachment.filename}", level=1)
+        try:
+            _check_place(number, source)
+            _add_file(builder, attachment, source)
+        except DocumentRejected as rejection:
+            # The rest is worth having; who searches for the attachment finds why it is not there.
+            builder.add(ElementKind.PARAGRAPH, f"This attachment was not read: {rejection.message}")
+
+
+def _check_place(number: int, source: SourceFile) -> None:
+    if number >= MAX_ATTACHMENTS:
+        raise DocumentRejected(f"There are more than {MAX_ATTACHMENTS} attachments.")
+    if source.depth >= MAX_DEPTH:
+        raise DocumentRejected(f"It lies in {source.depth + 1} files; {MAX_DEPTH} are allowed.")
+
+
+def _add_file(builder: DocumentBuilder, attachment: Attachment, source: SourceFile) -> None:
+    from ingest.parsers import parse_unknown
+
+    if attachment.data is None:
+        raise DocumentRejected("It is an Outlook item within the message. Save it as a file of its own.")
+    with tempfile.NamedTemporaryFile(prefix="attachment-") as file:
+        file.write(attachment.data)
+        file.flush()
+        document = parse_unknown(Path(file.name), attachment.filename, source.options, depth=source.depth + 1)
+    builder.add_document(document, level=2)
