@@ -16,15 +16,40 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-#: Those in use before UTF-8, the most usual first.
-_USUAL = (
-    "cp1252", "cp1251", "cp1250", "cp932", "gb18030", "cp949", "big5", "euc_jp", "koi8_r",
-    "cp1253", "cp1254", "cp1255", "cp1256", "cp1257",
-)  # fmt: skip
+#: Where the letters of Japanese begin and end in e-mails and files of Unix: all bytes are ASCII.
+_JAPANESE_SHIFTS = re.compile(rb"\x1b\$[@B].*?\x1b\([BJ]", re.S)
 _DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?([A-Za-z0-9._:-]+)""")
 _DECLARED_WITHIN_BYTES = 1024
 #: Enough for a guess; the detector's time grows with its input.
 _SAMPLE_BYTES = 64 * 1024
+#: The name of what is done with bytes that are no UTF-8 in a text that is.
+_LONE_BYTES = "lone-bytes"
+_FIRST_LATIN_LETTER = 0xA0
+#: The rest of a file may have characters that only the larger one has.
+_SUPERSETS = {
+    "iso8859-1": "cp1252",
+    "euc_kr": "cp949",
+    "gb2312": "gb18030",
+    "shift_jis_2004": "cp932",
+    "tis-620": "cp874",
+}
+_ODD = re.compile(rb"[\x80-\xff]+")
+#: So many bytes that are no ASCII say little of the charset.
+_FEW = 5
+#: Usual letters and signs of Western Europe. Left out are those that stand for others in Czech, Turkish and the like.
+_WESTERN = frozenset(
+    character.encode("cp1252") for character in "ÄÖÜäöüßÀÂÇÈÉÊàâçèéêëîïôùûáíóúñÑÅÆØåæø€§©®°²³µ½¼·•–—‘’“”„…«»¿¡\xa0"
+)
+#: In UTF-16, of all bytes: a text of any script has a space, a digit or the end of a line now and then.
+_FEWEST_ZEROS = 0.005
+#: Characters of the scripts in use. Numbers read as UTF-16 have many others.
+_IN_TEXTS = re.compile(
+    "[\t\n\r\x20-\x7e\xa0-\u05ff\u0600-\u06ff\u0900-\u0eff\u10a0-\u11ff\u1e00-\u206f\u20a0-\u22ff\u2500-\u25ff"
+    "\u3000-\u30ff\u3400-\u9fff\uac00-\ud7a3\uff00-\uffef\U0001f000-\U0001faff]"
+)
+_PLAIN_ASCII = re.compile(rb"[\0\t\n\r\x20-\x7e]*")
+_ZEROS = re.compile(rb"\0+")
+_SHORTEST_WITH_GAPS = 16
 
 
 def marked_charset(data: bytes) -> str | None:
@@ -44,48 +69,68 @@ def decode_marked_up(data: bytes) -> str:
 
 
 def _decode(data: bytes, declared: str | None = None) -> str:
-    marked = marked_charset(data)
-    if marked:
-        return data.decode(marked, errors="replace")
+    # These pass for UTF-8: zeros and escapes are characters of it, too.
+    other = marked_charset(data) or _unmarked_utf16(data) or ("iso2022_jp" if _JAPANESE_SHIFTS.search(data) else None)
+    if other:
+        return data.decode(other, errors="replace")
     for charset in ("utf-8", declared):
         with contextlib.suppress(UnicodeDecodeError, LookupError):
             if charset is not None:
                 return data.decode(charset)
+    if _is_nearly_utf8(data):
+        return data.decode("utf-8", errors=_LONE_BYTES)
     return data.decode(_guess(data), errors="replace")
 
 
-def _guess(data: bytes) -> str:
-    # A file that is nearly UTF-8 (cut within a character, or with one bad byte) is UTF-8.
-    good = data[:_SAMPLE_BYTES].decode("utf-8", errors="replace")
-    bad = good.count("\ufffd")
-    multibyte = sum(1 for character in good if character > "\x7f") - bad
-    if multibyte > 4 * bad:
-        return "utf-8"
-    without_mark = _unmarked_utf16(data)
-    if without_mark:
-        return without_mark
-    from charset_normalizer import from_bytes
+def _is_nearly_utf8(data: bytes) -> bool:
+    """Whether more of its characters outside ASCII are right UTF-8 than wrong: by chance, in another charset, few are.
 
-    matches = list(from_bytes(_around_first_odd_byte(data), cp_isolation=list(_USUAL)))
-    if not matches:
+    Such a file was cut within a character, or lines in another charset were put into it.
+    """
+    good = data.decode("utf-8", errors="replace")
+    bad = good.count("\ufffd")
+    others = len(good) - len(good.encode("ascii", errors="ignore"))
+    return others - bad >= bad
+
+
+def _lone_byte(error: UnicodeError) -> tuple[str, int]:
+    """A letter of Western Europe between ASCII characters, as programs of before UTF-8 put it into a text."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    data, start = error.object, error.start
+    is_lone = error.end == start + 1 < len(data) and data[start] >= _FIRST_LATIN_LETTER and data[start + 1] < 0x80
+    return (bytes([data[start]]).decode("cp1252") if is_lone else "\ufffd"), error.end
+
+
+codecs.register_error(_LONE_BYTES, _lone_byte)
+
+
+def _guess(data: bytes) -> str:
+    sample = _around_first_odd_byte(data)
+    stretches = _ODD.findall(sample)
+    if all(stretch in _WESTERN for stretch in stretches):
         return "cp1252"
-    best = matches[0]
-    # Short texts fit several charsets equally well; the list is then in alphabetical order, not in that of use.
-    equals = (match for match in matches if (match.chaos, match.coherence) == (best.chaos, best.coherence))
-    names = {name for match in equals for name in match.could_be_from_charset}
-    return next(charset for charset in _USUAL if charset in names)
+    from chardet import EncodingEra, detect
+
+    # A few bytes fit anything: what is rare is only looked for where there are more.
+    few = sum(map(len, stretches)) <= _FEW
+    eras = EncodingEra.MODERN_WEB | EncodingEra.LEGACY_ISO if few else EncodingEra.ALL & ~EncodingEra.MAINFRAME
+    found = detect(sample, compat_names=False, prefer_superset=False, encoding_era=eras)["encoding"] or "cp1252"
+    return _SUPERSETS.get(found, found)
 
 
 def _unmarked_utf16(data: bytes) -> str | None:
-    """UTF-16 of Latin text has a zero in nearly every second byte."""
-    sample = data[:_SAMPLE_BYTES]
-    half = len(sample) // 2
-    even, odd = sample[0::2].count(0), sample[1::2].count(0)
-    if odd > 0.7 * half and even < 0.01 * half:
-        return "utf-16-le"
-    if even > 0.7 * half and odd < 0.01 * half:
-        return "utf-16-be"
-    return None
+    """The byte order of UTF-16 without a mark: spaces, digits and line ends have a zero byte on the same side."""
+    sample = data[: _SAMPLE_BYTES - _SAMPLE_BYTES % 2]
+    first, second = sample[0::2].count(0), sample[1::2].count(0)
+    if max(first, second) < _FEWEST_ZEROS * len(sample) or min(first, second) > 0.5 * max(first, second):
+        return None
+    # Latin text has a zero in every second byte; that of other scripts has bytes that are no characters of ASCII.
+    if 4 * (first + second) < len(sample) and _PLAIN_ASCII.fullmatch(sample):
+        return None
+    charset = "utf-16-le" if second > first else "utf-16-be"
+    text = sample[: len(sample) - len(sample) % 2].decode(charset, errors="replace")
+    return charset if len(_IN_TEXTS.findall(text)) > 0.95 * len(text) else None
 
 
 def is_text(data: bytes) -> bool:
@@ -93,9 +138,17 @@ def is_text(data: bytes) -> bool:
     if marked_charset(data) or _unmarked_utf16(data):
         return True
     sample = data[:_SAMPLE_BYTES]
-    control = sum(sample.count(code) for code in range(32) if code not in (7, 8, 9, 10, 12, 13, 27))
-    # A stray control character does no harm, a zero byte means numbers.
-    return sample.count(0) == 0 and control <= len(sample) // 100
+    control = sum(sample.count(code) for code in range(1, 32) if code not in (7, 8, 9, 10, 12, 13, 27))
+    # A stray control character does no harm, and neither does a stretch of zeros, as a crash leaves it in a log.
+    return control <= len(sample) // 100 and (0 not in sample or _is_text_with_gaps(sample))
+
+
+def _is_text_with_gaps(sample: bytes) -> bool:
+    stretches = _ZEROS.split(sample)
+    if len(stretches) - 1 > 1 + len(sample) // 1000:
+        return False
+    rest = b"".join(stretches)
+    return len(rest) >= _SHORTEST_WITH_GAPS and (rest.isascii() or _is_nearly_utf8(rest))
 
 
 def _around_first_odd_byte(data: bytes) -> bytes:

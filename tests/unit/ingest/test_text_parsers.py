@@ -20,34 +20,6 @@ def test_plain_text_keeps_its_text_and_is_divided_at_blank_lines(read: Read) -> 
     assert document.media_type == "text/plain"
 
 
-@pytest.mark.parametrize(
-    ("charset", "text"),
-    [
-        ("utf-8", "Grüße, 你好, привет 👋"),
-        ("utf-8-sig", "Grüße"),
-        ("utf-16", "Grüße, 你好"),
-        ("utf-32", "Grüße"),
-        ("utf-16-le", "Ordinary words without a mark."),
-        ("utf-16-be", "Ordinary words without a mark."),
-        ("latin-1", "Café à la crème, élève déjà vu."),
-        ("cp1252", "“Smart quotes” — it’s fine for €5"),
-        ("latin-1", "Grüße aus München, schöne Straße"),
-        ("cp1250", "Zażółć gęślą jaźń, świeży chleb i masło"),
-        ("gb18030", "这是一个中文文本,用于测试编码检测。"),
-        ("euc_kr", "안녕하세요 한국어 텍스트입니다"),
-        ("koi8-r", "Привет, как дела? Это проверка кодировки текста."),
-        ("cp1251", "Привет, как дела? Это проверка кодировки текста."),
-        ("shift_jis", "これは日本語のテキストです。文字コードの判定。"),
-    ],
-)
-def test_charsets(read: Read, charset: str, text: str) -> None:
-    assert read("note.txt", text.encode(charset)).text == text
-
-
-def test_utf8_with_a_bad_byte_stays_utf8(read: Read) -> None:
-    assert read("note.txt", "Grüße aus Köln, schöne Bücher, ".encode() + b"\xff end").text.startswith("Grüße aus Köln")
-
-
 def test_control_characters_are_left_out(read: Read) -> None:
     assert read("note.txt", b"a\x08b\x1b[0mc" + b" text" * 100).text.startswith("ab[0mc")
 
