@@ -92,6 +92,9 @@ _CODE_SUFFIXES = frozenset(_CODE_SUFFIX_NAMES.split())
 _CODE_NAMES = frozenset({"makefile", "dockerfile", "cmakelists.txt", "rakefile", "gemfile", "jenkinsfile"})
 #: Each comment is an atomic group: otherwise a run of them can be divided in exponentially many ways.
 _HTML_START = re.compile(r"\s*+(?><!--.*?-->\s*)*+(?:<\?xml[^>]*>\s*)?(?:<!doctype\s+html|<html[\s>])", re.I | re.S)
+_PROGRAM_IN_PAGE = re.compile(rb"<\?(?:php|=)|<%[=@!-]?\s")
+#: Of a page, where code in it is looked for.
+_TEMPLATE_BYTES = 2**20
 _JSON_SUFFIXES = (".json", ".geojson", ".ipynb")
 _SHEET_SUFFIXES = (".xls", ".xlsx", ".ods")
 _LINES_SAMPLE_CHARACTERS = 2**20
@@ -178,7 +181,7 @@ def _text_type(path: Path, head: bytes, filename: str) -> str:
     start = head.decode(marked_charset(head) or "utf-8", errors="replace").lstrip("\ufeff").replace("\r\n", "\n")
     name = PurePosixPath(filename.lower())
     if _HTML_START.match(start):
-        return HTML
+        return CODE if _is_page_template(path) else HTML
     if _MBOX_START.match(start):
         return MBOX
     if _is_mail(start):
@@ -192,6 +195,8 @@ def _text_type(path: Path, head: bytes, filename: str) -> str:
     if name.suffix in _SHEET_SUFFIXES:
         return _sheet_type(start)
     found = _BY_SUFFIX.get(name.suffix, PLAIN)
+    if found == HTML and _is_page_template(path):
+        return CODE
     # A mail program's files begin with headers, a mailbox with its first line.
     return PLAIN if found in (EML, MBOX) else found
 
@@ -201,6 +206,12 @@ def _is_mail(start: str) -> bool:
     head = start.partition("\n\n")[0]
     names = {line.partition(":")[0].lower() for line in head.split("\n") if _HEADER.match(line)}
     return bool(_HEADER.match(start)) and "from" in names and len(names & _MAIL_HEADERS) > 1
+
+
+def _is_page_template(path: Path) -> bool:
+    """Whether programs make the page: a browser would not show the code in it."""
+    with path.open("rb") as file:
+        return _PROGRAM_IN_PAGE.search(file.read(_TEMPLATE_BYTES)) is not None
 
 
 def _json_type(path: Path, *, named_notebook: bool) -> str:

@@ -57,6 +57,7 @@ def test_html(read: Read) -> None:
         b"<script>alert(1)</script></body></html>",
     )
     assert kinds_and_texts(document) == [
+        ("title", "T"),
         ("heading", "Big"),
         ("paragraph", "Some bold text"),
         ("heading", "Sub"),

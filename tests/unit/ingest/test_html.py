@@ -1,0 +1,125 @@
+"""Pages as people save and send them: what a reader of the page finds is in its document, once."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.errors import DocumentRejected
+from ingest.parsers import detection
+from tests.unit.ingest.files import FACT
+from tests.unit.ingest.support import Read, kinds_and_texts, sections
+
+START = "<!doctype html><html><body>"
+ROWS = "<tr><td>Vienna</td><td>41</td></tr><tr><td>Rome</td><td>57</td></tr>"
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<details><summary>More</summary>{}</details>",
+        "<details><summary>{}</summary>More</details>",
+        "<figure><img src='a.png'><figcaption>{}</figcaption></figure>",
+        "<table><caption>{}</caption><tr><th>city<th>price<tr><td>Vienna<td>41</table>",
+        "<dialog open>{}</dialog>",
+        "<nav><a href='/'>{}</a></nav>",
+        "<form><label>{} <input type=checkbox></label></form>",
+        "<textarea>{}</textarea>",
+        "<select><option>{}</option><option>Rome</option></select>",
+        "<button>{}</button>",
+        "<input type='text' value='{}'>",
+        "<input placeholder='{}'>",
+        "<img src='a.png' alt='{}'>",
+        "<object data='a.swf'>{}</object>",
+        "<video controls>{}</video>",
+        "<noscript>{}</noscript>",
+        "<svg><title>{}</title></svg>",
+        "<svg><text x='1'>{}</text></svg>",
+        "<math><mtext>{}</mtext></math>",
+        "<fieldset><legend>{}</legend></fieldset>",
+        "<my-element>{}</my-element>",
+        "<my-element><template shadowrootmode=open>{}</template></my-element>",
+        "<dl><dt>Train<dd>{}</dl>",
+        "<blockquote>{}</blockquote>",
+        "<marquee>{}</marquee>",
+        "<p><del>{}</del></p>",
+        "<td>{}</td>",
+        "</div></span>{}",
+    ],
+)
+def test_what_a_page_says_is_found_once(read: Read, html: str) -> None:
+    document = read("page.html", (START + html.format(FACT)).encode())
+    assert document.text.count(FACT) == 1
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<script>var a = '{}'</script>",
+        "<style>/* {} */</style>",
+        "<template><p>{}</p></template>",
+        "<!-- {} -->",
+        "<input type=hidden value='{}'>",
+        "<svg><style>/* {} */</style></svg>",
+    ],
+)
+def test_what_is_for_programs_is_left_out(read: Read, html: str) -> None:
+    document = read("page.html", f"{START}<p>Before</p>{html.format(FACT)}<p>After</p>".encode())
+    assert document.text == "Before\n\nAfter"
+
+
+def test_the_title_of_a_page_stands_above_it_unless_its_heading_says_the_same(read: Read) -> None:
+    page = "<html><head><title>Timetable</title></head><body>{}<p>Vienna</p></body></html>"
+    assert kinds_and_texts(read("a.html", page.format("").encode())) == [
+        ("title", "Timetable"), ("paragraph", "Vienna"),
+    ]  # fmt: skip
+    assert kinds_and_texts(read("a.html", page.format("<h1>Timetable</h1>").encode()))[0] == ("heading", "Timetable")
+    document = read("a.html", page.format("<h2>Trains</h2>").encode())
+    assert sections(document)["Vienna"] == "Timetable > Trains"
+
+
+def test_line_breaks_divide_lines_and_blocks_divide_words(read: Read) -> None:
+    document = read("a.html", f"{START}<p>Main Street 1<br>Vienna</p><div>one</div><div>two</div>th<b>re</b>e".encode())
+    assert [text for _, text in kinds_and_texts(document)] == ["Main Street 1\nVienna", "one", "two", "three"]
+
+
+def test_tables_of_data_are_tables(read: Read) -> None:
+    head = "<tr><th rowspan=2>city<th colspan=2>price</tr><tr><th>adult<th>child</tr>"
+    document = read("a.html", f"{START}<table>{head}<tr><td>Vienna<td>41<td>20</table>".encode())
+    assert document.text == (
+        "| city | price |  |\n| --- | --- | --- |\n|  | adult | child |\n| Vienna | 41 | 20 |"
+    )  # fmt: skip
+
+
+def test_tables_that_lay_a_page_out_are_its_blocks(read: Read) -> None:
+    inner = f"<table>{ROWS}</table>"
+    page = f"{START}<table><tr><td><h1>News</h1><p>{FACT}</p></td><td>{inner}</td></tr></table>"
+    assert kinds_and_texts(read("a.html", page.encode())) == [
+        ("heading", "News"),
+        ("paragraph", FACT),
+        ("table", "| Vienna | 41 |\n| --- | --- |\n| Rome | 57 |"),
+    ]
+    page = f"{START}<table role=presentation>{ROWS}</table>"
+    assert [text for _, text in kinds_and_texts(read("a.html", page.encode()))] == ["Vienna", "41", "Rome", "57"]
+
+
+def test_readings_of_chinese_signs_do_not_divide_the_words(read: Read) -> None:
+    ruby = "<ruby>漢字<rp>(</rp><rt>かんじ</rt><rp>)</rp></ruby>"
+    assert read("a.html", f"{START}{ruby}".encode()).text == "漢字(かんじ)"
+
+
+def test_a_page_of_comments_is_empty(read: Read) -> None:
+    with pytest.raises(DocumentRejected, match="there is no text in it"):
+        read("a.html", b"<!doctype html><!-- nothing -->")
+
+
+def test_a_tag_with_very_many_attributes_is_read(read: Read) -> None:
+    attributes = " ".join(f"a{number}=1" for number in range(300_000))
+    assert read("a.html", f"{START}<p {attributes}>{FACT}</p>".encode()).text == FACT
+
+
+@pytest.mark.parametrize("name", ["page.php", "page.html", "page"])
+@pytest.mark.parametrize("code", ["<?php echo 'fare'; ?>", "<?= $fare ?>", "<%= fare %>", "<%@ page fare %>"])
+def test_pages_with_programs_in_them_are_code(read: Read, name: str, code: str) -> None:
+    document = read(name, f"<!DOCTYPE html>\n<html><body><p>{FACT}</p>{code}</body></html>".encode())
+    assert document.media_type == detection.CODE
+    assert code in document.text and FACT in document.text
