@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
+from ingest.parsers.html import add_html
 from ingest.parsers.source import SourceFile
 
+#: Colours and cursor movements.
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+#: How Python prints an object that has a form for readers beside it.
+_IS_NAME_ONLY = re.compile(r"\s*(?:<[^<>]*>)?\s*")
 _HEADING = re.compile(r"(#{1,6})\s+(.+)")
 
 
@@ -30,8 +34,10 @@ def parse(source: SourceFile) -> ParsedDocument:
             continue
         if cell.get("cell_type") == "code":
             builder.add(ElementKind.CODE, _joined(cell.get("source")))
-            for printed in _printed(cell.get("outputs")):
-                builder.add(ElementKind.CODE, printed)
+            outputs = cell.get("outputs")
+            for output in outputs if isinstance(outputs, list) else []:
+                if isinstance(output, dict):
+                    _add_output(builder, output)
         else:
             _add_prose(builder, _joined(cell.get("source")))
     return builder.build(source.media_type)
@@ -48,11 +54,25 @@ def _add_prose(builder: DocumentBuilder, text: str) -> None:
             builder.add(ElementKind.PARAGRAPH, block)
 
 
-def _printed(outputs: Any) -> Iterator[str]:
-    for output in outputs if isinstance(outputs, list) else []:
-        if isinstance(output, dict):
-            data = output.get("data")
-            yield _joined(output.get("text") or (data.get("text/plain") if isinstance(data, dict) else None))
+def _add_output(builder: DocumentBuilder, output: dict[str, Any]) -> None:
+    """What a cell printed, showed or failed with, in the form that reads best of those that it was kept in."""
+    if output.get("output_type") == "error":
+        # The traceback of Jupyter ends with the name of the error and what it says; others keep these two alone.
+        said = f"{output.get('ename', '')}: {output.get('evalue', '')}"
+        traceback = _ANSI.sub("", "\n".join(map(str, output.get("traceback") or [])))
+        builder.add(ElementKind.CODE, traceback if said in traceback else f"{traceback}\n{said}")
+        return
+    data = output.get("data")
+    forms = data if isinstance(data, dict) else {}
+    plain = _joined(output.get("text") or forms.get("text/plain"))
+    if "text/markdown" in forms:
+        _add_prose(builder, _joined(forms["text/markdown"]))
+    elif "text/html" in forms and _IS_NAME_ONLY.fullmatch(plain):
+        add_html(builder, _joined(forms["text/html"]))
+    elif plain or "text/latex" in forms:
+        builder.add(ElementKind.CODE, _ANSI.sub("", plain or _joined(forms["text/latex"])))
+    elif "application/json" in forms:
+        builder.add(ElementKind.CODE, json.dumps(forms["application/json"], ensure_ascii=False, indent=2))
 
 
 def _joined(lines: Any) -> str:

@@ -1,6 +1,8 @@
-"""XML: the text of its elements with their names. No entity is expanded and nothing outside the file is read."""
+"""XML: the text of its elements with their names. Nothing outside the file is read."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from lxml import etree
 
@@ -10,8 +12,10 @@ from ingest.parsers.charsets import decode_marked_up
 from ingest.parsers.source import SourceFile
 
 _TITLES = frozenset(("title", "head", "heading"))
-#: Longer values of attributes are data: paths of drawings, keys, pictures.
+#: Longer values of attributes are data, unless they read like sentences: paths of drawings, keys, pictures.
 _LONGEST_ATTRIBUTE_CHARACTERS = 200
+_LONGEST_WORD_CHARACTERS = 100
+_FEWEST_LETTERS = 0.6
 
 
 def parse(source: SourceFile) -> ParsedDocument:
@@ -19,17 +23,31 @@ def parse(source: SourceFile) -> ParsedDocument:
 
     XML that is broken is read as the text that it is.
     """
-    parser = etree.XMLParser(
-        resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, remove_comments=True, remove_pis=True,
-        encoding="utf-8",
-    )  # fmt: skip
     try:
-        root = etree.fromstring(decode_marked_up(source.path.read_bytes()).strip().encode(), parser)
+        root = _root(decode_marked_up(source.path.read_bytes()).strip().encode())
     except etree.XMLSyntaxError:
         return text.parse(source)
     reader = _Reader()
     reader.read(root, 0)
     return reader.finish(source.media_type)
+
+
+def _root(data: bytes) -> etree._Element:
+    """The tree, with the entities that the file itself defines in it; libxml2 refuses those that would grow.
+
+    Without them, if it has others or such as would grow: their names stand in the text.
+    """
+    try:
+        return etree.fromstring(data, _parser("internal"))
+    except etree.XMLSyntaxError:
+        return etree.fromstring(data, _parser(False))
+
+
+def _parser(entities: Literal["internal", False]) -> etree.XMLParser:
+    return etree.XMLParser(
+        resolve_entities=entities, load_dtd=False, no_network=True, huge_tree=False, remove_comments=True,
+        remove_pis=True, encoding="utf-8",
+    )  # fmt: skip
 
 
 class _Reader:
@@ -51,9 +69,13 @@ class _Reader:
         words = " ".join("".join(element.itertext()).split())
         if name in _TITLES and not self._lines and words:
             self._builder.add(ElementKind.HEADING, words, level=level)
+            self._add_attributes(element, name)
         elif children:
             self._flush()
             self._builder.add(ElementKind.PARAGRAPH, words)
+            for inner in element.iter(etree.Element):
+                self._add_attributes(inner, _name(inner))
+            self._flush()
         else:
             self._add_attributes(element, name)
             self._lines += [f"{name}: {words}"] if words else []
@@ -64,7 +86,7 @@ class _Reader:
 
     def _add_attributes(self, element: etree._Element, name: str) -> None:
         for key, value in element.attrib.items():
-            if any(map(str.isalnum, value)) and len(value) <= _LONGEST_ATTRIBUTE_CHARACTERS:
+            if any(map(str.isalnum, value)) and (len(value) <= _LONGEST_ATTRIBUTE_CHARACTERS or _is_prose(value)):
                 self._lines.append(f"{name} {etree.QName(key).localname}: {value}")
 
     def _flush(self) -> None:
@@ -72,12 +94,17 @@ class _Reader:
         self._lines.clear()
 
 
+def _is_prose(value: str) -> bool:
+    letters = sum(map(str.isalpha, value)) + sum(map(str.isspace, value))
+    return letters > _FEWEST_LETTERS * len(value) and max(map(len, value.split())) <= _LONGEST_WORD_CHARACTERS
+
+
 def _name(element: etree._Element) -> str:
     return etree.QName(element).localname if isinstance(element.tag, str) else ""
 
 
 def _is_mixed(element: etree._Element, children: list[etree._Element]) -> bool:
-    """Whether there is text beside the children, or an entity, which has its name for a text."""
+    """Whether there is text beside the children, or an entity of another file, which has its name for a text."""
     if any(not isinstance(child.tag, str) for child in children):
         return True
     return bool((element.text or "").strip() or any((child.tail or "").strip() for child in children))

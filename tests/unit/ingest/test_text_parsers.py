@@ -11,6 +11,9 @@ from ingest.parsers import detection
 from tests.unit.ingest.support import Read, kinds_and_texts, sections
 
 
+ERROR = {"output_type": "error", "ename": "KeyError", "evalue": "'fare'"}
+
+
 def test_plain_text_keeps_its_text_and_is_divided_at_blank_lines(read: Read) -> None:
     document = read("note.txt", b"First line\nsecond line.\r\n\r\n  - an item\n\n\n\nLast.")
     assert document.text == "First line\nsecond line.\n\n  - an item\n\n\n\nLast."
@@ -73,6 +76,7 @@ def test_html(read: Read) -> None:
     [
         ("people.csv", b'name,age\n"Smith, Ann",41\nBob,\n'),
         ("people.csv", b"name;age\nSmith, Ann;41\nBob;\n"),
+        ("people.csv", b"sep=;\nname;age\nSmith, Ann;41\nBob;\n"),
         ("people.tsv", b"name\tage\nSmith, Ann\t41\nBob\t\n"),
     ],
 )
@@ -108,6 +112,27 @@ def test_notebook(read: Read) -> None:
     assert document.elements[-1].section == "Study > Data"
 
 
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (ERROR | {"traceback": ["\x1b[31mKeyError\x1b[0m: 'fare'"]}, "KeyError: 'fare'"),
+        (ERROR | {"traceback": []}, "KeyError: 'fare'"),
+        ({"data": {"text/html": "<table><tr><th>city<th>fare<tr><td>Vienna<td>41</table>"}}, "| Vienna | 41 |"),
+        ({"data": {"text/html": "<b>fare</b>", "text/plain": ["<IPython.core.display.HTML object>"]}}, "fare"),
+        ({"data": {"text/markdown": ["# Fares\n", "Vienna"], "text/plain": "<Markdown object>"}}, "Fares"),
+        ({"data": {"text/latex": "$x^2$"}}, "$x^2$"),
+        ({"data": {"application/json": {"fare": 41}}}, '"fare": 41'),
+        ({"data": {"text/plain": "  city  fare\n0 Vienna 41", "text/html": "<div>no</div>"}}, "0 Vienna 41"),
+        ({"output_type": "stream", "text": ["\x1b[32mgreen\x1b[0m"]}, "green"),
+    ],
+)  # fmt: skip
+def test_what_the_cells_of_a_notebook_showed_is_kept(read: Read, output: dict[str, object], expected: str) -> None:
+    cells = [{"cell_type": "code", "source": "run()", "outputs": [output]}]
+    text = read("study.ipynb", json.dumps({"cells": cells}).encode()).text
+    assert text.count(expected) == 1
+    assert "\x1b" not in text and "no" not in text and "object" not in text
+
+
 def test_source_code_keeps_its_indentation_and_is_divided_at_definitions(read: Read) -> None:
     document = read("tool.py", b"import os\n\n\ndef one():\n    return 1\ndef two():\n    return 2\n")
     assert kinds_and_texts(document) == [
@@ -135,6 +160,34 @@ def test_the_type_is_found_from_content_then_from_the_name(read: Read, name: str
 def test_control_characters_that_divide_words_still_do(read: Read) -> None:
     text = read("a.txt", b"alpha\x0bbeta\x0cgamma\x1fdelta\x1eend" + b" text" * 100).text
     assert text.split()[:5] == ["alpha", "beta", "gamma", "delta", "end"]
+
+
+def test_a_table_with_decimal_commas_below_other_lines_is_divided_at_its_semicolons(read: Read) -> None:
+    data = (
+        'Statement\nIBAN: AT12, Bank\n\n"day";"text";"fare"\n1.1.;"Vienna\nand back";-41,50\n2.1.;Rome, one way;57,00\n'
+    )
+    assert kinds_and_texts(read("bank.csv", data.encode())) == [
+        ("paragraph", "Statement\nIBAN: AT12, Bank"),
+        ("table", "day | text | fare\nday: 1.1.; text: Vienna and back; fare: -41,50\n"
+                  "day: 2.1.; text: Rome, one way; fare: 57,00"),
+    ]  # fmt: skip
+
+
+def test_xml_keeps_the_attributes_that_say_something(read: Read) -> None:
+    sentence = "The night train to Vienna leaves at nine. " * 8
+    drawing = "M 10 10 L 20 20 " * 20
+    document = read(
+        "a.xml", f'<a><n note="{sentence}" d="{drawing}"/><p who="Ann">see <b>Rome</b> too</p></a>'.encode()
+    )
+    assert sentence.strip() in document.text and "M 10" not in document.text
+    assert "see Rome too" in document.text and "p who: Ann" in document.text
+
+
+def test_xml_says_what_its_own_entities_stand_for_and_nothing_of_other_files(read: Read) -> None:
+    own = '<!DOCTYPE a [<!ENTITY co "Trains Ltd">]>'
+    assert read("a.xml", f"{own}<a><b>By &co;</b></a>".encode()).text == "b: By Trains Ltd"
+    other = '<!DOCTYPE a [<!ENTITY co SYSTEM "/etc/passwd">]>'
+    assert "&co;" in read("a.xml", f"{other}<a><b>By &co;</b></a>".encode()).text
 
 
 def test_json_with_escaped_letters_is_read_as_letters(read: Read) -> None:
