@@ -10,7 +10,6 @@ import pytest
 from ingest.parsers import detection
 from tests.unit.ingest.support import Read, kinds_and_texts, sections
 
-
 ERROR = {"output_type": "error", "ename": "KeyError", "evalue": "'fare'"}
 
 
