@@ -155,6 +155,11 @@ class DocumentBuilder:
             depth = (element.section or "").count(SECTION_SEPARATOR) if element.kind.is_heading else 0
             self.add(element.kind, element.text, page=element.page, level=level + depth)
 
+    @property
+    def length(self) -> int:
+        """In characters, up to now."""
+        return self._length
+
     def build(self, media_type: str, **metadata: str) -> ParsedDocument:
         """The document."""
         return ParsedDocument("".join(self._parts), tuple(self._elements), media_type, metadata)

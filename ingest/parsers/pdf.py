@@ -1,10 +1,9 @@
-"""PDF: the text layer, page by page, with the headings that its outline names; scanned pages by OCR."""
+"""PDF: text page by page, with the headings that its outline names, forms, comments and files in it."""
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
 
 import pypdfium2
 from pypdfium2 import raw
@@ -12,26 +11,30 @@ from pypdfium2 import raw
 from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ParsedDocument
 from ingest.parsers.archives import ENCRYPTED
+from ingest.parsers.attachments import Attachment, add_attachments
 from ingest.parsers.lines import add_page, words
-from ingest.parsers.ocr import MISSING, find_tesseract, read_page
-from ingest.parsers.source import ParserOptions, SourceFile
+from ingest.parsers.ocr import MISSING
+from ingest.parsers.pdf_notes import embedded_files, read_notes
+from ingest.parsers.pdf_scans import ScannedPages
+from ingest.parsers.source import SourceFile
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
+log = logging.getLogger(__name__)
 
 #: Titles of the outline by page index, each with its level.
 Outline = Mapping[int, Mapping[str, int]]
 
-#: Pages are drawn for OCR at this resolution: what Tesseract was trained at.
-_OCR_DPI = 300
-_POINTS_PER_INCH = 72
-#: A page is drawn with at most so many: more than an A4 page has at that resolution.
-_DRAWN_PIXELS = 16_000_000
+#: Of the page that stands in a dynamic form for programs that do not know it.
+_LONGEST_PLACEHOLDER_CHARACTERS = 1500
+_DYNAMIC_FORM = (
+    "The PDF is a dynamic form (XFA), which only Adobe's programs show. Print it to a PDF there and drop that one."
+)
 _NO_TESSERACT = f"The PDF has no text layer: its pages are images. {MISSING}"
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """Paragraphs with their page numbers. Pages without a text layer are read by OCR where Tesseract is installed.
+    """Paragraphs with their page numbers, what is filled in and noted on the pages, and the files that lie in it.
+
+    Pages that are images are read by OCR where Tesseract is installed.
 
     Raises:
         DocumentRejected: it is broken or encrypted, or has no text that can be read.
@@ -39,14 +42,15 @@ def parse(source: SourceFile) -> ParsedDocument:
     document = _open(source)
     builder = DocumentBuilder()
     try:
+        _open_forms(document)
         outline = _outline(document)
-        scans = _ScannedPages(source.options)
+        scans = ScannedPages(source.options)
+        files: list[Attachment] = []
+        for index in range(len(document)):
+            files += _add_page(builder, document, index, scans, outline.get(index, {}))
+        _check_dynamic_form(document, builder)
+        add_attachments(builder, [*files, *embedded_files(document)], source)
         count = len(document)
-        for index in range(count):
-            text = _page_text(document, index)
-            if not text.strip():
-                text = scans.read(document, index)
-            add_page(builder, text, index + 1, outline.get(index, {}))
     finally:
         document.close()
     parsed = builder.build(source.media_type, pages=str(count), **scans.metadata)
@@ -57,50 +61,51 @@ def parse(source: SourceFile) -> ParsedDocument:
     return parsed
 
 
-class _ScannedPages:
-    """Reads pages that are images."""
-
-    def __init__(self, options: ParserOptions) -> None:
-        self._options = options
-        self._available = find_tesseract() is not None
-        self._read = 0
-        #: Pages with an image and no text that nobody could read.
-        self.skipped = 0
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        counts = {"pages_by_ocr": self._read, "pages_not_read": self.skipped}
-        return {name: str(count) for name, count in counts.items() if count}
-
-    def read(self, document: pypdfium2.PdfDocument, index: int) -> str:
-        """The text of a page, empty if there is no image on it or Tesseract is not installed."""
-        try:
-            page = document[index]
-        except pypdfium2.PdfiumError:
-            return ""
-        try:
-            if not any(page.get_objects(filter=(raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_PATH), max_depth=3)):
-                return ""
-            if not self._available:
-                self.skipped += 1
-                return ""
-            self._count_page()
-            return read_page(_drawn(page), self._options)
-        finally:
-            page.close()
-
-    def _count_page(self) -> None:
-        limit = self._options.ocr_max_pages
-        if self._read == limit:
-            raise DocumentRejected(f"The PDF has more scanned pages than OCR_MAX_PAGES allows ({limit}).")
-        self._read += 1
+def _open_forms(document: pypdfium2.PdfDocument) -> None:
+    try:
+        document.init_forms()
+    except pypdfium2.PdfiumError as error:
+        log.warning("the form in a PDF is broken, its values are not read: %s", error)
 
 
-def _drawn(page: pypdfium2.PdfPage) -> Image:
-    """A page as an image. One of several metres is drawn at a lower resolution."""
-    width, height = page.get_size()
-    scale = min(_OCR_DPI / _POINTS_PER_INCH, math.sqrt(_DRAWN_PIXELS / max(1.0, width * height)))
-    return cast("Image", page.render(scale=scale, grayscale=True).to_pil())
+def _add_page(
+    builder: DocumentBuilder,
+    document: pypdfium2.PdfDocument,
+    index: int,
+    scans: ScannedPages,
+    titles: Mapping[str, int],
+) -> list[Attachment]:
+    """Appends a page and returns the files on it; nothing for one that cannot be read: the others are worth having."""
+    try:
+        page = document[index]
+    except pypdfium2.PdfiumError:
+        return []
+    try:
+        text = _text_layer(page)
+        add_page(builder, scans.read(page, text), index + 1, titles)
+        notes = read_notes(document, page, text)
+        notes.add_to(builder, index + 1)
+        return notes.files
+    finally:
+        page.close()
+
+
+def _text_layer(page: pypdfium2.PdfPage) -> str:
+    text_page = page.get_textpage()
+    try:
+        return str(text_page.get_text_range())
+    finally:
+        text_page.close()
+
+
+def _check_dynamic_form(document: pypdfium2.PdfDocument, builder: DocumentBuilder) -> None:
+    """Refuses forms whose only page says which program shows them.
+
+    Raises:
+        DocumentRejected: it is one.
+    """
+    if document.get_formtype() == raw.FORMTYPE_XFA_FULL and builder.length < _LONGEST_PLACEHOLDER_CHARACTERS:
+        raise DocumentRejected(_DYNAMIC_FORM, code="unsupported_file")
 
 
 def _open(source: SourceFile) -> pypdfium2.PdfDocument:
@@ -114,20 +119,6 @@ def _open(source: SourceFile) -> pypdfium2.PdfDocument:
         document.close()
         raise DocumentRejected("The PDF is broken: it has no pages.")
     return document
-
-
-def _page_text(document: pypdfium2.PdfDocument, index: int) -> str:
-    """The text of a page; empty for a page that cannot be read: the others are worth having."""
-    try:
-        page = document[index]
-    except pypdfium2.PdfiumError:
-        return ""
-    text_page = page.get_textpage()
-    try:
-        return str(text_page.get_text_range())
-    finally:
-        text_page.close()
-        page.close()
 
 
 def _outline(document: pypdfium2.PdfDocument) -> dict[int, dict[str, int]]:

@@ -1,0 +1,142 @@
+"""PDFs with more on their pages than text: forms, comments, files, scans with a stamp."""
+
+from __future__ import annotations
+
+import io
+
+import pypdfium2
+import pytest
+from PIL import Image
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.utils import ImageReader
+from reportlab.pdfgen.canvas import Canvas
+
+from core.errors import DocumentRejected
+from ingest.parsers import ocr
+from tests.unit.ingest import files
+from tests.unit.ingest.files import FACT
+from tests.unit.ingest.support import Read, pdf_bytes
+
+NEEDS_TESSERACT = pytest.mark.skipif(ocr.find_tesseract() is None, reason="the program tesseract is not installed")
+INVISIBLE = 3
+
+
+def _canvas() -> tuple[io.BytesIO, Canvas]:
+    file = io.BytesIO()
+    return file, Canvas(file, pagesize=A4)
+
+
+def _scan(text: str, *, stamp: str = "", mode: int = 0) -> bytes:
+    """A page that is an image of the text, with a line of text of its own below."""
+    drawn = Image.new("RGB", (1240, 1754), "white")
+    drawn.paste(files._drawn(text).resize((1200, 148)), (20, 300))
+    file, canvas = _canvas()
+    canvas.drawImage(ImageReader(drawn), 0, 0, *A4)
+    line = canvas.beginText(300, 20)
+    line.setTextRenderMode(mode)
+    line.textLine(stamp)
+    canvas.drawText(line)
+    canvas.save()
+    return file.getvalue()
+
+
+def _with_files(data: bytes, attached: dict[str, bytes]) -> bytes:
+    document = pypdfium2.PdfDocument(data)
+    for name, content in attached.items():
+        document.new_attachment(name).set_data(content)
+    return files._saved(document.save)
+
+
+def test_what_is_filled_into_a_form_is_read(read: Read) -> None:
+    file, canvas = _canvas()
+    canvas.drawString(72, 780, "Booking")
+    form = canvas.acroForm
+    form.textfield(name="traveller", tooltip="Name of the traveller", value="Ann Lee", x=72, y=700)
+    form.textfield(name="remarks", value="", x=72, y=650)
+    form.choice(name="city", value="Vienna", options=["Vienna", "Rome"], x=72, y=600)
+    form.checkbox(name="return", checked=True, x=72, y=550)
+    form.checkbox(name="pets", checked=False, x=72, y=500)
+    canvas.save()
+    document = read("form.pdf", file.getvalue())
+    assert document.text == "Booking\n\nName of the traveller: Ann Lee\ncity: Vienna\nreturn: Yes"
+    assert document.elements[-1].page == 1
+
+
+def test_comments_on_a_page_are_read_with_their_authors(read: Read) -> None:
+    file, canvas = _canvas()
+    canvas.drawString(72, 780, FACT)
+    canvas.textAnnotation("At ten on Sundays.", [72, 700, 92, 720], name="note")
+    canvas.textAnnotation(FACT, [72, 600, 92, 620], name="marked")
+    canvas.showPage()
+    canvas.drawString(72, 780, "Rome")
+    canvas.freeTextAnnotation("By day.", [72, 600, 92, 620])
+    canvas.save()
+    document = read("notes.pdf", file.getvalue())
+    assert [(element.text, element.page) for element in document.elements] == [
+        (FACT, 1), ("Comment: At ten on Sundays.", 1), ("Rome", 2), ("By day.", 2),
+    ]  # fmt: skip
+
+
+def test_files_in_a_pdf_are_read(read: Read) -> None:
+    attached = {"prices.csv": b"city,price\nVienna,41\n", "program": b"\x7fELF" + bytes(200), "inner.pdf": files.pdf()}
+    document = read("portfolio.pdf", _with_files(pdf_bytes([["Cover"]]), attached))
+    assert "Attachment: prices.csv\n\ncity | price\ncity: Vienna; price: 41" in document.text
+    assert "Attachment: program\n\nThis attachment was not read: This type of file" in document.text
+    assert FACT in document.text
+    inner = next(element for element in document.elements if element.text == FACT)
+    assert inner.section == "Attachment: inner.pdf > Timetable"
+
+
+def test_pdfs_within_each_other_are_read_to_a_depth(read: Read) -> None:
+    data = pdf_bytes([[FACT]])
+    for level in range(5):
+        data = _with_files(pdf_bytes([[f"level {level}"]]), {"inner.pdf": data})
+    text = read("outer.pdf", data).text
+    assert "level 1" in text and "3 are allowed" in text
+    assert FACT not in text
+
+
+@NEEDS_TESSERACT
+def test_a_scan_with_a_stamp_is_read_as_a_scan(read: Read) -> None:
+    document = read("scan.pdf", _scan(FACT, stamp="Received 5 May, page 17 of 20"))
+    assert FACT in document.text
+    assert document.text.count("page 17 of 20") == 1
+    assert document.metadata == {"pages": "1", "pages_by_ocr": "1"}
+
+
+def test_a_scan_with_a_stamp_says_that_it_was_not_read(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    document = read("scan.pdf", _scan(FACT, stamp="Received 5 May"))
+    assert document.text == "Received 5 May"
+    assert document.metadata == {"pages": "1", "pages_not_read": "1"}
+
+
+def test_a_scan_that_ocr_has_been_through_is_not_read_again(read: Read) -> None:
+    document = read("scan.pdf", _scan("something else", stamp=FACT, mode=INVISIBLE))
+    assert document.text == FACT
+    assert document.metadata == {"pages": "1"}
+
+
+def test_a_page_with_a_small_picture_is_not_read_by_ocr(read: Read) -> None:
+    file, canvas = _canvas()
+    canvas.drawString(72, 780, FACT)
+    canvas.drawImage(ImageReader(files._drawn("Logo")), 72, 600, 130, 16)
+    canvas.save()
+    assert read("letter.pdf", file.getvalue()).metadata == {"pages": "1"}
+
+
+def test_a_form_that_only_adobe_shows_says_so(read: Read) -> None:
+    xfa = b"<xdp:xdp xmlns:xdp='http://ns.adobe.com/xdp/'><template/></xdp:xdp>"
+    page = b"BT /F1 12 Tf 72 700 Td (Please wait...) Tj ET"
+    bodies = [
+        b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /XFA 5 0 R /Fields [] >> /NeedsRendering true >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R /Resources << /Font << /F1 "
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(page), page),
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(xfa), xfa),
+    ]
+    objects = b"".join(b"%d 0 obj\n%s\nendobj\n" % (number, body) for number, body in enumerate(bodies, start=1))
+    data = b"%PDF-1.7\n" + objects + b"trailer << /Root 1 0 R /Size 6 >>\n%%EOF\n"
+    with pytest.raises(DocumentRejected, match="dynamic form"):
+        read("form.pdf", data)
