@@ -47,6 +47,8 @@ BMP = "image/bmp"
 UNKNOWN = "application/octet-stream"
 
 _HEAD_BYTES = 4096
+_PDF_MARK = re.compile(rb"(?:^|[\r\n\xbf])%PDF-\d")
+_PDF_END_BYTES = 2048
 _OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
 _MANIFEST = "META-INF/manifest.xml"
 _MANIFEST_BYTES = 2**20
@@ -113,7 +115,7 @@ def detect_media_type(path: Path, filename: str) -> str:
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    if _is_pdf(head):
+    if _is_pdf(path, head):
         return PDF
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _office_type(path)
@@ -125,9 +127,15 @@ def detect_media_type(path: Path, filename: str) -> str:
     return _text_type(path, head, filename) if is_text(head) else _guessed_binary(filename)
 
 
-def _is_pdf(head: bytes) -> bool:
+def _is_pdf(path: Path, head: bytes) -> bool:
     """Readers accept anything within the first kilobyte before a PDF's mark; a text may speak of that mark."""
-    return head.lstrip().startswith(b"%PDF-") or (b"%PDF-" in head[:1024] and not is_text(head))
+    if head.lstrip().startswith(b"%PDF-"):
+        return True
+    if not _PDF_MARK.search(head[:1024]):
+        return False
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _PDF_END_BYTES))
+        return b"startxref" in file.read() or not is_text(head)
 
 
 def _office_type(path: Path) -> str:

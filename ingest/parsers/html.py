@@ -27,6 +27,8 @@ _PREFORMATTED = frozenset(("pre", "xmp", "listing", "plaintext"))
 _CELLS = frozenset(("td", "th"))
 #: Inputs whose value says nothing: what is typed there is not in the file.
 _INPUTS_WITHOUT_TEXT = frozenset(("hidden", "checkbox", "radio", "file", "image", "password", "range", "color"))
+#: Classes and roles of links to notes: pandoc's, Sphinx's, and those of EPUB and ARIA.
+_NOTE_NAMES = frozenset(("footnote-ref", "footnote-reference", "noteref", "doc-noteref"))
 _LINE_BREAK = "\0"
 
 
@@ -72,6 +74,7 @@ class _Reader:
         #: The tag whose text is not shown, and how many of its name are open within each other.
         self._hidden, self._hidden_depth = "", 0
         self._in_title = False
+        self._in_note_mark = False
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """A tag begins."""
@@ -104,6 +107,9 @@ class _Reader:
             self._in_title = False
         elif tag == "rt":
             self._words.append(")")
+        elif tag == "a" and self._in_note_mark:
+            self._words.append("]")
+            self._in_note_mark = False
         elif tag not in _WITHIN_LINES and tag not in ("br", "option"):
             self._flush()
             self._end_block(tag)
@@ -128,6 +134,9 @@ class _Reader:
             self._words.append(" ")
         elif tag == "rt":
             self._words.append("(")
+        elif tag == "a" and _refers_to_note(attributes):
+            self._words.append("[")
+            self._in_note_mark = True
 
     def _begin_block(self, tag: str, attributes: Mapping[str, str]) -> None:
         if tag in _HEADINGS:
@@ -179,3 +188,9 @@ class _Reader:
             self._tables[-1].add(block)
         else:
             self.blocks.append(block)
+
+
+def _refers_to_note(attributes: Mapping[str, str]) -> bool:
+    """Whether a link is the mark of a footnote, a number that must not run into the word before it."""
+    names = f"{attributes.get('class', '')} {attributes.get('role', '')} {attributes.get('epub:type', '')}"
+    return not _NOTE_NAMES.isdisjoint(names.split())

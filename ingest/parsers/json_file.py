@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.detection import JSON_LINES
 from ingest.parsers.source import SourceFile
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+_INDENT = "  "
+
+
+class _Object(list[tuple[str, Any]]):
+    """The keys and values of an object: keys may be there twice."""
+
+
+#: Numbers are the strings that they are written as.
+_DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_int=str, parse_float=str, parse_constant=str)
 
 
 def parse(source: SourceFile) -> ParsedDocument:
@@ -19,25 +31,47 @@ def parse(source: SourceFile) -> ParsedDocument:
         builder.add(ElementKind.TABLE, "\n".join(_record(line) for line in text.split("\n") if line.strip()))
         return builder.build(source.media_type)
     if text.strip().count("\n") < 2 or "\\u" in text:
-        text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+        text = _indented(text)
     builder.add(ElementKind.CODE, text)
     return builder.build(source.media_type)
+
+
+def _indented(text: str) -> str:
+    """Valid JSON spread over lines. Numbers and repeated keys stay as they are written, which `json` does not keep."""
+    parts: list[str] = []
+    depth = 0
+    for found in _TOKEN.finditer(text):
+        sign = found[0]
+        if sign in "{[":
+            depth += 1
+            parts += [sign, "\n", _INDENT * depth]
+        elif sign in "}]":
+            depth -= 1
+            is_empty = parts[-3:-2] in (["{"], ["["])
+            parts[-2 if is_empty else len(parts) :] = [sign] if is_empty else ["\n", _INDENT * depth, sign]
+        elif sign == ",":
+            parts += [sign, "\n", _INDENT * depth]
+        elif sign == ":":
+            parts.append(": ")
+        else:
+            parts.append(json.dumps(json.loads(sign), ensure_ascii=False) if "\\u" in sign else sign)
+    return "".join(parts)
 
 
 def _record(line: str) -> str:
     """`key: value; key.inner: value`; a line that is no JSON stays as it is."""
     try:
-        value = json.loads(line)
+        value = _DECODER.decode(line)
     except ValueError:
         return line
     return "; ".join(f"{key}: {text}" if key else text for key, text in _flat("", value) if text)
 
 
 def _flat(key: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for name, inner in value.items():
+    if isinstance(value, _Object):
+        for name, inner in value:
             yield from _flat(f"{key}.{name}" if key else str(name), inner)
-    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+    elif isinstance(value, list) and any(isinstance(item, list) for item in value):
         for item in value:
             yield from _flat(key, item)
     elif isinstance(value, list):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from core.errors import DocumentRejected
@@ -17,6 +18,8 @@ MAX_PIXELS = 100_000_000
 #: Smaller images are enlarged: Tesseract wants letters of about 30 pixels.
 _SMALL_PIXELS = 1000
 _PAGE_SECONDS = 60
+#: Tesseract's numbers for automatic page segmentation, with and without finding out which side is up.
+_ANY_SIDE_UP, _UPRIGHT = "1", "3"
 
 MISSING = (
     "Reading text from images needs the program tesseract, which is not installed on the server. Install it (for "
@@ -38,13 +41,23 @@ def read_page(image: Image, options: ParserOptions) -> str:
     program = find_tesseract()
     if program is None:
         raise DocumentRejected(MISSING, code="unsupported_file")
-    command = [program, "stdin", "stdout", "-l", options.ocr_languages]
+    command = [program, "stdin", "stdout", "-l", options.ocr_languages, "--psm", _segmentation(program)]
     try:
         return run_program(command, timeout_seconds=_PAGE_SECONDS, stdin=_png(image)).decode(errors="replace")
     except ProgramFailed as error:
         raise DocumentRejected(
             f"Tesseract could not read the image (OCR_LANGUAGES={options.ocr_languages}): {error.message}"
         ) from error
+
+
+@lru_cache(maxsize=1)
+def _segmentation(program: str) -> str:
+    """How pages are divided: with a look at which side is up, where Tesseract has the data for that."""
+    try:
+        languages = run_program([program, "--list-langs"], timeout_seconds=_PAGE_SECONDS).decode(errors="replace")
+    except ProgramFailed:
+        return _UPRIGHT
+    return _ANY_SIDE_UP if "osd" in languages.split() else _UPRIGHT
 
 
 def _on_white(image: Image) -> Image:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from lxml import etree
 
+from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers import text
 from ingest.parsers.charsets import decode_marked_up
@@ -14,6 +16,7 @@ from ingest.parsers.source import SourceFile
 _TITLES = frozenset(("title", "head", "heading"))
 #: Longer values of attributes are data, unless they read like sentences: paths of drawings, keys, pictures.
 _LONGEST_ATTRIBUTE_CHARACTERS = 200
+_WORD_NAMESPACE = re.compile(r"microsoft\.com/office/(?:word/|2006/xmlPackage)")
 _LONGEST_WORD_CHARACTERS = 100
 _FEWEST_LETTERS = 0.6
 
@@ -22,13 +25,21 @@ def parse(source: SourceFile) -> ParsedDocument:
     """Elements of text only as lines `name: text`, those of text and markup as paragraphs, titles as headings.
 
     XML that is broken is read as the text that it is.
+
+    Raises:
+        DocumentRejected: its entities would grow without end.
     """
     try:
         root = _root(decode_marked_up(source.path.read_bytes()).strip().encode())
-    except etree.XMLSyntaxError:
+    except etree.XMLSyntaxError as error:
+        if error.code == etree.ErrorTypes.ERR_ENTITY_LOOP or "amplification" in error.msg:
+            raise DocumentRejected("The XML is hostile: its entities would grow without end.") from error
         return text.parse(source)
     reader = _Reader()
-    reader.read(root, 0)
+    if _WORD_NAMESPACE.search(etree.QName(root).namespace or ""):
+        reader.read_paragraphs(root)
+    else:
+        reader.read(root, 0, is_first=True)
     return reader.finish(source.media_type)
 
 
@@ -55,19 +66,31 @@ class _Reader:
         self._builder = DocumentBuilder()
         self._lines: list[str] = []
 
-    def read(self, element: etree._Element, level: int) -> None:
-        """Appends an element. libxml2 refuses more than 256 levels, so this recursion ends."""
+    def read_paragraphs(self, root: etree._Element) -> None:
+        """Appends the paragraphs of a Word document that was saved as XML: its words may be spread over elements."""
+        for paragraph in root.iter("{*}p"):
+            words = "".join(run.text or "" for run in paragraph.iter("{*}t"))
+            self._builder.add(ElementKind.PARAGRAPH, words)
+
+    def read(self, element: etree._Element, level: int, *, is_first: bool) -> None:
+        """Appends an element. libxml2 refuses more than 256 levels, so this recursion ends.
+
+        `is_first`: no element of its parent is before it.
+        """
         children = list(element)
         name = _name(element)
         if children and not _is_mixed(element, children):
+            if _name(children[0]) in _TITLES:
+                self._flush()
             self._add_attributes(element, name)
-            for child in children:
-                self.read(child, level + 1)
+            for number, child in enumerate(children):
+                self.read(child, level + 1, is_first=not number)
             # What belongs together stays together: the lines of one record are one element.
             self._flush()
             return
         words = " ".join("".join(element.itertext()).split())
-        if name in _TITLES and not self._lines and words:
+        if name in _TITLES and (is_first or not self._lines) and words:
+            # The attributes of what it is the title of come below it.
             self._builder.add(ElementKind.HEADING, words, level=level)
             self._add_attributes(element, name)
         elif children:

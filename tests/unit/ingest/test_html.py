@@ -107,6 +107,13 @@ def test_readings_of_chinese_signs_do_not_divide_the_words(read: Read) -> None:
     assert read("a.html", f"{START}{ruby}".encode()).text == "漢字(かんじ)"
 
 
+def test_marks_of_footnotes_do_not_run_into_words(read: Read) -> None:
+    mark = '<a href="#fn1" class="footnote-ref"><sup>1</sup></a>'
+    assert read("a.html", f"{START}<p>lanterns{mark} and <a href='#x'>more</a></p>".encode()).text == (
+        "lanterns[1] and more"
+    )  # fmt: skip
+
+
 def test_a_page_of_comments_is_empty(read: Read) -> None:
     with pytest.raises(DocumentRejected, match="there is no text in it"):
         read("a.html", b"<!doctype html><!-- nothing -->")

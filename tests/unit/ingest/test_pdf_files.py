@@ -125,6 +125,25 @@ def test_a_page_with_a_small_picture_is_not_read_by_ocr(read: Read) -> None:
     assert read("letter.pdf", file.getvalue()).metadata == {"pages": "1"}
 
 
+@NEEDS_TESSERACT
+@pytest.mark.parametrize("degrees", [90, 180])
+def test_a_scan_is_read_whichever_side_is_up(read: Read, degrees: int) -> None:
+    page = Image.new("RGB", (1240, 1754), "white")
+    letter = (
+        "Dear Mrs. Miller,", "thank you for your letter of last week.", FACT, "Please be at the station in time, with",
+        "your luggage and a ticket of the second class.", "The fare for your dog is seventeen euros.", "Yours",
+    )  # fmt: skip
+    for number, line in enumerate(letter):
+        page.paste(files._drawn(line).resize((1200, 148)), (20, 100 + 200 * number))
+    turned = page.rotate(degrees, expand=True)
+    assert FACT in read("scan.pdf", files._saved(lambda file: turned.save(file, "pdf"))).text
+
+
+@pytest.mark.parametrize("before", [b"HTTP/1.1 200 OK\r\nContent-Type: application/pdf\r\n\r\n", b"\xef\xbb\xbf"])
+def test_a_pdf_with_something_before_it_is_read(read: Read, before: bytes) -> None:
+    assert FACT in read("paper.pdf", before + files.pdf()).text
+
+
 def test_a_form_that_only_adobe_shows_says_so(read: Read) -> None:
     xfa = b"<xdp:xdp xmlns:xdp='http://ns.adobe.com/xdp/'><template/></xdp:xdp>"
     page = b"BT /F1 12 Tf 72 700 Td (Please wait...) Tj ET"

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from core.errors import DocumentRejected
 from ingest.parsers import detection
 from tests.unit.ingest.support import Read, kinds_and_texts, sections
 
@@ -187,6 +188,37 @@ def test_xml_says_what_its_own_entities_stand_for_and_nothing_of_other_files(rea
     assert read("a.xml", f"{own}<a><b>By &co;</b></a>".encode()).text == "b: By Trains Ltd"
     other = '<!DOCTYPE a [<!ENTITY co SYSTEM "/etc/passwd">]>'
     assert "&co;" in read("a.xml", f"{other}<a><b>By &co;</b></a>".encode()).text
+
+
+def test_the_title_of_a_part_of_an_xml_document_is_the_heading_of_that_part(read: Read) -> None:
+    chapter = '<chapter id="one"><title>Vienna</title><para>By night</para></chapter>'
+    document = read("a.xml", f'<book version="5"><title>Trains</title>{chapter}</book>'.encode())
+    assert sections(document)["chapter id: one\npara: By night"] == "Trains > Vienna"
+    assert sections(document)["book version: 5"] == "Trains"
+
+
+def test_words_of_a_word_document_that_is_xml_stay_whole(read: Read) -> None:
+    runs = "<w:p><w:r><w:t>The night tr</w:t></w:r><w:r><w:t>ain</w:t></w:r></w:p>"
+    namespace = "http://schemas.microsoft.com/office/word/2003/wordml"
+    xml = f'<?xml version="1.0"?><w:wordDocument xmlns:w="{namespace}"><w:body>{runs}</w:body></w:wordDocument>'
+    assert read("a.xml", xml.encode()).text == "The night train"
+
+
+def test_xml_whose_entities_multiply_is_refused(read: Read) -> None:
+    entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10))
+    with pytest.raises(DocumentRejected, match="entities would grow"):
+        read("a.xml", f'<!DOCTYPE a [<!ENTITY e0 "ha">{entities}]><a>&e9;</a>'.encode())
+
+
+def test_json_keeps_numbers_and_repeated_keys_as_they_are_written(read: Read) -> None:
+    data = b'{"fare": 1.10, "city": "Vienna", "city": "Rome [ ]", "stops": [], "seats": 12345678901234567890123}'
+    assert read("a.json", data).text == (
+        '{\n  "fare": 1.10,\n  "city": "Vienna",\n  "city": "Rome [ ]",\n  "stops": [],\n'
+        '  "seats": 12345678901234567890123\n}'
+    )
+    assert read("a.jsonl", data).text == (
+        "fare: 1.10; city: Vienna; city: Rome [ ]; seats: 12345678901234567890123"
+    )  # fmt: skip
 
 
 def test_json_with_escaped_letters_is_read_as_letters(read: Read) -> None:
