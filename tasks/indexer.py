@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 
 from core.blobs import BlobStore
@@ -23,6 +24,9 @@ BUSY_SECONDS = 0.25
 CLAIM_LIMIT = 64
 #: Chunks of documents that are indexed side by side.
 GROUP_CHUNKS = 64
+#: While a document of more chunks is indexed, others pass it this often: they would wait for minutes. It has the time
+#: in between for itself.
+PASS_SECONDS = 0.5
 #: More than for parsing: a crash here counts against every document of the batch, guilty or not.
 MAX_ATTEMPTS = 10
 INDEX_STATES = (DocumentState.PARSED, DocumentState.INDEXING)
@@ -50,6 +54,8 @@ class Indexer:
         self._left: list[tuple[Model, str]] = []
         self._wake = threading.Event()
         self._stopping = False
+        self._is_passing = False
+        self._passed_at = 0.0
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
 
     def start(self) -> None:
@@ -144,18 +150,20 @@ class Indexer:
             self._wake.wait(BUSY_SECONDS if woken else pause)
             pause = min(IDLE_SECONDS, 2 * pause)
 
-    def _claim(self, expected: DocumentState, claimed: DocumentState) -> list[Claim]:
+    def _claim(self, expected: DocumentState, claimed: DocumentState, max_chunks: int | None = None) -> list[Claim]:
         return self._catalog.claim_next(
             self._worker,
             expected=expected,
             claimed=claimed,
             limit=CLAIM_LIMIT,
+            max_chunks=max_chunks,
             lease_seconds=LEASE_SECONDS,
             max_attempts=MAX_ATTEMPTS,
         )
 
-    def _index_some(self) -> int:
-        claims = self._claim(*INDEX_STATES)
+    def _index_some(self, max_chunks: int | None = None) -> int:
+        # The small ones first: they need not wait for a large one, which hardly notices them.
+        claims = sorted(self._claim(*INDEX_STATES, max_chunks), key=lambda claim: claim.document.chunk_count)
         count, pending = len(claims), list(claims)
         with kept_alive(self._catalog, pending):
             for at, mine in self._by_placement(claims):
@@ -251,6 +259,27 @@ class Indexer:
         is_lost = len(claims) == 1 and not self._catalog.renew(claims[0], LEASE_SECONDS, (done, embedded))
         if self._stopping or is_lost:
             raise Fenced
+        is_long = sum(claim.document.chunk_count for claim in claims) > GROUP_CHUNKS
+        # One of those that were deleted in between may be this one.
+        if is_long and self._let_others_pass() and not self._catalog.renew(claims[0], LEASE_SECONDS):
+            raise Fenced
+
+    def _let_others_pass(self) -> bool:
+        """Between two batches of a long document, now and then: deletes, indexes and renames what does not take long.
+
+        Returns whether it was the time to.
+        """
+        if self._is_passing or time.monotonic() - self._passed_at < PASS_SECONDS:
+            return False
+        self._is_passing = True
+        try:
+            self._delete_some()
+            self._index_some(max_chunks=GROUP_CHUNKS)
+            self._rename_some()
+        finally:
+            self._is_passing = False
+            self._passed_at = time.monotonic()
+        return True
 
     def _delete_some(self) -> int:
         claims = self._claim(*DELETE_STATES)

@@ -81,15 +81,20 @@ class ClaimQueries(MigratedDatabase):
         expected: DocumentState,
         claimed: DocumentState,
         limit: int,
+        max_chunks: int | None = None,
         lease_seconds: float = LEASE_SECONDS,
         max_attempts: int = MAX_ATTEMPTS,
     ) -> list[Claim]:
-        """Claims up to `limit` documents as `claim` does: those of dead workers, then the oldest."""
+        """Claims up to `limit` documents as `claim` does: those of dead workers, then the oldest.
+
+        `max_chunks`: only documents of at most so many chunks.
+        """
+        size = sa.true() if max_chunks is None else documents.c.chunk_count <= max_chunks
         with self._write() as connection:
             # Two queries, each along an index: one with OR would sort the whole queue each time.
-            rows = _oldest(connection, _abandoned(claimed, self._now()), limit)
+            rows = _oldest(connection, sa.and_(_abandoned(claimed, self._now()), size), limit)
             if expected != claimed and len(rows) < limit:
-                rows += _oldest(connection, documents.c.state == expected, limit - len(rows))
+                rows += _oldest(connection, sa.and_(documents.c.state == expected, size), limit - len(rows))
             return self._take(connection, rows, worker, expected, claimed, lease_seconds, max_attempts)
 
     def _take(

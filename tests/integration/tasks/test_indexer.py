@@ -20,7 +20,7 @@ from ingest.pipeline import ParseResult, parse_to_chunks
 from ingest.vector_store.edge import EdgeVectorStore
 from tasks.client import Producer
 from tasks.dispatch import bundles, send_waiting
-from tasks.indexer import Indexer, grouped
+from tasks.indexer import GROUP_CHUNKS, Indexer, grouped
 from tasks.models import Model, Models
 from tasks.names import Queue
 from tasks.parsing import ParsingService
@@ -98,6 +98,51 @@ def test_a_document_goes_through_all_stages(world: World, producer: Producer) ->
     world.indexer.start()
     wait_until(lambda: world.state(document) is DocumentState.COMPLETED)
     assert world.store.count(document.id, document.generation) == 1
+
+
+def test_small_documents_do_not_wait_for_a_large_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.indexer.PASS_SECONDS", 0)
+    large = world.add("\n\n".join(f"Paragraph {number}. " + "The harbour opens at dawn. " * 60 for number in range(90)))
+    small, gone = world.add("A short note."), world.add("One that is deleted.")
+    world.parsing.parse(large.id)
+    embed = world.service.embed
+
+    def embed_and_add(*texts: Any, **options: Any) -> Any:
+        # Given documents that come while the large one is being embedded
+        if world.state(small) is DocumentState.QUEUED:
+            world.parsing.parse(small.id)
+            world.catalog.delete_document(gone.id)
+        return embed(*texts, **options)
+
+    monkeypatch.setattr(world.service, "embed", embed_and_add)
+    world.indexer.start()
+    wait_until(lambda: world.state(large) is DocumentState.COMPLETED)
+    # Then they are done before it
+    rows = world.catalog.documents_by_id([large.id, small.id, gone.id])
+    assert rows[large.id].chunk_count > GROUP_CHUNKS
+    assert rows[small.id].completed_at < rows[large.id].completed_at
+    assert gone.id not in rows
+    assert world.store.count(large.id, large.generation) == rows[large.id].chunk_count
+    assert world.store.count(small.id, small.generation) == 1
+
+
+def test_a_large_document_that_is_deleted_while_it_is_indexed_leaves_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.indexer.PASS_SECONDS", 0)
+    large = world.add("\n\n".join(f"Paragraph {number}. " + "The harbour opens at dawn. " * 60 for number in range(90)))
+    world.parsing.parse(large.id)
+    embed = world.service.embed
+
+    def embed_and_delete(*texts: Any, **options: Any) -> Any:
+        vectors = embed(*texts, **options)
+        world.catalog.delete_document(large.id)
+        return vectors
+
+    monkeypatch.setattr(world.service, "embed", embed_and_delete)
+    world.indexer.start()
+    wait_until(lambda: not world.catalog.documents_by_id([large.id]))
+    assert world.store.count(large.id, large.generation) == 0
 
 
 def test_a_new_version_replaces_the_old_points(world: World) -> None:

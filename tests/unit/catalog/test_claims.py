@@ -195,6 +195,17 @@ def test_the_oldest_are_claimed_first(catalog: Catalog, add: Add) -> None:
     assert catalog.claim_next("w", **PARSE, limit=3) == []
 
 
+def test_only_small_ones_are_claimed_where_that_is_asked_for(catalog: Catalog, add: Add, clock: Clock) -> None:
+    documents = [add() for _ in range(3)]
+    for document, chunks in zip(documents, (65, 64, 0), strict=True):
+        catalog.advance(claimed(catalog, document), DocumentState.PARSED, chunk_count=chunks)
+    small = [documents[1].id, documents[2].id]
+    assert [claim.document.id for claim in catalog.claim_next("w", **INDEX, limit=9, max_chunks=64)] == small
+    assert [claim.document.id for claim in catalog.claim_next("w", **INDEX, limit=9)] == [documents[0].id]
+    clock.advance(31)
+    assert [claim.document.id for claim in catalog.claim_next("w", **INDEX, limit=9, max_chunks=64)] == small
+
+
 def test_claiming_many_sets_poison_aside(catalog: Catalog, add: Add, clock: Clock) -> None:
     for _ in range(2):
         add()
