@@ -22,6 +22,8 @@ DEFAULT_CHUNK_TOKENS = 512
 #: A chunk's characters per token at most. Some tokenizers make one token of a word of any length; its text would not
 #: be embedded, and this bounds it.
 MAX_CHARACTERS_PER_TOKEN = 16
+#: Of ordinary text, about: so much is looked at first where a stretch is cut.
+_USUAL_CHARACTERS_PER_TOKEN = 4
 #: Where a stretch of tokens is cut, white space is looked for in its last quarter.
 _CUT_SEARCH_SHARE = 0.25
 #: A full chunk may end earlier than it must, but has at least this share of its tokens.
@@ -148,7 +150,7 @@ class _Chunker:
             yield left, right, tokens
 
     def _cut_after(self, start: int, end: int) -> int:
-        tokens = self._tokenizer.offsets(self._text[start:end])
+        tokens = self._first_tokens(start, end)
         # The token that no longer fits begins where this stretch ends.
         last = start + tokens[self._max_tokens][0] if len(tokens) > self._max_tokens else end
         cut = self._word_start(start, last)
@@ -156,6 +158,15 @@ class _Chunker:
         while cut - start > 1 and not self._is_small(start, cut):
             cut = start + max(1, (cut - start) * 7 // 8)
         return max(cut, start + 1)
+
+    def _first_tokens(self, start: int, end: int) -> list[tuple[int, int]]:
+        """The spans of more tokens than fit a chunk, or of all; no more of the text is looked at than has to be."""
+        size = self._max_tokens * _USUAL_CHARACTERS_PER_TOKEN
+        while True:
+            tokens = self._tokenizer.offsets(self._text[start : min(end, start + size)])
+            if len(tokens) > self._max_tokens or start + size >= end:
+                return tokens
+            size *= 2
 
     def _word_start(self, start: int, end: int) -> int:
         """The end of the last white space of the stretch, if it lies near its end."""
