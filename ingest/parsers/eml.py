@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ParsedDocument
+from ingest.parsers.attachments import Attachment
 from ingest.parsers.charsets import decode
 from ingest.parsers.detection import MBOX
-from ingest.parsers.attachments import Attachment
 from ingest.parsers.mail import HEADERS, Mail, add_mail
 from ingest.parsers.source import SourceFile
 
