@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import struct
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 from typing import Any
 
 from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ParsedDocument
 from ingest.parsers.attachments import Attachment
-from ingest.parsers.mail import HEADERS, Mail, add_mail
+from ingest.parsers.mail import Mail, add_mail
+from ingest.parsers.mail_body import Body, Form
+from ingest.parsers.mail_headers import HEADERS, MESSAGE_ID
+from ingest.parsers.mail_text import header_text
 from ingest.parsers.source import SourceFile
 
 
@@ -41,16 +42,19 @@ def parse(source: SourceFile) -> ParsedDocument:
 
 
 def _mail(message: Any) -> Mail:
-    sent = {name.lower(): _decoded(value) for name, value in message.message_headers.items()}
-    headers = {name: " ".join(sent.get(name.lower(), "").split()) for name in (*HEADERS, "Message-ID")}
-    headers["From"] = headers["From"] or _decoded(message.sender or "")
+    sent = {name.lower(): header_text(value) for name, value in message.message_headers.items()}
+    headers = {name: " ".join(sent.get(name.lower(), "").split()) for name in (*HEADERS, MESSAGE_ID)}
+    headers["From"] = headers["From"] or header_text(message.sender or "")
     headers["Subject"] = message.subject or headers["Subject"]
     headers["To"] = headers["To"] or ", ".join(_recipient(each) for each in message.recipients)
     if not headers["Date"] and message.sent_date is not None:
         headers["Date"] = message.sent_date.isoformat()
     html = message.body is None and message.html_body is not None
     body = (message.html_body if html else message.body) or ""
-    return Mail(headers, body, html, [_attachment(each, n) for n, each in enumerate(message.attachments, start=1)])
+    message_id = headers.pop(MESSAGE_ID)
+    attachments = [_attachment(each, n) for n, each in enumerate(message.attachments, start=1)]
+    shown = [(name, value) for name, value in headers.items() if value]
+    return Mail(shown, message_id, [Body(Form.HTML if html else Form.PLAIN, body)], attachments)
 
 
 def _recipient(recipient: Any) -> str:
@@ -61,11 +65,3 @@ def _recipient(recipient: Any) -> str:
 def _attachment(attachment: Any, number: int) -> Attachment:
     # There are no bytes of a message within the message.
     return Attachment(attachment.file_name or f"attachment-{number}", attachment.file_bytes)
-
-
-def _decoded(header: str) -> str:
-    """A header without the encoding that it is sent in."""
-    try:
-        return str(make_header(decode_header(header)))
-    except (HeaderParseError, ValueError, LookupError):
-        return header

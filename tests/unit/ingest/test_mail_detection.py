@@ -8,7 +8,7 @@ import pytest
 
 from ingest.parsers.detection import detect_media_type
 from tests.unit.ingest.files import FACT
-from tests.unit.ingest.mails import BASE64_FACT, lines_of
+from tests.unit.ingest.mails import BASE64_FACT, lines_of, mail, multipart, part
 from tests.unit.ingest.support import Read
 
 EML, MBOX, PLAIN = "message/rfc822", "application/mbox", "text/plain"
@@ -41,6 +41,8 @@ def test_mail_is_found_below_kilobytes_of_seals(read: Read, filename: str) -> No
         ENCODED,
         f"From: ann@example.com\n{ENCODED}",
         f"Received: from a by b with SMTP;\n Mon, 5 Jan 2026 10:00:00 +0000\n{ENCODED}",
+        f">From ann@example.com Mon Jan  5 10:00:00 2026\nReceived: by b with SMTP; today\n{ENCODED}",
+        f"\ufeff\n{ENCODED}",
         ENCODED.replace("\n", "\r\n"),
     ],
 )
@@ -83,6 +85,12 @@ def test_what_people_write_above_a_text_keeps_every_line(read: Read, filename: s
     assert [word for word in text.replace("#", "").split() if word not in words and word.strip("=-")] == []
 
 
+def test_a_memo_that_is_named_a_mail_keeps_every_line(read: Read) -> None:
+    document = read("memo.eml", MEMO.encode())
+    assert document.media_type == EML
+    assert {"From: Ann", "To: Bob", "Date: 3 May", "Re: budget", "Project: X"} <= set(document.text.split("\n"))
+
+
 @pytest.mark.parametrize("filename", ["mail.md", "mail.html", "Makefile", "mail.py"])
 def test_a_wrong_name_does_not_hide_what_is_mail_beyond_doubt(tmp_path: Path, filename: str) -> None:
     text = f"From: ann@example.com\nMessage-ID: <1@example.com>\n{ENCODED}{BASE64_FACT}\n"
@@ -93,3 +101,21 @@ def test_mailboxes_are_found_by_their_first_line(tmp_path: Path) -> None:
     for sender in ("ann@example.com Mon Jan  5", "- Mon Jan  5", "Ann Lee Mon, 5 Jan 2026", "1@xxx Mon Jan 05"):
         assert found(tmp_path, "box", f"From {sender} 10:00:00 +0000 2026\nSubject: x\n\ny\n") == MBOX
     assert found(tmp_path, "box", "From here on\nSubject: x\n\ny\n") == PLAIN
+
+
+@pytest.mark.parametrize(
+    "attached",
+    [
+        part("message/rfc822", f"{ENCODED}{BASE64_FACT}"),
+        part('message/rfc822; name="Trains.txt"', f"{ENCODED}{BASE64_FACT}"),
+        part('application/octet-stream; name="Trains.eml"', f"{ENCODED}{BASE64_FACT}"),
+        part("message/rfc822", f"Content-Transfer-Encoding: base64\n\n{BASE64_FACT}"),
+        part("message/rfc822", "U3ViamVjdDogVHJhaW5zCgpUaGUgbmlnaHQgdHJhaW4gdG8gVmllbm5hIGxlYXZlcyBhdCBuaW5lLg==",
+             "Content-Transfer-Encoding: base64"),
+    ],
+)  # fmt: skip
+def test_a_mail_in_a_mail_is_read_as_one_whatever_headers_it_has(read: Read, attached: bytes) -> None:
+    document = read("mail.eml", mail(multipart("mixed", part("text/plain", "See below."), attached)))
+    assert "See below." in document.text
+    assert FACT in document.text
+    assert BASE64_FACT not in document.text
