@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import mailbox
-
-from ingest.document import DocumentBuilder, ParsedDocument
+from core.errors import DocumentRejected
+from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.mail import Mail, add_mail
 from ingest.parsers.mail_content import read_content
 from ingest.parsers.mail_detection import MBOX
 from ingest.parsers.mail_headers import MESSAGE_ID, people_headers
 from ingest.parsers.mail_part import read_message
+from ingest.parsers.mbox import read_messages
 from ingest.parsers.source import SourceFile
 
 
@@ -29,13 +29,14 @@ def parse(source: SourceFile) -> ParsedDocument:
 
 
 def _add_mailbox(builder: DocumentBuilder, source: SourceFile) -> int:
-    messages = mailbox.mbox(source.path, create=False)
-    try:
-        for key in messages.iterkeys():
-            add_mail(builder, _read_mail(messages.get_bytes(key)), source)
-        return len(messages)
-    finally:
-        messages.close()
+    count = 0
+    for count, message in enumerate(read_messages(source.path), start=1):
+        try:
+            add_mail(builder, _read_mail(message), source)
+        except DocumentRejected as rejection:
+            # The others are worth having; who searches for this one finds why it is not there.
+            builder.add(ElementKind.PARAGRAPH, f"E-mail {count} of this mailbox was not read: {rejection.message}")
+    return count
 
 
 def _read_mail(data: bytes) -> Mail:
