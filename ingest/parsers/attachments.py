@@ -21,8 +21,12 @@ class Attachment:
     """A file in a file."""
 
     filename: str
-    #: None for what its format keeps in a form that cannot be read.
+    #: None for what cannot be read.
     data: bytes | None
+    #: What it is, where the file that it comes with knows it for sure.
+    media_type: str | None = None
+    #: Why there are no data.
+    reason: str = "It is an Outlook item within the message. Save it as a file of its own."
 
 
 def add_attachments(builder: DocumentBuilder, attachments: Sequence[Attachment], source: SourceFile) -> None:
@@ -45,12 +49,16 @@ def _check_place(number: int, source: SourceFile) -> None:
 
 
 def _add_file(builder: DocumentBuilder, attachment: Attachment, source: SourceFile) -> None:
-    from ingest.parsers import parse_unknown
+    from ingest.parsers import parse_file, parse_unknown
 
     if attachment.data is None:
-        raise DocumentRejected("It is an Outlook item within the message. Save it as a file of its own.")
+        raise DocumentRejected(attachment.reason)
     with tempfile.NamedTemporaryFile(prefix="attachment-") as file:
         file.write(attachment.data)
         file.flush()
-        document = parse_unknown(Path(file.name), attachment.filename, source.options, depth=source.depth + 1)
+        path, name, depth = Path(file.name), attachment.filename, source.depth + 1
+        if attachment.media_type is None:
+            document = parse_unknown(path, name, source.options, depth=depth)
+        else:
+            document = parse_file(SourceFile(path, name, attachment.media_type, source.options, depth))
     builder.add_document(document, level=2)

@@ -11,9 +11,10 @@ from pathlib import Path, PurePosixPath
 from core.errors import DocumentRejected
 from ingest.parsers.archives import ENCRYPTED, check_archive, refuse_nested
 from ingest.parsers.charsets import decode, is_text, marked_charset
+from ingest.parsers.mail_detection import EML, MBOX, mail_type
 from ingest.parsers.ole import DOC, MSG, PPT, SIGNATURE, XLS, ole_media_type
 
-__all__ = ["DOC", "MSG", "PPT", "XLS", "detect_media_type"]
+__all__ = ["DOC", "EML", "MBOX", "MSG", "PPT", "XLS", "detect_media_type"]
 
 PDF = "application/pdf"
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -32,8 +33,6 @@ XML = "application/xml"
 RST = "text/x-rst"
 ORG = "text/org"
 RTF = "application/rtf"
-EML = "message/rfc822"
-MBOX = "application/mbox"
 ODT = "application/vnd.oasis.opendocument.text"
 ODS = "application/vnd.oasis.opendocument.spreadsheet"
 ODP = "application/vnd.oasis.opendocument.presentation"
@@ -100,11 +99,6 @@ _TEMPLATE_BYTES = 2**20
 _JSON_SUFFIXES = (".json", ".geojson", ".ipynb")
 _SHEET_SUFFIXES = (".xls", ".xlsx", ".ods")
 _LINES_SAMPLE_CHARACTERS = 2**20
-_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]*:[ \t]?\S")
-_MAIL_HEADERS = frozenset(
-    ("to", "date", "subject", "message-id", "mime-version", "received", "return-path", "content-type", "delivered-to")
-)
-_MBOX_START = re.compile(r"From \S+[^\n]*\d\d:\d\d[^\n]*\n[A-Za-z>][\w-]*:")
 
 
 def detect_media_type(path: Path, filename: str) -> str:
@@ -190,11 +184,11 @@ def _text_type(path: Path, head: bytes, filename: str) -> str:
     name = PurePosixPath(filename.lower())
     if _HTML_START.match(start):
         return CODE if _is_page_template(path) else HTML
-    if _MBOX_START.match(start):
-        return MBOX
-    if _is_mail(start):
-        return EML
-    if name.name in _CODE_NAMES or name.suffix in _CODE_SUFFIXES:
+    is_code = name.name in _CODE_NAMES or name.suffix in _CODE_SUFFIXES
+    mail = mail_type(path, name.suffix, is_named=is_code or name.suffix in _BY_SUFFIX)
+    if mail:
+        return mail
+    if is_code:
         return CODE
     if start.lstrip().startswith("<?xml"):
         return XML
@@ -205,15 +199,8 @@ def _text_type(path: Path, head: bytes, filename: str) -> str:
     found = _BY_SUFFIX.get(name.suffix, PLAIN)
     if found == HTML and _is_page_template(path):
         return CODE
-    # A mail program's files begin with headers, a mailbox with its first line.
+    # What is named so and begins with no header of a mail is none.
     return PLAIN if found in (EML, MBOX) else found
-
-
-def _is_mail(start: str) -> bool:
-    """Whether a text begins with the headers of an e-mail, two of them such as only e-mail has."""
-    head = start.partition("\n\n")[0]
-    names = {line.partition(":")[0].lower() for line in head.split("\n") if _HEADER.match(line)}
-    return bool(_HEADER.match(start)) and "from" in names and len(names & _MAIL_HEADERS) > 1
 
 
 def _is_page_template(path: Path) -> bool:

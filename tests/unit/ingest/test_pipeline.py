@@ -66,8 +66,8 @@ def test_no_chunk_size_is_over_the_models_window(tokens: int | None, expected: i
 
 
 def test_what_a_file_says_of_itself_is_kept(tmp_path: Path, offline_settings: Settings) -> None:
-    (tmp_path / "mail.txt").write_text(f"From: a@example.com\nDate: x\nSubject: {'long ' * 1000}\n\nText.\n")
-    result = parse_to_chunks(tmp_path / "mail.txt", "mail.txt", tmp_path / "out.jsonl", offline_settings)
+    (tmp_path / "mail.eml").write_text(f"From: a@example.com\nDate: x\nSubject: {'long ' * 1000}\n\nText.\n")
+    result = parse_to_chunks(tmp_path / "mail.eml", "mail.eml", tmp_path / "out.jsonl", offline_settings)
     assert result.media_type == "message/rfc822"
     assert result.properties["from"] == "a@example.com"
     assert len(result.properties["subject"]) == 1000
