@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import struct
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +18,16 @@ from ingest.parsers.source import SourceFile
 #: A file in a file in a file is read; what lies deeper is named.
 MAX_DEPTH = 3
 MAX_ATTACHMENTS = 100
+
+
+#: Stands in the text instead of that of an attachment, with the reason.
+NOT_READ = "This attachment was not read:"
+
+#: What parsers raise on files that are broken in ways unknown to them; not what ends the work: time, memory.
+_BROKEN = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, NotImplementedError, OSError,
+           RecursionError, SyntaxError, TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error)  # fmt: skip
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +52,10 @@ def add_attachments(builder: DocumentBuilder, attachments: Sequence[Attachment],
             _add_file(builder, attachment, source)
         except DocumentRejected as rejection:
             # The rest is worth having; who searches for the attachment finds why it is not there.
-            builder.add(ElementKind.PARAGRAPH, f"This attachment was not read: {rejection.message}")
+            builder.add(ElementKind.PARAGRAPH, f"{NOT_READ} {rejection.message}")
+        except _BROKEN as error:
+            log.warning("%s in %s cannot be read", attachment.filename, source.filename, exc_info=True)
+            builder.add(ElementKind.PARAGRAPH, f"{NOT_READ} It is broken: {type(error).__name__}.")
 
 
 def _check_place(number: int, source: SourceFile) -> None:

@@ -116,9 +116,10 @@ def detect_media_type(path: Path, filename: str) -> str:
     if head.startswith(SIGNATURE):
         return ole_media_type(path)
     known = _known_format(head)
-    if known:
-        return known
-    return _text_type(path, head, filename) if is_text(head) else _guessed_binary(filename)
+    # Some formats begin with letters, as a text may.
+    if known == RTF or not is_text(head):
+        return known or _guessed_binary(filename)
+    return _text_type(path, head, filename)
 
 
 def _is_pdf(path: Path, head: bytes) -> bool:

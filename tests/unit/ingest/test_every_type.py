@@ -100,3 +100,20 @@ def test_an_attachment_that_cannot_be_read_is_named_and_the_rest_is_read(read: R
     assert "Attachment: locked.pdf" in document.text
     assert "This attachment was not read: The file is encrypted." in document.text
     assert FACT in document.text
+
+
+def test_an_attachment_that_breaks_its_parser_is_named_and_the_rest_is_read(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_source: object) -> None:
+        raise NotImplementedError("no such compression")
+
+    monkeypatch.setattr("ingest.parsers.xlsx.parse", broken)
+    document = read("mail.eml", bytes(files.email()))
+    assert "This attachment was not read: It is broken: NotImplementedError." in document.text
+    assert FACT in document.text
+
+
+@pytest.mark.parametrize("start", ["BZh is", "ID3 tags are", "OggS is", "GIF89a is", "BM", "Rar! and", "abcdftyp"])
+def test_texts_that_begin_like_other_formats_are_texts(read: Read, start: str) -> None:
+    assert read("note.txt", f"{start} {FACT}".encode()).text == f"{start} {FACT}"
