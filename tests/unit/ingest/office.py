@@ -44,6 +44,11 @@ def with_parts(data: bytes, parts: Mapping[str, str | bytes], *, without: tuple[
     return copy.getvalue()
 
 
+def names(data: bytes) -> list[str]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return archive.namelist()
+
+
 def part(data: bytes, name: str) -> str:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return archive.read(name).decode()
