@@ -91,7 +91,7 @@ class Package:
         self._changed: dict[str, bytes] = {}
         self._normalised: dict[str, bytes] = {}
         self._relationships: dict[str, list[Relationship]] = {}
-        #: Parts that are broken, or named and not there.
+        #: Parts that are broken, or named and not there, or that a library cannot read.
         self.not_read: list[str] = []
 
     def __contains__(self, name: str) -> bool:
@@ -237,13 +237,14 @@ def read_package(
     try:
         with _opened(path) as package:
             try:
-                return read(package)
+                document = read(package)
             except broken:
                 if not package.drop_broken_parts():
                     raise
-            document = read(package)
-            names = ", ".join(package.not_read)
-            return replace(document, metadata={**document.metadata, "parts_not_read": names})
+                document = read(package)
+            if not package.not_read:
+                return document
+            return replace(document, metadata={**document.metadata, "parts_not_read": ", ".join(package.not_read)})
     except broken as error:
         raise DocumentRejected(f"The {called} is broken: {error}".rstrip(".") + ".") from error
 

@@ -60,13 +60,18 @@ def has_header(rows: Sequence[Row]) -> bool:
     )
 
 
-def add_sheet(builder: DocumentBuilder, title: str, rows: Iterable[Iterable[Any]]) -> None:
-    """Appends a sheet of a workbook as a section of its own; an empty one is left out."""
+def add_sheet(builder: DocumentBuilder, title: str, rows: Iterable[Iterable[Any]], notes: Sequence[str] = ()) -> None:
+    """Appends a sheet of a workbook as a section of its own, with what it says outside its cells after them.
+
+    An empty one is left out.
+    """
     filled = [[_text(value) for value in row] for row in rows if any(value is not None for value in row)]
     text = records(filled)
-    if text:
+    if text or notes:
         builder.add(ElementKind.HEADING, title)
         builder.add(ElementKind.TABLE, text)
+    for note in notes:
+        builder.add(ElementKind.PARAGRAPH, note)
 
 
 def _text(value: Any) -> str:
@@ -74,7 +79,8 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, datetime) and value.time() == time():
         return value.date().isoformat()
-    return str(value)
+    # The digits that Excel shows: beyond them, sums of decimal fractions have ends that nobody wrote.
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def html_table(html: str) -> str:
