@@ -15,7 +15,7 @@ _DGM = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}"
 _MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 PARAGRAPH = f"{_A}p"
 _ALTERNATIVES, _CHOICE, _FALLBACK = f"{_MC}AlternateContent", f"{_MC}Choice", f"{_MC}Fallback"
-_TEXT, _BREAK = f"{_A}t", f"{_A}br"
+_TEXT, _BREAK, _FIELD = f"{_A}t", f"{_A}br", f"{_A}fld"
 _CHARTS = (f"{_C}chart", f"{_CX}chart")
 #: What programs call pictures whose author described nothing: a file's name, or a kind and a number.
 _NO_DESCRIPTION = re.compile(r"[^\s/\\]*\.\w{3,4}|(?:\w+\s){0,2}\w+\s?\d{1,3}|\S?", re.I)
@@ -59,8 +59,14 @@ def _pieces(element: Element) -> Iterator[str]:
             yield "\n"
         elif child.tag in (EQUATION, EQUATIONS):
             yield equation_text(child)
-        elif isinstance(child.tag, str) and not child.tag.endswith("Pr"):
+        elif isinstance(child.tag, str) and not child.tag.endswith("Pr") and not _is_unnumbered(child):
             yield from _pieces(child)
+
+
+def _is_unnumbered(element: Element) -> bool:
+    """Whether it is the number of a slide that no program has put in yet: `<number>`, `‹#›`."""
+    text = element.findtext(_TEXT) if element.tag == _FIELD and element.get("type") == "slidenum" else None
+    return text is not None and not any(character.isdigit() for character in text)
 
 
 def shape_paragraphs(element: Element) -> list[str]:
@@ -84,8 +90,9 @@ def drawn_elsewhere(package: Package, part: str, drawing: Element, *, with_value
     targets = {link.id: link.target for link in package.relationships(part)}
     for element in drawing.iter(*_CHARTS, f"{_DGM}relIds"):
         target = targets.get(element.get(R_ID if element.tag in _CHARTS else R_DM) or "")
-        # A link to a part that is not there says nothing.
-        if target is not None and target in package:
+        # A link to a part that is not there says nothing, and one that many drawings name says the same each time.
+        if target is not None and target in package and target not in package.shown:
+            package.shown.add(target)
             root = package.tree(target)
             lines += diagram_lines(root) if element.tag not in _CHARTS else chart_lines(root, with_values=with_values)
     return lines

@@ -91,6 +91,8 @@ class Package:
         self._changed: dict[str, bytes] = {}
         self._normalised: dict[str, bytes] = {}
         self._relationships: dict[str, list[Relationship]] = {}
+        #: Charts and diagrams whose text was given out.
+        self.shown: set[str] = set()
         #: Parts that are broken, or named and not there, or that a library cannot read.
         self.not_read: list[str] = []
 
@@ -167,12 +169,13 @@ class Package:
     def drop_broken_parts(self) -> bool:
         """Takes out the parts that cannot be read, and the links to them, if none of them is essential.
 
-        What was put into the package is taken back.
+        What was put into the package is taken back, and nothing counts as shown any more.
 
         Returns:
             Whether anything was taken out.
         """
         self._changed = dict(self._normalised)
+        self.shown.clear()
         owners = [""] + [_owner(name) for name in self._names if _is_relationships(name)]
         links = {owner: self.relationships(owner) for owner in dict.fromkeys(owners)}
         kinds = {link.target: link.kind for found in links.values() for link in found}

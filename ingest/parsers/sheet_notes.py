@@ -65,7 +65,7 @@ class SheetNotes:
 
 def comment_line(sheet: str, cell: str, author: str, text: str) -> str:
     """A comment with what it is about. Excel begins it with its author's name."""
-    text = text.removeprefix(f"{author}:").strip()
+    author, text = author.strip(), text.removeprefix(f"{author}:").strip()
     return f"Comment on {sheet}!{cell} by {author}: {text}" if author else f"Comment on {sheet}!{cell}: {text}"
 
 

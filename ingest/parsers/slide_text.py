@@ -90,7 +90,7 @@ class SlideText:
             main = self._package.main
             names = [*self._package.related(main, "commentAuthors"), *self._package.related(main, "authors")]
             self._authors = {
-                author.get("id") or "": author.get("name") or ""
+                author.get("id") or "": (author.get("name") or "").strip()
                 for name in names
                 for author in self._package.tree(name).iter(f"{_P}cmAuthor", f"{_P188}author")
             }

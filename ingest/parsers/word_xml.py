@@ -152,7 +152,7 @@ class _Notes:
 
 
 def _note_lines(name: str, number: int, note: Element) -> list[str]:
-    author = note.get(f"{W}author") or ""
+    author = (note.get(f"{W}author") or "").strip()
     label = f"[{name} {number}]" if name != "comment" else f"Comment by {author}:" if author else "Comment:"
     lines = [line.strip() for line in _text(note).split("\n\n")]
     lines = [line for line in lines if line]

@@ -195,6 +195,12 @@ def test_charts_and_diagrams_are_read(read: Read) -> None:
     ]
 
 
+def test_a_chart_that_many_drawings_name_is_read_once(read: Read) -> None:
+    drawing = '<w:r><w:drawing><wp:inline><c:chart r:id="x1"/></wp:inline></w:drawing></w:r>'
+    data = word_file(p("Text.", drawing) * 2, {"charts/chart1.xml": CHART}, ("x1", "chart"))
+    assert lines(read, data) == ["Text.", "Chart: Fares by city", "Adults: Vienna 41; Rome 57", "Text."]
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
