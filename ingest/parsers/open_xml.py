@@ -6,6 +6,7 @@ content types of templates and of files with macros as those of plain documents,
 
 from __future__ import annotations
 
+import errno
 import posixpath
 import re
 import tempfile
@@ -105,7 +106,10 @@ class Package:
         Raises:
             KeyError, ValueError, BadZipFile, zlib.error, EOFError: it is not there, or cannot be unpacked.
         """
-        return self._changed[name] if name in self._changed else self._archive.read(name)
+        if name in self._changed:
+            return self._changed[name]
+        with _faults_of_the_file():
+            return self._archive.read(name)
 
     def tree(self, name: str) -> Element:
         """The root of a part of XML.
@@ -222,6 +226,17 @@ def _opened(path: Path) -> Iterator[Package]:
         yield package
 
 
+@contextmanager
+def _faults_of_the_file() -> Iterator[None]:
+    """Tells them from those of the machine: zipfile seeks where a damaged directory says, openpyxl has no number."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):
+            raise
+        raise ValueError(str(error)) from error
+
+
 def read_package(
     path: Path, read: Callable[[Package], ParsedDocument], *, called: str, errors: tuple[type[Exception], ...] = ()
 ) -> ParsedDocument:
@@ -240,11 +255,13 @@ def read_package(
     try:
         with _opened(path) as package:
             try:
-                document = read(package)
+                with _faults_of_the_file():
+                    document = read(package)
             except broken:
                 if not package.drop_broken_parts():
                     raise
-                document = read(package)
+                with _faults_of_the_file():
+                    document = read(package)
             if not package.not_read:
                 return document
             return replace(document, metadata={**document.metadata, "parts_not_read": ", ".join(package.not_read)})

@@ -27,11 +27,7 @@ class Cells:
         self._reader = ExcelReader(file, read_only=True, data_only=True, keep_links=False)
         self._reader.read_manifest()
         self._reader.read_strings()
-        try:
-            self._reader.read_workbook()
-        except OSError as error:
-            # What openpyxl raises where no part is a workbook; others are faults of the machine.
-            raise ValueError(str(error)) from error
+        self._reader.read_workbook()
         #: Whether it is known which numbers are dates.
         self.has_formats = self._apply_formats()
 

@@ -8,12 +8,12 @@ paragraph or table that refers to them. A file with none of these stays as it is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from lxml import etree
 
 from ingest.parsers.drawing_text import choose_alternatives, description, drawn_elsewhere, splice
-from ingest.parsers.open_xml import Element, Package
+from ingest.parsers.open_xml import R_ID, Element, Package
 from ingest.parsers.word_runs import W, paragraph, run, write_out_marks
 
 _PICTURE_PROPERTIES = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}docPr"
@@ -30,7 +30,7 @@ _GONE = (f"{W}del", f"{W}moveFrom")
 #: What has to be in a part for it to be rewritten.
 _NAMES = (
     b"sdt ins del moveTo moveFrom fldSimple smartTag customXml dir bdo AlternateContent txbxContent sym ruby ffData "
-    b"oMath chart relIds textpath footnoteReference endnoteReference commentReference pageBreakBefore"
+    b"oMath chart relIds textpath altChunk footnoteReference endnoteReference commentReference pageBreakBefore"
 )
 _CONSTRUCTS = re.compile(
     rb"<(?:\w+:)?(?:" + rb"|".join(_NAMES.split()) + rb")[\s/>]|type=[\"']page[\"']|\s(?:descr|alt)=[\"'][^\"']"
@@ -40,8 +40,11 @@ _NOTES = (("footnotes", "footnote"), ("endnotes", "endnote"), ("comments", "comm
 _STORIES = ("header", "footer")
 
 
-def write_out(package: Package) -> None:
+def write_out(package: Package, read_file: Callable[[str], list[str]]) -> None:
     """Puts the parts into the package as python-docx can read them.
+
+    Args:
+        read_file: the paragraphs of a file of another type that is a part of the document, by its part's name.
 
     Raises:
         SyntaxError, and what `Package.read` raises: a part is broken.
@@ -54,6 +57,7 @@ def write_out(package: Package) -> None:
             root = package.tree(name)
             _Story(package, name, root, notes).write_out()
             if name == main:
+                _put_in_files(package, main, root, read_file)
                 _divide_into_pages(root)
                 notes.add_rest(root)
             package.put(name, etree.tostring(root, encoding="UTF-8", xml_declaration=True, standalone=True))
@@ -178,6 +182,14 @@ def _block(mark: Element) -> Element | None:
     for ancestor in mark.iterancestors(_P, _TABLE):
         block = ancestor
     return block
+
+
+def _put_in_files(package: Package, main: str, root: Element, read_file: Callable[[str], list[str]]) -> None:
+    """Puts the text of files in the place where Word would import them as it opens the document."""
+    targets = {link.id: link.target for link in package.relationships(main)}
+    for mark in list(root.iter(f"{W}altChunk")):
+        target = targets.get(mark.get(R_ID) or "")
+        splice(mark, [paragraph(line) for line in read_file(target)] if target is not None else [])
 
 
 def _divide_into_pages(root: Element) -> None:

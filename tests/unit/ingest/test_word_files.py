@@ -36,6 +36,9 @@ ALTERNATIVES = f"""<w:r><mc:AlternateContent><mc:Choice Requires="wps"><w:drawin
 </v:shape></w:pict></mc:Fallback></mc:AlternateContent></w:r>"""
 
 
+TABLE = "<w:tbl><w:tblGrid><w:gridCol/><w:gridCol/></w:tblGrid>%s</w:tbl>"
+
+
 def mark(kind: str, number: int) -> str:
     return f'<w:r><w:{kind}Reference w:id="{number}"/></w:r>'
 
@@ -259,6 +262,32 @@ def test_an_ordinary_file_is_not_rewritten(read: Read, monkeypatch: pytest.Monke
     assert FACT in read("a.docx", files.word()).text
 
 
+def test_web_pages_that_word_would_import_are_read(read: Read) -> None:
+    xml = p("Before.") + '<w:altChunk r:id="h1"/><w:altChunk r:id="h2"/>' + p("After.")
+    parts = {"page.html": "<!doctype html><h1>Page</h1><p>In the page</p>", "empty.html": ""}
+    data = word_file(xml, parts, ("h1", "aFChunk"), ("h2", "aFChunk"))
+    assert lines(read, typed(data, {f"word/{name}": "text/html" for name in parts})) == [
+        "Before.", "Page", "In the page", "This part was not read: The file is empty.", "After.",
+    ]  # fmt: skip
+
+
+def test_cells_that_span_rows_leave_empty_ones_below(read: Read) -> None:
+    def cell(text: str, properties: str = "") -> str:
+        return f"<w:tc><w:tcPr>{properties}</w:tcPr>{p(text)}</w:tc>"
+
+    first = cell("city", '<w:vMerge w:val="restart"/>') + cell("price")
+    rows = (first, cell("", "<w:vMerge/>") + cell("41"), cell("Rome") + cell("57"))
+    assert body(read, TABLE % "".join(f"<w:tr>{row}</w:tr>" for row in rows)) == [
+        "| city | price |\n| --- | --- |\n|  | 41 |\n| Rome | 57 |"
+    ]
+
+
+def test_rows_whose_spans_contradict_each_other_are_not_lost(read: Read) -> None:
+    merged = f"<w:tc><w:tcPr><w:vMerge/></w:tcPr>{p('')}</w:tc>"
+    rows = f"<w:tr><w:tc>{p('city')}</w:tc></w:tr><w:tr><w:tc>{p('Vienna')}</w:tc>{merged}<w:tc>{p('41')}</w:tc></w:tr>"
+    assert body(read, TABLE % rows) == ["city Vienna 41"]
+
+
 def test_strict_open_xml_is_read(read: Read) -> None:
     data = strict(files.word())
     assert "purl.oclc.org" in part(data, "word/document.xml")
@@ -296,6 +325,15 @@ def test_a_broken_header_is_left_out(read: Read) -> None:
 
     document = read("a.docx", with_parts(docx_bytes(fill), {"word/header1.xml": "<w:hdr"}))
     assert (document.text, document.metadata["parts_not_read"]) == (FACT, "word/header1.xml")
+
+
+def test_a_directory_that_says_it_begins_later_than_it_does(read: Read) -> None:
+    data = bytearray(files.word())
+    # Where the directory begins: parts then lie before the beginning of the file.
+    place = data.rindex(b"PK\x05\x06") + 16
+    data[place : place + 4] = (int.from_bytes(data[place : place + 4], "little") + 1000).to_bytes(4, "little")
+    with pytest.raises(DocumentRejected, match="is broken"):
+        read("a.docx", bytes(data))
 
 
 def test_a_broken_document_is_not_read_in_part(read: Read) -> None:
