@@ -54,6 +54,7 @@ _MODULES = {
 #: Parsers whose package has no wheel on some machines: its import name, and its name in the index.
 _OPTIONAL = {"pandoc": ("pypandoc", "pypandoc_binary")}
 _ADVICE = {
+    detection.XLSB: "Save it as .xlsx.",
     "application/zip": "Drop the files in it instead.",
     "application/gzip": "Unpack it and drop the files in it instead.",
 }

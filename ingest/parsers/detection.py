@@ -20,6 +20,8 @@ PDF = "application/pdf"
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+#: Excel's binary workbooks.
+XLSB = "application/vnd.ms-excel.sheet.binary.macroenabled.12"
 HTML = "text/html"
 MARKDOWN = "text/markdown"
 CSV = "text/csv"
@@ -53,8 +55,13 @@ _MANIFEST = "META-INF/manifest.xml"
 _MANIFEST_BYTES = 2**20
 #: Where books keep the keys of their rights management; fonts alone may be encrypted without it.
 _RIGHTS = "META-INF/rights.xml"
-#: The part that makes a zip archive an Office file.
-_OFFICE_PARTS = {"word/document.xml": DOCX, "xl/workbook.xml": XLSX, "ppt/presentation.xml": PPTX}
+#: The part that makes a zip archive an Office file. Some programs put a number to its name.
+_OFFICE_PARTS = {
+    re.compile(r"word/document\d*\.xml"): DOCX,
+    re.compile(r"xl/workbook\d*\.xml"): XLSX,
+    re.compile(r"ppt/presentation\d*\.xml"): PPTX,
+    re.compile(r"xl/workbook\d*\.bin"): XLSB,
+}
 _MAGIC = (
     (b"{\\rtf", RTF),
     (b"\x89PNG", PNG),
@@ -135,7 +142,9 @@ def _is_pdf(path: Path, head: bytes) -> bool:
 
 def _office_type(path: Path) -> str:
     names = check_archive(path)
-    found = next((media_type for part, media_type in _OFFICE_PARTS.items() if part in names), None)
+    found = next(
+        (media_type for part, media_type in _OFFICE_PARTS.items() if any(part.fullmatch(name) for name in names)), None
+    )
     if found:
         refuse_nested(names)
         return found

@@ -60,13 +60,18 @@ def has_header(rows: Sequence[Row]) -> bool:
     )
 
 
-def add_sheet(builder: DocumentBuilder, title: str, rows: Iterable[Iterable[Any]]) -> None:
-    """Appends a sheet of a workbook as a section of its own; an empty one is left out."""
+def add_sheet(builder: DocumentBuilder, title: str, rows: Iterable[Iterable[Any]], notes: Sequence[str] = ()) -> None:
+    """Appends a sheet of a workbook as a section of its own, with what it says outside its cells after them.
+
+    An empty one is left out.
+    """
     filled = [[_text(value) for value in row] for row in rows if any(value is not None for value in row)]
     text = records(filled)
-    if text:
+    if text or notes:
         builder.add(ElementKind.HEADING, title)
         builder.add(ElementKind.TABLE, text)
+    for note in notes:
+        builder.add(ElementKind.PARAGRAPH, note)
 
 
 def _text(value: Any) -> str:
@@ -74,11 +79,12 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, datetime) and value.time() == time():
         return value.date().isoformat()
-    return str(value)
+    # The digits that Excel shows: beyond them, sums of decimal fractions have ends that nobody wrote.
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def html_table(html: str) -> str:
-    """An HTML table as Markdown; a cell that spans columns is followed by empty ones."""
+    """An HTML table as Markdown; a cell that spans columns or rows leaves empty ones there."""
     reader = _TableReader()
     reader.feed(html)
     reader.close()
@@ -89,23 +95,42 @@ class _TableReader(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.rows: list[list[str]] = []
-        self._span = 0
+        self._columns, self._rows = 1, 1
+        #: How many more rows a cell above reaches into, by column.
+        self._below: dict[int, int] = {}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "tr":
             self.rows.append([])
         elif tag in ("td", "th") and self.rows:
+            self._pass_cells_from_above()
             self.rows[-1].append("")
-            columns = dict(attrs).get("colspan") or ""
-            self._span = min(int(columns), _MOST_COLUMNS) - 1 if columns.isdecimal() else 0
+            given = dict(attrs)
+            self._columns = min(_span(given.get("colspan")), _MOST_COLUMNS)
+            self._rows = _span(given.get("rowspan"))
         elif self.rows and self.rows[-1]:
             self.rows[-1][-1] += " "
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th") and self.rows:
-            self.rows[-1].extend([""] * self._span)
-            self._span = 0
+        if tag in ("td", "th") and self.rows and self.rows[-1]:
+            first = len(self.rows[-1]) - 1
+            self.rows[-1].extend([""] * (self._columns - 1))
+            if self._rows > 1:
+                self._below |= dict.fromkeys(range(first, first + self._columns), self._rows - 1)
+            self._columns, self._rows = 1, 1
+        elif tag == "tr" and self.rows:
+            self._pass_cells_from_above()
 
     def handle_data(self, data: str) -> None:
         if self.rows and self.rows[-1]:
             self.rows[-1][-1] += data
+
+    def _pass_cells_from_above(self) -> None:
+        row = self.rows[-1]
+        while self._below.get(len(row), 0):
+            self._below[len(row)] -= 1
+            row.append("")
+
+
+def _span(given: str | None) -> int:
+    return max(1, int(given)) if given and given.isdecimal() else 1

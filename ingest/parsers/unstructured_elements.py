@@ -69,6 +69,12 @@ def add_elements(builder: DocumentBuilder, elements: Iterable[Any]) -> None:
         kind = _KINDS.get(category, ElementKind.PARAGRAPH)
         text = str(element.text)
         if kind is ElementKind.TABLE and element.metadata.text_as_html:
-            text = html_table(element.metadata.text_as_html) or text
+            text = _whole_table(html_table(element.metadata.text_as_html), text)
         page = element.metadata.page_number
         builder.add(kind, text, page=page, level=element.metadata.category_depth or 0)
+
+
+def _whole_table(table: str, text: str) -> str:
+    """The table, or its text if that says more: unstructured leaves out rows whose spans contradict each other."""
+    missing = set(text.split()) - set(table.replace("\\|", "|").split())
+    return text if missing else table

@@ -12,12 +12,13 @@ from xlrd.compdoc import CompDocError
 from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ParsedDocument
 from ingest.parsers.archives import ENCRYPTED
+from ingest.parsers.sheet_notes import comment_line
 from ingest.parsers.source import SourceFile
 from ingest.parsers.tables import add_sheet
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """The values of the cells, formulas as last calculated.
+    """The values of the cells, formulas as last calculated, and the comments on them.
 
     Raises:
         DocumentRejected: it is encrypted or broken.
@@ -29,7 +30,7 @@ def parse(source: SourceFile) -> ParsedDocument:
             for name in workbook.sheet_names():
                 sheet = workbook.sheet_by_name(name)
                 rows = ([_value(cell, workbook.datemode) for cell in row] for row in sheet.get_rows())
-                add_sheet(builder, name, rows)
+                add_sheet(builder, name, rows, _notes(name, sheet))
                 workbook.unload_sheet(name)
     except (xlrd.XLRDError, CompDocError, struct.error, ValueError, KeyError, IndexError, TypeError,
             AttributeError, AssertionError, EOFError) as error:  # fmt: skip
@@ -37,6 +38,11 @@ def parse(source: SourceFile) -> ParsedDocument:
             raise DocumentRejected(ENCRYPTED) from error
         raise DocumentRejected(f"The workbook is broken: {error}".rstrip(".") + ".") from error
     return builder.build(source.media_type)
+
+
+def _notes(name: str, sheet: Any) -> list[str]:
+    found = sorted(sheet.cell_note_map.items())
+    return [comment_line(name, xlrd.cellname(*place), note.author, note.text) for place, note in found if note.text]
 
 
 def _value(cell: Any, datemode: int) -> Any:

@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-
-import openpyxl
-
-from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ParsedDocument
+from ingest.parsers.open_xml import Package, read_package
+from ingest.parsers.sheet_cells import Cells
+from ingest.parsers.sheet_notes import SheetNotes
 from ingest.parsers.source import SourceFile
 from ingest.parsers.tables import add_sheet
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """The values of the cells, formulas as last calculated.
+    """The values of the cells, formulas as last calculated, and the comments and drawings of each sheet.
 
     Raises:
-        DocumentRejected: a part of the file is broken.
+        DocumentRejected: the file is broken.
     """
-    builder = DocumentBuilder()
-    try:
-        # Given a path, openpyxl would judge the file by its suffix.
-        with source.path.open("rb") as file:
-            workbook = openpyxl.load_workbook(file, read_only=True, data_only=True)
-            for sheet in workbook.worksheets:
-                # The stated size of a sheet may be 17 billion cells, for one stray cell: rows are read as they are.
-                sheet.reset_dimensions()
-                add_sheet(builder, sheet.title, sheet.iter_rows(values_only=True))
-    # ElementTree's ParseError is a SyntaxError.
-    except (
-        OSError,
-        AttributeError,
-        KeyError,
-        ValueError,
-        TypeError,
-        SyntaxError,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-    ) as error:
-        raise DocumentRejected(f"The workbook is broken: {error}".rstrip(".") + ".") from error
-    return builder.build(source.media_type)
+
+    def read(package: Package) -> ParsedDocument:
+        builder = DocumentBuilder()
+        notes = SheetNotes(package)
+        with package.file() as file:
+            cells = Cells(file)
+            if not cells.has_formats:
+                package.not_read.append("xl/styles.xml")
+            for title, part, has_cells in cells.sheets():
+                add_sheet(builder, title, cells.rows(part) if has_cells else (), notes.lines(title, part))
+        return builder.build(source.media_type)
+
+    return read_package(source.path, read, called="workbook")
