@@ -24,8 +24,22 @@ MAX_ATTACHMENTS = 100
 NOT_READ = "This attachment was not read:"
 
 #: What parsers raise on files that are broken in ways unknown to them; not what ends the work: time, memory.
-_BROKEN = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, NotImplementedError, OSError,
-           RecursionError, SyntaxError, TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error)  # fmt: skip
+_BROKEN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 log = logging.getLogger(__name__)
 
