@@ -23,7 +23,7 @@ MAX_TEXT_CHARACTERS = 50_000_000
 #: Control characters and lone surrogates: no reader sees them, and JSON, SQL or UTF-8 would refuse some.
 #: Vertical tab, form feed, and the separators of files, groups, records and units.
 _DIVIDERS = {0x0B: "\n", 0x0C: "\n", **dict.fromkeys(range(0x1C, 0x20), " ")}
-_UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
+_UNREADABLE = re.compile("[\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
 
 
 class ElementKind(StrEnum):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import DocumentRejected
-from ingest.document import DocumentBuilder, ElementKind
+from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.source import SourceFile
 
 #: A file in a file in a file is read; what lies deeper is named.
@@ -53,6 +53,8 @@ class Attachment:
     data: bytes | None
     #: What it is, where the file that it comes with knows it for sure.
     media_type: str | None = None
+    #: What it says, where the file that it comes with has no bytes of it.
+    document: ParsedDocument | None = None
     #: Why there are no data.
     reason: str = "It is an Outlook item within the message. Save it as a file of its own."
 
@@ -82,6 +84,9 @@ def _check_place(number: int, source: SourceFile) -> None:
 def _add_file(builder: DocumentBuilder, attachment: Attachment, source: SourceFile) -> None:
     from ingest.parsers import parse_file, parse_unknown
 
+    if attachment.document is not None:
+        builder.add_document(attachment.document, level=2)
+        return
     if attachment.data is None:
         raise DocumentRejected(attachment.reason)
     with tempfile.NamedTemporaryFile(prefix="attachment-") as file:

@@ -84,7 +84,7 @@ _MAGIC = (
     (b"GGUF", "application/x-gguf"),
 )
 _BY_SUFFIX = {
-    ".md": MARKDOWN, ".markdown": MARKDOWN, ".mdx": MARKDOWN,
+    ".md": MARKDOWN, ".markdown": MARKDOWN, ".mdx": MARKDOWN, ".rmd": MARKDOWN, ".qmd": MARKDOWN,
     ".html": HTML, ".htm": HTML, ".xhtml": HTML,
     ".csv": CSV, ".tsv": TSV, ".tab": TSV,
     ".json": JSON, ".geojson": JSON, ".ipynb": NOTEBOOK, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES,
@@ -125,7 +125,7 @@ def detect_media_type(path: Path, filename: str) -> str:
     known = _known_format(head)
     # Some formats begin with letters, as a text may.
     if known == RTF or not is_text(head):
-        return known or _guessed_binary(filename)
+        return known or _guessed_binary(path, filename)
     return _text_type(path, head, filename)
 
 
@@ -183,10 +183,14 @@ def _known_format(head: bytes) -> str | None:
     return next((media_type for start, media_type in _MAGIC if head.startswith(start)), None)
 
 
-def _guessed_binary(filename: str) -> str:
+def _guessed_binary(path: Path, filename: str) -> str:
+    # Mail servers let anything pass.
+    mail = mail_type(path, PurePosixPath(filename.lower()).suffix, is_named=True)
+    if mail:
+        return mail
     guess, _ = mimetypes.guess_type(filename)
     # Its content is not text, whatever its name says.
-    return UNKNOWN if guess is None or guess.startswith("text/") else guess
+    return UNKNOWN if guess is None or guess.startswith(("text/", "message/")) else guess
 
 
 def _text_type(path: Path, head: bytes, filename: str) -> str:

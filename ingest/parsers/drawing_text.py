@@ -18,7 +18,7 @@ _ALTERNATIVES, _CHOICE, _FALLBACK = f"{_MC}AlternateContent", f"{_MC}Choice", f"
 _TEXT, _BREAK, _FIELD = f"{_A}t", f"{_A}br", f"{_A}fld"
 _CHARTS = (f"{_C}chart", f"{_CX}chart")
 #: What programs call pictures whose author described nothing: a file's name, or a kind and a number.
-_NO_DESCRIPTION = re.compile(r"[^\s/\\]*\.\w{3,4}|(?:\w+\s){0,2}\w+\s?\d{1,3}|\S?", re.I)
+_NO_DESCRIPTION = re.compile(r"[^\s/\\]*\.\w{3,4}|(?:\w+\s){0,2}\w+\s?\d{1,3}|picture|image|\S?", re.I)
 #: What Office adds to descriptions that it makes.
 _GENERATED = re.compile(
     r"\s*(?:Description automatically generated.*|AI-generated content may be incorrect\.?)\s*$", re.I

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.mail import Mail, add_mail
@@ -11,6 +13,8 @@ from ingest.parsers.mail_headers import MESSAGE_ID, people_headers
 from ingest.parsers.mail_part import read_message
 from ingest.parsers.mbox import read_messages
 from ingest.parsers.source import SourceFile
+
+_LENGTH = re.compile(rb"(\d{1,12})[ ]*\r?\n")
 
 
 def parse(source: SourceFile) -> ParsedDocument:
@@ -23,9 +27,15 @@ def parse(source: SourceFile) -> ParsedDocument:
     if source.media_type == MBOX:
         count = _add_mailbox(builder, source)
         return builder.build(source.media_type, messages=str(count))
-    mail = _read_mail(source.path.read_bytes())
+    mail = _read_mail(_message(source.path.read_bytes()))
     add_mail(builder, mail, source)
     return builder.build(source.media_type, **mail.metadata)
+
+
+def _message(data: bytes) -> bytes:
+    """The message of a file of Apple Mail's, which says its length before it, or all of another file."""
+    length = _LENGTH.match(data)
+    return data[length.end() :][: int(length[1])] if length else data
 
 
 def _add_mailbox(builder: DocumentBuilder, source: SourceFile) -> int:

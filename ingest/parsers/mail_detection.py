@@ -10,7 +10,7 @@ MBOX = "application/mbox"
 
 #: Servers put their headers, seals and signatures above those of the sender.
 _HEAD_BYTES = 64 * 1024
-_MAIL_SUFFIXES = frozenset((".eml", ".mbox", ".mail", ".mht", ".mhtml", ".msg"))
+_MAIL_SUFFIXES = frozenset((".eml", ".emlx", ".mbox", ".mail", ".mht", ".mhtml", ".msg"))
 _WEEKDAY = rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _MONTH = rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 #: The line above each message of a mailbox: who sent it, and when. A sentence that begins with “From” has no such date.
@@ -24,8 +24,9 @@ _FIRST_HEADER = re.compile(
     rb"(?:Received|Return-Path|Delivered-To|Message-ID|MIME-Version|From|Date|DKIM-Signature|Status|X-[\w-]+):", re.I
 )
 _NAME = re.compile(r"[A-Za-z][!-9;-~]*(?=:)")
-#: Lines that may stand above the headers: that of a mailbox, also in the form in which some programs keep it.
-_ENVELOPE = re.compile(r">?From [^\n]*\n")
+#: Lines that may stand above the headers: that of a mailbox, also in the form in which some programs keep it; and the
+#: length of the message, in the files of Apple Mail.
+_ENVELOPE = re.compile(r"(?:>?From [^\n]*|\d+[ ]*)\n")
 #: Headers that programs write and people do not, with what programs write there.
 _MARKS = {
     "received": re.compile(r"(?:from|by)\b.*;|\(qmail", re.I | re.S),
@@ -64,7 +65,9 @@ def mail_type(path: Path, suffix: str, *, is_named: bool) -> str | None:
         return EML if headers else None
     if is_named:
         return EML if beyond_doubt else None
-    return EML if len(marks) > 1 or (marks and names & _BY_PEOPLE) else None
+    # Pages that programs save in one file have no sender.
+    is_page = "mime-version" in marks and headers.get("content-type", "").lower().startswith("multipart/related")
+    return EML if is_page or len(marks) > 1 or (marks and names & _BY_PEOPLE) else None
 
 
 def starts_mailbox(lines: bytes) -> bool:

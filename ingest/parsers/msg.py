@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from email.parser import HeaderParser
 from typing import Any
 
 from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ParsedDocument
-from ingest.parsers.attachments import Attachment
+from ingest.parsers.attachments import MAX_DEPTH, Attachment
 from ingest.parsers.mail import Mail, add_mail
 from ingest.parsers.mail_body import Body, Form, best_of, plain_body
 from ingest.parsers.mail_headers import HEADERS, MESSAGE_ID, Headers, MailPolicy, first, people_headers
@@ -17,7 +18,9 @@ from ingest.parsers.rtf_compressed import decompress_rtf
 from ingest.parsers.source import SourceFile
 
 #: What python-oxmsg raises on a file that is broken.
-_BROKEN = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, struct.error)
+_BROKEN = (
+    OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, StopIteration, struct.error,
+)  # fmt: skip
 #: Properties ([MS-OXPROPS]).
 _TRANSPORT_HEADERS, _MESSAGE_ID = 0x007D, 0x1035
 _SUBJECT, _BODY, _HTML, _RTF = 0x0037, 0x1000, 0x1013, 0x1009
@@ -30,6 +33,9 @@ _RECIPIENT_TYPE = 0x0C15
 #: The types of texts: in UTF-16, and in the code page of the message.
 _UNICODE, _ANSI = 0x001F, 0x001E
 _CODE_PAGES = (0x3FFD, 0x3FDE)
+#: Where an attachment keeps a message, and a message its properties; how long what stands before those is ([MS-OXMSG]).
+_EMBEDDED, _PROPERTIES = "__substg1.0_3701000D", "__properties_version1.0"
+_INNER_HEAD_BYTES, _OUTER_HEAD_BYTES = 24, 32
 #: The headers that recipients stand in, by their type, and the property that lists them all.
 _RECIPIENTS = {"To": (1, 0x0E04), "Cc": (2, 0x0E03), "Bcc": (3, 0x0E02)}
 
@@ -44,7 +50,7 @@ def parse(source: SourceFile) -> ParsedDocument:
     from oxmsg.domain.model import UnrecognizedCodePageError, UnsupportedEncodingError
 
     try:
-        mail = _mail(Message.load(str(source.path)))
+        mail = _mail(Message.load(str(source.path)), source)
     except (*_BROKEN, UnrecognizedCodePageError, UnsupportedEncodingError) as error:
         raise DocumentRejected(f"The Outlook message is broken: {error}".rstrip(".") + ".") from error
     builder = DocumentBuilder()
@@ -52,17 +58,36 @@ def parse(source: SourceFile) -> ParsedDocument:
     return builder.build(source.media_type, **mail.metadata)
 
 
-def _mail(message: Any) -> Mail:
+def _mail(message: Any, source: SourceFile) -> Mail:
     text = _Texts(message)
     sent = HeaderParser(policy=MailPolicy()).parsestr(text.of(message, _TRANSPORT_HEADERS))
     message_id = str(sent.get(MESSAGE_ID, "")) or text.of(message, _MESSAGE_ID)
-    attachments = [
-        # There are no bytes of a message within the message.
-        Attachment(text.of(each, *_FILE_NAMES) or f"attachment-{number}", each.file_bytes)
-        for number, each in enumerate(message.attachments, start=1)
-    ]
+    attachments = [_attachment(each, n, text, source) for n, each in enumerate(message.attachments, start=1)]
     headers = _headers(message, text, people_headers(sent))
     return Mail(headers, " ".join(message_id.split()), _bodies(message, text), attachments)
+
+
+def _attachment(attachment: Any, number: int, text: _Texts, source: SourceFile) -> Attachment:
+    name = text.of(attachment, *_FILE_NAMES) or f"attachment-{number}"
+    item = next((each for each in attachment._storage.storages if each.name == _EMBEDDED), None)
+    if item is None or source.depth >= MAX_DEPTH:
+        return Attachment(name, attachment.file_bytes)
+    inner = replace(source, filename=name, depth=source.depth + 1)
+    builder = DocumentBuilder()
+    add_mail(builder, _mail(_opened(item), inner), inner)
+    return Attachment(name, None, document=builder.build(source.media_type))
+
+
+def _opened(item: Any) -> Any:
+    """A message that lies within another: the same but for the head of its properties, which is shorter."""
+    from oxmsg import Message
+
+    at = next(number for number, stream in enumerate(item.streams) if stream.name == _PROPERTIES)
+    data = item.streams[at].bytes_
+    as_if_outer = data[:_INNER_HEAD_BYTES] + bytes(_OUTER_HEAD_BYTES - _INNER_HEAD_BYTES) + data[_INNER_HEAD_BYTES:]
+    streams = list(item.streams)
+    streams[at] = replace(streams[at], bytes_=as_if_outer)
+    return Message(replace(item, streams=tuple(streams)))
 
 
 class _Texts:

@@ -15,7 +15,7 @@ from ingest.parsers.attachments import Attachment, add_attachments
 from ingest.parsers.lines import add_page, words
 from ingest.parsers.ocr import MISSING
 from ingest.parsers.pdf_notes import embedded_files, read_notes
-from ingest.parsers.pdf_scans import ScannedPages
+from ingest.parsers.pdf_scans import ScannedPages, text_layer
 from ingest.parsers.source import SourceFile
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ def parse(source: SourceFile) -> ParsedDocument:
         _open_forms(document)
         outline = _outline(document)
         scans = ScannedPages(source.options)
+        scans.check_count(document)
         files: list[Attachment] = []
         for index in range(len(document)):
             files += _add_page(builder, document, index, scans, outline.get(index, {}))
@@ -81,21 +82,13 @@ def _add_page(
     except pypdfium2.PdfiumError:
         return []
     try:
-        text = _text_layer(page)
+        text = text_layer(page)
         add_page(builder, scans.read(page, text), index + 1, titles)
         notes = read_notes(document, page, text)
         notes.add_to(builder, index + 1)
         return notes.files
     finally:
         page.close()
-
-
-def _text_layer(page: pypdfium2.PdfPage) -> str:
-    text_page = page.get_textpage()
-    try:
-        return str(text_page.get_text_range())
-    finally:
-        text_page.close()
 
 
 def _check_dynamic_form(document: pypdfium2.PdfDocument, builder: DocumentBuilder) -> None:

@@ -29,6 +29,18 @@ _LEAST_GAIN = 1.5
 _DEPTH = 3
 
 
+_TOO_MANY = "The PDF has more scanned pages than OCR_MAX_PAGES allows ({limit})."
+
+
+def text_layer(page: pypdfium2.PdfPage) -> str:
+    """The text that a page has without OCR."""
+    text_page = page.get_textpage()
+    try:
+        return str(text_page.get_text_range())
+    finally:
+        text_page.close()
+
+
 class ScannedPages:
     """Reads the pages of a document that are images, as many as the options allow."""
 
@@ -44,6 +56,21 @@ class ScannedPages:
         """How many pages were read, and how many could not be."""
         counts = {"pages_by_ocr": self._read, "pages_not_read": self.skipped}
         return {name: str(count) for name, count in counts.items() if count}
+
+    def check_count(self, document: pypdfium2.PdfDocument) -> None:
+        """Sees whether a long document has too many scanned pages before hours go into the first of them.
+
+        Raises:
+            DocumentRejected: it has more than OCR_MAX_PAGES allows.
+        """
+        limit = self._options.ocr_max_pages
+        if not self._available or len(document) <= limit:
+            return
+        scanned = 0
+        for index in range(len(document)):
+            scanned += _needs_ocr(document, index)
+            if scanned > limit:
+                raise DocumentRejected(_TOO_MANY.format(limit=limit))
 
     def read(self, page: pypdfium2.PdfPage, text: str) -> str:
         """The text of a page: its own `text` if it has enough, else what is written in its images.
@@ -69,9 +96,21 @@ class ScannedPages:
             return ""
         limit = self._options.ocr_max_pages
         if self._read == limit:
-            raise DocumentRejected(f"The PDF has more scanned pages than OCR_MAX_PAGES allows ({limit}).")
+            raise DocumentRejected(_TOO_MANY.format(limit=limit))
         self._read += 1
         return read_page(_drawn(page), self._options)
+
+
+def _needs_ocr(document: pypdfium2.PdfDocument, index: int) -> bool:
+    try:
+        page = document[index]
+    except pypdfium2.PdfiumError:
+        return False
+    try:
+        # A page with an image or lines alone has little to look at, unlike one with text.
+        return _has_drawing(page) and not text_layer(page).strip()
+    finally:
+        page.close()
 
 
 def _has_drawing(page: pypdfium2.PdfPage) -> bool:

@@ -24,6 +24,6 @@ def parse(source: SourceFile) -> ParsedDocument:
             slides = SlideText(package, builder)
             for number, slide in enumerate(Presentation(file).slides, start=1):
                 slides.add(slide, number)
-        return builder.build(source.media_type)
+        return (builder if slides.has_text else DocumentBuilder()).build(source.media_type)
 
     return read_package(source.path, read, called="presentation", errors=(PythonPptxError,))

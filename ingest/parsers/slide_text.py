@@ -34,6 +34,8 @@ class SlideText:
         self._package = package
         self._builder = builder
         self._authors: dict[str, str] | None = None
+        #: Whether any slide has more than the number that those without a title are called by.
+        self.has_text = False
 
     def add(self, slide: Any, number: int) -> None:
         """Appends a slide of python-pptx's.
@@ -48,6 +50,7 @@ class SlideText:
         title = shape.element if shape is not None and shape.has_text_frame else None
         name = "" if title is None else "\n".join(shape_paragraphs(title))
         self._builder.add(ElementKind.HEADING, name or f"Slide {number}", page=number)
+        length = self._builder.length
         for element in slide.element.iterfind(_SHAPES):
             if element is not title:
                 self._add_shape(element, part, number)
@@ -55,6 +58,7 @@ class SlideText:
             self._add_notes(slide.notes_slide.element, number)
         for line in self._comments(part):
             self._builder.add(ElementKind.PARAGRAPH, line, page=number)
+        self.has_text |= bool(name.strip()) or self._builder.length > length
 
     def _add_shape(self, element: Element, part: str, page: int) -> None:
         table = next(element.iter(f"{_A}tbl"), None) if element.tag != _GROUP else None

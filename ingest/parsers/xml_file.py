@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Literal
 
 from lxml import etree
@@ -88,7 +89,7 @@ class _Reader:
             # What belongs together stays together: the lines of one record are one element.
             self._flush()
             return
-        words = " ".join("".join(element.itertext()).split())
+        words = " ".join("".join(_texts(element)).split())
         if name in _TITLES and (is_first or not self._lines) and words:
             # The attributes of what it is the title of come below it.
             self._builder.add(ElementKind.HEADING, words, level=level)
@@ -115,6 +116,15 @@ class _Reader:
     def _flush(self) -> None:
         self._builder.add(ElementKind.TABLE, "\n".join(self._lines))
         self._lines.clear()
+
+
+def _texts(element: etree._Element) -> Iterator[str]:
+    """The texts within an element. Those of more than a word stand for themselves, and empty ones divide lines."""
+    yield element.text or ""
+    for child in element:
+        inner = "".join(_texts(child)) if isinstance(child.tag, str) else child.text or ""
+        yield f" {inner} " if len(inner.split()) != 1 else inner
+        yield child.tail or ""
 
 
 def _is_prose(value: str) -> bool:
