@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import tempfile
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ParsedDocument
 from ingest.parsers import detection, text
 from ingest.parsers.html import add_html
+from ingest.parsers.open_document import prepared
 from ingest.parsers.source import SourceFile
 from ingest.programs import ProgramFailed, run_program
 
@@ -25,6 +27,9 @@ _HEAP_MEGABYTES = 768
 #: Lines that would bring in other files. pandoc has no access to any, and would stop there.
 _INCLUDES = re.compile(r"^[ \t]*(?:\.\.[ \t]+(?:literal)?include::|:(?:file|url):|#\+include:).*$", re.I | re.M)
 
+_NOTE_BACK = re.compile(r'<a href="#[^"]*" class="footnote-back"[^>]*>[^<]*</a>')
+_NOTE_MARK = re.compile(r'(<a href="#[^"]*" class="footnote-ref"[^>]*>)<sup>([^<]*)</sup>(</a>)')
+
 
 def parse(source: SourceFile) -> ParsedDocument:
     """Headings with their levels, paragraphs, lists, tables and code. Nothing outside the file is read.
@@ -35,7 +40,7 @@ def parse(source: SourceFile) -> ParsedDocument:
     name = _FORMATS[source.media_type]
     builder = DocumentBuilder()
     try:
-        add_html(builder, _as_html(source, name))
+        add_html(builder, _with_plain_notes(_as_html(source, name)))
     except ProgramFailed as error:
         if name not in _TEXT_FORMATS:
             raise DocumentRejected(f"The file is broken: pandoc cannot read it ({error.message}).") from error
@@ -47,12 +52,19 @@ def parse(source: SourceFile) -> ParsedDocument:
 def _as_html(source: SourceFile, name: str) -> str:
     # `--sandbox`: no files but those named here, and no network. The file's own name may begin with a dash.
     options = ["--sandbox", f"--from={name}", "--to=html", f"--template={_TEMPLATE}", "--shift-heading-level-by=1",
-               "--wrap=none", "--syntax-highlighting=none"]  # fmt: skip
+               "--wrap=none", "--syntax-highlighting=none", "--reference-location=block"]  # fmt: skip
     command = [_program(), "+RTS", f"-M{_HEAP_MEGABYTES}m", "-RTS", *options]
     if name in _TEXT_FORMATS:
         without_includes = _INCLUDES.sub("", source.read_text())
         return run_program(command, timeout_seconds=_SECONDS, stdin=without_includes.encode()).decode()
-    return run_program([*command, str(source.path.absolute())], timeout_seconds=_SECONDS).decode()
+    with tempfile.TemporaryDirectory(prefix="pandoc-") as folder:
+        path = prepared(source.path, Path(folder)) if name == "odt" else source.path
+        return run_program([*command, str(path.absolute())], timeout_seconds=_SECONDS).decode()
+
+
+def _with_plain_notes(html: str) -> str:
+    """Without the arrows that lead back from notes, and with the marks of notes apart from the words before them."""
+    return _NOTE_MARK.sub(r"\1[\2]\3", _NOTE_BACK.sub("", html))
 
 
 @lru_cache(maxsize=1)

@@ -18,6 +18,9 @@ _HEADING_NAME = re.compile(r"(?<![A-Za-z])heading ([1-9]);?\s*$", re.I)
 _TITLE_NAME = re.compile(r"(?<![A-Za-z])title;?\s*$", re.I)
 #: Paragraphs have outline levels 0 to 8; 9 is that of the text.
 _HEADING_LEVELS = 9
+_PAGE_FIELDS = frozenset(("PAGE", "NUMPAGES", "SECTIONPAGES"))
+#: A header or footer that is nothing else.
+_PAGE_NUMBER = re.compile(r"\W*\d+\W*(?:\d+\W*)?")
 #: Footnotes of footnotes of …: the text of deeper ones goes on where it stands.
 _DEEPEST_STORY = 16
 #: Properties of shapes and pictures that a reader sees: lettering, and what a picture shows.
@@ -45,6 +48,7 @@ class Reader(TokenReader):
         self._author = ""
         self._property = ""
         self._boxes = 0
+        self._page_numbers = 0
 
     def blocks(self) -> list[Block]:
         """Headers, what the pages say, and footers."""
@@ -142,10 +146,22 @@ class Reader(TokenReader):
         self.capture(done)
 
     def open_header(self) -> None:
-        self.tell(lambda blocks: _add_new(self._headers, blocks))
+        self._open_margin(self._headers)
 
     def open_footer(self) -> None:
-        self.tell(lambda blocks: _add_new(self._footers, blocks))
+        self._open_margin(self._footers)
+
+    def _open_margin(self, found: dict[str, Block]) -> None:
+        before = self._page_numbers
+
+        def done(blocks: list[Block]) -> None:
+            is_numbered = self._page_numbers > before
+            for block in blocks:
+                if not (is_numbered and _PAGE_NUMBER.fullmatch(block.text)):
+                    # Each section of a document may repeat its headers.
+                    found.setdefault(block.text, block)
+
+        self.tell(done)
 
     def open_marker(self) -> None:
         self.capture(self.group.target.mark)
@@ -190,6 +206,7 @@ class Reader(TokenReader):
         def done(text: str) -> None:
             if this is not None:
                 this.instruction = text
+                self._page_numbers += text.partition(" ")[0].upper() in _PAGE_FIELDS
 
         self.capture(done)
 
@@ -224,12 +241,6 @@ class Reader(TokenReader):
             elif number and _TITLE_NAME.search(entry):
                 self._levels[int(number[1])] = 0
         return True
-
-
-def _add_new(found: dict[str, Block], blocks: list[Block]) -> None:
-    """Each section of a document may repeat its headers."""
-    for block in blocks:
-        found.setdefault(block.text, block)
 
 
 _Opening = Callable[[Reader], object]

@@ -71,6 +71,8 @@ def test_headers_and_footers_stand_once_at_the_start_and_at_the_end(read: Read) 
     footer = r"{\footerf \pard First foot\par}{\footer \pard Foot\par}"
     text = texts(read, rf"{header}{footer}Body\par\sect\sectd{header}{footer}More\par")
     assert text == ["Railways 7", "Body", "More", "First foot", "Foot"]
+    number = r"{\footer \pard - {\field{\*\fldinst{ PAGE }}{\fldrslt{7}}} -\par}{\header 2024\par}"
+    assert texts(read, rf"{number}Body\par") == ["2024", "Body"]
 
 
 def test_text_boxes_are_read_once(read: Read) -> None:
