@@ -1,4 +1,4 @@
-"""OpenDocument texts, EPUB books, reStructuredText and Org, through pandoc."""
+"""OpenDocument texts, reStructuredText and Org, through pandoc."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ingest.programs import ProgramFailed, run_program
 
 log = logging.getLogger(__name__)
 
-_FORMATS = {detection.ODT: "odt", detection.EPUB: "epub", detection.RST: "rst", detection.ORG: "org"}
+_FORMATS = {detection.ODT: "odt", detection.RST: "rst", detection.ORG: "org"}
 #: Those whose source is text, which is worth having even if pandoc cannot read it.
 _TEXT_FORMATS = frozenset(("rst", "org"))
 _TEMPLATE = Path(__file__).with_name("pandoc.html")
@@ -58,7 +58,7 @@ def _as_html(source: SourceFile, name: str) -> str:
         without_includes = _INCLUDES.sub("", source.read_text())
         return run_program(command, timeout_seconds=_SECONDS, stdin=without_includes.encode()).decode()
     with tempfile.TemporaryDirectory(prefix="pandoc-") as folder:
-        path = prepared(source.path, Path(folder)) if name == "odt" else source.path
+        path = prepared(source.path, Path(folder))
         return run_program([*command, str(path.absolute())], timeout_seconds=_SECONDS).decode()
 
 
