@@ -72,8 +72,8 @@ def test_notes_definitions_readings_tables_and_formulas_are_read(read: Read) -> 
     symbols = "<mi>x</mi><mo>=</mo><mn>1</mn><annotation>x=1</annotation>"
     formula = f'<math xmlns="http://www.w3.org/1998/Math/MathML">{symbols}</math>'
     switch = (
-        "<epub:switch><epub:case required-namespace='x'><p>case</p></epub:case><epub:default><p>shown</p></epub:default>"
-        "</epub:switch>"
+        "<epub:switch><epub:case required-namespace='x'><p>case</p></epub:case>"
+        "<epub:default><p>shown</p></epub:default></epub:switch>"
     )
     content = (
         "<h1>One</h1><p>Text<a epub:type='noteref' href='#n'>1</a> and<a role='doc-noteref' href='#m'><sup>2</sup></a> "
