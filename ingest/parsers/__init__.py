@@ -33,7 +33,7 @@ _MODULES = {
     detection.DOCX: "docx",
     detection.DOC: "libreoffice",
     detection.ODT: "pandoc",
-    detection.EPUB: "pandoc",
+    detection.EPUB: "epub",
     detection.PDF: "pdf",
     detection.XLSX: "xlsx",
     detection.XLS: "xls",

@@ -51,6 +51,11 @@ _HEAD_BYTES = 4096
 _PDF_MARK = re.compile(rb"(?:^|[\r\n\xbf])%PDF-\d")
 _PDF_END_BYTES = 2048
 _OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
+#: Templates, and texts that consist of others, are read as what they are templates of.
+_OPEN_DOCUMENT_KINDS = {"text": ODT, "spreadsheet": ODS, "presentation": ODP}
+_FLAT_OPEN_DOCUMENT = re.compile(rb"""\boffice:mimetype=["']([\w.+/-]+)["']""")
+#: Its root names dozens of namespaces first.
+_FLAT_HEAD_BYTES = 2**16
 _MANIFEST = "META-INF/manifest.xml"
 _MANIFEST_BYTES = 2**20
 #: Where books keep the keys of their rights management; fonts alone may be encrypted without it.
@@ -162,7 +167,23 @@ def _named_inside(path: Path) -> str:
             raise DocumentRejected(ENCRYPTED)
         if name == EPUB and _RIGHTS in archive.namelist():
             raise DocumentRejected("The book has digital rights management: it cannot be read.")
-    return name if re.fullmatch(r"[\w.+-]+/[\w.+-]+", name) else "application/zip"
+    return _open_document_type(name) if re.fullmatch(r"[\w.+-]+/[\w.+-]+", name) else "application/zip"
+
+
+def _open_document_type(name: str) -> str:
+    """The type that a document is read as, by the one that it names; that one if it is no OpenDocument."""
+    if not name.startswith(_OPEN_DOCUMENT):
+        return name
+    return _OPEN_DOCUMENT_KINDS.get(name.removeprefix(_OPEN_DOCUMENT).partition("-")[0], name)
+
+
+def _flat_open_document(path: Path, start: str) -> str | None:
+    """The type of an OpenDocument that is one file of XML."""
+    if "<office:document" not in start:
+        return None
+    with path.open("rb") as file:
+        found = _FLAT_OPEN_DOCUMENT.search(file.read(_FLAT_HEAD_BYTES))
+    return _open_document_type(found[1].decode()) if found else None
 
 
 def _has_encrypted_parts(archive: zipfile.ZipFile) -> bool:
@@ -205,7 +226,7 @@ def _text_type(path: Path, head: bytes, filename: str) -> str:
     if is_code:
         return CODE
     if start.lstrip().startswith("<?xml"):
-        return XML
+        return _flat_open_document(path, start) or XML
     if name.suffix in _JSON_SUFFIXES or (name.suffix == "" and start.lstrip()[:1] in ("{", "[")):
         return _json_type(path, named_notebook=name.suffix == ".ipynb")
     if name.suffix in _SHEET_SUFFIXES:

@@ -1,38 +1,46 @@
-"""Rich Text Format, through striprtf, which knows its charsets."""
+"""Rich Text Format: what the document shows, or the HTML that an e-mail program has put into it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import groupby
-
-from core.errors import DocumentRejected
-from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
+from ingest.document import DocumentBuilder, ParsedDocument
+from ingest.parsers.rtf_reader import Reader
 from ingest.parsers.source import SourceFile
-from ingest.parsers.tables import markdown_table
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """Paragraphs, and tables as Markdown.
+    """Headings with their levels, paragraphs, lists, and tables as Markdown.
+
+    Footnotes, comments and text boxes stand after the paragraph or table that they belong to, headers before the text
+    and footers after it. A file that is cut is read as far as it goes.
 
     Raises:
-        DocumentRejected: it is broken.
+        DocumentRejected: it has more text than any document.
     """
-    from striprtf.striprtf import rtf_to_text
-
-    read: Callable[..., str] = rtf_to_text
+    # Latin-1 keeps every byte as it is: RTF is ASCII, and what is not is in the charset of its font.
+    text = source.path.read_bytes().decode("latin-1")
+    reader = _read(text, with_html=True)
+    if reader.page is not None:
+        document = _page(reader.page.take(), source.media_type)
+        if document.elements:
+            return document
+        # It only says that it holds HTML.
+        reader = _read(text, with_html=False)
     builder = DocumentBuilder()
-    try:
-        # Latin-1 keeps every byte as it is: RTF is ASCII, and what is not is in the charset of its font.
-        text = read(source.path.read_bytes().decode("latin-1"), errors="replace")
-    except (ValueError, KeyError, IndexError, LookupError, TypeError, AttributeError) as error:
-        raise DocumentRejected(f"The RTF file is broken: {error}".rstrip(".") + ".") from error
-    # A cell that ends with a paragraph has its bar on the next line.
-    text = text.replace("\n|", "|")
-    for is_table, lines in groupby(text.split("\n"), key=lambda line: line.rstrip().endswith("|")):
-        if is_table:
-            rows = [line.rstrip().removesuffix("|").split("|") for line in lines]
-            builder.add(ElementKind.TABLE, markdown_table(rows))
-        else:
-            for line in lines:
-                builder.add(ElementKind.PARAGRAPH, line)
+    for block in reader.blocks():
+        builder.add(block.kind, block.text, level=block.level)
     return builder.build(source.media_type)
+
+
+def _read(text: str, *, with_html: bool) -> Reader:
+    reader = Reader(text, with_html=with_html)
+    reader.read()
+    return reader
+
+
+def _page(html: str, media_type: str) -> ParsedDocument:
+    # Imported here: it takes long, and most rich texts hold no HTML.
+    from ingest.parsers.html import add_html
+
+    builder = DocumentBuilder()
+    add_html(builder, html)
+    return builder.build(media_type)
