@@ -74,7 +74,8 @@ class _Reader:
         #: The tag whose text is not shown, and how many of its name are open within each other.
         self._hidden, self._hidden_depth = "", 0
         self._in_title = False
-        self._in_note_mark = False
+        #: Where in the words the mark of a note begins.
+        self._note_mark_at: int | None = None
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """A tag begins."""
@@ -107,9 +108,8 @@ class _Reader:
             self._in_title = False
         elif tag == "rt":
             self._words.append(")")
-        elif tag == "a" and self._in_note_mark:
-            self._words.append("]")
-            self._in_note_mark = False
+        elif tag == "a" and self._note_mark_at is not None:
+            self._end_note_mark(self._note_mark_at)
         elif tag not in _WITHIN_LINES and tag not in ("br", "option"):
             self._flush()
             self._end_block(tag)
@@ -135,8 +135,13 @@ class _Reader:
         elif tag == "rt":
             self._words.append("(")
         elif tag == "a" and _refers_to_note(attributes):
-            self._words.append("[")
-            self._in_note_mark = True
+            self._note_mark_at = len(self._words)
+
+    def _end_note_mark(self, start: int) -> None:
+        mark = "".join(self._words[start:])
+        if mark.strip() and "[" not in mark:
+            self._words[start:] = [f"[{mark.strip()}]"]
+        self._note_mark_at = None
 
     def _begin_block(self, tag: str, attributes: Mapping[str, str]) -> None:
         if tag in _HEADINGS:

@@ -61,7 +61,7 @@ def test_all_pages_of_the_spine_are_read_in_order(read: Read) -> None:
     )  # fmt: skip
     document = read("a.epub", data)
     assert [text for _, text in kinds_and_texts(document)] == [
-        "The book", "Ann Bee", "Cover wordsé", "Notes", "A far note", "One", "Part", "Words.", "Never closed line",
+        "The book", "Ann Bee", "Cover wordsé", "Notes", "A far note", "One", "Part", "Words.", "Never closed\nline",
         "More", "A map", "of words",
     ]  # fmt: skip
     assert sections(document)["Words."] == "The book > One > Part"

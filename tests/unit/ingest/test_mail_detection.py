@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import DocumentRejected
 from ingest.parsers.detection import detect_media_type
 from tests.unit.ingest.files import FACT
 from tests.unit.ingest.mails import BASE64_FACT, lines_of, mail, multipart, part
@@ -119,3 +120,23 @@ def test_a_mail_in_a_mail_is_read_as_one_whatever_headers_it_has(read: Read, att
     assert "See below." in document.text
     assert FACT in document.text
     assert BASE64_FACT not in document.text
+
+
+@pytest.mark.parametrize("filename", ["page.mhtml", "page.doc", "page.xls"])
+def test_pages_that_office_saves_in_one_file_are_read(read: Read, filename: str) -> None:
+    page = f"<html><head><style>p {{}}</style></head><body><p>{FACT}</p></body></html>"
+    parts = f"--b\nContent-Type: text/html\n\n{page}\n--b\nContent-Type: text/css\n\np {{ color: red }}\n--b--\n"
+    document = read(filename, f"MIME-Version: 1.0\nContent-Type: multipart/related; boundary=b\n\n{parts}".encode())
+    assert FACT in document.text and "color" not in document.text
+
+
+def test_files_of_apple_mail_are_read(read: Read) -> None:
+    message = f"{ENCODED}{BASE64_FACT}\n"
+    document = read("1.emlx", f"{len(message)}\n{message}<?xml version='1.0'?><plist><key>flags</key></plist>".encode())
+    assert document.media_type == EML
+    assert FACT in document.text and "flags" not in document.text
+
+
+def test_bytes_that_are_no_mail_are_none_whatever_they_are_called(read: Read) -> None:
+    with pytest.raises(DocumentRejected, match="not supported"):
+        read("mail.eml", bytes(range(256)) * 20)

@@ -114,7 +114,7 @@ def test_comments_name_their_authors(read: Read) -> None:
     assert texts(read, content) == ["Some words.", "Comment by Ann Bee: Check this.", "Soon."]
     cell = f"<table:table-cell><text:p>41{comment}</text:p></table:table-cell>"
     table = f"<table:table><table:table-row>{cell}</table:table-row></table:table>"
-    assert "41 Comment by Ann Bee: Check this. Soon." in texts(read, table)[0]
+    assert texts(read, table) == ["41", "Comment by Ann Bee: Check this.", "Soon."]
 
 
 def test_fields_and_content_controls_show_their_text(read: Read) -> None:
@@ -203,7 +203,8 @@ def test_sections_lists_bibliographies_and_tables_in_tables(read: Read) -> None:
         "</text:bibliography-source><text:index-body><text:p>Knuth: TAOCP</text:p></text:index-body>"
         "</text:bibliography>"
     )
-    assert texts(read, content) == ["Top", "one", "Name", "| a | b Name c d |\n| --- | --- |", "Knuth: TAOCP"]
+    # Tables of one row are laid out by them, not data.
+    assert texts(read, content) == ["Top", "one", "Name", "a", "b", "Name", "c", "d", "Knuth: TAOCP"]
 
 
 def test_pictures_have_their_descriptions_and_embedded_objects_their_names(read: Read) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from ingest.parsers.attachments import MAX_DEPTH
 from ingest.parsers.rtf_compressed import decompress_rtf
 from tests.unit.ingest.files import FACT
 from tests.unit.ingest.mails import lines_of
@@ -144,3 +145,18 @@ def test_compressed_rtf_is_read_and_as_much_of_it_as_there_is(data: str, rtf: by
     for broken in (b"", whole[:15], whole[:8] + b"ABCD" + whole[12:]):
         with pytest.raises(ValueError, match="too short|not known"):
             decompress_rtf(broken)
+
+
+def test_messages_within_a_message_are_read_to_a_depth(read: Read) -> None:
+    # Given messages that were forwarded as attachments, each within the next
+    message: dict[str, object] = {}
+    for level in range(MAX_DEPTH + 2):
+        message = {**storage({SUBJECT: f"Level {level}", BODY: f"Body of level {level}."}, bytes(24)), **message}
+        item = storage({NAME: f"Level {level}"}, bytes(8)) | {"__substg1.0_3701000D": message}
+        message = {"__attach_version1.0_#00000000": item}
+    outer = storage({SUBJECT: "Outer", BODY: FACT}, struct.pack("<8x4I8x", 0, 0, 0, 1))
+    document = read("mail.msg", ole_bytes({**outer, **message}))
+    assert FACT in document.text
+    assert document.text.count("Body of level") == MAX_DEPTH
+    assert f"Body of level {MAX_DEPTH + 1}." in document.text
+    assert f"This attachment was not read: It lies in {MAX_DEPTH + 1} files" in document.text

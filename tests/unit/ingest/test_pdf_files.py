@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pypdfium2
 import pytest
@@ -12,7 +13,8 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 from core.errors import DocumentRejected
-from ingest.parsers import ocr
+from ingest.parsers import ocr, parse_unknown
+from ingest.parsers.source import ParserOptions
 from tests.unit.ingest import files
 from tests.unit.ingest.files import FACT
 from tests.unit.ingest.support import Read, pdf_bytes
@@ -142,6 +144,19 @@ def test_a_scan_is_read_whichever_side_is_up(read: Read, degrees: int) -> None:
 @pytest.mark.parametrize("before", [b"HTTP/1.1 200 OK\r\nContent-Type: application/pdf\r\n\r\n", b"\xef\xbb\xbf"])
 def test_a_pdf_with_something_before_it_is_read(read: Read, before: bytes) -> None:
     assert FACT in read("paper.pdf", before + files.pdf()).text
+
+
+@NEEDS_TESSERACT
+def test_too_many_scanned_pages_are_refused_before_any_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a PDF whose third scan is one too many
+    monkeypatch.setattr("ingest.parsers.pdf_scans.read_page", lambda *_: pytest.fail("a page was read"))
+    scans = pypdfium2.PdfDocument.new()
+    for data in (files.scan(), pdf_bytes([[FACT]]), files.scan()):
+        scans.import_pages(pypdfium2.PdfDocument(data))
+    path = tmp_path / "scan.pdf"
+    path.write_bytes(files._saved(scans.save))
+    with pytest.raises(DocumentRejected, match=r"OCR_MAX_PAGES allows \(3\)"):
+        parse_unknown(path, "scan.pdf", ParserOptions(ocr_max_pages=3))
 
 
 def test_a_form_that_only_adobe_shows_says_so(read: Read) -> None:

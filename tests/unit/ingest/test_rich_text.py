@@ -211,7 +211,7 @@ PAGE = r"""{\rtf1\ansi\ansicpg1251\fromhtml1 \fbidis \deff0{\fonttbl{\f0\fswiss\
 def test_html_in_rich_text_is_read_as_html_once(read: Read) -> None:
     document = read("a.rtf", PAGE.encode())
     assert kinds_and_texts(document) == [
-        ("heading", "Timetable"), ("paragraph", "Поезд <5 <i> & bold €"), ("list_item", "item"),
+        ("heading", "Timetable"), ("paragraph", "Поезд <5 <i> & bold\n€"), ("list_item", "item"),
     ]  # fmt: skip
     assert document.media_type == "application/rtf"
     assert document.elements[-1].section == "Timetable"

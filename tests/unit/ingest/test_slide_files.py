@@ -194,3 +194,12 @@ def test_slide_shows_templates_and_files_with_macros_are_read(read: Read, kind: 
     usual = "application/vnd.openxmlformats-officedocument.presentationml.presentation.main+xml"
     assert usual in types
     assert lines(read, with_parts(plain(), {"[Content_Types].xml": types.replace(usual, kind)})) == ["Prices"]
+
+
+def test_a_presentation_of_pictures_alone_is_empty(read: Read) -> None:
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[6])
+    slide.shapes.add_picture(io.BytesIO(files.picture("png")()), 0, 0)
+    slide.shapes[0]._element.nvPicPr.cNvPr.set("descr", "Picture")
+    with pytest.raises(DocumentRejected, match="there is no text in it"):
+        read("a.pptx", files._saved(presentation.save))

@@ -157,6 +157,10 @@ def test_the_type_is_found_from_content_then_from_the_name(read: Read, name: str
     assert read(name, data).media_type == media_type
 
 
+def test_marks_of_byte_order_within_a_text_are_left_out(read: Read) -> None:
+    assert read("a.txt", codecs.BOM_UTF8 * 2 + b"one\n" + codecs.BOM_UTF8 + b"two").text == "one\ntwo"
+
+
 def test_control_characters_that_divide_words_still_do(read: Read) -> None:
     text = read("a.txt", b"alpha\x0bbeta\x0cgamma\x1fdelta\x1eend" + b" text" * 100).text
     assert text.split()[:5] == ["alpha", "beta", "gamma", "delta", "end"]
@@ -202,6 +206,11 @@ def test_words_of_a_word_document_that_is_xml_stay_whole(read: Read) -> None:
     namespace = "http://schemas.microsoft.com/office/word/2003/wordml"
     xml = f'<?xml version="1.0"?><w:wordDocument xmlns:w="{namespace}"><w:body>{runs}</w:body></w:wordDocument>'
     assert read("a.xml", xml.encode()).text == "The night train"
+
+
+def test_notes_and_line_breaks_within_a_paragraph_of_xml_do_not_run_into_words(read: Read) -> None:
+    xml = "<a><p>It was <b>ver</b>y late.<lb/>Anchors<note>were counted</note></p></a>"
+    assert read("a.xml", xml.encode()).text == "It was very late. Anchors were counted"
 
 
 def test_xml_whose_entities_multiply_is_refused(read: Read) -> None:
