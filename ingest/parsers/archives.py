@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from core.errors import DocumentRejected
@@ -16,6 +18,22 @@ _ENCRYPTED_FLAG = 0x1
 _ARCHIVES = frozenset({".zip", ".docx", ".xlsx", ".pptx", ".jar", ".gz", ".bz2", ".xz", ".7z", ".rar", ".tar", ".zst"})
 ENCRYPTED = "The file is encrypted. Remove the password and drop it again."
 
+#: What `zipfile` raises on an archive that is damaged. A name in a charset that it is not in is a ValueError.
+BROKEN_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    ValueError,
+)
+
+
+def broken_archive(error: BaseException) -> DocumentRejected:
+    """The refusal of a file whose archive is damaged."""
+    return DocumentRejected(f"The file is broken: its archive cannot be read ({error}).")
+
 
 def check_archive(path: Path) -> list[str]:
     """The names of the archive's entries, once it is known that unpacking it is harmless.
@@ -26,8 +44,8 @@ def check_archive(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, UnicodeDecodeError) as error:
-        raise DocumentRejected(f"The file is broken: its archive cannot be read ({error}).") from error
+    except BROKEN_ARCHIVE as error:
+        raise broken_archive(error) from error
     if len(entries) > MAX_ENTRIES:
         raise DocumentRejected(f"The archive has {len(entries)} entries; {MAX_ENTRIES} are allowed.")
     if any(entry.flag_bits & _ENCRYPTED_FLAG for entry in entries):

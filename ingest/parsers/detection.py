@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from core.errors import DocumentRejected
-from ingest.parsers.archives import ENCRYPTED, check_archive, refuse_nested
+from ingest.parsers.archives import BROKEN_ARCHIVE, ENCRYPTED, broken_archive, check_archive, refuse_nested
 from ingest.parsers.charsets import decode, is_text, marked_charset
 from ingest.parsers.mail_detection import EML, MBOX, mail_type
 from ingest.parsers.ole import DOC, MSG, PPT, SIGNATURE, XLS, ole_media_type
@@ -160,13 +160,16 @@ def _office_type(path: Path) -> str:
 
 def _named_inside(path: Path) -> str:
     """OpenDocument and EPUB files say what they are in their first entry."""
-    with zipfile.ZipFile(path) as archive:
-        with archive.open("mimetype") as entry:
-            name = entry.read(100).decode("ascii", errors="replace").strip()
-        if name.startswith(_OPEN_DOCUMENT) and _has_encrypted_parts(archive):
-            raise DocumentRejected(ENCRYPTED)
-        if name == EPUB and _RIGHTS in archive.namelist():
-            raise DocumentRejected("The book has digital rights management: it cannot be read.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            with archive.open("mimetype") as entry:
+                name = entry.read(100).decode("ascii", errors="replace").strip()
+            if name.startswith(_OPEN_DOCUMENT) and _has_encrypted_parts(archive):
+                raise DocumentRejected(ENCRYPTED)
+            if name == EPUB and _RIGHTS in archive.namelist():
+                raise DocumentRejected("The book has digital rights management: it cannot be read.")
+    except BROKEN_ARCHIVE as error:
+        raise broken_archive(error) from error
     return _open_document_type(name) if re.fullmatch(r"[\w.+-]+/[\w.+-]+", name) else "application/zip"
 
 

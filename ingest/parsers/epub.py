@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import html
-import lzma
 import posixpath
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html.entities import html5
@@ -17,6 +15,7 @@ from lxml import etree
 
 from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ParsedDocument
+from ingest.parsers.archives import BROKEN_ARCHIVE
 from ingest.parsers.charsets import decode_marked_up
 from ingest.parsers.html import add_html
 from ingest.parsers.source import SourceFile
@@ -33,8 +32,6 @@ _ENTITY = re.compile(r"&(\w+;)")
 #: Those that XML itself knows.
 _XML_ENTITIES = frozenset(("amp;", "apos;", "gt;", "lt;", "quot;"))
 _HEADING = re.compile(r"h([1-6])")
-#: What the archive raises if it is damaged. A name in a charset that it is not in is a ValueError.
-_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError)
 #: More formats than a page is ever given in.
 _MOST_FALLBACKS = 8
 _PROTECTED = "The book has digital rights management: it cannot be read."
@@ -62,7 +59,7 @@ def parse(source: SourceFile) -> ParsedDocument:
     try:
         with zipfile.ZipFile(source.path) as archive:
             page = "".join(_Book(archive).pages())
-    except _BROKEN as error:
+    except BROKEN_ARCHIVE as error:
         raise DocumentRejected(f"The book is broken: its archive cannot be read ({error}).") from error
     add_html(builder, f"<html><body>{page}</body></html>")
     return builder.build(source.media_type)

@@ -21,6 +21,8 @@ _RTF = "application/rtf"
 _PAGE = re.compile(r"\s*(?:<!doctype\s+html|<html[\s>])", re.I)
 #: Writing without spaces between words counts by its characters.
 _WORD = re.compile(r"[\u3040-\u9fff\uac00-\ud7af]|[^\W\u3040-\u9fff\uac00-\ud7af]+")
+_BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
+_LINK = re.compile(r"<?https?://\S+|<?mailto:\S+|<?www\.\S+", re.I)
 
 
 class Form(Enum):
@@ -48,9 +50,10 @@ def plain_body(text: str) -> Body:
 
 
 def best_of(forms: Sequence[Sequence[Body]]) -> list[Body]:
-    """The one form of the same text that is to be read; each may consist of several stretches.
+    """What is to be read of the forms of one text; each may consist of several stretches.
 
-    Plain text, unless it only says that there is a page, or says something else than the page.
+    Plain text, if it has all the words of the page; else the page, and those paragraphs of a plain text of some length
+    that say something else.
     """
     plain = [form for form in forms if form and all(body.form is Form.PLAIN for body in form)]
     rich = [form for form in forms if form and form not in plain]
@@ -59,9 +62,19 @@ def best_of(forms: Sequence[Sequence[Body]]) -> list[Body]:
     if not texts or not pages:
         return texts or pages
     words, page_words = _words(texts), _words(pages)
-    if len(page_words - words) * 2 <= len(page_words):
+    if page_words <= words:
         return texts
-    return pages if len(words) * 2 < len(page_words) else [*texts, *pages]
+    if len(words) * 2 < len(page_words):
+        # It only says that there is a page.
+        return pages
+    others = [Body(Form.PLAIN, _paragraphs_beside(body.text, page_words)) for body in texts]
+    return [*pages, *filter(None, others)]
+
+
+def _paragraphs_beside(text: str, words: set[str]) -> str:
+    """The paragraphs that have other words, but for addresses of links, which pages do not show."""
+    paragraphs = _BLANK_LINES.split(text)
+    return "\n\n".join(each for each in paragraphs if not _words([Body(Form.PLAIN, _LINK.sub(" ", each))]) <= words)
 
 
 def add_body(builder: DocumentBuilder, body: Body, source: SourceFile) -> None:

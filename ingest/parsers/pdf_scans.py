@@ -24,6 +24,8 @@ _DRAWN_PIXELS = 16_000_000
 _SCANT_CHARACTERS = 150
 #: A page with scant text is a scan if images cover so much of it.
 _LEAST_COVERED = 0.5
+#: A text behind the images of a page is that of OCR if it has so many letters; some programs leave but a stray one.
+_FEWEST_BY_OCR = 20
 #: What OCR finds is taken for the text of such a page if it is so many times as much.
 _LEAST_GAIN = 1.5
 _DEPTH = 3
@@ -80,7 +82,7 @@ class ScannedPages:
         """
         if not text.strip():
             return self._read_image(page) if _has_drawing(page) else ""
-        if _letters(text) >= _SCANT_CHARACTERS or not _is_scan(page):
+        if _letters(text) >= _SCANT_CHARACTERS or not _is_scan(page, _letters(text)):
             return text
         try:
             found = self._read_image(page)
@@ -117,7 +119,7 @@ def _has_drawing(page: pypdfium2.PdfPage) -> bool:
     return any(page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_PATH], max_depth=_DEPTH))
 
 
-def _is_scan(page: pypdfium2.PdfPage) -> bool:
+def _is_scan(page: pypdfium2.PdfPage, letters: int) -> bool:
     """Whether images cover the page and none of its text is the invisible one that OCR has put behind them."""
     width, height = page.get_size()
     covered = 0.0
@@ -125,7 +127,7 @@ def _is_scan(page: pypdfium2.PdfPage) -> bool:
     for item in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_TEXT], max_depth=_DEPTH):
         if item.type == raw.FPDF_PAGEOBJ_IMAGE:
             covered += _area(item)
-        elif raw.FPDFTextObj_GetTextRenderMode(item) == raw.FPDF_TEXTRENDERMODE_INVISIBLE:
+        elif letters >= _FEWEST_BY_OCR and raw.FPDFTextObj_GetTextRenderMode(item) == raw.FPDF_TEXTRENDERMODE_INVISIBLE:
             return False
     return covered >= _LEAST_COVERED * page_area
 

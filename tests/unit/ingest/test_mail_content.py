@@ -70,7 +70,14 @@ def test_plain_text_is_read_once_where_the_page_says_the_same(read: Read) -> Non
 def test_forms_that_say_different_things_are_both_read(read: Read) -> None:
     page = "<p>Der Nachtzug nach Wien fährt um neun Uhr ab.</p>"
     lines = body(read, multipart("alternative", part(PLAIN, FACT), part(HTML, page)))
-    assert lines == [FACT, "Der Nachtzug nach Wien fährt um neun Uhr ab."]
+    assert lines == ["Der Nachtzug nach Wien fährt um neun Uhr ab.", FACT]
+
+
+def test_what_only_the_page_says_is_read_and_the_rest_is_read_once(read: Read) -> None:
+    plain = f"Your order\n\n{FACT} https://example.com/1\n\nP.S. Bring your dog."
+    page = f"<h1>Your order</h1><table><tr><td>One lantern<td>12 EUR</table><p>{FACT}</p>"
+    lines = body(read, multipart("alternative", part(PLAIN, plain), part(HTML, page)))
+    assert lines == ["Your order", "One lantern", "12 EUR", FACT, "P.S. Bring your dog."]
 
 
 def test_forms_without_spaces_between_words_are_compared_too(read: Read) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import resource
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from core.errors import DocumentRejected
 from core.settings import Settings
 from ingest.limits import memory_limit
-from ingest.parsers import archives, detection
+from ingest.parsers import archives, detection, ocr
 from ingest.pipeline import parse_file_safely
 from tests.unit.ingest.ole import ole_bytes
 from tests.unit.ingest.support import Read, docx_bytes, pdf_bytes, zip_bytes
@@ -148,3 +150,17 @@ def test_memory_is_limited_and_the_limit_is_taken_back() -> None:
         bytearray(512 * 2**20)
     assert resource.getrlimit(resource.RLIMIT_AS) == before
     assert len(bytearray(128 * 2**20)) == 128 * 2**20
+
+
+@pytest.mark.parametrize("kind", ["epub+zip", "vnd.oasis.opendocument.text"])
+def test_archives_that_do_not_fit_their_checksums_are_broken(read: Read, kind: str) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("mimetype", f"application/{kind}")
+    damaged = file.getvalue().replace(b"application/", b"applicatIon/")
+    assert "archive cannot be read (Bad CRC-32" in reason(read, "a", damaged)
+
+
+@pytest.mark.skipif(ocr.find_tesseract() is None, reason="the program tesseract is not installed")
+def test_an_image_without_a_size_is_broken(read: Read) -> None:
+    assert reason(read, "a.tiff", b"II*\0\x08\0\0\0" + bytes(200)).startswith("The image is broken: ")
