@@ -20,30 +20,30 @@ _MODULES = {
     detection.PLAIN: "text",
     detection.CODE: "text",
     detection.MARKDOWN: "markdown",
-    detection.RST: "pandoc",
-    detection.ORG: "pandoc",
-    detection.HTML: "html",
+    detection.RST: "pandoc.document",
+    detection.ORG: "pandoc.document",
+    detection.HTML: "html.page",
     detection.XML: "xml_file",
     detection.CSV: "delimited",
     detection.TSV: "delimited",
     detection.JSON: "json_file",
     detection.JSON_LINES: "json_file",
     detection.NOTEBOOK: "notebook",
-    detection.RTF: "rtf",
-    detection.DOCX: "docx",
-    detection.DOC: "libreoffice",
-    detection.ODT: "pandoc",
+    detection.RTF: "rtf.document",
+    detection.DOCX: "office.docx",
+    detection.DOC: "office.libreoffice",
+    detection.ODT: "pandoc.document",
     detection.EPUB: "epub",
-    detection.PDF: "pdf",
-    detection.XLSX: "xlsx",
-    detection.XLS: "xls",
-    detection.ODS: "libreoffice",
-    detection.PPTX: "pptx",
-    detection.PPT: "libreoffice",
-    detection.ODP: "libreoffice",
-    detection.EML: "eml",
-    detection.MBOX: "eml",
-    detection.MSG: "msg",
+    detection.PDF: "pdf.document",
+    detection.XLSX: "office.xlsx",
+    detection.XLS: "office.xls",
+    detection.ODS: "office.libreoffice",
+    detection.PPTX: "office.pptx",
+    detection.PPT: "office.libreoffice",
+    detection.ODP: "office.libreoffice",
+    detection.EML: "mail.eml",
+    detection.MBOX: "mail.eml",
+    detection.MSG: "mail.msg",
     detection.PNG: "image",
     detection.JPEG: "image",
     detection.TIFF: "image",
@@ -52,7 +52,7 @@ _MODULES = {
     detection.BMP: "image",
 }
 #: Parsers whose package has no wheel on some machines: its import name, and its name in the index.
-_OPTIONAL = {"pandoc": ("pypandoc", "pypandoc_binary")}
+_OPTIONAL = {"pandoc.document": ("pypandoc", "pypandoc_binary")}
 _ADVICE = {
     detection.XLSB: "Save it as .xlsx.",
     "application/zip": "Drop the files in it instead.",
@@ -121,5 +121,15 @@ def parse_text(path: Path, filename: str, options: ParserOptions) -> ParsedDocum
 
 def import_parsers() -> None:
     """Imports the parsers of the usual types: children forked afterwards share them and start at once."""
-    for module in ("text", "markdown", "html", "delimited", "json_file", "docx", "pdf", "xlsx", "pptx"):
+    for module in (
+        "text",
+        "markdown",
+        "html.page",
+        "delimited",
+        "json_file",
+        "office.docx",
+        "pdf.document",
+        "office.xlsx",
+        "office.pptx",
+    ):
         importlib.import_module(f"ingest.parsers.{module}")

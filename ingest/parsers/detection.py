@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from core.errors import DocumentRejected
 from ingest.parsers.archives import BROKEN_ARCHIVE, ENCRYPTED, broken_archive, check_archive, refuse_nested
 from ingest.parsers.charsets import decode, is_text, marked_charset
-from ingest.parsers.mail_detection import EML, MBOX, mail_type
+from ingest.parsers.mail.detection import EML, MBOX, mail_type
 from ingest.parsers.ole import DOC, MSG, PPT, SIGNATURE, XLS, ole_media_type
 
 __all__ = ["DOC", "EML", "MBOX", "MSG", "PPT", "XLS", "detect_media_type"]

@@ -17,7 +17,7 @@ from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ParsedDocument
 from ingest.parsers.archives import BROKEN_ARCHIVE
 from ingest.parsers.charsets import decode_marked_up
-from ingest.parsers.html import add_html
+from ingest.parsers.html.page import add_html
 from ingest.parsers.source import SourceFile
 
 _CONTAINER = "META-INF/container.xml"

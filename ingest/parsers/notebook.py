@@ -8,7 +8,7 @@ from typing import Any
 
 from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
-from ingest.parsers.html import add_html
+from ingest.parsers.html.page import add_html
 from ingest.parsers.source import SourceFile
 
 #: Colours and cursor movements.

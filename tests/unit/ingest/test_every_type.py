@@ -108,7 +108,7 @@ def test_an_attachment_that_breaks_its_parser_is_named_and_the_rest_is_read(
     def broken(_source: object) -> None:
         raise NotImplementedError("no such compression")
 
-    monkeypatch.setattr("ingest.parsers.xlsx.parse", broken)
+    monkeypatch.setattr("ingest.parsers.office.xlsx.parse", broken)
     document = read("mail.eml", bytes(files.email()))
     assert "This attachment was not read: It is broken: NotImplementedError." in document.text
     assert FACT in document.text

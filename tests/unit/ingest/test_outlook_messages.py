@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from ingest.parsers.attachments import MAX_DEPTH
-from ingest.parsers.rtf_compressed import decompress_rtf
+from ingest.parsers.rtf.compressed import decompress_rtf
 from tests.unit.ingest.files import FACT
 from tests.unit.ingest.mails import lines_of
 from tests.unit.ingest.ole import ole_bytes

@@ -149,7 +149,7 @@ def test_a_pdf_with_something_before_it_is_read(read: Read, before: bytes) -> No
 @NEEDS_TESSERACT
 def test_too_many_scanned_pages_are_refused_before_any_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a PDF whose third scan is one too many
-    monkeypatch.setattr("ingest.parsers.pdf_scans.read_page", lambda *_: pytest.fail("a page was read"))
+    monkeypatch.setattr("ingest.parsers.pdf.scans.read_page", lambda *_: pytest.fail("a page was read"))
     scans = pypdfium2.PdfDocument.new()
     for data in (files.scan(), pdf_bytes([[FACT]]), files.scan()):
         scans.import_pages(pypdfium2.PdfDocument(data))

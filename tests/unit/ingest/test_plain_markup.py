@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ingest.parsers.plain_markup import prepared
+from ingest.parsers.pandoc.plain_markup import prepared
 from tests.unit.ingest.support import Read, kinds_and_texts, sections
 
 

@@ -6,7 +6,7 @@ import docx
 import pytest
 
 from core.errors import DocumentRejected
-from ingest.parsers import word_xml
+from ingest.parsers.office import word_xml
 from tests.unit.ingest import files
 from tests.unit.ingest.files import FACT
 from tests.unit.ingest.office import (

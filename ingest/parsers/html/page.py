@@ -1,0 +1,201 @@
+"""HTML: every text of a page that is not code of its own, in the order of its source, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lxml import etree
+
+from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
+from ingest.parsers.charsets import decode_marked_up
+from ingest.parsers.html.tables import Block, Table
+from ingest.parsers.source import SourceFile
+
+_WITHIN_LINES_NAMES = (
+    "a abbr acronym b bdi bdo big blink button cite code data del dfn em font i img input ins kbd label mark meter "
+    "nobr o:p output picture progress q rb rt rp ruby s samp slot small source span strike strong sub sup time tt u "
+    "var wbr math mi mn mo ms mrow mfrac msqrt mroot mstyle msub msup msubsup munder mover munderover mspace "
+    "semantics tspan tref"
+)
+#: Tags within a line of text. All others, also those that are not known, begin a block of their own.
+_WITHIN_LINES = frozenset(_WITHIN_LINES_NAMES.split())
+#: Text for programs. A `template` is for scripts to fill in, unless it is the inside of an element.
+_NOT_SHOWN = frozenset(("script", "style", "template", "rp", "annotation-xml"))
+_HEADINGS = {f"h{level + 1}": level for level in range(6)}
+_PREFORMATTED = frozenset(("pre", "xmp", "listing", "plaintext"))
+_CELLS = frozenset(("td", "th"))
+#: Inputs whose value says nothing: what is typed there is not in the file.
+_INPUTS_WITHOUT_TEXT = frozenset(("hidden", "checkbox", "radio", "file", "image", "password", "range", "color"))
+#: Classes and roles of links to notes: pandoc's, Sphinx's, and those of EPUB and ARIA.
+_NOTE_NAMES = frozenset(("footnote-ref", "footnote-reference", "noteref", "doc-noteref"))
+_LINE_BREAK = "\0"
+
+
+def parse(source: SourceFile) -> ParsedDocument:
+    """Headings with their levels, paragraphs, lists, tables and code; the title of the page if it is none of these."""
+    builder = DocumentBuilder()
+    add_html(builder, decode_marked_up(source.path.read_bytes()))
+    return builder.build(source.media_type)
+
+
+def add_html(builder: DocumentBuilder, text: str) -> None:
+    """Appends what a page says."""
+    reader = _Reader()
+    # A target builds no tree: no depth is too large for it. Zeros mark line breaks here.
+    parser = etree.HTMLParser(target=reader, encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
+    parser.feed(text.replace("\0", "").encode(errors="replace"))
+    parser.close()
+    title = reader.title
+    if title and all(block.text != title for block in reader.blocks if block.kind is ElementKind.HEADING):
+        builder.add(ElementKind.TITLE, title)
+    for block in reader.blocks:
+        builder.add(block.kind, block.text, level=block.level)
+
+
+@dataclass(slots=True)
+class _Context:
+    """What the text within an open tag is."""
+
+    tag: str
+    kind: ElementKind
+    level: int = 0
+
+
+class _Reader:
+    """Takes the events of libxml2's parser, which closes the tags that are left open, in its order of calls."""
+
+    def __init__(self) -> None:
+        self.title = ""
+        self.blocks: list[Block] = []
+        self._words: list[str] = []
+        self._contexts: list[_Context] = []
+        self._tables: list[Table] = []
+        #: The tag whose text is not shown, and how many of its name are open within each other.
+        self._hidden, self._hidden_depth = "", 0
+        self._in_title = False
+        #: Where in the words the mark of a note begins.
+        self._note_mark_at: int | None = None
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        """A tag begins."""
+        if self._hidden:
+            self._hidden_depth += tag == self._hidden
+        elif tag in _NOT_SHOWN and "shadowrootmode" not in attributes:
+            self._hidden, self._hidden_depth = tag, 1
+        elif tag == "title" and not self.blocks and not self._in("svg"):
+            self._flush()
+            self._in_title = True
+        elif tag in _WITHIN_LINES:
+            self._begin_inline(tag, attributes)
+        elif tag == "br":
+            self._words.append(_LINE_BREAK)
+        elif tag == "option":
+            self._words.append(" ")
+        else:
+            self._flush()
+            self._begin_block(tag, attributes)
+
+    def end(self, tag: str) -> None:
+        """A tag ends, or is ended."""
+        if self._hidden:
+            self._hidden_depth -= tag == self._hidden
+            if not self._hidden_depth:
+                self._hidden = ""
+        elif tag == "title" and self._in_title:
+            self.title = " ".join("".join(self._words).split())
+            self._words.clear()
+            self._in_title = False
+        elif tag == "rt":
+            self._words.append(")")
+        elif tag == "a" and self._note_mark_at is not None:
+            self._end_note_mark(self._note_mark_at)
+        elif tag not in _WITHIN_LINES and tag not in ("br", "option"):
+            self._flush()
+            self._end_block(tag)
+
+    def data(self, text: str) -> None:
+        """Text, or a part of it."""
+        if not self._hidden:
+            self._words.append(text)
+
+    def close(self) -> None:
+        """The page ends."""
+        self._flush()
+        while self._tables:
+            self._end_table()
+
+    def _begin_inline(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if tag == "img":
+            self._words.append(f" {attributes.get('alt', '')} ")
+        elif tag == "input" and attributes.get("type", "").lower() not in _INPUTS_WITHOUT_TEXT:
+            self._words.append(f" {attributes.get('value') or attributes.get('placeholder', '')} ")
+        elif tag == "button":
+            self._words.append(" ")
+        elif tag == "rt":
+            self._words.append("(")
+        elif tag == "a" and _refers_to_note(attributes):
+            self._note_mark_at = len(self._words)
+
+    def _end_note_mark(self, start: int) -> None:
+        mark = "".join(self._words[start:])
+        if mark.strip() and "[" not in mark:
+            self._words[start:] = [f"[{mark.strip()}]"]
+        self._note_mark_at = None
+
+    def _begin_block(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if tag in _HEADINGS:
+            self._contexts.append(_Context(tag, ElementKind.HEADING, _HEADINGS[tag]))
+        elif tag in ("li", "dd"):
+            self._contexts.append(_Context(tag, ElementKind.LIST_ITEM))
+        elif tag in _PREFORMATTED:
+            self._contexts.append(_Context(tag, ElementKind.CODE))
+        elif tag == "svg":
+            self._contexts.append(_Context(tag, ElementKind.PARAGRAPH))
+        elif tag == "table":
+            self._tables.append(Table(is_layout=attributes.get("role") in ("presentation", "none")))
+            self._contexts.append(_Context(tag, ElementKind.PARAGRAPH))
+        elif tag == "tr" and self._tables:
+            self._tables[-1].begin_row()
+        elif tag in _CELLS and self._tables:
+            spans = attributes.get("colspan", ""), attributes.get("rowspan", "")
+            self._tables[-1].begin_cell(*spans, is_header=tag == "th")
+
+    def _end_block(self, tag: str) -> None:
+        if tag in _CELLS and self._tables:
+            self._tables[-1].end_cell()
+        elif tag == "table" and self._tables:
+            self._end_table()
+        if any(context.tag == tag for context in self._contexts):
+            while self._contexts.pop().tag != tag:
+                pass
+
+    def _end_table(self) -> None:
+        for block in self._tables.pop().blocks():
+            self._add(block)
+
+    def _in(self, tag: str) -> bool:
+        return any(context.tag == tag for context in self._contexts)
+
+    def _flush(self) -> None:
+        text, context = "".join(self._words), self._contexts[-1] if self._contexts else None
+        self._words.clear()
+        kind = context.kind if context else ElementKind.PARAGRAPH
+        if kind is ElementKind.CODE:
+            text = text.replace(_LINE_BREAK, "\n")
+        else:
+            text = "\n".join(" ".join(line.split()) for line in text.split(_LINE_BREAK)).strip()
+        if text.strip():
+            self._add(Block(kind, text, context.level if context else 0))
+
+    def _add(self, block: Block) -> None:
+        if self._tables:
+            self._tables[-1].add(block)
+        else:
+            self.blocks.append(block)
+
+
+def _refers_to_note(attributes: Mapping[str, str]) -> bool:
+    """Whether a link is the mark of a footnote, a number that must not run into the word before it."""
+    names = f"{attributes.get('class', '')} {attributes.get('role', '')} {attributes.get('epub:type', '')}"
+    return not _NOTE_NAMES.isdisjoint(names.split())

@@ -1,0 +1,1 @@
+"""E-mails: messages, mailboxes, and Outlook's messages."""

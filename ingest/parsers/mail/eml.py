@@ -1,0 +1,57 @@
+"""E-mail files and mailboxes, by the standard library."""
+
+from __future__ import annotations
+
+import re
+
+from core.errors import DocumentRejected
+from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
+from ingest.parsers.mail.content import read_content
+from ingest.parsers.mail.detection import MBOX
+from ingest.parsers.mail.headers import MESSAGE_ID, people_headers
+from ingest.parsers.mail.mbox import read_messages
+from ingest.parsers.mail.message import Mail, add_mail
+from ingest.parsers.mail.part import read_message
+from ingest.parsers.source import SourceFile
+
+_LENGTH = re.compile(rb"(\d{1,12})[ ]*\r?\n")
+
+
+def parse(source: SourceFile) -> ParsedDocument:
+    """Headers, body and attachments of a message, or of each message of a mailbox.
+
+    Raises:
+        DocumentRejected: it has too many parts, or they are nested too deeply.
+    """
+    builder = DocumentBuilder()
+    if source.media_type == MBOX:
+        count = _add_mailbox(builder, source)
+        return builder.build(source.media_type, messages=str(count))
+    mail = _read_mail(_message(source.path.read_bytes()))
+    add_mail(builder, mail, source)
+    return builder.build(source.media_type, **mail.metadata)
+
+
+def _message(data: bytes) -> bytes:
+    """The message of a file of Apple Mail's, which says its length before it, or all of another file."""
+    length = _LENGTH.match(data)
+    return data[length.end() :][: int(length[1])] if length else data
+
+
+def _add_mailbox(builder: DocumentBuilder, source: SourceFile) -> int:
+    count = 0
+    for count, message in enumerate(read_messages(source.path), start=1):
+        try:
+            add_mail(builder, _read_mail(message), source)
+        except DocumentRejected as rejection:
+            # The others are worth having; who searches for this one finds why it is not there.
+            builder.add(ElementKind.PARAGRAPH, f"E-mail {count} of this mailbox was not read: {rejection.message}")
+    return count
+
+
+def _read_mail(data: bytes) -> Mail:
+    message = read_message(data)
+    headers = people_headers(message, message.charset)
+    message_id = " ".join(str(message.get(MESSAGE_ID, "")).split())
+    content = read_content(message)
+    return Mail(headers, message_id, content.bodies, content.attachments)

@@ -1,0 +1,1 @@
+"""Office files: Open XML, and what LibreOffice or xlrd read of older ones."""

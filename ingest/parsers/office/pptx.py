@@ -1,0 +1,29 @@
+"""PowerPoint presentations: each slide a page and a section. Needs python-pptx."""
+
+from __future__ import annotations
+
+from pptx import Presentation
+from pptx.exc import PythonPptxError
+
+from ingest.document import DocumentBuilder, ParsedDocument
+from ingest.parsers.office.open_xml import Package, read_package
+from ingest.parsers.office.slide_text import SlideText
+from ingest.parsers.source import SourceFile
+
+
+def parse(source: SourceFile) -> ParsedDocument:
+    """Titles, text, tables, drawings, notes and comments of the slides, in their order.
+
+    Raises:
+        DocumentRejected: the file is broken.
+    """
+
+    def read(package: Package) -> ParsedDocument:
+        builder = DocumentBuilder()
+        with package.file() as file:
+            slides = SlideText(package, builder)
+            for number, slide in enumerate(Presentation(file).slides, start=1):
+                slides.add(slide, number)
+        return (builder if slides.has_text else DocumentBuilder()).build(source.media_type)
+
+    return read_package(source.path, read, called="presentation", errors=(PythonPptxError,))

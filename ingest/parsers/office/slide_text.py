@@ -1,0 +1,119 @@
+"""The text of slides: of shapes, tables, charts, diagrams and pictures, of notes and comments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ingest.document import DocumentBuilder, ElementKind
+from ingest.parsers.office.drawing_text import (
+    PARAGRAPH,
+    choose_alternatives,
+    description,
+    drawn_elsewhere,
+    paragraph_text,
+    shape_paragraphs,
+)
+from ingest.parsers.office.open_xml import Element, Package
+from ingest.parsers.tables import markdown_table
+
+_P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
+_A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
+#: Of the comments of 2018, which have answers.
+_P188 = "{http://schemas.microsoft.com/office/powerpoint/2018/8/main}"
+_SHAPES = f"{_P}cSld/{_P}spTree/*"
+_GROUP = f"{_P}grpSp"
+#: Placeholders on the page of a slide's notes that are not the notes.
+_FRAME = frozenset(("sldImg", "hdr", "ftr", "dt", "sldNum"))
+
+
+class SlideText:
+    """Appends slides to a document, each as a page and a section."""
+
+    def __init__(self, package: Package, builder: DocumentBuilder) -> None:
+        self._package = package
+        self._builder = builder
+        self._authors: dict[str, str] | None = None
+        #: Whether any slide has more than the number that those without a title are called by.
+        self.has_text = False
+
+    def add(self, slide: Any, number: int) -> None:
+        """Appends a slide of python-pptx's.
+
+        Raises:
+            SyntaxError, and what `Package.read` raises: a part that belongs to it is broken.
+        """
+        # python-pptx passes over shapes that are written for newer and again for older programs.
+        choose_alternatives(slide.element)
+        part = str(slide.part.partname).lstrip("/")
+        shape = slide.shapes.title
+        title = shape.element if shape is not None and shape.has_text_frame else None
+        name = "" if title is None else "\n".join(shape_paragraphs(title))
+        self._builder.add(ElementKind.HEADING, name or f"Slide {number}", page=number)
+        length = self._builder.length
+        for element in slide.element.iterfind(_SHAPES):
+            if element is not title:
+                self._add_shape(element, part, number)
+        if slide.has_notes_slide:
+            self._add_notes(slide.notes_slide.element, number)
+        for line in self._comments(part):
+            self._builder.add(ElementKind.PARAGRAPH, line, page=number)
+        self.has_text |= bool(name.strip()) or self._builder.length > length
+
+    def _add_shape(self, element: Element, part: str, page: int) -> None:
+        table = next(element.iter(f"{_A}tbl"), None) if element.tag != _GROUP else None
+        if element.tag == _GROUP:
+            for inner in element:
+                self._add_shape(inner, part, page)
+        elif table is not None:
+            self._builder.add(ElementKind.TABLE, markdown_table(_rows(table)), page=page)
+        else:
+            lines = (paragraph_text(paragraph) for paragraph in element.iter(PARAGRAPH))
+            for line in (*lines, *drawn_elsewhere(self._package, part, element), *_embedded(element)):
+                self._builder.add(ElementKind.PARAGRAPH, line, page=page)
+        self._builder.add(ElementKind.PARAGRAPH, _described(element), page=page)
+
+    def _add_notes(self, notes: Element, page: int) -> None:
+        choose_alternatives(notes)
+        for element in notes.iterfind(_SHAPES):
+            kinds = {placeholder.get("type") for placeholder in element.iter(f"{_P}ph")}
+            if not kinds & _FRAME:
+                self._builder.add(ElementKind.PARAGRAPH, "\n".join(shape_paragraphs(element)), page=page)
+
+    def _comments(self, part: str) -> Iterator[str]:
+        for name in self._package.related(part, "comments"):
+            for comment in self._package.tree(name).iter(f"{_P}cm", f"{_P188}cm", f"{_P188}reply"):
+                body = comment.find(f"{_P188}txBody")
+                text = "\n".join(shape_paragraphs(body)) if body is not None else comment.findtext(f"{_P}text") or ""
+                author = self._author(comment.get("authorId") or "")
+                if text.strip():
+                    yield f"Comment by {author}: {text}" if author else f"Comment: {text}"
+
+    def _author(self, key: str) -> str:
+        if self._authors is None:
+            main = self._package.main
+            names = [*self._package.related(main, "commentAuthors"), *self._package.related(main, "authors")]
+            self._authors = {
+                author.get("id") or "": (author.get("name") or "").strip()
+                for name in names
+                for author in self._package.tree(name).iter(f"{_P}cmAuthor", f"{_P188}author")
+            }
+        return self._authors.get(key, "")
+
+
+def _rows(table: Element) -> list[list[str]]:
+    return [
+        ["\n".join(shape_paragraphs(cell)) for cell in row.iterfind(f"{_A}tc")] for row in table.iterfind(f"{_A}tr")
+    ]
+
+
+def _embedded(element: Element) -> Iterator[str]:
+    """Files in the slide, by name: their text is theirs."""
+    for item in element.iter(f"{_P}oleObj"):
+        names = [name for name in (item.get("name"), item.get("progId")) if name]
+        yield f"Embedded object: {', '.join(names)}" if names else ""
+
+
+def _described(element: Element) -> str:
+    properties = next(element.iter(f"{_P}cNvPr"), None)
+    return "" if properties is None else description(properties.get("descr"))

@@ -1,0 +1,1 @@
+"""What is read through pandoc: OpenDocument texts, reStructuredText and Org."""
