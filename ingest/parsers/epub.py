@@ -58,11 +58,15 @@ def parse(source: SourceFile) -> ParsedDocument:
     builder = DocumentBuilder()
     try:
         with zipfile.ZipFile(source.path) as archive:
-            page = "".join(_Book(archive).pages())
+            book = _Book(archive)
+            front, pages = "".join(book.front()), "".join(book.pages())
     except BROKEN_ARCHIVE as error:
         raise DocumentRejected(f"The book is broken: its archive cannot be read ({error}).") from error
-    add_html(builder, f"<html><body>{page}</body></html>")
-    return builder.build(source.media_type)
+    add_html(builder, f"<html><body>{front}</body></html>")
+    length = builder.length
+    add_html(builder, f"<html><body>{pages}</body></html>")
+    # A title alone, above pages of pictures, is no text.
+    return (builder if builder.length > length else DocumentBuilder()).build(source.media_type)
 
 
 class _Book:
@@ -76,15 +80,18 @@ class _Book:
         self._items = {each.get("id"): self._item(each) for each in _named(self._package, "item")}
         self._titles = self._read_titles()
 
+    def front(self) -> Iterator[str]:
+        """Titles and authors, as HTML."""
+        for number, title in enumerate(_texts(self._package, "title")):
+            yield f"<p>{html.escape(title)}</p>" if number else f"<h1>{html.escape(title)}</h1>"
+        for author in _texts(self._package, "creator"):
+            yield f"<p>{html.escape(author)}</p>"
+
     def pages(self) -> Iterator[str]:
         """HTML, in order."""
         # Each page once: a small book could repeat a large one.
         spine = list(dict.fromkeys(each.get("idref") or "" for each in _named(self._package, "itemref")))
         self._refuse_protected({item.path for item in map(self._items.get, spine) if item is not None})
-        for number, title in enumerate(_texts(self._package, "title")):
-            yield f"<p>{html.escape(title)}</p>" if number else f"<h1>{html.escape(title)}</h1>"
-        for author in _texts(self._package, "creator"):
-            yield f"<p>{html.escape(author)}</p>"
         for name in spine:
             item = self._readable(self._items.get(name))
             missing = f"<p>The page {html.escape(name)} was not read: it is missing, or is no text.</p>"

@@ -157,3 +157,8 @@ def test_entities_are_not_read(read: Read) -> None:
     data = entities + b"<html><body><p>One &a; &b;</p></body></html>"
     text = read("a.epub", book(("one.xhtml", data))).text
     assert "One" in text and "root:" not in text and "lol" not in text
+
+
+def test_a_book_of_pictures_alone_is_empty(read: Read) -> None:
+    with pytest.raises(DocumentRejected, match="there is no text in it"):
+        read("a.epub", book(("one.xhtml", page("<p><img src='1.jpg' alt=''/></p>"))))
