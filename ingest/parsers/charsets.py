@@ -48,6 +48,7 @@ _IN_TEXTS = re.compile(
     "\u3000-\u30ff\u3400-\u9fff\uac00-\ud7a3\uff00-\uffef\U0001f000-\U0001faff]"
 )
 _PLAIN_ASCII = re.compile(rb"[\0\t\n\r\x20-\x7e]*")
+_CONTROL = re.compile(rb"[\x01-\x06\x0e-\x1a\x1c-\x1f]")
 _ZEROS = re.compile(rb"\0+")
 _SHORTEST_WITH_GAPS = 16
 
@@ -69,6 +70,9 @@ def decode_marked_up(data: bytes) -> str:
 
 
 def _decode(data: bytes, declared: str | None = None) -> str:
+    appended = _appended_utf16(data)
+    if appended:
+        return _decode(data[:appended]) + data[appended:].decode("utf-16-le", errors="replace")
     # These pass for UTF-8: zeros and escapes are characters of it, too.
     other = marked_charset(data) or _unmarked_utf16(data) or ("iso2022_jp" if _JAPANESE_SHIFTS.search(data) else None)
     if other:
@@ -133,9 +137,21 @@ def _unmarked_utf16(data: bytes) -> str | None:
     return charset if len(_IN_TEXTS.findall(text)) > 0.95 * len(text) else None
 
 
+def _appended_utf16(data: bytes) -> int:
+    """Where UTF-16 begins that PowerShell has appended to a text in UTF-8; 0 if there is none."""
+    start = data.find(b"\0") - 1
+    if start < _SHORTEST_WITH_GAPS or _CONTROL.search(data, 0, start):
+        return 0
+    try:
+        data[:start].decode("utf-8")
+    except UnicodeDecodeError:
+        return 0
+    return start if _unmarked_utf16(data[start:]) == "utf-16-le" else 0
+
+
 def is_text(data: bytes) -> bool:
     """Whether bytes of no known format are text in some charset."""
-    if marked_charset(data) or _unmarked_utf16(data):
+    if marked_charset(data) or _unmarked_utf16(data) or _appended_utf16(data):
         return True
     sample = data[:_SAMPLE_BYTES]
     control = sum(sample.count(code) for code in range(1, 32) if code not in (7, 8, 9, 10, 12, 13, 27))

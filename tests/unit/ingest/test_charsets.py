@@ -93,6 +93,11 @@ def test_zeros_that_a_crash_left_in_a_log_do_no_harm(read: Read, gap: bytes) -> 
     assert "\0" not in document.text
 
 
+def test_utf16_that_is_appended_to_another_charset_is_read(read: Read) -> None:
+    data = "Zug nach Köln\r\n".encode() * 20 + "Züge nach Wien\r\n".encode("utf-16-le") * 20
+    assert read("log.txt", data).text.split("\n")[19:21] == ["Zug nach Köln", "Züge nach Wien"]
+
+
 def test_numbers_are_no_text(read: Read) -> None:
     numbers = random.Random(0)
     for _ in range(100):
