@@ -62,7 +62,8 @@ task_annotations = {
     }
 }
 worker_max_tasks_per_child = 200
-worker_max_memory_per_child = _settings.parse_memory_bytes // 1024  # in KiB
+# In KiB. Ordinary files leave a child at a third of it; after a large one its memory goes back with it.
+worker_max_memory_per_child = 512 * 1024
 worker_soft_shutdown_timeout = 20
 worker_cancel_long_running_tasks_on_connection_loss = False
 worker_hijack_root_logger = True

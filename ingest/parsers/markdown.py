@@ -12,6 +12,9 @@ from ingest.document import ElementKind, ParsedDocument, SpanBuilder
 from ingest.parsers.source import SourceFile
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(?=[\w-]+:)(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
+#: Links and pictures, with their text; marks of emphasis and code, but not the underscores within a name.
+_LINK = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])")
+_MARK = re.compile(r"\*+|~~|`+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)")
 _KINDS = {
     "heading_open": ElementKind.HEADING,
     "paragraph_open": ElementKind.PARAGRAPH,
@@ -45,9 +48,14 @@ def parse(source: SourceFile) -> ParsedDocument:
         if kind is ElementKind.PARAGRAPH and items:
             kind = ElementKind.LIST_ITEM
         first, last = token.map
-        title = tokens[position + 1].content if kind.is_heading else None
+        title = _without_marks(tokens[position + 1].content) if kind.is_heading else None
         builder.add(kind, starts[first], starts[last], level=_level(token), title=title)
     return builder.build(source.media_type)
+
+
+def _without_marks(title: str) -> str:
+    """A heading as it is shown, for the path of its section."""
+    return _MARK.sub("", _LINK.sub(r"\1", title))
 
 
 def _mark_front_matter(builder: SpanBuilder, text: str) -> int:

@@ -51,6 +51,19 @@ def test_markdown(read: Read) -> None:
     assert sections(document)["- one"] == "Guide > Setup"
 
 
+@pytest.mark.parametrize(
+    ("heading", "title"),
+    [
+        ("The **night** train", "The night train"), ("`make_run` and _why_", "make_run and why"),
+        ("See [the guide](https://example.com) ![map](a.png)", "See the guide map"), ("2 ~~3~~ trains", "2 3 trains"),
+    ],
+)  # fmt: skip
+def test_sections_of_markdown_are_called_as_their_headings_are_shown(read: Read, heading: str, title: str) -> None:
+    document = read("a.md", f"# {heading}\n\nwords\n".encode())
+    assert [element.section for element in document.elements] == [title, title]
+    assert heading in document.text
+
+
 def test_html(read: Read) -> None:
     document = read(
         "page.html",
