@@ -113,7 +113,8 @@ def add_documents(services: Services, items: Sequence[Item], intake: Intake) -> 
     """
     added: list[Added] = []
     try:
-        collection_id = services.catalog.ensure_collection(intake.collection).id
+        # With a key of the client's it is made with the first document, and not for a request that is refused.
+        collection_id = "" if intake.idempotency_key else services.catalog.ensure_collection(intake.collection).id
         for number, item in enumerate(items):
             new = _new(item, intake, number, collection_id)
             added.append(_add(services.catalog, services.blobs, item, new, intake.replace))

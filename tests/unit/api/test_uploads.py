@@ -96,6 +96,7 @@ async def test_an_idempotency_key_names_one_request(http: httpx.AsyncClient, ser
     assert [answer.status_code for answer in others] == [400] * 4
     assert {answer.json()["error"]["param"] for answer in others} == {"Idempotency-Key"}
     assert originals(services) == [b"of another name", b"one"]
+    assert [one.name for one in services.catalog.list_collections()] == ["default"], "it was made for nothing"
 
 
 async def test_going_back_to_a_content_of_before_is_no_fault(http: httpx.AsyncClient) -> None:
