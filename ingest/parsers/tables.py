@@ -15,7 +15,8 @@ Row = Sequence[str]
 #: A cell that says that it spans more columns than these is wrong.
 _MOST_COLUMNS = 100
 
-_NUMBER = re.compile(r"[-+]?[\d.,\s]+%?")
+#: Numbers, dates and times.
+_NUMBER = re.compile(r"[-+]?[\d.,:/\s-]+%?")
 
 
 def _cell(text: str) -> str:

@@ -190,6 +190,14 @@ def test_a_table_with_decimal_commas_below_other_lines_is_divided_at_its_semicol
     ]  # fmt: skip
 
 
+def test_a_first_row_with_a_time_or_a_date_names_no_columns(read: Read) -> None:
+    assert (
+        read("a.csv", b"12:30,Meeting,Room 4\n13:45,Lunch,Canteen\n").text
+        == "12:30 | Meeting | Room 4\n13:45 | Lunch | Canteen"
+    )
+    assert read("a.csv", b"2024-05-03,Vienna\n2024-05-04,Rome\n").text == "2024-05-03 | Vienna\n2024-05-04 | Rome"
+
+
 def test_xml_keeps_the_attributes_that_say_something(read: Read) -> None:
     sentence = "The night train to Vienna leaves at nine. " * 8
     drawing = "M 10 10 L 20 20 " * 20
