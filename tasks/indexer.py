@@ -56,6 +56,9 @@ class Indexer:
         self._stopping = False
         self._is_passing = False
         self._passed_at = 0.0
+        #: How many documents were indexed, and how many had been when one first could not be.
+        self._activated = 0
+        self._faults: dict[tuple[str, int], int] = {}
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
 
     def start(self) -> None:
@@ -140,9 +143,8 @@ class Indexer:
                 if self._delete_some() + self._index_some() + self._rename_some() + self._take_over():
                     pause = BUSY_SECONDS
                     continue
-            except (
-                Exception
-            ):  # a fault of the store or the catalog must not end the only loop; leases bring the work back
+            except Exception:
+                # A fault of the store or the catalog must not end the only loop; leases bring the work back.
                 log.exception("indexing paused after a fault")
                 self._wake.wait(FAULT_PAUSE_SECONDS)
                 continue
@@ -201,9 +203,13 @@ class Indexer:
             else:
                 self._index_each(at, readable)
             return
-        except Exception:
+        except Exception as error:
             if len(readable) == 1:
-                raise
+                if not self._is_to_blame(readable[0]):
+                    raise
+                log.warning("%s cannot be indexed", readable[0].document.id, exc_info=True)
+                self._catalog.fail(readable[0], f"It could not be indexed: {error}", "not_indexed")
+                return
             # Whichever document it is, the others are not to blame.
             log.warning("indexing several documents at once failed: one after the other", exc_info=True)
             self._index_each(at, readable)
@@ -211,6 +217,11 @@ class Indexer:
         embedded = [max(of_each_model) for of_each_model in zip(*counts, strict=True)]
         self._activate(at, [(claim, len(works[claim.document.id].chunks), count)
                         for claim, count in zip(readable, embedded, strict=True)])  # fmt: skip
+
+    def _is_to_blame(self, claim: Claim) -> bool:
+        """Whether others were indexed since it first could not be: then it is not the store that is at fault."""
+        key = (claim.document.id, claim.document.generation)
+        return self._activated > self._faults.setdefault(key, self._activated)
 
     def _write(self, model: Model, works: Sequence[Work], claims: Sequence[Claim]) -> list[int]:
         return index_documents(
@@ -246,6 +257,7 @@ class Indexer:
 
     def _activate(self, at: Placement, finished: Sequence[tuple[Claim, int, int]]) -> None:
         activated = self._catalog.activate_all(finished, in_next_store=at.upcoming is not None)
+        self._activated += sum(activated)
         for (claim, _, _), is_active in zip(finished, activated, strict=True):
             document = claim.document
             # There is nothing older than the first generation.

@@ -305,6 +305,23 @@ def test_a_document_that_cannot_be_embedded_holds_up_no_other(world: World) -> N
     wait_until(lambda: [world.state(one) is DocumentState.COMPLETED for one in documents] == [True, False, True])
 
 
+def test_a_document_that_cannot_be_indexed_says_so_while_others_can_be(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LEASE_SECONDS", "IDLE_SECONDS", "FAULT_PAUSE_SECONDS"):
+        monkeypatch.setattr(f"tasks.indexer.{name}", 0.1)
+    culprit = world.add("poison")
+    world.parse(culprit)
+    world.indexer.start()
+    # While nothing else is indexed, it may be the store that is at fault
+    wait_until(lambda: world.catalog.get_document(culprit.id).attempts > 1)
+    assert world.state(culprit) is not DocumentState.FAILED
+    world.parse(world.add("The harbour opens at dawn."))
+    wait_until(lambda: world.state(culprit) is DocumentState.FAILED)
+    failed = world.catalog.get_document(culprit.id)
+    assert (failed.error, failed.error_code) == ("It could not be indexed: poisoned", "not_indexed")
+
+
 def test_documents_are_grouped_by_their_chunks() -> None:
     def claim(chunks: int) -> Claim:
         return Claim(cast(Document, SimpleNamespace(chunk_count=chunks)), 1)

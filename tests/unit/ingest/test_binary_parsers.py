@@ -6,7 +6,8 @@ import io
 import sys
 from typing import Any
 
-import pytest
+import openpyxl
+import pptx
 from PIL import Image
 
 from ingest.parsers import ocr
@@ -63,7 +64,6 @@ def test_pdf_joins_words_divided_at_the_end_of_a_line(read: Read) -> None:
 
 
 def test_xlsx(read: Read) -> None:
-    openpyxl = pytest.importorskip("openpyxl")
     workbook = openpyxl.Workbook()
     workbook.active.title = "People"
     for row in (("name", "age"), ("Ann", 41)):
@@ -75,7 +75,6 @@ def test_xlsx(read: Read) -> None:
 
 
 def test_pptx(read: Read) -> None:
-    pptx = pytest.importorskip("pptx")
     presentation = pptx.Presentation()
     slide = presentation.slides.add_slide(presentation.slide_layouts[1])
     slide.shapes.title.text = "Plan"
@@ -90,7 +89,6 @@ def test_pptx(read: Read) -> None:
 
 
 def test_line_breaks_on_slides_divide_words(read: Read) -> None:
-    pptx = pytest.importorskip("pptx")
     presentation = pptx.Presentation()
     slide = presentation.slides.add_slide(presentation.slide_layouts[1])
     slide.shapes.title.text_frame.text = "Annual alpha\vbeta report"

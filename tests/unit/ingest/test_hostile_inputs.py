@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pytest
 from qdrant_client import QdrantClient
 
@@ -61,7 +62,6 @@ def test_the_delimiter_is_not_judged_by_a_line_that_the_sample_cuts(tmp_path: Pa
 
 
 def test_a_stray_cell_far_away_is_not_billions_of_cells(tmp_path: Path) -> None:
-    openpyxl = pytest.importorskip("openpyxl")
     workbook = openpyxl.Workbook()
     workbook.active.append(["name", "price"])
     workbook.active.append(["bolt", 3])
