@@ -310,6 +310,7 @@ def test_a_document_that_cannot_be_indexed_says_so_while_others_can_be(
 ) -> None:
     for name in ("LEASE_SECONDS", "IDLE_SECONDS", "FAULT_PAUSE_SECONDS"):
         monkeypatch.setattr(f"tasks.indexer.{name}", 0.1)
+    monkeypatch.setattr("tasks.indexer.MAX_ATTEMPTS", 1000)
     culprit = world.add("poison")
     world.parse(culprit)
     world.indexer.start()
