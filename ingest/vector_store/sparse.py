@@ -1,7 +1,8 @@
 """BM25's side of a point: terms hashed to 32 bits with their saturated frequencies. The stores add the IDF.
 
 The encoder is the one of `qdrant-edge-py` and needs no server: English stemming and stop words, accents folded. It ends
-words where letters end, so text that is written without spaces is cut into pairs of characters before.
+words where letters end, so text that is written without spaces is cut into pairs of characters before; Chinese
+characters, which may be words of one, are terms by themselves, too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ _WITHOUT_SPACES = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     r"\U00020000-\U0003ffff]{2,}"
 )
+_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_HAN_LETTER = re.compile(f"[{_HAN}]")
+#: One between letters of other scripts is a word, as in Japanese; in a row of them it says little.
+_LONE_HAN_LETTER = re.compile(f"(?<![{_HAN}])[{_HAN}](?![{_HAN}])")
 
 
 @dataclass(frozen=True)
@@ -33,23 +38,24 @@ class SparseTerms:
 
 def query_terms(text: str) -> SparseTerms:
     """The terms of a query, each with weight 1; empty if it consists of stop words."""
-    vector = _encoder().embed_query(_in_pairs(text))
+    vector = _encoder().embed_query(_in_pairs(text, _LONE_HAN_LETTER))
     return SparseTerms(list(vector.indices), list(vector.values))
 
 
 def document_terms(text: str) -> SparseTerms:
     """The terms of a chunk, weighted by frequency and length (k 1.2, b 0.75)."""
-    vector = _encoder().embed_document(_in_pairs(text))
+    vector = _encoder().embed_document(_in_pairs(text, _HAN_LETTER))
     return SparseTerms(list(vector.indices), list(vector.values))
 
 
-def _in_pairs(text: str) -> str:
-    return _WITHOUT_SPACES.sub(_pairs, text)
+def _in_pairs(text: str, letters: re.Pattern[str]) -> str:
+    """The text with runs of letters as pairs, and those of them that `letters` finds by themselves."""
 
+    def divided(run: re.Match[str]) -> str:
+        pairs = (run[0][at : at + 2] for at in range(len(run[0]) - 1))
+        return f" {' '.join([*pairs, *letters.findall(run[0])])} "
 
-def _pairs(run: re.Match[str]) -> str:
-    letters = run[0]
-    return f" {' '.join(letters[at : at + 2] for at in range(len(letters) - 1))} "
+    return _WITHOUT_SPACES.sub(divided, text)
 
 
 @cache

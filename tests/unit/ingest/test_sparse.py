@@ -18,6 +18,8 @@ from ingest.vector_store.sparse import document_terms, query_terms
         ("รหัสลับคือมะม่วงหิมพานต์และเราจะไปตลาด", "มะม่วงหิมพานต์"),
         ("한국어 문장입니다", "한국어"),
         ("路由器RT4711的重置按钮", "rt4711"),
+        ("我家有一只黑猫", "猫"),
+        ("黒い猫が寝ている", "猫"),
     ],
 )
 def test_the_terms_of_a_query_are_among_those_of_the_text_it_is_in(text: str, query: str) -> None:
@@ -28,6 +30,10 @@ def test_the_terms_of_a_query_are_among_those_of_the_text_it_is_in(text: str, qu
 @pytest.mark.parametrize(("text", "query"), [("今天天气很好", "明天下雨"), ("the router", "the of and")])
 def test_other_words_are_not_found(text: str, query: str) -> None:
     assert not set(query_terms(query).indices) & set(document_terms(text).indices)
+
+
+def test_a_chinese_letter_between_others_is_a_word_of_the_query() -> None:
+    assert set(query_terms("猫は何?").indices) & set(document_terms("黒い猫が寝ている").indices)
 
 
 def test_a_text_of_one_letter_has_one_term() -> None:
