@@ -18,6 +18,7 @@ from ingest.document import DocumentBuilder, ParsedDocument
 from ingest.parsers.archives import BROKEN_ARCHIVE
 from ingest.parsers.charsets import decode_marked_up
 from ingest.parsers.html.page import add_html
+from ingest.parsers.safe_xml import xml_parser
 from ingest.parsers.source import SourceFile
 
 _CONTAINER = "META-INF/container.xml"
@@ -160,11 +161,7 @@ class _Book:
 
 
 def _parsed(text: str) -> etree._Element:
-    parser = etree.XMLParser(
-        resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, remove_comments=True, remove_pis=True,
-        encoding="utf-8",
-    )  # fmt: skip
-    return etree.fromstring(_ENTITY.sub(_character, text).strip().encode(), parser)
+    return etree.fromstring(_ENTITY.sub(_character, text).strip().encode(), xml_parser(encoding="utf-8"))
 
 
 def _character(match: re.Match[str]) -> str:

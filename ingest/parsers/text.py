@@ -8,7 +8,8 @@ from ingest.document import DocumentBuilder, ElementKind, ParsedDocument, SpanBu
 from ingest.parsers.detection import CODE
 from ingest.parsers.source import SourceFile
 
-_BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
+#: What divides paragraphs.
+BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
 _LIST_ITEM = re.compile(r"[ \t]*(?:[-*•+]|\d{1,3}[.)])[ \t]+\S")
 #: Definitions at the left margin begin a block of code; so do blank lines.
 _CODE_BREAK = re.compile(r"\n(?=[ \t]*\n)|\n(?=(?:async def|def|class|func|fn|pub|impl|public|private|export|@)\b)")
@@ -20,7 +21,7 @@ def parse(source: SourceFile) -> ParsedDocument:
     code = source.media_type == CODE
     builder = SpanBuilder(text)
     start = 0
-    for gap in (_CODE_BREAK if code else _BLANK_LINES).finditer(text):
+    for gap in (_CODE_BREAK if code else BLANK_LINES).finditer(text):
         builder.add(_kind(text, start, code), start, gap.start())
         start = gap.end()
     builder.add(_kind(text, start, code), start, len(text))
@@ -29,7 +30,7 @@ def parse(source: SourceFile) -> ParsedDocument:
 
 def add_paragraphs(builder: DocumentBuilder, text: str) -> None:
     """Appends the paragraphs of a text to a document that consists of more."""
-    for paragraph in _BLANK_LINES.split(text):
+    for paragraph in BLANK_LINES.split(text):
         builder.add(_kind(paragraph, 0, False), paragraph)
 
 

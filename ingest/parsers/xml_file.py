@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Literal
 
 from lxml import etree
 
@@ -12,6 +11,7 @@ from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers import text
 from ingest.parsers.charsets import decode_marked_up
+from ingest.parsers.safe_xml import xml_parser
 from ingest.parsers.source import SourceFile
 
 _TITLES = frozenset(("title", "head", "heading"))
@@ -50,16 +50,9 @@ def _root(data: bytes) -> etree._Element:
     Without them, if it has others or such as would grow: their names stand in the text.
     """
     try:
-        return etree.fromstring(data, _parser("internal"))
+        return etree.fromstring(data, xml_parser(encoding="utf-8", entities="internal"))
     except etree.XMLSyntaxError:
-        return etree.fromstring(data, _parser(False))
-
-
-def _parser(entities: Literal["internal", False]) -> etree.XMLParser:
-    return etree.XMLParser(
-        resolve_entities=entities, load_dtd=False, no_network=True, huge_tree=False, remove_comments=True,
-        remove_pis=True, encoding="utf-8",
-    )  # fmt: skip
+        return etree.fromstring(data, xml_parser(encoding="utf-8"))
 
 
 class _Reader:

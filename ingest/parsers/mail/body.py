@@ -15,13 +15,12 @@ from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ElementKind
 from ingest.parsers.html.page import add_html
 from ingest.parsers.source import SourceFile
-from ingest.parsers.text import add_paragraphs
+from ingest.parsers.text import BLANK_LINES, add_paragraphs
 
 _RTF = "application/rtf"
 _PAGE = re.compile(r"\s*(?:<!doctype\s+html|<html[\s>])", re.I)
 #: Writing without spaces between words counts by its characters.
 _WORD = re.compile(r"[\u3040-\u9fff\uac00-\ud7af]|[^\W\u3040-\u9fff\uac00-\ud7af]+")
-_BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
 _LINK = re.compile(r"<?https?://\S+|<?mailto:\S+|<?www\.\S+", re.I)
 
 
@@ -73,7 +72,7 @@ def best_of(forms: Sequence[Sequence[Body]]) -> list[Body]:
 
 def _paragraphs_beside(text: str, words: set[str]) -> str:
     """The paragraphs that have other words, but for addresses of links, which pages do not show."""
-    paragraphs = _BLANK_LINES.split(text)
+    paragraphs = BLANK_LINES.split(text)
     return "\n\n".join(each for each in paragraphs if not _words([Body(Form.PLAIN, _LINK.sub(" ", each))]) <= words)
 
 

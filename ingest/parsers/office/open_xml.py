@@ -22,6 +22,7 @@ from lxml import etree
 
 from core.errors import DocumentRejected
 from ingest.document import ParsedDocument
+from ingest.parsers.safe_xml import xml_parser
 
 #: lxml has no types.
 Element = Any
@@ -62,13 +63,7 @@ def xml_tree(data: bytes) -> Element:
     Raises:
         SyntaxError: it is not well-formed, or nested or long beyond libxml2's limits.
     """
-    return etree.fromstring(
-        data,
-        etree.XMLParser(
-            resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False,
-            remove_comments=True, remove_pis=True,
-        ),
-    )  # fmt: skip
+    return etree.fromstring(data, xml_parser())
 
 
 @dataclass(frozen=True, slots=True)

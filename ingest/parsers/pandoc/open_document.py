@@ -17,6 +17,7 @@ from lxml import etree
 from core.errors import DocumentRejected
 from ingest.parsers.pandoc import open_document_text
 from ingest.parsers.pandoc.open_document_names import OFFICE
+from ingest.parsers.safe_xml import xml_parser
 
 _CONTENT = "content.xml"
 _STYLES = "styles.xml"
@@ -90,17 +91,11 @@ def _prepared_flat(path: Path, folder: Path) -> Path:
 
 
 def _copy(element: etree._Element) -> etree._Element:
-    return etree.fromstring(etree.tostring(element, with_tail=False), _parser())
+    return etree.fromstring(etree.tostring(element, with_tail=False), xml_parser())
 
 
 def _root(data: bytes) -> etree._Element:
-    return etree.fromstring(data, _parser())
-
-
-def _parser() -> etree.XMLParser:
-    return etree.XMLParser(
-        resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False, remove_comments=True, remove_pis=True
-    )
+    return etree.fromstring(data, xml_parser())
 
 
 def _written(folder: Path, parts: dict[str, bytes]) -> Path:
