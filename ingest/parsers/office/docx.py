@@ -12,11 +12,11 @@ from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ParsedDocument
 from ingest.parsers.attachments import MAX_DEPTH
 from ingest.parsers.office.open_xml import Package, read_package
-from ingest.parsers.office.unstructured_elements import add_elements, partitioner
+from ingest.parsers.office.unstructured_elements import add_elements, load_partition_docx
 from ingest.parsers.office.word_xml import write_out
 from ingest.parsers.source import SourceFile
 
-partition_docx = partitioner("docx")
+partition_docx = load_partition_docx()
 
 
 def parse(source: SourceFile) -> ParsedDocument:

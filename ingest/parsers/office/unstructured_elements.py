@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -33,18 +32,16 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 Partition = Callable[..., Iterable[Any]]
 
 
-@lru_cache(maxsize=3)
-def partitioner(name: str) -> Partition:
-    """`unstructured.partition.<name>.partition_<name>`, called without language detection.
+def load_partition_docx() -> Partition:
+    """`unstructured.partition.docx.partition_docx`, to be called with `languages=[""]`: without detecting them.
 
     unstructured tags parts of speech with a spaCy model that it downloads at the first text it meets, and importing
     spaCy takes seconds and hundreds of megabytes (it imports torch). It only uses them to guess which paragraphs of
-    formats without markup are titles, which the types read through it here do not need: a small module stands in.
+    formats without markup are titles, which Word files do not need: a small module stands in.
     """
     os.environ.update(_QUIET)
     sys.modules.setdefault("unstructured.nlp.tokenize", _plain_tokenize_module())
-    module = importlib.import_module(f"unstructured.partition.{name}")
-    partition: Partition = getattr(module, f"partition_{name}")
+    partition: Partition = importlib.import_module("unstructured.partition.docx").partition_docx
     return partition
 
 
