@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
+from sqlalchemy.exc import InterfaceError, OperationalError
+
 from core.blobs import BlobStore
 from core.catalog import Catalog, Claim, Collection, Document, DocumentState
-from core.errors import DocumentRejected
+from core.errors import DocumentRejected, Unavailable
 from ingest.pipeline import DocumentMeta, Work, index_documents, read_chunks
 from tasks.leases import LEASE_SECONDS, kept_alive
 from tasks.models import Model, Models, Placement, place
@@ -24,15 +26,18 @@ BUSY_SECONDS = 0.25
 CLAIM_LIMIT = 64
 #: Chunks of documents that are indexed side by side.
 GROUP_CHUNKS = 64
-#: While a document of more chunks is indexed, others pass it this often: they would wait for minutes. It has the time
-#: in between for itself.
-PASS_SECONDS = 0.5
+#: While a document of more chunks is indexed, others pass it this often, so many at a time.
+PASS_SECONDS, PASS_LIMIT = 0.5, 16
 #: More than for parsing: a crash here counts against every document of the batch, guilty or not.
 MAX_ATTEMPTS = 10
 INDEX_STATES = (DocumentState.PARSED, DocumentState.INDEXING)
 DELETE_STATES = (DocumentState.DELETING, DocumentState.DELETING)
 #: After a fault of the store or the catalog.
 FAULT_PAUSE_SECONDS = 1.0
+
+
+#: Faults of what all documents need. They say nothing of the one at hand, which waits until it is over.
+OUTAGES = (Unavailable, OperationalError, InterfaceError)
 
 
 class Fenced(Exception):
@@ -54,8 +59,7 @@ class Indexer:
         self._left: list[tuple[Model, str]] = []
         self._wake = threading.Event()
         self._stopping = False
-        self._is_passing = False
-        self._passed_at = 0.0
+        self._is_passing, self._passed_at = False, 0.0
         #: How many documents were indexed, and how many had been when one first could not be.
         self._activated = 0
         self._faults: dict[tuple[str, int], int] = {}
@@ -152,40 +156,63 @@ class Indexer:
             self._wake.wait(BUSY_SECONDS if woken else pause)
             pause = min(IDLE_SECONDS, 2 * pause)
 
-    def _claim(self, expected: DocumentState, claimed: DocumentState, max_chunks: int | None = None) -> list[Claim]:
+    def _claim(
+        self, expected: DocumentState, claimed: DocumentState, limit: int = CLAIM_LIMIT, max_chunks: int | None = None
+    ) -> list[Claim]:
         return self._catalog.claim_next(
             self._worker,
             expected=expected,
             claimed=claimed,
-            limit=CLAIM_LIMIT,
+            limit=limit,
             max_chunks=max_chunks,
             lease_seconds=LEASE_SECONDS,
             max_attempts=MAX_ATTEMPTS,
         )
 
-    def _index_some(self, max_chunks: int | None = None) -> int:
-        # The small ones first: they need not wait for a large one, which hardly notices them.
-        claims = sorted(self._claim(*INDEX_STATES, max_chunks), key=lambda claim: claim.document.chunk_count)
-        count, pending = len(claims), list(claims)
+    def _index_some(self, limit: int = CLAIM_LIMIT, max_chunks: int | None = None) -> int:
+        """Raises the first fault at the end, when all the others are done; after an outage they are given back."""
+        claims = self._claim(*INDEX_STATES, limit, max_chunks)
+        pending, faults, outage = list(claims), list[Exception](), False
         with kept_alive(self._catalog, pending):
-            for at, mine in self._by_placement(claims):
-                for group in grouped(mine):
-                    if self._stopping:
-                        for claim in group:
-                            self._catalog.release(claim, DocumentState.PARSED)
+            for at, group in self._groups(claims):
+                try:
+                    if self._stopping or outage:
+                        self._give_back(group)
                     else:
                         self._index(at, group)
-                    for claim in group:
-                        pending.remove(claim)
-        return count
+                except OUTAGES as error:
+                    faults.append(error)
+                    outage = True
+                    self._give_back(group)
+                except Exception as error:  # raised below
+                    faults.append(error)
+                for claim in group:
+                    pending.remove(claim)
+        if faults:
+            raise faults[0]
+        return len(claims)
+
+    def _give_back(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            self._catalog.release(claim, DocumentState.PARSED)
+
+    def _groups(self, claims: Sequence[Claim]) -> list[tuple[Placement, list[Claim]]]:
+        """What is indexed side by side, the small ones first: a large one hardly notices them."""
+        groups = [(at, group) for at, mine in self._by_placement(claims) for group in grouped(mine)]
+        return sorted(groups, key=lambda each: sum(claim.document.chunk_count for claim in each[1]))
 
     def _by_placement(self, claims: Sequence[Claim]) -> list[tuple[Placement, list[Claim]]]:
         """The claims of documents of each place, in their order."""
-        if any(claim.document.collection_key not in self._placements for claim in claims):
+        strangers = [claim for claim in claims if claim.document.collection_key not in self._placements]
+        if strangers and self._is_passing:
+            # Where the long document is to go is not asked anew in its middle.
+            self._give_back(strangers)
+        elif strangers:
             self.place_collections()  # a collection that was made a moment ago
         found: dict[Placement, list[Claim]] = {}
         for claim in claims:
-            found.setdefault(self._placements[claim.document.collection_key], []).append(claim)
+            if claim.document.collection_key in self._placements:
+                found.setdefault(self._placements[claim.document.collection_key], []).append(claim)
         return list(found.items())
 
     def _index(self, at: Placement, claims: Sequence[Claim]) -> None:
@@ -203,12 +230,15 @@ class Indexer:
             else:
                 self._index_each(at, readable)
             return
+        except OUTAGES:
+            raise
         except Exception as error:
             if len(readable) == 1:
                 if not self._is_to_blame(readable[0]):
                     raise
                 log.warning("%s cannot be indexed", readable[0].document.id, exc_info=True)
                 self._catalog.fail(readable[0], f"It could not be indexed: {error}", "not_indexed")
+                self._faults.pop(_generation(readable[0]), None)
                 return
             # Whichever document it is, the others are not to blame.
             log.warning("indexing several documents at once failed: one after the other", exc_info=True)
@@ -220,8 +250,7 @@ class Indexer:
 
     def _is_to_blame(self, claim: Claim) -> bool:
         """Whether others were indexed since it first could not be: then it is not the store that is at fault."""
-        key = (claim.document.id, claim.document.generation)
-        return self._activated > self._faults.setdefault(key, self._activated)
+        return self._activated > self._faults.setdefault(_generation(claim), self._activated)
 
     def _write(self, model: Model, works: Sequence[Work], claims: Sequence[Claim]) -> list[int]:
         return index_documents(
@@ -260,6 +289,7 @@ class Indexer:
         self._activated += sum(activated)
         for (claim, _, _), is_active in zip(finished, activated, strict=True):
             document = claim.document
+            self._faults.pop(_generation(claim), None)
             # There is nothing older than the first generation.
             if is_active and document.generation > 1:
                 for model in at.all:
@@ -277,17 +307,17 @@ class Indexer:
             raise Fenced
 
     def _let_others_pass(self) -> bool:
-        """Between two batches of a long document, now and then: deletes, indexes and renames what does not take long.
-
-        Returns whether it was the time to.
-        """
+        """Whether it was the time to delete, index and rename, between two batches, what does not take long."""
         if self._is_passing or time.monotonic() - self._passed_at < PASS_SECONDS:
             return False
         self._is_passing = True
         try:
             self._delete_some()
-            self._index_some(max_chunks=GROUP_CHUNKS)
+            self._index_some(PASS_LIMIT, GROUP_CHUNKS)
             self._rename_some()
+        except Exception:
+            # It is not the fault of the long document; leases bring back what it was about.
+            log.exception("what passes a long document paused after a fault")
         finally:
             self._is_passing = False
             self._passed_at = time.monotonic()
@@ -351,6 +381,10 @@ def grouped(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
         chunks += claim.document.chunk_count
     if group:
         yield group
+
+
+def _generation(claim: Claim) -> tuple[str, int]:
+    return claim.document.id, claim.document.generation
 
 
 def _meta(document: Document) -> DocumentMeta:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import struct
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,21 @@ BROKEN_ARCHIVE = (
     NotImplementedError,
     OSError,
     ValueError,
+)
+
+#: What libraries that read files raise on one that is broken in a way unknown to them; not what ends the work: time,
+#: memory. lxml's XMLSyntaxError is a SyntaxError, and PDFium's error a RuntimeError.
+BROKEN_FILE: tuple[type[Exception], ...] = (
+    *BROKEN_ARCHIVE,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    StopIteration,
+    SyntaxError,
+    TypeError,
+    struct.error,
 )
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-import struct
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
+from ingest.parsers.archives import BROKEN_FILE
 from ingest.parsers.source import SourceFile
 
 #: A file in a file in a file is read; what lies deeper is named.
@@ -22,24 +20,6 @@ MAX_ATTACHMENTS = 100
 
 #: Stands in the text instead of that of an attachment, with the reason.
 NOT_READ = "This attachment was not read:"
-
-#: What parsers raise on files that are broken in ways unknown to them; not what ends the work: time, memory.
-_BROKEN = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RecursionError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +36,7 @@ class Attachment:
     #: What it says, where the file that it comes with has no bytes of it.
     document: ParsedDocument | None = None
     #: Why there are no data.
-    reason: str = "It is an Outlook item within the message. Save it as a file of its own."
+    reason: str = "It is kept in a form that cannot be read."
 
 
 def add_attachments(builder: DocumentBuilder, attachments: Sequence[Attachment], source: SourceFile) -> None:
@@ -69,7 +49,7 @@ def add_attachments(builder: DocumentBuilder, attachments: Sequence[Attachment],
         except DocumentRejected as rejection:
             # The rest is worth having; who searches for the attachment finds why it is not there.
             builder.add(ElementKind.PARAGRAPH, f"{NOT_READ} {rejection.message}")
-        except _BROKEN as error:
+        except BROKEN_FILE as error:
             log.warning("%s in %s cannot be read", attachment.filename, source.filename, exc_info=True)
             builder.add(ElementKind.PARAGRAPH, f"{NOT_READ} It is broken: {type(error).__name__}.")
 

@@ -17,7 +17,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 #: Where the letters of Japanese begin and end in e-mails and files of Unix: all bytes are ASCII.
-_JAPANESE_SHIFTS = re.compile(rb"\x1b\$[@B].*?\x1b\([BJ]", re.S)
+_JAPANESE_SHIFTS = re.compile(rb"\x1b\$[@B][^\x1b\n]*\x1b\([BJ]")
 _DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?([A-Za-z0-9._:-]+)""")
 _DECLARED_WITHIN_BYTES = 1024
 #: Enough for a guess; the detector's time grows with its input.
@@ -74,11 +74,14 @@ def _decode(data: bytes, declared: str | None = None) -> str:
     if appended:
         return _decode(data[:appended]) + data[appended:].decode("utf-16-le", errors="replace")
     # These pass for UTF-8: zeros and escapes are characters of it, too.
-    other = marked_charset(data) or _unmarked_utf16(data) or ("iso2022_jp" if _JAPANESE_SHIFTS.search(data) else None)
+    other = marked_charset(data) or _unmarked_utf16(data)
+    if not other and data.isascii() and _JAPANESE_SHIFTS.search(data):
+        other = "iso2022_jp"
     if other:
         return data.decode(other, errors="replace")
     for charset in ("utf-8", declared):
-        with contextlib.suppress(UnicodeDecodeError, LookupError):
+        # A page may name a codec that is no charset: `undefined` raises the bare UnicodeError.
+        with contextlib.suppress(ValueError, LookupError):
             if charset is not None:
                 return data.decode(charset)
     if _is_nearly_utf8(data):

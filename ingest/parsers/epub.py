@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import logging
 import posixpath
 import re
 import zipfile
@@ -20,6 +21,8 @@ from ingest.parsers.charsets import decode_marked_up
 from ingest.parsers.html.page import add_html
 from ingest.parsers.safe_xml import xml_parser
 from ingest.parsers.source import SourceFile
+
+log = logging.getLogger(__name__)
 
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
@@ -60,12 +63,14 @@ def parse(source: SourceFile) -> ParsedDocument:
     try:
         with zipfile.ZipFile(source.path) as archive:
             book = _Book(archive)
-            front, pages = "".join(book.front()), "".join(book.pages())
+            front, pages = "".join(book.front()), list(book.pages())
     except BROKEN_ARCHIVE as error:
         raise DocumentRejected(f"The book is broken: its archive cannot be read ({error}).") from error
     add_html(builder, f"<html><body>{front}</body></html>")
     length = builder.length
-    add_html(builder, f"<html><body>{pages}</body></html>")
+    for page in pages:
+        # Each by itself: what one leaves open hides nothing of the next.
+        add_html(builder, f"<html><body>{page}</body></html>")
     # A title alone, above pages of pictures, is no text.
     return (builder if builder.length > length else DocumentBuilder()).build(source.media_type)
 
@@ -135,7 +140,11 @@ class _Book:
         for item in self._items.values():
             if item.path not in self._names or not (item.is_contents or item.media_type == _NCX):
                 continue
-            root, folder = self._xml(item.path), posixpath.dirname(item.path)
+            try:
+                root, folder = self._xml(item.path), posixpath.dirname(item.path)
+            except DocumentRejected as rejection:
+                log.warning("pages of a book have no headings from its table of contents: %s", rejection.message)
+                continue
             for link in _named(root, "a"):
                 titles.setdefault(_joined(folder, link.get("href") or ""), " ".join("".join(link.itertext()).split()))
             for point in _named(root, "navPoint"):

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import struct
-
-from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageSequence
 
 from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ParsedDocument
 from ingest.parsers import ocr
+from ingest.parsers.archives import BROKEN_FILE
 from ingest.parsers.lines import add_page
 from ingest.parsers.source import SourceFile
 
 # Images are measured here before they are unpacked, and refused with a reason; Pillow's own check only warns at first.
 Image.MAX_IMAGE_PIXELS = None
-#: What Pillow raises on images that are broken.
-_BROKEN = (
-    UnidentifiedImageError,
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    EOFError,
-    struct.error,
-)
 
 
 def parse(source: SourceFile) -> ParsedDocument:
@@ -40,7 +27,7 @@ def parse(source: SourceFile) -> ParsedDocument:
     try:
         with Image.open(source.path) as image:
             count = _add_frames(builder, image, source)
-    except _BROKEN as error:
+    except BROKEN_FILE as error:
         raise DocumentRejected(f"The image is broken: {error}".rstrip(".") + ".") from error
     document = builder.build(source.media_type, pages=str(count))
     if not document.elements:

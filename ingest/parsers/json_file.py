@@ -62,7 +62,7 @@ def _record(line: str) -> str:
     """`key: value; key.inner: value`; a line that is no JSON stays as it is."""
     try:
         value = _DECODER.decode(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return line
     return "; ".join(f"{key}: {text}" if key else text for key, text in _flat("", value) if text)
 

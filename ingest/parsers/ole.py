@@ -8,7 +8,7 @@ from pathlib import Path
 import olefile
 
 from core.errors import DocumentRejected
-from ingest.parsers.archives import ENCRYPTED
+from ingest.parsers.archives import BROKEN_FILE, ENCRYPTED
 
 SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 DOC = "application/msword"
@@ -44,7 +44,7 @@ def ole_media_type(path: Path) -> str:
             if found == DOC and _is_encrypted_word(container):
                 raise DocumentRejected(ENCRYPTED)
             return found
-    except (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError, struct.error) as error:
+    except BROKEN_FILE as error:
         raise DocumentRejected(f"The file is broken: it may have been cut off ({error}).") from error
 
 

@@ -83,7 +83,7 @@ class _Reader:
             self._hidden_depth += tag == self._hidden
         elif tag in _NOT_SHOWN and "shadowrootmode" not in attributes:
             self._hidden, self._hidden_depth = tag, 1
-        elif tag == "title" and not self.blocks and not self._in("svg"):
+        elif tag == "title" and not self.title and not self.blocks and not self._in("svg"):
             self._flush()
             self._in_title = True
         elif tag in _WITHIN_LINES:

@@ -6,6 +6,7 @@ import re
 
 from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
+from ingest.parsers.archives import BROKEN_FILE
 from ingest.parsers.mail.content import read_content
 from ingest.parsers.mail.detection import MBOX
 from ingest.parsers.mail.headers import MESSAGE_ID, people_headers
@@ -14,6 +15,7 @@ from ingest.parsers.mail.message import Mail, add_mail
 from ingest.parsers.mail.part import read_message
 from ingest.parsers.source import SourceFile
 
+_UNREADABLE: tuple[type[Exception], ...] = (DocumentRejected, *BROKEN_FILE)
 _LENGTH = re.compile(rb"(\d{1,12})[ ]*\r?\n")
 
 
@@ -43,9 +45,10 @@ def _add_mailbox(builder: DocumentBuilder, source: SourceFile) -> int:
     for count, message in enumerate(read_messages(source.path), start=1):
         try:
             add_mail(builder, _read_mail(message), source)
-        except DocumentRejected as rejection:
+        except _UNREADABLE as error:
             # The others are worth having; who searches for this one finds why it is not there.
-            builder.add(ElementKind.PARAGRAPH, f"E-mail {count} of this mailbox was not read: {rejection.message}")
+            reason = error.message if isinstance(error, DocumentRejected) else f"It is broken: {type(error).__name__}."
+            builder.add(ElementKind.PARAGRAPH, f"E-mail {count} of this mailbox was not read: {reason}")
     return count
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import replace
 from email.parser import HeaderParser
 from typing import Any
 
 from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ParsedDocument
-from ingest.parsers.attachments import MAX_DEPTH, Attachment
+from ingest.parsers.archives import BROKEN_FILE
+from ingest.parsers.attachments import MAX_ATTACHMENTS, MAX_DEPTH, Attachment
 from ingest.parsers.mail.body import Body, Form, best_of, plain_body
 from ingest.parsers.mail.headers import HEADERS, MESSAGE_ID, Headers, MailPolicy, first, people_headers
 from ingest.parsers.mail.message import Mail, add_mail
@@ -17,10 +17,6 @@ from ingest.parsers.mail.text import decoded
 from ingest.parsers.rtf.compressed import decompress_rtf
 from ingest.parsers.source import SourceFile
 
-#: What python-oxmsg raises on a file that is broken.
-_BROKEN = (
-    OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, StopIteration, struct.error,
-)  # fmt: skip
 #: Properties ([MS-OXPROPS]).
 _TRANSPORT_HEADERS, _MESSAGE_ID = 0x007D, 0x1035
 _SUBJECT, _BODY, _HTML, _RTF = 0x0037, 0x1000, 0x1013, 0x1009
@@ -35,6 +31,7 @@ _UNICODE, _ANSI = 0x001F, 0x001E
 _CODE_PAGES = (0x3FFD, 0x3FDE)
 #: Where an attachment keeps a message, and a message its properties; how long what stands before those is ([MS-OXMSG]).
 _EMBEDDED, _PROPERTIES = "__substg1.0_3701000D", "__properties_version1.0"
+_ITEM = "It is an Outlook item within the message. Save it as a file of its own."
 _INNER_HEAD_BYTES, _OUTER_HEAD_BYTES = 24, 32
 #: The headers that recipients stand in, by their type, and the property that lists them all.
 _RECIPIENTS = {"To": (1, 0x0E04), "Cc": (2, 0x0E03), "Bcc": (3, 0x0E02)}
@@ -47,11 +44,10 @@ def parse(source: SourceFile) -> ParsedDocument:
         DocumentRejected: it is broken.
     """
     from oxmsg import Message
-    from oxmsg.domain.model import UnrecognizedCodePageError, UnsupportedEncodingError
 
     try:
         mail = _mail(Message.load(str(source.path)), source)
-    except (*_BROKEN, UnrecognizedCodePageError, UnsupportedEncodingError) as error:
+    except (*BROKEN_FILE, *_unknown_charsets()) as error:
         raise DocumentRejected(f"The Outlook message is broken: {error}".rstrip(".") + ".") from error
     builder = DocumentBuilder()
     add_mail(builder, mail, source)
@@ -70,12 +66,22 @@ def _mail(message: Any, source: SourceFile) -> Mail:
 def _attachment(attachment: Any, number: int, text: _Texts, source: SourceFile) -> Attachment:
     name = text.of(attachment, *_FILE_NAMES) or f"attachment-{number}"
     item = next((each for each in attachment._storage.storages if each.name == _EMBEDDED), None)
-    if item is None or source.depth >= MAX_DEPTH:
-        return Attachment(name, attachment.file_bytes)
+    if item is None or source.depth >= MAX_DEPTH or number > MAX_ATTACHMENTS:
+        return Attachment(name, attachment.file_bytes, reason=_ITEM)
     inner = replace(source, filename=name, depth=source.depth + 1)
     builder = DocumentBuilder()
-    add_mail(builder, _mail(_opened(item), inner), inner)
+    try:
+        add_mail(builder, _mail(_opened(item), inner), inner)
+    except (*BROKEN_FILE, *_unknown_charsets()) as error:
+        return Attachment(name, None, reason=f"The message is broken: {error}".rstrip(".: ") + ".")
     return Attachment(name, None, document=builder.build(source.media_type))
+
+
+def _unknown_charsets() -> tuple[type[Exception], ...]:
+    """What python-oxmsg raises on code pages that it does not know."""
+    from oxmsg.domain.model import UnrecognizedCodePageError, UnsupportedEncodingError
+
+    return UnrecognizedCodePageError, UnsupportedEncodingError
 
 
 def _opened(item: Any) -> Any:

@@ -19,6 +19,10 @@ _ABOVE = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n]*(?:>?From [^\n]*\n(?=[!-9;-~]+:))
 _MESSAGE_TYPE = "application/x-message-"
 
 
+#: What `email` raises on parameters in a charset that is none, with numbers that are none, or given in two ways.
+_BAD_PARAMETERS = (ValueError, LookupError, TypeError)
+
+
 class Part(Message):
     """A part of a message. A message within it stays bytes: it is a file of its own, whatever encoding it is in."""
 
@@ -30,14 +34,21 @@ class Part(Message):
         """A parameter of a header; none of one whose numbers have thousands of digits."""
         try:
             return super().get_param(param, failobj, header, unquote)
-        except ValueError:
+        except _BAD_PARAMETERS:
+            return failobj
+
+    def get_params(self, failobj: Any = None, header: str = "content-type", unquote: bool = True) -> Any:
+        """The parameters of a header; none if they contradict each other."""
+        try:
+            return super().get_params(failobj, header, unquote)
+        except _BAD_PARAMETERS:
             return failobj
 
     def get_boundary(self, failobj: Any = None) -> Any:
         """What divides its parts; nothing if that is in a charset which is none."""
         try:
             return super().get_boundary(failobj)
-        except (ValueError, LookupError):
+        except _BAD_PARAMETERS:
             return failobj
 
     @property
@@ -55,7 +66,7 @@ class Part(Message):
         """The name that its sender gave it, empty if there is none."""
         try:
             return header_text(self.get_filename() or "")
-        except (ValueError, LookupError):
+        except _BAD_PARAMETERS:
             # Its charset is none, or its numbers are none.
             return ""
 

@@ -18,6 +18,7 @@ _LARGER = {
     "iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874",
     "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "cp950",
 }  # fmt: skip
+_LONG_LINE_BYTES = 60
 _BASE64_LINE = re.compile(rb"[A-Za-z0-9+/]+(={0,2})")
 #: An encoded word of a header. Programs that write `?` or spaces in it are wrong, and there are many.
 _WORD = re.compile(r"=\?([^?*\s]+)(?:\*[^?\s]*)?\?([bBqQ])\?([^?]*(?:\?(?!=)[^?]*){0,4})\?=")
@@ -119,18 +120,22 @@ def _word_bytes(encoding: str, text: str) -> bytes:
 
 def _from_base64(data: bytes) -> tuple[bytes, bytes]:
     """Decodes the lines that are in base64, and gives the rest back as it is."""
-    position = 0
-    letters: list[bytes] = []
+    position, ended = 0, False
+    runs: list[list[bytes]] = [[]]
     for line in data.splitlines(keepends=True):
         content = line.strip()
-        match = _BASE64_LINE.fullmatch(content)
-        if content and match is None:
+        letters = b"".join(content.split())
+        match = _BASE64_LINE.fullmatch(letters)
+        # Below the end of one run there may be another, and in a line a stray space: short lines are words.
+        is_long = len(letters) >= _LONG_LINE_BYTES and max(map(len, content.split())) >= _LONG_LINE_BYTES // 3
+        if content and (match is None or (not is_long and (ended or letters != content))):
             break
         position += len(line)
-        letters.append(content.rstrip(b"="))
-        if match and match[1]:
-            break
-    return _base64_bytes(b"".join(letters)), data[position:].strip()
+        if content and ended:
+            runs.append([])
+        ended = bool(match and match[1]) or (ended and not content)
+        runs[-1].append(letters.rstrip(b"="))
+    return b"".join(_base64_bytes(b"".join(run)) for run in runs), data[position:].strip()
 
 
 def _base64_bytes(letters: bytes) -> bytes:

@@ -11,7 +11,6 @@ import posixpath
 import re
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from lxml import etree
 
 from core.errors import DocumentRejected
 from ingest.document import ParsedDocument
+from ingest.parsers.archives import BROKEN_FILE
 from ingest.parsers.safe_xml import xml_parser
 
 #: lxml has no types.
@@ -31,11 +31,6 @@ CONTENT_TYPES = "[Content_Types].xml"
 RELATIONSHIPS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 #: The attributes by which XML names a relationship.
 R_ID, R_DM = f"{{{RELATIONSHIPS}}}id", f"{{{RELATIONSHIPS}}}dm"
-#: What a broken package makes lxml, zipfile and the libraries raise; lxml's XMLSyntaxError is a SyntaxError.
-BROKEN: tuple[type[Exception], ...] = (
-    AttributeError, EOFError, IndexError, KeyError, NotImplementedError, SyntaxError, TypeError, ValueError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 #: Without one of these parts, text would be missing that nobody would miss.
 _ESSENTIAL = frozenset(("officeDocument", "slide", "worksheet", "sharedStrings"))
 _ROOT_RELATIONSHIPS = "_rels/.rels"
@@ -200,7 +195,7 @@ class Package:
             data = self.read(name)
             if name.endswith((".xml", ".rels")):
                 xml_tree(data)
-        except BROKEN:
+        except BROKEN_FILE:
             return False
         return True
 
@@ -241,12 +236,12 @@ def read_package(
 
     Args:
         called: what the file is called in the reason, "Word document" for example.
-        errors: what the library raises beside `BROKEN`.
+        errors: what the library raises beside `BROKEN_FILE`.
 
     Raises:
         DocumentRejected: it is broken beyond that.
     """
-    broken: tuple[type[Exception], ...] = (*BROKEN, *errors)
+    broken: tuple[type[Exception], ...] = (*BROKEN_FILE, *errors)
     try:
         with _opened(path) as package:
             try:

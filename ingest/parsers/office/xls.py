@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from typing import Any
 
 import xlrd
@@ -11,7 +10,7 @@ from xlrd.compdoc import CompDocError
 
 from core.errors import DocumentRejected
 from ingest.document import DocumentBuilder, ParsedDocument
-from ingest.parsers.archives import ENCRYPTED
+from ingest.parsers.archives import BROKEN_FILE, ENCRYPTED
 from ingest.parsers.office.sheet_notes import comment_line
 from ingest.parsers.source import SourceFile
 from ingest.parsers.tables import add_sheet
@@ -32,8 +31,7 @@ def parse(source: SourceFile) -> ParsedDocument:
                 rows = ([_value(cell, workbook.datemode) for cell in row] for row in sheet.get_rows())
                 add_sheet(builder, name, rows, _notes(name, sheet))
                 workbook.unload_sheet(name)
-    except (xlrd.XLRDError, CompDocError, struct.error, ValueError, KeyError, IndexError, TypeError,
-            AttributeError, AssertionError, EOFError) as error:  # fmt: skip
+    except (xlrd.XLRDError, CompDocError, *BROKEN_FILE) as error:
         if "encrypted" in str(error).lower():
             raise DocumentRejected(ENCRYPTED) from error
         raise DocumentRejected(f"The workbook is broken: {error}".rstrip(".") + ".") from error

@@ -6,15 +6,14 @@ headers and footers have paragraphs, too, which are moved beside those that they
 
 from __future__ import annotations
 
-import lzma
 import re
 import zipfile
-import zlib
 from pathlib import Path
 
 from lxml import etree
 
 from core.errors import DocumentRejected
+from ingest.parsers.archives import BROKEN_FILE
 from ingest.parsers.pandoc import open_document_text
 from ingest.parsers.pandoc.open_document_names import OFFICE
 from ingest.parsers.safe_xml import xml_parser
@@ -23,10 +22,6 @@ _CONTENT = "content.xml"
 _STYLES = "styles.xml"
 _BINARY = re.compile(rb"<office:binary-data>[^<]*+</office:binary-data>")
 _ZIP = b"PK"
-#: What the archive and its XML raise if they are damaged. A name in a charset that it is not in is a ValueError.
-_BROKEN = (
-    etree.XMLSyntaxError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError,
-)  # fmt: skip
 _FORMULA = re.compile(rb"<(?:\w+:)?math\b")
 _HEAD_BYTES = 2048
 #: Of one file of XML: what goes into the part of its content, and what into that of its styles.
@@ -44,7 +39,7 @@ def prepared(path: Path, folder: Path) -> Path:
         with path.open("rb") as file:
             is_archive = file.read(len(_ZIP)) == _ZIP
         return _prepared_archive(path, folder) if is_archive else _prepared_flat(path, folder)
-    except _BROKEN as error:
+    except BROKEN_FILE as error:
         raise DocumentRejected(f"The file is broken: its text cannot be read ({error}).") from error
 
 

@@ -76,10 +76,11 @@ def _add_page(
     scans: ScannedPages,
     titles: Mapping[str, int],
 ) -> list[Attachment]:
-    """Appends a page and returns the files on it; nothing for one that cannot be read: the others are worth having."""
+    """Appends a page and returns the files on it. One that cannot be read is counted: the others are worth having."""
     try:
         page = document[index]
     except pypdfium2.PdfiumError:
+        scans.skipped += 1
         return []
     try:
         text = text_layer(page)

@@ -64,7 +64,10 @@ def read_notes(document: pypdfium2.PdfDocument, page: pypdfium2.PdfPage, text: s
 def embedded_files(document: pypdfium2.PdfDocument) -> Iterator[Attachment]:
     """The files that a PDF carries with it as a whole, as portfolios and electronic invoices do."""
     for index in range(document.count_attachments()):
-        yield _attachment(document.get_attachment(index))
+        try:
+            yield _attachment(document.get_attachment(index))
+        except pypdfium2.PdfiumError as error:
+            yield Attachment(f"file-{index + 1}", None, reason=f"It is broken: {error}")
 
 
 def _annotations(page: pypdfium2.PdfPage) -> Iterator[Any]:
@@ -121,9 +124,8 @@ def _attachment(attachment: pypdfium2.PdfAttachment) -> Attachment:
     name = attachment.get_name() or "attachment"
     try:
         return Attachment(name, bytes(attachment.get_data()))
-    except pypdfium2.PdfiumError:
-        # Named in the text as an empty file, which it is: nothing of it can be read.
-        return Attachment(name, b"")
+    except pypdfium2.PdfiumError as error:
+        return Attachment(name, None, reason=f"It is broken: {error}")
 
 
 def _string(annotation: Any, key: bytes) -> str:

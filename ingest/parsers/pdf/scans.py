@@ -35,8 +35,11 @@ _TOO_MANY = "The PDF has more scanned pages than OCR_MAX_PAGES allows ({limit}).
 
 
 def text_layer(page: pypdfium2.PdfPage) -> str:
-    """The text that a page has without OCR."""
-    text_page = page.get_textpage()
+    """The text that a page has without OCR; empty if it cannot be read."""
+    try:
+        text_page = page.get_textpage()
+    except pypdfium2.PdfiumError:
+        return ""
     try:
         return str(text_page.get_text_range())
     finally:

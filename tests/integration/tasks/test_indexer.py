@@ -13,6 +13,7 @@ import pytest
 
 from core.blobs import BlobStore
 from core.catalog import Catalog, Claim, Document, DocumentState, NewDocument, Source
+from core.errors import Unavailable
 from core.settings import Settings, load_settings
 from ingest.embedder import Embedder
 from ingest.embedding_service import EmbeddingService
@@ -28,6 +29,9 @@ from tests.fakes.fake_embedder import FakeEmbedder
 from tests.support import wait_until
 
 PARSE = {"expected": DocumentState.QUEUED, "claimed": DocumentState.PARSING}
+
+#: Of more chunks than are indexed side by side.
+LARGE = "\n\n".join(f"Paragraph {number}. " + "The harbour opens at dawn. " * 60 for number in range(90))
 
 
 @dataclass
@@ -102,7 +106,7 @@ def test_a_document_goes_through_all_stages(world: World, producer: Producer) ->
 
 def test_small_documents_do_not_wait_for_a_large_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.indexer.PASS_SECONDS", 0)
-    large = world.add("\n\n".join(f"Paragraph {number}. " + "The harbour opens at dawn. " * 60 for number in range(90)))
+    large = world.add(LARGE)
     small, gone = world.add("A short note."), world.add("One that is deleted.")
     world.parsing.parse(large.id)
     embed = world.service.embed
@@ -130,7 +134,7 @@ def test_a_large_document_that_is_deleted_while_it_is_indexed_leaves_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasks.indexer.PASS_SECONDS", 0)
-    large = world.add("\n\n".join(f"Paragraph {number}. " + "The harbour opens at dawn. " * 60 for number in range(90)))
+    large = world.add(LARGE)
     world.parsing.parse(large.id)
     embed = world.service.embed
 
@@ -330,3 +334,34 @@ def test_documents_are_grouped_by_their_chunks() -> None:
     groups = grouped([claim(chunks) for chunks in (1, 63, 1, 500, 2, 3)])
     assert [[one.document.chunk_count for one in group] for group in groups] == [[1, 63], [1], [500], [2, 3]]
     assert list(grouped([])) == []
+
+
+def test_a_fault_of_a_small_document_is_none_of_a_large_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LEASE_SECONDS", "IDLE_SECONDS", "FAULT_PAUSE_SECONDS", "PASS_SECONDS"):
+        monkeypatch.setattr(f"tasks.indexer.{name}", 0.1)
+    poison, large = world.add("poison"), world.add(LARGE)
+    world.parse(poison)
+    world.parse(large)
+    world.indexer.start()
+    wait_until(lambda: world.state(large) is DocumentState.COMPLETED)
+    wait_until(lambda: world.state(poison) is DocumentState.FAILED)
+
+
+def test_an_outage_is_the_fault_of_no_document(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.indexer.FAULT_PAUSE_SECONDS", 0.01)
+    documents = [world.add(f"The harbour of town {number} opens at dawn.") for number in range(3)]
+    count, upsert = [0], world.store.upsert
+
+    def fail_at_first(points: Any) -> None:
+        count[0] += 1
+        if count[0] <= 30:
+            raise Unavailable("The store does not answer.")
+        upsert(points)
+
+    monkeypatch.setattr(world.store, "upsert", fail_at_first)
+    for document in documents:
+        world.parse(document)
+    world.indexer.start()
+    wait_until(lambda: all(world.state(document) is DocumentState.COMPLETED for document in documents))
+    found = world.catalog.documents_by_id([document.id for document in documents]).values()
+    assert [document.attempts for document in found] == [0, 0, 0]
