@@ -17,6 +17,8 @@ _MOST_COLUMNS = 100
 
 #: Numbers, dates and times.
 _NUMBER = re.compile(r"[-+]?[\d.,:/\s-]+%?")
+#: A table with more is not filled up to its widest row: a few wide cells would make megabytes of it.
+_MOST_CELLS = 1_000_000
 
 
 def _cell(text: str) -> str:
@@ -28,8 +30,11 @@ def markdown_table(rows: Sequence[Row]) -> str:
     width = max((len(row) for row in rows), default=0)
     if not width:
         return ""
+    if width * len(rows) > _MOST_CELLS:
+        rows = [[text for text in row if text.strip()] for row in rows]
+        width = 0
     lines = ["| " + " | ".join(_cell(text).replace("|", "\\|") for text in _padded(row, width)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + " --- |" * width, *lines[1:]])
+    return "\n".join([lines[0], "|" + " --- |" * (width or len(rows[0])), *lines[1:]])
 
 
 def _padded(row: Row, width: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -70,6 +71,7 @@ class _Reader:
         self.blocks: list[Block] = []
         self._words: list[str] = []
         self._contexts: list[_Context] = []
+        self._open: Counter[str] = Counter()
         self._tables: list[Table] = []
         #: The tag whose text is not shown, and how many of its name are open within each other.
         self._hidden, self._hidden_depth = "", 0
@@ -83,7 +85,7 @@ class _Reader:
             self._hidden_depth += tag == self._hidden
         elif tag in _NOT_SHOWN and "shadowrootmode" not in attributes:
             self._hidden, self._hidden_depth = tag, 1
-        elif tag == "title" and not self.title and not self.blocks and not self._in("svg"):
+        elif tag == "title" and not self.title and not self.blocks and not self._open["svg"]:
             self._flush()
             self._in_title = True
         elif tag in _WITHIN_LINES:
@@ -145,16 +147,16 @@ class _Reader:
 
     def _begin_block(self, tag: str, attributes: Mapping[str, str]) -> None:
         if tag in _HEADINGS:
-            self._contexts.append(_Context(tag, ElementKind.HEADING, _HEADINGS[tag]))
+            self._enter(tag, ElementKind.HEADING, _HEADINGS[tag])
         elif tag in ("li", "dd"):
-            self._contexts.append(_Context(tag, ElementKind.LIST_ITEM))
+            self._enter(tag, ElementKind.LIST_ITEM)
         elif tag in _PREFORMATTED:
-            self._contexts.append(_Context(tag, ElementKind.CODE))
+            self._enter(tag, ElementKind.CODE)
         elif tag == "svg":
-            self._contexts.append(_Context(tag, ElementKind.PARAGRAPH))
+            self._enter(tag, ElementKind.PARAGRAPH)
         elif tag == "table":
             self._tables.append(Table(is_layout=attributes.get("role") in ("presentation", "none")))
-            self._contexts.append(_Context(tag, ElementKind.PARAGRAPH))
+            self._enter(tag, ElementKind.PARAGRAPH)
         elif tag == "tr" and self._tables:
             self._tables[-1].begin_row()
         elif tag in _CELLS and self._tables:
@@ -166,16 +168,18 @@ class _Reader:
             self._tables[-1].end_cell()
         elif tag == "table" and self._tables:
             self._end_table()
-        if any(context.tag == tag for context in self._contexts):
-            while self._contexts.pop().tag != tag:
-                pass
+        if self._open[tag]:
+            while (closed := self._contexts.pop().tag) != tag:
+                self._open[closed] -= 1
+            self._open[tag] -= 1
 
     def _end_table(self) -> None:
         for block in self._tables.pop().blocks():
             self._add(block)
 
-    def _in(self, tag: str) -> bool:
-        return any(context.tag == tag for context in self._contexts)
+    def _enter(self, tag: str, kind: ElementKind, level: int = 0) -> None:
+        self._contexts.append(_Context(tag, kind, level))
+        self._open[tag] += 1
 
     def _flush(self) -> None:
         text, context = "".join(self._words), self._contexts[-1] if self._contexts else None

@@ -18,6 +18,8 @@ _LARGER = {
     "iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874",
     "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "cp950",
 }  # fmt: skip
+#: Codecs of Python's for other things; one takes long.
+_NO_CHARSETS = frozenset(("punycode", "idna", "unicode_escape", "raw_unicode_escape"))
 _LONG_LINE_BYTES = 60
 _BASE64_LINE = re.compile(rb"[A-Za-z0-9+/]+(={0,2})")
 #: An encoded word of a header. Programs that write `?` or spaces in it are wrong, and there are many.
@@ -59,7 +61,7 @@ def transferred(data: bytes, encoding: str) -> tuple[bytes, bytes]:
 
 def decoded(data: bytes, charset: str | None, *, is_html: bool = False) -> str:
     """The text of bytes, in the charset that is named if they fit it. Never fails."""
-    if charset:
+    if charset and charset.lower().replace("-", "_") not in _NO_CHARSETS:
         # A charset of this name may be none of text, or have any error of its own.
         try:
             name = codecs.lookup(charset).name

@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 
 #: Lines that would bring in other files. pandoc has no access to any, and would stop there.
-_INCLUDES = re.compile(r"^[ \t]*(?:\.\.[ \t]+(?:literal)?include::|:(?:file|url):|#\+include:).*$", re.I | re.M)
+_RST_INCLUDES = re.compile(r"^[ \t]*\.\.[ \t]+(?:literal)?include::.*$", re.I | re.M)
+_RST_SOURCE = re.compile(
+    r"(^[ \t]*\.\.[ \t]+(?:csv-table|raw)::[^\n]*\n(?:[ \t]+:(?!file:|url:)[\w-]+:[^\n]*\n)*)"
+    r"[ \t]+:(?:file|url):[^\n]*$",
+    re.I | re.M,
+)
+_ORG_INCLUDES = re.compile(r"^[ \t]*#\+include:.*$", re.I | re.M)
 
 #: Sphinx's domains: pandoc knows no colon in the name of a directive. And its classes, which are no classes of styles.
 _DOMAIN = re.compile(r"^([ \t]*\.\.[ \t]+)([\w+-]+)((?::[\w+-]+)+)::(?=[ \t]|$)", re.M)
@@ -39,11 +45,11 @@ _ORG_ALL = "#+OPTIONS: arch:t d:t p:t pri:t tags:t author:t\n#+EXCLUDE_TAGS:\n#+
 
 def prepared(name: str, text: str) -> str:
     """A text in pandoc's format `rst` or `org`, so that pandoc reads all of it, and nothing outside of it."""
-    text = _INCLUDES.sub("", text)
-    return _prepared_rst(text) if name == "rst" else _prepared_org(text)
+    return _prepared_rst(text) if name == "rst" else _prepared_org(_ORG_INCLUDES.sub("", text))
 
 
 def _prepared_rst(text: str) -> str:
+    text = _RST_SOURCE.sub(r"\1", _RST_INCLUDES.sub("", text))
     text = _DOMAIN.sub(lambda match: f"{match[1]}{match[2]}{match[3].replace(':', '-')}::", text)
     text = _CLASS.sub(r"\1py-class::", text)
     text = _QUOTE.sub(r"\1\2-text::", text)

@@ -56,6 +56,8 @@ def parse(source: SourceFile) -> ParsedDocument:
         document.close()
     parsed = builder.build(source.media_type, pages=str(count), **scans.metadata)
     if not parsed.elements:
+        if scans.failure is not None:
+            raise scans.failure
         if scans.skipped:
             raise DocumentRejected(_NO_TESSERACT, code="unsupported_file")
         raise DocumentRejected("The PDF is empty: no text was found on its pages.", code="empty_file")

@@ -53,8 +53,9 @@ class ScannedPages:
         self._options = options
         self._available = find_tesseract() is not None
         self._read = 0
-        #: Pages with an image that nobody could read.
+        #: Pages that could not be read, and why not the last one that Tesseract failed on.
         self.skipped = 0
+        self.failure: DocumentRejected | None = None
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -81,18 +82,17 @@ class ScannedPages:
         """The text of a page: its own `text` if it has enough, else what is written in its images.
 
         Raises:
-            DocumentRejected: there are more pages without text than OCR_MAX_PAGES allows, or Tesseract fails on one.
+            DocumentRejected: there are more pages without text than OCR_MAX_PAGES allows.
         """
         if not text.strip():
             return self._read_image(page) if _has_drawing(page) else ""
         if _letters(text) >= _SCANT_CHARACTERS or not _is_scan(page, _letters(text)):
             return text
-        try:
-            found = self._read_image(page)
-        except DocumentRejected:
+        if self._read == self._options.ocr_max_pages:
             # What the page says itself is there; that there is more is said in the document's properties.
             self.skipped += 1
             return text
+        found = self._read_image(page)
         return _joined(text, found) if _letters(found) > _LEAST_GAIN * _letters(text) else text
 
     def _read_image(self, page: pypdfium2.PdfPage) -> str:
@@ -103,7 +103,13 @@ class ScannedPages:
         if self._read == limit:
             raise DocumentRejected(_TOO_MANY.format(limit=limit))
         self._read += 1
-        return read_page(_drawn(page), self._options)
+        try:
+            return read_page(_drawn(page), self._options)
+        except DocumentRejected as rejection:
+            # The other pages are worth having; if there are none, this is the reason.
+            self.failure = rejection
+            self.skipped += 1
+            return ""
 
 
 def _needs_ocr(document: pypdfium2.PdfDocument, index: int) -> bool:

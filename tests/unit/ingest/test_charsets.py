@@ -107,3 +107,16 @@ def test_numbers_are_no_text(read: Read) -> None:
             assert not is_text(data)
     with pytest.raises(DocumentRejected, match="not supported"):
         read("numbers.dat", struct.pack("<500h", *whole))
+
+
+@pytest.mark.parametrize("name", ["undefined", "punycode", "no-such-charset"])
+def test_a_page_that_names_no_charset_is_read(read: Read, name: str) -> None:
+    page = f"<!doctype html><meta charset={name}><p>Zug nach Köln, größer".encode("cp1252")
+    assert read("a.html", page).text == "Zug nach Köln, größer"
+    mail = f"From: a@example.com\nMIME-Version: 1.0\nContent-Type: text/plain; charset={name}\n\nZug nach Köln\n"
+    assert "Zug nach Köln" in read("a.eml", mail.encode("cp1252")).text
+
+
+def test_a_text_of_many_charsets_with_a_japanese_line_stays_utf8(read: Read) -> None:
+    text = "Zug nach Köln – neun Uhr\n"
+    assert read("a.txt", text.encode() + JAPANESE.encode("iso2022_jp")).text.startswith(text)

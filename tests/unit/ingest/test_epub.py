@@ -162,3 +162,17 @@ def test_entities_are_not_read(read: Read) -> None:
 def test_a_book_of_pictures_alone_is_empty(read: Read) -> None:
     with pytest.raises(DocumentRejected, match="there is no text in it"):
         read("a.epub", book(("one.xhtml", page("<p><img src='1.jpg' alt=''/></p>"))))
+
+
+@pytest.mark.parametrize("broken", ["<!-- never closed", "<script>", "<style>", "<title>"])
+def test_a_page_that_is_broken_hides_no_other(read: Read, broken: str) -> None:
+    pages = [("1.html", page("<p>One</p>")), ("2.html", f"<html><body><p>Two{broken}</body>".encode()),
+             ("3.html", page("<p>Three</p>"))]  # fmt: skip
+    text = read("a.epub", book(*pages)).text
+    assert "One" in text and "Two" in text and "Three" in text
+
+
+def test_a_book_with_a_broken_table_of_contents_is_read(read: Read) -> None:
+    pages = [("one.xhtml", page("<p>One</p>")), ("toc.ncx", b"<ncx>Tom & Jerry</ncx>")]
+    data = book(*pages, types={"toc.ncx": "application/x-dtbncx+xml"}, spine='<itemref idref="i0"/>')
+    assert "One" in read("a.epub", data).text

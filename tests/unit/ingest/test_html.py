@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from core.errors import DocumentRejected
@@ -130,3 +132,20 @@ def test_pages_with_programs_in_them_are_code(read: Read, name: str, code: str) 
     document = read(name, f"<!DOCTYPE html>\n<html><body><p>{FACT}</p>{code}</body></html>".encode())
     assert document.media_type == detection.CODE
     assert code in document.text and FACT in document.text
+
+
+def test_a_second_title_is_text(read: Read) -> None:
+    document = read(
+        "a.html", b"<html><head><title>One</title><title>Two</title></head><body><p>Three</p></body></html>"
+    )
+    assert [text for _, text in kinds_and_texts(document)] == ["One", "Two", "Three"]
+
+
+def test_wide_cells_and_deep_lists_end_in_time_and_memory(read: Read) -> None:
+    wide = "<tr>" + "<td colspan=100>x" * 300 + "</tr>"
+    document = read("a.html", f"{START}<table>{wide}{'<tr><td>city<td>price</tr>' * 3000}</table>".encode())
+    assert len(document.text) < 1_000_000 and document.text.count("city | price") == 3000
+    lists = "<ul><li>" * 20_000 + "<div>word</div>" * 20_000
+    started = time.process_time()
+    assert read("a.html", f"{START}{lists}".encode()).text.count("word") == 20_000
+    assert time.process_time() - started < 10

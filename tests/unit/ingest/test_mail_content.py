@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import binascii
 import time
 
@@ -313,3 +314,26 @@ def test_parts_that_are_nested_too_deeply_are_refused(read: Read) -> None:
     lines = "".join(f"Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n" for n in range(2000))
     with pytest.raises(DocumentRejected, match="nested too deeply"):
         read("mail.eml", f"From: a@x\nMIME-Version: 1.0\n{lines}\n\n{FACT}".encode())
+
+
+@pytest.mark.parametrize("damage", ["a space in a line", "two runs"])
+def test_base64_is_read_to_its_end(read: Read, damage: str) -> None:
+    rows = "".join(f"Train {number},Vienna\n" for number in range(60)).encode()
+    if damage == "two runs":
+        encoded = base64.encodebytes(rows[:700]) + base64.encodebytes(rows[700:])
+    else:
+        encoded = base64.encodebytes(rows)
+        encoded = encoded[:100] + b" " + encoded[100:]
+    lines = encoded.decode().rstrip("\n")
+    head = (
+        'Content-Type: text/csv; name="a.csv"\nContent-Disposition: attachment\nContent-Transfer-Encoding: base64\n\n'
+    )
+    mail = f"From: a@example.com\nMIME-Version: 1.0\n{head}{lines}\n"
+    assert "Train 59" in read("a.eml", mail.encode()).text
+
+
+@pytest.mark.parametrize("parameters", ["filename*=utf-8''a; filename*0*=b", "name=a; name*0=b; name*1*=c"])
+def test_parameters_that_contradict_each_other_do_no_harm(read: Read, parameters: str) -> None:
+    part = f"--b\nContent-Type: text/csv; {parameters}\nContent-Disposition: attachment; {parameters}\n\nc\n1\n--b--\n"
+    start = "From: a@example.com\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
+    assert "Attachment: " in read("a.eml", f"{start}{part}".encode()).text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pypdfium2
@@ -87,6 +88,31 @@ def test_files_in_a_pdf_are_read(read: Read) -> None:
     assert FACT in document.text
     inner = next(element for element in document.elements if element.text == FACT)
     assert inner.section == "Attachment: inner.pdf > Timetable"
+
+
+def test_a_pdf_whose_files_are_missing_is_read(read: Read) -> None:
+    # Given a PDF that names a file which is not in it
+    data = _with_files(pdf_bytes([[FACT]]), {"a.txt": b"words"})
+    data = re.sub(rb"/EF ?<<[^>]*>>", lambda match: match[0].replace(b" 0 R", b"99 0 R"), data)
+    text = read("a.pdf", data).text
+    assert FACT in text and "words" not in text
+
+
+@NEEDS_TESSERACT
+def test_pages_that_tesseract_fails_on_are_counted_and_the_others_read(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise DocumentRejected("Tesseract took too long.")
+
+    monkeypatch.setattr("ingest.parsers.pdf.scans.read_page", fail)
+    both = pypdfium2.PdfDocument.new()
+    for data in (pdf_bytes([[FACT]]), files.scan()):
+        both.import_pages(pypdfium2.PdfDocument(data), pages=[0])
+    document = read("a.pdf", files._saved(both.save))
+    assert (document.text, document.metadata["pages_not_read"]) == (FACT, "1")
+    with pytest.raises(DocumentRejected, match="took too long"):
+        read("a.pdf", files.scan())
 
 
 def test_pdfs_within_each_other_are_read_to_a_depth(read: Read) -> None:

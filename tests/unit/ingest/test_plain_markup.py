@@ -145,3 +145,13 @@ def test_hostile_markup_is_prepared_in_time(name: str, text: str) -> None:
     started = time.process_time()
     assert prepared(name, text)
     assert time.process_time() - started < 5
+
+
+def test_addresses_in_properties_and_fields_are_kept(read: Read) -> None:
+    org = '* Trains\n:PROPERTIES:\n:URL: https://example.com/1\n:SOURCE: Ann\n:END:\nWords.\n#+INCLUDE: "/etc/passwd"\n'
+    text = read("a.org", org.encode()).text
+    assert "https://example.com/1" in text and "Ann" in text and "Words." in text
+    table = ".. csv-table:: T\n   :header: a\n   :file: /etc/passwd\n"
+    rst = f"Trains\n======\n\nWords.\n\n:url: https://example.com/2\n\n{table}"
+    text = read("a.rst", rst.encode()).text
+    assert "https://example.com/2" in text and "Words." in text and "root:" not in text

@@ -256,3 +256,9 @@ def test_json_with_escaped_letters_is_read_as_letters(read: Read) -> None:
     assert "Größe" in document.text and "Брузовец" in document.text
     written = '{\n  "a": 1,\n\n  "b": 2\n}'
     assert read("b.json", written.encode()).text == written
+
+
+def test_a_line_that_is_nested_too_deeply_is_kept_as_it_is(read: Read) -> None:
+    deep = "[" * 5000 + "]" * 5000
+    lines = "\n".join(['{"a": 1}'] * 6 + [deep, '{"b": 2}'])
+    assert read("a.jsonl", lines.encode()).text.endswith("]\nb: 2")
