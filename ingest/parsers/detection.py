@@ -50,6 +50,8 @@ UNKNOWN = "application/octet-stream"
 _HEAD_BYTES = 4096
 _PDF_MARK = re.compile(rb"(?:^|[\r\n\xbf])%PDF-\d")
 _PDF_END_BYTES = 2048
+#: Formats that are text, beside those that say so in their name.
+_WRITTEN = frozenset((JSON, JSON_LINES, NOTEBOOK, XML, RTF, "application/sql", "application/javascript"))
 _OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
 #: Templates, and texts that consist of others, are read as what they are templates of.
 _OPEN_DOCUMENT_KINDS = {"text": ODT, "spreadsheet": ODS, "presentation": ODP}
@@ -214,7 +216,7 @@ def _guessed_binary(path: Path, filename: str) -> str:
         return mail
     guess, _ = mimetypes.guess_type(filename)
     # Its content is not text, whatever its name says.
-    return UNKNOWN if guess is None or guess.startswith(("text/", "message/")) else guess
+    return UNKNOWN if guess is None or guess in _WRITTEN or guess.startswith(("text/", "message/")) else guess
 
 
 def _text_type(path: Path, head: bytes, filename: str) -> str:

@@ -59,7 +59,8 @@ def _add_output(builder: DocumentBuilder, output: dict[str, Any]) -> None:
     if output.get("output_type") == "error":
         # The traceback of Jupyter ends with the name of the error and what it says; others keep these two alone.
         said = f"{output.get('ename', '')}: {output.get('evalue', '')}"
-        traceback = _ANSI.sub("", "\n".join(map(str, output.get("traceback") or [])))
+        lines = output.get("traceback")
+        traceback = _ANSI.sub("", "\n".join(map(str, lines)) if isinstance(lines, list) else str(lines or ""))
         builder.add(ElementKind.CODE, traceback if said in traceback else f"{traceback}\n{said}")
         return
     data = output.get("data")

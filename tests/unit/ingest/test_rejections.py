@@ -64,6 +64,7 @@ def test_encrypted_says_what_to_do(read: Read, name: str, data: bytes) -> None:
     ("name", "data", "media_type"),
     [
         ("a.bin", bytes(range(256)) * 20, "application/octet-stream"),
+        ("a.json", bytes(range(256)) * 20, "application/octet-stream"),
         ("a.txt", b"\0" * 5000, "application/octet-stream"),
         ("a.txt", b"fLaC" + bytes(100), "audio/flac"),
         ("a.zip", zip_bytes({"a.txt": b"hello"}), "application/zip"),
