@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class Attachment:
     reason: str = "It is kept in a form that cannot be read."
 
 
-def add_attachments(builder: DocumentBuilder, attachments: Sequence[Attachment], source: SourceFile) -> None:
+def add_attachments(builder: DocumentBuilder, attachments: Iterable[Attachment], source: SourceFile) -> None:
     """Appends each attachment as a section with its text, or with the reason why it has none."""
     for number, attachment in enumerate(attachments):
         builder.add(ElementKind.HEADING, f"Attachment: {attachment.filename}", level=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from itertools import chain
 
 import pypdfium2
 from pypdfium2 import raw
@@ -50,7 +51,8 @@ def parse(source: SourceFile) -> ParsedDocument:
         for index in range(len(document)):
             files += _add_page(builder, document, index, scans, outline.get(index, {}))
         _check_dynamic_form(document, builder)
-        add_attachments(builder, [*files, *embedded_files(document)], source)
+        # One after the other: together they may be larger than the memory.
+        add_attachments(builder, chain(files, embedded_files(document)), source)
         count = len(document)
     finally:
         document.close()

@@ -11,7 +11,7 @@ import pypdfium2
 from pypdfium2 import raw
 
 from ingest.document import DocumentBuilder, ElementKind
-from ingest.parsers.attachments import Attachment
+from ingest.parsers.attachments import MAX_ATTACHMENTS, Attachment
 from ingest.parsers.lines import words
 
 #: Their text is that of another annotation, or a place to go to.
@@ -53,7 +53,7 @@ def read_notes(document: pypdfium2.PdfDocument, page: pypdfium2.PdfPage, text: s
         kind = raw.FPDFAnnot_GetSubtype(annotation)
         if kind == raw.FPDF_ANNOT_WIDGET and document.formenv is not None:
             notes.fields += _filled(document.formenv, annotation)
-        if kind == raw.FPDF_ANNOT_FILEATTACHMENT:
+        if kind == raw.FPDF_ANNOT_FILEATTACHMENT and len(notes.files) < MAX_ATTACHMENTS:
             notes.files += _file(annotation)
         said = "" if kind in _WITHOUT_TEXT else _string(annotation, b"Contents")
         if said.strip() and words(said) not in known:
@@ -65,7 +65,7 @@ def embedded_files(document: pypdfium2.PdfDocument) -> Iterator[Attachment]:
     """The files that a PDF carries with it as a whole, as portfolios and electronic invoices do."""
     for index in range(document.count_attachments()):
         try:
-            yield _attachment(document.get_attachment(index))
+            yield _attachment(document.get_attachment(index), is_read=index < MAX_ATTACHMENTS)
         except pypdfium2.PdfiumError as error:
             yield Attachment(f"file-{index + 1}", None, reason=f"It is broken: {error}")
 
@@ -120,8 +120,10 @@ def _file(annotation: Any) -> list[Attachment]:
     return [_attachment(pypdfium2.PdfAttachment(found, None))] if found else []
 
 
-def _attachment(attachment: pypdfium2.PdfAttachment) -> Attachment:
+def _attachment(attachment: pypdfium2.PdfAttachment, *, is_read: bool = True) -> Attachment:
     name = attachment.get_name() or "attachment"
+    if not is_read:
+        return Attachment(name, None)
     try:
         return Attachment(name, bytes(attachment.get_data()))
     except pypdfium2.PdfiumError as error:

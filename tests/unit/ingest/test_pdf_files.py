@@ -15,6 +15,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from core.errors import DocumentRejected
 from ingest.parsers import ocr, parse_unknown
+from ingest.parsers.attachments import MAX_ATTACHMENTS
 from ingest.parsers.source import ParserOptions
 from tests.unit.ingest import files
 from tests.unit.ingest.files import FACT
@@ -88,6 +89,13 @@ def test_files_in_a_pdf_are_read(read: Read) -> None:
     assert FACT in document.text
     inner = next(element for element in document.elements if element.text == FACT)
     assert inner.section == "Attachment: inner.pdf > Timetable"
+
+
+def test_of_very_many_files_the_first_are_read_and_the_others_named(read: Read) -> None:
+    attached = {f"{number:03}.txt": f"words {number}".encode() for number in range(MAX_ATTACHMENTS + 2)}
+    text = read("a.pdf", _with_files(pdf_bytes([[FACT]]), attached)).text
+    assert text.count("words ") == MAX_ATTACHMENTS
+    assert text.count(f"This attachment was not read: There are more than {MAX_ATTACHMENTS} attachments.") == 2
 
 
 def test_a_pdf_whose_files_are_missing_is_read(read: Read) -> None:
