@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import time
 
 import pytest
 
@@ -62,6 +63,13 @@ def test_sections_of_markdown_are_called_as_their_headings_are_shown(read: Read,
     document = read("a.md", f"# {heading}\n\nwords\n".encode())
     assert [element.section for element in document.elements] == [title, title]
     assert heading in document.text
+
+
+@pytest.mark.parametrize("mark", ["[a", "![]("])
+def test_a_heading_of_very_many_links_ends_in_time(read: Read, mark: str) -> None:
+    started = time.process_time()
+    assert read("a.md", f"# {mark * 100_000}\n".encode()).elements
+    assert time.process_time() - started < 10
 
 
 def test_html(read: Read) -> None:
