@@ -266,14 +266,16 @@ class _Chunker:
     def _emit(self, atoms: Sequence[_Atom]) -> None:
         start, end = atoms[0].start, atoms[-1].end
         text = self._text[start:end]
-        index, page, section = len(self._chunks), atoms[0].page, atoms[-1].section
+        # A heading above a file with pages, as that of an attachment, has none itself.
+        page = next((atom.page for atom in atoms if atom.page is not None), None)
+        index, section = len(self._chunks), atoms[-1].section
         self._chunks.append(Chunk(index, text, start, end, content_hash_of(text), page, section))
 
 
 def _belong_together(packed: Sequence[_Atom], atom: _Atom) -> bool:
     """Whether an atom goes on where the chunk is: on its page, in its section, or the first below bare headings."""
     last = packed[-1]
-    if last.page != atom.page:
+    if last.page != atom.page and not (last.page is None and all(each.kind.is_heading for each in packed)):
         return False
     # A heading alone would be found by its words and answer nothing.
     return last.section == atom.section or all(each.kind.is_heading for each in packed)

@@ -149,11 +149,15 @@ class DocumentBuilder:
         self._append(text)
         self._elements.append(Element(text, kind, start, self._length, page, self._sections.current))
 
-    def add_document(self, document: ParsedDocument, *, level: int) -> None:
-        """Appends the elements of a document that lies within this one; its outermost headings become of this level."""
+    def add_document(self, document: ParsedDocument, *, level: int, has_pages: bool = False) -> None:
+        """Appends the elements of a document that lies within this one; its outermost headings become of this level.
+
+        Where this one `has_pages` itself, those of the inner one are left out: they would pass for its own.
+        """
         for element in document.elements:
             depth = (element.section or "").count(SECTION_SEPARATOR) if element.kind.is_heading else 0
-            self.add(element.kind, element.text, page=element.page, level=level + depth)
+            page = None if has_pages else element.page
+            self.add(element.kind, element.text, page=page, level=level + depth)
 
     @property
     def length(self) -> int:

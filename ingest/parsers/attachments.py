@@ -39,13 +39,25 @@ class Attachment:
     reason: str = "It is kept in a form that cannot be read."
 
 
-def add_attachments(builder: DocumentBuilder, attachments: Iterable[Attachment], source: SourceFile) -> None:
-    """Appends each attachment as a section with its text, or with the reason why it has none."""
+def add_attachments(
+    builder: DocumentBuilder,
+    attachments: Iterable[Attachment],
+    source: SourceFile,
+    *,
+    level: int = 1,
+    has_pages: bool = False,
+) -> None:
+    """Appends each attachment as a section with its text, or with the reason why it has none.
+
+    Args:
+        level: of the headings with their names.
+        has_pages: what they come with has pages itself.
+    """
     for number, attachment in enumerate(attachments):
-        builder.add(ElementKind.HEADING, f"Attachment: {attachment.filename}", level=1)
+        builder.add(ElementKind.HEADING, f"Attachment: {attachment.filename}", level=level)
         try:
             _check_place(number, source)
-            _add_file(builder, attachment, source)
+            builder.add_document(_document(attachment, source), level=level + 1, has_pages=has_pages)
         except DocumentRejected as rejection:
             # The rest is worth having; who searches for the attachment finds why it is not there.
             builder.add(ElementKind.PARAGRAPH, f"{NOT_READ} {rejection.message}")
@@ -61,12 +73,11 @@ def _check_place(number: int, source: SourceFile) -> None:
         raise DocumentRejected(f"It lies in {source.depth + 1} files; {MAX_DEPTH} are allowed.")
 
 
-def _add_file(builder: DocumentBuilder, attachment: Attachment, source: SourceFile) -> None:
+def _document(attachment: Attachment, source: SourceFile) -> ParsedDocument:
     from ingest.parsers import parse_file, parse_unknown
 
     if attachment.document is not None:
-        builder.add_document(attachment.document, level=2)
-        return
+        return attachment.document
     if attachment.data is None:
         raise DocumentRejected(attachment.reason)
     with tempfile.NamedTemporaryFile(prefix="attachment-") as file:
@@ -74,7 +85,5 @@ def _add_file(builder: DocumentBuilder, attachment: Attachment, source: SourceFi
         file.flush()
         path, name, depth = Path(file.name), attachment.filename, source.depth + 1
         if attachment.media_type is None:
-            document = parse_unknown(path, name, source.options, depth=depth)
-        else:
-            document = parse_file(SourceFile(path, name, attachment.media_type, source.options, depth))
-    builder.add_document(document, level=2)
+            return parse_unknown(path, name, source.options, depth=depth)
+        return parse_file(SourceFile(path, name, attachment.media_type, source.options, depth))

@@ -52,7 +52,8 @@ def parse(source: SourceFile) -> ParsedDocument:
             files += _add_page(builder, document, index, scans, outline.get(index, {}))
         _check_dynamic_form(document, builder)
         # One after the other: together they may be larger than the memory.
-        add_attachments(builder, chain(files, embedded_files(document)), source)
+        found = chain(files, embedded_files(document))
+        add_attachments(builder, found, source, level=0, has_pages=True)
         count = len(document)
     finally:
         document.close()

@@ -195,3 +195,14 @@ def test_a_line_put_into_a_long_listing_moves_only_the_chunks_around_it() -> Non
     for place in (1, 500, 1500):
         after = hashes([*lines[:place], "put_in = here", *lines[place:]])
         assert 1 <= len(after - before) <= 8
+
+
+def test_a_heading_without_a_page_is_in_the_chunk_of_the_page_below_it() -> None:
+    builder = DocumentBuilder()
+    builder.add(ElementKind.HEADING, "Attachment: offer.pdf")
+    builder.add(ElementKind.PARAGRAPH, "first words", page=1)
+    builder.add(ElementKind.PARAGRAPH, "second words", page=2)
+    chunks = chunk_document(builder.build("message/rfc822"), TOKENIZER, max_tokens=50)
+    assert [(chunk.text, chunk.page) for chunk in chunks] == [
+        ("Attachment: offer.pdf\n\nfirst words", 1), ("second words", 2),
+    ]  # fmt: skip

@@ -91,6 +91,13 @@ def test_files_in_a_pdf_are_read(read: Read) -> None:
     assert inner.section == "Attachment: inner.pdf > Timetable"
 
 
+def test_a_file_in_a_pdf_is_under_none_of_its_headings_and_on_none_of_its_pages(read: Read) -> None:
+    outer = pdf_bytes([["Summary", "Words."]], outline=("Summary",))
+    document = read("a.pdf", _with_files(outer, {"inner.pdf": files.pdf()}))
+    inner = next(element for element in document.elements if element.text == FACT)
+    assert (inner.section, inner.page) == ("Attachment: inner.pdf > Timetable", None)
+
+
 def test_of_very_many_files_the_first_are_read_and_the_others_named(read: Read) -> None:
     attached = {f"{number:03}.txt": f"words {number}".encode() for number in range(MAX_ATTACHMENTS + 2)}
     text = read("a.pdf", _with_files(pdf_bytes([[FACT]]), attached)).text
