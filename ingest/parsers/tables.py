@@ -17,6 +17,7 @@ _MOST_COLUMNS = 100
 
 #: Numbers, dates and times.
 _NUMBER = re.compile(r"[-+]?[\d.,:/\s-]+%?")
+_YEAR = re.compile(r"(?:19|20)\d\d")
 #: A table with more is not filled up to its widest row: a few wide cells would make megabytes of it.
 _MOST_CELLS = 1_000_000
 
@@ -59,11 +60,20 @@ def _record(names: Row, row: Row) -> str:
 
 
 def has_header(rows: Sequence[Row]) -> bool:
-    """Whether the first row names the columns: all different, none empty or a number."""
+    """Whether the first row names the columns: all different, and none a number but for years in their order.
+
+    The first and the last columns may have no name: that of an index, and what a delimiter at the end of lines makes.
+    """
     first = [name.strip() for name in rows[0]]
-    return (
-        len(first) > 1 and len(set(first)) == len(first) and not any(_NUMBER.fullmatch(name or "0") for name in first)
+    names = first[1:] if first and not first[0] else first
+    while names and not names[-1]:
+        names = names[:-1]
+    numbers = [name for name in names if _NUMBER.fullmatch(name or "0")]
+    are_years = (
+        len(numbers) > 1 and all(map(_YEAR.fullmatch, numbers)) and numbers in (sorted(numbers), sorted(numbers)[::-1])
     )
+    is_named = len(names) > 1 and len(set(names)) == len(names) and not _NUMBER.fullmatch(names[0])
+    return is_named and (not numbers or are_years)
 
 
 def add_sheet(builder: DocumentBuilder, title: str, rows: Iterable[Iterable[Any]], notes: Sequence[str] = ()) -> None:

@@ -206,6 +206,21 @@ def test_a_first_row_with_a_time_or_a_date_names_no_columns(read: Read) -> None:
     assert read("a.csv", b"2024-05-03,Vienna\n2024-05-04,Rome\n").text == "2024-05-03 | Vienna\n2024-05-04 | Rome"
 
 
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b",name,age\n0,Ann,41\n1,Bob,57\n", "0; name: Ann; age: 41"),
+        (b"name;age;\nAnn;41;\nBob;57;\n", "name: Ann; age: 41"),
+        (b"region;2020;2021\nNorth;1,5;1,6\nSouth;2;3\n", "region: North; 2020: 1,5; 2021: 1,6"),
+        (b"Vienna,41\nRome,57\n", "Vienna | 41"),
+        (b"Vienna,2024\nRome,2025\n", "Vienna | 2024"),
+        (b"Ann,,Vienna\nBob,x,Rome\n", "Ann | Vienna"),
+    ],
+)
+def test_columns_have_the_names_of_the_first_row_where_it_has_names(read: Read, data: bytes, line: str) -> None:
+    assert line in read("a.csv", data).text.split("\n")
+
+
 def test_xml_keeps_the_attributes_that_say_something(read: Read) -> None:
     sentence = "The night train to Vienna leaves at nine. " * 8
     drawing = "M 10 10 L 20 20 " * 20
