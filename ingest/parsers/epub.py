@@ -27,10 +27,7 @@ log = logging.getLogger(__name__)
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
 _OPS = "{http://www.idpf.org/2007/ops}"
-_SVG = "{http://www.w3.org/2000/svg}"
 _FORMULA = "{http://www.w3.org/1998/Math/MathML}math"
-#: A table of contents in a web page is a menu; in a book it is a page.
-_DIVISIONS = frozenset(("nav", "svg"))
 _NCX = "application/x-dtbncx+xml"
 _ENTITY = re.compile(r"&(\w+;)")
 #: Those that XML itself knows.
@@ -179,27 +176,17 @@ def _character(match: re.Match[str]) -> str:
 
 
 def _prepare(root: etree._Element) -> None:
-    """Makes HTML of XHTML: names without namespaces, words of drawings as paragraphs, marks of notes in brackets."""
+    """Makes HTML of XHTML: names without namespaces, and formulas in one line."""
     for element in list(root.iter("{*}*")):
-        name = _name(element)
-        kinds = f"{element.get(f'{_OPS}type', '')} {element.get('role', '')}".split()
         if element.tag == f"{_OPS}case" and element.getparent() is not None:
             # What stands beside it is for readers that do not know its format.
             element.getparent().remove(element)
         elif element.tag == _FORMULA:
             _write_formula(element)
-            continue
-        elif element.tag in (f"{_SVG}text", f"{_SVG}title", f"{_SVG}desc"):
-            element.tag = "p"
-        elif ("noteref" in kinds or "doc-noteref" in kinds) and "[" not in "".join(element.itertext()):
-            element.text = f"[{element.text or ''}"
-            last = element[-1] if len(element) else None
-            if last is None:
-                element.text += "]"
-            else:
-                last.tail = f"{last.tail or ''}]"
-        if element.tag != "p" and isinstance(element.tag, str):
-            element.tag = "div" if name in _DIVISIONS else name
+        else:
+            if f"{_OPS}type" in element.attrib:
+                element.set("class", f"{element.get('class', '')} {element.attrib.pop(f'{_OPS}type')}")
+            element.tag = _name(element)
     etree.cleanup_namespaces(root)
 
 

@@ -21,9 +21,6 @@ from ingest.parsers.source import SourceFile
 
 log = logging.getLogger(__name__)
 
-#: Titles of the outline by page index, each with its level.
-Outline = Mapping[int, Mapping[str, int]]
-
 #: Of the page that stands in a dynamic form for programs that do not know it.
 _LONGEST_PLACEHOLDER_CHARACTERS = 1500
 _DYNAMIC_FORM = (
@@ -121,6 +118,7 @@ def _open(source: SourceFile) -> pypdfium2.PdfDocument:
 
 
 def _outline(document: pypdfium2.PdfDocument) -> dict[int, dict[str, int]]:
+    """The titles of the outline by page index, each with its level."""
     titles: dict[int, dict[str, int]] = {}
     try:
         for mark in document.get_toc():
