@@ -7,7 +7,7 @@ acknowledged early, results are not stored, and a worker takes only what it can 
 from __future__ import annotations
 
 from core.settings import get_settings
-from tasks.names import Queue, Task
+from tasks.jobs.names import Queue, Task
 
 _settings = get_settings()
 
@@ -49,7 +49,7 @@ task_publish_retry = False
 worker_prefetch_multiplier = 1
 task_track_started = True
 worker_send_task_events = True
-worker_consumer = "tasks.consumer:Consumer"
+worker_consumer = "tasks.jobs.consumer:Consumer"
 # That it was received is told by the worker: a publication less before each request's answer.
 task_send_sent_event = False
 

@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from api.auth import ASSETS_PATH, KeyRing
 from api.dependencies import Services, in_thread
 from api.errors import install_error_handlers
-from api.limits import RATE_HEADERS, LimitMiddleware
+from api.key_limits import RATE_HEADERS, LimitMiddleware
 from api.metrics import Metrics
 from api.middleware import REQUEST_ID_HEADER, GuardMiddleware, RequestIdMiddleware
 from api.openapi import describe_api
@@ -111,9 +111,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """
     from core.blobs import BlobStore
     from core.catalog import Catalog
-    from tasks.client import Producer
-    from tasks.limits import KeyLimits
-    from tasks.stream import JobStream
+    from tasks.jobs.key_limits import KeyLimits
+    from tasks.jobs.producer import Producer
+    from tasks.jobs.stream import JobStream
 
     catalog = Catalog.open(settings.catalog_url)
     producer = Producer(settings)

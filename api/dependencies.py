@@ -14,10 +14,10 @@ from fastapi import Depends, Header, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from api.limits import Limits
+from api.key_limits import Limits
 from core.events import AnyEvent
 from core.settings import Settings
-from tasks.names import Role
+from tasks.jobs.names import Role
 
 if TYPE_CHECKING:
     from core.blobs import BlobStore
@@ -28,7 +28,7 @@ Frame = tuple[int, AnyEvent]
 
 
 class Stream(Protocol):
-    """The part of `tasks.stream.JobStream` that the API uses."""
+    """The part of `tasks.jobs.stream.JobStream` that the API uses."""
 
     def open(self, job_id: str, *, after: int = 0) -> AbstractAsyncContextManager[Any]: ...
 
@@ -59,7 +59,7 @@ class Stream(Protocol):
 
 
 class Hints(Protocol):
-    """The part of `tasks.client.Producer` that the API uses; it blocks."""
+    """The part of `tasks.jobs.producer.Producer` that the API uses; it blocks."""
 
     def ingest(self, document_id: str) -> bool: ...
 

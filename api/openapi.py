@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.auth import OPEN_PATHS
-from api.limits import COUNTED_METHODS
+from api.key_limits import COUNTED_METHODS
 
 Operation = dict[str, Any]
 

@@ -12,7 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from api.dependencies import in_thread
-from api.documents import Item, clean_path, storage, too_large
+from api.document_intake import Item, clean_path, storage, too_large
 from api.schemas.rag import checked_attributes
 from core.blobs import BlobStore, StagedBlob
 from core.errors import InvalidRequest

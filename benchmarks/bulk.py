@@ -144,7 +144,7 @@ class Bulk:
 
 def bare_embedding(settings: Settings, texts: Sequence[str]) -> tuple[float, float]:
     """Wall and processor seconds of embedding these texts with nothing around it, by a sample of them."""
-    from ingest.embedder import Embedder
+    from ingest.embedding.embedder import Embedder
 
     embedder = Embedder.from_settings(settings)
     ordered = sorted(random.Random(5).sample(texts, min(len(texts), BARE_TEXTS)), key=len)
@@ -160,7 +160,7 @@ def points_left(settings: Settings) -> int:
     """Points in the embedded store, once the stack has stopped."""
     import qdrant_edge
 
-    from ingest.embedder import Embedder
+    from ingest.embedding.embedder import Embedder
     from ingest.vector_store.edge import EdgeVectorStore
 
     embedder = Embedder.from_settings(settings)

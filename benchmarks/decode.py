@@ -24,11 +24,11 @@ from benchmarks.report import print_table
 from core.messages import SamplingParams
 from core.settings import Settings, load_settings
 from core.threads import on_passing_thread
-from inference.backend import warm_up
-from inference.engine import Engine
-from inference.llama_backend import LlamaBackend, faster_starter
-from inference.models import resolve_model
-from inference.sequence import SequenceDelta, SequenceEvent, SequenceFinished, SequenceRequest
+from inference.engine.backend import warm_up
+from inference.engine.engine import Engine
+from inference.engine.llama_backend import LlamaBackend, faster_starter
+from inference.engine.model_files import resolve_model
+from inference.engine.sequence import SequenceDelta, SequenceEvent, SequenceFinished, SequenceRequest
 
 BATCHES = (1, 2, 4, 8, 16)
 #: 16 of them fit into one step: with staggered beginnings the last steps would have fewer sequences.

@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 
 from benchmarks.report import percentile, print_table
 from core.settings import Settings, get_settings
-from ingest.embedder import load_model
-from ingest.models import find_embedding_model
+from ingest.embedding.embedder import load_model
+from ingest.embedding.model_files import find_embedding_model
 
 CLIENTS = 32
 BULK_TEXTS_PER_REQUEST = 2048

@@ -21,7 +21,7 @@ import redis
 from benchmarks.report import percentile, print_table
 from core import events
 from core.settings import get_settings
-from tasks.records import connect
+from tasks.jobs.records import connect
 
 TARGET_MS = 30.0
 PROMPT = "Tell me about the sea."

@@ -20,9 +20,9 @@ from benchmarks.prompts import Listener
 from benchmarks.report import print_table
 from core.messages import ChatMessage, SamplingParams
 from core.settings import load_settings
-from inference.engine import Engine
-from inference.llama_backend import LlamaBackend
-from inference.sequence import SequenceRequest
+from inference.engine.engine import Engine
+from inference.engine.llama_backend import LlamaBackend
+from inference.engine.sequence import SequenceRequest
 
 TOKENS = 96
 QUOTING_TARGET, OTHER_TARGET = 1.25, 0.97

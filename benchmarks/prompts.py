@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from benchmarks.decode import GREEDY, open_backend
 from benchmarks.report import percentile, print_table
 from core.settings import load_settings
-from inference.engine import Engine
-from inference.pacing import Pace
-from inference.sequence import SequenceAborted, SequenceDelta, SequenceEvent, SequenceFinished, SequenceRequest
+from inference.engine.engine import Engine
+from inference.engine.sequence import SequenceAborted, SequenceDelta, SequenceEvent, SequenceFinished, SequenceRequest
+from inference.engine.token_budget import Pace
 
 STREAMS = 8
 LONG_PROMPT_TOKENS = 1500

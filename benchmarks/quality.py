@@ -15,8 +15,8 @@ from pathlib import Path
 from benchmarks.quality_corpus import Question, build
 from benchmarks.report import print_table
 from core.settings import load_settings
-from ingest.embedder import Embedder
-from ingest.embedding_service import EmbeddingService
+from ingest.embedding.embedder import Embedder
+from ingest.embedding.service import EmbeddingService
 from ingest.pipeline import DocumentMeta, index_document, parse_to_chunks, read_chunks
 from ingest.vector_store import ScoredPoint
 from ingest.vector_store.edge import EdgeVectorStore

@@ -22,8 +22,8 @@ import numpy as np
 from benchmarks.report import percentile, print_table
 from core.messages import Filter, SearchOptions
 from core.settings import load_settings
-from ingest.embedder import Embedder, EmbeddingService
-from ingest.retrieval import Retriever
+from ingest.embedding.embedder import Embedder, EmbeddingService
+from ingest.retrieval.retriever import Retriever
 from ingest.vector_store import Point, point_id
 from ingest.vector_store.base import Vector
 from ingest.vector_store.edge import EdgeVectorStore

@@ -27,10 +27,10 @@ from benchmarks.report import percentile, print_table
 from core import events
 from core.messages import ChatMessage
 from core.settings import Settings, get_settings
-from inference.engine import Engine
-from inference.sequence import SequenceDelta, SequenceEvent, SequenceFinished, SequenceRequest
-from tasks.names import events_key
-from tasks.records import connect
+from inference.engine.engine import Engine
+from inference.engine.sequence import SequenceDelta, SequenceEvent, SequenceFinished, SequenceRequest
+from tasks.jobs.names import events_key
+from tasks.jobs.records import connect
 
 CLIENTS = (1, 4, 8, 16)
 CROWD = 64

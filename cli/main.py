@@ -8,10 +8,10 @@ import typer
 from typer.core import TyperGroup
 
 from cli import commands
-from cli.collections import collections_app
-from cli.documents import documents_app, ingest
+from cli.collection_commands import collections_app
+from cli.document_commands import documents_app, ingest
 from cli.screen import Screen
-from cli.watch import watch_app
+from cli.watch_commands import watch_app
 from core.errors import LlmApiError
 from core.settings import get_settings
 

@@ -15,8 +15,8 @@ from cli.readiness import ReadyCheck, api_url, flower_url, http_ready, redis_rea
 from cli.runtime import RuntimeDir
 from cli.supervisor import ProcessSpec
 from core.settings import Settings
-from tasks.client import Producer
-from tasks.names import Queue, Role
+from tasks.jobs.names import Queue, Role
+from tasks.jobs.producer import Producer
 
 #: `-P`: the directory one happens to be in must not shadow a package.
 PYTHON = (sys.executable, "-P", "-m")

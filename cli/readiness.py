@@ -10,8 +10,8 @@ import redis
 
 from core.errors import Unavailable
 from core.settings import LOOPBACK_HOSTS, Settings
-from tasks.client import Producer
-from tasks.names import Role
+from tasks.jobs.names import Role
+from tasks.jobs.producer import Producer
 
 #: Answers whether a process that was started at this Unix time is ready.
 ReadyCheck = Callable[[float], bool]

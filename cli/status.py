@@ -20,8 +20,8 @@ from cli.supervisor import ProcessInfo, Supervisor
 from core.catalog import Catalog, to_text
 from core.errors import LlmApiError
 from core.settings import Settings
-from tasks.client import Producer
-from tasks.names import Role
+from tasks.jobs.names import Role
+from tasks.jobs.producer import Producer
 
 T = TypeVar("T")
 

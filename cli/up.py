@@ -24,7 +24,7 @@ from cli.screen import Screen
 from cli.stack import Stack, StartFailed
 from core.errors import ConfigurationError, Unavailable
 from core.settings import Settings
-from tasks.client import Producer
+from tasks.jobs.producer import Producer
 
 LOOP_SECONDS = 0.2
 WATCH_SECONDS = 1.0

@@ -15,7 +15,7 @@ import urllib.request
 import redis
 
 from core.settings import load_settings
-from tasks.names import Role, worker_key
+from tasks.jobs.names import Role, worker_key
 
 URLS = {"api": "http://127.0.0.1:8000/health", "flower": "http://127.0.0.1:5555/"}
 TIMEOUT_SECONDS = 5
@@ -57,7 +57,7 @@ def _http_problem(url: str) -> str | None:
 
 
 def _announced(role: Role) -> dict[str, float]:
-    # Not by the producer of `tasks.client`: every container does this twice a minute, and Celery is slow to load.
+    # Not by `tasks.jobs.producer`: every container does this twice a minute, and Celery is slow to load.
     url = load_settings().redis_client_url
     client = redis.Redis.from_url(url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS)
     with client:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ingest.document import Chunk, Element, ElementKind, ParsedDocument, content_hash_of
+from ingest.parsed_document import Chunk, Element, ElementKind, ParsedDocument, content_hash_of
 
 #: Chunks of models with longer windows: larger ones would say less about where in a document something stands, and
 #: three of them would not fit the context of a small language model.

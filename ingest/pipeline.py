@@ -14,12 +14,12 @@ import msgspec
 from core.errors import ConfigurationError, DocumentRejected
 from core.settings import Settings
 from ingest.chunker import ChunkSettings, chunk_document
-from ingest.document import Chunk, ParsedDocument
-from ingest.indexing import Work, index_document, index_documents
-from ingest.limits import parsing_limits
+from ingest.embedding.tokenizer import TextTokenizer, load_tokenizer
+from ingest.indexing.points import Work, index_document, index_documents
+from ingest.parsed_document import Chunk, ParsedDocument
 from ingest.parsers import import_parsers, parse_text, parse_unknown
 from ingest.parsers.source import ParserOptions
-from ingest.tokenizer import TextTokenizer, load_tokenizer
+from ingest.sandbox.process_limits import parsing_limits
 from ingest.vector_store.base import DocumentMeta
 
 __all__ = ["ChunkSettings", "DocumentMeta", "ParseResult", "Work", "has_tokenizer", "index_document", "index_documents",

@@ -8,7 +8,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutdown, worker_shutting_down
 
-from tasks.names import Queue, Role
+from tasks.jobs.names import Queue, Role
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.app import celery_app
-from tasks.names import Queue, Task
+from tasks.jobs.names import Queue, Task
 from tasks.services import services
 
 

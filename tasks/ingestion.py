@@ -9,7 +9,7 @@ from celery.exceptions import TimeLimitExceeded
 from celery.signals import task_failure
 
 from tasks.app import celery_app
-from tasks.names import Task
+from tasks.jobs.names import Task
 from tasks.services import services
 
 

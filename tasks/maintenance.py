@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.app import celery_app
-from tasks.names import Task
+from tasks.jobs.names import Task
 from tasks.services import services
 
 

@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING
 from core.blobs import BlobStore
 from core.catalog import Catalog
 from core.settings import Settings, get_settings
-from tasks.client import Producer
-from tasks.heartbeats import Announcer, Info, JobHeartbeats
-from tasks.names import Role
-from tasks.reconciliation import Reconciliation
-from tasks.running import JobDesk
+from tasks.documents.reconciliation import Reconciliation
+from tasks.jobs.heartbeats import Announcer, Info, JobHeartbeats
+from tasks.jobs.names import Role
+from tasks.jobs.producer import Producer
+from tasks.jobs.runner import JobDesk
 
 if TYPE_CHECKING:
-    from ingest.reranker import Reranker
-    from ingest.retrieval import Retriever
-    from tasks.generation import GenerationService
-    from tasks.indexer import Indexer
-    from tasks.models import Model, Models
-    from tasks.parsing import ParsingService
-    from tasks.query_service import QueryService
+    from ingest.retrieval.reranker import Reranker
+    from ingest.retrieval.retriever import Retriever
+    from tasks.chat.generation import GenerationService
+    from tasks.documents.embedding_models import Model, Models
+    from tasks.documents.indexer import Indexer
+    from tasks.documents.parsing import ParsingService
+    from tasks.queries.service import QueryService
 
 log = logging.getLogger(__name__)
 
@@ -71,27 +71,27 @@ class WorkerServices:
 
     @cached_property
     def parsing(self) -> ParsingService:
-        from tasks.parsing import ParsingService
+        from tasks.documents.parsing import ParsingService
 
         return ParsingService(self.settings, self.catalog, self.blobs, self.producer, self.name)
 
     @cached_property
     def generation(self) -> GenerationService:
-        from tasks.generation import GenerationService
+        from tasks.chat.generation import GenerationService
 
         return GenerationService(self.settings, self.producer, self.desk)
 
     @cached_property
     def models(self) -> Models:
         """The embedding models, each with its store."""
-        from tasks.models import open_models
+        from tasks.documents.embedding_models import open_models
 
         return open_models(self.catalog, self.settings)
 
     @cached_property
     def query(self) -> QueryService:
-        from ingest.reranker import CrossEncoderReranker
-        from tasks.query_service import QueryService
+        from ingest.retrieval.reranker import CrossEncoderReranker
+        from tasks.queries.service import QueryService
 
         reranker = CrossEncoderReranker.from_settings(self.settings, self.models.default.service)
         retrievers = {model: self._retriever(model, reranker) for model in self.models.all}
@@ -99,7 +99,7 @@ class WorkerServices:
         return QueryService(self.desk, self.producer, self.catalog, self.models, retrievers, rewrites=rewrites)
 
     def _retriever(self, model: Model, reranker: Reranker | None) -> Retriever:
-        from ingest.retrieval import Retriever
+        from ingest.retrieval.retriever import Retriever
 
         threshold = self.settings.rag_score_threshold
         default = model.service.embedder.default_score_threshold if threshold is None else threshold
@@ -107,7 +107,7 @@ class WorkerServices:
 
     @cached_property
     def indexer(self) -> Indexer:
-        from tasks.indexer import Indexer
+        from tasks.documents.indexer import Indexer
 
         return Indexer(self.catalog, self.blobs, self.models, self.name)
 

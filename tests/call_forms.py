@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inference.call_formats import FORMATS, CallFormat, CallParser, MistralNamedFormat, Text, ToolCall
-from inference.detokenizer import Detokenizer
+from inference.grammars.call_formats import FORMATS, CallFormat, CallParser, MistralNamedFormat, Text, ToolCall
+from inference.text.detokenizer import Detokenizer
 
 #: Spare tokens of the vocabulary of bytes, in another order than the markers.
 CONTROLS = {

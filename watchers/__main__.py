@@ -14,8 +14,8 @@ from types import FrameType
 from core.catalog import Catalog
 from core.errors import ConfigurationError, LlmApiError
 from core.settings import load_settings
-from tasks.client import Producer
-from tasks.names import Role
+from tasks.jobs.names import Role
+from tasks.jobs.producer import Producer
 from watchers.mirror import Messenger
 from watchers.service import Watcher
 

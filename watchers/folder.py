@@ -14,8 +14,8 @@ from pathlib import Path
 
 from core.catalog import to_text
 from core.settings import WatchRoot
-from watchers.filters import is_ignored, is_ignored_name, rule_for_name
-from watchers.ignore import IGNORE_FILE, IgnoreRules
+from watchers.builtin_ignores import is_ignored, is_ignored_name, rule_for_name
+from watchers.ignore_file import IGNORE_FILE, IgnoreRules
 from watchers.reconcile import FileStat
 from watchers.skipped import IRREGULAR, LINK, Skips
 

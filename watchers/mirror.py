@@ -11,9 +11,8 @@ from typing import Any, Protocol, TypeVar
 
 from core.catalog import Catalog, DocumentState, NewDocument, Source, folder_attributes, to_text
 from core.errors import Conflict, NotFound, Unavailable
-from tasks.names import Role
+from tasks.jobs.names import Role
 from watchers.folder import Folder
-from watchers.kept_out import KeptOut
 from watchers.originals import Originals
 from watchers.reconcile import (
     Changed,
@@ -27,6 +26,7 @@ from watchers.reconcile import (
     pair_by_stat,
     row_of,
 )
+from watchers.skipped_after_delete import KeptOut
 from watchers.stability import Mark
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ MayDelete = Callable[[int], bool]
 
 
 class Messenger(Protocol):
-    """What the watcher needs of `tasks.client.Producer`. Each may raise `core.errors.Unavailable`."""
+    """What the watcher needs of `tasks.jobs.producer.Producer`. Each may raise `core.errors.Unavailable`."""
 
     def ingest(self, document_id: str) -> bool:
         """Hints that a document waits to be parsed; False when enough hints are under way already."""

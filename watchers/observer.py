@@ -14,7 +14,7 @@ from watchdog.observers.polling import PollingObserver
 
 from core.catalog import to_text
 from watchers.folder import Folder
-from watchers.ignore import IGNORE_FILE
+from watchers.ignore_file import IGNORE_FILE
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep, json_response
-from api.jobs import Call, answer_of, stream_of, submit_async
+from api.job_calls import Call, answer_of, stream_of, submit_async
 from api.loaded_models import asked_model
 from api.render import ChatStream, CompletionStream, ToolForm, chat_completion, text_completion
 from api.schemas.base import EVENT_STREAM

@@ -10,14 +10,14 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from api.dependencies import JsonRoute, Services, ServicesDep, in_thread, json_response
-from api.documents import hint_waiting
+from api.document_intake import hint_waiting
 from api.render import Wire
 from api.schemas import collections as schema
 from api.schemas.base import ListAnswer
 from core.catalog import Collection, Coverage, Page, SkippedFile, to_text
 from core.errors import Conflict, InvalidRequest, Unavailable
 from core.settings import Settings
-from tasks.names import Role
+from tasks.jobs.names import Role
 
 log = logging.getLogger(__name__)
 

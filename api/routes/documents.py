@@ -22,7 +22,7 @@ from api.dependencies import (
     in_thread,
     json_response,
 )
-from api.documents import (
+from api.document_intake import (
     Added,
     Intake,
     add_documents,
@@ -35,7 +35,7 @@ from api.documents import (
     store_texts,
     wait_until_settled,
 )
-from api.jobs import Call, submit_async
+from api.job_calls import Call, submit_async
 from api.progress import document_events, event_id
 from api.schemas import rag as schema
 from api.schemas.base import EVENT_STREAM, CollectionName, ListAnswer

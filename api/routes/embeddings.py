@@ -6,13 +6,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep, json_response
-from api.jobs import Call, answer_of, submit_async
+from api.job_calls import Call, answer_of, submit_async
 from api.loaded_models import check_model
 from api.render import embedding_list
 from api.schemas.embeddings import EmbeddingList, EmbeddingsRequest
 from api.schemas.rag import Job
 from core.messages import EmbedRequest
-from tasks.names import Role
+from tasks.jobs.names import Role
 
 EMBEDDINGS_PATH = "/v1/embeddings"
 

@@ -13,8 +13,8 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
 from api.dependencies import Frame, JsonRoute, Services, ServicesDep, in_thread, json_response
-from api.documents import document_list
-from api.jobs import job_wire
+from api.document_intake import document_list
+from api.job_calls import job_wire
 from api.render import (
     Answer,
     Head,

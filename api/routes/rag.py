@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep, json_response
-from api.jobs import Call, answer_of, stream_of, submit_async
+from api.job_calls import Call, answer_of, stream_of, submit_async
 from api.loaded_models import check_model
 from api.render import ChatStream, rag_answer, search_results
 from api.schemas import rag as schema
@@ -16,7 +16,7 @@ from api.schemas.base import EVENT_STREAM
 from core.errors import InvalidRequest
 from core.messages import GenerateRequest, RagOptions, SamplingParams, SearchRequest
 from core.settings import Settings
-from tasks.names import Role
+from tasks.jobs.names import Role
 
 SEARCH_PATH = "/v1/rag/search"
 RAG_CHAT_PATH = "/v1/rag/chat"

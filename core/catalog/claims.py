@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from core.catalog.migration import MigratedDatabase
-from core.catalog.models import documents
 from core.catalog.rows import FENCED, SELECT_DOCUMENT, AnyRow, as_document, batches, clean
+from core.catalog.tables import documents
 from core.catalog.types import Claim, Document, DocumentState, GivenBack, Parsed, ParseEnd, Refused
 
 #: A document whose claims were lost this often is quarantined.

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from core.catalog.migration import MigratedDatabase
-from core.catalog.models import collections, documents
 from core.catalog.rows import ALIVE, DELETED, SELECT_COLLECTION, as_collection, new_generation
+from core.catalog.tables import collections, documents
 from core.catalog.types import RETRYABLE, Collection
 from core.errors import Conflict, NotFound
 from core.ids import new_id

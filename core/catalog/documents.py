@@ -12,7 +12,6 @@ from sqlalchemy.exc import IntegrityError
 from core.catalog.collections import collection_id
 from core.catalog.folders import moved_attributes
 from core.catalog.migration import MigratedDatabase
-from core.catalog.models import collections, documents
 from core.catalog.rows import (
     ALIVE,
     DELETED,
@@ -26,6 +25,7 @@ from core.catalog.rows import (
     newest_first,
     page_of,
 )
+from core.catalog.tables import collections, documents
 from core.catalog.types import Document, DocumentState, NewDocument, Page
 from core.errors import Conflict, NotFound
 from core.ids import new_id

@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from core.catalog.migration import MigratedDatabase
-from core.catalog.models import documents, skipped_files, watched_folders
 from core.catalog.paths import folder_attributes
 from core.catalog.rows import ALIVE, SELECT_DOCUMENT, AnyRow, as_document, batches, page_of
+from core.catalog.tables import documents, skipped_files, watched_folders
 from core.catalog.types import Document, FolderState, Page, SkippedFile, WatchedFolder
 from core.errors import Conflict, InvalidRequest, NotFound
 

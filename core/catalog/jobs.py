@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from core.catalog.migration import MigratedDatabase
-from core.catalog.models import jobs
 from core.catalog.rows import as_job, before, clean, newest_first, page_of
+from core.catalog.tables import jobs
 from core.catalog.types import Job, JobState, Page
 from core.errors import NotFound
 

@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from core.catalog.migration import MigratedDatabase
-from core.catalog.models import collections, documents, watched_folders
 from core.catalog.rows import ALIVE, FENCED, REQUEUED, SELECT_DOCUMENT, AnyRow, as_document
+from core.catalog.tables import collections, documents, watched_folders
 from core.catalog.types import RETRYABLE, UNSETTLED, Coverage, Document, DocumentState
 from core.errors import Conflict, NotFound
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from core.catalog.models import collections, documents, stores
+from core.catalog.tables import collections, documents, stores
 from core.catalog.types import Collection, Document, DocumentState, ItemT, Job, JobState, Page, Source, StoreRecord
 from core.errors import InvalidRequest
 

@@ -7,8 +7,8 @@ from dataclasses import asdict
 import sqlalchemy as sa
 
 from core.catalog.migration import MigratedDatabase
-from core.catalog.models import collections, documents, stores
 from core.catalog.rows import ALIVE, SELECT_COLLECTION, as_collection, new_generation
+from core.catalog.tables import collections, documents, stores
 from core.catalog.types import RETRYABLE, Collection, DocumentState, StoreRecord
 
 #: Search finds it, and the next store does not have what search finds.

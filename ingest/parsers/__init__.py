@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import cast
 
 from core.errors import DocumentRejected
-from ingest.document import ParsedDocument
+from ingest.parsed_document import ParsedDocument
 from ingest.parsers import detection
 from ingest.parsers.detection import MARKDOWN, PLAIN, detect_media_type
 from ingest.parsers.source import ParserOptions, SourceFile
@@ -20,8 +20,8 @@ _MODULES = {
     detection.PLAIN: "text",
     detection.CODE: "text",
     detection.MARKDOWN: "markdown",
-    detection.RST: "pandoc.document",
-    detection.ORG: "pandoc.document",
+    detection.RST: "pandoc.parser",
+    detection.ORG: "pandoc.parser",
     detection.HTML: "html.page",
     detection.XML: "xml_file",
     detection.CSV: "delimited",
@@ -29,12 +29,12 @@ _MODULES = {
     detection.JSON: "json_file",
     detection.JSON_LINES: "json_file",
     detection.NOTEBOOK: "notebook",
-    detection.RTF: "rtf.document",
+    detection.RTF: "rtf.parser",
     detection.DOCX: "office.docx",
     detection.DOC: "office.libreoffice",
-    detection.ODT: "pandoc.document",
+    detection.ODT: "pandoc.parser",
     detection.EPUB: "epub",
-    detection.PDF: "pdf.document",
+    detection.PDF: "pdf.parser",
     detection.XLSX: "office.xlsx",
     detection.XLS: "office.xls",
     detection.ODS: "office.libreoffice",
@@ -52,7 +52,7 @@ _MODULES = {
     detection.BMP: "image",
 }
 #: Parsers whose package has no wheel on some machines: its import name, and its name in the index.
-_OPTIONAL = {"pandoc.document": ("pypandoc", "pypandoc_binary")}
+_OPTIONAL = {"pandoc.parser": ("pypandoc", "pypandoc_binary")}
 _ADVICE = {
     detection.XLSB: "Save it as .xlsx.",
     "application/zip": "Drop the files in it instead.",
@@ -128,7 +128,7 @@ def import_parsers() -> None:
         "delimited",
         "json_file",
         "office.docx",
-        "pdf.document",
+        "pdf.parser",
         "office.xlsx",
         "office.pptx",
     ):

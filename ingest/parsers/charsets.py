@@ -6,7 +6,7 @@ import codecs
 import contextlib
 import re
 
-from ingest.document import readable
+from ingest.parsed_document import readable
 
 #: UTF-32 comes first: its little-endian mark begins with that of UTF-16.
 _MARKS = (

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 
 from core.errors import DocumentRejected
-from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.detection import TSV
 from ingest.parsers.source import SourceFile
 from ingest.parsers.tables import records

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from lxml import etree
 
 from core.errors import DocumentRejected
-from ingest.document import DocumentBuilder, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ParsedDocument
 from ingest.parsers.archives import BROKEN_ARCHIVE
 from ingest.parsers.charsets import decode_marked_up
 from ingest.parsers.html.page import add_html

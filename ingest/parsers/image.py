@@ -5,7 +5,7 @@ from __future__ import annotations
 from PIL import Image, ImageOps, ImageSequence
 
 from core.errors import DocumentRejected
-from ingest.document import DocumentBuilder, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ParsedDocument
 from ingest.parsers import ocr
 from ingest.parsers.archives import BROKEN_FILE
 from ingest.parsers.lines import add_page

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.detection import JSON_LINES
 from ingest.parsers.source import SourceFile
 

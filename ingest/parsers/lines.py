@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ingest.document import DocumentBuilder, ElementKind
+from ingest.parsed_document import DocumentBuilder, ElementKind
 
 #: PDFium marks a hyphen at the end of a line with one of these.
 _SOFT_HYPHEN = re.compile("[\x02\ufffe\u00ad]\r?\n?")

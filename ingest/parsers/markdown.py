@@ -8,7 +8,7 @@ from functools import lru_cache
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from ingest.document import ElementKind, ParsedDocument, SpanBuilder
+from ingest.parsed_document import ElementKind, ParsedDocument, SpanBuilder
 from ingest.parsers.source import SourceFile
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(?=[\w-]+:)(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|\Z)")

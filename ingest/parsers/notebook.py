@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from core.errors import DocumentRejected
-from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.html.page import add_html
 from ingest.parsers.source import SourceFile
 

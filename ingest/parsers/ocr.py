@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import DocumentRejected
 from ingest.parsers.source import ParserOptions
-from ingest.programs import ProgramFailed, find_program, run_program
+from ingest.sandbox.programs import ProgramFailed, find_program, run_program
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,7 +8,7 @@ from datetime import datetime, time
 from html.parser import HTMLParser
 from typing import Any
 
-from ingest.document import DocumentBuilder, ElementKind
+from ingest.parsed_document import DocumentBuilder, ElementKind
 
 Row = Sequence[str]
 

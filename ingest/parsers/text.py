@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ingest.document import DocumentBuilder, ElementKind, ParsedDocument, SpanBuilder
+from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument, SpanBuilder
 from ingest.parsers.detection import CODE
 from ingest.parsers.source import SourceFile
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from lxml import etree
 
 from core.errors import DocumentRejected
-from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers import text
 from ingest.parsers.charsets import decode_marked_up
 from ingest.parsers.safe_xml import xml_parser

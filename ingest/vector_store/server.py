@@ -35,7 +35,7 @@ from ingest.vector_store.base import (
     new_number_indexes,
     unseen_term_weight,
 )
-from ingest.vector_store.filters import Conditions
+from ingest.vector_store.filter_conditions import Conditions
 from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, terms_of
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from core import events
-from tasks.names import CANCEL_CHANNEL, events_key
+from tasks.jobs.names import CANCEL_CHANNEL, events_key
 from tests.support import Stack, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]

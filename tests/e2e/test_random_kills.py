@@ -14,7 +14,7 @@ import pytest
 
 from core.blobs import BlobStore
 from core.catalog import Catalog, Document, DocumentState
-from ingest.embedder import Embedder
+from ingest.embedding.embedder import Embedder
 from ingest.vector_store.edge import EdgeVectorStore
 from tests.store_contents import points_expected, points_in
 from tests.support import Stack, wait_until

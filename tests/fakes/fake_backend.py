@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.messages import SamplingParams
-from inference.backend import BatchEntry, DecodeStatus
-from inference.models import ModelInfo
+from inference.engine.backend import BatchEntry, DecodeStatus
+from inference.engine.model_files import ModelInfo
 
 #: Tokens are bytes; behind them come the end, the beginning and a control token that chat templates use.
 END, BOS, TURN = 256, 257, 258

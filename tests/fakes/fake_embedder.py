@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ingest.embedder import Purpose, Vectors
+from ingest.embedding.embedder import Purpose, Vectors
 
 
 class FakeEmbedder:

@@ -12,7 +12,7 @@ import msgspec
 
 from core import events
 from core.errors import LlmApiError, Unavailable
-from tasks.names import Role
+from tasks.jobs.names import Role
 
 #: Makes the events of a job. An `asyncio.Event` among them holds the job until it is set.
 Script = Callable[[str, msgspec.Struct, str], Iterable[events.AnyEvent | asyncio.Event]]

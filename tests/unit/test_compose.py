@@ -20,7 +20,7 @@ import yaml
 from cli.programs import QUIET_WORKER
 from core.settings import Settings, load_settings
 from scripts.settings_docs import COMPOSE_SETTINGS
-from tasks.names import Queue, Role
+from tasks.jobs.names import Queue, Role
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))

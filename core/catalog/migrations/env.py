@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from core.catalog.models import metadata
+from core.catalog.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.charsets import decode_marked_up
 from ingest.parsers.html.tables import Block, Table
 from ingest.parsers.source import SourceFile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ingest.document import ElementKind
+from ingest.parsed_document import ElementKind
 from ingest.parsers.tables import markdown_table
 
 #: A cell that says that it spans more columns or rows than these is wrong.

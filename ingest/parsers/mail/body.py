@@ -12,7 +12,7 @@ from pathlib import Path
 from lxml import etree
 
 from core.errors import DocumentRejected
-from ingest.document import DocumentBuilder, ElementKind
+from ingest.parsed_document import DocumentBuilder, ElementKind
 from ingest.parsers.html.page import add_html
 from ingest.parsers.source import SourceFile
 from ingest.parsers.text import BLANK_LINES, add_paragraphs

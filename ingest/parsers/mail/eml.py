@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from core.errors import DocumentRejected
-from ingest.document import DocumentBuilder, ElementKind, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.archives import BROKEN_FILE
 from ingest.parsers.mail.content import read_content
 from ingest.parsers.mail.detection import MBOX

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from email.message import Message
 from email.policy import Compat32
 
-from ingest.document import readable
+from ingest.parsed_document import readable
 from ingest.parsers.mail.text import header_text, unfolded
 
 Headers = Sequence[tuple[str, str]]

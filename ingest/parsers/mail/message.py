@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ingest.document import DocumentBuilder, ElementKind
+from ingest.parsed_document import DocumentBuilder, ElementKind
 from ingest.parsers.attachments import Attachment, add_attachments
 from ingest.parsers.mail.body import Body, add_body
 from ingest.parsers.mail.headers import HEADERS, MESSAGE_ID, Headers, first

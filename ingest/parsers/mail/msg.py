@@ -7,7 +7,7 @@ from email.parser import HeaderParser
 from typing import Any
 
 from core.errors import DocumentRejected
-from ingest.document import DocumentBuilder, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ParsedDocument
 from ingest.parsers.archives import BROKEN_FILE
 from ingest.parsers.attachments import MAX_ATTACHMENTS, MAX_DEPTH, Attachment
 from ingest.parsers.mail.body import Body, Form, best_of, plain_body

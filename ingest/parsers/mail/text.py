@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
-from ingest.document import readable
+from ingest.parsed_document import readable
 from ingest.parsers.charsets import decode, decode_marked_up
 
 #: Programs name the smaller charset and use the larger one, as browsers know.

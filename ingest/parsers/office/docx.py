@@ -9,7 +9,7 @@ from docx.exceptions import PythonDocxError
 from docx.opc.exceptions import OpcError
 
 from core.errors import DocumentRejected
-from ingest.document import DocumentBuilder, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ParsedDocument
 from ingest.parsers.attachments import MAX_DEPTH
 from ingest.parsers.office.open_xml import Package, read_package
 from ingest.parsers.office.unstructured_elements import add_elements, load_partition_docx

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.errors import DocumentRejected
-from ingest.document import ParsedDocument
+from ingest.parsed_document import ParsedDocument
 from ingest.parsers import detection
 from ingest.parsers.source import SourceFile
-from ingest.programs import ProgramFailed, find_program, run_program
+from ingest.sandbox.programs import ProgramFailed, find_program, run_program
 
 #: What LibreOffice makes of each type.
 _TARGETS = {

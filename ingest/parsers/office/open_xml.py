@@ -20,7 +20,7 @@ from typing import IO, Any
 from lxml import etree
 
 from core.errors import DocumentRejected
-from ingest.document import ParsedDocument
+from ingest.parsed_document import ParsedDocument
 from ingest.parsers.archives import BROKEN_FILE
 from ingest.parsers.safe_xml import xml_parser
 

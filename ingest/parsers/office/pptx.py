@@ -5,7 +5,7 @@ from __future__ import annotations
 from pptx import Presentation
 from pptx.exc import PythonPptxError
 
-from ingest.document import DocumentBuilder, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ParsedDocument
 from ingest.parsers.office.open_xml import Package, read_package
 from ingest.parsers.office.slide_text import SlideText
 from ingest.parsers.source import SourceFile

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ingest.document import DocumentBuilder, ElementKind
+from ingest.parsed_document import DocumentBuilder, ElementKind
 from ingest.parsers.office.drawing_text import (
     PARAGRAPH,
     choose_alternatives,

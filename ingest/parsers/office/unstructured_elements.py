@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
-from ingest.document import DocumentBuilder, ElementKind
+from ingest.parsed_document import DocumentBuilder, ElementKind
 from ingest.parsers.tables import html_table
 
 #: Read by unstructured at its import and at every call.

@@ -9,7 +9,7 @@ import xlrd
 from xlrd.compdoc import CompDocError
 
 from core.errors import DocumentRejected
-from ingest.document import DocumentBuilder, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ParsedDocument
 from ingest.parsers.archives import BROKEN_FILE, ENCRYPTED
 from ingest.parsers.office.sheet_notes import comment_line
 from ingest.parsers.source import SourceFile

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest.document import DocumentBuilder, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ParsedDocument
 from ingest.parsers.office.open_xml import Package, read_package
 from ingest.parsers.office.sheet_cells import Cells
 from ingest.parsers.office.sheet_notes import SheetNotes

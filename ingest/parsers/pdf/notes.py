@@ -10,7 +10,7 @@ from typing import Any
 import pypdfium2
 from pypdfium2 import raw
 
-from ingest.document import DocumentBuilder, ElementKind
+from ingest.parsed_document import DocumentBuilder, ElementKind
 from ingest.parsers.attachments import MAX_ATTACHMENTS, Attachment
 from ingest.parsers.lines import words
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from ingest.document import ElementKind
+from ingest.parsed_document import ElementKind
 from ingest.parsers.rtf import charsets as rtf_charsets
 from ingest.parsers.rtf.fields import Field
 from ingest.parsers.rtf.story import Block, Markup, Story, Tags, Target, Words

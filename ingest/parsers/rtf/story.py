@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ingest.document import ElementKind
+from ingest.parsed_document import ElementKind
 from ingest.parsers.tables import markdown_table
 
 #: A table within a table within … Deeper ones count as this deep.

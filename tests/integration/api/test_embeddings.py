@@ -18,15 +18,15 @@ from api.dependencies import Services
 from core.blobs import BlobStore
 from core.catalog import Catalog
 from core.settings import Settings, load_settings
-from ingest.embedder import Embedder, EmbeddingService
+from ingest.embedding.embedder import Embedder, EmbeddingService
 from ingest.vector_store import VectorStore
-from tasks.client import Producer
-from tasks.heartbeats import JobHeartbeats
-from tasks.models import Model, Models
-from tasks.names import Queue
-from tasks.query_service import QueryService
-from tasks.running import JobDesk
-from tasks.stream import JobStream
+from tasks.documents.embedding_models import Model, Models
+from tasks.jobs.heartbeats import JobHeartbeats
+from tasks.jobs.names import Queue
+from tasks.jobs.producer import Producer
+from tasks.jobs.runner import JobDesk
+from tasks.jobs.stream import JobStream
+from tasks.queries.service import QueryService
 from tests.fakes.job_stream import FakeHints
 from tests.support_models import DIMENSION, tiny_model
 

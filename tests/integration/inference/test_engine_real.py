@@ -14,11 +14,11 @@ import pytest
 from core.errors import ConfigurationError, ContextLengthExceeded, InvalidRequest
 from core.messages import ChatMessage, SamplingParams
 from core.settings import load_settings
-from inference.engine import Engine, open_engine
-from inference.llama_backend import LlamaBackend, loading
-from inference.models import ModelFile, resolve_model
-from inference.preparation import PROBE_CHARACTERS_PER_TOKEN
-from inference.sequence import (
+from inference.engine.engine import Engine, open_engine
+from inference.engine.llama_backend import LlamaBackend, loading
+from inference.engine.model_files import ModelFile, resolve_model
+from inference.engine.preparation import PROBE_CHARACTERS_PER_TOKEN
+from inference.engine.sequence import (
     FinishReason,
     SequenceAborted,
     SequenceDelta,

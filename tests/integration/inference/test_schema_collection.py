@@ -14,8 +14,8 @@ from llguidance.llamacpp import lltokenizer_from_vocab
 
 from core.errors import InvalidRequest
 from core.settings import load_settings
-from inference.grammar import GrammarCompiler
-from inference.models import resolve_model
+from inference.engine.model_files import resolve_model
+from inference.grammars.compiler import GrammarCompiler
 from tests.schema_collection import Schema, collection
 
 COMPILE_SECONDS = 1.0

@@ -14,8 +14,8 @@ import pytest
 from core.errors import InvalidRequest
 from core.messages import ChatMessage, SamplingParams
 from core.settings import load_settings
-from inference.engine import Engine, open_engine
-from inference.sequence import (
+from inference.engine.engine import Engine, open_engine
+from inference.engine.sequence import (
     FinishReason,
     SequenceAborted,
     SequenceDelta,

@@ -10,12 +10,12 @@ from llguidance import LLMatcher, LLTokenizer
 
 from core.messages import ChatMessage
 from core.settings import load_settings
-from inference.call_formats import Asked, CallFormat, MistralListFormat, MistralNamedFormat, ToolMode
-from inference.chat_template import ChatTemplate
-from inference.engine import Engine
-from inference.llama_backend import LlamaBackend
-from inference.models import resolve_model
-from inference.tool_grammar import tool_grammar
+from inference.engine.engine import Engine
+from inference.engine.llama_backend import LlamaBackend
+from inference.engine.model_files import resolve_model
+from inference.grammars.call_formats import Asked, CallFormat, MistralListFormat, MistralNamedFormat, ToolMode
+from inference.grammars.tool_grammar import tool_grammar
+from inference.text.chat_template import ChatTemplate
 from tests.chat_templates import LISTED, NAMED, NAMED_WITH_IDS
 from tests.gguf_files import CONTROL, USER_DEFINED, changed_copy
 

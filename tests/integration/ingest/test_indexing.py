@@ -11,8 +11,8 @@ import pytest
 
 from core.errors import InternalError
 from core.settings import load_settings
-from ingest.document import Chunk, content_hash_of
-from ingest.embedder import EmbeddingService
+from ingest.embedding.embedder import EmbeddingService
+from ingest.parsed_document import Chunk, content_hash_of
 from ingest.pipeline import DocumentMeta, index_document, parse_to_chunks, read_chunks
 from ingest.vector_store import VectorStore
 from ingest.vector_store.edge import EdgeVectorStore

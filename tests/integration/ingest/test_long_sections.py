@@ -8,9 +8,9 @@ import pytest
 
 from core.messages import SearchOptions
 from core.settings import load_settings
-from ingest.embedder import Embedder, EmbeddingService
+from ingest.embedding.embedder import Embedder, EmbeddingService
 from ingest.pipeline import DocumentMeta, index_document, parse_to_chunks, read_chunks
-from ingest.retrieval import Retriever
+from ingest.retrieval.retriever import Retriever
 from ingest.vector_store.edge import EdgeVectorStore
 
 FACT = "The spare key of the boathouse hangs behind the portrait of the founder."

@@ -9,8 +9,8 @@ import pytest
 
 from core.errors import ConfigurationError, Unavailable
 from core.settings import Settings, load_settings
-from ingest.embedder import EmbeddingService
-from ingest.reranker import CrossEncoderReranker
+from ingest.embedding.embedder import EmbeddingService
+from ingest.retrieval.reranker import CrossEncoderReranker
 from tests.fakes.fake_embedder import FakeEmbedder
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "router", "reset", "whales", "sing", "tea"]

@@ -11,8 +11,8 @@ import pytest
 
 from core.errors import InvalidRequest
 from core.messages import Filter, Hit, SearchOptions
-from ingest.embedder import EmbeddingService
-from ingest.retrieval import Retriever
+from ingest.embedding.embedder import EmbeddingService
+from ingest.retrieval.retriever import Retriever
 from ingest.vector_store.edge import EdgeVectorStore
 from tests.fakes.fake_embedder import FakeEmbedder
 from tests.integration.ingest.conftest import MODEL, make_point

@@ -9,7 +9,7 @@ import pytest
 
 from core.catalog import Catalog
 from core.settings import Settings, load_settings
-from tasks.client import Producer
+from tasks.jobs.producer import Producer
 from tests.integration.tasks.generating import World
 
 

@@ -17,12 +17,12 @@ from core.ids import new_id
 from core.messages import ChatMessage, GenerateRequest, SamplingParams
 from core.settings import load_settings
 from inference.functions import FunctionRegistry
-from inference.functions.builtin.documents import search_documents
-from tasks.client import Producer
-from tasks.generation import GenerationService
-from tasks.heartbeats import JobHeartbeats
-from tasks.records import Append
-from tasks.running import JobDesk, JobResult
+from inference.functions.builtin.document_search import search_documents
+from tasks.chat.generation import GenerationService
+from tasks.jobs.heartbeats import JobHeartbeats
+from tasks.jobs.producer import Producer
+from tasks.jobs.records import Append
+from tasks.jobs.runner import JobDesk, JobResult
 
 GREEDY = SamplingParams(temperature=0)
 QUESTION = [ChatMessage("user", "What is the weather in Paris, and what time is it?")]

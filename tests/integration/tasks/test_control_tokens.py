@@ -13,9 +13,9 @@ from core import events
 from core.catalog import Catalog
 from core.messages import ChatMessage, SamplingParams
 from core.settings import load_settings
-from inference.call_formats import CallFormat, MistralListFormat, MistralNamedFormat
-from inference.models import resolve_model
-from tasks.client import Producer
+from inference.engine.model_files import resolve_model
+from inference.grammars.call_formats import CallFormat, MistralListFormat, MistralNamedFormat
+from tasks.jobs.producer import Producer
 from tests.chat_templates import LISTED
 from tests.gguf_files import CONTROL, changed_copy
 from tests.integration.tasks.generating import World, calls_of, fields_of, reasons_of, text_of

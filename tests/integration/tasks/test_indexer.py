@@ -15,16 +15,16 @@ from core.blobs import BlobStore
 from core.catalog import Catalog, Claim, Document, DocumentState, NewDocument, Source
 from core.errors import Unavailable
 from core.settings import Settings, load_settings
-from ingest.embedder import Embedder
-from ingest.embedding_service import EmbeddingService
+from ingest.embedding.embedder import Embedder
+from ingest.embedding.service import EmbeddingService
 from ingest.pipeline import ParseResult, parse_to_chunks
 from ingest.vector_store.edge import EdgeVectorStore
-from tasks.client import Producer
-from tasks.dispatch import bundles, send_waiting
-from tasks.indexer import GROUP_CHUNKS, Indexer, grouped
-from tasks.models import Model, Models
-from tasks.names import Queue
-from tasks.parsing import ParsingService
+from tasks.documents.dispatch import bundles, send_waiting
+from tasks.documents.embedding_models import Model, Models
+from tasks.documents.indexer import GROUP_CHUNKS, Indexer, grouped
+from tasks.documents.parsing import ParsingService
+from tasks.jobs.names import Queue
+from tasks.jobs.producer import Producer
 from tests.fakes.fake_embedder import FakeEmbedder
 from tests.support import wait_until
 
@@ -105,7 +105,7 @@ def test_a_document_goes_through_all_stages(world: World, producer: Producer) ->
 
 
 def test_small_documents_do_not_wait_for_a_large_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.indexer.PASS_SECONDS", 0)
+    monkeypatch.setattr("tasks.documents.indexer.PASS_SECONDS", 0)
     large = world.add(LARGE)
     small, gone = world.add("A short note."), world.add("One that is deleted.")
     world.parsing.parse(large.id)
@@ -133,7 +133,7 @@ def test_small_documents_do_not_wait_for_a_large_one(world: World, monkeypatch: 
 def test_a_large_document_that_is_deleted_while_it_is_indexed_leaves_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.indexer.PASS_SECONDS", 0)
+    monkeypatch.setattr("tasks.documents.indexer.PASS_SECONDS", 0)
     large = world.add(LARGE)
     world.parsing.parse(large.id)
     embed = world.service.embed
@@ -278,8 +278,8 @@ def test_a_slow_file_holds_up_no_other_of_its_message(
         seen.append(arguments)
         return parse_to_chunks(*arguments, **options)
 
-    monkeypatch.setattr("tasks.parsing.BUNDLE_SECONDS", 0.5)
-    monkeypatch.setattr("tasks.parsing.parse_to_chunks", slow)
+    monkeypatch.setattr("tasks.documents.parsing.BUNDLE_SECONDS", 0.5)
+    monkeypatch.setattr("tasks.documents.parsing.parse_to_chunks", slow)
     world.catalog.mark_dispatched([document.id for document in documents])
     world.parsing.parse(*[document.id for document in documents])
     states = [world.state(document) for document in documents]
@@ -313,8 +313,8 @@ def test_a_document_that_cannot_be_indexed_says_so_while_others_can_be(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("LEASE_SECONDS", "IDLE_SECONDS", "FAULT_PAUSE_SECONDS"):
-        monkeypatch.setattr(f"tasks.indexer.{name}", 0.1)
-    monkeypatch.setattr("tasks.indexer.MAX_ATTEMPTS", 1000)
+        monkeypatch.setattr(f"tasks.documents.indexer.{name}", 0.1)
+    monkeypatch.setattr("tasks.documents.indexer.MAX_ATTEMPTS", 1000)
     culprit = world.add("poison")
     world.parse(culprit)
     world.indexer.start()
@@ -338,7 +338,7 @@ def test_documents_are_grouped_by_their_chunks() -> None:
 
 def test_a_fault_of_a_small_document_is_none_of_a_large_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LEASE_SECONDS", "IDLE_SECONDS", "FAULT_PAUSE_SECONDS", "PASS_SECONDS"):
-        monkeypatch.setattr(f"tasks.indexer.{name}", 0.1)
+        monkeypatch.setattr(f"tasks.documents.indexer.{name}", 0.1)
     poison, large = world.add("poison"), world.add(LARGE)
     world.parse(poison)
     world.parse(large)
@@ -348,7 +348,7 @@ def test_a_fault_of_a_small_document_is_none_of_a_large_one(world: World, monkey
 
 
 def test_an_outage_is_the_fault_of_no_document(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.indexer.FAULT_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tasks.documents.indexer.FAULT_PAUSE_SECONDS", 0.01)
     documents = [world.add(f"The harbour of town {number} opens at dawn.") for number in range(3)]
     count, upsert = [0], world.store.upsert
 

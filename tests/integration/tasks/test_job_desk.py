@@ -14,10 +14,10 @@ from core.catalog import Catalog, JobState
 from core.errors import InvalidRequest
 from core.ids import new_id
 from core.messages import ChatMessage, GenerateRequest
-from tasks.client import Producer
-from tasks.heartbeats import JobHeartbeats
-from tasks.names import Queue
-from tasks.running import ChoiceResult, JobDesk, JobResult, RunningJob
+from tasks.jobs.heartbeats import JobHeartbeats
+from tasks.jobs.names import Queue
+from tasks.jobs.producer import Producer
+from tasks.jobs.runner import ChoiceResult, JobDesk, JobResult, RunningJob
 from tests.support import wait_until
 
 REQUEST = GenerateRequest(messages=[ChatMessage(role="user", content="Hello")])

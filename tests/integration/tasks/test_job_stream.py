@@ -13,10 +13,10 @@ from core.errors import Unavailable
 from core.ids import new_id
 from core.messages import ChatMessage, GenerateRequest
 from core.settings import Settings, load_settings
-from tasks.client import MAX_ATTEMPTS, Producer
-from tasks.names import Queue, Role, channel, finished_key, heartbeat_key, job_key
-from tasks.records import Append, JobRecords
-from tasks.stream import JobStream
+from tasks.jobs.names import Queue, Role, channel, finished_key, heartbeat_key, job_key
+from tasks.jobs.producer import MAX_ATTEMPTS, Producer
+from tasks.jobs.records import Append, JobRecords
+from tasks.jobs.stream import JobStream
 
 REQUEST = GenerateRequest(messages=[ChatMessage(role="user", content="Hello")])
 

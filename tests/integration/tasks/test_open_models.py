@@ -13,9 +13,9 @@ from core.catalog import Catalog, DocumentState, NewDocument, Source
 from core.errors import ConfigurationError
 from core.settings import Settings, load_settings
 from ingest.pipeline import read_chunks
-from tasks.client import Producer
-from tasks.models import Models, open_models
-from tasks.parsing import ParsingService
+from tasks.documents.embedding_models import Models, open_models
+from tasks.documents.parsing import ParsingService
+from tasks.jobs.producer import Producer
 from tests.support_models import tiny_model
 
 Open = Callable[..., Models]

@@ -10,7 +10,7 @@ from core import events
 from core.errors import Unavailable
 from core.ids import new_id
 from core.messages import ChatMessage, GenerateRequest, Hit, RagOptions, Usage
-from tasks.names import Queue, Task
+from tasks.jobs.names import Queue, Task
 from tests.integration.tasks.generating import GREEDY, World, text_of
 
 FIRST = [ChatMessage("user", "How long is the warranty of the Aurora coffee machine?"), ChatMessage("assistant", "4.")]

@@ -10,7 +10,7 @@ import pytest
 
 from core import events
 from core.messages import ChatMessage, RagOptions, SamplingParams
-from inference.call_formats import BareFormat, CallFormat, FunctionTagFormat, ParameterTagFormat
+from inference.grammars.call_formats import BareFormat, CallFormat, FunctionTagFormat, ParameterTagFormat
 from tests.integration.tasks.generating import World, calls_of, fields_of, reasons_of, refusal_of, text_of
 
 CITY: dict[str, Any] = {

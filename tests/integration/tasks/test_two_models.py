@@ -13,16 +13,16 @@ from core.blobs import BlobStore
 from core.catalog import Catalog, Collection, Document, DocumentState, NewDocument, Source
 from core.messages import SearchOptions
 from core.settings import load_settings
-from ingest.embedder import Embedder
-from ingest.embedding_service import EmbeddingService
-from ingest.retrieval import Retriever
+from ingest.embedding.embedder import Embedder
+from ingest.embedding.service import EmbeddingService
+from ingest.retrieval.retriever import Retriever
 from ingest.vector_store.edge import EdgeVectorStore
-from tasks.client import Producer
-from tasks.indexer import Indexer
-from tasks.models import Model, Models
-from tasks.parsing import ParsingService
-from tasks.query_service import QueryService
-from tasks.running import JobDesk
+from tasks.documents.embedding_models import Model, Models
+from tasks.documents.indexer import Indexer
+from tasks.documents.parsing import ParsingService
+from tasks.jobs.producer import Producer
+from tasks.jobs.runner import JobDesk
+from tasks.queries.service import QueryService
 from tests.fakes.fake_embedder import FakeEmbedder
 from tests.support import wait_until
 

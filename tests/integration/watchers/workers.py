@@ -10,20 +10,20 @@ from typing import Any, cast
 from core.blobs import BlobStore
 from core.catalog import SETTLED, Catalog, DocumentState
 from core.settings import Settings
-from ingest.embedder import Embedder
-from ingest.embedding_service import EmbeddingService
+from ingest.embedding.embedder import Embedder
+from ingest.embedding.service import EmbeddingService
 from ingest.vector_store.edge import EdgeVectorStore
-from tasks.client import Producer
-from tasks.dispatch import send_waiting
-from tasks.indexer import Indexer
-from tasks.models import Model, Models
-from tasks.names import Role
-from tasks.parsing import ParsingService
+from tasks.documents.dispatch import send_waiting
+from tasks.documents.embedding_models import Model, Models
+from tasks.documents.indexer import Indexer
+from tasks.documents.parsing import ParsingService
+from tasks.jobs.names import Role
+from tasks.jobs.producer import Producer
 from tests.fakes.fake_embedder import FakeEmbedder
 
 
 class Workers:
-    """Takes the messages of the watcher, as `tasks.client.Producer` does, and does the work."""
+    """Takes the messages of the watcher, as `tasks.jobs.producer.Producer` does, and does the work."""
 
     outstanding_limit = 8
 

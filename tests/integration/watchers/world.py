@@ -11,7 +11,7 @@ from typing import Any
 from core.catalog import ORIGINAL_MISSING, Catalog, Document, DocumentState
 from core.errors import Unavailable
 from core.settings import Settings, load_settings
-from tasks.names import Role
+from tasks.jobs.names import Role
 from tests.support import wait_until
 from watchers.mirror import Messenger
 from watchers.service import Watcher

@@ -16,8 +16,8 @@ from core import events
 from core.catalog import Catalog, JobState
 from core.errors import ErrorInfo, Unavailable
 from core.messages import Filter, Usage
-from tasks.names import Role
-from tasks.running import ChoiceResult, JobResult
+from tasks.jobs.names import Role
+from tasks.jobs.runner import ChoiceResult, JobResult
 from tests.fakes.job_stream import FakeJobStream, Script
 from tests.unit.api.conftest import EMBEDDER, HIT, MODEL, WEATHER, WORDS
 

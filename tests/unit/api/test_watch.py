@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from core.catalog import Catalog, FolderState, NewDocument, Source, WatchedFolder
-from tasks.names import Role
+from tasks.jobs.names import Role
 from tests.fakes.job_stream import FakeJobStream
 
 pytestmark = pytest.mark.asyncio

@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 
 from core.catalog import Catalog, Document, NewDocument, Source, StoreRecord
 from core.catalog.migration import HEAD_REVISION, SCRIPTS
-from core.catalog.models import metadata
+from core.catalog.tables import metadata
 from core.errors import ConfigurationError, Unavailable
 
 

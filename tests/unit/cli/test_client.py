@@ -14,9 +14,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from cli.api_commands import printable
 from cli.client import ApiClient, RequestRefused, multipart
-from cli.collections import SHOWN_REASONS, reasons_table
-from cli.commands import printable
+from cli.collection_commands import SHOWN_REASONS, reasons_table
 from cli.main import app
 from core.errors import InvalidRequest, Unavailable
 from core.settings import load_settings
@@ -206,7 +206,7 @@ def test_a_file_that_may_not_be_read_is_named_and_the_others_are_sent(
     for name in ("a.txt", "private\x1b.txt"):
         (tmp_path / name).write_text("hello")
     refused = ["private\x1b.txt"]
-    monkeypatch.setattr("cli.documents.os.access", lambda path, mode: Path(path).name not in refused)
+    monkeypatch.setattr("cli.document_commands.os.access", lambda path, mode: Path(path).name not in refused)
     document = {"id": "doc-1", "filename": "a.txt", "collection": "default", "chunk_count": 1, "status": "completed"}
     document |= {"error": None, "progress": {"percent": 100, "activity": "done", "activity_reason": None}}
     FakeApi.answers["POST /v1/rag/documents/upload"] = (201, {"data": [document]})

@@ -12,7 +12,7 @@ from cli.runtime import Lock, RuntimeDir, lock_owner
 from cli.status import duration, megabytes
 from core.errors import ConfigurationError
 from core.settings import Settings, load_settings
-from tasks.client import Producer
+from tasks.jobs.producer import Producer
 from tests.support import free_port
 
 

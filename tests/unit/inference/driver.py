@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from inference.backend import BatchEntry, DecodeStatus
-from inference.cache_operations import apply_operations
-from inference.prompt_cache import PromptCache
-from inference.scheduler import Scheduler, StepPlan
-from inference.sequence import ActiveSequence, SequenceRequest
+from inference.engine.backend import BatchEntry, DecodeStatus
+from inference.engine.cache_operations import apply_operations
+from inference.engine.prompt_cache import PromptCache
+from inference.engine.scheduler import Scheduler, StepPlan
+from inference.engine.sequence import ActiveSequence, SequenceRequest
 from tests.fakes.fake_backend import END, FakeBackend
 
 

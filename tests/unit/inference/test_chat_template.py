@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import InvalidRequest
 from core.messages import ChatMessage
-from inference.call_formats import (
+from inference.grammars.call_formats import (
     BareFormat,
     CallFormat,
     FunctionTagFormat,
@@ -18,7 +18,7 @@ from inference.call_formats import (
     ParameterTagFormat,
     TaggedFormat,
 )
-from inference.chat_template import CHATML, ChatTemplate
+from inference.text.chat_template import CHATML, ChatTemplate
 from tests.chat_templates import BARE, FUNCTION_TAGS, LISTED, NAMED, NAMED_WITH_IDS, PARAMETER_TAGS, TAGGED
 
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}

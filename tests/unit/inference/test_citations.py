@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.citations import Citer
-from inference.overlap import support, terms_of
+from inference.text.citations import Citer
+from inference.text.overlap import support, terms_of
 
 SOURCES = [
     "The warranty of the Aurora coffee machine lasts four years and covers the pump and the motor.",

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
-from inference.call_formats import CallFormat, Text, ToolCall
-from inference.grammar import GrammarCompiler
-from inference.lark import of_schema
-from inference.sequence import Constraint
-from inference.shortest_end import byte_tokenizer, shortest_end
+from inference.engine.sequence import Constraint
+from inference.grammars.call_formats import CallFormat, Text, ToolCall
+from inference.grammars.compiler import GrammarCompiler
+from inference.grammars.lark import of_schema
+from inference.grammars.shortest_end import byte_tokenizer, shortest_end
 from tests.call_forms import CONTROLLED, FORMS, form_id, parsed, text_of
 from tests.schema_collection import Schema, collection
 from tests.tool_sets import tool_set

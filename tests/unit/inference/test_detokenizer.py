@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.detokenizer import Detokenizer
+from inference.text.detokenizer import Detokenizer
 
 
 def split(text: str, cuts: list[int]) -> list[bytes]:

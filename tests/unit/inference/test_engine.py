@@ -11,8 +11,8 @@ import pytest
 
 from core.errors import ContextLengthExceeded, InternalError, InvalidRequest, Unavailable
 from core.messages import ChatMessage, SamplingParams
-from inference.engine import Engine
-from inference.sequence import (
+from inference.engine.engine import Engine
+from inference.engine.sequence import (
     FinishReason,
     SequenceAborted,
     SequenceDelta,

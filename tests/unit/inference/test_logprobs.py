@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from inference.sampler import token_logprob
+from inference.engine.sampling import token_logprob
 
 
 def test_tokens_that_are_ruled_out_have_no_log_probability() -> None:

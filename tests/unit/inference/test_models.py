@@ -8,8 +8,8 @@ import pytest
 
 from core.errors import ConfigurationError
 from core.settings import Settings, load_settings
-from inference import models
-from inference.models import resolve_model
+from inference.engine import model_files as models
+from inference.engine.model_files import resolve_model
 
 
 def settings_with(**values: object) -> Settings:

@@ -6,9 +6,9 @@ import pytest
 
 from core.errors import ConfigurationError
 from core.settings import load_settings
-from inference.layout import choose_layout
-from inference.lookup import PromptLookup
-from inference.pacing import LEAST_TOKENS, LONGEST_STEP, Pace
+from inference.engine.context_size import choose_layout
+from inference.engine.prompt_lookup import PromptLookup
+from inference.engine.token_budget import LEAST_TOKENS, LONGEST_STEP, Pace
 
 
 def test_pieces_of_prompts_keep_steps_short() -> None:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from inference.cache_operations import apply_operations
-from inference.prompt_cache import Copy, Forget, Park, PromptCache, Trim, Unpark, common_prefix
+from inference.engine.cache_operations import apply_operations
+from inference.engine.prompt_cache import Copy, Forget, Park, PromptCache, Trim, Unpark, common_prefix
 from tests.fakes.fake_backend import FakeBackend
 
 SEQUENCES, CELLS, PARKED_TOKENS = 4, 120, 100

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.messages import ChatMessage, Hit
-from inference.prompts import rag_messages
+from inference.text.rag_prompt import rag_messages
 
 CONVERSATION = [ChatMessage("system", "Be kind."), ChatMessage("user", "Where?")]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.messages import ChatMessage
-from inference.rewriting import is_follow_up, rewrite_messages, usable_rewrite
+from inference.text.rewriting import is_follow_up, rewrite_messages, usable_rewrite
 
 TALK = [
     ChatMessage("system", "Be kind."),

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.messages import Priority
-from inference.scheduler import BATCH_PATIENCE
-from inference.sequence import SequenceRequest
+from inference.engine.scheduler import BATCH_PATIENCE
+from inference.engine.sequence import SequenceRequest
 from tests.fakes.fake_backend import answer
 from tests.unit.inference.driver import Driver
 

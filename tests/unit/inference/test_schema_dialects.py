@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inference.schema_dialects import modern
+from inference.grammars.schema_dialects import modern
 
 
 def test_old_ways_of_writing_are_brought_up_to_date_where_schemas_stand() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.call_formats import (
+from inference.grammars.call_formats import (
     BareFormat,
     CallFormat,
     FunctionTagFormat,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
-from inference.call_formats import (
+from inference.grammars.call_formats import (
     Asked,
     BareFormat,
     CallFormat,
@@ -17,7 +17,7 @@ from inference.call_formats import (
     TaggedFormat,
     ToolMode,
 )
-from inference.tool_grammar import tool_grammar
+from inference.grammars.tool_grammar import tool_grammar
 
 CLOCK = {"type": "function", "function": {"name": "get_time"}}
 CALL = '{"name": "get_time", "parameters": {}}'

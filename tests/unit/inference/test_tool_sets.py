@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
-from inference.call_formats import Asked, CallFormat, ToolCall
-from inference.tool_grammar import tool_grammar
+from inference.grammars.call_formats import Asked, CallFormat, ToolCall
+from inference.grammars.tool_grammar import tool_grammar
 from tests.call_forms import FORMS, form_id, parsed, text_of
 from tests.tool_sets import tool_set
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.settings import Settings, load_settings
-from ingest.document import ParsedDocument
+from ingest.parsed_document import ParsedDocument
 from ingest.pipeline import parse_file_safely
 from tests.unit.ingest.support import Read, assert_elements_cover
 

@@ -17,7 +17,7 @@ import pypandoc
 import xlwt
 from PIL import Image, ImageDraw, ImageFont
 
-from ingest.programs import find_program
+from ingest.sandbox.programs import find_program
 from tests.unit.ingest.ole import msg_bytes
 from tests.unit.ingest.support import docx_bytes, pdf_bytes
 

@@ -10,7 +10,7 @@ import docx
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
-from ingest.document import ParsedDocument
+from ingest.parsed_document import ParsedDocument
 
 Read = Callable[[str, bytes], ParsedDocument]
 

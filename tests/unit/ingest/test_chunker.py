@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.chunker import MAX_CHARACTERS_PER_TOKEN, chunk_document
-from ingest.document import Chunk, DocumentBuilder, ElementKind, ParsedDocument, SpanBuilder, content_hash_of
+from ingest.parsed_document import Chunk, DocumentBuilder, ElementKind, ParsedDocument, SpanBuilder, content_hash_of
 
 
 class WordTokenizer:

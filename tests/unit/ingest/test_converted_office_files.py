@@ -8,7 +8,7 @@ import docx
 import pytest
 from openpyxl.comments import Comment
 
-from ingest.programs import find_program
+from ingest.sandbox.programs import find_program
 from tests.unit.ingest.files import FACT, by_libreoffice
 from tests.unit.ingest.support import Read, docx_bytes, kinds_and_texts
 from tests.unit.ingest.test_sheet_files import book_bytes

@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import DocumentRejected
 from ingest.parsers import ocr
-from ingest.programs import find_program
+from ingest.sandbox.programs import find_program
 from tests.unit.ingest import files
 from tests.unit.ingest.cases import CONVERTED, PARSED, REJECTED, SCANNED, File
 from tests.unit.ingest.files import FACT, Make

@@ -10,7 +10,7 @@ import openpyxl
 import pytest
 from qdrant_client import QdrantClient
 
-from ingest.document import Chunk, ParsedDocument, content_hash_of
+from ingest.parsed_document import Chunk, ParsedDocument, content_hash_of
 from ingest.parsers import parse_file
 from ingest.parsers.detection import HTML, MARKDOWN, detect_media_type
 from ingest.parsers.source import SourceFile

@@ -15,12 +15,12 @@ from PIL import Image
 
 from core.errors import DocumentRejected
 from core.settings import Settings
-from ingest import document as document_module
-from ingest import programs
-from ingest.limits import CpuTimeExceeded, cpu_limit, no_network
+from ingest import parsed_document as document_module
 from ingest.parsers import attachments, ocr
 from ingest.pipeline import parse_to_chunks
-from ingest.programs import ProgramFailed, run_program
+from ingest.sandbox import programs
+from ingest.sandbox.process_limits import CpuTimeExceeded, cpu_limit, no_network
+from ingest.sandbox.programs import ProgramFailed, run_program
 from tests.support import wait_until
 from tests.unit.ingest import files
 from tests.unit.ingest.support import Read, pdf_bytes, zip_bytes

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.document import ParsedDocument
+from ingest.parsed_document import ParsedDocument
 from ingest.parsers.mail.mbox import read_messages
 from tests.unit.ingest.files import FACT
 from tests.unit.ingest.mails import BASE64_FACT, lines_of, multipart, part

@@ -14,7 +14,7 @@ import pytest
 from core.errors import DocumentRejected
 from ingest.parsers import detection
 from ingest.parsers.pandoc.open_document import prepared
-from ingest.programs import find_program
+from ingest.sandbox.programs import find_program
 from tests.unit.ingest import files
 from tests.unit.ingest.support import Read, kinds_and_texts, sections, zip_bytes
 

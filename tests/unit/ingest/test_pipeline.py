@@ -8,8 +8,8 @@ import pytest
 
 from core.errors import DocumentRejected
 from core.settings import Settings
+from ingest.embedding.tokenizer import load_tokenizer
 from ingest.pipeline import ChunkSettings, ParseResult, parse_to_chunks, read_chunks, warm_up
-from ingest.tokenizer import load_tokenizer
 
 SENTENCE = "The night train to Vienna leaves from platform nine at half past ten. "
 

@@ -12,9 +12,9 @@ import pytest
 
 from core.errors import DocumentRejected
 from core.settings import Settings
-from ingest.limits import memory_limit
 from ingest.parsers import archives, detection, ocr
 from ingest.pipeline import parse_file_safely
+from ingest.sandbox.process_limits import memory_limit
 from tests.unit.ingest.ole import ole_bytes
 from tests.unit.ingest.support import Read, docx_bytes, pdf_bytes, zip_bytes
 

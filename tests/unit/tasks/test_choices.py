@@ -7,7 +7,7 @@ import pytest
 from core import events
 from core.errors import InternalError
 from core.messages import Timings, Usage
-from inference.sequence import (
+from inference.engine.sequence import (
     FinishReason,
     SequenceAborted,
     SequenceDelta,
@@ -15,11 +15,11 @@ from inference.sequence import (
     SequenceFinished,
     SequenceStarted,
 )
-from tasks.choices import Flight, translate
-from tasks.names import Task
-from tasks.past import Past
-from tasks.records import JobRecord, JobRecords
-from tasks.running import RunningJob
+from tasks.chat.choices import Flight, translate
+from tasks.chat.resume_state import Past
+from tasks.jobs.names import Task
+from tasks.jobs.records import JobRecord, JobRecords
+from tasks.jobs.runner import RunningJob
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import pytest
 
 from core import events
 from core.messages import ChatMessage, GenerateRequest, RagOptions, SamplingParams, Timings, Usage
-from inference.citations import Citer
-from inference.sequence import FinishReason, SequenceDelta, SequenceFinished
-from tasks.choices import Choice, Flight, translate
-from tasks.constraints import can_cite
-from tasks.names import Task
-from tasks.records import JobRecord, JobRecords
-from tasks.running import ChoiceResult, RunningJob
+from inference.engine.sequence import FinishReason, SequenceDelta, SequenceFinished
+from inference.text.citations import Citer
+from tasks.chat.choices import Choice, Flight, translate
+from tasks.chat.constraints import can_cite
+from tasks.jobs.names import Task
+from tasks.jobs.records import JobRecord, JobRecords
+from tasks.jobs.runner import ChoiceResult, RunningJob
 
 SOURCE = "The warranty lasts four years."
 PIECES = ["The warranty", " lasts [1", "] four years", ".", " And", " more."]

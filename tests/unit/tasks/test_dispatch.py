@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from core.catalog import Document, DocumentState
-from tasks.dispatch import BUNDLED_FILE_BYTES, bundles
+from tasks.documents.dispatch import BUNDLED_FILE_BYTES, bundles
 
 
 def document(

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.messages import TokenLogprob
-from inference.sequence import (
+from inference.engine.sequence import (
     SequenceAborted,
     SequenceDelta,
     SequenceEvent,
     SequenceStarted,
 )
-from tasks.outbox import Outbox, joined
+from tasks.chat.outbox import Outbox, joined
 
 DEADLINE_SECONDS = 5
 LONG = 1000.0

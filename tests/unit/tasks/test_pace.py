@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.pace import drain_seconds
+from tasks.jobs.drain_time import drain_seconds
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,17 @@ import pytest
 from core import events
 from core.messages import ChatMessage, GenerateRequest, Timings, Usage
 from core.settings import load_settings
-from inference.engine import Engine
+from inference.engine.engine import Engine
+from inference.engine.preparation import PreparedPrompt
 from inference.functions import FunctionContext, FunctionRegistry
-from inference.preparation import PreparedPrompt
-from tasks.client import Producer
-from tasks.functions import FunctionCalls, ServerFunctions
-from tasks.names import Task
-from tasks.past import Past
-from tasks.records import JobRecord, JobRecords
-from tasks.rounds import CUT_NOTE, Round, Talk, shared_out
-from tasks.running import ChoiceResult, RunningJob
-from tasks.tool_rounds import ToolRounds
+from tasks.chat.conversation import CUT_NOTE, Round, Talk, shared_out
+from tasks.chat.resume_state import Past
+from tasks.chat.server_functions import FunctionCalls, ServerFunctions
+from tasks.chat.tool_rounds import ToolRounds
+from tasks.jobs.names import Task
+from tasks.jobs.producer import Producer
+from tasks.jobs.records import JobRecord, JobRecords
+from tasks.jobs.runner import ChoiceResult, RunningJob
 from tests.fakes.fake_backend import FakeBackend
 
 AT: dict[str, Any] = {"job_id": "job-1", "attempt": 1}

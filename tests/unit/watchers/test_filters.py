@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from watchers.filters import is_ignored
+from watchers.builtin_ignores import is_ignored
 
 
 @pytest.mark.parametrize(

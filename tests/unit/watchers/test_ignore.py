@@ -10,7 +10,7 @@ import pytest
 
 from core.settings import WatchRoot
 from watchers.folder import Folder
-from watchers.ignore import IgnoreRules
+from watchers.ignore_file import IgnoreRules
 
 
 def rules(root: Path, **files: str) -> IgnoreRules:

@@ -1,0 +1,167 @@
+"""The commands that are clients of the API: ask, search, jobs, models, functions; and what all of them share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from cli.client import ApiClient, Json
+from cli.filter_options import filters_of
+from cli.screen import Screen
+from core.errors import InvalidRequest
+from core.settings import get_settings
+
+Url = Annotated[str | None, typer.Option(envvar="LLM_API_URL", help="The API's URL (default: by HOST and PORT).")]
+Key = Annotated[str | None, typer.Option("--api-key", envvar="LLM_API_KEY", help="Default: the first of API_KEYS.")]
+Limit = Annotated[int, typer.Option(min=1, help="How many to show.")]
+Collection = Annotated[str | None, typer.Option(help="Only this collection.")]
+Collections = Annotated[list[str] | None, typer.Option("--collection", help="Only this collection; may be repeated.")]
+Filters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        "-f",
+        help="Only documents that this holds for: KEY=VALUE (or !=, <, <=, >, >=), or JSON as the API takes it. "
+        "May be repeated: then all must hold.",
+    ),
+]
+
+screen = Screen()
+jobs_app = typer.Typer(help="Asynchronous jobs: list, show, cancel.", no_args_is_help=False)
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    collection: Collections = None,
+    filters: Filters = None,
+    sources: Annotated[int | None, typer.Option(min=1, help="Chunks to answer from (RAG_TOP_K).")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Ask the model alone, without the documents.")] = False,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Ask a question about the documents; the answer is printed as it is written."""
+    body: Json = {"stream": True, "max_tokens": max_tokens}
+    scope = {"collections": collection or None, "filters": filters_of(filters or [])}
+    if plain:
+        if any(scope.values()):
+            raise InvalidRequest("--plain asks without the documents: leave out --collection and --filter.")
+        path = "/v1/chat/completions"
+        body |= {"model": "default", "messages": [{"role": "user", "content": question}]}
+    else:
+        path = "/v1/rag/chat"
+        body |= {"query": question, "num_context_docs": sources, **scope}
+    with ApiClient(get_settings(), url, api_key) as client:
+        used = _print_answer(client.stream(path, body))
+    if not plain:
+        _print_sources(used)
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    collection: Collections = None,
+    filters: Filters = None,
+    top_k: Annotated[int | None, typer.Option(min=1, max=100, help="How many chunks.")] = None,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Show the chunks that fit a query best."""
+    scope = {"collections": collection or None, "filters": filters_of(filters or [])}
+    with ApiClient(get_settings(), url, api_key) as client:
+        hits = client.post("/v1/rag/search", {"query": query, "top_k": top_k, **scope})["data"]
+    for hit in hits:
+        screen.print(Text.assemble((_place(hit), "bold"), (f"   score {hit['score']:.3f}", "dim")))
+        screen.print(Text("  " + " ".join(hit["text"].split())), "")
+    if not hits:
+        screen.print("nothing found")
+
+
+@jobs_app.callback(invoke_without_command=True)
+def jobs(context: typer.Context, limit: Limit = 20, url: Url = None, api_key: Key = None) -> None:
+    """List asynchronous jobs, the newest first."""
+    if context.invoked_subcommand is not None:
+        return
+    with ApiClient(get_settings(), url, api_key) as client:
+        found = client.listed("/v1/jobs", limit)
+    screen.print(table(found, ("id", "kind", "status", "position"), {"created_at": _moment}))
+
+
+@jobs_app.command("show")
+def show_job(job_id: str, url: Url = None, api_key: Key = None) -> None:
+    """Show one job, with its result or error."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        screen.console.print_json(data=client.get(f"/v1/jobs/{job_id}"))
+
+
+@jobs_app.command("cancel")
+def cancel_job(job_id: str, url: Url = None, api_key: Key = None) -> None:
+    """Cancel a job."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        screen.print(f"{job_id} is {client.delete(f'/v1/jobs/{job_id}')['status']}")
+
+
+def models(url: Url = None, api_key: Key = None) -> None:
+    """List the loaded models."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        screen.print(table(client.get("/v1/models")["data"], ("id", "kind")))
+
+
+def functions(url: Url = None, api_key: Key = None) -> None:
+    """List the functions that the server can run."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        schemas = [item.get("function", item) for item in client.get("/v1/functions")["data"]]
+    screen.print(table(schemas, ("name", "description")))
+
+
+def _print_answer(events: Iterator[Json]) -> list[Json]:
+    sources: list[Json] = []
+    for event in events:
+        sources = event.get("sources") or sources
+        for choice in event.get("choices", []):
+            screen.console.out(choice["delta"].get("content") or "", end="", highlight=False)
+    screen.print("")
+    return sources
+
+
+def _print_sources(sources: Sequence[Json]) -> None:
+    if not sources:
+        screen.print(Text("(no document fits the question)", style="yellow"))
+    for number, source in enumerate(sources, 1):
+        screen.print(Text(f"[{number}] {_place(source)}   score {source['score']:.3f}", style="dim"))
+
+
+def _place(hit: Json) -> str:
+    parts = [hit.get("path") or hit["filename"]]
+    if hit.get("page"):
+        parts.append(f"page {hit['page']}")
+    if hit.get("section"):
+        parts.append(str(hit["section"]))
+    return ", ".join(parts)
+
+
+def table(rows: Sequence[Json], names: Sequence[str], formatted: dict[str, Any] | None = None) -> Table | str:
+    """Rows with some of their keys as columns, or `none`."""
+    if not rows:
+        return "none"
+    table = Table(box=None, header_style="bold")
+    for name in (*names, *(formatted or {})):
+        # An id that is cut short cannot be copied into the next command.
+        table.add_column(name, no_wrap=name in ("id", "name", "status"), overflow="fold")
+    for row in rows:
+        plain = [printable(str(row.get(name) if row.get(name) is not None else "")) for name in names]
+        table.add_row(*map(Text, plain), *(form(row[name]) for name, form in (formatted or {}).items()))
+    return table
+
+
+def printable(text: str) -> str:
+    """The text without what would be a command to the terminal: names of files are anybody's."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _moment(unix_seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_seconds))

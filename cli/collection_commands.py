@@ -1,0 +1,166 @@
+"""`llm-api collections`: list, create, show, rename, settings, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from cli.api_commands import Key, Url, screen, table
+from cli.client import ApiClient, Json
+from core.errors import InvalidRequest
+from core.settings import get_settings
+
+PATH = "/v1/rag/collections"
+#: The value that gives a setting back to the server.
+SERVER_DEFAULT = "default"
+#: Rows in the table of reasons.
+SHOWN_REASONS = 10
+
+Name = Annotated[str, typer.Argument(help="Its name (or id).")]
+ChunkTokens = Annotated[str | None, typer.Option(help="Tokens of a chunk, or `default` for CHUNK_TOKENS.")]
+EmbeddingModel = Annotated[
+    str | None, typer.Option(help="EMBEDDING_MODEL_NAME, one of EMBEDDING_MODELS, or `default`.")
+]
+Overlap = Annotated[str | None, typer.Option(help="Tokens that neighbours share, or `default`.")]
+
+collections_app = typer.Typer(help="Collections: list, create, show, rename, set, delete.", no_args_is_help=False)
+
+
+@collections_app.callback(invoke_without_command=True)
+def collections(context: typer.Context, url: Url = None, api_key: Key = None) -> None:
+    """List collections with how many of their documents are found, wait, were skipped or failed."""
+    if context.invoked_subcommand is None:
+        with ApiClient(get_settings(), url, api_key) as client:
+            screen.print(coverage_table(coverage(client)))
+
+
+@collections_app.command("create")
+def create_collection(
+    name: Name,
+    chunk_tokens: ChunkTokens = None,
+    chunk_overlap_tokens: Overlap = None,
+    embedding_model: EmbeddingModel = None,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Make a collection."""
+    body = {"name": name, **_settings(chunk_tokens, chunk_overlap_tokens, embedding_model)}
+    with ApiClient(get_settings(), url, api_key) as client:
+        created = client.post(PATH, body)
+    screen.print(f"created {created['name']} ({created['id']})")
+
+
+@collections_app.command("show")
+def show_collection(name: Name, url: Url = None, api_key: Key = None) -> None:
+    """Show one collection, with what was skipped or failed and why."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        screen.console.print_json(data=client.get(collection_path(name)))
+
+
+@collections_app.command("rename")
+def rename_collection(
+    name: Name, new_name: Annotated[str, typer.Argument()], url: Url = None, api_key: Key = None
+) -> None:
+    """Rename a collection; nothing is indexed again."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        client.patch(collection_path(name), {"name": new_name})
+    screen.print(f"{name} is now {new_name}")
+
+
+@collections_app.command("set")
+def set_collection(
+    name: Name,
+    chunk_tokens: ChunkTokens = None,
+    chunk_overlap_tokens: Overlap = None,
+    embedding_model: EmbeddingModel = None,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Change how documents are cut or embedded. They are indexed again, and found as they were until that is done."""
+    changes = _settings(chunk_tokens, chunk_overlap_tokens, embedding_model)
+    if not changes:
+        raise InvalidRequest("Nothing to set: name --chunk-tokens, --chunk-overlap-tokens or --embedding-model.")
+    with ApiClient(get_settings(), url, api_key) as client:
+        count = client.patch(collection_path(name), changes)["reindexing"]
+    screen.print(
+        f"{name}: {count} documents are indexed again" if count else f"{name}: nothing has to be indexed again"
+    )
+
+
+@collections_app.command("delete")
+def delete_collection(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Delete a collection with all its documents."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        count = client.get(collection_path(name))["coverage"]["documents"]
+        if not yes and not typer.confirm(f"Delete {name} with its {count} documents?"):
+            raise typer.Exit(1)
+        deleted = client.delete(collection_path(name))
+    screen.print(f"deleted {name} with {deleted['documents']} documents")
+
+
+def coverage(client: ApiClient, collection: str | None = None) -> list[Json]:
+    """Each collection, or the one named, with its coverage."""
+    found: list[Json] = client.get(PATH)["data"] if collection is None else [client.get(collection_path(collection))]
+    return found
+
+
+def coverage_table(found: Sequence[Json]) -> Any:
+    """How much of collections is found."""
+    rows = [_row(one) for one in found]
+    return table(rows, ("name", "documents", "indexed", "stale", "pending", "skipped", "failed", "chunks"))
+
+
+def reasons_table(found: Sequence[Json]) -> Any:
+    """Why something of collections is not found: what failed first, then the most frequent reasons."""
+    rows = [
+        {"name": one["name"], "what": what, "number": number, "reason": reason}
+        for one in found
+        for what in ("failed", "skipped")
+        for reason, number in one["coverage"][what].items()
+    ]
+    rows.sort(key=lambda row: (row["what"], -row["number"]))
+    shown, rest = rows[:SHOWN_REASONS], rows[SHOWN_REASONS:]
+    if rest:
+        more = {"what": "more", "number": sum(row["number"] for row in rest)}
+        shown.append(more | {"reason": f"{len(rest)} other reasons: see `llm-api collections show NAME`"})
+    return table(shown, ("name", "what", "number", "reason"))
+
+
+def _row(collection: Json) -> Json:
+    coverage = collection["coverage"]
+    sums = {key: sum(coverage[key].values()) for key in ("skipped", "failed")}
+    return {**coverage, **sums, "name": collection["name"]}
+
+
+def collection_path(name: str) -> str:
+    """Where a collection is in the API."""
+    return f"{PATH}/{quote(name, safe='')}"
+
+
+def _settings(
+    chunk_tokens: str | None, chunk_overlap_tokens: str | None, embedding_model: str | None
+) -> dict[str, int | str | None]:
+    given = {"chunk_tokens": chunk_tokens, "chunk_overlap_tokens": chunk_overlap_tokens}
+    settings: dict[str, int | str | None] = {
+        name: _number(name, value) for name, value in given.items() if value is not None
+    }
+    if embedding_model is not None:
+        settings["embedding_model"] = None if embedding_model == SERVER_DEFAULT else embedding_model
+    return settings
+
+
+def _number(name: str, value: str) -> int | None:
+    if value == SERVER_DEFAULT:
+        return None
+    if not (value.isascii() and value.isdecimal()):
+        option = name.replace("_", "-")
+        raise InvalidRequest(f"--{option}={value}: a number of tokens, or `{SERVER_DEFAULT}`.")
+    return int(value)

@@ -1,0 +1,272 @@
+"""`llm-api ingest` and `llm-api documents`: send files, see how far they are, retry, cancel, delete."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from cli.api_commands import Collection, Key, Limit, Url, printable, screen, table
+from cli.client import ApiClient, Json, multipart
+from cli.collection_commands import collection_path, coverage, coverage_table, reasons_table
+from cli.filter_options import value_of
+from core.errors import InvalidRequest, Unavailable
+from core.settings import DEFAULT_COLLECTION, get_settings
+
+#: Files of one upload request: a folder of thousands is sent in pieces that can each be tried again.
+BATCH_FILES = 50
+POLL_SECONDS = 0.5
+#: Unfinished documents asked about in one round: they are done in the order they came, so the first ones tell.
+ASKED_AT_ONCE = 8
+_DONE = {"retry": "are queued again", "cancel": "were cancelled"}
+SETTLED = ("completed", "failed", "cancelled")
+PATH = "/v1/rag/documents"
+
+documents_app = typer.Typer(
+    help="Documents: what is found and what is not; list, show, retry, cancel, delete.", no_args_is_help=False
+)
+
+
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="Files, or folders with files.")],
+    collection: Annotated[str, typer.Option(help="The collection to add them to.")] = "default",
+    attribute: Annotated[
+        list[str] | None, typer.Option("--attribute", "-a", help="KEY=VALUE to filter by later; may be repeated.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="A file whose name is taken becomes its document's new version.")
+    ] = False,
+    wait: Annotated[bool, typer.Option(help="Wait until they are searchable.")] = True,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Upload files and wait until they can be asked about. Ends with status 1 if one of them failed."""
+    files, unreadable = _readable(_files(paths))
+    fields = {"collection": collection, "metadata": json.dumps(_attributes(attribute or []))}
+    fields |= {"replace": "true"} if replace else {}
+    with ApiClient(get_settings(), url, api_key) as client:
+        found = _upload(client, files, fields)
+        known = sum(document.get("duplicate", False) for document in found)
+        if wait:
+            found = _settled(client, found)
+    screen.print(document_table(found))
+    if known:
+        screen.print(f"{known} of {len(files)} files were there already")
+    for path in unreadable:
+        screen.print(f"{printable(str(path))} was left out: you may not read it")
+    if unreadable or any(document["status"] in ("failed", "cancelled") for document in found):
+        raise typer.Exit(1)
+
+
+@documents_app.callback(invoke_without_command=True)
+def documents(
+    context: typer.Context,
+    status: Annotated[str | None, typer.Option(help="Only those with this status, such as failed.")] = None,
+    collection: Collection = None,
+    limit: Limit = 20,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Show how much of each collection is found, and the newest documents."""
+    if context.invoked_subcommand is not None:
+        return
+    with ApiClient(get_settings(), url, api_key) as client:
+        covered = coverage(client, collection) if status is None else []
+        found = client.listed(PATH, limit, status=status, collection=collection)
+    if status is None:
+        screen.print(coverage_table(covered), "")
+        if any(one["coverage"]["skipped"] or one["coverage"]["failed"] for one in covered):
+            screen.print(reasons_table(covered), "")
+    screen.print(document_table(found))
+
+
+@documents_app.command("skipped")
+def skipped_files(
+    collection: Annotated[str, typer.Option(help="The collection that the watched folder is mirrored into.")] = (
+        DEFAULT_COLLECTION
+    ),
+    limit: Limit = 20,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """List files that rules (built-in ones, .llmignore) keep out of a collection's watched folders."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        found = client.listed(f"{collection_path(collection)}/skipped", limit)
+    screen.print(table(found, ("path", "reason", "folder")))
+
+
+@documents_app.command("show")
+def show_document(document_id: str, url: Url = None, api_key: Key = None) -> None:
+    """Show one document."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        screen.console.print_json(data=client.get(f"{PATH}/{document_id}"))
+
+
+@documents_app.command("retry")
+def retry_documents(
+    document_ids: Annotated[list[str] | None, typer.Argument()] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All failed documents.")] = False,
+    collection: Collection = None,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Try failed or cancelled documents again: those named, or all that failed."""
+    _turn("retry", document_ids or [], failed, collection, "--failed", url, api_key)
+
+
+@documents_app.command("cancel")
+def cancel_documents(
+    document_ids: Annotated[list[str] | None, typer.Argument()] = None,
+    unfinished: Annotated[bool, typer.Option("--all", help="All that wait or are worked on.")] = False,
+    collection: Collection = None,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Stop the work on documents: on those named, or on all that are not done."""
+    _turn("cancel", document_ids or [], unfinished, collection, "--all", url, api_key)
+
+
+@documents_app.command("delete")
+def delete_documents(document_ids: list[str], url: Url = None, api_key: Key = None) -> None:
+    """Delete documents."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        for document_id in document_ids:
+            client.delete(f"{PATH}/{document_id}")
+            screen.print(f"deleted {document_id}")
+
+
+def _turn(
+    action: str,
+    document_ids: Sequence[str],
+    every: bool,
+    collection: str | None,
+    option: str,
+    url: str | None,
+    api_key: str | None,
+) -> None:
+    if bool(document_ids) == every:
+        raise InvalidRequest(f"Name documents by their ids, or all of them by {option}.")
+    with ApiClient(get_settings(), url, api_key) as client:
+        for document_id in document_ids:
+            screen.print(f"{document_id} is {client.post(f'{PATH}/{document_id}/{action}')['status']}")
+        if every:
+            answer = client.post(f"{PATH}/{action}", {"collection": collection})
+            screen.print(f"{answer['count']} documents {_DONE[action]}")
+
+
+def document_table(found: Sequence[Json]) -> Table | str:
+    """Documents as rows; of one that has stalled, the reason."""
+    rows = [
+        {
+            **document,
+            "path": document.get("path") or document["filename"],
+            "chunks": document["chunk_count"],
+            "percent": document["progress"]["percent"],
+            "reason": document["error"] or _stall(document),
+        }
+        for document in found
+    ]
+    return table(rows, ("id", "status", "percent", "path", "collection", "chunks", "reason"))
+
+
+def _stall(document: Json) -> str:
+    progress = document["progress"]
+    return f"stalled: {progress['activity_reason']}" if progress["activity"] == "stalled" else ""
+
+
+def _files(paths: Sequence[Path]) -> dict[str, Path]:
+    """The files by the name they are sent with: below a folder, that of the folder with the way to them."""
+    found = {}
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            inner = file.relative_to(path)
+            if file.is_file() and not any(part.startswith(".") for part in inner.parts):
+                found[str(path.resolve().name / inner) if path.is_dir() else file.name] = file
+    if not found:
+        raise InvalidRequest("There is no file to ingest in " + ", ".join(map(str, paths)))
+    return found
+
+
+def _readable(files: Mapping[str, Path]) -> tuple[dict[str, Path], list[Path]]:
+    """Those that can be sent, by name, and the others.
+
+    Raises:
+        InvalidRequest: none of them can be.
+    """
+    readable = {name: path for name, path in files.items() if os.access(path, os.R_OK)}
+    others = [path for name, path in files.items() if name not in readable]
+    if not readable:
+        raise InvalidRequest("You may read none of these files: " + ", ".join(map(str, others)))
+    return readable, others
+
+
+def _attributes(given: Sequence[str]) -> dict[str, Any]:
+    """`KEY=VALUE` each; a value that is a number, true or false is one."""
+    attributes: dict[str, Any] = {}
+    for item in given:
+        key, separator, value = item.partition("=")
+        if not separator or not key:
+            raise InvalidRequest(f"--attribute {item}: write KEY=VALUE.")
+        attributes[key] = value_of(value)
+    return attributes
+
+
+def _upload(client: ApiClient, files: Mapping[str, Path], fields: dict[str, str]) -> list[Json]:
+    columns = (TextColumn("uploading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    found: dict[str, Json] = {}
+    names = iter(files)
+    with Progress(*columns, console=screen.console, transient=True) as progress:
+        task = progress.add_task("upload", total=sum(file.stat().st_size for file in files.values()))
+        while batch := list(islice(names, BATCH_FILES)):
+            boundary = uuid.uuid4().hex
+            parts = multipart({name: files[name] for name in batch}, fields, boundary)
+            answer = client.upload(_counted(parts, progress, task), f"multipart/form-data; boundary={boundary}")
+            found |= {document["id"]: document for document in answer["data"]}
+    return list(found.values())
+
+
+def _counted(parts: Iterator[bytes], progress: Progress, task: Any) -> Iterator[bytes]:
+    for part in parts:
+        yield part
+        progress.advance(task, len(part))
+
+
+def _settled(client: ApiClient, found: Sequence[Json]) -> list[Json]:
+    """The documents once each of them is completed, failed or cancelled."""
+    current = {document["id"]: document for document in found}
+    columns = (TextColumn("indexing {task.fields[done]} of {task.fields[of]}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen.console, transient=True) as progress:
+        task = progress.add_task("index", total=100 * len(current), done=0, of=len(current))
+        while waiting := [key for key, one in current.items() if one["status"] not in SETTLED]:
+            _show(progress, task, current, len(waiting))
+            if not _refresh(client, current, waiting):
+                time.sleep(POLL_SECONDS)
+    return list(current.values())
+
+
+def _show(progress: Progress, task: Any, current: Mapping[str, Json], waiting: int) -> None:
+    percents = (100 if one["status"] in SETTLED else one["progress"]["percent"] for one in current.values())
+    progress.update(task, completed=sum(percents), done=len(current) - waiting)
+
+
+def _refresh(client: ApiClient, current: dict[str, Json], waiting: Sequence[str]) -> bool:
+    """Asks about the first documents that are not done; False once a few of them are still not."""
+    unfinished = 0
+    for document_id in waiting:
+        # The API may be restarting: what was uploaded is durable, so asking on is right.
+        with suppress(Unavailable):
+            current[document_id] = client.get(f"{PATH}/{document_id}")
+        unfinished += current[document_id]["status"] not in SETTLED
+        if unfinished >= min(ASKED_AT_ONCE, len(waiting)):
+            return False
+    return True

@@ -1,0 +1,40 @@
+"""`llm-api watch`: the watched folders, and the word that held deletions wait for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.api_commands import Key, Url, screen, table
+from cli.client import ApiClient
+from core.settings import get_settings
+
+PATH = "/v1/watch"
+COLUMNS = ("path", "collection", "mode", "state", "documents", "missing")
+
+watch_app = typer.Typer(help="Watched folders: list, confirm deletions.", no_args_is_help=False)
+
+
+@watch_app.callback(invoke_without_command=True)
+def watch(context: typer.Context, url: Url = None, api_key: Key = None) -> None:
+    """List the watched folders with their state."""
+    if context.invoked_subcommand is None:
+        with ApiClient(get_settings(), url, api_key) as client:
+            screen.print(table(client.get(PATH)["data"], COLUMNS))
+
+
+@watch_app.command("confirm")
+def confirm(
+    path: Annotated[Path | None, typer.Argument(help="The folder; all that are held if none is named.")] = None,
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Say that the files missing from a folder were meant to be deleted. Their documents are deleted then."""
+    body = {} if path is None else {"path": os.path.abspath(path)}
+    with ApiClient(get_settings(), url, api_key) as client:
+        confirmed = client.post(f"{PATH}/confirm", body)["data"]
+    for folder in confirmed:
+        screen.print(f"{folder['path']}: {folder['missing']} documents are deleted")

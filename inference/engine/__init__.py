@@ -1,0 +1,1 @@
+"""Continuous batching: scheduler, sequences, prompt cache, and the port to llama.cpp."""

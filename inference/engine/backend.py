@@ -1,0 +1,168 @@
+"""The port to the model: what the engine needs of a runtime. `llama_backend` implements it, tests use a fake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import ConfigurationError
+from core.messages import SamplingParams
+from inference.engine.model_files import ModelInfo
+
+
+class DecodeStatus(Enum):
+    """How a step ended."""
+
+    DONE = "done"
+    #: No room in the KV cache; nothing was changed.
+    FULL = "full"
+    #: `interrupt()` was called; part of the batch may be in the cache.
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEntry:
+    """Tokens of one sequence in a step: at positions `start`, `start + 1`, …; the last `rows` of them give logits."""
+
+    seq_id: int
+    tokens: Sequence[int]
+    start: int
+    rows: int
+
+
+class TokenSampler(Protocol):
+    """Chooses the tokens of one sequence and remembers them (penalties, random state)."""
+
+    def sample(self, row: int, mask: bytes | None = None) -> int:
+        """The token for the logits at `row` (an index into the last batch's tokens), already accepted.
+
+        `mask` has one bit per token of the vocabulary, least significant bit first; tokens with 0 are not chosen.
+        """
+
+    def close(self) -> None:
+        """Frees it."""
+
+
+class Tokenizer(Protocol):
+    """The model's vocabulary. Callable from any thread."""
+
+    @property
+    def bos(self) -> int | None:
+        """The token that begins a text, if the model has one."""
+
+    @property
+    def eos(self) -> int | None:
+        """The token that ends a turn, if the model has one."""
+
+    def tokenize(self, text: str, *, special: bool, add_bos: bool = False) -> list[int]:
+        """Token ids of a text; with `special`, control tokens are recognised."""
+
+    def token_bytes(self, token: int) -> bytes:
+        """What a token stands for in text: nothing for control tokens."""
+
+    def token_text(self, token: int) -> str:
+        """A token's name, control tokens included."""
+
+
+class Backend(Tokenizer, Protocol):
+    """A loaded model with a KV cache. Only the engine's thread calls it, but for the methods that say otherwise."""
+
+    @property
+    def model(self) -> ModelInfo: ...
+
+    @property
+    def sequences(self) -> int:
+        """Sequence ids there are: 0 … sequences - 1."""
+
+    @property
+    def cells(self) -> int:
+        """Tokens the KV cache holds over all sequences; a shared prefix counts once."""
+
+    @property
+    def parked_tokens(self) -> int:
+        """Tokens that `park` may keep in main memory, over all keys."""
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of one step at most."""
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja template in the model's file."""
+
+    @property
+    def control_tokens(self) -> Mapping[str, int]:
+        """What `tokenize(special=True)` reads as control tokens, and which."""
+
+    @property
+    def can_trim(self) -> bool:
+        """Whether a part of a sequence can be removed from the cache (not so for recurrent models)."""
+
+    def decode(self, batch: Sequence[BatchEntry]) -> DecodeStatus:
+        """Runs the model over a batch.
+
+        Raises:
+            InternalError: if the runtime fails; `reset` is needed then.
+        """
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        """The logits at `row` of the last batch, shape [vocab_size]; valid until the next `decode`."""
+
+    def copy_prefix(self, source: int, target: int, length: int) -> None:
+        """Lets the empty sequence `target` share the first `length` tokens of `source`."""
+
+    def trim(self, seq_id: int, length: int) -> None:
+        """Removes what is behind the first `length` tokens of a sequence."""
+
+    def park(self, seq_id: int, key: int) -> None:
+        """Copies what is in the cache of a sequence to main memory, under `key`."""
+
+    def unpark(self, key: int, target: int, length: int) -> bool:
+        """Copies the first `length` tokens parked under `key` to the empty sequence `target`; they stay parked.
+
+        False if there is no room for all that is parked there, or parking it had failed: then `target` is empty still.
+        """
+
+    def forget(self, key: int) -> None:
+        """Drops what is parked under `key`."""
+
+    def create_sampler(
+        self, sampling: SamplingParams, seed: int, prompt: Sequence[int], generated: Sequence[int]
+    ) -> TokenSampler:
+        """A sampler in the state it has after `generated` tokens."""
+
+    def interrupt(self) -> None:
+        """Stops a running `decode` soon. Callable from any thread."""
+
+    def clear_interrupt(self) -> None:
+        """Makes `decode` work again after `interrupt`."""
+
+    def is_end(self, token: int) -> bool:
+        """Whether the token ends an answer. Callable from any thread."""
+
+    def grammar_tokenizer(self) -> Any:
+        """The vocabulary as llguidance's `LLTokenizer`; takes about a second. Callable from any thread."""
+
+    def reset(self) -> None:
+        """Empties the KV cache, and drops all that is parked."""
+
+    def close(self) -> None:
+        """Frees the model."""
+
+
+def warm_up(backend: Backend) -> None:
+    """One step with a prompt and one without, so that the first request does not pay for lazy allocations.
+
+    Raises:
+        ConfigurationError: if the model cannot compute anything.
+    """
+    tokens = [backend.bos or 0] * min(32, backend.batch_tokens)
+    for batch in ([BatchEntry(0, tokens, 0, 1)], [BatchEntry(0, tokens[:1], len(tokens), 1)]):
+        if backend.decode(batch) is not DecodeStatus.DONE:
+            raise ConfigurationError(f"The model {backend.model.name} failed its first step.")
+    backend.reset()

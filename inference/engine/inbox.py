@@ -1,0 +1,55 @@
+"""What other threads post to the engine's thread."""
+
+from __future__ import annotations
+
+import queue
+from dataclasses import dataclass
+
+from inference.engine.sequence import SequenceRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Queue this sequence; `arrived_at` is Unix time in seconds."""
+
+    request: SequenceRequest
+    arrived_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Stop this sequence, if it is there."""
+
+    sequence_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Look at what has changed."""
+
+
+Message = Submit | Abort | Wake
+
+
+class Inbox:
+    """Messages in the order in which they came. Any thread posts, the engine's takes."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Message] = queue.SimpleQueue()
+
+    def __len__(self) -> int:
+        return self._queue.qsize()
+
+    def post(self, message: Message) -> None:
+        self._queue.put(message)
+
+    def take(self, wait_seconds: float | None = None) -> list[Message]:
+        """All messages there are; with `wait_seconds`, waits so long for the first one."""
+        messages: list[Message] = []
+        try:
+            messages.append(self._queue.get_nowait() if wait_seconds is None else self._queue.get(timeout=wait_seconds))
+            while True:
+                messages.append(self._queue.get_nowait())
+        except queue.Empty:
+            return messages

@@ -1,0 +1,232 @@
+"""llama.cpp behind the `Backend` port, through its low-level API."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import llama_cpp.llama_cpp as llama
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import ConfigurationError, InternalError
+from core.messages import SamplingParams
+from core.settings import Settings
+from inference.engine.backend import BatchEntry, DecodeStatus, TokenSampler
+from inference.engine.context_size import Layout
+from inference.engine.llama_backend.batch import Batch, pointer
+from inference.engine.llama_backend.loading import KV_TYPES, flash_attention, layout_of, load_model
+from inference.engine.llama_backend.runtime import forward_log, last_error
+from inference.engine.llama_backend.sampler import create_sampler
+from inference.engine.model_files import ModelFile, ModelInfo
+from inference.engine.prompt_lookup import MAX_DRAFT_TOKENS
+
+_FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+
+log = logging.getLogger(__name__)
+
+
+class LlamaBackend:
+    """A GGUF model and its context. `interrupt`, `tokenize` and the `token_*` methods may be called from any thread."""
+
+    def __init__(self, file: ModelFile, settings: Settings) -> None:
+        """Loads the model.
+
+        Raises:
+            ConfigurationError: if llama.cpp cannot load it, or its KV cache does not fit into memory.
+        """
+        forward_log()
+        llama.llama_backend_init()
+        self._handle = load_model(file, settings)
+        self._vocab = llama.llama_model_get_vocab(self._handle)
+        self.vocab_size = llama.llama_vocab_n_tokens(self._vocab)
+        bos, eos = int(llama.llama_vocab_bos(self._vocab)), int(llama.llama_vocab_eos(self._vocab))
+        self.bos = bos if bos >= 0 else None
+        self.eos = eos if eos >= 0 else None
+        recurrent = llama.llama_model_is_recurrent(self._handle) or llama.llama_model_is_hybrid(self._handle)
+        self.can_trim = not recurrent
+        layout = layout_of(self._handle, file, settings)
+        self.batch_tokens, self.sequences = layout.batch_tokens, layout.sequences
+        self.parked_tokens = layout.parked_tokens
+        self._parked: dict[int, NDArray[np.uint8]] = {}
+        # strlen(flag) is 0 or 1: a C function for llama.cpp to call after each node of its graph. A Python function
+        # there would take the GIL hundreds of times a step.
+        self._flag = ctypes.create_string_buffer(2)
+        self.context = self._create_context(layout, settings)
+        self._memory = llama.llama_get_memory(self.context)
+        self.cells = int(llama.llama_n_ctx(self.context))
+        self._batch = Batch(self.batch_tokens)
+        self._logits_type = ctypes.c_float * self.vocab_size
+        self._piece_cache: dict[int, bytes] = {}
+        template = llama.llama_model_chat_template(self._handle, None)
+        self.chat_template = template.decode("utf-8", errors="replace") if template else None
+        self.model = self._describe(file, layout.context_length)
+        self.end_tokens = frozenset(
+            token for token in range(self.vocab_size) if llama.llama_vocab_is_eog(self._vocab, token)
+        )
+        self.control_tokens = self._control_tokens()
+
+    def _create_context(self, layout: Layout, settings: Settings) -> Any:
+        params = llama.llama_context_default_params()
+        params.n_ctx = layout.cells
+        params.n_batch = params.n_ubatch = layout.batch_tokens
+        params.n_seq_max = layout.sequences
+        params.n_outputs_max = min(layout.batch_tokens, layout.sequences * (1 + MAX_DRAFT_TOKENS))
+        params.n_outputs_max_per_seq = 1 + MAX_DRAFT_TOKENS
+        params.n_threads = params.n_threads_batch = settings.inference_threads or settings.cores
+        params.flash_attn_type = _FLASH_ATTENTION[flash_attention(settings)]
+        params.type_k = params.type_v = KV_TYPES[settings.kv_cache_type][0]
+        params.kv_unified = True
+        libc = ctypes.CDLL("msvcrt" if os.name == "nt" else None)
+        params.abort_callback = ctypes.cast(libc.strlen, llama.ggml_abort_callback)
+        params.abort_callback_data = ctypes.addressof(self._flag)
+        context = llama.llama_init_from_model(self._handle, params)
+        if not context:
+            raise ConfigurationError(
+                f"llama.cpp could not make a context of {layout.cells} tokens ({last_error()}): "
+                "lower CONTEXT_LENGTH or INFERENCE_SLOTS."
+            )
+        return context
+
+    def _describe(self, file: ModelFile, context_length: int) -> ModelInfo:
+        buffer = ctypes.create_string_buffer(256)
+        llama.llama_model_desc(self._handle, buffer, len(buffer))
+        return ModelInfo(
+            name=file.name,
+            path=str(file.path),
+            context_length=context_length,
+            vocab_size=self.vocab_size,
+            parameters=int(llama.llama_model_n_params(self._handle)),
+            is_starter=file.is_starter,
+            chat_template_source="gguf" if self.chat_template else "chatml",
+            description=buffer.value.decode("utf-8", errors="replace"),
+        )
+
+    def _control_tokens(self) -> dict[str, int]:
+        attribute = llama.LLAMA_TOKEN_ATTR_CONTROL
+        marked = (
+            token for token in range(self.vocab_size) if llama.llama_vocab_get_attr(self._vocab, token) & attribute
+        )
+        return {text: token for token in marked if (text := self.token_text(token))}
+
+    # Steps
+
+    def decode(self, batch: Sequence[BatchEntry]) -> DecodeStatus:
+        self._batch.fill(batch)
+        status = llama.llama_decode(self.context, self._batch.raw)
+        if status == 0:
+            # Waits for a GPU here, where the GIL is free.
+            llama.llama_synchronize(self.context)
+            return DecodeStatus.DONE
+        if status == 1:
+            return DecodeStatus.FULL
+        if status == 2:
+            return DecodeStatus.INTERRUPTED
+        raise InternalError(f"llama_decode failed with status {status}: {last_error()}")
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        address = ctypes.addressof(llama.llama_get_logits_ith(self.context, row).contents)
+        return np.frombuffer(self._logits_type.from_address(address), np.float32)
+
+    def copy_prefix(self, source: int, target: int, length: int) -> None:
+        llama.llama_memory_seq_cp(self._memory, source, target, 0, length)
+
+    def trim(self, seq_id: int, length: int) -> None:
+        if not llama.llama_memory_seq_rm(self._memory, seq_id, length, -1):
+            raise InternalError(f"llama.cpp cannot cut sequence {seq_id} at {length} tokens")
+
+    def park(self, seq_id: int, key: int) -> None:
+        try:
+            state = np.empty(llama.llama_state_seq_get_size(self.context, seq_id), np.uint8)
+        except MemoryError:
+            log.warning("No memory to keep a prompt: lower PROMPT_CACHE_BYTES")
+            return
+        if llama.llama_state_seq_get_data(self.context, pointer(state, ctypes.c_uint8), state.size, seq_id):
+            self._parked[key] = state
+
+    def unpark(self, key: int, target: int, length: int) -> bool:
+        state = self._parked.get(key)
+        if state is None:
+            return False
+        read = llama.llama_state_seq_set_data(self.context, pointer(state, ctypes.c_uint8), state.size, target)
+        if not read or llama.llama_memory_seq_pos_max(self._memory, target) + 1 < length:
+            self.trim(target, 0)
+            return False
+        self.trim(target, length)
+        return True
+
+    def forget(self, key: int) -> None:
+        self._parked.pop(key, None)
+
+    def interrupt(self) -> None:
+        self._flag[0] = b"\x01"
+
+    def clear_interrupt(self) -> None:
+        self._flag[0] = b"\x00"
+
+    def reset(self) -> None:
+        self.clear_interrupt()
+        self._parked.clear()
+        llama.llama_memory_clear(self._memory, True)
+
+    def close(self) -> None:
+        if self.context:
+            llama.llama_free(self.context)
+            llama.llama_model_free(self._handle)
+            self.context = self._handle = None
+
+    # Vocabulary
+
+    def tokenize(self, text: str, *, special: bool, add_bos: bool = False) -> list[int]:
+        data = text.encode()
+        capacity = len(data) + 8
+        buffer = (llama.llama_token * capacity)()
+        count = llama.llama_tokenize(self._vocab, data, len(data), buffer, capacity, add_bos, special)
+        if count < 0:
+            raise InternalError(f"llama.cpp could not tokenise {len(data)} bytes")
+        return buffer[:count]
+
+    def token_bytes(self, token: int) -> bytes:
+        piece = self._piece_cache.get(token)
+        if piece is None:
+            piece = self._piece_cache[token] = self._piece(token, special=False)
+        return piece
+
+    def token_text(self, token: int) -> str:
+        return self._piece(token, special=True).decode("utf-8", errors="replace")
+
+    def is_end(self, token: int) -> bool:
+        return token in self.end_tokens
+
+    def grammar_tokenizer(self) -> Any:
+        from llguidance import LLTokenizer
+
+        # llguidance's own reader of llama.cpp's vocabularies takes more for control tokens than llama.cpp does: also
+        # what a vocabulary has added between angle brackets, such as Qwen's `<tool_call>`. That is text to us.
+        control = frozenset(self.control_tokens.values())
+        pieces = (self._piece(token, special=True) for token in range(self.vocab_size))
+        return LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]
+            tokens=[b"\xff" + piece if token in control else piece for token, piece in enumerate(pieces)],
+            vocab_ptr=self._vocab,
+            tokenize_fptr=ctypes.cast(llama._lib.llama_tokenize, ctypes.c_void_p).value,
+            eos_token=sorted(self.end_tokens),
+        )
+
+    def _piece(self, token: int, *, special: bool) -> bytes:
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = llama.llama_token_to_piece(self._vocab, token, buffer, size, 0, special)
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length
+
+    # Sampling
+
+    def create_sampler(
+        self, sampling: SamplingParams, seed: int, prompt: Sequence[int], generated: Sequence[int]
+    ) -> TokenSampler:
+        return create_sampler(self, sampling, seed, prompt, generated)

@@ -1,0 +1,118 @@
+"""Loads a GGUF file, and decides how large its context is."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import llama_cpp.llama_cpp as llama
+import psutil
+
+from core.errors import ConfigurationError
+from core.settings import Settings
+from inference.engine.context_size import Layout, choose_layout
+from inference.engine.llama_backend.runtime import forward_log, last_error
+from inference.engine.model_files import ModelFile, memory_limit_bytes
+
+#: Types of the KV cache: llama.cpp's, and bytes per number.
+KV_TYPES = {
+    "f16": (llama.GGML_TYPE_F16, 2.0),
+    "q8_0": (llama.GGML_TYPE_Q8_0, 34 / 32),
+    "q4_0": (llama.GGML_TYPE_Q4_0, 18 / 32),
+}
+
+#: Tokens of a step, where nobody says: on a CPU without flash attention, what a larger one computes leaves its caches.
+GPU_BATCH_TOKENS = 512
+CPU_BATCH_TOKENS = 256
+#: How often the progress of a load is told.
+PROGRESS_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
+
+
+def load_model(file: ModelFile, settings: Settings) -> Any:
+    params = llama.llama_model_default_params()
+    params.n_gpu_layers = settings.n_gpu_layers
+    log.info("Loading %s (%.0f MB)", file.path.name, file.path.stat().st_size / 1e6)
+    progress = _progress_of(file.path.name)
+    params.progress_callback = progress
+    model = llama.llama_model_load_from_file(os.fsencode(file.path), params)
+    if not model:
+        raise ConfigurationError(
+            f"llama.cpp cannot load {file.path}: {last_error() or 'no reason given'}. The file may be cut short, "
+            "or its architecture newer than this version of llama-cpp-python."
+        )
+    return model
+
+
+def _progress_of(name: str) -> Any:
+    """Tells the log how far a load has come. To be held until the load ends: C calls it."""
+    told_at = time.monotonic()
+
+    def tell(share: float, _data: Any) -> bool:
+        nonlocal told_at
+        if time.monotonic() - told_at >= PROGRESS_SECONDS:
+            told_at = time.monotonic()
+            log.info("Loading %s: %.0f %%", name, 100 * share)
+        return True
+
+    return llama.llama_progress_callback(tell)
+
+
+def layout_of(model: Any, file: ModelFile, settings: Settings) -> Layout:
+    heads = max(1, int(llama.llama_model_n_head(model)))
+    width = int(llama.llama_model_n_embd(model)) // heads * int(llama.llama_model_n_head_kv(model))
+    cell_bytes = 2 * int(llama.llama_model_n_layer(model)) * width * KV_TYPES[settings.kv_cache_type][1]
+    available = min(psutil.virtual_memory().available, memory_limit_bytes())
+    return choose_layout(
+        settings,
+        trained_tokens=int(llama.llama_model_n_ctx_train(model)),
+        cell_bytes=cell_bytes,
+        batch_tokens=GPU_BATCH_TOKENS if llama.llama_supports_gpu_offload() else CPU_BATCH_TOKENS,
+        free_bytes=available - file.path.stat().st_size,
+        most_sequences=int(llama.llama_max_parallel_sequences()),
+    )
+
+
+def flash_attention(settings: Settings) -> Literal["auto", "on", "off"]:
+    """What to ask llama.cpp for.
+
+    Its kernel for CPUs computes small batches number by number: at 1,500 tokens of context a step of one sequence takes
+    twice as long with it, and one of 8 sequences and a piece of a prompt three times. A quantised cache needs it.
+    """
+    if settings.flash_attention != "auto" or llama.llama_supports_gpu_offload():
+        return settings.flash_attention
+    return "off" if settings.kv_cache_type == "f16" else "on"
+
+
+def faster_starter(file: ModelFile, folder: Path) -> ModelFile:
+    """The starter model requantised to Q8_0, made once and kept in `folder`; the given file where that cannot be done.
+
+    On CPUs it computes prompts twice as fast as its Q4_1 original, for 46 MB more.
+    """
+    if llama.llama_supports_gpu_offload():
+        return file
+    target = folder / f"{file.path.name.partition('.')[0]}.Q8_0.gguf"
+    if not target.exists():
+        part = target.with_suffix(f".{os.getpid()}.part")
+        params = llama.llama_model_quantize_default_params()
+        params.ftype = llama.LLAMA_FTYPE_MOSTLY_Q8_0
+        params.allow_requantize = True
+        forward_log()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            status = llama.llama_model_quantize(os.fsencode(file.path), os.fsencode(part), ctypes.byref(params))
+            if status:
+                raise OSError(f"llama_model_quantize failed with status {status}: {last_error()}")
+            part.replace(target)
+        except OSError as error:
+            log.warning("The starter model could not be requantised, so it stays slower: %s", error)
+            return file
+        finally:
+            part.unlink(missing_ok=True)
+    return replace(file, path=target)

@@ -1,0 +1,161 @@
+"""Chains of llama.cpp's samplers: they choose the tokens, in C."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import llama_cpp.llama_cpp as llama
+import numpy as np
+from numpy.typing import NDArray
+
+from core.messages import SamplingParams
+
+if TYPE_CHECKING:
+    from inference.engine.llama_backend.backend import LlamaBackend
+
+#: Tokens that `repeat_penalty` looks back over, prompt included, as in llama.cpp.
+REPEAT_WINDOW_TOKENS = 64
+
+
+def _sample_function() -> Any:
+    """`llama_sampler_sample` as a call that keeps the GIL: it is short, and giving the GIL away can cost 5 ms."""
+    prototype = ctypes.PYFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)
+    return prototype(ctypes.cast(llama._lib.llama_sampler_sample, ctypes.c_void_p).value or 0)
+
+
+_sample = _sample_function()
+
+
+class GreedySampler:
+    """The likeliest token, as llama.cpp's greedy sampler finds it, without its list of 12 bytes for each candidate."""
+
+    def __init__(self, backend: LlamaBackend, sampling: SamplingParams) -> None:
+        self._backend = backend
+        bias = bias_of(sampling, backend)
+        self._biased = np.fromiter(bias.keys(), np.int32, len(bias))
+        self._biases = np.fromiter(bias.values(), np.float32, len(bias))
+
+    def sample(self, row: int, mask: bytes | None = None) -> int:
+        logits = self._backend.logits(row)
+        if mask is not None:
+            apply_mask(logits, mask)
+        if self._biased.size:
+            logits = logits.copy()
+            logits[self._biased] += self._biases
+        return int(logits.argmax())
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+class LlamaSampler:
+    """A chain of llama.cpp's samplers with the state of one sequence."""
+
+    def __init__(
+        self,
+        backend: LlamaBackend,
+        sampling: SamplingParams,
+        seed: int,
+        prompt: Sequence[int],
+        generated: Sequence[int],
+    ) -> None:
+        self._backend = backend
+        self._context = backend.context
+        self._chain: Any = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
+        self._add_bias(bias_of(sampling, backend))
+        self._add_penalties(sampling, prompt)
+        if sampling.temperature <= 0:
+            llama.llama_sampler_chain_add(self._chain, llama.llama_sampler_init_greedy())
+        else:
+            self._add_choice(sampling, seed, len(generated))
+        for token in generated:
+            llama.llama_sampler_accept(self._chain, token)
+
+    def sample(self, row: int, mask: bytes | None = None) -> int:
+        if mask is not None:
+            apply_mask(self._backend.logits(row), mask)
+        return int(_sample(self._chain, self._context, row))
+
+    def close(self) -> None:
+        if self._chain:
+            llama.llama_sampler_free(self._chain)
+            self._chain = None
+
+    def _add_bias(self, bias: dict[int, float]) -> None:
+        if bias:
+            table = (llama.llama_logit_bias * len(bias))(*(llama.llama_logit_bias(*one) for one in bias.items()))
+            llama.llama_sampler_chain_add(
+                self._chain, llama.llama_sampler_init_logit_bias(self._backend.vocab_size, len(bias), table)
+            )
+
+    def _add_penalties(self, sampling: SamplingParams, prompt: Sequence[int]) -> None:
+        if sampling.repeat_penalty != 1.0:
+            repeat = llama.llama_sampler_init_penalties(
+                self._backend.vocab_size, REPEAT_WINDOW_TOKENS, sampling.repeat_penalty, 0.0, 0.0
+            )
+            for token in prompt[-REPEAT_WINDOW_TOKENS:]:
+                llama.llama_sampler_accept(repeat, token)
+            llama.llama_sampler_chain_add(self._chain, repeat)
+        if sampling.frequency_penalty or sampling.presence_penalty:
+            # Over the whole answer, and not over the prompt, as OpenAI defines them.
+            counted = llama.llama_sampler_init_penalties(
+                self._backend.vocab_size,
+                self._backend.model.context_length,
+                1.0,
+                sampling.frequency_penalty,
+                sampling.presence_penalty,
+            )
+            llama.llama_sampler_chain_add(self._chain, counted)
+
+    def _add_choice(self, sampling: SamplingParams, seed: int, drawn: int) -> None:
+        """The filters and the draw. `drawn` random numbers were used by an earlier attempt."""
+        if sampling.top_k > 0:
+            llama.llama_sampler_chain_add(self._chain, llama.llama_sampler_init_top_k(sampling.top_k))
+        if sampling.typical_p < 1:
+            llama.llama_sampler_chain_add(self._chain, llama.llama_sampler_init_typical(sampling.typical_p, 1))
+        if sampling.top_p < 1:
+            llama.llama_sampler_chain_add(self._chain, llama.llama_sampler_init_top_p(sampling.top_p, 1))
+        if sampling.min_p > 0:
+            llama.llama_sampler_chain_add(self._chain, llama.llama_sampler_init_min_p(sampling.min_p, 1))
+        llama.llama_sampler_chain_add(self._chain, llama.llama_sampler_init_temp(sampling.temperature))
+        draw = llama.llama_sampler_init_dist(seed)
+        _skip_draws(draw, drawn)
+        llama.llama_sampler_chain_add(self._chain, draw)
+
+
+def create_sampler(
+    backend: LlamaBackend, sampling: SamplingParams, seed: int, prompt: Sequence[int], generated: Sequence[int]
+) -> GreedySampler | LlamaSampler:
+    """The sampler for these parameters, in the state it has after `generated` tokens."""
+    if sampling.temperature <= 0 and not has_penalties(sampling):
+        return GreedySampler(backend, sampling)
+    return LlamaSampler(backend, sampling, seed, prompt, generated)
+
+
+def has_penalties(sampling: SamplingParams) -> bool:
+    """Whether a token's chances depend on the tokens before it."""
+    return sampling.repeat_penalty != 1.0 or bool(sampling.frequency_penalty or sampling.presence_penalty)
+
+
+def bias_of(sampling: SamplingParams, backend: LlamaBackend) -> dict[int, float]:
+    """What is added to the logits of which tokens."""
+    bias = dict(sampling.logit_bias)
+    if sampling.ignore_eos:
+        bias.update(dict.fromkeys(backend.end_tokens, -np.inf))
+    return bias
+
+
+def apply_mask(logits: NDArray[np.float32], mask: bytes) -> None:
+    """Rules out the tokens whose bit in `mask` is 0."""
+    bits = np.unpackbits(np.frombuffer(mask, np.uint8), count=logits.shape[0], bitorder="little")
+    logits[bits == 0] = -np.inf
+
+
+def _skip_draws(draw: Any, count: int) -> None:
+    """Advances the random state of a `dist` sampler by `count` choices between two made-up tokens."""
+    for _ in range(count):
+        pair = (llama.llama_token_data * 2)(llama.llama_token_data(0, 0.0, 0.0), llama.llama_token_data(1, 0.0, 0.0))
+        array = llama.llama_token_data_array(data=pair, size=2, selected=-1, sorted=False)
+        llama.llama_sampler_apply(draw, ctypes.byref(array))

@@ -1,0 +1,128 @@
+"""Turns a conversation into the tokens of a prompt and refuses what cannot be served, before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import ContextLengthExceeded, InvalidRequest
+from core.messages import ChatMessage, SamplingParams
+from inference.engine.backend import Tokenizer
+from inference.engine.sampling import check_sampling, require_unicode
+from inference.text.chat_template import ChatTemplate
+
+#: A text of more characters per token of context than this is tokenised from its beginning, and no further once that
+#: is too long already: 10 MB of spaces are one word to a tokeniser, which takes 18 s and over a gigabyte for them.
+PROBE_CHARACTERS_PER_TOKEN = 8
+#: A beginning may have a few tokens more than it has within the whole: the last word is cut.
+PROBE_SLACK_TOKENS = 16
+
+
+@dataclass(frozen=True)
+class PreparedPrompt:
+    """A prompt that fits. `max_tokens` is what may be generated after it."""
+
+    token_ids: list[int]
+    max_tokens: int
+    text: str
+
+
+class Preparation:
+    """Validates and tokenises. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: ChatTemplate,
+        *,
+        context_length: int,
+        vocab_size: int,
+        default_max_tokens: int,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._template = template
+        self._context_length = context_length
+        self._vocab_size = vocab_size
+        self._default_max_tokens = default_max_tokens
+
+    def prepare(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[dict[str, Any]] | None = None,
+        max_tokens: int | None = None,
+        sampling: SamplingParams | None = None,
+    ) -> PreparedPrompt:
+        """The prompt of a conversation.
+
+        Raises:
+            ContextLengthExceeded: if the messages leave no room for an answer; both numbers are in its message.
+            InvalidRequest: if the messages are empty or broken, or a parameter is out of bounds.
+        """
+        if sampling is not None:
+            check_sampling(sampling, self._vocab_size)
+        _check_messages(messages)
+        self._probe("\n".join(message.content or "" for message in messages))
+        pieces = self._template.render(messages, tools or ())
+        text = "".join(piece for piece, _ in pieces)
+        require_unicode(text, "messages")
+        self._probe(text)
+        token_ids = self._tokenize(pieces)
+        return PreparedPrompt(token_ids, self.room_for_answer(len(token_ids), max_tokens), text)
+
+    def room_for_answer(self, prompt_tokens: int, max_tokens: int | None) -> int:
+        """Tokens to generate after a prompt at most: `max_tokens` if that fits, the default or what is left otherwise.
+
+        Raises:
+            ContextLengthExceeded: if the prompt leaves no room.
+            InvalidRequest: if `max_tokens` is below 1, or more than is left.
+        """
+        if max_tokens is not None and max_tokens < 1:
+            raise InvalidRequest(f"max_tokens is {max_tokens}; it must be at least 1.", param="max_tokens")
+        room = self._context_length - prompt_tokens
+        if room < 1:
+            raise ContextLengthExceeded(limit_tokens=self._context_length, prompt_tokens=prompt_tokens)
+        if max_tokens is not None and max_tokens > room:
+            raise InvalidRequest(
+                f"This model's maximum context length is {self._context_length} tokens. However, you requested "
+                f"{prompt_tokens + max_tokens} tokens ({prompt_tokens} in the messages, {max_tokens} in the "
+                "completion). Please reduce the length of the messages or max_tokens.",
+                param="max_tokens",
+                code="context_length_exceeded",
+            )
+        return min(room, self._default_max_tokens) if max_tokens is None else max_tokens
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a plain text; of one that is far longer than the context, an estimate from its beginning."""
+        characters = PROBE_CHARACTERS_PER_TOKEN * self._context_length
+        while characters < len(text):
+            tokens = len(self._tokenizer.tokenize(text[:characters], special=False))
+            if tokens > self._context_length + PROBE_SLACK_TOKENS:
+                return tokens * len(text) // characters
+            characters *= 2
+        return len(self._tokenizer.tokenize(text, special=False))
+
+    def _probe(self, text: str) -> None:
+        """Refuses a text that cannot fit before anything else is done with it."""
+        if len(text) > PROBE_CHARACTERS_PER_TOKEN * self._context_length:
+            tokens = self.count_tokens(text)
+            if tokens > self._context_length + PROBE_SLACK_TOKENS:
+                raise ContextLengthExceeded(limit_tokens=self._context_length, prompt_tokens=tokens)
+
+    def _tokenize(self, pieces: Sequence[tuple[str, bool]]) -> list[int]:
+        token_ids: list[int] = []
+        for at, (text, trusted) in enumerate(pieces):
+            token_ids += self._tokenizer.tokenize(text, special=trusted, add_bos=at == 0)
+        if len(token_ids) > 1 and token_ids[0] == token_ids[1] == self._tokenizer.bos:
+            del token_ids[0]  # the template has written the one that the tokenizer adds
+        return token_ids
+
+
+def _check_messages(messages: Sequence[ChatMessage]) -> None:
+    if not messages:
+        raise InvalidRequest("messages is empty: there is nothing to answer.", param="messages")
+    for message in messages:
+        require_unicode(message.content or "", "messages")
+    if not any((message.content or "").strip() or message.tool_calls for message in messages):
+        raise InvalidRequest("All messages are empty: there is nothing to answer.", param="messages")

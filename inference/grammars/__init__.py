@@ -1,0 +1,1 @@
+"""Grammars that an answer must obey: JSON schemas, tool calls, and the call formats of models."""

@@ -1,0 +1,142 @@
+"""Brings an answer to its end before its tokens run out: JSON or a call that is cut in the middle is of no use.
+
+The grammar is followed a second time, byte by byte, where it is cheap to search for a short text that completes the
+answer. (Control tokens, which have no bytes, are symbols of their own there.) While that text fits into the tokens that
+are left, the model writes what it likes. A token after which it would no longer fit is refused, and the text's next
+token is the only one that may come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from llguidance import LLMatcher
+
+from inference.grammars.shortest_end import FIRST_CONTROL, Symbols, shortest_end
+
+#: While more tokens than this many times the end's, and these, are left, the end is looked at now and then only.
+NEAR_TIMES, NEAR_TOKENS = 2, 192
+LOOK_EVERY_TOKENS = 16
+#: No token of what ends an answer is longer, on average.
+MOST_BYTES_PER_TOKEN = 8
+
+
+@dataclass(frozen=True)
+class End:
+    """A text that completes an answer, and the tokens that it takes."""
+
+    text: Symbols
+    tokens: list[int]
+
+
+class Closing:
+    """How far one answer is from its end. Used by the engine's thread only."""
+
+    def __init__(
+        self,
+        state: LLMatcher,
+        tokenizer: Any,
+        max_tokens: int,
+        controls: Sequence[int] = (),
+        text_end: bytes = b"",
+    ) -> None:
+        """`state` is the beginning of the grammar over bytes, `tokenizer` the model's `LLTokenizer`; `controls` are the
+        tokens of the vocabulary that the grammar has beside bytes, `text_end` is what ends text of several lines.
+        """
+        self._state = state
+        self._tokenizer = tokenizer
+        self._controls = controls
+        self._text_end = text_end
+        self._left = max_tokens
+        #: Where nothing is an answer too, the answer's end is no end that has to be written.
+        self._must_stop = not state.is_accepting()
+        #: The end from here; None while it is not known, or there is none.
+        self._end: End | None = self._search(state)
+        self._needed = len(self._end.tokens) if self._end else 0
+        self._refused = False
+        #: What was looked at last: a token, and the state and the end after it.
+        self._ahead: tuple[int, LLMatcher, End | None] | None = None
+
+    @property
+    def forced(self) -> int | None:
+        """The token that must come next, where only one will do."""
+        if self._end is None or not self._end.tokens or len(self._end.tokens) > self._left:
+            return None
+        return self._end.tokens[0] if self._refused or len(self._end.tokens) == self._left else None
+
+    def refuses(self, token: int) -> bool:
+        """Whether no end would fit after a token, and one fits now: then `forced` has to be taken in its place."""
+        if token == self.forced or not self._is_near:
+            return False
+        _, _, end = self._ahead = self._look_ahead(token)
+        if end is not None and len(end.tokens) < self._left:
+            return False
+        if self._end is None:
+            self._end = self._search(self._state)
+        self._refused = True
+        return self.forced is not None
+
+    def take(self, token: int) -> None:
+        """Goes on by a token."""
+        looks = self._is_near or self._left % LOOK_EVERY_TOKENS == 0
+        if self._ahead is None or self._ahead[0] != token:
+            self._ahead = self._look_ahead(token, searches=looks)
+        _, self._state, self._end = self._ahead
+        self._ahead, self._refused = None, False
+        self._left -= 1
+        if self._end is not None:
+            self._needed = len(self._end.tokens)
+
+    @property
+    def _is_near(self) -> bool:
+        return self._left <= NEAR_TIMES * self._needed + NEAR_TOKENS
+
+    def _look_ahead(self, token: int, *, searches: bool = True) -> tuple[int, LLMatcher, End | None]:
+        written = self._symbols(token)
+        after = self._state.deep_copy()
+        after.consume_tokens(written)
+        end = self._kept(token, written, after)
+        return token, after, self._search(after) if end is None and searches else end
+
+    def _kept(self, token: int, written: Symbols, after: LLMatcher) -> End | None:
+        """The known end, if the token is its beginning or leaves it as it is: most tokens do, within a text."""
+        if self._end is None:
+            return None
+        if self._end.tokens and token == self._end.tokens[0]:
+            return End(self._end.text[len(written) :], self._end.tokens[1:])
+        if self._end.text[: len(written)] == written:
+            return self._tokenized(self._end.text[len(written) :], after)
+        tried = after.deep_copy()
+        return self._end if tried.consume_tokens(self._end.text) and tried.is_accepting() else None
+
+    def _search(self, state: LLMatcher) -> End | None:
+        text = shortest_end(state, MOST_BYTES_PER_TOKEN * self._left, self._text_end)
+        return None if text is None else self._tokenized(text, state)
+
+    def _symbols(self, token: int) -> Symbols:
+        if token in self._controls:
+            return [FIRST_CONTROL + self._controls.index(token)]
+        return list(self._tokenizer.decode_bytes([token]))
+
+    def _tokenized(self, text: Symbols, state: LLMatcher) -> End | None:
+        tokens: list[int] = []
+        for are_controls, run in groupby(text, lambda symbol: symbol >= FIRST_CONTROL):
+            if are_controls:
+                tokens += [self._controls[symbol - FIRST_CONTROL] for symbol in run]
+            elif (part := self._tokens_of(bytes(run))) is not None:
+                tokens += part
+            else:
+                return None
+        tried = state.deep_copy()
+        tried.consume_tokens(text)
+        stops = tried.is_stopped() or not self._must_stop
+        return End(text, tokens if stops else [*tokens, self._tokenizer.eos_token])
+
+    def _tokens_of(self, text: bytes) -> list[int] | None:
+        tokens: list[int] = self._tokenizer.tokenize_bytes(text)
+        if self._tokenizer.decode_bytes(tokens) != text:  # some tokenizers put a space in front
+            tokens = self._tokenizer.greedy_tokenize(text.decode(errors="replace"))
+        return tokens if self._tokenizer.decode_bytes(tokens) == text else None

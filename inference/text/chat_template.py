@@ -1,0 +1,220 @@
+"""From messages to a prompt, by the model's own chat template (sandboxed Jinja) or ChatML where it has none."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from core.errors import InvalidRequest
+from core.messages import ChatMessage
+from inference.grammars.call_formats import CallFormat, TaggedFormat, native_format
+from inference.grammars.call_formats.tagged import CLOSE, OPEN
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+TOOLS_PROMPT = """\
+You can call functions. The available ones, as JSON schemas:
+<tools>
+{tools}
+</tools>
+To call one, answer with nothing but a JSON object with its name and arguments, in these tags, one per call:
+<tool_call>
+{{"name": "function_name", "arguments": {{"argument": "value"}}}}
+</tool_call>"""
+
+log = logging.getLogger(__name__)
+
+
+class ChatTemplate:
+    """Renders conversations. Safe to use from several threads."""
+
+    def __init__(
+        self, source: str | None, *, bos: str = "", eos: str = "", control_tokens: Mapping[str, int] | None = None
+    ) -> None:
+        """`source` is the template in the GGUF; `control_tokens` are what the tokenizer reads as control tokens."""
+        if source is None:
+            log.warning(
+                "The model's file has no chat template: using ChatML, which may not be what it was trained with"
+            )
+        self._source = source or CHATML
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        environment.filters["tojson"] = _to_json
+        environment.globals.update(raise_exception=_raise, strftime_now=_strftime_now)
+        self._template = environment.from_string(self._source)
+        self._names = {"bos_token": bos, "eos_token": eos}
+        #: The template's own form of calls, where that can be enforced and read: what the model is told and what it is
+        #: held to must be the same. Others get a description of the tagged form.
+        self._native = native_format(self._rendered, control_tokens or {})
+        #: The form in which this model is to write calls.
+        self.call_format: CallFormat = self._native.form if self._native else TaggedFormat(control_tokens)
+        texts = sorted((text for text in control_tokens or () if len(text) > 1), key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, texts))) if texts else None
+
+    def render(self, messages: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = ()) -> list[tuple[str, bool]]:
+        """The prompt as pieces of (text, trusted). Control tokens count only in trusted pieces, so that a message
+        which spells one out cannot end its turn and pose as another role.
+
+        Raises:
+            InvalidRequest: if the template refuses the conversation (for instance an unknown role).
+        """
+        guard = _Guard(self._control)
+        if self._native is not None:
+            as_text = self._native.arguments_as_text
+            shaped = [_shape(message, guard, as_text) for message in self.call_format.conversation(messages)]
+            return guard.split(self._text(shaped, _guarded(list(tools), guard)))
+        shaped = _plain_tool_messages([_shape(message, guard) for message in messages])
+        shaped = _with_tools_prompt(shaped, tools, guard) if tools else shaped
+        return guard.split(self._text(shaped, []))
+
+    def _text(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> str:
+        refusals: list[Exception] = []
+        for attempt in (messages, _taking_turns(messages)):
+            try:
+                return self._rendered(attempt, tools)
+            except (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+                # Templates are programs: what they do with an odd conversation is theirs, and the client's to mend.
+                refusals.append(error)
+        raise InvalidRequest(
+            f"The model's chat template refuses these messages: {refusals[0]}", param="messages"
+        ) from refusals[0]
+
+    def _rendered(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> str:
+        return self._template.render(messages=messages, tools=tools or None, add_generation_prompt=True, **self._names)
+
+
+class _Guard:
+    """Puts marks in place of control tokens in what users write, and takes them out again after rendering."""
+
+    #: A private-use character; users' own are doubled, so that none can be taken for a mark.
+    MARK = "\ue0f7"
+
+    def __init__(self, control: re.Pattern[str] | None) -> None:
+        self._control = control
+        self._found: list[str] = []
+
+    def protect(self, text: str) -> str:
+        text = text.replace(self.MARK, self._mark(self.MARK)) if self.MARK in text else text
+        return self._control.sub(lambda match: self._mark(match.group()), text) if self._control else text
+
+    def split(self, text: str) -> list[tuple[str, bool]]:
+        if not self._found:
+            return [(text, True)]
+        parts = re.split(f"{self.MARK}(\\d+){self.MARK}", text)
+        pieces = [(self._found[int(part)], False) if at % 2 else (part, True) for at, part in enumerate(parts)]
+        return [piece for piece in pieces if piece[0]]
+
+    def _mark(self, text: str) -> str:
+        self._found.append(text)
+        return f"{self.MARK}{len(self._found) - 1}{self.MARK}"
+
+
+def _shape(message: ChatMessage, guard: _Guard, arguments_as_text: bool = False) -> dict[str, Any]:
+    """A message as templates expect it: content always a string, tool arguments as objects or as text."""
+    shaped: dict[str, Any] = {"role": message.role, "content": guard.protect(message.content or "")}
+    if message.name:
+        shaped["name"] = guard.protect(message.name)
+    if message.tool_call_id:
+        shaped["tool_call_id"] = guard.protect(message.tool_call_id)
+    if message.tool_calls:
+        calls = (_with_arguments(call, arguments_as_text) for call in message.tool_calls)
+        shaped["tool_calls"] = [_guarded(call, guard) for call in calls]
+    return shaped
+
+
+def _with_arguments(call: dict[str, Any], as_text: bool) -> dict[str, Any]:
+    function = call.get("function")
+    if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
+        return call
+    text = function["arguments"] or "{}"
+    try:
+        arguments = text if as_text else json.loads(text)
+    except ValueError:
+        return call  # what a model once wrote need not be JSON: shown as it is
+    return {**call, "function": {**function, "arguments": arguments}}
+
+
+def _guarded(value: Any, guard: _Guard) -> Any:
+    if isinstance(value, str):
+        return guard.protect(value)
+    if isinstance(value, list):
+        return [_guarded(item, guard) for item in value]
+    if isinstance(value, dict):
+        return {_guarded(name, guard): _guarded(item, guard) for name, item in value.items()}
+    return value
+
+
+def _with_tools_prompt(
+    messages: list[dict[str, Any]], tools: Sequence[dict[str, Any]], guard: _Guard
+) -> list[dict[str, Any]]:
+    """For templates that ignore tools: they go into the system message."""
+    listed = "\n".join(_to_json(_guarded(tool, guard)) for tool in tools)
+    prompt = TOOLS_PROMPT.format(tools=listed)
+    if messages and messages[0]["role"] == "system":
+        return [{**messages[0], "content": f"{messages[0]['content']}\n\n{prompt}".strip()}, *messages[1:]]
+    return [{"role": "system", "content": prompt}, *messages]
+
+
+def _plain_tool_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Calls and results as plain text. Results that follow each other become one message: many templates insist that
+    the roles take turns.
+    """
+    plain: list[dict[str, Any]] = []
+    for message in messages:
+        said = _plain_tool_message(message)
+        if message["role"] == "tool" and plain and plain[-1].get("is_result"):
+            plain[-1]["content"] += f"\n{said['content']}"
+        else:
+            plain.append({**said, "is_result": True} if message["role"] == "tool" else said)
+    return plain
+
+
+def _taking_turns(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages of one role as one, and an empty answer between results and the next question: many templates refuse
+    what does not go back and forth between user and assistant.
+    """
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        last = turns[-1] if turns else {"role": None}
+        is_same = message["role"] == last["role"] and message["role"] != "tool"
+        if is_same and not ("tool_calls" in message or "tool_calls" in last):
+            turns[-1] = {**last, "content": f"{last['content']}\n\n{message['content']}"}
+            continue
+        if last["role"] == "tool" and message["role"] == "user":
+            turns.append({"role": "assistant", "content": ""})
+        turns.append(message)
+    return turns
+
+
+def _plain_tool_message(message: dict[str, Any]) -> dict[str, Any]:
+    """Calls and results as plain text, for templates that know neither."""
+    if message["role"] == "tool":
+        return {"role": "user", "content": f"<tool_response>\n{message['content']}\n</tool_response>"}
+    if message.get("tool_calls"):
+        calls = [call.get("function", call) for call in message["tool_calls"]]
+        text = "\n".join(f"{OPEN}\n{_to_json(call)}\n{CLOSE}" for call in calls)
+        return {"role": message["role"], "content": f"{message['content']}\n{text}".strip()}
+    return message
+
+
+def _to_json(value: Any, indent: int | None = None, **_options: Any) -> str:
+    """Jinja's own `tojson` escapes for HTML, which models have never seen."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _raise(message: str) -> None:
+    raise TemplateError(message)
+
+
+def _strftime_now(form: str) -> str:
+    return datetime.now().strftime(form)

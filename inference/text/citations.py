@@ -1,0 +1,180 @@
+"""Citations in an answer while it is written: `[1]` at the end of each sentence that a source supports. Pure.
+
+The model's own markers are taken out, checked against their sources, and put where the sentence ends, those that hold.
+A sentence that it left without one gets the marker of the source it shares the most words with, if they are enough.
+The text itself passes through unchanged, and at once: held back are only white space and what may become a marker.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from inference.text.overlap import support, terms_of
+
+#: A source must have this share of a sentence's terms to be given as its source, or if the model has named it.
+ATTACH_SUPPORT = 0.6
+CLAIM_SUPPORT = 0.3
+#: A sentence with fewer terms than this ("Sure.") has no source.
+LEAST_TERMS = 2
+#: Longer brackets are text.
+MAX_MARKER = 24
+
+_MARKER = re.compile(r"\[\s*\d{1,3}(?:\s*[,;]\s*\d{1,3})*\s*\]")
+_MARKER_BEGINNING = re.compile(r"\[[\d\s,;]*")
+_LIST_NUMBER = re.compile(r"^\s*\d{1,3}[.)]")
+_ENDS = ".!?…"
+_ENDS_UNSPACED = "。！？"
+_CLOSING = "\"'”’»)*_`"
+#: Lines that begin so are headings and tables, which get no marker of their own.
+_UNCITED_LINES = ("#", "|", ">")
+_FENCE = "```"
+
+
+class Citer:
+    """Reads an answer as it is written. What comes out does not depend on how it was cut into pieces."""
+
+    def __init__(self, sources: Sequence[str], told_characters: int = 0) -> None:
+        """
+        Args:
+            sources: the texts that `[1]`, `[2]`, … stand for.
+            told_characters: of the result that an earlier attempt has given out; they are left out.
+        """
+        self._sources = sources
+        self._told = told_characters
+        self._out: list[str] = []
+        self._line = ""
+        self._sentence = ""
+        self._claimed: list[int] = []
+        self._claimed_at_end = False
+        #: The sentence has come to a full stop; what follows says whether that was its end.
+        self._ending = False
+        self._blanks = ""
+        self._bracket = ""
+        self._in_fence = False
+        self._in_code = False
+
+    def push(self, text: str) -> str:
+        """What of the result is certain now."""
+        for character in text:
+            self._take(character)
+        return self._given()
+
+    def finish(self) -> str:
+        """The rest of the result."""
+        self._spill_bracket()
+        self._close()
+        self._flush_blanks()
+        return self._given()
+
+    def _given(self) -> str:
+        text = "".join(self._out)
+        self._out.clear()
+        skipped = min(self._told, len(text))
+        self._told -= skipped
+        return text[skipped:]
+
+    def _take(self, character: str) -> None:
+        if self._bracket:
+            self._take_in_bracket(character)
+        elif character == "\n":
+            self._take_line_break()
+        elif self._in_fence or self._in_code:
+            self._write(character)
+        elif character == "[":
+            self._bracket = character
+        elif character.isspace():
+            self._blanks += character if self._line or not self._claimed else ""
+        else:
+            self._take_visible(character)
+
+    def _take_in_bracket(self, character: str) -> None:
+        if character == "]":
+            marker, self._bracket = self._bracket + character, ""
+            if _MARKER.fullmatch(marker):
+                self._claim(marker)
+            else:
+                self._write_all(marker)
+        elif _MARKER_BEGINNING.fullmatch(self._bracket + character) and len(self._bracket) < MAX_MARKER:
+            self._bracket += character
+        else:
+            self._spill_bracket()
+            self._take(character)
+
+    def _spill_bracket(self) -> None:
+        text, self._bracket = self._bracket, ""
+        self._write_all(text)
+
+    def _claim(self, marker: str) -> None:
+        """Takes a marker out, with the blanks before it."""
+        self._claimed += [int(number) for number in re.findall(r"\d+", marker)]
+        self._claimed_at_end = self._ending
+        self._blanks = ""
+
+    def _take_line_break(self) -> None:
+        if not self._in_fence:
+            self._close()
+            self._in_code = False
+        if self._line.lstrip().startswith(_FENCE):
+            self._in_fence = not self._in_fence
+        self._flush_blanks()
+        self._line = ""
+        self._out.append("\n")
+
+    def _take_visible(self, character: str) -> None:
+        if self._ending and character not in _ENDS + _CLOSING and self._is_over(character):
+            self._close()
+        self._write(character)
+        if character == "`":
+            self._in_code = not self._in_code and not self._line.lstrip().startswith(_FENCE)
+        if character in _ENDS + _ENDS_UNSPACED:
+            self._ending = True
+        elif character not in _CLOSING:
+            self._ending = False
+
+    def _is_over(self, following: str) -> bool:
+        """Whether the full stop before `following` ended the sentence: not in `3.5`, `e.g. this` or `1. First`."""
+        if self._sentence.rstrip(_CLOSING)[-1:] in _ENDS_UNSPACED:
+            return True
+        if _LIST_NUMBER.fullmatch(self._sentence):
+            return False
+        return self._claimed_at_end or (bool(self._blanks) and not following.islower())
+
+    def _write_all(self, text: str) -> None:
+        for character in text:
+            self._write(character)
+
+    def _write(self, character: str) -> None:
+        self._flush_blanks()
+        self._out.append(character)
+        self._line += character
+        if not self._in_fence:
+            self._sentence += character
+
+    def _flush_blanks(self) -> None:
+        self._out.append(self._blanks)
+        self._line += self._blanks
+        self._sentence += self._blanks if self._sentence else ""
+        self._blanks = ""
+
+    def _close(self) -> None:
+        """The sentence is at its end: its markers come here."""
+        numbers = self._supported()
+        if numbers:
+            self._out.append(" " + "".join(f"[{number}]" for number in numbers))
+        self._sentence, self._claimed = "", []
+        self._ending = self._claimed_at_end = False
+
+    def _supported(self) -> list[int]:
+        known = [number for number in dict.fromkeys(self._claimed) if 0 < number <= len(self._sources)]
+        held = [number for number in known if self._support(number) >= CLAIM_SUPPORT]
+        if held or self._line.lstrip().startswith(_UNCITED_LINES) or self._sentence.rstrip().endswith(("?", ":")):
+            return sorted(held)
+        if len(terms_of(self._sentence)) < LEAST_TERMS:
+            return []
+        shares = {number: self._support(number) for number in range(1, len(self._sources) + 1)}
+        best = max(shares, key=lambda number: shares[number], default=0)
+        return [best] if best and shares[best] >= ATTACH_SUPPORT else []
+
+    def _support(self, number: int) -> float:
+        return support(_LIST_NUMBER.sub("", self._sentence), self._sources[number - 1])

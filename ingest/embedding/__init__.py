@@ -1,0 +1,1 @@
+"""The embedding model: its files, its tokenizer, and the thread that embeds."""

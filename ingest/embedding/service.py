@@ -1,0 +1,258 @@
+"""One thread that embeds for all threads: searches go first, and texts of several callers share a micro-batch."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import Unavailable
+from core.memory import give_back_memory
+
+if TYPE_CHECKING:
+    from ingest.embedding.embedder import Embedder, Purpose
+
+log = logging.getLogger(__name__)
+
+Priority = Literal["interactive", "bulk"]
+Result = TypeVar("Result")
+Vectors = npt.NDArray[np.float32]
+
+#: Texts computed at once, and their characters with padding: the longest time a search waits for bulk work.
+MICRO_BATCH_TEXTS = 64
+MICRO_BATCH_CHARACTERS = 16_384
+#: Characters of a token, about: what is over the model's window costs nothing.
+CHARACTERS_PER_TOKEN = 4
+#: Where several callers wait, others are on their way: as long as one comes within the one time, up to the other, in
+#: seconds. 32 texts together take a third of what they take one by one. Who is alone never waits.
+GATHER_GAP = 0.006
+GATHER_MOST = 0.1
+#: Characters after which the memory of freed tensors is given back: one micro-batch leaves up to 130 MiB, many leave
+#: more. After each of them its pages would have to be cleared again. The rest goes once no work has come for as long as
+#: this, in seconds; a query is not worth it.
+GIVE_BACK_CHARACTERS = 32 * MICRO_BATCH_CHARACTERS
+GIVE_BACK_LEAST_CHARACTERS = MICRO_BATCH_CHARACTERS // 8
+GIVE_BACK_IDLE_SECONDS = 1.0
+#: Under unbroken interactive load, bulk work gets every ninth micro-batch, so that indexing never stands still.
+INTERACTIVE_RUN = 8
+
+
+class _Request:
+    """The texts of one caller, and the vectors that are there already."""
+
+    def __init__(self, texts: Sequence[str], purpose: Purpose, dimension: int) -> None:
+        # Longest first: a text is padded to the longest of its micro-batch.
+        self.order = sorted(range(len(texts)), key=lambda at: -len(texts[at]))
+        self.texts = [texts[at] for at in self.order]
+        self.purpose = purpose
+        self.vectors = np.zeros((len(self.texts), dimension), dtype=np.float32)
+        self.taken = 0
+        self.done: Future[Vectors] = Future()
+
+    @property
+    def waiting(self) -> int:
+        """Texts that are in no micro-batch yet."""
+        return len(self.texts) - self.taken
+
+
+class _Part:
+    """The slice of a request that is in a micro-batch."""
+
+    def __init__(self, request: _Request, size: int) -> None:
+        self.request = request
+        self.start = request.taken
+        self.stop = request.taken = request.taken + size
+
+    @property
+    def texts(self) -> list[str]:
+        return self.request.texts[self.start : self.stop]
+
+    def deliver(self, vectors: Vectors) -> None:
+        """Keeps the vectors; the last part of a request wakes its caller."""
+        self.request.vectors[self.request.order[self.start : self.stop]] = vectors
+        if self.stop == len(self.request.texts):
+            self.request.done.set_result(self.request.vectors)
+
+
+class EmbeddingService:
+    """Embeds for many threads. Close it before the process ends.
+
+    Attributes:
+        embedder: the model.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.embedder = embedder
+        self._changed = threading.Condition()
+        self._queues: dict[Priority, deque[_Request]] = {"interactive": deque(), "bulk": deque()}
+        self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._interactive_run = 0
+        self._characters_since_give_back = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="embedding", daemon=True)
+        self._thread.start()
+
+    def embed(self, texts: Sequence[str], purpose: Purpose = "plain", priority: Priority = "interactive") -> Vectors:
+        """Embeds texts and waits for the result.
+
+        Args:
+            texts: what is over the model's window of a text is cut off.
+            purpose: chooses the model's prompt, if it has one.
+            priority: "interactive" is computed before "bulk".
+
+        Returns:
+            float32 of shape [len(texts), dimension]; each row has length 1.
+
+        Raises:
+            Unavailable: the service is closed, or was closed while it waited.
+            Exception: whatever the model raised on these texts.
+        """
+        request = _Request(texts, purpose, self.embedder.dimension)
+        if not request.texts:
+            return request.vectors
+        with self._changed:
+            if self._closed:
+                raise _closing()
+            self._queues[priority].append(request)
+            self._changed.notify()
+        return request.done.result()
+
+    def compute(self, function: Callable[[], Result]) -> Result:
+        """Calls a function on the thread that embeds, before any text that waits, and returns or raises what it does.
+
+        For the work of another model: a second thread that computes would slow down both (see `core.threads`).
+
+        Raises:
+            Unavailable: the service is closed, or was closed while it waited.
+        """
+        done: Future[Result] = Future()
+        with self._changed:
+            if self._closed:
+                raise _closing()
+            self._calls.append((done, function))
+            self._changed.notify()
+        return done.result()
+
+    def close(self) -> None:
+        """Ends after the micro-batch in hand; callers that still wait get `Unavailable`."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while work := self._next_work():
+            work()
+        waiting = [request.done for queue in self._queues.values() for request in queue]
+        for done in (*waiting, *(done for done, _ in self._calls)):
+            done.set_exception(_closing())
+
+    def _next_work(self) -> Callable[[], None] | None:
+        """Waits for work; None once the service is closed."""
+        with self._changed:
+            if not self._wait_for_work(GIVE_BACK_IDLE_SECONDS if self._owes_memory else None):
+                return self._give_back_memory
+            self._gather()
+            if self._closed:
+                return None
+            if self._calls:
+                return partial(_call, *self._calls.popleft())
+            return partial(self._compute, self._take(self._queues[self._next_priority()]))
+
+    def _wait_for_work(self, timeout_seconds: float | None) -> bool:
+        return bool(
+            self._changed.wait_for(lambda: self._closed or self._calls or any(self._queues.values()), timeout_seconds)
+        )
+
+    @property
+    def _owes_memory(self) -> bool:
+        return self._characters_since_give_back >= GIVE_BACK_LEAST_CHARACTERS
+
+    def _give_back_memory(self) -> None:
+        self._characters_since_give_back = 0
+        give_back_memory()
+
+    def _gather(self) -> None:
+        """Waits for callers that come one upon the other, so that they share a micro-batch."""
+        interactive = self._queues["interactive"]
+        latest = time.monotonic() + GATHER_MOST
+        while 1 < len(interactive) < MICRO_BATCH_TEXTS and time.monotonic() < latest:
+            if self._closed or self._calls or not self._changed.wait(GATHER_GAP):
+                break
+
+    def _width(self, text: str) -> int:
+        """Characters that a text costs."""
+        return min(len(text), self.embedder.max_tokens * CHARACTERS_PER_TOKEN)
+
+    def _next_priority(self) -> Priority:
+        interactive, bulk = self._queues["interactive"], self._queues["bulk"]
+        if interactive and (not bulk or self._interactive_run < INTERACTIVE_RUN):
+            self._interactive_run += 1
+            return "interactive"
+        self._interactive_run = 0
+        return "bulk"
+
+    def _take(self, queue: deque[_Request]) -> list[_Part]:
+        """Fills a micro-batch from the front; a request with more than that goes to the back, so small ones pass."""
+        parts: list[_Part] = []
+        purpose, taken, widest = queue[0].purpose, 0, 1
+        while queue and queue[0].purpose == purpose:
+            widest = max(widest, self._width(queue[0].texts[queue[0].taken]))
+            room = min(MICRO_BATCH_TEXTS, max(1, MICRO_BATCH_CHARACTERS // widest)) - taken
+            if room <= 0:
+                break
+            request = queue.popleft()
+            part = _Part(request, min(room, request.waiting))
+            parts.append(part)
+            taken += part.stop - part.start
+            if request.waiting:
+                queue.append(request)
+        return parts
+
+    def _compute(self, parts: Sequence[_Part]) -> None:
+        texts = [text for part in parts for text in part.texts]
+        self._characters_since_give_back += sum(map(self._width, texts))
+        try:
+            vectors = self.embedder.encode(texts, parts[0].request.purpose)
+        except Exception as error:  # whatever it is, it belongs to a caller, and the thread lives on
+            self._settle_failure(parts, error)
+            return
+        start = 0
+        for part in parts:
+            part.deliver(vectors[start : start + len(part.texts)])
+            start += len(part.texts)
+        if self._characters_since_give_back >= GIVE_BACK_CHARACTERS:
+            self._give_back_memory()
+
+    def _settle_failure(self, parts: Sequence[_Part], error: Exception) -> None:
+        """Tells the one caller; of several, each is computed alone, so that only the one at fault fails."""
+        if len(parts) > 1:
+            for part in parts:
+                self._compute([part])
+            return
+        log.warning("embedding %d texts failed: %s", len(parts[0].texts), error)
+        request = parts[0].request
+        with self._changed:
+            for queue in self._queues.values():
+                if request in queue:
+                    queue.remove(request)
+        request.done.set_exception(error)
+
+
+def _call(done: Future[Any], function: Callable[[], Any]) -> None:
+    try:
+        done.set_result(function())
+    except Exception as error:  # it belongs to the caller, and the thread lives on
+        done.set_exception(error)
+
+
+def _closing() -> Unavailable:
+    return Unavailable("The embedding model is shutting down; try again.", retry_after_seconds=5)

@@ -1,0 +1,92 @@
+"""The cross-encoder, which reads query and chunk together: slower than comparing vectors, and better."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from core.errors import ConfigurationError, InternalError
+from core.settings import Settings
+from ingest.embedding.service import EmbeddingService
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+
+log = logging.getLogger(__name__)
+
+#: Pairs computed at once.
+BATCH_PAIRS = 8
+
+
+class Reranker(Protocol):
+    """Scores chunks for a query."""
+
+    def scores(self, query: str, texts: Sequence[str]) -> list[float]:
+        """How well each text answers the query; on the model's own scale, higher is better."""
+        ...
+
+
+class CrossEncoderReranker:
+    """RERANK_MODEL. Computes on the embedding model's thread, before the texts that wait there."""
+
+    def __init__(self, model: CrossEncoder, service: EmbeddingService) -> None:
+        self._model = model
+        self._service = service
+
+    @classmethod
+    def from_settings(cls, settings: Settings, service: EmbeddingService) -> CrossEncoderReranker | None:
+        """Loads RERANK_MODEL; None if it is not set.
+
+        Raises:
+            ConfigurationError: it cannot be had or loaded, or gives something else than one score for a pair.
+        """
+        name = settings.rerank_model
+        return None if name is None else cls(service.compute(lambda: _load(name, settings)), service)
+
+    def scores(self, query: str, texts: Sequence[str]) -> list[float]:
+        """One number for each text, higher for a better answer.
+
+        Raises:
+            InternalError: the model gave a number that is not finite.
+            Unavailable: the model is shutting down.
+        """
+        found: list[float] = []
+        # In pieces, so that the query of somebody else's search is embedded in between.
+        for start in range(0, len(texts), BATCH_PAIRS):
+            pairs = [(query, text) for text in texts[start : start + BATCH_PAIRS]]
+            found += self._service.compute(lambda pairs=pairs: _predict(self._model, pairs))  # type: ignore[misc]
+        return found
+
+
+def _load(name: str, settings: Settings) -> CrossEncoder:
+    from sentence_transformers import CrossEncoder
+
+    try:
+        model: CrossEncoder = CrossEncoder(
+            name,
+            trust_remote_code=settings.trust_remote_code,
+            local_files_only=Path(name).is_dir() and not settings.trust_remote_code,
+        )
+    except Exception as error:  # transformers and torch raise many kinds; each means that this model cannot be used
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigurationError(
+            f"RERANK_MODEL={name}: the model cannot be loaded ({reason}). It is a folder or a hub id of a "
+            "cross-encoder, such as cross-encoder/ms-marco-MiniLM-L6-v2; leave it unset to search without one"
+        ) from error
+    if model.num_labels != 1:
+        raise ConfigurationError(
+            f"RERANK_MODEL={name}: the model gives {model.num_labels} numbers for a pair of texts, not one score"
+        )
+    log.info("reranking with %s", name)
+    return model
+
+
+def _predict(model: CrossEncoder, pairs: list[tuple[str, str]]) -> list[float]:
+    import numpy as np
+
+    scores = np.asarray(model.predict(pairs, batch_size=BATCH_PAIRS, show_progress_bar=False), dtype=np.float32)
+    if not np.isfinite(scores).all():
+        raise InternalError("the reranking model gave a score that is not finite")
+    return [float(score) for score in scores]

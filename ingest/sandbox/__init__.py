@@ -1,0 +1,1 @@
+"""Limits on parsers and on the programs that they call."""

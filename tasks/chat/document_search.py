@@ -1,0 +1,66 @@
+"""The port through which functions search the documents: a search job for the index worker, awaited in a thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core import events
+from core.errors import LlmApiError, Unavailable
+from core.ids import new_id
+from core.messages import Hit, SearchRequest
+from tasks.jobs.names import Role, channel
+from tasks.jobs.producer import Producer
+
+#: Without a word for this long the search may have lost its worker or its message.
+QUIET_SECONDS = 1.0
+
+
+class SearchFailed(LlmApiError):
+    """The search has ended with an error; the message says which."""
+
+
+@dataclass(frozen=True)
+class QueuedDocumentSearch:
+    """Searches by the `query` queue. `key` is whose request it is, `timeout_seconds` how long one search may take."""
+
+    producer: Producer
+    timeout_seconds: float
+    key: str = ""
+
+    def search(self, query: str, top_k: int, collection: str | None) -> Sequence[Hit]:
+        """The best `top_k` chunks, best first; of every collection when `collection` is None.
+
+        Raises:
+            SearchFailed: there is no such collection, or the search was cancelled.
+            Unavailable: the queue or the index worker does not answer.
+        """
+        request = SearchRequest(queries=[query], top_k=top_k, collections=[] if collection is None else [collection])
+        job_id = new_id("job")
+        with self.producer.records.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+            pubsub.subscribe(channel(job_id))
+            self.producer.submit(job_id, "search", request, key=self.key, deadline_seconds=self.timeout_seconds)
+            deadline = time.monotonic() + self.timeout_seconds
+            while time.monotonic() < deadline:
+                message = pubsub.get_message(timeout=QUIET_SECONDS)
+                told = [event for _, event in self.producer.records.replay(job_id)]
+                if told and events.is_terminal(told[-1]):
+                    return _hits(told)
+                if message is None and not self.producer.revive(job_id):
+                    self._require_worker()
+        self.producer.cancel(job_id)
+        raise Unavailable(f"The search took longer than {self.timeout_seconds:g} seconds.", code="search_timeout")
+
+    def _require_worker(self) -> None:
+        if not self.producer.workers(Role.INDEX):
+            raise Unavailable("No worker that could search the documents is running.", code="no_worker")
+
+
+def _hits(told: Sequence[events.AnyEvent]) -> list[Hit]:
+    last = told[-1]
+    if isinstance(last, events.Failed):
+        raise SearchFailed(last.error.message, param=last.error.param, code=last.error.code)
+    if isinstance(last, events.Cancelled):
+        raise SearchFailed(f"The search was cancelled: {last.reason}.", code="cancelled")
+    return [hit for event in told if isinstance(event, events.Retrieved) for hit in event.hits]

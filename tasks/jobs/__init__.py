@@ -1,0 +1,1 @@
+"""The protocol of jobs: records and events in Redis, producers, runners, and readers of events."""

@@ -1,0 +1,186 @@
+"""What one API key may use: requests a minute and requests at once, counted in Redis for all API processes together.
+
+A request that runs holds a lease. It is given back when the request ends, however it ends; if its API process dies, the
+lease runs out by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from core.errors import Unavailable
+from core.ids import new_id
+from core.settings import Settings
+from tasks.jobs.names import pace_key, requests_key, running_key
+
+log = logging.getLogger(__name__)
+
+#: How long the slots of an API process that died stay taken.
+LEASE_SECONDS = 15.0
+RENEW_SECONDS = 5.0
+
+# KEYS: requests, running, pace. ARGV: requests a minute (0: any), requests at once (0: any), lease, lease in ms.
+# The clock is Redis's: API processes on several machines share these keys.
+# Answers {0 admitted | 1 too often | 2 too many at once, requests left, ms until all are left again, ms to wait}.
+_ADMIT = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local rate, room = tonumber(ARGV[1]), tonumber(ARGV[2])
+local used, reset = 0, 0
+if rate > 0 then
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 60000)
+  used = redis.call('ZCARD', KEYS[1])
+  local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+  reset = newest[2] and newest[2] + 60000 - now or 0
+  if used >= rate then
+    local leaving = redis.call('ZRANGE', KEYS[1], used - rate, used - rate, 'WITHSCORES')
+    return {1, 0, reset, leaving[2] + 60000 - now}
+  end
+end
+if room > 0 then
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+  local running = redis.call('ZCARD', KEYS[2])
+  if running >= room then
+    return {2, rate - used, reset, math.ceil((tonumber(redis.call('GET', KEYS[3])) or 1000) / running)}
+  end
+  redis.call('ZADD', KEYS[2], now + ARGV[4], ARGV[3])
+  redis.call('PEXPIRE', KEYS[2], ARGV[4])
+end
+if rate > 0 then
+  redis.call('ZADD', KEYS[1], now, ARGV[3])
+  redis.call('PEXPIRE', KEYS[1], 60000)
+  used, reset = used + 1, 60000
+end
+return {0, rate - used, reset, 0}
+"""
+
+# KEYS: running. ARGV: lease in ms, lease...
+_RENEW = """
+local clock = redis.call('TIME')
+local expires = clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[1]
+for i = 2, #ARGV do redis.call('ZADD', KEYS[1], expires, ARGV[i]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+"""
+
+# KEYS: running, pace. ARGV: lease, ms that it was held. The pace is a moving average, which tells how long to wait.
+_RELEASE = """
+redis.call('ZREM', KEYS[1], ARGV[1])
+local pace = tonumber(redis.call('GET', KEYS[2]) or ARGV[2])
+redis.call('SET', KEYS[2], math.floor(pace * 0.8 + ARGV[2] * 0.2), 'EX', 3600)
+"""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """How many requests a minute a key may send, how many it has left, and when it has all of them again."""
+
+    limit: int
+    remaining: int
+    reset_seconds: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a request may run. An admitted one is to be given to `KeyLimits.release` at its end."""
+
+    key: str
+    refused: Literal["rate", "concurrency"] | None
+    allowance: Allowance | None
+    retry_after_seconds: float
+    lease: str
+    since: float
+
+
+class KeyLimits:
+    """Admits requests by key. One per API process; `start` and `close` it on the event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.requests_per_minute = settings.rate_limit_requests_per_minute
+        self.concurrent_requests = settings.max_concurrent_requests_per_key
+        # Typed as Any: redis-py types every reply `bytes | str`, and this client never decodes.
+        self._redis: Any = redis.asyncio.Redis.from_url(
+            settings.redis_client_url, socket_timeout=2, socket_connect_timeout=1, health_check_interval=10
+        )
+        self._admit = self._redis.register_script(_ADMIT)
+        self._renew = self._redis.register_script(_RENEW)
+        self._release = self._redis.register_script(_RELEASE)
+        self._held: dict[str, str] = {}
+        self._renewer: asyncio.Task[None] | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> KeyLimits | None:
+        """The limits that are set, or None."""
+        limited = settings.rate_limit_requests_per_minute or settings.max_concurrent_requests_per_key
+        return cls(settings) if limited else None
+
+    async def start(self) -> None:
+        """Begins to renew the leases of what runs."""
+        self._renewer = asyncio.create_task(self._keep(), name="key-limits")
+
+    async def close(self) -> None:
+        """Ends; leases that are still held run out."""
+        if self._renewer:
+            self._renewer.cancel()
+            await asyncio.gather(self._renewer, return_exceptions=True)
+        await self._redis.aclose()
+
+    async def admit(self, key: str) -> Verdict:
+        """Counts a request of a key, if it may run.
+
+        Args:
+            key: the key's short id, never the key itself.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        lease, since = new_id("req"), time.monotonic()
+        rate, room = self.requests_per_minute or 0, self.concurrent_requests or 0
+        try:
+            code, left, reset_ms, wait_ms = await self._admit(
+                keys=[requests_key(key), running_key(key), pace_key(key)],
+                args=[rate, room, lease, math.ceil(LEASE_SECONDS * 1000)],
+            )
+        except (RedisError, OSError) as error:
+            raise Unavailable(
+                "The limits of this key cannot be checked: Redis does not answer. Try again in a moment.",
+                code="queue_unavailable",
+            ) from error
+        if room and not code:
+            self._held[lease] = key
+        allowance = Allowance(rate, int(left), int(reset_ms) / 1000) if rate else None
+        refused: dict[int, Literal["rate", "concurrency"]] = {1: "rate", 2: "concurrency"}
+        return Verdict(key, refused.get(int(code)), allowance, int(wait_ms) / 1000, lease, since)
+
+    async def release(self, verdict: Verdict) -> None:
+        """The request has ended. Without Redis its lease runs out."""
+        if self._held.pop(verdict.lease, None) is None:
+            return
+        held_ms = math.ceil((time.monotonic() - verdict.since) * 1000)
+        keys = [running_key(verdict.key), pace_key(verdict.key)]
+        try:
+            await self._release(keys=keys, args=[verdict.lease, held_ms])
+        except (RedisError, OSError) as error:
+            log.warning("a request's slot is free in %g s only: %s", LEASE_SECONDS, error)
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            by_key: dict[str, list[str]] = {}
+            for lease, key in self._held.items():
+                by_key.setdefault(key, []).append(lease)
+            try:
+                for key, leases in by_key.items():
+                    # What ended meanwhile must not be taken again.
+                    still = [lease for lease in leases if lease in self._held]
+                    if still:
+                        await self._renew(keys=[running_key(key)], args=[math.ceil(LEASE_SECONDS * 1000), *still])
+            except (RedisError, OSError) as error:
+                log.warning("the slots of running requests could not be renewed: %s", error)

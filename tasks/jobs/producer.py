@@ -1,0 +1,307 @@
+"""The only producer: it enqueues tasks, submits and cancels jobs, and tells which workers are alive.
+
+Everything here blocks for up to a few seconds when Redis is away: never call it on an event loop.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import msgspec
+import redis
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from core import events
+from core.catalog import Catalog, Job, JobState
+from core.errors import ErrorInfo, Unavailable
+from core.settings import Settings
+from tasks.jobs.names import WAKE_KEY, Queue, Role, Task, worker_key
+from tasks.jobs.records import Append, JobRecord, JobRecords, QueueFull, queue_of
+
+#: A worker says every 2 s that it is there; after 6 s without a word it counts as gone.
+ANNOUNCE_SECONDS = 2.0
+WORKER_TTL_SECONDS = 6.0
+#: How long a job may lie in an empty queue before its message counts as lost.
+LOST_MESSAGE_SECONDS = 5.0
+#: More attempts than this fail the job: whatever kills its workers would go on doing so.
+MAX_ATTEMPTS = 3
+#: Between two messages to the indexer.
+WAKE_INTERVAL_MS = 200
+#: Batch messages that may lie in the queue.
+BATCH_OUTSTANDING = 4
+#: What a client is told to wait when Redis does not answer.
+RETRY_AFTER_SECONDS = 5.0
+
+
+class Producer:
+    """Sends work. Thread-safe; one per process.
+
+    Every method raises `core.errors.Unavailable` when Redis does not answer within seconds.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.records = JobRecords(settings)
+        self._redis = self.records.redis
+        self._celery = Celery("llm-api-producer", config_source="celeryconfig", set_as_current=False)
+        self._celery.conf.update(broker_url=settings.broker_url, broker_pool_acquire_timeout=2)
+
+    def warm_up(self) -> None:
+        """Opens the connections, so that the first submission does not pay for it."""
+        self.ping()
+        try:
+            with self._celery.producer_or_acquire() as producer:
+                producer.connection.ensure_connection(max_retries=1, timeout=2)
+                _ = producer.channel
+        except (OperationalError, redis.RedisError, TimeoutError, OSError) as error:
+            _unavailable(error)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._celery.close()
+        self._redis.close()
+
+    # Documents
+
+    def ingest(self, *document_ids: str) -> bool:
+        """Hints that documents wait to be parsed, by one child one after the other.
+
+        False if enough hints are under way: reconciliation sends them later.
+        """
+        with _redis_answers():
+            if int(self._redis.llen(Queue.INGEST.value)) >= self.outstanding_limit:
+                return False
+        self._send(Task.PARSE_DOCUMENT, *document_ids)
+        return True
+
+    def is_ingest_short(self) -> bool:
+        """Whether less than half of the parse messages that may lie in the queue do."""
+        with _redis_answers():
+            return 2 * int(self._redis.llen(Queue.INGEST.value)) < self.outstanding_limit
+
+    def wake_indexer(self) -> None:
+        """Hints that the indexer has something to index or to delete.
+
+        Not more often than the indexer looks by itself while there is work: see `tasks.documents.indexer.BUSY_SECONDS`.
+        """
+        with _redis_answers():
+            if not self._redis.set(WAKE_KEY, 1, nx=True, px=WAKE_INTERVAL_MS):
+                return
+        self._send(Task.WAKE_INDEXER)
+
+    @property
+    def outstanding_limit(self) -> int:
+        """Parse messages that may lie in the queue: 10,000 queued rows must not become 10,000 messages."""
+        return 4 * self._settings.parsers
+
+    # Jobs
+
+    def submit(
+        self,
+        job_id: str,
+        kind: str,
+        request: msgspec.Struct | bytes,
+        *,
+        durable: bool = False,
+        key: str = "",
+        deadline_seconds: float | None = None,
+    ) -> int:
+        """Writes the job's record and sends its first task. Answers the number of jobs that wait before it.
+
+        Raises:
+            Unavailable: Redis is away, or too many interactive jobs wait; nothing was left behind.
+        """
+        task = first_task(kind)
+        deadline = time.time() + deadline_seconds if deadline_seconds else None
+        with _redis_answers():
+            try:
+                position = self.records.submit(job_id, kind, task, request, durable=durable, key=key, deadline=deadline)
+            except QueueFull:
+                wait = self.records.drain_seconds(queue_of(task, durable))
+                raise Unavailable(
+                    f"The queue is full: {self._settings.max_queued_jobs} requests (MAX_QUEUED_JOBS) are waiting.",
+                    code="queue_full",
+                    retry_after_seconds=wait,
+                ) from None
+        if queue_of(task, durable) is Queue.BATCH:
+            self.feed_batch()
+        else:
+            self._send(task, job_id)
+        return position
+
+    def hand_over(self, record: JobRecord, task: Task) -> None:
+        """The job goes on with another task."""
+        with _redis_answers():
+            self.records.next_task(record, task)
+        if queue_of(task, record.durable) is Queue.BATCH:
+            self.feed_batch()
+        else:
+            self._send(task, record.job_id)
+
+    def feed_batch(self) -> None:
+        """Sends messages for the batch jobs that have waited longest, a few at a time.
+
+        A thousand of them must not stand in the workers' threads before somebody's chat. A job whose message comes
+        twice is taken once.
+        """
+        with _redis_answers():
+            room = BATCH_OUTSTANDING - int(self._redis.llen(Queue.BATCH.value))
+            waiting = self.records.next_waiting(Queue.BATCH, BATCH_OUTSTANDING) if room > 0 else []
+            states = [self.records.load(job_id) for job_id in waiting]
+        for record in [record for record in states if record and record.state == "queued"][:room]:
+            self._send(record.task, record.job_id, queue=Queue.BATCH)
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancels a job. One that still waits ends at once, a running one within a step. False if it is done or
+        unknown.
+        """
+        with _redis_answers():
+            if not self.records.cancel(job_id):
+                return False
+            record = self.records.load(job_id)
+            if record and record.state == "queued":
+                cancelled = events.Cancelled(job_id=job_id, attempt=record.attempt, created=time.time())
+                self.records.append(Append(job_id, record.attempt, [cancelled], record.queue))
+            return True
+
+    def revive(self, job_id: str) -> bool:
+        """Sends a job again whose worker or message was lost. True if it did; a job that cannot go on gets its
+        `Failed`.
+        """
+        with _redis_answers():
+            record = self.records.load(job_id)
+            if record is None or record.done or not self._is_lost(record):
+                return False
+            if record.attempt >= MAX_ATTEMPTS:
+                self._give_up(record)
+                return False
+            if self.records.retry(record) is None:
+                return False
+        self._send(record.task, job_id, queue=record.queue)
+        return True
+
+    def fail_unserved(self, job_id: str) -> None:
+        """Ends a job for which no worker is there."""
+        with _redis_answers():
+            record = self.records.load(job_id)
+            if record and not record.done:
+                message = "No worker is running that could serve this request. Try again in a moment."
+                self._end(record, ErrorInfo(message, Unavailable.type, None, "no_worker", 503))
+
+    def position(self, job_id: str) -> int | None:
+        """How many jobs wait before this one; None when it does not wait."""
+        with _redis_answers():
+            record = self.records.load(job_id)
+            return self.records.position(record) if record else None
+
+    def _is_lost(self, record: JobRecord) -> bool:
+        if record.task is Task.SETTLE_DOCUMENTS or self.records.is_alive(record.job_id):
+            return False  # nobody works on a documents job: it ends when its documents have
+        if record.state != "queued":
+            return True
+        if record.queue is Queue.BATCH:
+            return False  # it waits for its turn: `feed_batch` sends its message
+        waited = time.time() - record.submitted
+        return waited > LOST_MESSAGE_SECONDS and int(self._redis.llen(record.queue.value)) == 0
+
+    def _give_up(self, record: JobRecord) -> None:
+        message = f"The worker that ran this request was lost {record.attempt} times."
+        self._end(record, ErrorInfo(message, "server_error", None, "worker_lost", 500))
+
+    def _end(self, record: JobRecord, error: ErrorInfo) -> None:
+        failed = events.Failed(job_id=record.job_id, attempt=record.attempt, created=time.time(), error=error)
+        self.records.append(Append(record.job_id, record.attempt, [failed], record.queue))
+
+    # Asynchronous jobs: catalog row and record
+
+    def resubmit(self, job: Job) -> None:
+        """Makes the record of an asynchronous job again from its catalog row, and sends it."""
+        self.submit(job.id, job.kind, job.request.encode(), durable=True)
+
+    def settle_from_record(self, catalog: Catalog, job: Job) -> bool:
+        """Writes the end of a job that only its record knows (its worker died in between) into the catalog."""
+        with _redis_answers():
+            replay = self.records.replay(job.id)
+        last = replay[-1][1] if replay else None
+        if isinstance(last, events.Failed):
+            error = json.dumps({**last.error.as_wire(), "status": last.error.status})
+            return catalog.finish_job(job.id, JobState.FAILED, error=error)
+        if isinstance(last, events.Cancelled):
+            return catalog.finish_job(job.id, JobState.CANCELLED)
+        return False
+
+    # Workers and queues
+
+    def announce(self, role: Role, name: str, info: dict[str, Any]) -> None:
+        """Says that a worker of this role is there, and what it serves."""
+        with _redis_answers():
+            self._redis.hset(worker_key(role), name, json.dumps({**info, "at": time.time()}))
+
+    def withdraw(self, role: Role, name: str) -> None:
+        """Says that a worker takes no more work."""
+        with _redis_answers():
+            self._redis.hdel(worker_key(role), name)
+
+    def workers(self, role: Role) -> dict[str, dict[str, Any]]:
+        """The live workers of a role by name, with what each last said of itself."""
+        with _redis_answers():
+            return live_workers(self._redis.hgetall(worker_key(role)))
+
+    def queue_lengths(self) -> dict[str, int]:
+        """Messages that lie in each queue."""
+        with _redis_answers():
+            pipeline = self._redis.pipeline(transaction=False)
+            for queue in Queue:
+                pipeline.llen(queue.value)
+            return {queue.value: int(length) for queue, length in zip(Queue, pipeline.execute(), strict=True)}
+
+    def ping(self) -> None:
+        """Raises `Unavailable` unless Redis answers."""
+        with _redis_answers():
+            self._redis.ping()
+
+    def _send(self, task: Task, *args: str, queue: Queue | None = None) -> None:
+        options: dict[str, Any] = {"queue": queue.value} if queue else {}
+        try:
+            self._celery.send_task(task.value, args=list(args), retry=False, ignore_result=True, **options)
+        except (OperationalError, redis.RedisError, TimeoutError, OSError) as error:
+            _unavailable(error)
+
+
+def first_task(kind: str) -> Task:
+    """The task a job of this kind begins with."""
+    return {
+        "chat": Task.GENERATE,
+        "rag_chat": Task.SEARCH,
+        "search": Task.SEARCH,
+        "embeddings": Task.EMBED,
+        "documents": Task.SETTLE_DOCUMENTS,
+    }[kind]
+
+
+def live_workers(raw: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:
+    """The workers that spoke within the last six seconds."""
+    horizon = time.time() - WORKER_TTL_SECONDS
+    said = {name.decode(): json.loads(value) for name, value in raw.items()}
+    return {name: info for name, info in said.items() if info["at"] >= horizon}
+
+
+@contextmanager
+def _redis_answers() -> Iterator[None]:
+    try:
+        yield
+    except redis.RedisError as error:
+        _unavailable(error)
+
+
+def _unavailable(error: BaseException) -> NoReturn:
+    raise Unavailable(
+        "The queue (Redis) does not answer. Try again in a moment.",
+        code="queue_unavailable",
+        retry_after_seconds=RETRY_AFTER_SECONDS,
+    ) from error

@@ -1,0 +1,392 @@
+"""The Redis side of jobs, synchronous: submit, append events, heartbeats, cancel, retry, each step one atomic script.
+
+An interactive job lives here alone; an asynchronous one has a catalog row too, from which this record is made again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.retry import Retry
+
+from core import events
+from core.messages import Hit, Usage
+from core.settings import Settings
+from tasks.jobs.drain_time import drain_seconds
+from tasks.jobs.names import (
+    CANCEL_CHANNEL,
+    Queue,
+    Task,
+    channel,
+    events_key,
+    finished_key,
+    heartbeat_key,
+    job_key,
+    waiting_key,
+)
+
+HEARTBEAT_SECONDS = 2.0
+HEARTBEAT_TTL_SECONDS = 5
+#: A Redis that is being restarted refuses connections for a moment; one that hangs is not waited for again and again.
+CONNECTION_RETRIES = 3
+#: Longest replay; above the longest answer in tokens, since another worker goes on from it.
+REPLAY_CAP = 65_536
+#: What `JobRecord` is made of; the request, which may be large, is read only by those who work on it.
+RECORD_FIELDS = ("kind", "task", "attempt", "state", "durable", "key", "submitted", "deadline", "cancel", "done")
+
+QUEUE_OF_TASK = {
+    Task.GENERATE: Queue.INFERENCE,
+    Task.REWRITE: Queue.INFERENCE,
+    Task.SEARCH: Queue.QUERY,
+    Task.EMBED: Queue.QUERY,
+    Task.SETTLE_DOCUMENTS: Queue.MAINTENANCE,
+}
+
+# One call for the events of a whole engine step. KEYS: job, events, waiting, finished of each job. ARGV: ttl, cap, then
+# for each job: attempt, channel, job id, new state or '', terminal, whether its time to live begins anew, number of
+# events, event...
+# Answers {status, last sequence number} of each: 0 stored, 1 stored but cancelled, -1 refused.
+_APPEND = """
+local function append(keys, at)
+  local attempt, state, count = ARGV[at], ARGV[at + 3], tonumber(ARGV[at + 6])
+  local job = redis.call('HMGET', keys[1], 'attempt', 'done', 'cancel', 'seq')
+  if not job[1] or tonumber(job[1]) ~= tonumber(attempt) or job[2] then return {-1, 0} end
+  local seq = tonumber(job[4] or '0')
+  for i = at + 7, at + 6 + count do
+    seq = seq + 1
+    local frame = seq .. ' ' .. ARGV[i]
+    redis.call('RPUSH', keys[2], frame)
+    redis.call('PUBLISH', ARGV[at + 1], frame)
+  end
+  if seq > tonumber(ARGV[2]) then redis.call('LTRIM', keys[2], -tonumber(ARGV[2]), -1) end
+  redis.call('HSET', keys[1], 'seq', seq)
+  if state ~= '' then redis.call('HSET', keys[1], 'state', state) end
+  if state == 'running' or state == 'done' then redis.call('ZREM', keys[3], ARGV[at + 2]) end
+  if ARGV[at + 4] == '1' then
+    redis.call('HSET', keys[1], 'done', 1)
+    redis.call('HDEL', keys[1], 'request', 'hits')
+    local clock = redis.call('TIME')
+    redis.call('LPUSH', keys[4], clock[1] .. '.' .. string.format('%06d', clock[2]))
+    redis.call('LTRIM', keys[4], 0, 31)
+  end
+  if ARGV[at + 5] == '1' then
+    redis.call('EXPIRE', keys[1], ARGV[1])
+    redis.call('EXPIRE', keys[2], ARGV[1])
+  end
+  return {job[3] and 1 or 0, seq}
+end
+local answers, at = {}, 3
+for k = 1, #KEYS, 4 do
+  answers[#answers + 1] = append({KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]}, at)
+  at = at + 7 + ARGV[at + 6]
+end
+return answers
+"""
+
+# KEYS: job, waiting, events. ARGV: ttl, limit (0: none), now, job id, channel, ttl of events, `Queued` but for its
+# position, then field, value, ... Tells that the job is queued and answers its position, or -1 when the queue is full.
+_SUBMIT = """
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', tonumber(ARGV[3]) - tonumber(ARGV[1]))
+local waiting = redis.call('ZCARD', KEYS[2])
+if tonumber(ARGV[2]) > 0 and waiting >= tonumber(ARGV[2]) then return -1 end
+if redis.call('EXISTS', KEYS[1]) == 1 then return waiting end
+local fields = {}
+for i = 8, #ARGV do fields[#fields + 1] = ARGV[i] end
+redis.call('HSET', KEYS[1], 'seq', 1, unpack(fields))
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4])
+local queued = cjson.decode(ARGV[7])
+queued.position = waiting
+local frame = '1 ' .. cjson.encode(queued)
+redis.call('DEL', KEYS[3])
+redis.call('RPUSH', KEYS[3], frame)
+redis.call('EXPIRE', KEYS[3], ARGV[6])
+redis.call('PUBLISH', ARGV[5], frame)
+return waiting
+"""
+
+# KEYS: job, heartbeat. ARGV: heartbeat TTL, field, field... Takes a queued job; a message that is delivered twice finds
+# it taken. Answers the fields' values, or nil.
+_CLAIM = """
+local job = redis.call('HMGET', KEYS[1], 'state', 'done')
+if job[1] ~= 'queued' or job[2] then return false end
+redis.call('HSET', KEYS[1], 'state', 'taken')
+redis.call('SET', KEYS[2], 1, 'EX', ARGV[1])
+return redis.call('HMGET', KEYS[1], unpack(ARGV, 2))
+"""
+
+# KEYS: job, waiting. ARGV: the attempt that was lost, now, job id. Answers the new attempt, 0 if nothing is to do.
+_RETRY = """
+local job = redis.call('HMGET', KEYS[1], 'attempt', 'done')
+if not job[1] or job[2] or tonumber(job[1]) ~= tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'queued', 'submitted', ARGV[2])
+redis.call('ZADD', KEYS[2], ARGV[2], ARGV[3])
+return redis.call('HINCRBY', KEYS[1], 'attempt', 1)
+"""
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """A job as it lies in Redis. `submitted` and `deadline` are Unix seconds."""
+
+    job_id: str
+    kind: str
+    task: Task
+    attempt: int
+    state: str
+    durable: bool
+    key: str
+    submitted: float
+    deadline: float | None
+    cancelled: bool
+    done: bool
+
+    @property
+    def queue(self) -> Queue:
+        return queue_of(self.task, self.durable)
+
+
+@dataclass(frozen=True)
+class Append:
+    """Events of one attempt at a job, to be stored and published together."""
+
+    job_id: str
+    attempt: int
+    events: Sequence[events.AnyEvent]
+    queue: Queue
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What came of an `Append`: `accepted` is False for an attempt that was replaced or a job that is done or gone."""
+
+    accepted: bool
+    cancelled: bool
+    last_sequence: int
+
+
+def queue_of(task: Task, durable: bool) -> Queue:
+    """Where a job waits: nobody waits for the tokens of an asynchronous one, so it goes behind those that somebody
+    reads.
+    """
+    return Queue.BATCH if durable and task is Task.GENERATE else QUEUE_OF_TASK[task]
+
+
+class QueueFull(Exception):
+    """As many jobs wait as are allowed to."""
+
+
+class JobRecords:
+    """Reads and writes job records. Thread-safe.
+
+    Every method raises `redis.RedisError` when Redis does not answer within two seconds.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.redis = connect(settings)
+        self._append = self.redis.register_script(_APPEND)
+        self._submit = self.redis.register_script(_SUBMIT)
+        self._claim = self.redis.register_script(_CLAIM)
+        self._retry = self.redis.register_script(_RETRY)
+
+    def submit(
+        self,
+        job_id: str,
+        kind: str,
+        task: Task,
+        request: msgspec.Struct | bytes,
+        *,
+        durable: bool = False,
+        key: str = "",
+        deadline: float | None = None,
+    ) -> int:
+        """Writes the record of a new job, tells that it is queued, and answers how many jobs wait before it.
+
+        Raises:
+            QueueFull: an interactive job finds `MAX_QUEUED_JOBS` of them waiting.
+        """
+        now = time.time()
+        fields: dict[str, Any] = {
+            "kind": kind,
+            "task": task.value,
+            "request": request if isinstance(request, bytes) else msgspec.json.encode(request),
+            "attempt": 1,
+            "state": "queued",
+            "durable": int(durable),
+            "key": key,
+            "submitted": now,
+            "deadline": deadline or "",
+        }
+        flat = [part for item in fields.items() for part in item]
+        limit = 0 if durable else self._settings.max_queued_jobs
+        queued = events.encode(events.Queued(job_id=job_id, attempt=1, created=now, position=0))
+        keys = [job_key(job_id), waiting_key(queue_of(task, durable)), events_key(job_id)]
+        told = [channel(job_id), self._settings.job_ttl_seconds, queued]
+        position = int(self._submit(keys=keys, args=[self._ttl(durable), limit, now, job_id, *told, *flat]))
+        if position < 0:
+            raise QueueFull
+        return position
+
+    def load(self, job_id: str) -> JobRecord | None:
+        """The record, or None when there is none (any more)."""
+        return _record(job_id, self.redis.hmget(job_key(job_id), RECORD_FIELDS))
+
+    def claim(self, job_id: str) -> tuple[JobRecord, bytes] | None:
+        """Takes a queued job into hand, its first heartbeat included: its record, and the JSON of what it asks for.
+        None if there is nothing (more) to do.
+        """
+        keys = [job_key(job_id), heartbeat_key(job_id)]
+        values = self._claim(keys=keys, args=[HEARTBEAT_TTL_SECONDS, *RECORD_FIELDS, "request"])
+        record = _record(job_id, values[:-1]) if values else None
+        return None if record is None else (record, values[-1])
+
+    def append(self, item: Append) -> Appended:
+        """Stores and publishes the events of one job."""
+        return self.append_many([item])[0]
+
+    def append_many(self, items: Sequence[Append]) -> list[Appended]:
+        """Stores and publishes the events of several jobs in one round trip."""
+        keys: list[str] = []
+        args: list[Any] = [self._settings.job_ttl_seconds, REPLAY_CAP]
+        for item in items:
+            keys += (job_key(item.job_id), events_key(item.job_id), waiting_key(item.queue), finished_key(item.queue))
+            terminal = bool(item.events) and events.is_terminal(item.events[-1])
+            state = "done" if terminal else item.state
+            # The heartbeat does it for a job that only speaks, as this runs for each token.
+            renew = bool(state) or not all(isinstance(event, events.TextDelta) for event in item.events)
+            args += (item.attempt, channel(item.job_id), item.job_id, state, int(terminal), int(renew))
+            args += (len(item.events), *(events.encode(event) for event in item.events))
+        answers = self._append(keys=keys, args=args) if items else []
+        return [Appended(status >= 0, status == 1, last) for status, last in answers]
+
+    def replay(self, job_id: str) -> list[tuple[int, events.AnyEvent]]:
+        """All stored events with their sequence numbers."""
+        frames = (events.split_frame(frame) for frame in self.redis.lrange(events_key(job_id), 0, -1))
+        return [(number, events.decode(payload)) for number, payload in frames]
+
+    def next_task(self, record: JobRecord, task: Task) -> None:
+        """The job goes on in another queue; a retry will be sent there."""
+        now = time.time()
+        pipeline = self.redis.pipeline(transaction=True)
+        pipeline.hset(job_key(record.job_id), mapping={"task": task.value, "state": "queued", "submitted": now})
+        pipeline.zrem(waiting_key(record.queue), record.job_id)
+        pipeline.zadd(waiting_key(queue_of(task, record.durable)), {record.job_id: now})
+        pipeline.execute()
+
+    def next_waiting(self, queue: Queue, limit: int) -> list[str]:
+        """The jobs that have waited longest in a queue."""
+        return [job_id.decode() for job_id in self.redis.zrange(waiting_key(queue), 0, limit - 1)]
+
+    def keep_rewrite(self, job_id: str, query: str | None, usage: Usage) -> None:
+        """Keeps what a follow-up question was rewritten to, or that it was not, and the tokens that took."""
+        kept = {"rewrite": query or "", "rewrite_usage": msgspec.json.encode(usage)}
+        self.redis.hset(job_key(job_id), mapping=kept)
+
+    def load_rewrite_usage(self, job_id: str) -> Usage:
+        """The tokens of the rewrite; none where there was none."""
+        found = self.redis.hget(job_key(job_id), "rewrite_usage")
+        return Usage() if found is None else msgspec.json.decode(found, type=Usage)
+
+    def load_rewrite(self, job_id: str) -> str | None:
+        """What was kept: "" where nothing came of it, None where nobody has tried yet."""
+        found = self.redis.hget(job_key(job_id), "rewrite")
+        return None if found is None else found.decode()
+
+    def keep_hits(self, job_id: str, hits: Sequence[Hit], retrieval_ms: float) -> None:
+        """Keeps what a RAG chat's search found for the worker that answers."""
+        found = {"hits": msgspec.json.encode(list(hits)), "retrieval_ms": retrieval_ms}
+        self.redis.hset(job_key(job_id), mapping=found)
+
+    def load_hits(self, job_id: str) -> tuple[list[Hit], float]:
+        """The hits that were kept, and how many milliseconds the search took."""
+        hits, took = self.redis.hmget(job_key(job_id), "hits", "retrieval_ms")
+        return (msgspec.json.decode(hits, type=list[Hit]), float(took)) if hits else ([], 0.0)
+
+    def retry(self, record: JobRecord) -> int | None:
+        """Makes a lost attempt void. The number of the new one; None if the job is done or was already sent again."""
+        keys = [job_key(record.job_id), waiting_key(record.queue)]
+        return int(self._retry(keys=keys, args=[record.attempt, time.time(), record.job_id])) or None
+
+    def cancel(self, job_id: str) -> bool:
+        """Asks for a job's end, whoever has it. False when there is no such job or it is done."""
+        record = self.load(job_id)
+        if record is None or record.done:
+            return False
+        pipeline = self.redis.pipeline(transaction=True)
+        pipeline.hset(job_key(job_id), "cancel", 1)
+        pipeline.zrem(waiting_key(record.queue), job_id)
+        pipeline.publish(CANCEL_CHANNEL, job_id)
+        pipeline.execute()
+        return True
+
+    def position(self, record: JobRecord) -> int | None:
+        """How many jobs wait before this one, or None when it does not wait."""
+        rank = self.redis.zrank(waiting_key(record.queue), record.job_id)
+        return None if rank is None else int(rank)
+
+    def drain_seconds(self, queue: Queue) -> float:
+        """How long it takes, at the pace of the last jobs, until those that wait in a queue now are done."""
+        pipeline = self.redis.pipeline(transaction=False)
+        pipeline.lrange(finished_key(queue), 0, -1)
+        pipeline.zcard(waiting_key(queue))
+        pipeline.time()
+        finished, waiting, (seconds, microseconds) = pipeline.execute()
+        return drain_seconds([float(ended) for ended in finished], int(waiting), seconds + microseconds / 1e6)
+
+    def beat(self, job_ids: Sequence[str]) -> None:
+        """Says that these jobs are in a worker's hands."""
+        pipeline = self.redis.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipeline.set(heartbeat_key(job_id), 1, ex=HEARTBEAT_TTL_SECONDS)
+            # A job that waits long for a slot, or speaks for long, must not lose its record meanwhile.
+            for key in (job_key(job_id), events_key(job_id)):
+                pipeline.expire(key, self._settings.job_ttl_seconds)
+        pipeline.execute()
+
+    def is_alive(self, job_id: str) -> bool:
+        """Whether a worker has said so within the last five seconds."""
+        return bool(self.redis.exists(heartbeat_key(job_id)))
+
+    def _ttl(self, durable: bool) -> int:
+        return self._settings.job_retention_seconds if durable else self._settings.job_ttl_seconds
+
+
+def _record(job_id: str, values: Sequence[bytes | None]) -> JobRecord | None:
+    """The record whose `RECORD_FIELDS` these are; None when there is none (any more)."""
+    raw = {name: value for name, value in zip(RECORD_FIELDS, values, strict=True) if value is not None}
+    if "kind" not in raw:
+        return None
+    deadline = raw["deadline"]
+    return JobRecord(
+        job_id=job_id,
+        kind=raw["kind"].decode(),
+        task=Task(raw["task"].decode()),
+        attempt=int(raw["attempt"]),
+        state=raw["state"].decode(),
+        durable=raw["durable"] == b"1",
+        key=raw["key"].decode(),
+        submitted=float(raw["submitted"]),
+        deadline=float(deadline) if deadline else None,
+        cancelled="cancel" in raw,
+        done="done" in raw,
+    )
+
+
+def connect(settings: Settings) -> Any:
+    """A client with the time limits of faults.md: a Redis that hangs is an error within seconds.
+
+    Typed as Any: redis-py types every reply `bytes | str`, and this client never decodes.
+    """
+    retry = Retry(ExponentialBackoff(cap=1, base=0.25), CONNECTION_RETRIES, supported_errors=(RedisConnectionError,))
+    return redis.Redis.from_url(
+        settings.redis_client_url, socket_timeout=2, socket_connect_timeout=1, health_check_interval=10, retry=retry
+    )

@@ -1,0 +1,383 @@
+"""The reading side of job events, for the API's event loop.
+
+One pub/sub connection per process serves all readers. A reader subscribes before its job is sent, reads the replay and
+then goes live; the sequence numbers, which have no gaps, remove what comes twice and show what is missing (redis-py
+reconnects a dropped pub/sub connection without an exception), so a gap is filled from the replay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable
+from types import TracebackType
+from typing import Any
+
+import msgspec
+import redis.asyncio
+from anyio import to_thread
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from core import events
+from core.errors import ErrorInfo, Unavailable
+from core.settings import Settings
+from tasks.jobs.names import Queue, Role, channel, events_key, job_key, worker_key
+from tasks.jobs.producer import Producer, live_workers
+from tasks.jobs.records import CONNECTION_RETRIES
+
+log = logging.getLogger(__name__)
+
+#: Without an event for this long, a reader looks into the replay (a publication may have been lost) and at the
+#: heartbeat.
+QUIET_SECONDS = 1.0
+#: A Redis that takes longer does not answer.
+REPLY_SECONDS = 3.0
+#: Events that wait for a slow client; beyond it the reader goes back to the replay instead of keeping them in memory.
+READER_QUEUE_SIZE = 256
+#: An interactive job for which no worker is there, or Redis does not answer, fails after this long: a worker that was
+#: killed is given the time to start again, and the client an answer within 15 s.
+UNSERVED_SECONDS = 13.0
+
+Frame = tuple[int, events.AnyEvent]
+
+
+class JobStream:
+    """Submits jobs and reads their events. One per process; `start` it on the event loop, `close` it there."""
+
+    def __init__(self, settings: Settings, producer: Producer | None = None) -> None:
+        self._producer = producer or Producer(settings)
+        # Typed as Any: redis-py types every reply `bytes | str`, and these clients never decode.
+        retry = Retry(
+            ExponentialBackoff(cap=1, base=0.25), CONNECTION_RETRIES, supported_errors=(RedisConnectionError,)
+        )
+        self._redis: Any = redis.asyncio.Redis.from_url(
+            settings.redis_client_url, socket_timeout=2, socket_connect_timeout=1, health_check_interval=10, retry=retry
+        )
+        self._pubsub_redis: Any = redis.asyncio.Redis.from_url(
+            settings.redis_client_url, socket_timeout=None, socket_connect_timeout=1, retry=retry
+        )
+        self._pubsub: Any = self._pubsub_redis.pubsub(ignore_subscribe_messages=True)
+        self._readers: dict[bytes, set[JobReader]] = {}
+        self._subscribed = asyncio.Event()
+        self._background: list[asyncio.Task[None]] = []
+
+    @property
+    def producer(self) -> Producer:
+        """The blocking side; call it in a thread."""
+        return self._producer
+
+    async def start(self) -> None:
+        """Begins to listen. A Redis that is away now may come later: requests are answered 503 until then."""
+        self._background = [
+            asyncio.create_task(self._listen(), name="job-stream"),
+            asyncio.create_task(self._look_after_the_quiet(), name="quiet-jobs"),
+        ]
+        try:
+            await to_thread.run_sync(self._producer.warm_up)
+        except Unavailable as error:
+            log.warning("%s", error.message)
+
+    async def close(self) -> None:
+        """Stops listening and closes the connections."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._pubsub.aclose()
+        await self._pubsub_redis.aclose()
+        await self._redis.aclose()
+
+    def open(self, job_id: str, *, after: int = 0) -> JobReader:
+        """A reader of the job's events after number `after`, to be entered before the job is submitted."""
+        return JobReader(self, job_id, after)
+
+    async def submit(
+        self,
+        job_id: str,
+        kind: str,
+        request: msgspec.Struct,
+        *,
+        durable: bool = False,
+        key: str | None = None,
+        deadline_seconds: float | None = None,
+    ) -> int:
+        """Writes the record and sends the task (in a thread). Answers the position in the queue.
+
+        Raises:
+            Unavailable: Redis does not answer, or the queue is full.
+        """
+
+        def send() -> int:
+            return self._producer.submit(
+                job_id, kind, request, durable=durable, key=key or "", deadline_seconds=deadline_seconds
+            )
+
+        readers = self._readers.get(channel(job_id).encode(), set())
+        # Before it is sent: a client that leaves right now must cancel it.
+        for reader in readers:
+            reader.submitted = True
+        try:
+            return await to_thread.run_sync(send)
+        except Unavailable:
+            for reader in readers:
+                reader.submitted = False
+            raise
+
+    async def replay(self, job_id: str, after_seq: int = 0) -> AsyncIterator[Frame]:
+        """The job's events after `after_seq`, past and to come. Leaving it never cancels the job."""
+        async with self.open(job_id, after=after_seq) as reader:
+            reader.keep_job = True
+            async for frame in reader:
+                yield frame
+
+    async def cancel(self, job_id: str) -> bool:
+        """Asks for the job's end; False when it is unknown or done."""
+        return await to_thread.run_sync(self._producer.cancel, job_id)
+
+    async def position(self, job_id: str) -> int | None:
+        """How many jobs wait before this one; None when it does not wait."""
+        return await to_thread.run_sync(self._producer.position, job_id)
+
+    async def ping(self) -> None:
+        """Raises `Unavailable` unless Redis answers."""
+        try:
+            await _in_time(self._redis.ping())
+        except (RedisError, OSError) as error:
+            raise _unavailable() from error
+
+    async def workers(self, role: Role) -> dict[str, dict[str, Any]]:
+        """The live workers of a role by name, with what each last said of itself. Raises `Unavailable`."""
+        try:
+            return live_workers(await _in_time(self._redis.hgetall(worker_key(role))))
+        except (RedisError, OSError) as error:
+            raise _unavailable() from error
+
+    async def queue_lengths(self) -> dict[str, int]:
+        """Messages that lie in each queue."""
+        return await to_thread.run_sync(self._producer.queue_lengths)
+
+    # For the readers
+
+    async def frames_after(self, job_id: str, number: int) -> list[Frame]:
+        """Stored events with a sequence number over `number`. Raises `Unavailable`."""
+        try:
+            return await self._frames_after(job_id, number)
+        except (RedisError, OSError) as error:
+            raise _unavailable() from error
+
+    async def _frames_after(self, job_id: str, number: int) -> list[Frame]:
+        if number == 0:  # as each request begins: all there are, in one round trip
+            return [_decode(frame) for frame in await _in_time(self._redis.lrange(events_key(job_id), 0, -1))]
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.lindex(events_key(job_id), 0)
+        pipeline.llen(events_key(job_id))
+        first, length = await _in_time(pipeline.execute())
+        if first is None:
+            return []
+        offset = max(0, number + 1 - events.split_frame(first)[0])
+        if offset >= length:
+            return []
+        raw = await _in_time(self._redis.lrange(events_key(job_id), offset, -1))
+        return [_decode(frame) for frame in raw]
+
+    async def queue_of(self, job_id: str) -> tuple[str, str] | None:
+        """Task name and state of a job."""
+        task, state = await _in_time(self._redis.hmget(job_key(job_id), "task", "state"))
+        return (task.decode(), state.decode()) if task else None
+
+    async def subscribe(self, reader: JobReader) -> None:
+        """Adds a reader; returns once Redis knows of it."""
+        name = channel(reader.job_id).encode()
+        readers = self._readers.setdefault(name, set())
+        readers.add(reader)
+        if len(readers) == 1:
+            try:
+                await self._pubsub.subscribe(name)
+            except BaseException:
+                self._readers.pop(name, None)
+                raise
+            self._subscribed.set()
+
+    async def unsubscribe(self, reader: JobReader) -> None:
+        """Removes a reader."""
+        name = channel(reader.job_id).encode()
+        readers = self._readers.get(name, set())
+        readers.discard(reader)
+        if not readers and self._readers.pop(name, None) is not None:
+            await self._pubsub.unsubscribe(name)
+
+    async def _listen(self) -> None:
+        while True:
+            if not self._readers:
+                self._subscribed.clear()
+                await self._subscribed.wait()
+            try:
+                await self._hear()
+            except (RedisError, OSError) as error:
+                # The next read connects and subscribes again; readers fill the gap from the replay.
+                log.warning("the event stream's connection broke: %s", error)
+                await self._pubsub.connection.disconnect(nowait=True)
+                await asyncio.sleep(0.2)
+
+    async def _hear(self) -> None:
+        """Hands on one message. Read from the connection itself: what `get_message` does around it, for each token of
+        each stream, costs more than the reading.
+        """
+        connection = self._pubsub.connection
+        if not connection.is_connected:
+            await connection.connect()
+        reply = await connection.read_response(timeout=math.inf, disconnect_on_error=False, push_request=True)
+        if reply[0] == b"message":
+            for reader in self._readers.get(reply[1], ()):
+                reader.push(reply[2])
+        else:
+            await self._pubsub.handle_message(reply)  # that somebody (un)subscribed
+
+    async def _look_after_the_quiet(self) -> None:
+        while True:
+            await asyncio.sleep(QUIET_SECONDS / 2)
+            await self._subscribed.wait()
+            now = time.monotonic()
+            for readers in list(self._readers.values()):
+                for reader in readers:
+                    reader.tick(now)
+
+
+class JobReader:
+    """The events of one job, once each and in order, ending after the terminal one.
+
+    Leaving it before the terminal event cancels the job, unless `keep_job` is set.
+    """
+
+    def __init__(self, stream: JobStream, job_id: str, after: int) -> None:
+        self._stream = stream
+        self.job_id = job_id
+        self.keep_job = False
+        #: Whether there is a job to cancel.
+        self.submitted = False
+        self._last = after
+        self._finished = False
+        #: None: it is quiet.
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(READER_QUEUE_SIZE)
+        self._overflowed = False
+        self._quiet_since = self._checked = time.monotonic()
+
+    async def __aenter__(self) -> JobReader:
+        try:
+            await self._stream.subscribe(self)
+        except (RedisError, OSError) as error:
+            raise _unavailable() from error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A cancelled request must still give its slot back, so the cleaning up is shielded from the cancellation.
+        await asyncio.shield(asyncio.ensure_future(self._leave()))
+
+    async def _leave(self) -> None:
+        try:
+            await self._stream.unsubscribe(self)
+            if self.submitted and not self._finished and not self.keep_job:
+                await self._stream.cancel(self.job_id)
+        except (RedisError, OSError, Unavailable) as error:
+            log.warning("job %s could not be cancelled, its deadline will end it: %s", self.job_id, error)
+
+    def push(self, frame: bytes) -> None:
+        """Takes a published frame; one too many is left to the replay."""
+        try:
+            self._queue.put_nowait(frame)
+        except asyncio.QueueFull:
+            self._overflowed = True
+
+    def tick(self, now: float) -> None:
+        """Says what time it is: a reader that has heard nothing for long looks after its job. One clock for all of
+        them, as a timer for each token would cost more than the token.
+        """
+        if self._queue.empty() and now - max(self._quiet_since, self._checked) >= QUIET_SECONDS:
+            self._checked = now
+            self._queue.put_nowait(None)
+
+    async def __aiter__(self) -> AsyncIterator[Frame]:
+        self._quiet_since = time.monotonic()
+        if not self.submitted or self._last:  # of its own job it has heard all; should it have missed some, that shows
+            for number, event in await self._replayed():
+                yield self._seen(number, event)
+        while not self._finished:
+            for number, event in await self._next():
+                yield self._seen(number, event)
+
+    def _seen(self, number: int, event: events.AnyEvent) -> Frame:
+        self._last = number
+        self._finished = events.is_terminal(event)
+        self._quiet_since = time.monotonic()
+        return number, event
+
+    async def _next(self) -> list[Frame]:
+        """New events in order; none when it stayed quiet and nobody is to blame."""
+        frame = await self._queue.get()
+        if frame is None:
+            return await self._replayed() or await self._check()
+        number, event = _decode(frame)
+        if number <= self._last:
+            return []
+        if number > self._last + 1 or self._overflowed:
+            self._overflowed = False
+            return await self._replayed()
+        return [(number, event)]
+
+    async def _replayed(self) -> list[Frame]:
+        try:
+            return await self._stream.frames_after(self.job_id, self._last)
+        except Unavailable as error:
+            if time.monotonic() - self._quiet_since < UNSERVED_SECONDS:
+                log.warning("job %s: %s", self.job_id, error.message)
+                return []
+            return [self._failed(error)]
+
+    async def _check(self) -> list[Frame]:
+        """It is quiet: sends the job again if its worker or message was lost, and ends it if nobody can serve it."""
+        try:
+            found = await self._stream.queue_of(self.job_id)
+            if found is None:
+                return [self._failed(Unavailable("The job's record is gone.", code="job_lost"))]
+            if await to_thread.run_sync(self._stream.producer.revive, self.job_id):
+                log.warning("job %s was lost and is sent again", self.job_id)
+            elif not self.keep_job and await self._is_unserved(*found):
+                await to_thread.run_sync(self._stream.producer.fail_unserved, self.job_id)
+        except (RedisError, OSError, Unavailable) as error:
+            log.warning("job %s: Redis does not answer: %s", self.job_id, error)
+        return []
+
+    async def _is_unserved(self, task: str, state: str) -> bool:
+        if state != "queued" or time.monotonic() - self._quiet_since < UNSERVED_SECONDS:
+            return False
+        role = Role.INFERENCE if task.startswith(Queue.INFERENCE.value) else Role.INDEX
+        return not await self._stream.workers(role)
+
+    def _failed(self, error: Unavailable) -> Frame:
+        info: ErrorInfo = error.info
+        return self._last + 1, events.Failed(job_id=self.job_id, attempt=0, created=time.time(), error=info)
+
+
+async def _in_time(reply: Awaitable[Any]) -> Any:
+    """What Redis replies. Raises TimeoutError after REPLY_SECONDS: the client's own limits do not hold while it opens
+    a connection to a Redis that hangs.
+    """
+    async with asyncio.timeout(REPLY_SECONDS):
+        return await reply
+
+
+def _decode(frame: bytes) -> Frame:
+    number, payload = events.split_frame(frame)
+    return number, events.decode(payload)
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable(
+        "The queue (Redis) does not answer. Try again in a moment.", code="queue_unavailable", retry_after_seconds=5
+    )

@@ -1,0 +1,143 @@
+"""Searches and embeddings for jobs, by the embedding model and the vector store of the index worker."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from core import events
+from core.catalog import Catalog, Collection, Document
+from core.errors import InvalidRequest
+from core.messages import EmbedRequest, GenerateRequest, Hit, SearchOptions, SearchRequest, Timings, Usage
+from inference.text.rewriting import is_follow_up
+from ingest.retrieval.retriever import Retriever
+from tasks.documents.embedding_models import Model, Models
+from tasks.jobs.names import Task
+from tasks.jobs.producer import Producer
+from tasks.jobs.runner import JobDesk, JobResult, RunningJob
+
+
+class QueryService:
+    """Runs `query.search` and `query.embed`."""
+
+    def __init__(
+        self,
+        desk: JobDesk,
+        producer: Producer,
+        catalog: Catalog,
+        models: Models,
+        retrievers: Mapping[Model, Retriever],
+        *,
+        rewrites: bool = True,
+    ) -> None:
+        """
+        Args:
+            models: the default one embeds texts that are no documents.
+            retrievers: for each of the models, what searches the collections that are in it.
+            rewrites: follow-up questions go to the inference worker first, to be rewritten.
+        """
+        self._desk = desk
+        self._producer = producer
+        self._catalog = catalog
+        self._models = models
+        self._retrievers = retrievers
+        self._rewrites = rewrites
+
+    def search(self, job_id: str) -> None:
+        """Finds the hits of a search job, or those that a RAG chat goes on with."""
+        self._desk.run(job_id, self._search)
+
+    def embed(self, job_id: str) -> None:
+        """Embeds the inputs of a job; vectors travel as base64 of little-endian float32."""
+        self._desk.run(job_id, self._embed)
+
+    def _search(self, job: RunningJob) -> None:
+        if job.record.kind == "rag_chat":
+            self._search_for_chat(job)
+            return
+        request = job.request(SearchRequest)
+        started = time.perf_counter()
+        hits = self._find(request.queries, request)
+        model = self._models.default.service.embedder.model_name
+        accepted = events.Accepted(**job.base(), model=model)
+        job.emit(accepted, events.Retrieved(**job.base(), hits=hits), state="running")
+        self._desk.complete(job, JobResult(model=model, hits=hits, timings=Timings(retrieval_ms=_since(started))))
+
+    def _embed(self, job: RunningJob) -> None:
+        request = job.request(EmbedRequest)
+        service = self._models.named(request.model).service
+        embedder = service.embedder
+        dimension = request.dimensions or embedder.dimension
+        embedder.check_dimensions(dimension)
+        texts = [embedder.decode(item) if isinstance(item, list) else item for item in request.inputs]
+        tokens = sum(embedder.count_tokens(text) for text in texts)
+        accepted = events.Accepted(**job.base(), model=embedder.model_name, prompt_tokens=tokens)
+        vectors = embedder.shorten(service.embed(texts, purpose=request.purpose), dimension)
+        encoded = [base64.b64encode(np.asarray(row, dtype="<f4").tobytes()).decode() for row in vectors]
+        result = {"embeddings": encoded, "dimension": dimension}
+        usage = Usage(prompt_tokens=tokens)
+        # Nobody streams vectors, so all is told at once: a lone request should not pay for another round trip.
+        self._desk.complete(job, JobResult(model=embedder.model_name, usage=usage, result=result), accepted)
+
+    def _search_for_chat(self, job: RunningJob) -> None:
+        request = job.request(GenerateRequest)
+        options = request.rag
+        if options is None:
+            raise InvalidRequest("A RAG chat needs a query.", param="query")
+        rewrite = self._producer.records.load_rewrite(job.id)
+        if rewrite is None and self._rewrites and is_follow_up(request.messages):
+            self._producer.hand_over(job.record, Task.REWRITE)
+            return
+        started = time.perf_counter()
+        # The question as it was put is searched for too: a model may have missed its point.
+        hits = self._find([rewrite, options.query] if rewrite else [options.query], options)
+        self._producer.records.keep_hits(job.id, hits, _since(started))
+        self._producer.hand_over(job.record, Task.GENERATE)
+
+    def _find(self, queries: Sequence[str], options: SearchOptions) -> list[Hit]:
+        collections = self._catalog.list_collections()
+        names = {collection.name for collection in collections}
+        unknown = [name for name in options.collections if name not in names]
+        if unknown:
+            raise InvalidRequest(f"There is no collection named {unknown[0]!r}.", param="collection")
+        asked = [one for one in collections if not options.collections or one.name in options.collections]
+        hits = best_of([self._search_in(model, keys, queries, options) for model, keys in self._scopes(asked, options)])
+        # Names are the catalog's: a file or collection that was renamed keeps its points.
+        documents = self._catalog.documents_by_id([hit.document_id for hit in hits[: options.top_k]])
+        found = [hit for hit in hits[: options.top_k] if hit.document_id in documents]
+        return [_renamed(hit, documents[hit.document_id]) for hit in found]
+
+    def _scopes(self, asked: Sequence[Collection], options: SearchOptions) -> list[tuple[Model, list[str]]]:
+        """The models that the collections are in, each with the keys that are searched for there; none means all."""
+        scopes: dict[Model, list[str]] = {}
+        for collection in asked:
+            scopes.setdefault(self._models.placement(collection).serving, []).append(collection.point_key)
+        if not options.collections and len(scopes) <= 1:
+            return [(model, []) for model in scopes or [self._models.default]]
+        return list(scopes.items())
+
+    def _search_in(self, model: Model, keys: list[str], queries: Sequence[str], options: SearchOptions) -> list[Hit]:
+        return self._retrievers[model].search(queries, msgspec.structs.replace(options, collections=keys))
+
+
+def best_of(rankings: Sequence[list[Hit]]) -> list[Hit]:
+    """The rankings of several models in one, best first.
+
+    Cosines of different models cannot be compared, but ranks can, and the fused score of a hit is made of its ranks.
+    """
+    hits = [hit for ranking in rankings for hit in ranking]
+    if len(rankings) == 1:
+        return hits
+    return sorted(hits, key=lambda hit: -(hit.score if hit.rerank_score is None else hit.rerank_score))
+
+
+def _renamed(hit: Hit, document: Document) -> Hit:
+    return msgspec.structs.replace(hit, filename=document.filename, path=document.path, collection=document.collection)
+
+
+def _since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
