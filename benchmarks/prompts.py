@@ -18,7 +18,7 @@ from benchmarks.report import percentile, print_table
 from core.settings import load_settings
 from inference.engine.engine import Engine
 from inference.engine.sequence import SequenceAborted, SequenceDelta, SequenceEvent, SequenceFinished, SequenceRequest
-from inference.engine.token_budget import Pace
+from inference.engine.token_budget import TokenBudget
 
 STREAMS = 8
 LONG_PROMPT_TOKENS = 1500
@@ -101,7 +101,7 @@ def prefix_ratio(engine: Engine, listener: Listener, seed: int) -> tuple[float, 
     return took[0], took[1]
 
 
-class WholePrompts(Pace):
+class WholePrompts(TokenBudget):
     """No chunked prefill: a prompt is computed in one step."""
 
     @property
@@ -135,7 +135,7 @@ def main() -> None:
     engine.start()
     first, second = zip(*(prefix_ratio(engine, listener, 1000 + number) for number in rounds), strict=True)
     rows = [gap_row(engine, listener, rounds, "chunked prefill")]
-    engine._pace = WholePrompts(backend.batch_tokens)
+    engine._token_budget = WholePrompts(backend.batch_tokens)
     rows.append(gap_row(engine, listener, [100 + number for number in rounds], "without"))
     engine.close()
     ratio = statistics.median(after / before for before, after in zip(first, second, strict=True))

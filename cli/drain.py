@@ -40,7 +40,7 @@ class Drain:
         supervisor: A client of the running supervisord.
         runtime_dir: The stack's runtime directory, by which its processes are known.
         report: Called with a line about each step.
-        patience: Every wait is multiplied by this; 0 kills at once. Asked again at each step.
+        wait_factor: Every wait is multiplied by this; 0 kills at once. Asked again at each step.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Drain:
         runtime_dir: Path,
         *,
         report: Callable[[str], None],
-        patience: Callable[[], float] = lambda: 1.0,
+        wait_factor: Callable[[], float] = lambda: 1.0,
     ) -> None:
         self._supervisor = supervisor
         self._runtime_dir = runtime_dir
         self._report = report
-        self._patience = patience
+        self._wait_factor = wait_factor
 
     def run(self, phases: Sequence[Phase] = PHASES) -> None:
         """Stops everything.
@@ -78,7 +78,7 @@ class Drain:
         if running and phase.quit_seconds:
             running = self._signal(running, "QUIT", phase.quit_seconds)
         if running:
-            self._signal(running, "KILL", 5 / max(self._patience(), 0.1))
+            self._signal(running, "KILL", 5 / max(self._wait_factor(), 0.1))
         for info in leaders:
             if info.pid:
                 kill_group(info.pid, self._runtime_dir)
@@ -94,7 +94,7 @@ class Drain:
         told = False
         while running := self._running(names):
             waited = time.monotonic() - started
-            if waited >= seconds * self._patience():
+            if waited >= seconds * self._wait_factor():
                 break
             if waited > 1 and not told and signal_name == "TERM":
                 told = True

@@ -21,7 +21,7 @@ from cli.supervisor import Supervisor
 from core.errors import Unavailable
 
 #: Nobody waits for answers any more, so the waits of a normal stop are cut.
-PATIENCE = 0.3
+WAIT_FACTOR = 0.3
 
 
 def stop_orphans(runtime: RuntimeDir) -> int:
@@ -31,7 +31,7 @@ def stop_orphans(runtime: RuntimeDir) -> int:
     """
     supervisor = Supervisor(runtime.supervisor_socket)
     with suppress(Unavailable):
-        Drain(supervisor, runtime.path, report=_log, patience=lambda: PATIENCE).run()
+        Drain(supervisor, runtime.path, report=_log, wait_factor=lambda: WAIT_FACTOR).run()
         supervisor.shutdown()
     return sweep(runtime.path)
 

@@ -98,10 +98,10 @@ class Stack:
             for info in self._supervisor.processes().values():
                 self._watch_process(info)
 
-    def stop(self, patience: Callable[[], float] = lambda: 1.0) -> None:
+    def stop(self, wait_factor: Callable[[], float] = lambda: 1.0) -> None:
         """Stops all processes in order, then supervisord and the guard. Nothing of the stack is left after it."""
         with suppress(Unavailable):
-            Drain(self._supervisor, self.runtime.path, report=self.report, patience=patience).run()
+            Drain(self._supervisor, self.runtime.path, report=self.report, wait_factor=wait_factor).run()
         with suppress(Unavailable):
             self._supervisor.shutdown()
         if self._supervisord is not None:

@@ -50,7 +50,7 @@ class StopRequests:
     def any(self) -> bool:
         return self.count > 0
 
-    def patience(self) -> float:
+    def wait_factor(self) -> float:
         return 1.0 if self.count < 2 else 0.0
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -119,7 +119,7 @@ class Up:
             return 1
         finally:
             self._say("stopping (again to stop at once)")
-            stack.stop(self._stop.patience)
+            stack.stop(self._stop.wait_factor)
             self._say("stopped; no process is left")
         return 0
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 
 
-def give_back_memory() -> None:
+def trim_memory() -> None:
     """Returns freed memory that glibc's allocator keeps: it takes some milliseconds, without the interpreter's lock.
 
     Tensors of ever other sizes leave gaps between what lives longer, and glibc gives back by itself only what lies at

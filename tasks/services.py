@@ -21,7 +21,7 @@ from tasks.documents.reconciliation import Reconciliation
 from tasks.jobs.heartbeats import Announcer, Info, JobHeartbeats
 from tasks.jobs.names import Role
 from tasks.jobs.producer import Producer
-from tasks.jobs.runner import JobDesk
+from tasks.jobs.runner import JobRunner
 
 if TYPE_CHECKING:
     from ingest.retrieval.reranker import Reranker
@@ -62,8 +62,8 @@ class WorkerServices:
         return JobHeartbeats(self.producer.records)
 
     @cached_property
-    def desk(self) -> JobDesk:
-        return JobDesk(self.producer.records, self.catalog, self.heartbeats)
+    def runner(self) -> JobRunner:
+        return JobRunner(self.producer.records, self.catalog, self.heartbeats)
 
     @cached_property
     def reconciliation(self) -> Reconciliation:
@@ -79,7 +79,7 @@ class WorkerServices:
     def generation(self) -> GenerationService:
         from tasks.chat.generation import GenerationService
 
-        return GenerationService(self.settings, self.producer, self.desk)
+        return GenerationService(self.settings, self.producer, self.runner)
 
     @cached_property
     def models(self) -> Models:
@@ -96,7 +96,7 @@ class WorkerServices:
         reranker = CrossEncoderReranker.from_settings(self.settings, self.models.default.service)
         retrievers = {model: self._retriever(model, reranker) for model in self.models.all}
         rewrites = self.settings.rag_rewrite
-        return QueryService(self.desk, self.producer, self.catalog, self.models, retrievers, rewrites=rewrites)
+        return QueryService(self.runner, self.producer, self.catalog, self.models, retrievers, rewrites=rewrites)
 
     def _retriever(self, model: Model, reranker: Reranker | None) -> Retriever:
         from ingest.retrieval.retriever import Retriever

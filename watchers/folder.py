@@ -79,7 +79,7 @@ class Folder:
             relative = parent
         return None if is_ignored(relative) or self._is_excluded(relative) else relative
 
-    def is_kept_out(self, relative: str) -> bool:
+    def is_ignored(self, relative: str) -> bool:
         """Whether a file is there, and a rule of its folder's owner keeps it out."""
         try:
             return self.rules.is_ignored(relative) and self._regular(relative) is not None

@@ -26,7 +26,7 @@ from watchers.reconcile import (
     pair_by_stat,
     row_of,
 )
-from watchers.skipped_after_delete import KeptOut
+from watchers.skipped_after_delete import SkippedAfterDelete
 from watchers.stability import Mark
 
 logger = logging.getLogger(__name__)
@@ -74,14 +74,14 @@ class Mirror:
         self._max_upload_bytes = max_upload_bytes
         #: Files whose trouble has been logged: it is not said again at each scan.
         self._refused: set[str] = set()
-        self._kept_out = KeptOut(folder, catalog)
+        self._skipped = SkippedAfterDelete(folder, catalog)
         #: Paths of the present call of `settle` that must wait again, with the state they are in.
         self._again: dict[str, FileStat | None] = {}
 
     def rows(self, prefix: str = "") -> list[Row]:
         """The catalog's rows of the folder, or of a subfolder."""
         rows = [row_of(document) for document in self._catalog.find_documents(self._folder.key, to_text(prefix))]
-        return rows + [row for row in self._kept_out.refresh() if is_below(row.path, prefix)]
+        return rows + [row for row in self._skipped.refresh() if is_below(row.path, prefix)]
 
     def compare(self, files: Mapping[str, FileStat], rows: Iterable[Row]) -> Difference:
         """What is to be done about these files, which are all that there are at the paths of these rows."""
@@ -119,16 +119,16 @@ class Mirror:
         files = self._look(marks)
         paths = {mark.key for mark in marks if mark.key not in self._again}
         rows = [row_of(document) for document in self._catalog.documents_at(self._folder.key, map(to_text, paths))]
-        rows += [row for row in self._kept_out.refresh() if row.path in paths]
+        rows += [row for row in self._skipped.refresh() if row.path in paths]
         difference = self.compare(files, [row for row in rows if row.path in files or self.is_missing(row)])
-        self._kept_out.follow(difference, self.is_missing)
+        self._skipped.follow(difference, self.is_missing)
         moved_ids = self._take_appeared(difference)
         self._take_changed(difference.changed)
         vanished = [row for row in difference.vanished if row.document_id not in moved_ids]
         self._take_vanished(vanished, upcoming, may_delete)
         readmitted = self._without_upcoming([row for row in difference.readmitted if row.path not in files], upcoming)
         if readmitted and may_delete(0):
-            self._kept_out.admit([row.path for row in readmitted])
+            self._skipped.admit([row.path for row in readmitted])
         return self._again
 
     def _look(self, marks: Iterable[Mark[str]]) -> dict[str, FileStat]:
@@ -165,9 +165,9 @@ class Mirror:
         readable = {path: stat for path, stat in appeared.items() if path in hashes}
         copied = self._move(pair_by_hash(readable, hashes, sources))
         new = [path for path in readable if path not in copied.values() and path not in self._again]
-        fresh = [path for path in new if not self._kept_out.stays(path, readable[path], hashes[path])]
+        fresh = [path for path in new if not self._skipped.stays(path, readable[path], hashes[path])]
         added = self._add_all({path: readable[path] for path in fresh}, hashes)
-        self._kept_out.admit(list(added))
+        self._skipped.admit(list(added))
         self._hand_over(list(added.values()))
         return {*moves, *copied}
 
@@ -308,7 +308,7 @@ class Mirror:
 
     def _take_vanished(self, vanished: Iterable[Row], upcoming: Collection[FileStat], may_delete: MayDelete) -> None:
         deleted = self._without_upcoming(vanished, upcoming)
-        lost = [row for row in deleted if not self._folder.is_kept_out(row.path)]
+        lost = [row for row in deleted if not self._folder.is_ignored(row.path)]
         if deleted and may_delete(len(lost)):
             self.delete(deleted)
 

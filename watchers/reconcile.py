@@ -35,7 +35,7 @@ class Row:
     #: Its file was gone when it was to be read.
     is_lost: bool = False
     #: No document, but a file that stays out: a person has deleted its document.
-    is_kept_out: bool = False
+    is_ignored: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,10 @@ def compare(
 ) -> Difference:
     """Holds the files of a folder (or of some of its paths) against the rows of the same paths."""
     difference = Difference(appeared=dict(files))
-    kept_out = []
+    ignored = []
     for row in rows:
-        if row.is_kept_out:
-            kept_out.append(row)
+        if row.is_ignored:
+            ignored.append(row)
             continue
         stat = difference.appeared.pop(row.path, None)
         if stat is None:
@@ -109,7 +109,7 @@ def compare(
                 difference.vanished.append(row)
         elif stat != row.stat or row.collection != collection or row.is_lost or _needs_copy(row, mode):
             difference.changed.append(Changed(row, stat))
-    for row in kept_out:
+    for row in ignored:
         if difference.appeared.get(row.path) == row.stat:
             del difference.appeared[row.path]
         else:

@@ -204,10 +204,10 @@ class Watcher:
         rows = self._mirrors[folder].rows(prefix)
         difference = self._mirrors[folder].compare(files, rows)
         if not prefix and folder.identity() == identity:
-            documents = sum(not row.is_kept_out for row in rows)
-            lost = [row for row in difference.lost if not folder.is_kept_out(row.path)]
+            documents = sum(not row.is_ignored for row in rows)
+            lost = [row for row in difference.lost if not folder.is_ignored(row.path)]
             self._guard.consider(folder, identity, documents, len(lost))
-            self._report(folder, skips, [row for row in rows if row.is_kept_out and files.get(row.path) == row.stat])
+            self._report(folder, skips, [row for row in rows if row.is_ignored and files.get(row.path) == row.stat])
         now = self._clock()
         gone = {row.path for row in [*difference.vanished, *difference.readmitted]}
         if gone and not self._guard.may_delete(folder):

@@ -10,7 +10,7 @@ from watchers.folder import Folder
 from watchers.reconcile import Difference, FileStat, Row, pair_by_stat, row_of
 
 
-class KeptOut:
+class SkippedAfterDelete:
     """The files of one folder that stay out, as of the last `refresh`."""
 
     def __init__(self, folder: Folder, catalog: Catalog) -> None:
@@ -20,15 +20,15 @@ class KeptOut:
 
     def refresh(self) -> list[Row]:
         """Asks the catalog."""
-        found = self._catalog.kept_out(self._folder.key)
-        self.rows = [replace(row_of(document), is_kept_out=True) for document in found]
+        found = self._catalog.ignored(self._folder.key)
+        self.rows = [replace(row_of(document), is_ignored=True) for document in found]
         return self.rows
 
     def follow(self, difference: Difference, is_missing: Callable[[Row], bool]) -> None:
         """Takes files that have another name now out of the difference: they stay out under it."""
         for move in pair_by_stat(difference.appeared, self.rows):
             if is_missing(move.row):
-                self._catalog.change_kept_out(move.row.document_id, path=to_text(move.path))
+                self._catalog.change_ignored(move.row.document_id, path=to_text(move.path))
                 del difference.appeared[move.path]
                 difference.readmitted[:] = [row for row in difference.readmitted if row is not move.row]
 
@@ -37,7 +37,7 @@ class KeptOut:
         row = next((row for row in self.rows if row.path == path and row.content_hash == content_hash), None)
         if row is not None:
             state = {"size_bytes": stat.size_bytes, "mtime_ns": stat.mtime_ns, "inode": stat.inode}
-            self._catalog.change_kept_out(row.document_id, **state)
+            self._catalog.change_ignored(row.document_id, **state)
         return row is not None
 
     def admit(self, paths: Collection[str]) -> None:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from core.catalog.migration import MigratedDatabase
 from core.catalog.rows import FENCED, SELECT_DOCUMENT, AnyRow, as_document, batches, clean
 from core.catalog.tables import documents
-from core.catalog.types import Claim, Document, DocumentState, GivenBack, Parsed, ParseEnd, Refused
+from core.catalog.types import Claim, Document, DocumentState, Parsed, ParseEnd, Refused, Released
 
 #: A document whose claims were lost this often is quarantined.
 MAX_ATTEMPTS = 3
@@ -165,7 +165,7 @@ class ClaimQueries(MigratedDatabase):
                 return self._advanced(DocumentState.PARSED) | known | {"chunk_count": end.chunk_count}
             case Refused():
                 return self._failed(end.reason, end.code)
-            case GivenBack():
+            case Released():
                 return _given_back(DocumentState.QUEUED)
 
     def _advanced(self, state: DocumentState) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class CollectionQueries(MigratedDatabase):
             gone = {"name": f"{collection.id} (deleted)", "deleted_at": now}
             connection.execute(sa.update(collections).where(collections.c.id == collection.id).values(**gone))
             mine = documents.c.collection_id == collection.id
-            connection.execute(sa.update(documents).where(mine, documents.c.kept_out.is_(True)).values(kept_out=False))
+            connection.execute(sa.update(documents).where(mine, documents.c.ignored.is_(True)).values(ignored=False))
             change = sa.update(documents).where(mine, ALIVE)
             return connection.execute(change.values(**DELETED, updated_at=now)).rowcount
 

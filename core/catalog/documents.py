@@ -249,7 +249,7 @@ class DocumentQueries(MigratedDatabase):
     def delete_document(self, document_id: str) -> Document:
         """Marks a document for deletion: search drops it at once, and work under way on it is fenced off. Idempotent.
 
-        A file in a watched folder stays there, and stays out until it changes: see `kept_out`.
+        A file in a watched folder stays there, and stays out until it changes: see `ignored`.
 
         Raises:
             NotFound: there is no such document, or it is gone already.
@@ -258,7 +258,7 @@ class DocumentQueries(MigratedDatabase):
             document = _fetch(connection, document_id)
             if document.state != DocumentState.DELETING:
                 self._delete(connection, [document_id])
-                _update(connection, document_id, {"kept_out": document.root is not None})
+                _update(connection, document_id, {"ignored": document.root is not None})
             return _fetch(connection, document_id)
 
     def delete_documents(self, document_ids: Iterable[str]) -> int:
@@ -297,7 +297,7 @@ class DocumentQueries(MigratedDatabase):
             statement = sa.delete(documents).where(
                 documents.c.state == DocumentState.DELETED,
                 documents.c.updated_at < oldest,
-                documents.c.kept_out.is_(False),
+                documents.c.ignored.is_(False),
             )
             return connection.execute(statement).rowcount
 

@@ -17,7 +17,7 @@ from core.errors import Conflict, InvalidRequest, NotFound
 
 #: Their documents are kept until somebody confirms.
 _CONFIRMABLE = (FolderState.HELD, FolderState.MISSING)
-_KEPT_OUT = documents.c.kept_out.is_(True)
+_IGNORED = documents.c.ignored.is_(True)
 
 
 class FolderQueries(MigratedDatabase):
@@ -72,16 +72,16 @@ class FolderQueries(MigratedDatabase):
         with self._read() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def kept_out(self, root: str) -> list[Document]:
+    def ignored(self, root: str) -> list[Document]:
         """What a person deleted while its file lies in the folder, with that file's state: it is no new document."""
         with self._read() as connection:
-            rows = connection.execute(SELECT_DOCUMENT.where(documents.c.root == root, _KEPT_OUT))
+            rows = connection.execute(SELECT_DOCUMENT.where(documents.c.root == root, _IGNORED))
             return [as_document(row) for row in rows]
 
-    def change_kept_out(self, document_id: str, **file: Any) -> None:
+    def change_ignored(self, document_id: str, **file: Any) -> None:
         """Records another `path`, `size_bytes`, `mtime_ns` or `inode` of a file that stays out."""
         with self._write() as connection:
-            change = sa.update(documents).where(documents.c.id == document_id, _KEPT_OUT)
+            change = sa.update(documents).where(documents.c.id == document_id, _IGNORED)
             connection.execute(change.values(**file))
 
     def admit(self, document_ids: Iterable[str]) -> None:
@@ -89,7 +89,7 @@ class FolderQueries(MigratedDatabase):
         for batch in batches(document_ids):
             with self._write() as connection:
                 change = sa.update(documents).where(documents.c.id.in_(batch))
-                connection.execute(change.values(kept_out=False))
+                connection.execute(change.values(ignored=False))
 
     def save_skipped(self, root: str, counts: Mapping[str, int], files: Sequence[SkippedFile]) -> None:
         """Records what rules keep out of a watched folder: how many files by rule, and the first of them."""

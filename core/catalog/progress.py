@@ -43,7 +43,7 @@ class ProgressQueries(MigratedDatabase):
             sums = {row.collection_id: row for row in connection.execute(_sums(list(known)))}
             reasons = _reasons(connection, list(known))
             for key, name in known.items():
-                reasons[key][0].update(_kept_out_by_rules(connection, name))
+                reasons[key][0].update(_ignored_by_rules(connection, name))
         return [_coverage(name, sums.get(key), *reasons[key]) for key, name in known.items()]
 
     def waiting_before(self, document: Document) -> int:
@@ -145,7 +145,7 @@ def _reasons(connection: sa.Connection, collection_ids: list[str]) -> dict[str, 
     return found
 
 
-def _kept_out_by_rules(connection: sa.Connection, collection: str) -> Counter[str]:
+def _ignored_by_rules(connection: sa.Connection, collection: str) -> Counter[str]:
     """How many files rules keep out of the watched folders of a collection."""
     found: Counter[str] = Counter()
     query = sa.select(watched_folders.c.skipped).where(watched_folders.c.collection == collection)

@@ -88,7 +88,7 @@ documents = sa.Table(
     #: The generation whose points the next store has; NULL while it has none, or there is no next store.
     sa.Column("next_generation", sa.Integer),
     #: Deleted by a person while its file lies in its watched folder: the row stays, so that the file stays out.
-    sa.Column("kept_out", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("ignored", sa.Boolean, nullable=False, server_default=sa.false()),
     #: What the file says of itself: an e-mail's headers, the number of its pages, …
     sa.Column("properties", sa.JSON, nullable=False, server_default="{}"),
 )
@@ -112,11 +112,11 @@ sa.Index(
     postgresql_where=_is_mirrored,
 )
 sa.Index(
-    "documents_kept_out",
+    "documents_ignored",
     documents.c.root,
     documents.c.path,
-    sqlite_where=documents.c.kept_out.is_(True),
-    postgresql_where=documents.c.kept_out.is_(True),
+    sqlite_where=documents.c.ignored.is_(True),
+    postgresql_where=documents.c.ignored.is_(True),
 )
 sa.Index(
     "documents_moved",

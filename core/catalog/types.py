@@ -204,7 +204,7 @@ class Document:
     chunk_tokens: int | None
     chunk_overlap_tokens: int | None
     #: Deleted by a person while its file lies in its watched folder: until that changes, it stays out.
-    kept_out: bool = False
+    ignored: bool = False
     #: What the file says of itself: an e-mail's headers, the number of its pages, …
     properties: dict[str, str] = field(default_factory=dict)
 
@@ -255,14 +255,14 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class GivenBack:
+class Released:
     """A claimed document was not looked at."""
 
     claim: Claim
 
 
 #: How the parsing of a claimed document ends.
-ParseEnd: TypeAlias = Parsed | Refused | GivenBack
+ParseEnd: TypeAlias = Parsed | Refused | Released
 
 
 class FolderState(StrEnum):

@@ -28,7 +28,7 @@ from inference.engine.scheduler import PlannedWork, Scheduler, StepPlan
 from inference.engine.sequence import ActiveSequence, SequenceRequest, Sink
 from inference.engine.stats import Counters, EngineStats
 from inference.engine.step_events import Report
-from inference.engine.token_budget import Pace
+from inference.engine.token_budget import TokenBudget
 from inference.grammars.compiler import GrammarCompiler
 from inference.text.chat_template import ChatTemplate
 
@@ -56,7 +56,7 @@ class Engine:
             most_parked_tokens=backend.parked_tokens,
         )
         self._scheduler = Scheduler(slots, backend.batch_tokens, cache)
-        self._pace = Pace(backend.batch_tokens)
+        self._token_budget = TokenBudget(backend.batch_tokens)
         self._generations: dict[str, Generation] = {}
         self._inbox = Inbox()
         self._report = Report()
@@ -214,7 +214,7 @@ class Engine:
             if sequence.is_decoding:
                 decoding = True
                 sequence.draft = self._generation(sequence).draft()
-        plan = self._scheduler.plan(self._pace.prompt_tokens if decoding else None)
+        plan = self._scheduler.plan(self._token_budget.prompt_tokens if decoding else None)
         self._admit(plan)
         if not plan.work:
             return
@@ -305,7 +305,7 @@ class Engine:
     def _measure(self, plan: StepPlan, seconds: float) -> None:
         prompt_tokens = sum(work.count for work in plan.work if work.is_prompt)
         decoding = sum(not work.is_prompt for work in plan.work)
-        self._pace.observe(prompt_tokens, decoding, seconds)
+        self._token_budget.observe(prompt_tokens, decoding, seconds)
         self._counters.observe_step(prompt_tokens, len(plan.work), seconds)
 
     # Ends of sequences

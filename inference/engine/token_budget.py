@@ -10,7 +10,7 @@ LEAST_TOKENS = 16
 WEIGHT = 0.2
 
 
-class Pace:
+class TokenBudget:
     """Learns what decoding and prompt tokens cost on this machine, in seconds."""
 
     def __init__(self, most_tokens: int) -> None:

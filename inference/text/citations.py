@@ -34,14 +34,14 @@ _FENCE = "```"
 class Citer:
     """Reads an answer as it is written. What comes out does not depend on how it was cut into pieces."""
 
-    def __init__(self, sources: Sequence[str], told_characters: int = 0) -> None:
+    def __init__(self, sources: Sequence[str], replayed_characters: int = 0) -> None:
         """
         Args:
             sources: the texts that `[1]`, `[2]`, … stand for.
-            told_characters: of the result that an earlier attempt has given out; they are left out.
+            replayed_characters: of the result that an earlier attempt has given out; they are left out.
         """
         self._sources = sources
-        self._told = told_characters
+        self._replayed = replayed_characters
         self._out: list[str] = []
         self._line = ""
         self._sentence = ""
@@ -70,8 +70,8 @@ class Citer:
     def _given(self) -> str:
         text = "".join(self._out)
         self._out.clear()
-        skipped = min(self._told, len(text))
-        self._told -= skipped
+        skipped = min(self._replayed, len(text))
+        self._replayed -= skipped
         return text[skipped:]
 
     def _take(self, character: str) -> None:

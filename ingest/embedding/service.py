@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import Unavailable
-from core.memory import give_back_memory
+from core.memory import trim_memory
 
 if TYPE_CHECKING:
     from ingest.embedding.embedder import Embedder, Purpose
@@ -38,9 +38,9 @@ GATHER_MOST = 0.1
 #: Characters after which the memory of freed tensors is given back: one micro-batch leaves up to 130 MiB, many leave
 #: more. After each of them its pages would have to be cleared again. The rest goes once no work has come for as long as
 #: this, in seconds; a query is not worth it.
-GIVE_BACK_CHARACTERS = 32 * MICRO_BATCH_CHARACTERS
-GIVE_BACK_LEAST_CHARACTERS = MICRO_BATCH_CHARACTERS // 8
-GIVE_BACK_IDLE_SECONDS = 1.0
+TRIM_CHARACTERS = 32 * MICRO_BATCH_CHARACTERS
+TRIM_LEAST_CHARACTERS = MICRO_BATCH_CHARACTERS // 8
+TRIM_IDLE_SECONDS = 1.0
 #: Under unbroken interactive load, bulk work gets every ninth micro-batch, so that indexing never stands still.
 INTERACTIVE_RUN = 8
 
@@ -95,7 +95,7 @@ class EmbeddingService:
         self._queues: dict[Priority, deque[_Request]] = {"interactive": deque(), "bulk": deque()}
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._interactive_run = 0
-        self._characters_since_give_back = 0
+        self._characters_since_trim = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="embedding", daemon=True)
         self._thread.start()
@@ -158,8 +158,8 @@ class EmbeddingService:
     def _next_work(self) -> Callable[[], None] | None:
         """Waits for work; None once the service is closed."""
         with self._changed:
-            if not self._wait_for_work(GIVE_BACK_IDLE_SECONDS if self._owes_memory else None):
-                return self._give_back_memory
+            if not self._wait_for_work(TRIM_IDLE_SECONDS if self._should_trim else None):
+                return self._trim_memory
             self._gather()
             if self._closed:
                 return None
@@ -173,12 +173,12 @@ class EmbeddingService:
         )
 
     @property
-    def _owes_memory(self) -> bool:
-        return self._characters_since_give_back >= GIVE_BACK_LEAST_CHARACTERS
+    def _should_trim(self) -> bool:
+        return self._characters_since_trim >= TRIM_LEAST_CHARACTERS
 
-    def _give_back_memory(self) -> None:
-        self._characters_since_give_back = 0
-        give_back_memory()
+    def _trim_memory(self) -> None:
+        self._characters_since_trim = 0
+        trim_memory()
 
     def _gather(self) -> None:
         """Waits for callers that come one upon the other, so that they share a micro-batch."""
@@ -219,7 +219,7 @@ class EmbeddingService:
 
     def _compute(self, parts: Sequence[_Part]) -> None:
         texts = [text for part in parts for text in part.texts]
-        self._characters_since_give_back += sum(map(self._width, texts))
+        self._characters_since_trim += sum(map(self._width, texts))
         try:
             vectors = self.embedder.encode(texts, parts[0].request.purpose)
         except Exception as error:  # whatever it is, it belongs to a caller, and the thread lives on
@@ -229,8 +229,8 @@ class EmbeddingService:
         for part in parts:
             part.deliver(vectors[start : start + len(part.texts)])
             start += len(part.texts)
-        if self._characters_since_give_back >= GIVE_BACK_CHARACTERS:
-            self._give_back_memory()
+        if self._characters_since_trim >= TRIM_CHARACTERS:
+            self._trim_memory()
 
     def _settle_failure(self, parts: Sequence[_Part], error: Exception) -> None:
         """Tells the one caller; of several, each is computed alone, so that only the one at fault fails."""

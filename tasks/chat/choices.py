@@ -1,4 +1,4 @@
-"""What a generation has told its client so far: from the engine's events to the job's."""
+"""What a generation has emitted its client so far: from the engine's events to the job's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from inference.grammars.call_formats import CallParser, Text, ToolCall
 from inference.text.citations import Citer
 from tasks.jobs.runner import ChoiceResult, RunningJob
 
-#: A call is told whole, since none may be left half told; its arguments come in pieces of so many characters.
+#: A call is emitted whole, since none may be left half emitted; its arguments come in pieces of so many characters.
 ARGUMENTS_PIECE = 64
 #: Stands between what the model says before it calls a function of the server and what it says afterwards.
 ROUND_BREAK = "\n\n"
@@ -36,7 +36,7 @@ class Choice:
     result: ChoiceResult
     token_ids: list[int] = field(default_factory=list)
     #: Tokens without text yet (half a character, the beginning of a stop string): they travel with the next text.
-    untold: list[int] = field(default_factory=list)
+    pending: list[int] = field(default_factory=list)
     usage: Usage = Usage()
     timings: Timings = Timings()
     #: Reads calls out of the text, where there are tools.
@@ -57,8 +57,8 @@ class Choice:
         """Characters that the engine need not give out again. What finds calls or sources reads all of them again."""
         return 0 if self.reader or self.citer else len(self.result.text)
 
-    def take_untold(self) -> list[int]:
-        token_ids, self.untold = self.untold, []
+    def take_pending(self) -> list[int]:
+        token_ids, self.pending = self.pending, []
         return token_ids
 
     def open_call(self, call_id: str, name: str, arguments: str, *, server: bool) -> int:
@@ -72,17 +72,17 @@ class Choice:
 
 
 class CallReader:
-    """Finds the calls in one choice's text, and leaves out what an earlier attempt has told."""
+    """Finds the calls in one choice's text, and leaves out what an earlier attempt has emitted."""
 
-    def __init__(self, parser: CallParser, told_characters: int = 0, told_calls: int = 0) -> None:
+    def __init__(self, parser: CallParser, replayed_characters: int = 0, replayed_calls: int = 0) -> None:
         self._parser = parser
-        self._told_characters = told_characters
-        self._told_calls = told_calls
+        self._replayed_characters = replayed_characters
+        self._replayed_calls = replayed_calls
         self._logprobs: list[TokenLogprob] = []
         self._shown = 0
 
     def read(self, text: str, logprobs: list[TokenLogprob]) -> list[Text | ToolCall]:
-        """Takes new text and its tokens; returns what is certain and was not told yet."""
+        """Takes new text and its tokens; returns what is certain and was not emitted yet."""
         self._logprobs += logprobs
         return self._new(self._parser.push(text))
 
@@ -108,16 +108,16 @@ class CallReader:
         new: list[Text | ToolCall] = []
         for one in found:
             if isinstance(one, Text):
-                skipped = min(self._told_characters, len(one.text))
-                self._told_characters -= skipped
+                skipped = min(self._replayed_characters, len(one.text))
+                self._replayed_characters -= skipped
                 new += [Text(one.text[skipped:])] if skipped < len(one.text) else []
-            elif one.index >= self._told_calls:
+            elif one.index >= self._replayed_calls:
                 new.append(one)
         return new
 
 
 @dataclass
-class Flight:
+class SequenceRun:
     """A job whose sequences are in the engine."""
 
     job: RunningJob
@@ -134,7 +134,7 @@ class Flight:
         return [self.sequence_id(choice.result.index) for choice in self.choices if not choice.finished]
 
     @property
-    def landed(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether nothing more will come from the engine."""
         return self.error is not None or self.aborted is not None or all(choice.finished for choice in self.choices)
 
@@ -143,36 +143,36 @@ class Flight:
         return f"{self.job.id}/{self.job.record.attempt}/{self.round}/{index}"
 
 
-def translate(flight: Flight, event: SequenceEvent) -> list[events.AnyEvent]:
-    """The job events that an engine event becomes; `flight` remembers what was told.
+def translate(run: SequenceRun, event: SequenceEvent) -> list[events.AnyEvent]:
+    """The job events that an engine event becomes; `run` remembers what was emitted.
 
     `created` is the time at which the engine made the event, so that delays can be measured.
     """
-    choice = flight.choices[int(event.sequence_id.rpartition("/")[2])]
-    base: dict[str, Any] = {**flight.job.base(), "created": event.produced_at}
+    choice = run.choices[int(event.sequence_id.rpartition("/")[2])]
+    base: dict[str, Any] = {**run.job.base(), "created": event.produced_at}
     match event:
         case SequenceStarted():
-            first = not flight.started
-            flight.started = True
+            first = not run.started
+            run.started = True
             return [events.Started(**base)] if first else []
         case SequenceDelta():
             return _delta(choice, base, event)
         case SequenceFinished():
             return _finished(choice, base, event)
         case SequenceFailed():
-            flight.error = event.error
+            run.error = event.error
         case SequenceAborted():
-            flight.aborted = event.reason
+            run.aborted = event.reason
         case _:
-            flight.error = InternalError(f"The engine sent an unknown event: {event!r}")
+            run.error = InternalError(f"The engine sent an unknown event: {event!r}")
     return []
 
 
 def _delta(choice: Choice, base: dict[str, Any], event: SequenceDelta) -> list[events.AnyEvent]:
     choice.token_ids.extend(event.token_ids)
-    choice.untold.extend(event.token_ids)
+    choice.pending.extend(event.token_ids)
     if choice.reader is not None:
-        return _told(choice, base, choice.reader.read(event.text, event.logprobs))
+        return _emitted(choice, base, choice.reader.read(event.text, event.logprobs))
     text = choice.citer.push(event.text) if choice.citer is not None else event.text
     if not text and not event.logprobs:
         return []
@@ -180,36 +180,36 @@ def _delta(choice: Choice, base: dict[str, Any], event: SequenceDelta) -> list[e
 
 
 def _finished(choice: Choice, base: dict[str, Any], event: SequenceFinished) -> list[events.AnyEvent]:
-    told = _told(choice, base, choice.reader.finish()) if choice.reader is not None else []
+    emitted = _emitted(choice, base, choice.reader.finish()) if choice.reader is not None else []
     if choice.citer is not None and (rest := choice.citer.finish()):
-        told.append(_text(choice, base, rest, []))
+        emitted.append(_text(choice, base, rest, []))
     result = choice.result
     calls = (result.tool_calls or result.tool_results) and event.finish_reason is FinishReason.STOP
     result.finish_reason = reason = "tool_calls" if calls else str(event.finish_reason)
     choice.usage, choice.timings = event.usage, event.timings
     if not result.tool_results:
-        return [*told, events.ChoiceFinished(**base, index=result.index, finish_reason=reason)]
+        return [*emitted, events.ChoiceFinished(**base, index=result.index, finish_reason=reason)]
     if calls and not result.tool_calls and result.text:
-        told.append(_text(choice, base, ROUND_BREAK, []))
-    return [*told, events.RoundFinished(**base, finish_reason=reason, usage=event.usage, timings=event.timings)]
+        emitted.append(_text(choice, base, ROUND_BREAK, []))
+    return [*emitted, events.RoundFinished(**base, finish_reason=reason, usage=event.usage, timings=event.timings)]
 
 
-def _told(choice: Choice, base: dict[str, Any], found: list[Text | ToolCall]) -> list[events.AnyEvent]:
-    told: list[events.AnyEvent] = []
+def _emitted(choice: Choice, base: dict[str, Any], found: list[Text | ToolCall]) -> list[events.AnyEvent]:
+    emitted: list[events.AnyEvent] = []
     for one in found:
         if isinstance(one, Text):
             logprobs = choice.reader.take_logprobs(one.text) if choice.reader else []
-            told.append(_text(choice, base, one.text, logprobs))
+            emitted.append(_text(choice, base, one.text, logprobs))
         else:
-            told += _call(choice, base, one)
-    return told
+            emitted += _call(choice, base, one)
+    return emitted
 
 
 def _text(choice: Choice, base: dict[str, Any], text: str, logprobs: list[TokenLogprob]) -> events.TextDelta:
     choice.result.text += text
     choice.result.logprobs.extend(logprobs)
     index = choice.result.index
-    return events.TextDelta(**base, text=text, index=index, token_ids=choice.take_untold(), logprobs=logprobs)
+    return events.TextDelta(**base, text=text, index=index, token_ids=choice.take_pending(), logprobs=logprobs)
 
 
 def _call(choice: Choice, base: dict[str, Any], call: ToolCall) -> list[events.AnyEvent]:
@@ -219,6 +219,6 @@ def _call(choice: Choice, base: dict[str, Any], call: ToolCall) -> list[events.A
     server = call.name in choice.server_names
     number = choice.open_call(call_id, call.name, call.arguments, server=server)
     place: dict[str, Any] = {**base, "index": choice.result.index, "call_index": number, "server": server}
-    opening = events.ToolCallDelta(**place, id=call_id, name=call.name, token_ids=choice.take_untold())
+    opening = events.ToolCallDelta(**place, id=call_id, name=call.name, token_ids=choice.take_pending())
     pieces = [call.arguments[at : at + ARGUMENTS_PIECE] for at in range(0, len(call.arguments), ARGUMENTS_PIECE)]
     return [opening, *(events.ToolCallDelta(**place, arguments=piece) for piece in pieces)]

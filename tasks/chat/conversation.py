@@ -36,7 +36,7 @@ class Round:
                 call.update(result=event.result, error=event.error)
 
     def contents(self) -> list[str]:
-        """What the model is told of each result."""
+        """What the model is emitted of each result."""
         return [
             FunctionResult(call["name"], call["result"], call["error"]).content for call in self.result.tool_results
         ]
@@ -57,7 +57,7 @@ class Round:
 
 
 @dataclass
-class Talk:
+class Conversation:
     """A request whose answer grows by rounds. `request` has the server's functions among its tools."""
 
     request: GenerateRequest

@@ -44,9 +44,9 @@ class QueuedDocumentSearch:
             deadline = time.monotonic() + self.timeout_seconds
             while time.monotonic() < deadline:
                 message = pubsub.get_message(timeout=QUIET_SECONDS)
-                told = [event for _, event in self.producer.records.replay(job_id)]
-                if told and events.is_terminal(told[-1]):
-                    return _hits(told)
+                emitted = [event for _, event in self.producer.records.replay(job_id)]
+                if emitted and events.is_terminal(emitted[-1]):
+                    return _hits(emitted)
                 if message is None and not self.producer.revive(job_id):
                     self._require_worker()
         self.producer.cancel(job_id)
@@ -57,10 +57,10 @@ class QueuedDocumentSearch:
             raise Unavailable("No worker that could search the documents is running.", code="no_worker")
 
 
-def _hits(told: Sequence[events.AnyEvent]) -> list[Hit]:
-    last = told[-1]
+def _hits(emitted: Sequence[events.AnyEvent]) -> list[Hit]:
+    last = emitted[-1]
     if isinstance(last, events.Failed):
         raise SearchFailed(last.error.message, param=last.error.param, code=last.error.code)
     if isinstance(last, events.Cancelled):
         raise SearchFailed(f"The search was cancelled: {last.reason}.", code="cancelled")
-    return [hit for event in told if isinstance(event, events.Retrieved) for hit in event.hits]
+    return [hit for event in emitted if isinstance(event, events.Retrieved) for hit in event.hits]

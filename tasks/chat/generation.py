@@ -26,18 +26,18 @@ from inference.engine.sequence import SequenceEvent, SequenceRequest
 from inference.functions import FunctionContext, FunctionRegistry, function_registry
 from inference.text.citations import Citer
 from inference.text.rag_prompt import DEFAULT_TEMPLATE, rag_messages
-from tasks.chat.choices import Choice, Flight, translate
+from tasks.chat.choices import Choice, SequenceRun, translate
 from tasks.chat.constraints import ConstraintFactory, can_cite, is_free, sampling_of
-from tasks.chat.conversation import Round, Talk
+from tasks.chat.conversation import Conversation, Round
 from tasks.chat.outbox import Outbox
-from tasks.chat.resume_state import Past
-from tasks.chat.rewriting import Asides, QueryRewriter
+from tasks.chat.resume_state import ResumeState
+from tasks.chat.rewriting import QueryRewriter, SideGenerations
 from tasks.chat.server_functions import FunctionCalls, ServerFunctions
 from tasks.chat.tool_rounds import ToolRounds
 from tasks.jobs.names import Queue, Task
 from tasks.jobs.producer import Producer
 from tasks.jobs.records import Append
-from tasks.jobs.runner import ChoiceResult, JobCancelled, JobDesk, JobResult, RunningJob, with_patience
+from tasks.jobs.runner import ChoiceResult, JobCancelled, JobResult, JobRunner, RunningJob, retrying
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 class Work:
     """What a job keeps busy at the moment, and so what its cancellation has to stop."""
 
-    flights: list[Flight] = field(default_factory=list)
+    runs: list[SequenceRun] = field(default_factory=list)
     calls: FunctionCalls = field(default_factory=FunctionCalls)
 
 
@@ -57,7 +57,7 @@ class GenerationService:
         self,
         settings: Settings,
         producer: Producer,
-        desk: JobDesk,
+        runner: JobRunner,
         registry: FunctionRegistry = function_registry,
         context: FunctionContext | None = None,
     ) -> None:
@@ -65,13 +65,13 @@ class GenerationService:
         self._producer = producer
         self._records = producer.records
         self._batch_room = threading.BoundedSemaphore(settings.slots)
-        self._desk = desk
+        self._runner = runner
         self._outbox = Outbox(settings.stream_interval_ms / 1000)
-        self._flights: dict[str, Flight] = {}
+        self._runs: dict[str, SequenceRun] = {}
         self._publisher = threading.Thread(target=self._publish, name="publisher", daemon=True)
-        self._asides = Asides()
+        self._side_generations = SideGenerations()
         self.engine: Engine = open_engine(settings, self._take_step)
-        self._rewriter = QueryRewriter(self.engine, self._asides)
+        self._rewriter = QueryRewriter(self.engine, self._side_generations)
         functions = ServerFunctions(registry, self.engine.grammars)
         self._rounds = ToolRounds(settings, self.engine, producer, functions, context or FunctionContext())
         self._publisher.start()
@@ -113,10 +113,10 @@ class GenerationService:
             for job in running:
                 self._rewriter.abort(job.id, job.record.attempt)
 
-        self._desk.run(job_id, work, stop)
+        self._runner.run(job_id, work, stop)
 
     def _take_step(self, step: Sequence[SequenceEvent]) -> None:
-        self._asides.take(step)
+        self._side_generations.take(step)
         self._outbox.put(step)
 
     def _feed_batch(self) -> None:
@@ -127,23 +127,25 @@ class GenerationService:
 
     def _generate(self, job_id: str) -> None:
         work = Work()
-        self._desk.run(job_id, lambda job: self._answer(job, work), lambda: self._stop(work))
+        self._runner.run(job_id, lambda job: self._answer(job, work), lambda: self._stop(work))
 
     def _answer(self, job: RunningJob, work: Work) -> None:
         request = job.request(GenerateRequest)
-        past = Past.of(self._records, job.record)
+        resume = ResumeState.of(self._records, job.record)
         hits, retrieval_ms = self._records.load_hits(job.id) if request.rag else ([], 0.0)
         if request.rag and not hits and is_free(request) and not request.server_tools:
-            self._say_nothing_found(job, past, retrieval_ms)
+            self._say_nothing_found(job, resume, retrieval_ms)
             return
-        talk, used = self._talk(request, hits)
-        prepared = self._prepare(talk.request)
-        self._rounds.constraint(talk, prepared.max_tokens)  # what cannot be enforced is refused before anything is told
-        self._accept(job, past, prepared, used if request.rag else None)
-        last = self._converse(job, work, talk, past, prepared)
-        self._land(job, talk, last, used, retrieval_ms)
+        conversation, used = self._conversation(request, hits)
+        prepared = self._prepare(conversation.request)
+        self._rounds.constraint(
+            conversation, prepared.max_tokens
+        )  # what cannot be enforced is refused before anything is emitted
+        self._accept(job, resume, prepared, used if request.rag else None)
+        last = self._converse(job, work, conversation, resume, prepared)
+        self._complete(job, conversation, last, used, retrieval_ms)
 
-    def _talk(self, request: GenerateRequest, hits: list[Hit]) -> tuple[Talk, list[Hit]]:
+    def _conversation(self, request: GenerateRequest, hits: list[Hit]) -> tuple[Conversation, list[Hit]]:
         """The conversation with the hits in it, and those that fit."""
         if request.n > self._settings.slots:
             raise InvalidRequest(f"n is {request.n}; this server gives at most {self._settings.slots}.", param="n")
@@ -152,8 +154,8 @@ class GenerationService:
         messages, used = list(request.messages), list[Hit]()
         if request.rag:
             wanted = request.max_tokens or self._settings.max_tokens
-            told = self.engine.count_tokens(json.dumps(tools)) if tools else 0
-            budget = max(0, self._settings.context_length - wanted - told)
+            emitted = self.engine.count_tokens(json.dumps(tools)) if tools else 0
+            budget = max(0, self._settings.context_length - wanted - emitted)
             template = self._settings.rag_prompt_template or DEFAULT_TEMPLATE
             messages, used = rag_messages(messages, hits, budget, self.engine.count_tokens, template)
             if hits and not used and is_free(request):
@@ -161,11 +163,11 @@ class GenerationService:
         request = msgspec.structs.replace(request, messages=messages, tools=tools)
         names = frozenset(tool["function"]["name"] for tool in own)
         sources = [hit.text for hit in used] if can_cite(request) else None
-        return Talk(request, names, messages=messages, sources=sources), used
+        return Conversation(request, names, messages=messages, sources=sources), used
 
     def _refuse_without_room(self, request: GenerateRequest, wanted_tokens: int) -> None:
         """Raises InvalidRequest: without what was found the model would invent the answer."""
-        self._prepare(request)  # a prompt that is too long by itself is told as such
+        self._prepare(request)  # a prompt that is too long by itself is emitted as such
         raise InvalidRequest(
             f"The context of {self._settings.context_length} tokens has no room for what was found: {wanted_tokens} "
             "are for the answer (max_tokens), the others for the conversation. Shorten one of them.",
@@ -178,8 +180,8 @@ class GenerationService:
             request.messages, tools=request.tools or None, max_tokens=request.max_tokens, sampling=request.sampling
         )
 
-    def _accept(self, job: RunningJob, past: Past, prepared: PreparedPrompt, used: list[Hit] | None) -> None:
-        if past.accepted:
+    def _accept(self, job: RunningJob, resume: ResumeState, prepared: PreparedPrompt, used: list[Hit] | None) -> None:
+        if resume.accepted:
             return
         accepted = events.Accepted(**job.base(), model=self.engine.model.name, prompt_tokens=len(prepared.token_ids))
         if used is None:
@@ -187,73 +189,82 @@ class GenerationService:
         else:
             job.emit(events.Retrieved(**job.base(), hits=used), accepted, state="accepted")
 
-    def _converse(self, job: RunningJob, work: Work, talk: Talk, past: Past, prepared: PreparedPrompt | None) -> Flight:
-        """Goes on from `past`, round by round, to the end of the answer."""
-        for done in past.rounds:
-            talk.rounds.append(done)
-            prepared = self._rounds.answer(job, work.calls, talk)
+    def _converse(
+        self,
+        job: RunningJob,
+        work: Work,
+        conversation: Conversation,
+        resume: ResumeState,
+        prepared: PreparedPrompt | None,
+    ) -> SequenceRun:
+        """Goes on from `resume`, round by round, to the end of the answer."""
+        for done in resume.rounds:
+            conversation.rounds.append(done)
+            prepared = self._rounds.answer(job, work.calls, conversation)
         while True:
-            flight = self._flight(job, talk, past)
-            work.flights[:] = [flight]
-            if talk.end_reason is not None or prepared is None:
-                self._end(flight, talk.end_reason or "length")
-                return flight
-            self._fly(flight, talk.next_request(), prepared, self._rounds.constraint(talk, prepared.max_tokens))
-            said = flight.choices[0]
+            run = self._new_run(job, conversation, resume)
+            work.runs[:] = [run]
+            if conversation.end_reason is not None or prepared is None:
+                self._end(run, conversation.end_reason or "length")
+                return run
+            self._run_sequences(
+                run, conversation.next_request(), prepared, self._rounds.constraint(conversation, prepared.max_tokens)
+            )
+            said = run.choices[0]
             if not said.result.tool_results:
-                return flight
-            talk.rounds.append(Round(said.result, said.usage, said.timings))
-            past = Past(accepted=True, told=[])
-            prepared = self._rounds.answer(job, work.calls, talk)
+                return run
+            conversation.rounds.append(Round(said.result, said.usage, said.timings))
+            resume = ResumeState(accepted=True, replayed=[])
+            prepared = self._rounds.answer(job, work.calls, conversation)
 
-    def _flight(self, job: RunningJob, talk: Talk, past: Past) -> Flight:
-        tools, form = talk.next_request().tools, self.engine.grammars.call_format
-        choices = past.choices(talk.request.n, partial(form.parser, tools) if tools else None)
+    def _new_run(self, job: RunningJob, conversation: Conversation, resume: ResumeState) -> SequenceRun:
+        tools, form = conversation.next_request().tools, self.engine.grammars.call_format
+        choices = resume.choices(conversation.request.n, partial(form.parser, tools) if tools else None)
         for choice in choices:
-            choice.server_names, choice.earlier_results = talk.server_names, talk.calls_so_far
-            if talk.sources is not None:
-                choice.citer = Citer(talk.sources, len(choice.result.text))
-        return Flight(job, choices, round=len(talk.rounds))
+            choice.server_names, choice.earlier_results = conversation.server_names, conversation.calls_so_far
+            if conversation.sources is not None:
+                choice.citer = Citer(conversation.sources, len(choice.result.text))
+        return SequenceRun(job, choices, round=len(conversation.rounds))
 
-    def _end(self, flight: Flight, reason: str) -> None:
+    def _end(self, run: SequenceRun, reason: str) -> None:
         """The answer ends with the results of its functions."""
-        choice = flight.choices[0].result
+        choice = run.choices[0].result
         if choice.finish_reason is None:
             choice.finish_reason = reason
-            flight.job.emit(events.ChoiceFinished(**flight.job.base(), finish_reason=reason))
+            run.job.emit(events.ChoiceFinished(**run.job.base(), finish_reason=reason))
 
-    def _fly(
-        self, flight: Flight, request: GenerateRequest, prepared: PreparedPrompt, constraint: ConstraintFactory | None
+    def _run_sequences(
+        self, run: SequenceRun, request: GenerateRequest, prepared: PreparedPrompt, constraint: ConstraintFactory | None
     ) -> None:
         """Submits what is not finished yet and waits until it is."""
-        job = flight.job
-        if flight.landed:
+        job = run.job
+        if run.has_ended:
             return
-        for choice in flight.choices:
-            self._flights[flight.sequence_id(choice.result.index)] = flight
+        for choice in run.choices:
+            self._runs[run.sequence_id(choice.result.index)] = run
         try:
-            for choice in flight.choices:
+            for choice in run.choices:
                 if not choice.finished:
-                    sequence = self._sequence(flight, choice, request, prepared)
+                    sequence = self._sequence(run, choice, request, prepared)
                     self.engine.submit(replace(sequence, constraint=constraint))
             job.check()
-            flight.done.wait()
+            run.done.wait()
         finally:
-            for sequence_id in flight.sequence_ids:
+            for sequence_id in run.sequence_ids:
                 self.engine.abort(sequence_id, "cancelled")
-            for choice in flight.choices:
-                self._flights.pop(flight.sequence_id(choice.result.index), None)
-        if flight.error:
-            raise flight.error
-        if flight.aborted is not None or job.replaced:
-            raise JobCancelled(flight.aborted or "cancelled")
+            for choice in run.choices:
+                self._runs.pop(run.sequence_id(choice.result.index), None)
+        if run.error:
+            raise run.error
+        if run.aborted is not None or job.replaced:
+            raise JobCancelled(run.aborted or "cancelled")
 
     def _sequence(
-        self, flight: Flight, choice: Choice, request: GenerateRequest, prepared: PreparedPrompt
+        self, run: SequenceRun, choice: Choice, request: GenerateRequest, prepared: PreparedPrompt
     ) -> SequenceRequest:
-        record = flight.job.record
+        record = run.job.record
         return SequenceRequest(
-            sequence_id=flight.sequence_id(choice.result.index),
+            sequence_id=run.sequence_id(choice.result.index),
             prompt_token_ids=prepared.token_ids,
             sampling=sampling_of(request, choice.result.index),
             max_tokens=prepared.max_tokens,
@@ -266,7 +277,9 @@ class GenerationService:
             prompt_lookup=request.rag is not None,
         )
 
-    def _land(self, job: RunningJob, talk: Talk, last: Flight, hits: list[Hit], retrieval_ms: float) -> None:
+    def _complete(
+        self, job: RunningJob, conversation: Conversation, last: SequenceRun, hits: list[Hit], retrieval_ms: float
+    ) -> None:
         done = [choice for choice in last.choices if choice.usage.prompt_tokens] or last.choices
         slowest = max(done, key=lambda choice: choice.timings.generation_ms)
         usage = Usage(
@@ -275,18 +288,18 @@ class GenerationService:
             cached_tokens=done[0].usage.cached_tokens,
         )
         choices = [choice.result for choice in last.choices]
-        if talk.rounds:
-            choices = [talk.whole(choices[0])]
-        timings = talk.timings(slowest.timings, retrieval_ms)
-        usage = talk.usage(usage)
-        if talk.request.rag:
+        if conversation.rounds:
+            choices = [conversation.whole(choices[0])]
+        timings = conversation.timings(slowest.timings, retrieval_ms)
+        usage = conversation.usage(usage)
+        if conversation.request.rag:
             usage += self._records.load_rewrite_usage(job.id)
-        self._desk.complete(job, JobResult(self.engine.model.name, choices, hits, usage, timings))
+        self._runner.complete(job, JobResult(self.engine.model.name, choices, hits, usage, timings))
 
-    def _say_nothing_found(self, job: RunningJob, past: Past, retrieval_ms: float) -> None:
+    def _say_nothing_found(self, job: RunningJob, resume: ResumeState, retrieval_ms: float) -> None:
         """Without a relevant passage the model would invent, so it is not asked."""
         text = self._settings.rag_nothing_found
-        if not past.accepted:
+        if not resume.accepted:
             job.emit(
                 events.Retrieved(**job.base(), hits=[]),
                 events.Accepted(**job.base(), model=self.engine.model.name),
@@ -297,15 +310,15 @@ class GenerationService:
         choices = [ChoiceResult(text=text, finish_reason="stop")]
         timings = Timings(retrieval_ms=retrieval_ms)
         usage = self._records.load_rewrite_usage(job.id)
-        self._desk.complete(job, JobResult(self.engine.model.name, choices, usage=usage, timings=timings))
+        self._runner.complete(job, JobResult(self.engine.model.name, choices, usage=usage, timings=timings))
 
     def _stop(self, work: Work) -> None:
-        self._abort_all(work.flights)
+        self._abort_all(work.runs)
         work.calls.interrupt()
 
-    def _abort_all(self, flights: Sequence[Flight]) -> None:
-        for flight in flights:
-            for sequence_id in flight.sequence_ids:
+    def _abort_all(self, runs: Sequence[SequenceRun]) -> None:
+        for run in runs:
+            for sequence_id in run.sequence_ids:
                 self.engine.abort(sequence_id, "cancelled")
 
     # The publisher thread
@@ -314,35 +327,35 @@ class GenerationService:
         while (portion := self._outbox.take()) is not None:
             try:
                 self._publish_events(portion)
-            except Exception:  # jobs whose events cannot be told must end, not hang
+            except Exception:  # jobs whose events cannot be emitted must end, not hang
                 log.exception("events could not be published")
-                self._ground(portion)
+                self._fail_runs(portion)
 
     def _publish_events(self, batch: Sequence[SequenceEvent]) -> None:
-        items: dict[int, tuple[Flight, list[events.AnyEvent]]] = {}
+        items: dict[int, tuple[SequenceRun, list[events.AnyEvent]]] = {}
         for event in batch:
-            flight = self._flights.get(event.sequence_id)
-            if flight is not None:
-                _, told = items.setdefault(id(flight), (flight, []))
-                told.extend(translate(flight, event))
+            run = self._runs.get(event.sequence_id)
+            if run is not None:
+                _, emitted = items.setdefault(id(run), (run, []))
+                emitted.extend(translate(run, event))
         appends: list[Append] = []
-        flights: list[Flight] = []
-        for flight, told in items.values():
-            if told:
-                state = "running" if any(isinstance(event, events.Started) for event in told) else ""
-                appends.append(flight.job.as_append(*told, state=state))
-                flights.append(flight)
+        runs: list[SequenceRun] = []
+        for run, emitted in items.values():
+            if emitted:
+                state = "running" if any(isinstance(event, events.Started) for event in emitted) else ""
+                appends.append(run.job.as_append(*emitted, state=state))
+                runs.append(run)
         if appends:
-            outcomes = with_patience(lambda: self._records.append_many(appends))
-            for flight, outcome in zip(flights, outcomes, strict=True):
-                flight.job.note(outcome)
-                if flight.job.replaced or flight.job.cancelled:
-                    self._abort_all([flight])
-        for flight, _ in items.values():
-            if flight.landed:
-                flight.done.set()
+            outcomes = retrying(lambda: self._records.append_many(appends))
+            for run, outcome in zip(runs, outcomes, strict=True):
+                run.job.note(outcome)
+                if run.job.replaced or run.job.cancelled:
+                    self._abort_all([run])
+        for run, _ in items.values():
+            if run.has_ended:
+                run.done.set()
 
-    def _ground(self, batch: Sequence[SequenceEvent]) -> None:
-        for flight in {id(found): found for event in batch if (found := self._flights.get(event.sequence_id))}.values():
-            flight.error = flight.error or Unavailable("The answer could not be delivered.", code="queue_unavailable")
-            flight.done.set()
+    def _fail_runs(self, batch: Sequence[SequenceEvent]) -> None:
+        for run in {id(found): found for event in batch if (found := self._runs.get(event.sequence_id))}.values():
+            run.error = run.error or Unavailable("The answer could not be delivered.", code="queue_unavailable")
+            run.done.set()

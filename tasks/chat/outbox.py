@@ -1,4 +1,4 @@
-"""What the engine has said and the publisher has not told yet: at once where somebody waits for it, else in portions.
+"""What the engine has said and the publisher has not emitted yet: urgent events at once, text in portions.
 
 What a token costs beyond the engine is almost all system calls: it is written to Redis, from there to the API, and from
 there to the client, and on a machine whose cores all compute each of them holds up the next token. So tokens that

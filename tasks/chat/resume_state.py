@@ -1,4 +1,4 @@
-"""What earlier attempts at a job have told its client already, from which the next one goes on."""
+"""What earlier attempts at a job have emitted its client already, from which the next one goes on."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from inference.grammars.call_formats import CallParser
 from tasks.chat.choices import CallReader, Choice
 from tasks.chat.conversation import Round
 from tasks.jobs.records import JobRecord, JobRecords
-from tasks.jobs.runner import ChoiceResult, with_patience
+from tasks.jobs.runner import ChoiceResult, retrying
 
 
 @dataclass(frozen=True)
-class Past:
-    """`told` are the events of the round that had not finished, `rounds` those before it."""
+class ResumeState:
+    """`emitted` are the events of the round that had not finished, `rounds` those before it."""
 
     accepted: bool
-    told: list[events.AnyEvent]
+    replayed: list[events.AnyEvent]
     rounds: list[Round] = field(default_factory=list)
 
     @classmethod
-    def of(cls, records: JobRecords, record: JobRecord) -> Past:
+    def of(cls, records: JobRecords, record: JobRecord) -> ResumeState:
         """Reads the replay; the first attempt has none.
 
         Raises:
             InvalidRequest: the answer is longer than what is kept, so that nobody can go on with it.
         """
         if record.attempt == 1:
-            return cls(accepted=False, told=[])
-        replay = with_patience(lambda: records.replay(record.job_id))
+            return cls(accepted=False, replayed=[])
+        replay = retrying(lambda: records.replay(record.job_id))
         if replay and replay[0][0] != 1:
             raise InvalidRequest("The answer is too long to be taken up again after its worker was lost.")
         return cls.from_events([event for _, event in replay])
 
     @classmethod
-    def from_events(cls, told: Sequence[events.AnyEvent]) -> Past:
-        """Sorts what was told into rounds."""
+    def from_events(cls, emitted: Sequence[events.AnyEvent]) -> ResumeState:
+        """Sorts what was emitted into rounds."""
         rounds: list[Round] = []
         current: list[events.AnyEvent] = []
-        for event in told:
+        for event in emitted:
             if isinstance(event, events.RoundFinished):
-                (choice,) = _retold(current, 1)
+                (choice,) = _replayed_choices(current, 1)
                 choice.result.finish_reason = event.finish_reason
                 rounds.append(Round(choice.result, event.usage, event.timings))
                 current = []
@@ -51,38 +51,38 @@ class Past:
                 rounds[-1].take(event)
             else:
                 current.append(event)
-        return cls(any(isinstance(event, events.Accepted) for event in told), current, rounds)
+        return cls(any(isinstance(event, events.Accepted) for event in emitted), current, rounds)
 
     def choices(self, n: int, make_parser: Callable[[], CallParser] | None = None) -> list[Choice]:
-        """Each choice as far as it was told; with `make_parser`, ready to find calls in what follows."""
-        choices = _retold(self.told, n)
+        """Each choice as far as it was emitted; with `make_parser`, ready to find calls in what follows."""
+        choices = _replayed_choices(self.replayed, n)
         if make_parser is not None:
             for choice in choices:
-                told_calls = len(choice.result.tool_calls) + len(choice.result.tool_results)
-                choice.reader = CallReader(make_parser(), len(choice.result.text), told_calls)
+                replayed_calls = len(choice.result.tool_calls) + len(choice.result.tool_results)
+                choice.reader = CallReader(make_parser(), len(choice.result.text), replayed_calls)
         return choices
 
 
-def _retold(told: Sequence[events.AnyEvent], n: int) -> list[Choice]:
+def _replayed_choices(emitted: Sequence[events.AnyEvent], n: int) -> list[Choice]:
     choices = [Choice(ChoiceResult(index=index)) for index in range(n)]
-    for event in told:
+    for event in emitted:
         if isinstance(event, events.TextDelta):
             choice = choices[event.index]
             choice.token_ids.extend(event.token_ids)
             choice.result.text += event.text
             choice.result.logprobs.extend(event.logprobs)
         elif isinstance(event, events.ToolCallDelta):
-            _retell_call(choices[event.index], event)
+            _replay_call(choices[event.index], event)
         elif isinstance(event, events.ChoiceFinished):
             choices[event.index].result.finish_reason = event.finish_reason
     return choices
 
 
-def _retell_call(choice: Choice, event: events.ToolCallDelta) -> None:
+def _replay_call(choice: Choice, event: events.ToolCallDelta) -> None:
     choice.token_ids.extend(event.token_ids)
     if event.id is not None:
         choice.open_call(event.id, event.name or "", "", server=event.server)
-    # All pieces of a call are told together, so a piece is always of the last one that was opened.
+    # All pieces of a call are emitted together, so a piece is always of the last one that was opened.
     (choice.result.tool_results[-1] if event.server else choice.result.tool_calls[-1]["function"])["arguments"] += (
         event.arguments
     )

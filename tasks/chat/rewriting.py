@@ -31,31 +31,31 @@ REWRITE_TOKENS = 64
 
 
 @dataclass
-class _Aside:
+class _SideGeneration:
     text: str = ""
     usage: Usage = Usage()
     succeeded: bool = False
     done: threading.Event = field(default_factory=threading.Event)
 
 
-class Asides:
+class SideGenerations:
     """Collects the text of sequences that are no answer. `take` is called by the engine's thread."""
 
     def __init__(self) -> None:
-        self._open: dict[str, _Aside] = {}
+        self._open: dict[str, _SideGeneration] = {}
 
     def take(self, step: Sequence[SequenceEvent]) -> None:
         """Sees all events of the engine; keeps those of the sequences that somebody waits for."""
         for event in step if self._open else ():
-            aside = self._open.get(event.sequence_id)
-            if aside is None:
+            side = self._open.get(event.sequence_id)
+            if side is None:
                 continue
             if isinstance(event, SequenceDelta):
-                aside.text += event.text
+                side.text += event.text
             elif isinstance(event, SequenceFinished | SequenceFailed | SequenceAborted):
                 if isinstance(event, SequenceFinished):
-                    aside.succeeded, aside.usage = True, event.usage
-                aside.done.set()
+                    side.succeeded, side.usage = True, event.usage
+                side.done.set()
 
     def generate(self, engine: Engine, request: SequenceRequest, timeout_seconds: float) -> tuple[str | None, Usage]:
         """The text of a sequence and the tokens of it; None and none if it fails, is aborted or takes too long.
@@ -63,12 +63,12 @@ class Asides:
         Raises:
             LlmApiError: the engine does not take it.
         """
-        aside = self._open[request.sequence_id] = _Aside()
+        side = self._open[request.sequence_id] = _SideGeneration()
         try:
             engine.submit(request)
-            if not aside.done.wait(timeout_seconds):
+            if not side.done.wait(timeout_seconds):
                 engine.abort(request.sequence_id, "timeout")
-            return (aside.text if aside.succeeded else None), aside.usage
+            return (side.text if side.succeeded else None), side.usage
         finally:
             del self._open[request.sequence_id]
 
@@ -76,9 +76,11 @@ class Asides:
 class QueryRewriter:
     """Rewrites the last question of a conversation with the model that answers it."""
 
-    def __init__(self, engine: Engine, asides: Asides, timeout_seconds: float = REWRITE_SECONDS) -> None:
+    def __init__(
+        self, engine: Engine, side_generations: SideGenerations, timeout_seconds: float = REWRITE_SECONDS
+    ) -> None:
         self._engine = engine
-        self._asides = asides
+        self._side_generations = side_generations
         self._timeout_seconds = timeout_seconds
 
     def rewrite(self, job: RunningJob, request: GenerateRequest) -> tuple[str | None, Usage]:
@@ -87,7 +89,9 @@ class QueryRewriter:
         None for the question if that fails, takes too long or gives nothing usable.
         """
         try:
-            answer, usage = self._asides.generate(self._engine, self._sequence(job, request), self._timeout_seconds)
+            answer, usage = self._side_generations.generate(
+                self._engine, self._sequence(job, request), self._timeout_seconds
+            )
         except LlmApiError as error:
             log.info("a question is not rewritten: %s", error.message)
             return None, Usage()

@@ -14,7 +14,7 @@ from inference.engine.engine import Engine
 from inference.engine.preparation import PreparedPrompt
 from inference.functions import FunctionContext
 from tasks.chat.constraints import ConstraintFactory, constraint_of
-from tasks.chat.conversation import Talk, shared_out
+from tasks.chat.conversation import Conversation, shared_out
 from tasks.chat.document_search import QueuedDocumentSearch
 from tasks.chat.server_functions import FunctionCalls, ServerFunctions
 from tasks.jobs.producer import Producer
@@ -34,54 +34,54 @@ class ToolRounds:
     functions: ServerFunctions
     context: FunctionContext
 
-    def constraint(self, talk: Talk, max_tokens: int) -> ConstraintFactory | None:
+    def constraint(self, conversation: Conversation, max_tokens: int) -> ConstraintFactory | None:
         """The grammar of the next round, whose answer has at most so many tokens.
 
         Raises:
             InvalidRequest: if a schema of the client's cannot be enforced.
         """
-        request = talk.next_request()
+        request = conversation.next_request()
         tools = [
-            self.functions.enforceable(tool) if tool["function"]["name"] in talk.server_names else tool
+            self.functions.enforceable(tool) if tool["function"]["name"] in conversation.server_names else tool
             for tool in request.tools
         ]
         return constraint_of(msgspec.structs.replace(request, tools=tools), self.engine.grammars, max_tokens)
 
-    def answer(self, job: RunningJob, calls: FunctionCalls, talk: Talk) -> PreparedPrompt | None:
+    def answer(self, job: RunningJob, calls: FunctionCalls, conversation: Conversation) -> PreparedPrompt | None:
         """Runs what the last round has called and nobody has answered, and puts the results into the conversation.
 
         Answers the prompt of the next round; None if there will be none.
         """
-        last = talk.rounds[-1]
+        last = conversation.rounds[-1]
         search = QueuedDocumentSearch(self.producer, self.settings.function_timeout_seconds, job.record.key)
         context = replace(self.context, documents=search)
         for answered in calls.run(self.functions.registry, last.unanswered, context, job.check):
             name, result, error = answered.result.name, answered.result.result, answered.result.error
-            told = events.ToolResult(**job.base(), call_id=answered.call_id, name=name, result=result, error=error)
-            job.emit(told)
-            last.take(told)
-        return self._next_prompt(talk) if talk.end_reason is None else None
+            emitted = events.ToolResult(**job.base(), call_id=answered.call_id, name=name, result=result, error=error)
+            job.emit(emitted)
+            last.take(emitted)
+        return self._next_prompt(conversation) if conversation.end_reason is None else None
 
-    def _next_prompt(self, talk: Talk) -> PreparedPrompt | None:
+    def _next_prompt(self, conversation: Conversation) -> PreparedPrompt | None:
         """The prompt with the results of the last round, cut where they would leave no room for an answer."""
-        before, last = talk.messages, talk.rounds[-1]
-        wanted = self.settings.max_tokens if talk.tokens_left is None else talk.tokens_left
+        before, last = conversation.messages, conversation.rounds[-1]
+        wanted = self.settings.max_tokens if conversation.tokens_left is None else conversation.tokens_left
         limit = self.engine.model.context_length
         most = limit - min(wanted, limit // ANSWER_SHARE)
         contents = last.contents()
-        prepared = self._try(talk, [*before, *last.messages(contents)])
+        prepared = self._try(conversation, [*before, *last.messages(contents)])
         if prepared is None or len(prepared.token_ids) > most:
-            bare = self._try(talk, [*before, *last.messages([""] * len(contents))])
+            bare = self._try(conversation, [*before, *last.messages([""] * len(contents))])
             room = 0 if bare is None else most - len(bare.token_ids)
             cut = shared_out(contents, room, self.engine.count_tokens)
-            prepared = self._try(talk, [*before, *last.messages(cut)]) if room > 0 else None
-        talk.is_full = prepared is None
+            prepared = self._try(conversation, [*before, *last.messages(cut)]) if room > 0 else None
+        conversation.is_full = prepared is None
         return prepared and replace(prepared, max_tokens=min(wanted, limit - len(prepared.token_ids)))
 
-    def _try(self, talk: Talk, messages: list[ChatMessage]) -> PreparedPrompt | None:
+    def _try(self, conversation: Conversation, messages: list[ChatMessage]) -> PreparedPrompt | None:
         """The prompt of these messages; None if the context has no room for it."""
-        talk.messages = messages
+        conversation.messages = messages
         try:
-            return self.engine.prepare(messages, tools=talk.next_request().tools or None)
+            return self.engine.prepare(messages, tools=conversation.next_request().tools or None)
         except ContextLengthExceeded:
             return None

@@ -21,10 +21,10 @@ from core.catalog import (
     Claim,
     Document,
     DocumentState,
-    GivenBack,
     Parsed,
     ParseEnd,
     Refused,
+    Released,
     Source,
 )
 from core.errors import DocumentRejected, Unavailable
@@ -87,7 +87,7 @@ class Bundle:
 
     def _settle(self) -> None:
         with self._lock:
-            ends = [*self._ends, *map(GivenBack, self._waiting)]
+            ends = [*self._ends, *map(Released, self._waiting)]
             self._catalog.end_parsing(ends)
             for end in ends:
                 self._claims.remove(end.claim)

@@ -48,12 +48,12 @@ class JobHeartbeats:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._beat_and_listen()
+                self._renew_and_listen()
             except (RedisError, OSError) as error:
                 log.warning("heartbeats: Redis does not answer: %s", error)
                 self._stopping.wait(0.5)
 
-    def _beat_and_listen(self) -> None:
+    def _renew_and_listen(self) -> None:
         with self._records.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
             pubsub.subscribe(CANCEL_CHANNEL)
             due = 0.0
@@ -64,7 +64,7 @@ class JobHeartbeats:
                     with self._lock:
                         job_ids = list(self._jobs)
                     if job_ids:
-                        self._records.beat(job_ids)
+                        self._records.renew_heartbeats(job_ids)
                 message = pubsub.get_message(timeout=min(0.5, max(0.01, due - now)))
                 if message and message["type"] == "message":
                     self._cancel(message["data"].decode())

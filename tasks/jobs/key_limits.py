@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from core.errors import Unavailable
 from core.ids import new_id
 from core.settings import Settings
-from tasks.jobs.names import pace_key, requests_key, running_key
+from tasks.jobs.names import duration_key, requests_key, running_key
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 5.0
 
-# KEYS: requests, running, pace. ARGV: requests a minute (0: any), requests at once (0: any), lease, lease in ms.
+# KEYS: requests, running, duration. ARGV: requests a minute (0: any), requests at once (0: any), lease, lease in ms.
 # The clock is Redis's: API processes on several machines share these keys.
 # Answers {0 admitted | 1 too often | 2 too many at once, requests left, ms until all are left again, ms to wait}.
 _ADMIT = """
@@ -70,11 +70,11 @@ for i = 2, #ARGV do redis.call('ZADD', KEYS[1], expires, ARGV[i]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 """
 
-# KEYS: running, pace. ARGV: lease, ms that it was held. The pace is a moving average, which tells how long to wait.
+# KEYS: running, mean duration. ARGV: lease, ms that it was held. The moving average tells how long to wait.
 _RELEASE = """
 redis.call('ZREM', KEYS[1], ARGV[1])
-local pace = tonumber(redis.call('GET', KEYS[2]) or ARGV[2])
-redis.call('SET', KEYS[2], math.floor(pace * 0.8 + ARGV[2] * 0.2), 'EX', 3600)
+local duration = tonumber(redis.call('GET', KEYS[2]) or ARGV[2])
+redis.call('SET', KEYS[2], math.floor(duration * 0.8 + ARGV[2] * 0.2), 'EX', 3600)
 """
 
 
@@ -145,7 +145,7 @@ class KeyLimits:
         rate, room = self.requests_per_minute or 0, self.concurrent_requests or 0
         try:
             code, left, reset_ms, wait_ms = await self._admit(
-                keys=[requests_key(key), running_key(key), pace_key(key)],
+                keys=[requests_key(key), running_key(key), duration_key(key)],
                 args=[rate, room, lease, math.ceil(LEASE_SECONDS * 1000)],
             )
         except (RedisError, OSError) as error:
@@ -164,7 +164,7 @@ class KeyLimits:
         if self._held.pop(verdict.lease, None) is None:
             return
         held_ms = math.ceil((time.monotonic() - verdict.since) * 1000)
-        keys = [running_key(verdict.key), pace_key(verdict.key)]
+        keys = [running_key(verdict.key), duration_key(verdict.key)]
         try:
             await self._release(keys=keys, args=[verdict.lease, held_ms])
         except (RedisError, OSError) as error:

@@ -93,6 +93,6 @@ def running_key(key: str) -> str:
     return f"limit:{key or 'everyone'}:running"
 
 
-def pace_key(key: str) -> str:
+def duration_key(key: str) -> str:
     """String: how many milliseconds a request of an API key takes, as a moving average."""
-    return f"limit:{key or 'everyone'}:pace"
+    return f"limit:{key or 'everyone'}:duration"

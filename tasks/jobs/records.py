@@ -342,7 +342,7 @@ class JobRecords:
         finished, waiting, (seconds, microseconds) = pipeline.execute()
         return drain_seconds([float(ended) for ended in finished], int(waiting), seconds + microseconds / 1e6)
 
-    def beat(self, job_ids: Sequence[str]) -> None:
+    def renew_heartbeats(self, job_ids: Sequence[str]) -> None:
         """Says that these jobs are in a worker's hands."""
         pipeline = self.redis.pipeline(transaction=False)
         for job_id in job_ids:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 Request = TypeVar("Request", bound=msgspec.Struct)
 #: Events are never dropped for a Redis that is away; after this long its supervisor has certainly given up on it too.
-REDIS_PATIENCE_SECONDS = 60.0
+REDIS_RETRY_SECONDS = 60.0
 
 
 class ChoiceResult(msgspec.Struct, omit_defaults=True):
@@ -81,7 +81,7 @@ class RunningJob:
 
     def emit(self, *items: events.AnyEvent, state: str = "") -> None:
         """Appends events; waits for Redis rather than lose one."""
-        self.note(with_patience(lambda: self._records.append(self.as_append(*items, state=state))))
+        self.note(retrying(lambda: self._records.append(self.as_append(*items, state=state))))
 
     def note(self, outcome: Appended) -> None:
         """Remembers what Redis said of this job."""
@@ -98,9 +98,9 @@ class RunningJob:
 Answer = TypeVar("Answer")
 
 
-def with_patience(call: Callable[[], Answer]) -> Answer:
+def retrying(call: Callable[[], Answer]) -> Answer:
     """Calls until Redis answers, for up to a minute; then raises what it raised last."""
-    deadline = time.monotonic() + REDIS_PATIENCE_SECONDS
+    deadline = time.monotonic() + REDIS_RETRY_SECONDS
     while True:
         try:
             return call()
@@ -111,7 +111,7 @@ def with_patience(call: Callable[[], Answer]) -> Answer:
             time.sleep(0.2)
 
 
-class JobDesk:
+class JobRunner:
     """Takes jobs into hand and sees each to its terminal event, in Redis and, for asynchronous ones, in the catalog."""
 
     def __init__(self, records: JobRecords, catalog: Catalog, heartbeats: JobHeartbeats) -> None:
@@ -123,7 +123,7 @@ class JobDesk:
         self, job_id: str, work: Callable[[RunningJob], None], on_cancel: Callable[[], None] = lambda: None
     ) -> None:
         """Does the work of a job, if there still is any. Whatever `work` raises becomes the job's terminal event."""
-        claimed = with_patience(lambda: self._records.claim(job_id))
+        claimed = retrying(lambda: self._records.claim(job_id))
         if claimed is None:
             return
         record, request = claimed

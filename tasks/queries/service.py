@@ -18,7 +18,7 @@ from ingest.retrieval.retriever import Retriever
 from tasks.documents.embedding_models import Model, Models
 from tasks.jobs.names import Task
 from tasks.jobs.producer import Producer
-from tasks.jobs.runner import JobDesk, JobResult, RunningJob
+from tasks.jobs.runner import JobResult, JobRunner, RunningJob
 
 
 class QueryService:
@@ -26,7 +26,7 @@ class QueryService:
 
     def __init__(
         self,
-        desk: JobDesk,
+        runner: JobRunner,
         producer: Producer,
         catalog: Catalog,
         models: Models,
@@ -40,7 +40,7 @@ class QueryService:
             retrievers: for each of the models, what searches the collections that are in it.
             rewrites: follow-up questions go to the inference worker first, to be rewritten.
         """
-        self._desk = desk
+        self._runner = runner
         self._producer = producer
         self._catalog = catalog
         self._models = models
@@ -49,11 +49,11 @@ class QueryService:
 
     def search(self, job_id: str) -> None:
         """Finds the hits of a search job, or those that a RAG chat goes on with."""
-        self._desk.run(job_id, self._search)
+        self._runner.run(job_id, self._search)
 
     def embed(self, job_id: str) -> None:
         """Embeds the inputs of a job; vectors travel as base64 of little-endian float32."""
-        self._desk.run(job_id, self._embed)
+        self._runner.run(job_id, self._embed)
 
     def _search(self, job: RunningJob) -> None:
         if job.record.kind == "rag_chat":
@@ -65,7 +65,7 @@ class QueryService:
         model = self._models.default.service.embedder.model_name
         accepted = events.Accepted(**job.base(), model=model)
         job.emit(accepted, events.Retrieved(**job.base(), hits=hits), state="running")
-        self._desk.complete(job, JobResult(model=model, hits=hits, timings=Timings(retrieval_ms=_since(started))))
+        self._runner.complete(job, JobResult(model=model, hits=hits, timings=Timings(retrieval_ms=_since(started))))
 
     def _embed(self, job: RunningJob) -> None:
         request = job.request(EmbedRequest)
@@ -81,7 +81,7 @@ class QueryService:
         result = {"embeddings": encoded, "dimension": dimension}
         usage = Usage(prompt_tokens=tokens)
         # Nobody streams vectors, so all is told at once: a lone request should not pay for another round trip.
-        self._desk.complete(job, JobResult(model=embedder.model_name, usage=usage, result=result), accepted)
+        self._runner.complete(job, JobResult(model=embedder.model_name, usage=usage, result=result), accepted)
 
     def _search_for_chat(self, job: RunningJob) -> None:
         request = job.request(GenerateRequest)

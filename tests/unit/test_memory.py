@@ -7,7 +7,7 @@ import platform
 
 import pytest
 
-from core.memory import give_back_memory
+from core.memory import trim_memory
 from tests.support import anonymous_bytes
 
 PIECES, PIECE_BYTES = 2_000, 64 * 1024
@@ -18,11 +18,11 @@ def test_gaps_between_what_lives_longer_are_given_back() -> None:
     pieces = [bytearray(PIECE_BYTES) for _ in range(PIECES)]
     del pieces[: PIECES - 1]  # the last one lies at the end of the heap
     before = anonymous_bytes(os.getpid())
-    give_back_memory()
+    trim_memory()
     assert anonymous_bytes(os.getpid()) < before - PIECES * PIECE_BYTES // 2
     assert len(pieces) == 1
 
 
 def test_another_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.memory._malloc_trim", lambda: None)
-    give_back_memory()
+    trim_memory()

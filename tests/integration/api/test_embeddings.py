@@ -24,7 +24,7 @@ from tasks.documents.embedding_models import Model, Models
 from tasks.jobs.heartbeats import JobHeartbeats
 from tasks.jobs.names import Queue
 from tasks.jobs.producer import Producer
-from tasks.jobs.runner import JobDesk
+from tasks.jobs.runner import JobRunner
 from tasks.jobs.stream import JobStream
 from tasks.queries.service import QueryService
 from tests.fakes.job_stream import FakeHints
@@ -55,9 +55,9 @@ class Worker:
         self.producer.records.redis.flushdb()
         self._heartbeats = JobHeartbeats(self.producer.records)
         self._service = EmbeddingService(embedder)
-        desk = JobDesk(self.producer.records, catalog, self._heartbeats)
+        runner = JobRunner(self.producer.records, catalog, self._heartbeats)
         self._query = QueryService(
-            desk, self.producer, catalog, Models(Model(self._service, cast(VectorStore, None))), {}
+            runner, self.producer, catalog, Models(Model(self._service, cast(VectorStore, None))), {}
         )
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._work) for _ in range(4)]

@@ -15,10 +15,10 @@ from ingest.embedding import service as embedding_service
 from ingest.embedding.embedder import EmbeddingService
 from ingest.embedding.service import (
     CHARACTERS_PER_TOKEN,
-    GIVE_BACK_CHARACTERS,
     INTERACTIVE_RUN,
     MICRO_BATCH_CHARACTERS,
     MICRO_BATCH_TEXTS,
+    TRIM_CHARACTERS,
 )
 from tests.fakes.fake_embedder import FakeEmbedder
 from tests.support import wait_until
@@ -60,77 +60,77 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    desk = Desk()
-    yield desk
-    desk.close()
+def runner() -> Iterator[Desk]:
+    runner = Desk()
+    yield runner
+    runner.close()
 
 
-def test_vectors_come_in_the_order_of_the_texts(desk: Desk) -> None:
+def test_vectors_come_in_the_order_of_the_texts(runner: Desk) -> None:
     texts = [f"text {n}" for n in range(2 * MICRO_BATCH_TEXTS + 5)]
-    vectors = desk.service.embed(texts)
-    np.testing.assert_array_equal(vectors, np.stack([desk.model.vector(text) for text in texts]))
+    vectors = runner.service.embed(texts)
+    np.testing.assert_array_equal(vectors, np.stack([runner.model.vector(text) for text in texts]))
     assert vectors.dtype == np.float32
-    assert [len(batch) for batch in desk.model.batches] == [MICRO_BATCH_TEXTS, MICRO_BATCH_TEXTS, 5]
+    assert [len(batch) for batch in runner.model.batches] == [MICRO_BATCH_TEXTS, MICRO_BATCH_TEXTS, 5]
 
 
-def test_no_texts_are_no_work(desk: Desk) -> None:
-    assert desk.service.embed([]).shape == (0, FakeEmbedder.dimension)
-    assert desk.model.batches == []
+def test_no_texts_are_no_work(runner: Desk) -> None:
+    assert runner.service.embed([]).shape == (0, FakeEmbedder.dimension)
+    assert runner.model.batches == []
 
 
-def test_callers_share_a_micro_batch_if_their_purpose_is_the_same(desk: Desk) -> None:
-    first = desk.hold()
-    answers = [desk.ask(name, purpose="query") for name in "abc"] + [desk.ask("d", purpose="document")]
-    desk.let_go()
+def test_callers_share_a_micro_batch_if_their_purpose_is_the_same(runner: Desk) -> None:
+    first = runner.hold()
+    answers = [runner.ask(name, purpose="query") for name in "abc"] + [runner.ask("d", purpose="document")]
+    runner.let_go()
     assert all(answer.result(20).shape == (1, FakeEmbedder.dimension) for answer in [first, *answers])
-    assert desk.model.batches == [["first"], ["a", "b", "c"], ["d"]]
-    assert desk.model.purposes == ["plain", "query", "document"]
+    assert runner.model.batches == [["first"], ["a", "b", "c"], ["d"]]
+    assert runner.model.purposes == ["plain", "query", "document"]
 
 
-def test_where_two_wait_the_next_one_is_waited_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_two_wait_the_next_one_is_waited_for(runner: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding_service, "GATHER_GAP", 20.0)
     monkeypatch.setattr(embedding_service, "GATHER_MOST", 20.0)
     monkeypatch.setattr(embedding_service, "MICRO_BATCH_TEXTS", 3)
-    first = desk.hold()
-    answers = [desk.ask("a"), desk.ask("b")]
-    desk.let_go()
+    first = runner.hold()
+    answers = [runner.ask("a"), runner.ask("b")]
+    runner.let_go()
     first.result(20)
-    answers.append(desk.ask("c"))
+    answers.append(runner.ask("c"))
     for answer in answers:
         answer.result(10)
-    assert desk.model.batches == [["first"], ["a", "b", "c"]]
+    assert runner.model.batches == [["first"], ["a", "b", "c"]]
 
 
-def test_who_is_alone_waits_for_nobody(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_is_alone_waits_for_nobody(runner: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding_service, "GATHER_GAP", 20.0)
     monkeypatch.setattr(embedding_service, "GATHER_MOST", 20.0)
-    desk.ask("a").result(10)
-    assert desk.model.batches == [["a"]]
+    runner.ask("a").result(10)
+    assert runner.model.batches == [["a"]]
 
 
-def test_a_search_waits_for_one_micro_batch_of_bulk_work(desk: Desk) -> None:
-    first = desk.hold()
-    bulk = desk.ask(*(f"bulk {n:03}" for n in range(3 * MICRO_BATCH_TEXTS)), priority="bulk")
-    search = desk.ask("search", purpose="query")
-    desk.let_go()
+def test_a_search_waits_for_one_micro_batch_of_bulk_work(runner: Desk) -> None:
+    first = runner.hold()
+    bulk = runner.ask(*(f"bulk {n:03}" for n in range(3 * MICRO_BATCH_TEXTS)), priority="bulk")
+    search = runner.ask("search", purpose="query")
+    runner.let_go()
     for answer in (first, bulk, search):
         answer.result(20)
-    assert [batch[0] for batch in desk.model.batches] == [
+    assert [batch[0] for batch in runner.model.batches] == [
         "first",
         "search",
         *(f"bulk {n:03}" for n in (0, MICRO_BATCH_TEXTS, 2 * MICRO_BATCH_TEXTS)),
     ]
 
 
-def test_a_small_request_passes_a_large_one_of_its_class(desk: Desk) -> None:
-    first = desk.hold()
-    large = desk.ask(*(f"large {n:03}" for n in range(3 * MICRO_BATCH_TEXTS)))
-    small = desk.ask("small")
-    desk.let_go()
+def test_a_small_request_passes_a_large_one_of_its_class(runner: Desk) -> None:
+    first = runner.hold()
+    large = runner.ask(*(f"large {n:03}" for n in range(3 * MICRO_BATCH_TEXTS)))
+    small = runner.ask("small")
+    runner.let_go()
     for answer in (first, large, small):
         answer.result(20)
-    assert [batch[0] for batch in desk.model.batches] == [
+    assert [batch[0] for batch in runner.model.batches] == [
         "first",
         "large 000",
         "small",
@@ -140,80 +140,80 @@ def test_a_small_request_passes_a_large_one_of_its_class(desk: Desk) -> None:
     ]
 
 
-def test_bulk_work_goes_on_under_constant_interactive_load(desk: Desk) -> None:
-    first = desk.hold()
-    bulk = desk.ask("bulk", priority="bulk")
-    load = [desk.ask(*[f"load {n}"] * MICRO_BATCH_TEXTS) for n in range(2 * INTERACTIVE_RUN)]
-    desk.let_go()
+def test_bulk_work_goes_on_under_constant_interactive_load(runner: Desk) -> None:
+    first = runner.hold()
+    bulk = runner.ask("bulk", priority="bulk")
+    load = [runner.ask(*[f"load {n}"] * MICRO_BATCH_TEXTS) for n in range(2 * INTERACTIVE_RUN)]
+    runner.let_go()
     for answer in (first, bulk, *load):
         answer.result(20)
-    order = [batch[0] for batch in desk.model.batches]
+    order = [batch[0] for batch in runner.model.batches]
     assert order.index("bulk") <= INTERACTIVE_RUN + 1
 
 
-def test_a_micro_batch_is_bounded_by_its_characters_with_padding(desk: Desk) -> None:
-    first = desk.hold()
+def test_a_micro_batch_is_bounded_by_its_characters_with_padding(runner: Desk) -> None:
+    first = runner.hold()
     long = "long " * (FakeEmbedder.max_tokens * CHARACTERS_PER_TOKEN // 5)
-    mixed = desk.ask("a", long, "bb", long + "and more that the model does not read " * 1000, *["c"] * 40)
-    desk.let_go()
+    mixed = runner.ask("a", long, "bb", long + "and more that the model does not read " * 1000, *["c"] * 40)
+    runner.let_go()
     first.result(20)
     vectors = mixed.result(20)
-    np.testing.assert_array_equal(vectors[2], desk.model.vector("bb"))
-    np.testing.assert_array_equal(vectors[1], desk.model.vector(long))
-    sizes = [len(batch) for batch in desk.model.batches[1:]]
+    np.testing.assert_array_equal(vectors[2], runner.model.vector("bb"))
+    np.testing.assert_array_equal(vectors[1], runner.model.vector(long))
+    sizes = [len(batch) for batch in runner.model.batches[1:]]
     assert sizes[0] == MICRO_BATCH_CHARACTERS // (FakeEmbedder.max_tokens * CHARACTERS_PER_TOKEN)
     assert sum(sizes) == 44 and len(sizes) == 2
-    assert [len(text) for text in desk.model.batches[1][:4]][1:] == [len(long), 2, 1]
+    assert [len(text) for text in runner.model.batches[1][:4]][1:] == [len(long), 2, 1]
 
 
-def test_an_error_reaches_the_one_who_caused_it(desk: Desk) -> None:
-    first = desk.hold()
-    good, bad = desk.ask("good"), desk.ask("poison")
-    desk.let_go()
+def test_an_error_reaches_the_one_who_caused_it(runner: Desk) -> None:
+    first = runner.hold()
+    good, bad = runner.ask("good"), runner.ask("poison")
+    runner.let_go()
     first.result(20)
-    np.testing.assert_array_equal(good.result(20)[0], desk.model.vector("good"))
+    np.testing.assert_array_equal(good.result(20)[0], runner.model.vector("good"))
     with pytest.raises(ValueError, match="poisoned"):
         bad.result(20)
-    assert desk.service.embed(["after"]).shape == (1, FakeEmbedder.dimension)
+    assert runner.service.embed(["after"]).shape == (1, FakeEmbedder.dimension)
 
 
-def test_an_error_ends_a_request_of_several_micro_batches(desk: Desk) -> None:
+def test_an_error_ends_a_request_of_several_micro_batches(runner: Desk) -> None:
     with pytest.raises(ValueError, match="poisoned"):
-        desk.service.embed(["poison", *["text"] * 100])
-    assert desk.service.embed(["after"]).shape == (1, FakeEmbedder.dimension)
-    assert len(desk.model.batches) == 2
+        runner.service.embed(["poison", *["text"] * 100])
+    assert runner.service.embed(["after"]).shape == (1, FakeEmbedder.dimension)
+    assert len(runner.model.batches) == 2
 
 
-def test_closing_answers_those_who_wait(desk: Desk) -> None:
-    first = desk.hold()
-    waiting = [desk.ask("a"), desk.ask(*["b"] * 40, priority="bulk")]
-    closing = threading.Thread(target=desk.service.close)
+def test_closing_answers_those_who_wait(runner: Desk) -> None:
+    first = runner.hold()
+    waiting = [runner.ask("a"), runner.ask(*["b"] * 40, priority="bulk")]
+    closing = threading.Thread(target=runner.service.close)
     closing.start()
-    wait_until(lambda: desk.service._closed)
-    desk.let_go()
+    wait_until(lambda: runner.service._closed)
+    runner.let_go()
     closing.join(20)
     first.result(20)
     for answer in waiting:
         with pytest.raises(Unavailable, match="shutting down"):
             answer.result(20)
     with pytest.raises(Unavailable, match="shutting down"):
-        desk.service.embed(["late"])
+        runner.service.embed(["late"])
 
 
 def test_memory_is_given_back_after_much_work_and_when_there_is_no_more(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    runner: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moments: list[int] = []
-    computed = desk.model.batches
-    monkeypatch.setattr(embedding_service, "give_back_memory", lambda: moments.append(sum(map(len, computed))))
-    monkeypatch.setattr(embedding_service, "GIVE_BACK_IDLE_SECONDS", 0.01)
+    computed = runner.model.batches
+    monkeypatch.setattr(embedding_service, "trim_memory", lambda: moments.append(sum(map(len, computed))))
+    monkeypatch.setattr(embedding_service, "TRIM_IDLE_SECONDS", 0.01)
     text = "a text of a hundred characters".ljust(100)
-    desk.service.embed([text])
-    desk.service.compute(lambda: None)
+    runner.service.embed([text])
+    runner.service.compute(lambda: None)
     assert not moments, "a query pays for no more than itself"
-    desk.service.embed([text] * (GIVE_BACK_CHARACTERS // 100), priority="bulk")
-    desk.service.embed([text] * (MICRO_BATCH_CHARACTERS // 100), priority="bulk")
+    runner.service.embed([text] * (TRIM_CHARACTERS // 100), priority="bulk")
+    runner.service.embed([text] * (MICRO_BATCH_CHARACTERS // 100), priority="bulk")
     everything = sum(map(len, computed))
     wait_until(lambda: bool(moments) and moments[-1] == everything)
-    assert len(moments) == 2 and moments[0] * 100 >= GIVE_BACK_CHARACTERS
-    desk.service.embed([text])
+    assert len(moments) == 2 and moments[0] * 100 >= TRIM_CHARACTERS
+    runner.service.embed([text])

@@ -1,4 +1,4 @@
-"""A generation service over the real engine and a real Redis, and what its jobs told."""
+"""A generation service over the real engine and a real Redis, and what its jobs emitted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tasks.chat.generation import GenerationService
 from tasks.jobs.heartbeats import JobHeartbeats
 from tasks.jobs.producer import Producer
 from tasks.jobs.records import Append
-from tasks.jobs.runner import JobDesk, JobResult
+from tasks.jobs.runner import JobResult, JobRunner
 
 GREEDY = SamplingParams(temperature=0)
 QUESTION = [ChatMessage("user", "What is the weather in Paris, and what time is it?")]
@@ -80,8 +80,8 @@ class World:
         self.producer, self.catalog = producer, catalog
         self.heartbeats = JobHeartbeats(producer.records)
         self.workshop = Workshop()
-        desk = JobDesk(producer.records, catalog, self.heartbeats)
-        self.service = GenerationService(settings, producer, desk, self.workshop.registry)
+        runner = JobRunner(producer.records, catalog, self.heartbeats)
+        self.service = GenerationService(settings, producer, runner, self.workshop.registry)
 
     def close(self) -> None:
         self.service.close()
@@ -106,42 +106,42 @@ class World:
         """What the catalog keeps of a job."""
         return msgspec.json.decode(self.catalog.get_job(job_id).result or "", type=JobResult)
 
-    def told(self, job_id: str) -> list[events.AnyEvent]:
+    def emitted(self, job_id: str) -> list[events.AnyEvent]:
         record = self.producer.records.load(job_id)
         assert record is not None
         self.service.generate(job_id, record.queue)
         return [event for _, event in self.producer.records.replay(job_id)]
 
     def run(self, **fields: Any) -> list[events.AnyEvent]:
-        return self.told(self.submit(**fields))
+        return self.emitted(self.submit(**fields))
 
     def resume(
         self, past: Sequence[tuple[Callable[..., events.AnyEvent], dict[str, Any]]], **fields: Any
     ) -> list[events.AnyEvent]:
-        """All events of a job whose first worker was lost after having told `past`."""
+        """All events of a job whose first worker was lost after having emitted `past`."""
         job_id = self.submit(**fields)
         record = self.producer.records.load(job_id)
         assert record is not None
         first = {"job_id": job_id, "attempt": 1}
         earlier = (kind(**{**values, **first}) for kind, values in past)
-        told = [events.Accepted(**first, model="m", prompt_tokens=3), *earlier]
-        self.producer.records.append(Append(job_id, 1, told, record.queue, "running"))
+        emitted = [events.Accepted(**first, model="m", prompt_tokens=3), *earlier]
+        self.producer.records.append(Append(job_id, 1, emitted, record.queue, "running"))
         assert self.producer.records.retry(record) == 2
-        return self.told(job_id)
+        return self.emitted(job_id)
 
 
-def text_of(told: Sequence[events.AnyEvent], index: int = 0) -> str:
-    return "".join(event.text for event in told if isinstance(event, events.TextDelta) and event.index == index)
+def text_of(emitted: Sequence[events.AnyEvent], index: int = 0) -> str:
+    return "".join(event.text for event in emitted if isinstance(event, events.TextDelta) and event.index == index)
 
 
-def calls_of(told: Sequence[events.AnyEvent], index: int = 0, *, server: bool = False) -> list[tuple[str, Any]]:
+def calls_of(emitted: Sequence[events.AnyEvent], index: int = 0, *, server: bool = False) -> list[tuple[str, Any]]:
     """Name and decoded arguments of each call, of the client or of the server. Checks that each is opened once, with an
     id of its own.
     """
     names: list[str] = []
     arguments: list[str] = []
     ids: set[str] = set()
-    for event in told:
+    for event in emitted:
         if isinstance(event, events.ToolCallDelta) and event.index == index and event.server == server:
             if event.id is not None:
                 assert event.call_index == len(names) and event.id not in ids and event.name
@@ -152,22 +152,22 @@ def calls_of(told: Sequence[events.AnyEvent], index: int = 0, *, server: bool = 
     return [(name, json.loads(text)) for name, text in zip(names, arguments, strict=True)]
 
 
-def reasons_of(told: Sequence[events.AnyEvent]) -> list[str]:
-    assert isinstance(told[-1], events.Finished), told[-1]
-    return [event.finish_reason for event in told if isinstance(event, events.ChoiceFinished)]
+def reasons_of(emitted: Sequence[events.AnyEvent]) -> list[str]:
+    assert isinstance(emitted[-1], events.Finished), emitted[-1]
+    return [event.finish_reason for event in emitted if isinstance(event, events.ChoiceFinished)]
 
 
-def refusal_of(told: Sequence[events.AnyEvent]) -> tuple[str | None, str]:
+def refusal_of(emitted: Sequence[events.AnyEvent]) -> tuple[str | None, str]:
     """Field and message of a job that was refused before it was accepted."""
-    last = told[-1]
+    last = emitted[-1]
     assert isinstance(last, events.Failed) and last.error.status == 400
-    assert not any(isinstance(event, events.Accepted) for event in told)
+    assert not any(isinstance(event, events.Accepted) for event in emitted)
     return last.error.param, last.error.message
 
 
-def results_of(told: Sequence[events.AnyEvent]) -> list[tuple[str, Any, str | None]]:
+def results_of(emitted: Sequence[events.AnyEvent]) -> list[tuple[str, Any, str | None]]:
     """Name, result and error of each function that the server ran."""
-    return [(event.name, event.result, event.error) for event in told if isinstance(event, events.ToolResult)]
+    return [(event.name, event.result, event.error) for event in emitted if isinstance(event, events.ToolResult)]
 
 
 def fields_of(event: events.AnyEvent) -> dict[str, Any]:

@@ -68,12 +68,12 @@ def control_tokens(world: World) -> dict[str, int]:
     return dict(world.service.engine._backend.control_tokens)
 
 
-def assert_calls_fit(told: list[events.AnyEvent], *, at_most: int = 8) -> None:
-    calls = calls_of(told)
+def assert_calls_fit(emitted: list[events.AnyEvent], *, at_most: int = 8) -> None:
+    calls = calls_of(emitted)
     assert 1 <= len(calls) <= at_most, calls
     for name, arguments in calls:
         jsonschema.validate(arguments, SCHEMAS[name])
-    assert reasons_of(told) == ["tool_calls"]
+    assert reasons_of(emitted) == ["tool_calls"]
 
 
 def test_the_form_is_seen_from_the_template_of_the_file(mistral: World) -> None:
@@ -85,16 +85,16 @@ def test_the_form_is_seen_from_the_template_of_the_file(mistral: World) -> None:
 @pytest.mark.parametrize("parallel", [False, True])
 def test_required_calls_come_and_end_in_time(world: World, parallel: bool) -> None:
     sampling = SamplingParams(temperature=1.0, seed=3)
-    told = world.run(
+    emitted = world.run(
         tools=TOOLS, tool_choice="required", parallel_tool_calls=parallel, sampling=sampling, max_tokens=60
     )
-    assert_calls_fit(told, at_most=8 if parallel else 1)
-    assert text_of(told) == ""
+    assert_calls_fit(emitted, at_most=8 if parallel else 1)
+    assert text_of(emitted) == ""
 
 
 def test_the_named_function_is_called_once(world: World) -> None:
-    told = world.run(tools=TOOLS, tool_choice="required", tool_name="say_nothing")
-    assert (calls_of(told), text_of(told), reasons_of(told)) == ([("say_nothing", {})], "", ["tool_calls"])
+    emitted = world.run(tools=TOOLS, tool_choice="required", tool_name="say_nothing")
+    assert (calls_of(emitted), text_of(emitted), reasons_of(emitted)) == ([("say_nothing", {})], "", ["tool_calls"])
 
 
 @pytest.mark.parametrize("parallel", [False, True])
@@ -102,25 +102,27 @@ def test_a_call_that_the_model_begins_by_itself_is_enforced(world: World, parall
     """The model has never seen the token, so it is made likely; an earlier attempt was lost right after some text."""
     opening = control_tokens(world)["[TOOL_CALLS]"]
     spoken = world.service.engine._backend.tokenize("So: ", special=False)
-    told = world.resume(
+    emitted = world.resume(
         [(events.TextDelta, {"text": "So:", "token_ids": spoken})],
         tools=TOOLS,
         sampling=SamplingParams(temperature=0, logit_bias={opening: 60}),
         parallel_tool_calls=parallel,
         max_tokens=80,
     )
-    calls = calls_of(told)
-    assert calls and text_of(told) == "So:" and (parallel or len(calls) == 1)
+    calls = calls_of(emitted)
+    assert calls and text_of(emitted) == "So:" and (parallel or len(calls) == 1)
     for name, arguments in calls:
         jsonschema.validate(arguments, SCHEMAS[name])
 
 
 def test_text_stays_text_beside_tools(world: World) -> None:
     sampling = SamplingParams(temperature=0, logprobs=True)
-    told = world.run(messages=[ChatMessage("user", "Hi, who are you?")], tools=TOOLS, sampling=sampling, max_tokens=20)
-    text = text_of(told)
-    tokens = [entry.token for event in told if isinstance(event, events.TextDelta) for entry in event.logprobs]
-    assert text.encode() and text.startswith("".join(tokens)) and calls_of(told) == []
+    emitted = world.run(
+        messages=[ChatMessage("user", "Hi, who are you?")], tools=TOOLS, sampling=sampling, max_tokens=20
+    )
+    text = text_of(emitted)
+    tokens = [entry.token for event in emitted if isinstance(event, events.TextDelta) for entry in event.logprobs]
+    assert text.encode() and text.startswith("".join(tokens)) and calls_of(emitted) == []
 
 
 def test_a_lost_worker_is_followed_by_one_that_tells_the_rest(world: World) -> None:
@@ -128,8 +130,8 @@ def test_a_lost_worker_is_followed_by_one_that_tells_the_rest(world: World) -> N
     whole = world.run(**fields)
     pieces = [event for event in whole if isinstance(event, events.ToolCallDelta)]
     second = next((at for at, event in enumerate(pieces) if at and event.id is not None), len(pieces))
-    told = world.resume([(type(event), fields_of(event)) for event in pieces[:second]], **fields)
-    assert (calls_of(told), text_of(told), reasons_of(told)) == (calls_of(whole), "", reasons_of(whole))
+    emitted = world.resume([(type(event), fields_of(event)) for event in pieces[:second]], **fields)
+    assert (calls_of(emitted), text_of(emitted), reasons_of(emitted)) == (calls_of(whole), "", reasons_of(whole))
 
 
 def test_calls_and_results_of_the_past_are_rendered_with_control_tokens(mistral: World) -> None:
@@ -143,5 +145,5 @@ def test_calls_and_results_of_the_past_are_rendered_with_control_tokens(mistral:
     opening = control_tokens(mistral)["[TOOL_CALLS]"]
     assert prepared.token_ids.count(opening) == 1 and control_tokens(mistral)["[ARGS]"] not in prepared.token_ids
     assert prepared.text.count("[TOOL_CALLS]") == 4
-    told = mistral.run(messages=messages, tools=TOOLS, tool_choice="required", max_tokens=60)
-    assert_calls_fit(told)
+    emitted = mistral.run(messages=messages, tools=TOOLS, tool_choice="required", max_tokens=60)
+    assert_calls_fit(emitted)

@@ -156,7 +156,7 @@ async def test_a_job_with_a_heartbeat_is_left_alone(producer: Producer) -> None:
     job_id = new_id("job")
     producer.submit(job_id, "chat", REQUEST)
     append(producer.records, job_id, text(job_id, "a"))
-    producer.records.beat([job_id])
+    producer.records.renew_heartbeats([job_id])
     assert producer.records.redis.ttl(heartbeat_key(job_id)) <= 5
     assert not producer.revive(job_id)
 

@@ -49,7 +49,7 @@ def test_a_follow_up_is_rewritten_and_goes_on_to_the_search(world: World, monkey
     assert spent.prompt_tokens > 0 and spent.rewrite_tokens == spent.total_tokens
     to_task(world, job_id, Task.GENERATE)
     world.producer.records.keep_hits(job_id, HITS, 1.0)
-    last = world.told(job_id)[-1]
+    last = world.emitted(job_id)[-1]
     assert isinstance(last, events.Finished) and last.usage.rewrite_tokens == spent.rewrite_tokens
     assert last.usage.prompt_tokens > spent.prompt_tokens
     assert last.usage.completion_tokens > spent.completion_tokens
@@ -82,21 +82,21 @@ def test_an_answer_has_its_sources_first_and_markers_that_hold(world: World) -> 
     job_id = submit(world, messages=[ChatMessage("user", "What does the warranty of the Aurora cover?")])
     to_task(world, job_id, Task.GENERATE)
     world.producer.records.keep_hits(job_id, HITS, 1.0)
-    told = world.told(job_id)
-    kinds = [type(event) for event in told]
+    emitted = world.emitted(job_id)
+    kinds = [type(event) for event in emitted]
     assert kinds.index(events.Retrieved) < kinds.index(events.TextDelta)
-    retrieved = next(event for event in told if isinstance(event, events.Retrieved))
+    retrieved = next(event for event in emitted if isinstance(event, events.Retrieved))
     assert [hit.document_id for hit in retrieved.hits] == ["doc-1", "doc-2"]
-    text = text_of(told)
+    text = text_of(emitted)
     assert text and "[2]" not in text and "[3]" not in text
-    assert isinstance(told[-1], events.Finished)
+    assert isinstance(emitted[-1], events.Finished)
 
 
 def test_without_room_for_what_was_found_the_model_is_not_asked(world: World) -> None:
     job_id = submit(world, messages=[ChatMessage("user", "What does it cover?")], max_tokens=2000)
     to_task(world, job_id, Task.GENERATE)
     world.producer.records.keep_hits(job_id, HITS, 1.0)
-    last = world.told(job_id)[-1]
+    last = world.emitted(job_id)[-1]
     assert isinstance(last, events.Failed) and last.error.status == 400
     assert last.error.param == "max_tokens" and "no room for what was found" in last.error.message
 
@@ -104,6 +104,6 @@ def test_without_room_for_what_was_found_the_model_is_not_asked(world: World) ->
 def test_nothing_found_is_said_and_not_invented(world: World) -> None:
     job_id = submit(world)
     to_task(world, job_id, Task.GENERATE)
-    told = world.told(job_id)
-    assert text_of(told) == "I could not find anything about that in the documents."
-    assert isinstance(told[-1], events.Finished) and told[-1].usage.completion_tokens == 0
+    emitted = world.emitted(job_id)
+    assert text_of(emitted) == "I could not find anything about that in the documents."
+    assert isinstance(emitted[-1], events.Finished) and emitted[-1].usage.completion_tokens == 0

@@ -41,9 +41,9 @@ def fields_for(name: str, **more: Any) -> dict[str, Any]:
     return fields | more
 
 
-def finished(told: Sequence[events.AnyEvent]) -> events.Finished:
-    assert isinstance(told[-1], events.Finished), told[-1]
-    return told[-1]
+def finished(emitted: Sequence[events.AnyEvent]) -> events.Finished:
+    assert isinstance(emitted[-1], events.Finished), emitted[-1]
+    return emitted[-1]
 
 
 @pytest.fixture(scope="module")
@@ -77,31 +77,31 @@ def test_what_is_used_is_summed_over_the_rounds(sum_of: list[events.AnyEvent]) -
     ],
 )
 def test_what_goes_wrong_in_a_function_is_told_to_the_model(world: World, name: str, error: str) -> None:
-    told = world.run(**fields_for(name))
-    assert results_of(told) == [(name, None, error)]
-    assert text_of(told) and finished(told)
+    emitted = world.run(**fields_for(name))
+    assert results_of(emitted) == [(name, None, error)]
+    assert text_of(emitted) and finished(emitted)
 
 
 def test_a_schema_that_no_grammar_holds_is_left_to_the_function(world: World) -> None:
-    told = world.run(**fields_for("pick", max_tokens=60))
-    ((name, result, error),) = results_of(told) or [("pick", None, "cut")]
+    emitted = world.run(**fields_for("pick", max_tokens=60))
+    ((name, result, error),) = results_of(emitted) or [("pick", None, "cut")]
     assert name == "pick" and (isinstance(result, int) or error)
-    assert finished(told)
+    assert finished(emitted)
 
 
 def test_without_rounds_left_the_model_answers(world: World) -> None:
-    told = world.run(**fields_for("add", max_tool_rounds=1))
-    assert len(results_of(told)) == 1 and text_of(told)
+    emitted = world.run(**fields_for("add", max_tool_rounds=1))
+    assert len(results_of(emitted)) == 1 and text_of(emitted)
 
 
 def test_a_call_for_the_client_ends_the_answer_as_ever(world: World) -> None:
-    told = world.run(**fields_for("get_time", tools=[OWN], server_tools="all"))
-    assert calls_of(told) == [("get_time", {})] and results_of(told) == []
-    assert reasons_of(told) == ["tool_calls"]
+    emitted = world.run(**fields_for("get_time", tools=[OWN], server_tools="all"))
+    assert calls_of(emitted) == [("get_time", {})] and results_of(emitted) == []
+    assert reasons_of(emitted) == ["tool_calls"]
 
 
 def test_calls_for_both_run_what_is_the_servers_and_leave_the_rest_to_the_client(world: World) -> None:
-    """Parallel calls that the starter model does not make by itself: an earlier attempt has told them."""
+    """Parallel calls that the starter model does not make by itself: an earlier attempt has emitted them."""
     calls: list[Any] = [
         (events.ToolCallDelta, {"call_index": 0, "server": True, "id": "call_s", "name": "add"}),
         (events.ToolCallDelta, {"call_index": 0, "server": True, "arguments": '{"a": 2, "b": 3}'}),
@@ -109,15 +109,15 @@ def test_calls_for_both_run_what_is_the_servers_and_leave_the_rest_to_the_client
         (events.ToolCallDelta, {"call_index": 0, "arguments": "{}"}),
         (events.RoundFinished, {"finish_reason": "tool_calls"}),
     ]
-    told = world.resume(calls, **fields_for("add", tools=[OWN]))
-    assert calls_of(told) == [("get_time", {})]
-    assert results_of(told) == [("add", {"sum": 5}, None)]
-    assert reasons_of(told) == ["tool_calls"] and text_of(told) == ""
+    emitted = world.resume(calls, **fields_for("add", tools=[OWN]))
+    assert calls_of(emitted) == [("get_time", {})]
+    assert results_of(emitted) == [("add", {"sum": 5}, None)]
+    assert reasons_of(emitted) == ["tool_calls"] and text_of(emitted) == ""
 
 
 def test_a_function_that_blocks_keeps_no_slot_and_can_be_cancelled(world: World) -> None:
     job_id = world.submit(**fields_for("wait_here"))
-    runner = threading.Thread(target=world.told, args=(job_id,))
+    runner = threading.Thread(target=world.emitted, args=(job_id,))
     runner.start()
     try:
         assert world.workshop.waiting.wait(30)
@@ -141,19 +141,19 @@ KINDS = (events.RoundFinished, events.ToolResult, events.TextDelta)
 def test_a_lost_worker_is_followed_by_one_that_runs_nothing_twice(
     world: World, sum_of: list[events.AnyEvent], kind: type
 ) -> None:
-    """The worker is lost right after it has told the first event of this kind."""
+    """The worker is lost right after it has emitted the first event of this kind."""
     first = next(at for at, event in enumerate(sum_of) if isinstance(event, kind))
     told_kinds = events.TextDelta | events.ToolCallDelta | events.RoundFinished | events.ToolResult
     past = [(type(event), fields_of(event)) for event in sum_of[: first + 1] if isinstance(event, told_kinds)]
     before = len(world.workshop.added)
-    told = world.resume(past, **fields_for("add"))
+    emitted = world.resume(past, **fields_for("add"))
     assert len(world.workshop.added) - before == (1 if kind is events.RoundFinished else 0)
-    assert calls_of(told, server=True) == calls_of(sum_of, server=True)
-    assert results_of(told) == results_of(sum_of)
+    assert calls_of(emitted, server=True) == calls_of(sum_of, server=True)
+    assert results_of(emitted) == results_of(sum_of)
     # Not the very same words: a prompt that is computed anew rounds otherwise than one that was generated.
     kept = "".join(fields["text"] for kind, fields in past if kind is events.TextDelta)
-    assert text_of(told).startswith(kept) and len(text_of(told)) > len(kept)
-    assert finished(told).usage.prompt_tokens == finished(sum_of).usage.prompt_tokens
+    assert text_of(emitted).startswith(kept) and len(text_of(emitted)) > len(kept)
+    assert finished(emitted).usage.prompt_tokens == finished(sum_of).usage.prompt_tokens
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,8 @@ def test_the_refusal_says_which_functions_there_are(world: World) -> None:
 def test_an_asynchronous_job_keeps_what_was_run(world: World) -> None:
     wait_until(lambda: world.service.engine.stats().running == 0)
     job_id = world.submit_durable(**fields_for("add"))
-    told = world.told(job_id)
+    emitted = world.emitted(job_id)
     (choice,) = world.result_of(job_id).choices
     assert [call["name"] for call in choice.tool_results] == ["add"]
-    assert choice.tool_results[0]["result"] == results_of(told)[0][1]
-    assert choice.text == text_of(told)
+    assert choice.tool_results[0]["result"] == results_of(emitted)[0][1]
+    assert choice.text == text_of(emitted)

@@ -27,7 +27,7 @@ def problem_of(world: World, number: int) -> str | None:
     tools = tool_set(number)
     # Warm, so that it is the grammar that makes it fit and not the model's habits.
     sampling = SamplingParams(temperature=0.8, seed=number)
-    told = world.run(
+    emitted = world.run(
         messages=QUESTION,
         tools=tools,
         tool_choice="required",
@@ -36,8 +36,8 @@ def problem_of(world: World, number: int) -> str | None:
         max_tokens=400,
     )
     try:
-        assert (reasons_of(told), text_of(told)) == (["tool_calls"], "")
-        ((name, arguments),) = calls_of(told)
+        assert (reasons_of(emitted), text_of(emitted)) == (["tool_calls"], "")
+        ((name, arguments),) = calls_of(emitted)
         schemas = {tool["function"]["name"]: tool["function"].get("parameters", {"maxProperties": 0}) for tool in tools}
         jsonschema.Draft202012Validator(schemas[name]).validate(arguments)
         assert set(arguments) <= set(schemas[name].get("properties", {})), "closed where properties are listed"

@@ -27,7 +27,7 @@ CLOCK = {"type": "function", "function": {"name": "get_time"}}
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_required_calls_come_and_fit_their_schemas(world: World, parallel: bool, temperature: float) -> None:
     sampling = SamplingParams(temperature=temperature, seed=5, stop=["\n", "Paris"])
-    told = world.run(
+    emitted = world.run(
         tools=[WEATHER, CLOCK],
         tool_choice="required",
         parallel_tool_calls=parallel,
@@ -35,49 +35,49 @@ def test_required_calls_come_and_fit_their_schemas(world: World, parallel: bool,
         n=2,
         max_tokens=600,
     )
-    assert reasons_of(told) == ["tool_calls", "tool_calls"]
+    assert reasons_of(emitted) == ["tool_calls", "tool_calls"]
     for index in range(2):
-        assert text_of(told, index) == ""
-        calls = calls_of(told, index)
+        assert text_of(emitted, index) == ""
+        calls = calls_of(emitted, index)
         assert len(calls) >= 1 if parallel else len(calls) == 1
         for name, arguments in calls:
             jsonschema.validate(arguments, CITY if name == "get_weather" else {"maxProperties": 0})
 
 
 def test_the_named_function_is_called_once(world: World) -> None:
-    told = world.run(tools=[WEATHER, CLOCK], tool_choice="required", tool_name="get_time")
-    assert calls_of(told) == [("get_time", {})]
-    assert reasons_of(told) == ["tool_calls"]
+    emitted = world.run(tools=[WEATHER, CLOCK], tool_choice="required", tool_name="get_time")
+    assert calls_of(emitted) == [("get_time", {})]
+    assert reasons_of(emitted) == ["tool_calls"]
 
 
 def test_auto_leaves_the_model_its_words(world: World) -> None:
-    told = world.run(messages=[ChatMessage("user", "Hi, who are you?")], tools=[WEATHER], max_tokens=30)
-    assert text_of(told)
-    assert calls_of(told) == []
-    assert reasons_of(told)[0] in ("stop", "length")
+    emitted = world.run(messages=[ChatMessage("user", "Hi, who are you?")], tools=[WEATHER], max_tokens=30)
+    assert text_of(emitted)
+    assert calls_of(emitted) == []
+    assert reasons_of(emitted)[0] in ("stop", "length")
 
 
 def test_a_call_that_the_model_begins_by_itself_is_enforced(world: World) -> None:
     """The starter model seldom begins one, so an earlier attempt has: it was lost right after the opening tag."""
     tokens = world.service.engine._backend.tokenize("So: <tool_call>", special=False)
     delta = {"text": "So:", "token_ids": tokens}
-    told = world.resume([(events.TextDelta, delta)], tools=[WEATHER, CLOCK], parallel_tool_calls=False)
-    (call,) = calls_of(told)
+    emitted = world.resume([(events.TextDelta, delta)], tools=[WEATHER, CLOCK], parallel_tool_calls=False)
+    (call,) = calls_of(emitted)
     jsonschema.validate(call[1], CITY if call[0] == "get_weather" else {"maxProperties": 0})
-    assert (text_of(told), reasons_of(told)) == ("So:", ["tool_calls"])
+    assert (text_of(emitted), reasons_of(emitted)) == ("So:", ["tool_calls"])
 
 
 def test_a_call_that_does_not_fit_is_not_told_in_part(world: World) -> None:
-    told = world.run(tools=[WEATHER], tool_choice="required", max_tokens=12)
-    assert (calls_of(told), text_of(told), reasons_of(told)) == ([], "", ["length"])
+    emitted = world.run(tools=[WEATHER], tool_choice="required", max_tokens=12)
+    assert (calls_of(emitted), text_of(emitted), reasons_of(emitted)) == ([], "", ["length"])
 
 
 def test_log_probabilities_join_to_the_text_beside_tools(world: World) -> None:
     sampling = SamplingParams(temperature=0, logprobs=True)
-    told = world.run(messages=[ChatMessage("user", "Hi!")], tools=[WEATHER], max_tokens=12, sampling=sampling)
-    deltas = [event for event in told if isinstance(event, events.TextDelta)]
+    emitted = world.run(messages=[ChatMessage("user", "Hi!")], tools=[WEATHER], max_tokens=12, sampling=sampling)
+    deltas = [event for event in emitted if isinstance(event, events.TextDelta)]
     tokens = [entry.token for delta in deltas for entry in delta.logprobs]
-    assert tokens and text_of(told).startswith("".join(tokens))
+    assert tokens and text_of(emitted).startswith("".join(tokens))
 
 
 @pytest.mark.parametrize("keep", [1, 3])
@@ -89,12 +89,12 @@ def test_a_lost_worker_is_followed_by_one_that_tells_the_rest(world: World, choi
     kept = pieces[:keep]
     while len(pieces) > len(kept) and isinstance(following := pieces[len(kept)], events.ToolCallDelta):
         if following.id is not None:
-            break  # the pieces of one call are told together
+            break  # the pieces of one call are emitted together
         kept.append(following)
-    told = world.resume([(type(event), fields_of(event)) for event in kept], **fields)
-    assert text_of(told) == text_of(whole)
-    assert calls_of(told) == calls_of(whole)
-    assert reasons_of(told) == reasons_of(whole)
+    emitted = world.resume([(type(event), fields_of(event)) for event in kept], **fields)
+    assert text_of(emitted) == text_of(whole)
+    assert calls_of(emitted) == calls_of(whole)
+    assert reasons_of(emitted) == reasons_of(whole)
 
 
 SHORT = {"type": "string", "maxLength": 8}
@@ -124,32 +124,32 @@ SCHEMAS: list[Any] = [
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: json.dumps(schema)[:40])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_structured_answers_validate(world: World, schema: Any, temperature: float) -> None:
-    told = world.run(answer_schema=schema, sampling=SamplingParams(temperature=temperature, seed=1), max_tokens=200)
-    (reason,) = reasons_of(told)
+    emitted = world.run(answer_schema=schema, sampling=SamplingParams(temperature=temperature, seed=1), max_tokens=200)
+    (reason,) = reasons_of(emitted)
     if reason == "stop":
-        jsonschema.Draft202012Validator(schema).validate(json.loads(text_of(told)))
+        jsonschema.Draft202012Validator(schema).validate(json.loads(text_of(emitted)))
     else:
         assert reason == "length" and "$ref" in schema, "only what is recursive may take more than that"
 
 
 def test_an_object_of_any_kind(world: World) -> None:
-    told = world.run(answer_schema={"type": "object"}, max_tokens=300)
-    if reasons_of(told) == ["stop"]:
-        assert isinstance(json.loads(text_of(told)), dict)
+    emitted = world.run(answer_schema={"type": "object"}, max_tokens=300)
+    if reasons_of(emitted) == ["stop"]:
+        assert isinstance(json.loads(text_of(emitted)), dict)
 
 
 def test_either_a_call_or_an_answer_of_the_form(world: World) -> None:
-    told = world.run(tools=[WEATHER], answer_schema=SCHEMAS[0])
-    calls = calls_of(told)
-    assert bool(calls) != bool(text_of(told))
+    emitted = world.run(tools=[WEATHER], answer_schema=SCHEMAS[0])
+    calls = calls_of(emitted)
+    assert bool(calls) != bool(text_of(emitted))
     if not calls:
-        jsonschema.validate(json.loads(text_of(told)), SCHEMAS[0])
+        jsonschema.validate(json.loads(text_of(emitted)), SCHEMAS[0])
 
 
 def test_nothing_found_is_still_an_answer_of_the_form(world: World) -> None:
     rag = RagOptions(query="weather", top_k=3)
-    told = world.run(answer_schema=SCHEMAS[0], rag=rag)
-    jsonschema.validate(json.loads(text_of(told)), SCHEMAS[0])
+    emitted = world.run(answer_schema=SCHEMAS[0], rag=rag)
+    jsonschema.validate(json.loads(text_of(emitted)), SCHEMAS[0])
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_model_that_writes_calls_in_another_form_is_held_to_that(
     tools = [WEATHER, CLOCK, SAY]
     for named, max_tokens in [(None, 80), ("say", 40)]:
         sampling = SamplingParams(temperature=1.0, seed=7)
-        told = world.run(
+        emitted = world.run(
             tools=tools,
             tool_choice="required",
             tool_name=named,
@@ -202,11 +202,11 @@ def test_a_model_that_writes_calls_in_another_form_is_held_to_that(
             sampling=sampling,
             max_tokens=max_tokens,
         )
-        calls = calls_of(told)
+        calls = calls_of(emitted)
         assert calls and (parallel or len(calls) == 1)
         for name, arguments in calls:
             schema = next(tool["function"] for tool in tools if tool["function"]["name"] == name).get("parameters")
             jsonschema.validate(arguments, schema or {"maxProperties": 0})
-        assert (text_of(told), reasons_of(told)) == ("", ["tool_calls"])
-    told = world.run(messages=[ChatMessage("user", "Hi, who are you?")], tools=[WEATHER], max_tokens=8)
-    assert text_of(told) and calls_of(told) == []
+        assert (text_of(emitted), reasons_of(emitted)) == ("", ["tool_calls"])
+    emitted = world.run(messages=[ChatMessage("user", "Hi, who are you?")], tools=[WEATHER], max_tokens=8)
+    assert text_of(emitted) and calls_of(emitted) == []

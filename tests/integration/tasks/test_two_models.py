@@ -21,7 +21,7 @@ from tasks.documents.embedding_models import Model, Models
 from tasks.documents.indexer import Indexer
 from tasks.documents.parsing import ParsingService
 from tasks.jobs.producer import Producer
-from tasks.jobs.runner import JobDesk
+from tasks.jobs.runner import JobRunner
 from tasks.queries.service import QueryService
 from tests.fakes.fake_embedder import FakeEmbedder
 from tests.support import wait_until
@@ -286,8 +286,8 @@ def test_a_search_asks_each_model_about_the_collections_in_it(
     retrievers = {
         model: Retriever(model.store, model.service, world.catalog.active_generations, 0.2) for model in models.all
     }
-    desk = cast(JobDesk, None)
-    query = QueryService(desk, producer, world.catalog, models, retrievers)
+    runner = cast(JobRunner, None)
+    query = QueryService(runner, producer, world.catalog, models, retrievers)
 
     def found(text: str, *collections: str, top_k: int = 3) -> list[str]:
         options = SearchOptions(top_k=top_k, collections=list(collections))

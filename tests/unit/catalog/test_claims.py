@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from core.catalog import Catalog, Claim, Document, DocumentState, GivenBack, Parsed, Refused, StoreRecord
+from core.catalog import Catalog, Claim, Document, DocumentState, Parsed, Refused, Released, StoreRecord
 from tests.unit.catalog.conftest import Clock
 
 Add = Callable[..., Document]
@@ -57,7 +57,7 @@ def test_several_are_claimed_and_ended_at_once(catalog: Catalog, add: Add, clock
 def test_a_document_that_is_given_back_waits_as_before(catalog: Catalog, add: Add) -> None:
     document = add()
     catalog.mark_dispatched([document.id])
-    catalog.end_parsing([GivenBack(claimed(catalog, document))])
+    catalog.end_parsing([Released(claimed(catalog, document))])
     again = catalog.get_document(document.id)
     assert (again.state, again.attempts, again.dispatched_at) == (DocumentState.QUEUED, 0, None)
     catalog.end_parsing([])

@@ -39,9 +39,11 @@ class FakeSupervisor:
         self.states[name] = "STOPPED" if self.ends_at[name] == signal_name else "STOPPING"
 
 
-def drained(supervisor: FakeSupervisor, *phases: Phase, patience: float = 1.0) -> list[str]:
+def drained(supervisor: FakeSupervisor, *phases: Phase, wait_factor: float = 1.0) -> list[str]:
     said: list[str] = []
-    Drain(cast(Supervisor, supervisor), Path("/nowhere"), report=said.append, patience=lambda: patience).run(phases)
+    Drain(cast(Supervisor, supervisor), Path("/nowhere"), report=said.append, wait_factor=lambda: wait_factor).run(
+        phases
+    )
     return said
 
 
@@ -77,7 +79,7 @@ def test_process_that_died_just_before_is_stopped_when_it_comes_back() -> None:
 
 def test_without_patience_nothing_is_waited_for() -> None:
     supervisor = FakeSupervisor({"stuck": "KILL"})
-    drained(supervisor, phase("stuck", term_seconds=1000.0, quit_seconds=1000.0), patience=0.0)
+    drained(supervisor, phase("stuck", term_seconds=1000.0, quit_seconds=1000.0), wait_factor=0.0)
     assert supervisor.states == {"stuck": "STOPPED"}
 
 

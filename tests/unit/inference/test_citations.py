@@ -92,7 +92,7 @@ def test_a_second_attempt_tells_only_the_rest(pieces: list[str], told: int) -> N
     text = "".join(pieces)
     whole = cited(text)
     told = min(told, len(whole))
-    citer = Citer(SOURCES, told_characters=told)
+    citer = Citer(SOURCES, replayed_characters=told)
     assert citer.push(text) + citer.finish() == whole[told:]
 
 

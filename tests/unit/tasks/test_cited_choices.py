@@ -8,7 +8,7 @@ from core import events
 from core.messages import ChatMessage, GenerateRequest, RagOptions, SamplingParams, Timings, Usage
 from inference.engine.sequence import FinishReason, SequenceDelta, SequenceFinished
 from inference.text.citations import Citer
-from tasks.chat.choices import Choice, Flight, translate
+from tasks.chat.choices import Choice, SequenceRun, translate
 from tasks.chat.constraints import can_cite
 from tasks.jobs.names import Task
 from tasks.jobs.records import JobRecord, JobRecords
@@ -19,16 +19,16 @@ PIECES = ["The warranty", " lasts [1", "] four years", ".", " And", " more."]
 ANSWER = "The warranty lasts four years. [1] And more."
 
 
-def flight_of(told: str = "") -> Flight:
+def flight_of(emitted: str = "") -> SequenceRun:
     record = JobRecord("job-1", "rag_chat", Task.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
     records: JobRecords = object()  # type: ignore[assignment]
-    choice = Choice(ChoiceResult(text=told), citer=Citer([SOURCE], len(told)))
-    return Flight(RunningJob(record, b"{}", records), [choice])
+    choice = Choice(ChoiceResult(text=emitted), citer=Citer([SOURCE], len(emitted)))
+    return SequenceRun(RunningJob(record, b"{}", records), [choice])
 
 
-def play(flight: Flight) -> list[events.AnyEvent]:
-    """What is told of the whole answer; each piece is a token, numbered from 0."""
-    name = flight.sequence_id(0)
+def play(run: SequenceRun) -> list[events.AnyEvent]:
+    """What is emitted of the whole answer; each piece is a token, numbered from 0."""
+    name = run.sequence_id(0)
     steps = [
         SequenceDelta(sequence_id=name, produced_at=5.0, text=text, token_ids=[token], logprobs=[])
         for token, text in enumerate(PIECES)
@@ -36,26 +36,26 @@ def play(flight: Flight) -> list[events.AnyEvent]:
     end = SequenceFinished(
         sequence_id=name, produced_at=6.0, finish_reason=FinishReason.STOP, usage=Usage(), timings=Timings()
     )
-    return [event for step in (*steps, end) for event in translate(flight, step)]
+    return [event for step in (*steps, end) for event in translate(run, step)]
 
 
 def test_markers_are_deltas_at_the_ends_of_sentences() -> None:
-    flight = flight_of()
-    told = play(flight)
-    texts = [event.text for event in told if isinstance(event, events.TextDelta)]
+    run = flight_of()
+    emitted = play(run)
+    texts = [event.text for event in emitted if isinstance(event, events.TextDelta)]
     assert texts[:2] == ["The warranty", " lasts"], "text is not held back for its markers"
-    assert "".join(texts) == ANSWER == flight.choices[0].result.text
-    tokens = [token for event in told if isinstance(event, events.TextDelta) for token in event.token_ids]
+    assert "".join(texts) == ANSWER == run.choices[0].result.text
+    tokens = [token for event in emitted if isinstance(event, events.TextDelta) for token in event.token_ids]
     assert tokens == list(range(len(PIECES)))
-    assert isinstance(told[-1], events.ChoiceFinished)
+    assert isinstance(emitted[-1], events.ChoiceFinished)
 
 
-@pytest.mark.parametrize("told", range(0, len(ANSWER), 7))
-def test_another_worker_goes_on_where_the_first_stopped(told: int) -> None:
-    flight = flight_of(ANSWER[:told])
-    assert flight.choices[0].resume_text_length == 0, "the text is read again, to know what the markers belong to"
-    texts = [event.text for event in play(flight) if isinstance(event, events.TextDelta)]
-    assert "".join(texts) == ANSWER[told:] and flight.choices[0].result.text == ANSWER
+@pytest.mark.parametrize("emitted", range(0, len(ANSWER), 7))
+def test_another_worker_goes_on_where_the_first_stopped(emitted: int) -> None:
+    run = flight_of(ANSWER[:emitted])
+    assert run.choices[0].resume_text_length == 0, "the text is read again, to know what the markers belong to"
+    texts = [event.text for event in play(run) if isinstance(event, events.TextDelta)]
+    assert "".join(texts) == ANSWER[emitted:] and run.choices[0].result.text == ANSWER
 
 
 def test_only_free_text_from_documents_is_cited() -> None:

@@ -22,7 +22,7 @@ LONG = 1000.0
 
 
 class Clock:
-    """Says what it was told."""
+    """Says what it was emitted."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -107,9 +107,9 @@ def test_joined_deltas_keep_their_probabilities() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["start", "text", "end"]), st.text(max_size=3))))
-def test_joining_loses_nothing_and_keeps_the_order_of_each_sequence(told: list[tuple[str, str, str]]) -> None:
+def test_joining_loses_nothing_and_keeps_the_order_of_each_sequence(emitted: list[tuple[str, str, str]]) -> None:
     makers = {"start": lambda name, _: started(name), "text": delta, "end": lambda name, _: ended(name)}
-    events: list[SequenceEvent] = [makers[kind](name, text) for name, kind, text in told]
+    events: list[SequenceEvent] = [makers[kind](name, text) for name, kind, text in emitted]
     for name in "abc":
         assert history(joined(events), name) == history(events, name)
 

@@ -67,9 +67,9 @@ def test_changed_rules_are_read_at_the_next_scan(tmp_path: Path) -> None:
     assert {path for path, _ in folder.scan()} == {"b.txt"}
     assert list(folder.scan("sub")) == []
     assert folder.stat("sub/a.txt") is None
-    assert folder.is_kept_out("sub/a.txt")
-    assert not folder.is_kept_out("b.txt")
-    assert not folder.is_kept_out("sub/none.txt")
+    assert folder.is_ignored("sub/a.txt")
+    assert not folder.is_ignored("b.txt")
+    assert not folder.is_ignored("sub/none.txt")
 
 
 def test_changed_rules_are_told_as_their_folder(tmp_path: Path) -> None:

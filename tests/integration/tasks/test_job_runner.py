@@ -17,16 +17,16 @@ from core.messages import ChatMessage, GenerateRequest
 from tasks.jobs.heartbeats import JobHeartbeats
 from tasks.jobs.names import Queue
 from tasks.jobs.producer import Producer
-from tasks.jobs.runner import ChoiceResult, JobDesk, JobResult, RunningJob
+from tasks.jobs.runner import ChoiceResult, JobResult, JobRunner, RunningJob
 from tests.support import wait_until
 
 REQUEST = GenerateRequest(messages=[ChatMessage(role="user", content="Hello")])
 
 
 @pytest.fixture
-def desk(producer: Producer, catalog: Catalog) -> Iterator[JobDesk]:
+def runner(producer: Producer, catalog: Catalog) -> Iterator[JobRunner]:
     heartbeats = JobHeartbeats(producer.records)
-    yield JobDesk(producer.records, catalog, heartbeats)
+    yield JobRunner(producer.records, catalog, heartbeats)
     heartbeats.close()
 
 
@@ -43,30 +43,32 @@ def submit(producer: Producer, catalog: Catalog, *, durable: bool = False, deadl
 
 
 def test_a_job_that_is_completed_is_finished_in_catalog_and_stream(
-    desk: JobDesk, producer: Producer, catalog: Catalog
+    runner: JobRunner, producer: Producer, catalog: Catalog
 ) -> None:
     job_id = submit(producer, catalog, durable=True)
 
     def work(job: RunningJob) -> None:
         assert job.request(GenerateRequest) == REQUEST
         assert catalog.get_job(job_id).state is JobState.RUNNING
-        desk.complete(job, JobResult(model="m", choices=[ChoiceResult(text="Hi", finish_reason="stop")]))
+        runner.complete(job, JobResult(model="m", choices=[ChoiceResult(text="Hi", finish_reason="stop")]))
 
-    desk.run(job_id, work)
+    runner.run(job_id, work)
     assert isinstance(last_event(producer, job_id), events.Finished)
     stored = catalog.get_job(job_id)
     assert stored.state is JobState.COMPLETED and stored.result is not None
     assert msgspec.json.decode(stored.result, type=JobResult).choices[0].text == "Hi"
 
 
-def test_a_message_that_comes_twice_finds_the_job_taken(desk: JobDesk, producer: Producer, catalog: Catalog) -> None:
+def test_a_message_that_comes_twice_finds_the_job_taken(
+    runner: JobRunner, producer: Producer, catalog: Catalog
+) -> None:
     job_id, runs = submit(producer, catalog), []
 
     def work(job: RunningJob) -> None:
         runs.append(job.id)
-        desk.run(job_id, work)
+        runner.run(job_id, work)
 
-    desk.run(job_id, work)
+    runner.run(job_id, work)
     assert runs == [job_id]
 
 
@@ -88,47 +90,51 @@ def raising(error: Exception) -> Callable[[RunningJob], None]:
     return work
 
 
-def test_a_refusal_reaches_the_client_with_its_status(desk: JobDesk, producer: Producer, catalog: Catalog) -> None:
+def test_a_refusal_reaches_the_client_with_its_status(runner: JobRunner, producer: Producer, catalog: Catalog) -> None:
     job_id = submit(producer, catalog, durable=True)
-    desk.run(job_id, raising(InvalidRequest("No such thing.", param="thing")))
+    runner.run(job_id, raising(InvalidRequest("No such thing.", param="thing")))
     event = last_event(producer, job_id)
     assert isinstance(event, events.Failed) and (event.error.status, event.error.param) == (400, "thing")
     assert catalog.get_job(job_id).state is JobState.FAILED
 
 
-def test_an_unforeseen_fault_is_told_without_its_details(desk: JobDesk, producer: Producer, catalog: Catalog) -> None:
+def test_an_unforeseen_fault_is_told_without_its_details(
+    runner: JobRunner, producer: Producer, catalog: Catalog
+) -> None:
     job_id = submit(producer, catalog)
-    desk.run(job_id, raising(ZeroDivisionError("secret detail")))
+    runner.run(job_id, raising(ZeroDivisionError("secret detail")))
     event = last_event(producer, job_id)
     assert isinstance(event, events.Failed) and event.error.status == 500 and "secret" not in event.error.message
 
 
-def test_a_cancelled_job_is_told_so_at_once(desk: JobDesk, producer: Producer, catalog: Catalog) -> None:
+def test_a_cancelled_job_is_told_so_at_once(runner: JobRunner, producer: Producer, catalog: Catalog) -> None:
     job_id = submit(producer, catalog)
-    told = threading.Event()
+    emitted = threading.Event()
 
     def work(job: RunningJob) -> None:
         assert producer.cancel(job_id)
-        assert told.wait(5)
+        assert emitted.wait(5)
         job.check()
 
-    desk.run(job_id, work, on_cancel=told.set)
+    runner.run(job_id, work, on_cancel=emitted.set)
     assert isinstance(last_event(producer, job_id), events.Cancelled)
 
 
 def test_a_job_past_its_deadline_is_dropped_when_its_turn_comes(
-    desk: JobDesk, producer: Producer, catalog: Catalog
+    runner: JobRunner, producer: Producer, catalog: Catalog
 ) -> None:
     job_id = submit(producer, catalog, deadline=0.01)
     record = producer.records.load(job_id)
     assert record is not None and record.deadline is not None
     wait_until(lambda: time.time() > (record.deadline or 0), 2)
-    desk.run(job_id, raising(AssertionError("the job was run")))
+    runner.run(job_id, raising(AssertionError("the job was run")))
     event = last_event(producer, job_id)
     assert isinstance(event, events.Cancelled) and event.reason == "deadline"
 
 
-def test_the_heartbeat_goes_on_while_the_job_is_in_hand(desk: JobDesk, producer: Producer, catalog: Catalog) -> None:
+def test_the_heartbeat_goes_on_while_the_job_is_in_hand(
+    runner: JobRunner, producer: Producer, catalog: Catalog
+) -> None:
     job_id, revived = submit(producer, catalog), []
 
     def work(_: RunningJob) -> None:
@@ -136,11 +142,11 @@ def test_the_heartbeat_goes_on_while_the_job_is_in_hand(desk: JobDesk, producer:
         wait_until(lambda: producer.records.is_alive(job_id), 5)
         revived.append(producer.revive(job_id))
 
-    desk.run(job_id, work)
+    runner.run(job_id, work)
     assert revived == [False]
 
 
-def test_what_a_replaced_attempt_says_is_not_heard(desk: JobDesk, producer: Producer, catalog: Catalog) -> None:
+def test_what_a_replaced_attempt_says_is_not_heard(runner: JobRunner, producer: Producer, catalog: Catalog) -> None:
     job_id, replaced = submit(producer, catalog), []
 
     def work(job: RunningJob) -> None:
@@ -149,7 +155,7 @@ def test_what_a_replaced_attempt_says_is_not_heard(desk: JobDesk, producer: Prod
         replaced.append(job.replaced)
         job.check()
 
-    desk.run(job_id, work)
+    runner.run(job_id, work)
     assert replaced == [True]
     assert [type(event) for _, event in producer.records.replay(job_id)] == [events.Queued]
 

@@ -1,4 +1,4 @@
-"""Answers that grow by rounds: what comes next, what it is made of, and what was told of it before."""
+"""Answers that grow by rounds: what comes next, what it is made of, and what was emitted of it before."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from core.settings import load_settings
 from inference.engine.engine import Engine
 from inference.engine.preparation import PreparedPrompt
 from inference.functions import FunctionContext, FunctionRegistry
-from tasks.chat.conversation import CUT_NOTE, Round, Talk, shared_out
-from tasks.chat.resume_state import Past
+from tasks.chat.conversation import CUT_NOTE, Conversation, Round, shared_out
+from tasks.chat.resume_state import ResumeState
 from tasks.chat.server_functions import FunctionCalls, ServerFunctions
 from tasks.chat.tool_rounds import ToolRounds
 from tasks.jobs.names import Task
@@ -38,7 +38,7 @@ def called(*names: str, answered: Any = None, said: str = "", reason: str = "too
     return Round(ChoiceResult(text=said, finish_reason=reason, tool_results=calls), Usage(50, tokens), Timings())
 
 
-def talk(*rounds: Round, **fields: Any) -> Talk:
+def a_conversation(*rounds: Round, **fields: Any) -> Conversation:
     request = GenerateRequest(
         messages=[ChatMessage("user", "2 and 3?")],
         tools=[OWN, ADD],
@@ -46,40 +46,40 @@ def talk(*rounds: Round, **fields: Any) -> Talk:
         tool_choice="required",
         **fields,
     )
-    return Talk(request, frozenset({"add"}), list(rounds), list(request.messages))
+    return Conversation(request, frozenset({"add"}), list(rounds), list(request.messages))
 
 
 def test_what_was_required_is_required_once() -> None:
-    assert talk().next_request().tool_choice == "required"
-    following = talk(called("add"), tool_name="add").next_request()
+    assert a_conversation().next_request().tool_choice == "required"
+    following = a_conversation(called("add"), tool_name="add").next_request()
     assert (following.tool_choice, following.tool_name, following.tools) == ("auto", None, [OWN, ADD])
 
 
 def test_after_the_last_round_only_the_clients_tools_are_left() -> None:
-    assert talk(called("add"), max_tool_rounds=2).next_request().tools == [OWN, ADD]
-    assert talk(called("add"), called("add"), max_tool_rounds=2).next_request().tools == [OWN]
+    assert a_conversation(called("add"), max_tool_rounds=2).next_request().tools == [OWN, ADD]
+    assert a_conversation(called("add"), called("add"), max_tool_rounds=2).next_request().tools == [OWN]
 
 
 def test_the_limit_on_tokens_holds_for_all_rounds_together() -> None:
-    assert talk(called("add"), max_tokens=30).next_request().max_tokens == 20
-    assert talk(called("add")).next_request().max_tokens is None
-    assert talk(called("add"), max_tokens=10).end_reason == "length"
-    assert talk(called("add"), max_tokens=11).end_reason is None
+    assert a_conversation(called("add"), max_tokens=30).next_request().max_tokens == 20
+    assert a_conversation(called("add")).next_request().max_tokens is None
+    assert a_conversation(called("add"), max_tokens=10).end_reason == "length"
+    assert a_conversation(called("add"), max_tokens=11).end_reason is None
 
 
 def test_why_an_answer_ends_with_its_functions() -> None:
     mixed = called("add")
     mixed.result.tool_calls.append({"id": "call_9"})
-    assert talk(mixed).end_reason == "tool_calls"
-    assert talk(called("add", reason="length")).end_reason == "length"
-    assert talk().end_reason is None
+    assert a_conversation(mixed).end_reason == "tool_calls"
+    assert a_conversation(called("add", reason="length")).end_reason == "length"
+    assert a_conversation().end_reason is None
 
 
 def test_the_whole_answer_is_that_of_all_rounds() -> None:
-    told = talk(called("add", said="Let me see.\n\n"), called("add"))
-    whole = told.whole(ChoiceResult(text="It is 5.", finish_reason="stop"))
+    emitted = a_conversation(called("add", said="Let me see.\n\n"), called("add"))
+    whole = emitted.whole(ChoiceResult(text="It is 5.", finish_reason="stop"))
     assert (whole.text, whole.finish_reason, len(whole.tool_results)) == ("Let me see.\n\nIt is 5.", "stop", 2)
-    assert told.usage(Usage(70, 7)) == Usage(170, 27)
+    assert emitted.usage(Usage(70, 7)) == Usage(170, 27)
 
 
 def test_a_round_becomes_a_call_and_its_results() -> None:
@@ -99,7 +99,7 @@ def test_a_cut_spares_what_is_short() -> None:
 
 
 def test_what_was_told_is_sorted_into_rounds() -> None:
-    past = Past.from_events(
+    resume = ResumeState.from_events(
         [
             events.Accepted(**AT, model="m"),
             events.TextDelta(**AT, text="Let me see.", token_ids=[1]),
@@ -111,12 +111,12 @@ def test_what_was_told_is_sorted_into_rounds() -> None:
             events.TextDelta(**AT, text="So", token_ids=[3]),
         ]
     )
-    (first,) = past.rounds
+    (first,) = resume.rounds
     assert (first.result.text, first.result.finish_reason, first.usage) == ("Let me see.", "tool_calls", Usage(5, 6))
     assert [call["id"] for call in first.unanswered] == ["call_a"]
     assert first.result.tool_results[0]["arguments"] == "{}" and first.result.tool_results[1]["result"] == 7
-    (choice,) = past.choices(1)
-    assert past.accepted and (choice.result.text, choice.token_ids) == ("So", [3])
+    (choice,) = resume.choices(1)
+    assert resume.accepted and (choice.result.text, choice.token_ids) == ("So", [3])
 
 
 # The prompt of the next round, in a context of 600 tokens which are bytes
@@ -136,7 +136,9 @@ def engine() -> Iterator[Engine]:
     engine.close()
 
 
-def next_prompt(engine: Engine, folder: Path, conversation: Talk, functions: FunctionRegistry) -> PreparedPrompt | None:
+def next_prompt(
+    engine: Engine, folder: Path, conversation: Conversation, functions: FunctionRegistry
+) -> PreparedPrompt | None:
     settings = load_settings(_env_file=None, data_dir=folder, max_tokens=100, redis_url="redis://127.0.0.1:1")
     records: JobRecords = object()  # type: ignore[assignment]
     record = JobRecord("job-1", "chat", Task.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
@@ -165,7 +167,7 @@ def unanswered(arguments: str, *, times: int = 1) -> Round:
 def test_results_that_are_too_long_are_cut_to_what_fits(
     engine: Engine, tmp_path: Path, registry: FunctionRegistry
 ) -> None:
-    conversation = talk(unanswered('{"text": "pear "}', times=2), max_tokens=300)
+    conversation = a_conversation(unanswered('{"text": "pear "}', times=2), max_tokens=300)
     conversation.request.tools.clear()
     prepared = next_prompt(engine, tmp_path, conversation, registry)
     assert prepared is not None and prepared.text.count(CUT_NOTE) == 2
@@ -175,7 +177,7 @@ def test_results_that_are_too_long_are_cut_to_what_fits(
 
 
 def test_a_conversation_that_is_full_ends(engine: Engine, tmp_path: Path, registry: FunctionRegistry) -> None:
-    conversation = talk(unanswered('{"text": "pear "}'))
+    conversation = a_conversation(unanswered('{"text": "pear "}'))
     conversation.request.tools.clear()
     conversation.messages = [ChatMessage("user", "x" * 560)]
     assert next_prompt(engine, tmp_path, conversation, registry) is None

@@ -8,19 +8,19 @@ from core.errors import ConfigurationError
 from core.settings import load_settings
 from inference.engine.context_size import choose_layout
 from inference.engine.prompt_lookup import PromptLookup
-from inference.engine.token_budget import LEAST_TOKENS, LONGEST_STEP, Pace
+from inference.engine.token_budget import LEAST_TOKENS, LONGEST_STEP, TokenBudget
 
 
 def test_pieces_of_prompts_keep_steps_short() -> None:
-    pace = Pace(512)
+    budget = TokenBudget(512)
     for _ in range(50):
-        pace.observe(0, 8, 0.050)
-        pace.observe(pace.prompt_tokens, 8, 0.050 + pace.prompt_tokens * 0.002)
-    assert pace.prompt_tokens == pytest.approx((LONGEST_STEP - 1) * 0.050 / 0.002, abs=2)
+        budget.observe(0, 8, 0.050)
+        budget.observe(budget.prompt_tokens, 8, 0.050 + budget.prompt_tokens * 0.002)
+    assert budget.prompt_tokens == pytest.approx((LONGEST_STEP - 1) * 0.050 / 0.002, abs=2)
 
 
 def test_pieces_never_get_too_small_or_too_large() -> None:
-    slow, fast = Pace(512), Pace(512)
+    slow, fast = TokenBudget(512), TokenBudget(512)
     slow.observe(0, 1, 0.001)
     slow.observe(10, 1, 5.0)
     fast.observe(0, 1, 1.0)

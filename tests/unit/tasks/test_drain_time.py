@@ -1,4 +1,4 @@
-"""How long a client is told to wait when the queue is full."""
+"""How long a client is emitted to wait when the queue is full."""
 
 from __future__ import annotations
 
