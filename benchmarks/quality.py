@@ -17,8 +17,11 @@ from benchmarks.report import print_table
 from core.settings import load_settings
 from ingest.embedding.embedder import Embedder
 from ingest.embedding.service import EmbeddingService
-from ingest.pipeline import DocumentMeta, index_document, parse_to_chunks, read_chunks
+from ingest.indexing.chunk_files import read_chunks
+from ingest.indexing.points import index_document
+from ingest.pipeline import parse_to_chunks
 from ingest.vector_store import ScoredPoint
+from ingest.vector_store.base import DocumentMeta
 from ingest.vector_store.edge import EdgeVectorStore
 
 NDCG_AT, RECALL_AT = 10, 3

@@ -22,7 +22,8 @@ import numpy as np
 from benchmarks.report import percentile, print_table
 from core.messages import Filter, SearchOptions
 from core.settings import load_settings
-from ingest.embedding.embedder import Embedder, EmbeddingService
+from ingest.embedding.embedder import Embedder
+from ingest.embedding.service import EmbeddingService
 from ingest.retrieval.retriever import Retriever
 from ingest.vector_store import Point, point_id
 from ingest.vector_store.base import Vector

@@ -1,37 +1,26 @@
-"""The stages of a document: `parse_to_chunks` in a parsing process, `index_document` beside the vector store."""
+"""The parsing stage of a document: from a file to a file of chunks, in a process that may be killed."""
 
 from __future__ import annotations
 
 import logging
-import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-
-import msgspec
 
 from core.errors import ConfigurationError, DocumentRejected
 from core.settings import Settings
 from ingest.chunker import ChunkSettings, chunk_document
 from ingest.embedding.tokenizer import TextTokenizer, load_tokenizer
-from ingest.indexing.points import Work, index_document, index_documents
-from ingest.parsed_document import Chunk, ParsedDocument
+from ingest.indexing.chunk_files import write_chunks
+from ingest.parsed_document import ParsedDocument
 from ingest.parsers import import_parsers, parse_text, parse_unknown
 from ingest.parsers.source import ParserOptions
 from ingest.sandbox.process_limits import parsing_limits
-from ingest.vector_store.base import DocumentMeta
-
-__all__ = ["ChunkSettings", "DocumentMeta", "ParseResult", "Work", "has_tokenizer", "index_document", "index_documents",
-           "parse_file_safely", "parse_to_chunks", "read_chunks", "warm_up"]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
 #: A file can give itself a title of megabytes.
 _LONGEST_PROPERTY_CHARACTERS = 1000
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Chunk)
 
 
 @dataclass(frozen=True)
@@ -74,7 +63,7 @@ def parse_to_chunks(
         document = parse_file_safely(path, filename, settings, is_text=is_text)
         max_tokens = chunking.max_tokens(tokenizer.max_tokens)
         chunks = chunk_document(document, tokenizer, max_tokens=max_tokens, overlap_tokens=chunking.overlap_tokens)
-        _write(out, chunks)
+        write_chunks(out, chunks)
     properties = {name: value[:_LONGEST_PROPERTY_CHARACTERS] for name, value in document.metadata.items()}
     return ParseResult(len(chunks), document.media_type, properties)
 
@@ -103,18 +92,6 @@ def _check_size(path: Path, limit_bytes: int) -> None:
         raise DocumentRejected(f"The file has {size} bytes; MAX_UPLOAD_BYTES allows {limit_bytes}.")
 
 
-def read_chunks(path: Path) -> list[Chunk]:
-    """The chunks that `parse_to_chunks` wrote.
-
-    Raises:
-        FileNotFoundError: they are not there, or were written in a form that is no longer read: parse again.
-    """
-    try:
-        return [_decoder.decode(line) for line in path.read_bytes().splitlines()]
-    except msgspec.DecodeError as error:
-        raise FileNotFoundError(f"{path} holds no chunks that can be read: {error}") from error
-
-
 def warm_up(settings: Settings | None = None) -> None:
     """Imports all parsers, and loads the tokenizer if settings are given, for children that are forked afterwards."""
     import_parsers()
@@ -135,20 +112,3 @@ def has_tokenizer(settings: Settings) -> bool:
 @lru_cache(maxsize=16)
 def _tokenizer(settings: Settings) -> TextTokenizer:
     return load_tokenizer(settings)
-
-
-def _write(out: Path, chunks: Iterable[Chunk]) -> None:
-    """Writes the file under another name first, so that under its own it is whole.
-
-    It is not synced: that would take longer than all the rest for a small file. What a power cut takes of it is missed
-    by its number of chunks, which the catalog knows, and made again from the original.
-    """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.writelines(_encoder.encode(chunk) + b"\n" for chunk in chunks)
-        temporary.replace(out)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -9,7 +9,7 @@ import qdrant_edge as edge
 
 from core.blobs import BlobStore
 from core.catalog import Catalog, DocumentState
-from ingest.pipeline import read_chunks
+from ingest.indexing.chunk_files import read_chunks
 from ingest.vector_store.edge import EdgeVectorStore
 
 #: A point: document, generation, chunk, path, folder, and the hash of its text.

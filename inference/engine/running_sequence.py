@@ -8,7 +8,8 @@ from core.messages import TokenLogprob
 from inference.engine.backend import Backend
 from inference.engine.prompt_lookup import MAX_DRAFT_TOKENS, PromptLookup
 from inference.engine.sampling import token_logprob
-from inference.engine.sequence import ActiveSequence, Constraint, FinishReason
+from inference.engine.sequence import ActiveSequence, FinishReason
+from inference.grammars.constraint import Constraint
 from inference.text.detokenizer import Detokenizer
 
 

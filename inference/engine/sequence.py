@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
 
 from core.errors import LlmApiError
 from core.messages import Priority, SamplingParams, Timings, TokenLogprob, Usage
+from inference.grammars.constraint import Constraint
 
 
 class FinishReason(StrEnum):
@@ -18,23 +18,6 @@ class FinishReason(StrEnum):
     STOP = "stop"
     #: `max_tokens` or the context is used up.
     LENGTH = "length"
-
-
-class Constraint(Protocol):
-    """Restricts which tokens may come next (a grammar). One object per sequence, used by the engine's thread only."""
-
-    def mask(self) -> bytes | None:
-        """One bit per token of the vocabulary (1: allowed), or None when every token is."""
-
-    def refuses(self, token: int) -> bool:
-        """Whether a token that the mask allows leads too far: then a new mask allows what has to come instead."""
-
-    def accept(self, token: int) -> None:
-        """Advances by a chosen token."""
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether nothing may follow but the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,10 +17,10 @@ from llguidance import LLMatcher, LLTokenizer
 
 from core.errors import InternalError, InvalidRequest
 from core.json_schema import check_schema
-from inference.engine.sequence import Constraint
 from inference.grammars import lark
 from inference.grammars.call_formats import Asked, CallFormat, TaggedFormat, ToolMode
 from inference.grammars.closing import Closing
+from inference.grammars.constraint import Constraint
 from inference.grammars.shortest_end import FIRST_CONTROL, byte_tokenizer
 from inference.grammars.tool_grammar import arguments_schema, parameters_field, tool_grammar
 

@@ -18,13 +18,10 @@ from core.threads import on_passing_thread
 from ingest.embedding.dimensions import Dimensions, dimensions_of
 from ingest.embedding.model_files import EmbeddingModel, find_embedding_model, hub_unreachable
 from ingest.embedding.prompts import Prompt, Purpose, prompt_for
-from ingest.embedding.service import EmbeddingService
 from ingest.embedding.tokenizer import TextTokenizer, tokenizer_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-__all__ = ["Embedder", "EmbeddingService", "Purpose"]
 
 log = logging.getLogger(__name__)
 

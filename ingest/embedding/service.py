@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from core.errors import Unavailable
 from core.memory import trim_memory
+from ingest.embedding.prompts import Purpose
 
 if TYPE_CHECKING:
-    from ingest.embedding.embedder import Embedder, Purpose
+    from ingest.embedding.embedder import Embedder
 
 log = logging.getLogger(__name__)
 

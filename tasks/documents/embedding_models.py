@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from core.catalog import Catalog, Collection, StoreRecord
 from core.errors import ConfigurationError
 from core.settings import Settings
-from ingest.embedding.embedder import Embedder, EmbeddingService
+from ingest.embedding.embedder import Embedder
+from ingest.embedding.service import EmbeddingService
 from ingest.vector_store import VectorStore, open_vector_store
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,9 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from core.blobs import BlobStore
 from core.catalog import Catalog, Claim, Collection, Document, DocumentState
 from core.errors import DocumentRejected, Unavailable
-from ingest.pipeline import DocumentMeta, Work, index_documents, read_chunks
+from ingest.indexing.chunk_files import read_chunks
+from ingest.indexing.points import Work, index_documents
+from ingest.vector_store.base import DocumentMeta
 from tasks.documents.embedding_models import Model, Models, Placement, place
 from tasks.documents.leases import LEASE_SECONDS, kept_alive
 

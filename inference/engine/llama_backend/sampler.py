@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import llama_cpp.llama_cpp as llama
 import numpy as np
 from numpy.typing import NDArray
 
 from core.messages import SamplingParams
-
-if TYPE_CHECKING:
-    from inference.engine.llama_backend.backend import LlamaBackend
+from inference.engine.model_files import ModelInfo
 
 #: Tokens that `repeat_penalty` looks back over, prompt included, as in llama.cpp.
 REPEAT_WINDOW_TOKENS = 64
+
+
+class LoadedModel(Protocol):
+    """What samplers need of a loaded model: `logits` are float32 [vocab_size] of a row of the last batch."""
+
+    context: Any
+    vocab_size: int
+    end_tokens: frozenset[int]
+    model: ModelInfo
+
+    def logits(self, row: int) -> NDArray[np.float32]: ...
 
 
 def _sample_function() -> Any:
@@ -31,7 +40,7 @@ _sample = _sample_function()
 class GreedySampler:
     """The likeliest token, as llama.cpp's greedy sampler finds it, without its list of 12 bytes for each candidate."""
 
-    def __init__(self, backend: LlamaBackend, sampling: SamplingParams) -> None:
+    def __init__(self, backend: LoadedModel, sampling: SamplingParams) -> None:
         self._backend = backend
         bias = bias_of(sampling, backend)
         self._biased = np.fromiter(bias.keys(), np.int32, len(bias))
@@ -55,7 +64,7 @@ class LlamaSampler:
 
     def __init__(
         self,
-        backend: LlamaBackend,
+        backend: LoadedModel,
         sampling: SamplingParams,
         seed: int,
         prompt: Sequence[int],
@@ -126,7 +135,7 @@ class LlamaSampler:
 
 
 def create_sampler(
-    backend: LlamaBackend, sampling: SamplingParams, seed: int, prompt: Sequence[int], generated: Sequence[int]
+    backend: LoadedModel, sampling: SamplingParams, seed: int, prompt: Sequence[int], generated: Sequence[int]
 ) -> GreedySampler | LlamaSampler:
     """The sampler for these parameters, in the state it has after `generated` tokens."""
     if sampling.temperature <= 0 and not has_penalties(sampling):
@@ -139,7 +148,7 @@ def has_penalties(sampling: SamplingParams) -> bool:
     return sampling.repeat_penalty != 1.0 or bool(sampling.frequency_penalty or sampling.presence_penalty)
 
 
-def bias_of(sampling: SamplingParams, backend: LlamaBackend) -> dict[int, float]:
+def bias_of(sampling: SamplingParams, backend: LoadedModel) -> dict[int, float]:
     """What is added to the logits of which tokens."""
     bias = dict(sampling.logit_bias)
     if sampling.ignore_eos:

@@ -18,7 +18,8 @@ from api.dependencies import Services
 from core.blobs import BlobStore
 from core.catalog import Catalog
 from core.settings import Settings, load_settings
-from ingest.embedding.embedder import Embedder, EmbeddingService
+from ingest.embedding.embedder import Embedder
+from ingest.embedding.service import EmbeddingService
 from ingest.vector_store import VectorStore
 from tasks.documents.embedding_models import Model, Models
 from tasks.jobs.heartbeats import JobHeartbeats

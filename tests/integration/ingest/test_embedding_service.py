@@ -12,13 +12,13 @@ import pytest
 
 from core.errors import Unavailable
 from ingest.embedding import service as embedding_service
-from ingest.embedding.embedder import EmbeddingService
 from ingest.embedding.service import (
     CHARACTERS_PER_TOKEN,
     INTERACTIVE_RUN,
     MICRO_BATCH_CHARACTERS,
     MICRO_BATCH_TEXTS,
     TRIM_CHARACTERS,
+    EmbeddingService,
 )
 from tests.fakes.fake_embedder import FakeEmbedder
 from tests.support import wait_until

@@ -11,10 +11,13 @@ import pytest
 
 from core.errors import InternalError
 from core.settings import load_settings
-from ingest.embedding.embedder import EmbeddingService
+from ingest.embedding.service import EmbeddingService
+from ingest.indexing.chunk_files import read_chunks
+from ingest.indexing.points import index_document
 from ingest.parsed_document import Chunk, content_hash_of
-from ingest.pipeline import DocumentMeta, index_document, parse_to_chunks, read_chunks
+from ingest.pipeline import parse_to_chunks
 from ingest.vector_store import VectorStore
+from ingest.vector_store.base import DocumentMeta
 from ingest.vector_store.edge import EdgeVectorStore
 from ingest.vector_store.terms import indexed_values
 from tests.fakes.fake_embedder import FakeEmbedder

@@ -8,9 +8,13 @@ import pytest
 
 from core.messages import SearchOptions
 from core.settings import load_settings
-from ingest.embedding.embedder import Embedder, EmbeddingService
-from ingest.pipeline import DocumentMeta, index_document, parse_to_chunks, read_chunks
+from ingest.embedding.embedder import Embedder
+from ingest.embedding.service import EmbeddingService
+from ingest.indexing.chunk_files import read_chunks
+from ingest.indexing.points import index_document
+from ingest.pipeline import parse_to_chunks
 from ingest.retrieval.retriever import Retriever
+from ingest.vector_store.base import DocumentMeta
 from ingest.vector_store.edge import EdgeVectorStore
 
 FACT = "The spare key of the boathouse hangs behind the portrait of the founder."

@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import ConfigurationError, Unavailable
 from core.settings import Settings, load_settings
-from ingest.embedding.embedder import EmbeddingService
+from ingest.embedding.service import EmbeddingService
 from ingest.retrieval.reranker import CrossEncoderReranker
 from tests.fakes.fake_embedder import FakeEmbedder
 

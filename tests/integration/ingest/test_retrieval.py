@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import InvalidRequest
 from core.messages import Filter, Hit, SearchOptions
-from ingest.embedding.embedder import EmbeddingService
+from ingest.embedding.service import EmbeddingService
 from ingest.retrieval.retriever import Retriever
 from ingest.vector_store.edge import EdgeVectorStore
 from tests.fakes.fake_embedder import FakeEmbedder

@@ -12,7 +12,7 @@ from core.blobs import BlobStore
 from core.catalog import Catalog, DocumentState, NewDocument, Source
 from core.errors import ConfigurationError
 from core.settings import Settings, load_settings
-from ingest.pipeline import read_chunks
+from ingest.indexing.chunk_files import read_chunks
 from tasks.documents.embedding_models import Models, open_models
 from tasks.documents.parsing import ParsingService
 from tasks.jobs.producer import Producer

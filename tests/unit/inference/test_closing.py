@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
-from inference.engine.sequence import Constraint
 from inference.grammars.call_formats import CallFormat, Text, ToolCall
 from inference.grammars.compiler import GrammarCompiler
+from inference.grammars.constraint import Constraint
 from inference.grammars.lark import of_schema
 from inference.grammars.shortest_end import byte_tokenizer, shortest_end
 from tests.call_forms import CONTROLLED, FORMS, form_id, parsed, text_of

@@ -10,12 +10,12 @@ import openpyxl
 import pytest
 from qdrant_client import QdrantClient
 
+from ingest.indexing.points import index_document
 from ingest.parsed_document import Chunk, ParsedDocument, content_hash_of
 from ingest.parsers import parse_file
 from ingest.parsers.detection import HTML, MARKDOWN, detect_media_type
 from ingest.parsers.source import SourceFile
-from ingest.pipeline import DocumentMeta, index_document
-from ingest.vector_store.base import VectorStore
+from ingest.vector_store.base import DocumentMeta, VectorStore
 from ingest.vector_store.edge import EdgeVectorStore
 from ingest.vector_store.server import ServerVectorStore
 

@@ -8,8 +8,10 @@ import pytest
 
 from core.errors import DocumentRejected
 from core.settings import Settings
+from ingest.chunker import ChunkSettings
 from ingest.embedding.tokenizer import load_tokenizer
-from ingest.pipeline import ChunkSettings, ParseResult, parse_to_chunks, read_chunks, warm_up
+from ingest.indexing.chunk_files import read_chunks
+from ingest.pipeline import ParseResult, parse_to_chunks, warm_up
 
 SENTENCE = "The night train to Vienna leaves from platform nine at half past ten. "
 
