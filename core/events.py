@@ -1,7 +1,8 @@
-"""The events of a job: the only vocabulary between the workers and whoever waits for them.
+"""The events of a job: the only vocabulary between the workers and those who wait for them.
 
-On the wire an event is `<sequence number> <json>`. The number is given by Redis when the event is appended to the job's
-replay list, so it has no gaps whoever publishes; the attempt says which try at the job the event comes from.
+On the wire an event is `<sequence number> <json>`. Redis assigns the number when the event is appended to the job's
+replay list, so the numbers have no gaps, whichever worker publishes. The attempt says which try at the job made the
+event.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from core.messages import Hit, Timings, TokenLogprob, Usage
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", kw_only=True):
-    """What all events have. `created` is the Unix time in seconds at which the worker made it."""
+    """The fields that all events have. `created` is the Unix time in seconds at which the worker made the event."""
 
     job_id: str
     attempt: int
@@ -29,7 +30,7 @@ class Queued(Event, frozen=True, tag="queued"):
 
 
 class Accepted(Event, frozen=True, tag="accepted"):
-    """The request is valid and fits. Nothing was sent to the client before this."""
+    """The request is valid and fits the context. The client is sent nothing before this."""
 
     model: str
     prompt_tokens: int = 0
@@ -46,9 +47,7 @@ class Retrieved(Event, frozen=True, tag="retrieved"):
 
 
 class TextDelta(Event, frozen=True, tag="text"):
-    """New text of choice `index`; never empty, never half a character. `token_ids` may be more than the text shows
-    yet.
-    """
+    """New text of choice `index`: never empty, never half a character. `token_ids` may be ahead of the text."""
 
     text: str
     index: int = 0
@@ -59,8 +58,8 @@ class TextDelta(Event, frozen=True, tag="text"):
 class ToolCallDelta(Event, frozen=True, tag="tool_call"):
     """A piece of tool call number `call_index` of choice `index`; `id` and `name` come once, with the first piece.
 
-    `token_ids` are those of the whole call, with its first piece: all pieces of a call are told together. The server
-    runs it if `server` says so, and the client otherwise; they are counted apart.
+    The first piece carries the `token_ids` of the whole call, because all pieces of a call are emitted together. The
+    server runs the call if `server` is true, otherwise the client does; the two kinds are numbered separately.
     """
 
     call_index: int
@@ -73,7 +72,7 @@ class ToolCallDelta(Event, frozen=True, tag="tool_call"):
 
 
 class ToolResult(Event, frozen=True, tag="tool_result"):
-    """What a function that the server ran has answered."""
+    """The result of a function that the server ran."""
 
     call_id: str
     name: str
@@ -84,7 +83,7 @@ class ToolResult(Event, frozen=True, tag="tool_result"):
 class RoundFinished(Event, frozen=True, tag="round_finished"):
     """The model has called functions that the server runs. Their results follow; then it goes on, or the choice ends.
 
-    `finish_reason` is why it paused: `tool_calls`, or `length` where it was cut off.
+    `finish_reason` says why the round ended: `tool_calls`, or `length` if it was cut off.
     """
 
     finish_reason: str
@@ -109,13 +108,13 @@ class Finished(Event, frozen=True, tag="finished"):
 
 
 class Failed(Event, frozen=True, tag="failed"):
-    """Terminal: an error, with the HTTP status it has when no byte was sent yet."""
+    """Terminal: an error, with the HTTP status to answer if no byte has been sent yet."""
 
     error: ErrorInfo
 
 
 class Cancelled(Event, frozen=True, tag="cancelled"):
-    """Terminal: cancelled by the client, by its leaving, or by its deadline."""
+    """Terminal: the client cancelled the job or disconnected, or the deadline passed."""
 
     reason: str = "cancelled"
 
@@ -141,25 +140,25 @@ _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
 def encode(event: AnyEvent) -> bytes:
-    """The JSON of an event, without its sequence number."""
+    """Return the JSON of an event, without its sequence number."""
     return _encoder.encode(event)
 
 
 def decode(data: bytes | str) -> AnyEvent:
-    """The event in a JSON text.
+    """Return the event in a JSON text.
 
     Raises:
-        msgspec.DecodeError: if it is no event.
+        msgspec.DecodeError: if the text is not an event.
     """
     return _decoder.decode(data)
 
 
 def split_frame(frame: bytes) -> tuple[int, bytes]:
-    """Sequence number and JSON of a stored or published event."""
+    """Return the sequence number and the JSON of a stored or published event."""
     number, _, payload = frame.partition(b" ")
     return int(number), payload
 
 
 def is_terminal(event: AnyEvent) -> bool:
-    """Whether nothing comes after this event."""
+    """Return whether this event is the last of its job."""
     return isinstance(event, TERMINAL_EVENTS)

@@ -1,4 +1,4 @@
-"""What a job asks for: the request as it lies in the job's record. Celery messages carry only the job's id."""
+"""Requests of jobs, as the job's record stores them. Celery messages carry only the job's id."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 JobKind = Literal["chat", "rag_chat", "embeddings", "search", "documents"]
 Priority = Literal["interactive", "batch"]
-#: Whether the answer may or must be calls of tools. Without tools it says nothing.
+#: `auto`: the model may call tools; `required`: it must. Meaningless without tools.
 ToolChoice = Literal["auto", "required"]
 DEFAULT_TOOL_ROUNDS = 5
 
@@ -47,11 +47,11 @@ FilterValue = str | int | float | bool
 
 
 class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A condition on documents: `key` and `value` of a comparison (of `in` and `nin` a list), or the `filters` of `and`
-    and `or`.
+    """A condition on documents: a comparison of `key` with `value` (a list for `in` and `nin`), or `and` or `or` over
+    `filters`.
 
-    `document_id`, `filename`, `path` and `type` are those of the document; any other key is one of its attributes, and
-    so is `attributes.NAME`, for an attribute with one of these names.
+    The keys `document_id`, `filename`, `path` and `type` are properties of the document; any other key is one of its
+    attributes. `attributes.NAME` reaches an attribute that has one of these four names.
     """
 
     type: FilterType
@@ -61,19 +61,19 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SearchOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What is searched, and how much of it is wanted."""
+    """What to search, and how many hits to return."""
 
     top_k: int
-    #: None named means all.
+    #: Empty: all collections.
     collections: list[str] = []
-    #: Least dense cosine of a hit; None is the server's.
+    #: Lowest dense cosine similarity of a hit; None: the server's default.
     score_threshold: float | None = None
     filters: Filter | None = None
-    #: How much a hit's likeness to those before it counts against it, from 0 (not at all) to 1.
+    #: How much a hit's similarity to the hits before it lowers its rank, from 0 (not at all) to 1.
     diversity: float = 0.0
     #: Chunks before and after each hit that are merged into its text.
     neighbours: int = 0
-    #: None: if there is a model for it.
+    #: None: rerank if there is a model for it.
     rerank: bool | None = None
 
 
@@ -84,7 +84,7 @@ class RagOptions(SearchOptions, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A chat or RAG-chat job. With `rag`, the hits are put before the last user message by the worker."""
+    """A chat or RAG-chat job. With `rag`, the worker puts the hits before the last user message."""
 
     messages: list[ChatMessage]
     sampling: SamplingParams = SamplingParams()
@@ -98,11 +98,11 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     #: The one function that must be called.
     tool_name: str | None = None
     parallel_tool_calls: bool = True
-    #: The schema that the answer's JSON must fit; `{"type": "object"}` is any object.
+    #: The schema that the answer's JSON must match; `{"type": "object"}` allows any object.
     answer_schema: dict[str, Any] | None = None
-    #: Registered functions that the server runs, by name; "all" leaves out those whose names tools of the client have.
+    #: Names of registered functions that the server runs; "all" omits those that share a name with a client's tool.
     server_tools: list[str] | Literal["all"] = []
-    #: How often the model may call them before it has to answer.
+    #: How many rounds of such calls the model may make before it has to answer.
     max_tool_rounds: int = DEFAULT_TOOL_ROUNDS
 
 
@@ -112,12 +112,12 @@ class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     inputs: list[str | list[int]]
     purpose: Literal["query", "document", "plain"] = "plain"
     dimensions: int | None = None
-    #: Any other name than that of a loaded model means the default one.
+    #: A name that is not that of a loaded model means the default model.
     model: str | None = None
 
 
 class SearchRequest(SearchOptions, frozen=True, omit_defaults=True, kw_only=True):
-    """A search job. Of several queries the rankings are fused into one."""
+    """A search job. The rankings of several queries are fused into one."""
 
     queries: list[str]
 
@@ -129,8 +129,8 @@ class DocumentsRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A chunk that was found. `score` is the fused one; `dense_score` the cosine, `sparse_score` BM25's,
-    `rerank_score` the cross-encoder's.
+    """A chunk that was found. `score` is the fused score, `dense_score` the cosine similarity, `sparse_score` the BM25
+    score and `rerank_score` the cross-encoder's.
 
     `start` and `end` are character offsets in the document's extracted text.
     """
@@ -158,7 +158,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
-    #: Those of them that went into rewriting a follow-up question, its prompt included.
+    #: The tokens, of those above, that rewriting a follow-up question took, its prompt included.
     rewrite_tokens: int = 0
 
     @property
