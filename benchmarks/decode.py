@@ -23,7 +23,7 @@ import llama_cpp as llama
 from benchmarks.report import print_table
 from core.messages import SamplingParams
 from core.settings import Settings, load_settings
-from core.threads import on_passing_thread
+from core.threads import run_on_temporary_thread
 from inference.engine.backend import warm_up
 from inference.engine.engine import Engine
 from inference.engine.llama_backend import LlamaBackend, faster_starter
@@ -149,7 +149,7 @@ def open_backend(settings: Settings) -> LlamaBackend:
     """The model as the inference worker loads it, warmed up."""
     file = resolve_model(settings)
     backend = LlamaBackend(faster_starter(file, settings.state_dir / "models") if file.is_starter else file, settings)
-    on_passing_thread(lambda: warm_up(backend))
+    run_on_temporary_thread(lambda: warm_up(backend))
     return backend
 
 

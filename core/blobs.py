@@ -1,6 +1,6 @@
-"""Originals that came over the API, and the chunks of all documents, as files under one folder.
+"""The blob store: originals that came over the API, and the chunks of all documents, as files under one folder.
 
-<root>/.staging/        being written; on the same file system, so that a rename finishes it
+<root>/.staging/        files being written; on the same file system, so that a rename completes them
 <root>/originals/ab/    one file per blob
 <root>/chunks/ab/<document id>/<generation>.jsonl
 """
@@ -48,14 +48,14 @@ class StagedBlob:
         self.size_bytes = 0
 
     def write(self, data: bytes) -> int:
-        """Appends; returns the size so far, so that a limit can be checked."""
+        """Append data, and return the size so far, so that the caller can check a limit."""
         self._file.write(data)
         self._hash.update(data)
         self.size_bytes += len(data)
         return self.size_bytes
 
     def commit(self) -> Blob:
-        """Makes the blob durable: it survives a crash of the machine from here on."""
+        """Make the blob durable: from now on it survives a crash of the machine."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -90,33 +90,33 @@ class BlobStore:
         (root / "chunks").mkdir(exist_ok=True)
 
     def stage(self, filename: str = "") -> StagedBlob:
-        """A new blob to write to. Of the file's name only its suffix is kept, in the key."""
+        """Return a new blob to write to. Its key keeps only the suffix of the file's name."""
         return StagedBlob(self, filename)
 
     def put(self, data: bytes, filename: str = "") -> Blob:
-        """Stores bytes that are in memory already."""
+        """Store bytes that are already in memory."""
         with self.stage(filename) as staged:
             staged.write(data)
             return staged.commit()
 
     def path(self, key: str) -> Path:
-        """Where the blob of this key is, or was. Raises ValueError when it is no key."""
+        """Return the path of the blob with this key, whether it exists or not. Raise ValueError for an invalid key."""
         if not _KEY.match(key):
             raise ValueError(f"{key!r} is not the key of a blob")
         return self.root / "originals" / key
 
     def delete(self, key: str) -> None:
-        """Removes a blob; one that is gone already is fine."""
+        """Remove a blob if it exists."""
         self.path(key).unlink(missing_ok=True)
 
     def chunks_path(self, document_id: str, generation: int) -> Path:
-        """Where the chunks of a generation of a document belong; the folder is there."""
+        """Return the path for the chunks of a generation of a document. Create its folder."""
         folder = self._chunks_folder(document_id)
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{generation}.jsonl"
 
     def delete_chunks(self, document_id: str, keep_generation: int | None = None) -> None:
-        """Removes the chunks of a document: all, or those of generations before and after the one to keep."""
+        """Remove the chunks of a document: of all generations, or of all but the one to keep."""
         folder = self._chunks_folder(document_id)
         if keep_generation is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -128,7 +128,7 @@ class BlobStore:
                 path.unlink(missing_ok=True)
 
     def sweep_staging(self, older_than_seconds: float) -> int:
-        """Removes what crashed writers left behind; returns how many files."""
+        """Remove the files that crashed writers left behind, and return how many there were."""
         oldest = time.time() - older_than_seconds
         abandoned = [path for path in self.staging.iterdir() if _modified_at(path) < oldest]
         for path in abandoned:
@@ -145,7 +145,7 @@ def _modified_at(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except FileNotFoundError:
-        # Committed or removed since the folder was listed.
+        # It was committed or removed after the folder was listed.
         return float("inf")
 
 

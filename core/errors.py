@@ -1,4 +1,4 @@
-"""Every error a user can meet, with the HTTP status and the wire fields it is answered with.
+"""All errors that a user can see, with their HTTP status and wire fields.
 
 LlmApiError
 ├── InvalidRequest            400  invalid_request_error
@@ -10,7 +10,7 @@ LlmApiError
 ├── RateLimited               429  rate_limit_error, Retry-After
 ├── Unavailable               503  service_unavailable, Retry-After
 ├── InternalError             500  server_error
-├── DocumentRejected          a file that cannot be ingested: the reason is for a person
+├── DocumentRejected          a file that cannot be ingested; the message tells its owner why
 └── ConfigurationError        a setting that stops the start; never sent over HTTP
 """
 
@@ -31,12 +31,12 @@ class ErrorInfo:
     status: int = 500
 
     def as_wire(self) -> dict[str, str | None]:
-        """The OpenAI error object: `message`, `type`, `param` and `code`, all four always present."""
+        """Return the OpenAI error object: `message`, `type`, `param` and `code`, all four always present."""
         return {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
 
 
 class LlmApiError(Exception):
-    """Base of all errors that have an answer for the user."""
+    """Base of all errors that are answered to the user."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
@@ -67,7 +67,7 @@ class LlmApiError(Exception):
 def _rebuild(
     cls: type[LlmApiError], message: str, param: str | None, code: str | None, retry_after: float | None
 ) -> LlmApiError:
-    """Lets errors cross a process boundary (pickle calls `__init__` without keywords otherwise)."""
+    """Rebuild a pickled error in another process: by default, pickle would call `__init__` without its keywords."""
     error = cls.__new__(cls)
     LlmApiError.__init__(error, message, param=param, code=code, retry_after_seconds=retry_after)
     return error
@@ -132,7 +132,7 @@ class RateLimited(LlmApiError):
 
 
 class Unavailable(LlmApiError):
-    """A process or store this needs does not answer, or the queue is full. Worth trying again."""
+    """A process or store that the request needs does not answer, or the queue is full. Retrying may help."""
 
     status = 503
     type = "service_unavailable"
@@ -140,11 +140,11 @@ class Unavailable(LlmApiError):
 
 
 class InternalError(LlmApiError):
-    """A fault of ours."""
+    """A fault in this program."""
 
 
 class DocumentRejected(LlmApiError):
-    """A file cannot be ingested, and trying again would change nothing. The message is for its owner."""
+    """A file cannot be ingested, and retrying would not help. The message is for its owner."""
 
     status = 400
     type = "invalid_request_error"

@@ -1,4 +1,4 @@
-"""Bounds on the JSON schemas that clients send: what is larger is refused before anything compiles it."""
+"""Bounds on the JSON schemas that clients send: larger ones are refused before anything compiles them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 from core.errors import InvalidRequest
 
 MAX_SCHEMA_BYTES = 64 * 2**10
-#: Recursion in compilers is bounded by the stack: deeper schemas are refused, not tried.
+#: Schema compilers recurse, and the stack bounds their recursion, so deeper schemas are refused.
 MAX_SCHEMA_DEPTH = 32
 MAX_SCHEMA_PROPERTIES = 256
 
 
 def check_schema(schema: Any, param: str) -> None:
-    """Whether a schema is small enough to compile.
+    """Check that a schema is small enough to compile.
 
     Raises:
-        InvalidRequest: if it is too large, too deep, has too many properties, or refers to other documents.
+        InvalidRequest: the schema is too large or too deep, has too many properties, or refers to other documents.
     """
     if _depth(schema) > MAX_SCHEMA_DEPTH:
         raise InvalidRequest(f"{param}: the schema is nested more than {MAX_SCHEMA_DEPTH} levels deep.", param=param)
@@ -37,7 +37,7 @@ def check_schema(schema: Any, param: str) -> None:
 
 
 def _depth(value: Any) -> int:
-    """Levels of objects and lists, counted no further than the limit."""
+    """Return the number of nested levels of objects and lists; stop counting above the limit."""
     level, depth = [value], 0
     while level and depth <= MAX_SCHEMA_DEPTH:
         level = [child for node in level for child in _children(node)]

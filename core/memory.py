@@ -1,4 +1,4 @@
-"""What the allocator keeps of freed memory, given back to the system."""
+"""Returning freed memory from the allocator to the system."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import cache
 
 
 def trim_memory() -> None:
-    """Returns freed memory that glibc's allocator keeps: it takes some milliseconds, without the interpreter's lock.
+    """Return the freed memory that glibc's allocator holds to the system. Takes a few milliseconds, without the GIL.
 
-    Tensors of ever other sizes leave gaps between what lives longer, and glibc gives back by itself only what lies at
-    the end of a heap. With another allocator than glibc's nothing happens.
+    Tensors of varying sizes leave gaps between longer-lived blocks, and glibc by itself returns only the memory at the
+    end of a heap. With another allocator this does nothing.
     """
     if (trim := _malloc_trim()) is not None:
         trim(0)
@@ -21,7 +21,7 @@ def trim_memory() -> None:
 def _malloc_trim() -> Callable[[int], int] | None:
     try:
         trim = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):  # musl and macOS have none, Windows has no such library
+    except (AttributeError, OSError, TypeError):  # musl and macOS lack the function, Windows lacks the library
         return None
     trim.argtypes, trim.restype = [ctypes.c_size_t], ctypes.c_int
     return trim

@@ -1,4 +1,4 @@
-"""Where work with OpenMP runs. It matters: the speed of a process' models hangs on it."""
+"""The choice of thread for work that uses OpenMP: it decides how fast a process's models run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-def on_passing_thread(function: Callable[[], Result]) -> Result:
-    """Calls `function` on a thread that ends with it, and returns or raises what it does.
+def run_on_temporary_thread(function: Callable[[], Result]) -> Result:
+    """Call `function` on a thread that ends with it, and return or raise what it does.
 
-    For loading a model that another thread is to use: GNU OpenMP gives each thread that computes a team of its own, for
-    as long as that thread lives, and once the process has more of them than cores, their members sleep at each barrier
-    instead of spinning. A second team that nobody uses makes llama.cpp's steps three times as long.
+    Use it to load a model that another thread will run. GNU OpenMP keeps a team of threads for each thread that
+    computes, for as long as that thread lives. Once the process has more team members than cores, they sleep at each
+    barrier instead of spinning: a second, unused team makes llama.cpp's steps three times as long.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="loading") as thread:
         return thread.submit(function).result()

@@ -15,7 +15,7 @@ from typing import Any
 from core.errors import InternalError, InvalidRequest, LlmApiError, Unavailable
 from core.messages import ChatMessage, SamplingParams
 from core.settings import Settings
-from core.threads import on_passing_thread
+from core.threads import run_on_temporary_thread
 from inference.engine.backend import Backend, BatchEntry, DecodeStatus, warm_up
 from inference.engine.cache_operations import apply_operations
 from inference.engine.inbox import Abort, Inbox, Submit, Wake
@@ -390,7 +390,7 @@ def open_engine(settings: Settings, sink: Sink) -> Engine:
     if file.is_starter:
         file = faster_starter(file, settings.state_dir / "models")
     backend = LlamaBackend(file, settings)
-    on_passing_thread(lambda: warm_up(backend))
+    run_on_temporary_thread(lambda: warm_up(backend))
     engine = Engine(backend, slots=settings.slots, default_max_tokens=settings.max_tokens, sink=sink)
     engine.start()
     return engine

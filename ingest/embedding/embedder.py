@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from core.errors import ConfigurationError, InternalError, InvalidRequest
 from core.settings import Settings
-from core.threads import on_passing_thread
+from core.threads import run_on_temporary_thread
 from ingest.embedding.dimensions import Dimensions, dimensions_of
 from ingest.embedding.model_files import EmbeddingModel, find_embedding_model, hub_unreachable
 from ingest.embedding.prompts import Prompt, Purpose, prompt_for
@@ -73,7 +73,7 @@ class Embedder:
         Raises:
             ConfigurationError: it cannot be had or loaded, or its vectors cannot have EMBEDDING_DIMENSION numbers.
         """
-        return on_passing_thread(lambda: cls._loaded(find_embedding_model(settings), settings))
+        return run_on_temporary_thread(lambda: cls._loaded(find_embedding_model(settings), settings))
 
     @classmethod
     def _loaded(cls, source: EmbeddingModel, settings: Settings) -> Embedder:
