@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import commands
+from cli import api_commands
 from cli.collection_commands import collections_app
 from cli.document_commands import documents_app, ingest
 from cli.screen import Screen
@@ -59,9 +59,9 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     raise typer.Exit(run(get_settings(), Screen(), as_json=as_json))
 
 
-for _command in (commands.ask, commands.search, ingest, commands.models, commands.functions):
+for _command in (api_commands.ask, api_commands.search, ingest, api_commands.models, api_commands.functions):
     app.command()(_command)
 app.add_typer(documents_app, name="documents")
 app.add_typer(collections_app, name="collections")
 app.add_typer(watch_app, name="watch")
-app.add_typer(commands.jobs_app, name="jobs")
+app.add_typer(api_commands.jobs_app, name="jobs")

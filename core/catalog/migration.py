@@ -13,7 +13,7 @@ from core.catalog.engine import WRITES, Database
 
 #: The newest revision in migrations/versions; a test holds the two together. Knowing it here means that a process
 #: that starts on an up-to-date catalog does not have to import Alembic.
-HEAD_REVISION = "0008"
+HEAD_REVISION = "0009"
 SCRIPTS = Path(__file__).parent / "migrations"
 #: Key of the PostgreSQL advisory lock: "llmapi" as a number.
 _ADVISORY_LOCK = int.from_bytes(b"llmapi", "big")

@@ -89,7 +89,7 @@ def add_body(builder: DocumentBuilder, body: Body, source: SourceFile) -> None:
 
 
 def _add_rtf(builder: DocumentBuilder, body: Body, source: SourceFile) -> None:
-    from ingest.parsers.rtf import document as rtf
+    from ingest.parsers.rtf import parser as rtf
 
     with tempfile.NamedTemporaryFile(prefix="body-") as file:
         file.write(body.text.encode("latin-1"))
