@@ -1,4 +1,5 @@
-"""The only reader of the environment. Every process builds the same frozen `Settings` from it and `.env`."""
+"""The settings. Only this module reads the environment: every process builds the same frozen `Settings` from it and
+from `.env`."""
 
 from __future__ import annotations
 
@@ -21,17 +22,17 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 #: `sun_path` holds 108 bytes with its terminator.
 MAX_SOCKET_PATH_BYTES = 107
 DEFAULT_COLLECTION = "default"
-#: Marks an entry of `API_KEYS` that is a key's hash.
+#: Marks an entry of `API_KEYS` that is the hash of a key.
 KEY_HASH_PREFIX = "sha256:"
 _KEY_OR_HASH = re.compile(r"(?!sha256:).*|sha256:[0-9a-fA-F]{64}", re.DOTALL)
 
 
 class WatchMode(StrEnum):
-    """What becomes of a watched folder's documents and files."""
+    """How changes of a watched folder affect its documents."""
 
-    #: The documents follow the folder: a deleted file is a deleted document.
+    #: The documents follow the folder: when a file is deleted, its document is deleted.
     MIRROR = "mirror"
-    #: Files come in and changes are followed, but what is deleted in the folder stays as a document.
+    #: New and changed files are ingested; when a file is deleted, its document stays.
     ADDITIVE = "additive"
     #: A file is removed from the folder once a copy of it is stored and its document is queued.
     CONSUME = "consume"
@@ -39,7 +40,7 @@ class WatchMode(StrEnum):
 
 @dataclass(frozen=True)
 class WatchRoot:
-    """A watched folder, the collection that it feeds, and how."""
+    """A watched folder, the collection that it feeds, and its mode."""
 
     path: Path
     collection: str
@@ -47,7 +48,7 @@ class WatchRoot:
 
 
 class Settings(BaseSettings):
-    """All settings, by the names users set them with (upper case in the environment and in `.env`)."""
+    """All settings, by the names with which users set them (in upper case in the environment and in `.env`)."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
 
@@ -55,11 +56,11 @@ class Settings(BaseSettings):
     model_path: Path | None = Field(None, description="A GGUF file on this machine. Wins over MODEL_REPO_ID.")
     model_repo_id: str | None = Field(None, description="A Hugging Face repository to download MODEL_FILENAME from.")
     model_filename: str | None = Field(None, description="The GGUF file in MODEL_REPO_ID.")
-    model_alias: str | None = Field(None, description="The name the model answers with; the file's own name otherwise.")
+    model_alias: str | None = Field(None, description="Name of the model in answers (default: the file's name).")
     strict_models: bool = Field(False, description="Answer 404 to an unknown model name instead of serving it.")
-    context_length: int = Field(2048, ge=128, le=1_048_576, description="Tokens of context of one sequence.")
-    max_tokens: int = Field(256, ge=1, description="Tokens of an answer when the request names no number.")
-    temperature: float = Field(0.2, ge=0, le=2, description="Sampling temperature when the request names none.")
+    context_length: int = Field(2048, ge=128, le=1_048_576, description="Context length of one sequence, in tokens.")
+    max_tokens: int = Field(256, ge=1, description="Tokens of an answer at most, if the request sets no limit.")
+    temperature: float = Field(0.2, ge=0, le=2, description="Sampling temperature, if the request sets none.")
     inference_slots: int | None = Field(None, ge=1, le=64, description="Sequences decoded at once (default: by cores).")
     inference_waiting_limit: int = Field(
         64, ge=1, le=1024, description="Requests that may wait for a slot in a worker."
@@ -72,15 +73,15 @@ class Settings(BaseSettings):
     flash_attention: Literal["auto", "on", "off"] = Field("auto", description="auto: where it is faster.")
     kv_cache_type: Literal["f16", "q8_0", "q4_0"] = Field("f16", description="Type of the KV cache.")
     prompt_cache_bytes: int | None = Field(
-        None, ge=0, description="Memory for finished prompts (default: 4 contexts, at most a tenth of what is free)."
+        None, ge=0, description="Memory for finished prompts (default: 4 contexts, at most a tenth of free memory)."
     )
     functions_dir: Path | None = Field(None, description="A folder of Python files with registered functions.")
-    function_timeout_seconds: float = Field(30, gt=0, description="Time one registered function may take.")
+    function_timeout_seconds: float = Field(30, gt=0, description="Time limit for a call of a registered function.")
 
     # Embeddings, documents and retrieval
     embedding_model_name: str | None = Field(None, description="A local path or hub id (default: the starter model).")
     embedding_dimension: int | None = Field(
-        None, ge=1, description="Length of the vectors: the model's, or a shorter one of a Matryoshka model."
+        None, ge=1, description="Length of the vectors (default: the model's; a Matryoshka model allows a shorter one)."
     )
     embedding_models: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Further models that collections may choose: local paths or hub ids, comma-separated."
@@ -93,33 +94,33 @@ class Settings(BaseSettings):
     )
     trust_remote_code: bool = Field(False, description="Let an embedding model run the Python code it comes with.")
     chunk_tokens: int | None = Field(
-        None, ge=16, description="Tokens of a chunk (default: the embedding model's window, at most 512)."
+        None, ge=16, description="Tokens of a chunk at most (default: the embedding model's window, up to 512)."
     )
     chunk_overlap_tokens: int = Field(32, ge=0, description="Tokens that two neighbouring chunks share.")
     rag_top_k: int = Field(3, ge=1, le=100, description="Chunks retrieved for a question.")
     rag_score_threshold: float | None = Field(
-        None, ge=-1, le=1, description="Least dense cosine of a hit (default: the model's)."
+        None, ge=-1, le=1, description="Lowest dense cosine similarity of a hit (default: the model's)."
     )
     rag_prompt_template: str | None = Field(
-        None, description="Text, or a file with it, with `{documents}` and `{question}` in it (default: built in)."
+        None, description="A text with `{documents}` and `{question}`, or a file with it (default: built in)."
     )
     rag_nothing_found: str = Field(
         "I could not find anything about that in the documents.",
         min_length=1,
-        description="The answer to a question that no chunk is relevant to.",
+        description="The answer if no chunk is relevant to the question.",
     )
-    rag_rewrite: bool = Field(True, description="Rewrite follow-up questions so that they can be searched for.")
+    rag_rewrite: bool = Field(True, description="Rewrite follow-up questions into ones that can be searched for.")
     rerank_model: str | None = Field(
-        None, description="A cross-encoder (local path or hub id) that orders the best hits anew (default: none)."
+        None, description="A cross-encoder (local path or hub id) that reranks the best hits (default: none)."
     )
     max_upload_bytes: int = Field(100 * 2**20, ge=1, description="Largest file that is ingested.")
-    parse_timeout_seconds: float = Field(120, gt=0, description="Wall-clock time one file may take to parse.")
-    parse_cpu_seconds: float = Field(100, ge=1, description="Processor time one file may take to parse.")
-    parse_memory_bytes: int = Field(2 * 2**30, ge=256 * 2**20, description="Memory of one parsing process.")
+    parse_timeout_seconds: float = Field(120, gt=0, description="Wall-clock time limit for parsing one file.")
+    parse_cpu_seconds: float = Field(100, ge=1, description="Processor time limit for parsing one file.")
+    parse_memory_bytes: int = Field(2 * 2**30, ge=256 * 2**20, description="Memory limit of one parsing process.")
     ocr_languages: str = Field(
         "eng", pattern=r"^[A-Za-z0-9_/]+(\+[A-Za-z0-9_/]+)*$", description="Tesseract's languages, joined by `+`."
     )
-    ocr_max_pages: int = Field(200, ge=1, description="Scanned pages of one file that are read by OCR.")
+    ocr_max_pages: int = Field(200, ge=1, description="Scanned pages of one file that OCR reads at most.")
     ingest_concurrency: int | None = Field(None, ge=1, description="Parsing processes (default: the cores, at most 4).")
 
     # Watched folders
@@ -128,22 +129,24 @@ class Settings(BaseSettings):
         description="Folders, comma-separated, each `PATH`, `PATH=COLLECTION` or "
         "`PATH=COLLECTION:MODE`; the mode is `mirror`, `additive` or `consume`.",
     )
-    watch_stable_seconds: float = Field(1.0, ge=0.1, le=60, description="A file is taken once unchanged this long.")
+    watch_stable_seconds: float = Field(
+        1.0, ge=0.1, le=60, description="A file is ingested once it has not changed for this long."
+    )
     watch_rescan_seconds: float = Field(60, ge=1, description="Time between full scans of the watched folders.")
-    watch_polling: bool = Field(False, description="Poll instead of listening: for network file systems.")
+    watch_polling: bool = Field(False, description="Poll instead of waiting for events: for network file systems.")
 
     # HTTP
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), description="Accepted keys, comma-separated; `sha256:HEX` stands for a key by its hash."
+        (), description="Accepted keys, comma-separated; `sha256:HEX` is the hash of a key."
     )
     allow_anonymous: bool = Field(False, description="Serve a non-loopback address without API_KEYS.")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins allowed to call from a browser."
     )
     max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Largest JSON body.")
-    max_queued_jobs: int = Field(256, ge=1, description="Interactive jobs that may wait; more are answered 503.")
+    max_queued_jobs: int = Field(256, ge=1, description="Interactive jobs that may wait; further ones get a 503.")
     rate_limit_requests_per_minute: int | None = Field(
         None, ge=1, le=100_000, description="Requests for work (POST) that one key may send in a minute."
     )
@@ -151,26 +154,26 @@ class Settings(BaseSettings):
         None, ge=1, le=100_000, description="Requests for work (POST) of one key that may run at once."
     )
     stream_interval_ms: float = Field(
-        60, ge=0, le=1000, description="Tokens that follow each other faster are streamed together; 0: each by itself."
+        60, ge=0, le=1000, description="Tokens of this interval are streamed together; 0: each token by itself."
     )
     request_timeout_seconds: float = Field(600, gt=0, description="Deadline of an interactive request.")
-    index_wait_seconds: float = Field(30, ge=0, description="How long posting texts waits for them to be searchable.")
+    index_wait_seconds: float = Field(30, ge=0, description="How long posting texts waits until they are searchable.")
     job_ttl_seconds: int = Field(3600, ge=60, description="How long events of a job can be replayed.")
     job_retention_seconds: int = Field(7 * 86400, ge=60, description="How long finished asynchronous jobs are kept.")
 
-    # Where things are
-    data_dir: Path = Field(Path("./data"), description="Everything that is kept.")
+    # Storage and servers
+    data_dir: Path = Field(Path("./data"), description="Folder of all data that the program keeps.")
     redis_url: str | None = Field(None, description="redis://, rediss:// or unix:// (default: a private server).")
     database_url: str | None = Field(None, description="SQLAlchemy URL (default: SQLite under DATA_DIR).")
-    blob_dir: Path | None = Field(None, description="Uploaded originals (default: DATA_DIR/blobs).")
+    blob_dir: Path | None = Field(None, description="Folder of uploaded originals (default: DATA_DIR/blobs).")
     qdrant_url: str | None = Field(None, description="A Qdrant server (default: the embedded engine).")
     qdrant_host: str | None = Field(None, description="Host of a Qdrant server, with QDRANT_PORT.")
     qdrant_port: int = Field(6333, ge=1, le=65535, description="Port of QDRANT_HOST.")
     qdrant_api_key: SecretStr | None = Field(None, description="Key of the Qdrant server.")
-    qdrant_use_memory: bool = Field(False, description="An embedded store that is empty at every start.")
+    qdrant_use_memory: bool = Field(False, description="Keep the embedded store in memory: empty at every start.")
 
     # Operation
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged.")
     start_timeout_seconds: float = Field(180, gt=0, description="How long `llm-api up` waits for each process.")
     flower_host: str = Field("127.0.0.1", description="Address Flower listens on.")
     flower_port: int = Field(5555, ge=1, le=65535, description="Port of Flower.")
@@ -196,7 +199,7 @@ class Settings(BaseSettings):
     def _whole_hashes(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for key in value:
             if not _KEY_OR_HASH.fullmatch(key.get_secret_value()):
-                raise ValueError("`sha256:` is followed by the 64 hexadecimal digits of the key's SHA-256")
+                raise ValueError("`sha256:` must be followed by the 64 hexadecimal digits of the key's SHA-256")
         return value
 
     @field_validator("redis_url")
@@ -226,9 +229,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if (self.model_repo_id is None) != (self.model_filename is None):
-            raise ValueError("MODEL_REPO_ID and MODEL_FILENAME are set together or not at all")
+            raise ValueError("MODEL_REPO_ID and MODEL_FILENAME must be set together or not at all")
         if self.qdrant_url and self.qdrant_host:
-            raise ValueError("QDRANT_URL and QDRANT_HOST name the same thing: set one of them")
+            raise ValueError("QDRANT_URL and QDRANT_HOST both name the Qdrant server: set only one of them")
         if self.chunk_tokens is not None and self.chunk_overlap_tokens * 2 > self.chunk_tokens:
             raise ValueError("CHUNK_OVERLAP_TOKENS may be at most half of CHUNK_TOKENS")
         if self.host not in LOOPBACK_HOSTS and not self.api_keys and not self.allow_anonymous:
@@ -237,18 +240,18 @@ class Settings(BaseSettings):
                 "(or ALLOW_ANONYMOUS=true to say that everyone may use this server)"
             )
         if len({root.path for root in self.watch_roots}) < len(self.watch_roots):
-            raise ValueError("WATCH_DIRS names a folder twice: each feeds one collection")
+            raise ValueError("WATCH_DIRS names a folder twice, but a folder can feed only one collection")
         return self
 
     @property
     def plain_api_keys(self) -> list[str]:
-        """The keys that are known themselves, and not by their hash."""
+        """The keys that are given in plain text, not as a hash."""
         keys = [key.get_secret_value() for key in self.api_keys]
         return [key for key in keys if not key.startswith(KEY_HASH_PREFIX)]
 
     @property
     def watch_roots(self) -> tuple[WatchRoot, ...]:
-        """The watched folders, absolute, in the order they were named."""
+        """The watched folders, absolute, in the order in which they are named."""
         return tuple(map(_watch_root, self.watch_dirs))
 
     @property
@@ -258,7 +261,10 @@ class Settings(BaseSettings):
 
     @property
     def runtime_dir(self) -> Path:
-        """A short private directory for sockets and pid files, keyed by `DATA_DIR` (socket paths are limited)."""
+        """A private directory for sockets and pid files, with a short path because socket paths are limited.
+
+        Its name depends on `DATA_DIR`.
+        """
         key = hashlib.sha256(str(self.state_dir).encode()).hexdigest()[:12]
         base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
         path = base / f"llm-api-{os.getuid()}-{key}"
@@ -268,17 +274,17 @@ class Settings(BaseSettings):
 
     @property
     def redis_socket(self) -> Path | None:
-        """Socket of the private Redis server, or None when `REDIS_URL` names another one."""
+        """Socket of the private Redis server, or None if `REDIS_URL` names another server."""
         return None if self.redis_url else self.runtime_dir / "redis.sock"
 
     @property
     def redis_client_url(self) -> str:
-        """The one Redis URL, as redis-py reads it."""
+        """The Redis URL in redis-py's syntax."""
         return self.redis_url or f"unix://{self.redis_socket}"
 
     @property
     def broker_url(self) -> str:
-        """The one Redis URL, as kombu reads it."""
+        """The Redis URL in kombu's syntax."""
         url = self.redis_client_url
         return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
 
@@ -289,7 +295,7 @@ class Settings(BaseSettings):
 
     @property
     def blobs_path(self) -> Path:
-        """Folder of the originals and of the chunks beside them."""
+        """Folder of the blobs: originals and chunks."""
         return Path(os.path.abspath(self.blob_dir)) if self.blob_dir else self.state_dir / "blobs"
 
     @property
@@ -299,17 +305,17 @@ class Settings(BaseSettings):
 
     @property
     def cores(self) -> int:
-        """Processors this process may run on."""
+        """Number of processors that this process may use."""
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     @property
     def slots(self) -> int:
-        """Sequences decoded at once."""
+        """Number of sequences that are decoded at once."""
         return self.inference_slots or (8 if self.cores <= 4 else 16)
 
     @property
     def parsers(self) -> int:
-        """Parsing processes."""
+        """Number of parsing processes."""
         return self.ingest_concurrency or min(self.cores, 4)
 
 
@@ -342,14 +348,14 @@ def _require_gguf(name: str | None) -> None:
 
 
 def _read_template(value: str) -> str:
-    """The text of a prompt template that is given as such, or as the path of a file."""
+    """Return the text of a prompt template, which is given as text or as the path of a file."""
     text = value
     if "{" not in value:
         try:
             text = Path(value).read_text("utf-8")
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"neither a template with its placeholders nor a file that can be read ({error})"
+                f"this is neither a template with its placeholders nor a file that can be read ({error})"
             ) from None
     found = re.findall(r"\{[a-z_]*\}", text)
     if sorted(found) != ["{documents}", "{question}"]:
@@ -361,10 +367,10 @@ def _read_template(value: str) -> str:
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Reads the settings.
+    """Read the settings.
 
     Raises:
-        ConfigurationError: naming each wrong variable, its value and what is allowed.
+        ConfigurationError: a setting is wrong; the message names each such variable, its value and what is allowed.
     """
     try:
         return Settings(**overrides)
@@ -384,5 +390,5 @@ def _describe(problem: Any) -> str:
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """The settings of this process, read once."""
+    """Return the settings of this process, which are read only once."""
     return load_settings()

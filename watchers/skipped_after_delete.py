@@ -20,7 +20,7 @@ class SkippedAfterDelete:
 
     def refresh(self) -> list[Row]:
         """Asks the catalog."""
-        found = self._catalog.ignored(self._folder.key)
+        found = self._catalog.ignored_documents(self._folder.key)
         self.rows = [replace(row_of(document), is_ignored=True) for document in found]
         return self.rows
 
@@ -47,4 +47,4 @@ class SkippedAfterDelete:
     def _admit(self, rows: Iterable[Row]) -> None:
         ids = [row.document_id for row in rows]
         if ids:
-            self._catalog.admit(ids)
+            self._catalog.stop_ignoring(ids)

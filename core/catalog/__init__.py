@@ -1,4 +1,4 @@
-"""The catalog: what is true about collections, documents and asynchronous jobs. Messages are only hints at it."""
+"""The catalog: the source of truth about collections, documents and asynchronous jobs. Messages are only hints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalog in one piece."""
+"""The whole catalog as one class."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from core.catalog.stores import StoreQueries
 class Catalog(
     StoreQueries, CollectionQueries, DocumentQueries, FolderQueries, ProgressQueries, ClaimQueries, JobQueries
 ):
-    """All of the catalog, over one pool of connections. Synchronous; call it from any thread.
+    """The catalog, over one pool of connections. Synchronous and thread-safe.
 
-    Every method may raise `core.errors.Unavailable`: the database does not answer, or is locked for over 5 s.
+    Every method may raise `core.errors.Unavailable`: the database does not answer, or was locked for more than 5 s.
     """
 
     @classmethod
     def open(cls, database_url: str) -> Catalog:
-        """Opens the catalog at a SQLAlchemy URL, without creating its tables: `migrate` does.
+        """Open the catalog at a SQLAlchemy URL. `migrate` creates its tables.
 
         Raises:
-            ConfigurationError: the URL is not one of a SQLite file or a PostgreSQL database.
+            ConfigurationError: the URL names neither a SQLite file nor a PostgreSQL database.
         """
         return cls(database_url)

@@ -1,7 +1,7 @@
-"""Claims: one worker at a time works on a document, and a worker that lost its claim can change nothing any more.
+"""Claims: one worker at a time works on a document, and a worker that lost its claim can no longer change it.
 
-A claim is a conditional UPDATE that raises the row's token; each later change names the token it holds. The lease says
-until when the claim holds without news; whoever finds a lease ended may take the document over.
+A claim is a conditional UPDATE that raises the row's token; each later change names the token that the worker holds.
+The lease is the time for which a claim holds without being renewed; after it, any worker may take the document over.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from core.catalog.types import Claim, Document, DocumentState, Parsed, ParseEnd,
 MAX_ATTEMPTS = 3
 LEASE_SECONDS = 30.0
 CRASHED = (
-    "It crashed its worker {attempts} times, so it is set aside. The file may be damaged or need more memory than "
-    "PARSE_MEMORY_BYTES or more time than PARSE_TIMEOUT_SECONDS; retry it once that is mended."
+    "It crashed its worker {attempts} times, so it is not tried again. The file may be damaged, or need more memory "
+    "than PARSE_MEMORY_BYTES or more time than PARSE_TIMEOUT_SECONDS. Retry it once the cause is fixed."
 )
 
 
@@ -39,10 +39,10 @@ class ClaimQueries(MigratedDatabase):
         lease_seconds: float = LEASE_SECONDS,
         max_attempts: int = MAX_ATTEMPTS,
     ) -> Claim | None:
-        """Takes a document from `expected` to `claimed`, or over from a worker whose lease has ended.
+        """Move a document from `expected` to `claimed`, or take it over from a worker whose lease has ended.
 
-        Returns None when it is in another state or held by a live worker, or when it has crashed `max_attempts`
-        workers: then it becomes failed. A deletion (`expected` is `claimed`) is never given up.
+        Return None if the document is in another state, if a live worker holds it, or if it has crashed `max_attempts`
+        workers: then it becomes failed. A deletion (`expected` equals `claimed`) never fails this way.
         """
         found = self.claim_all(
             [document_id],
@@ -64,7 +64,7 @@ class ClaimQueries(MigratedDatabase):
         lease_seconds: float = LEASE_SECONDS,
         max_attempts: int = MAX_ATTEMPTS,
     ) -> list[Claim]:
-        """Claims those of a few documents that can be claimed, as `claim` does, in the order given."""
+        """Claim each of these documents that can be claimed, as `claim` does, in the given order."""
         with self._write() as connection:
             free = sa.or_(documents.c.state == expected, _abandoned(claimed, self._now()))
             if expected == claimed:
@@ -85,13 +85,13 @@ class ClaimQueries(MigratedDatabase):
         lease_seconds: float = LEASE_SECONDS,
         max_attempts: int = MAX_ATTEMPTS,
     ) -> list[Claim]:
-        """Claims up to `limit` documents as `claim` does: those of dead workers, then the oldest.
+        """Claim up to `limit` documents as `claim` does: first those of dead workers, then the oldest.
 
-        `max_chunks`: only documents of at most so many chunks.
+        With `max_chunks`, claim only documents of at most that many chunks.
         """
         size = sa.true() if max_chunks is None else documents.c.chunk_count <= max_chunks
         with self._write() as connection:
-            # Two queries, each along an index: one with OR would sort the whole queue each time.
+            # Two queries, because each can follow an index: a single one with OR would sort the whole queue.
             rows = _oldest(connection, sa.and_(_abandoned(claimed, self._now()), size), limit)
             if expected != claimed and len(rows) < limit:
                 rows += _oldest(connection, sa.and_(documents.c.state == expected, size), limit - len(rows))
@@ -107,9 +107,9 @@ class ClaimQueries(MigratedDatabase):
         lease_seconds: float,
         max_attempts: int,
     ) -> list[Claim]:
-        """Claims rows that this transaction has locked."""
+        """Claim rows that this transaction has locked."""
         now = self._now()
-        values = {"state": claimed, "updated_at": now, "lease_until": now + lease_seconds, **_beginning(claimed, now)}
+        values = {"state": claimed, "updated_at": now, "lease_until": now + lease_seconds, **_stage_start(claimed, now)}
         claims, changes = [], []
         for row in rows:
             was_lost = row.state == claimed != expected
@@ -126,9 +126,9 @@ class ClaimQueries(MigratedDatabase):
     def renew(
         self, claim: Claim, lease_seconds: float = LEASE_SECONDS, progress: tuple[int, int] | None = None
     ) -> bool:
-        """Prolongs the lease from now on. False: the claim is lost, and the work should stop.
+        """Renew the lease, counted from now. Return False if the claim is lost; then the work should stop.
 
-        `progress`: the chunks that are indexed, and the texts that had to be embedded for them.
+        `progress`: the number of chunks indexed so far, and of texts that had to be embedded for them.
         """
         values: dict[str, Any] = {"lease_until": self._now() + lease_seconds}
         if progress is not None:
@@ -144,13 +144,13 @@ class ClaimQueries(MigratedDatabase):
         media_type: str | None = None,
         properties: Mapping[str, str] | None = None,
     ) -> bool:
-        """Ends the claim with success: the document goes on to `state`. False when fenced off."""
+        """End the claim with success: the document advances to `state`. Return False if the claim was fenced off."""
         given = {"chunk_count": chunk_count, "media_type": media_type, "properties": properties}
         known = {name: value for name, value in given.items() if value is not None}
         return self._finish(claim, self._advanced(state) | known)
 
     def end_parsing(self, ends: Sequence[ParseEnd]) -> None:
-        """Ends claims of documents that were read, cannot be read or are given back; passes over those fenced off."""
+        """End the claims of documents that were parsed, refused or released. Skip claims that were fenced off."""
         if not ends:
             return
         with self._write() as connection:
@@ -166,7 +166,7 @@ class ClaimQueries(MigratedDatabase):
             case Refused():
                 return self._failed(end.reason, end.code)
             case Released():
-                return _given_back(DocumentState.QUEUED)
+                return _released(DocumentState.QUEUED)
 
     def _advanced(self, state: DocumentState) -> dict[str, Any]:
         return {"state": state, "attempts": 0, "error": None, "parsed_at": self._now()}
@@ -175,17 +175,17 @@ class ClaimQueries(MigratedDatabase):
         return {"state": DocumentState.FAILED, "error": clean(reason), "error_code": code, "ended_at": self._now()}
 
     def release(self, claim: Claim, state: DocumentState) -> bool:
-        """Gives the document back untouched, in `state`, as a worker that stops does. False when fenced off."""
-        return self._finish(claim, _given_back(state))
+        """Release the document unchanged, in `state`, as a stopping worker does. Return False if it was fenced off."""
+        return self._finish(claim, _released(state))
 
     def activate(self, claim: Claim, chunk_count: int, chunks_embedded: int = 0) -> bool:
-        """Ends the claim: search sees the claimed generation from now on, and no other. False when fenced off."""
+        """End the claim: from now on search sees the claimed generation only. Return False if it was fenced off."""
         return self.activate_all([(claim, chunk_count, chunks_embedded)])[0]
 
     def activate_all(self, finished: Sequence[tuple[Claim, int, int]], *, in_next_store: bool = False) -> list[bool]:
-        """As `activate`, for many claims in one transaction.
+        """Activate many claims in one transaction, as `activate` does, and return each one's result.
 
-        `in_next_store` says that the store that is to take over has their points too.
+        `in_next_store`: the next store, which is to take over, has their points too.
         """
         with self._write() as connection:
             held = _held(connection, [claim for claim, _, _ in finished])
@@ -210,25 +210,25 @@ class ClaimQueries(MigratedDatabase):
             "chunks_embedded": chunks_embedded,
             "attempts": 0,
             "error": None,
-            # The points were written from the claimed row: stale only if the path has changed since.
+            # The points carry the path of the claimed row: they are stale only if the path has changed since.
             "moved": path != claim.document.path,
             "completed_at": now,
             "ended_at": now,
         }
 
     def fail(self, claim: Claim, reason: str, code: str = "invalid_file") -> bool:
-        """Ends the claim: the document is failed for good. An older generation stays searchable.
+        """End the claim: the document fails. An older generation stays searchable.
 
-        False when fenced off.
+        Return False if the claim was fenced off.
         """
         return self._finish(claim, self._failed(reason, code))
 
     def finish_delete(self, claim: Claim) -> bool:
-        """Ends the claim: nothing of the document is left but a tombstone. False when fenced off."""
+        """End the claim of a deletion: only a tombstone remains. Return False if the claim was fenced off."""
         return self.finish_deletes([claim])[0]
 
     def finish_deletes(self, claims: Sequence[Claim]) -> list[bool]:
-        """As `finish_delete`, for many claims in one transaction."""
+        """Finish many deletions in one transaction, as `finish_delete` does, and return each one's result."""
         values = {"state": DocumentState.DELETED, "chunk_count": 0, "blob_key": None}
         with self._write() as connection:
             held = _held(connection, claims)
@@ -245,10 +245,11 @@ class ClaimQueries(MigratedDatabase):
         document_id: str | None = None,
         max_attempts: int = MAX_ATTEMPTS,
     ) -> int:
-        """Ends the claims of a worker that is known to be dead, without waiting for their leases; returns how many.
+        """End the claims of a worker that is known to be dead, without waiting for their leases. Return their number.
 
-        `worker` is the name it claimed with, or that of the worker whose child `name:pid` it was. Each attempt counts,
-        and the last one fails the document; with `document_id`, only that document is looked at.
+        `worker` is the name that it claimed with, or the name of the parent of a child that claimed as `name:pid`.
+        Each lost claim counts as an attempt, and the last attempt fails the document. With `document_id`, end the
+        claim of that document only.
         """
         mine = sa.or_(documents.c.worker == worker, documents.c.worker.startswith(f"{worker}:", autoescape=True))
         query = sa.select(documents.c.id, documents.c.attempts).where(documents.c.state == claimed, mine)
@@ -266,23 +267,23 @@ class ClaimQueries(MigratedDatabase):
         return len(rows)
 
     def mark_dispatched(self, document_ids: Iterable[str]) -> None:
-        """Records that a message for each of these has been sent now."""
+        """Record that a message for each of these documents has been sent now."""
         for batch in batches(document_ids):
             with self._write() as connection:
                 statement = sa.update(documents).where(documents.c.id.in_(batch))
                 connection.execute(statement.values(dispatched_at=self._now()))
 
     def recall_dispatched(self, document_ids: Iterable[str]) -> None:
-        """Records that the message for these has done nothing for those that are still queued."""
+        """Record that the message for those of these documents that are still queued had no effect."""
         for batch in batches(document_ids):
             with self._write() as connection:
                 waiting = sa.and_(documents.c.id.in_(batch), documents.c.state == DocumentState.QUEUED)
                 connection.execute(sa.update(documents).where(waiting).values(dispatched_at=None))
 
     def dispatchable(self, limit: int, *, older_than_seconds: float = 30) -> list[Document]:
-        """Documents that a message should be sent for (again): those of dead parsers, then the oldest queued ones.
+        """Return documents that need a new message: first those of dead parsers, then the oldest queued ones.
 
-        None of them has had a message for this long.
+        No message for them was sent within the last `older_than_seconds`.
         """
         now = self._now()
         oldest = now - older_than_seconds
@@ -309,14 +310,14 @@ class ClaimQueries(MigratedDatabase):
         statement = sa.update(documents).where(
             documents.c.id == claim.document.id,
             documents.c.token == claim.token,
-            # A finished claim keeps its token in the row, but no worker.
+            # After a claim is finished, its token stays in the row, but the worker is cleared.
             documents.c.worker.is_not(None),
         )
         return connection.execute(statement.values(**values)).rowcount == 1
 
 
 def _change_each(connection: sa.Connection, changes: Iterable[tuple[Claim, dict[str, Any]]]) -> None:
-    """Changes the rows of claims that this transaction has locked, by one statement for all of the same columns."""
+    """Update the rows of claims, which this transaction has locked, with one statement for each set of columns."""
     by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for claim, values in changes:
         parameters = {f"new_{name}": value for name, value in values.items()}
@@ -328,27 +329,27 @@ def _change_each(connection: sa.Connection, changes: Iterable[tuple[Claim, dict[
 
 
 def _held(connection: sa.Connection, claims: Sequence[Claim]) -> dict[str, str | None]:
-    """The paths of the documents whose claims hold still, by id. Locks their rows."""
+    """Return the paths, by id, of the documents whose claims still hold. Lock their rows."""
     tokens = {claim.document.id: claim.token for claim in claims}
     columns = (documents.c.id, documents.c.token, documents.c.path)
-    # A finished claim keeps its token in the row, but no worker.
+    # After a claim is finished, its token stays in the row, but the worker is cleared.
     query = sa.select(*columns).where(documents.c.worker.is_not(None)).with_for_update()
     found = [row for batch in batches(tokens) for row in connection.execute(query.where(documents.c.id.in_(batch)))]
     return {row.id: row.path for row in found if row.token == tokens[row.id]}
 
 
-def _given_back(state: DocumentState) -> dict[str, Any]:
+def _released(state: DocumentState) -> dict[str, Any]:
     return {"state": state, "dispatched_at": None}
 
 
 def _abandoned(claimed: DocumentState, now: float) -> sa.ColumnElement[bool]:
-    """In the claimed state, and no live worker holds it."""
+    """Return the condition for a document in the claimed state that no live worker holds."""
     ended = sa.or_(documents.c.lease_until.is_(None), documents.c.lease_until < now)
     return sa.and_(documents.c.state == claimed, ended)
 
 
 def _oldest(connection: sa.Connection, condition: sa.ColumnElement[bool], limit: int) -> list[AnyRow]:
-    """Rows to claim; on PostgreSQL without those that another claim is being made for."""
+    """Return the oldest rows to claim; on PostgreSQL, without those that another worker is about to claim."""
     query = SELECT_DOCUMENT.where(condition).order_by(documents.c.created_at, documents.c.id).limit(limit)
     return list(connection.execute(query.with_for_update(of=documents, skip_locked=True)))
 
@@ -365,8 +366,8 @@ def _quarantine(connection: sa.Connection, document_id: str, attempts: int, now:
     connection.execute(sa.update(documents).where(documents.c.id == document_id).values(**values))
 
 
-def _beginning(claimed: DocumentState, now: float) -> dict[str, Any]:
-    """The moment a stage begins, kept for its timings."""
+def _stage_start(claimed: DocumentState, now: float) -> dict[str, Any]:
+    """Return the columns that record when the stage began, for its timings."""
     if claimed is DocumentState.PARSING:
         return {"parsing_at": now}
     return {"indexing_at": now, "chunks_indexed": 0} if claimed is DocumentState.INDEXING else {}

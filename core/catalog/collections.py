@@ -1,4 +1,4 @@
-"""Collections: made, renamed, set, deleted."""
+"""Collections: creating, renaming, changing and deleting them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.catalog.types import RETRYABLE, Collection
 from core.errors import Conflict, NotFound
 from core.ids import new_id
 
-#: Settings that decide how documents are cut.
+#: Settings that decide how documents are cut into chunks.
 CHUNK_SETTINGS = ("chunk_tokens", "chunk_overlap_tokens")
 
 
@@ -22,7 +22,7 @@ class CollectionQueries(MigratedDatabase):
     """The part of the catalog about collections."""
 
     def ensure_collection(self, name: str) -> Collection:
-        """The collection of this name, made if there is none."""
+        """Return the collection of this name. Create it if it does not exist."""
         with self._read() as connection:
             found = _find(connection, name)
         if found is not None:
@@ -31,7 +31,7 @@ class CollectionQueries(MigratedDatabase):
             with self._write() as connection:
                 return _find(connection, name) or _insert(connection, name, self._now())
         except IntegrityError:
-            # PostgreSQL only: another process made it between the question and the insert.
+            # PostgreSQL only: another process created it between the query and the insert.
             return self.ensure_collection(name)
 
     def create_collection(
@@ -42,7 +42,7 @@ class CollectionQueries(MigratedDatabase):
         chunk_overlap_tokens: int | None = None,
         model_choice: str | None = None,
     ) -> Collection:
-        """Makes a collection. Raises Conflict when there is one of this name."""
+        """Create a collection. Raise Conflict if there is one of this name."""
         settings = {
             "chunk_tokens": chunk_tokens,
             "chunk_overlap_tokens": chunk_overlap_tokens,
@@ -57,26 +57,26 @@ class CollectionQueries(MigratedDatabase):
             raise _taken(name) from None
 
     def list_collections(self) -> list[Collection]:
-        """All collections, by name."""
+        """Return all collections, sorted by name."""
         query = _SELECT.order_by(collections.c.name)
         with self._read() as connection:
             return [as_collection(row) for row in connection.execute(query)]
 
     def get_collection(self, name_or_id: str) -> Collection:
-        """The collection of this name, else of this id. Raises NotFound when there is none."""
+        """Return the collection with this name, else with this id. Raise NotFound if there is none."""
         with self._read() as connection:
             return _fetch(connection, name_or_id)
 
     def update_collection(self, name_or_id: str, changes: dict[str, Any]) -> tuple[Collection, int]:
-        """Renames a collection or changes its settings: `name`, `model_choice` and those of `CHUNK_SETTINGS`.
+        """Change the `name`, the `model_choice` or the `CHUNK_SETTINGS` of a collection.
 
-        Renaming touches no document. Other chunk settings queue each of its documents again, as a new generation:
-        search sees the old one until the new one is whole. Returns the collection and how many were queued. Another
-        model is for the index worker to begin with: see `StoreQueries`.
+        Renaming changes no document. New chunk settings queue each document again, as a new generation: search sees
+        the old one until the new one is complete. A new model only records the choice: the index worker begins the
+        move, see `StoreQueries`. Return the collection and the number of documents that were queued.
 
         Raises:
             NotFound: there is no such collection.
-            Conflict: there is another one of the new name.
+            Conflict: another collection has the new name.
         """
         with self._write() as connection:
             before = _fetch(connection, name_or_id)
@@ -85,26 +85,27 @@ class CollectionQueries(MigratedDatabase):
                 raise _taken(after)
             if changes:
                 connection.execute(sa.update(collections).where(collections.c.id == before.id).values(**changes))
-            is_cut_anew = any(key in changes and changes[key] != getattr(before, key) for key in CHUNK_SETTINGS)
-            count = self._queue_again(connection, before.id) if is_cut_anew else 0
+            is_rechunked = any(key in changes and changes[key] != getattr(before, key) for key in CHUNK_SETTINGS)
+            count = self._queue_again(connection, before.id) if is_rechunked else 0
             return _fetch(connection, before.id), count
 
     def watched_roots(self, collection_id: str) -> list[str]:
-        """The watched folders that documents of this collection are in."""
+        """Return the watched folders that contain documents of this collection."""
         query = sa.select(documents.c.root).distinct()
         query = query.where(documents.c.collection_id == collection_id, documents.c.root.is_not(None), ALIVE)
         with self._read() as connection:
             return sorted(connection.execute(query).scalars())
 
     def delete_collection(self, name_or_id: str) -> int:
-        """Marks all documents of a collection for deletion, and forgets the collection; returns how many documents.
+        """Mark a collection and all its documents for deletion, and return the number of documents.
 
-        Search drops them at once. The name is free for a new collection. Raises NotFound when there is none.
+        Search drops them at once, and the name is free for a new collection. Raise NotFound if there is no such
+        collection.
         """
         now = self._now()
         with self._write() as connection:
             collection = _fetch(connection, name_or_id)
-            # The row stays until its last document is gone: see `purge_collections`.
+            # The row stays until its last document is removed: see `purge_collections`.
             gone = {"name": f"{collection.id} (deleted)", "deleted_at": now}
             connection.execute(sa.update(collections).where(collections.c.id == collection.id).values(**gone))
             mine = documents.c.collection_id == collection.id
@@ -113,7 +114,7 @@ class CollectionQueries(MigratedDatabase):
             return connection.execute(change.values(**DELETED, updated_at=now)).rowcount
 
     def purge_collections(self) -> int:
-        """Forgets the deleted collections that no document is in any more; returns how many."""
+        """Remove the rows of deleted collections that have no documents left. Return their number."""
         filled = sa.select(documents.c.collection_id)
         statement = sa.delete(collections).where(collections.c.deleted_at.is_not(None), collections.c.id.not_in(filled))
         with self._write() as connection:
@@ -127,7 +128,7 @@ class CollectionQueries(MigratedDatabase):
 
 
 def collection_id(connection: sa.Connection, name: str, now: float) -> str:
-    """Id of the collection of this name, made if there is none, inside a write transaction."""
+    """Return the id of the collection of this name. Create it if it does not exist. Needs a write transaction."""
     return (_find(connection, name) or _insert(connection, name, now)).id
 
 
@@ -150,7 +151,7 @@ def _fetch(connection: sa.Connection, name_or_id: str) -> Collection:
 
 
 def _taken(name: str) -> Conflict:
-    return Conflict(f"There is a collection named {name!r} already.", param="name")
+    return Conflict(f"There is already a collection named {name!r}.", param="name")
 
 
 def _insert(connection: sa.Connection, name: str, now: float, **settings: int | str | None) -> Collection:

@@ -1,4 +1,4 @@
-"""Documents as their producers and readers see them: add, change, move, delete, find."""
+"""Documents, as their producers and readers see them: add, change, move, delete, find."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from core.catalog.types import Document, DocumentState, NewDocument, Page
 from core.errors import Conflict, NotFound
 from core.ids import new_id
 
-#: What a move changes while nobody needs the points yet: parse again from the new path, or index again with it.
+#: The state after a move, for documents that a worker holds: they are parsed or indexed again, with the new path.
 _STATE_AFTER_MOVE = {
     DocumentState.PARSING: DocumentState.QUEUED,
     DocumentState.INDEXING: DocumentState.PARSED,
@@ -41,21 +41,21 @@ class DocumentQueries(MigratedDatabase):
     """The part of the catalog about documents, without the claims of workers."""
 
     def add_document(self, new: NewDocument) -> Document:
-        """Adds a document, queued.
+        """Add a document in the state queued.
 
-        One with the same idempotency key is returned as it is. One at the same root and path is updated in place: as a
-        new generation when its content or collection is another, else only its size, time and inode.
+        If a document has the same idempotency key, return it unchanged. If one is at the same root and path, update
+        it: as a new generation if the content or the collection has changed, else only its size, time and inode.
         """
         try:
             with self._write() as connection:
                 return self._add(connection, new)
         except IntegrityError:
-            # PostgreSQL only: another process added the same document, or its collection, in between.
+            # PostgreSQL only: another process added the same document or its collection meanwhile.
             with self._write() as connection:
                 return self._add(connection, new)
 
     def add_files(self, new: Sequence[NewDocument]) -> list[str]:
-        """As `add_document`, for files at different paths of watched folders, in one transaction; returns their ids."""
+        """Add files at different paths of watched folders in one transaction, as `add_document` does. Return ids."""
         try:
             with self._write() as connection:
                 return self._add_files(connection, new)
@@ -94,11 +94,11 @@ class DocumentQueries(MigratedDatabase):
         return _fetch(connection, existing.id)
 
     def replace_document(self, new: NewDocument) -> tuple[Document, str | None]:
-        """Adds an upload, or makes it the new version of the one with the same name in its collection.
+        """Add an upload, or make it the new version of the document with the same name in its collection.
 
-        Returns the document, and the key of the original that nothing needs any more: the new one's if its content and
-        attributes are those that are there, the old one's if it was replaced, None if the document was added. One with
-        the same idempotency key is returned as it is.
+        Return the document and the key of the original that is no longer needed: the new one's if neither content nor
+        attributes have changed, the old one's if the document was replaced, None if it was added. If a document has
+        the same idempotency key, return it unchanged.
         """
         with self._write() as connection:
             repeated = _find_repeated(connection, new)
@@ -125,9 +125,9 @@ class DocumentQueries(MigratedDatabase):
         inode: int | None,
         blob_key: str | None = None,
     ) -> Document:
-        """Queues the changed original as a new generation; the old one stays searchable until the new one is whole.
+        """Queue the changed original as a new generation; the old one stays searchable until the new one is complete.
 
-        Without a `blob_key` the original is the file in the watched folder.
+        Without a `blob_key`, the original is the file in the watched folder.
 
         Raises:
             NotFound: there is no such document, or it is being deleted.
@@ -137,19 +137,19 @@ class DocumentQueries(MigratedDatabase):
         return self._change(document_id, values)
 
     def touch_source(self, document_id: str, *, size_bytes: int, mtime_ns: int | None, inode: int | None) -> Document:
-        """Records another size, time or inode of the same content; a file that had been lost is read after all.
+        """Record a new size, time or inode of unchanged content. Queue a document whose file had been missing.
 
-        Raises NotFound as `new_version` does.
+        Raise NotFound as `new_version` does.
         """
         return self._change(document_id, {"size_bytes": size_bytes, "mtime_ns": mtime_ns, "inode": inode})
 
     def move_document(
         self, document_id: str, *, path: str, filename: str, mtime_ns: int | None, inode: int | None
     ) -> Document:
-        """Renames a document within its root, without parsing or embedding it again.
+        """Rename a document within its root, without parsing or embedding it again.
 
-        Work under way on it starts over with the new path, and so does a document whose file had been lost. Points
-        already written still carry the old one until the indexer has refreshed them: see `moved_documents`.
+        A stage that a worker is in the middle of starts again with the new path, and a document whose file had been
+        missing is queued. Existing points carry the old path until the indexer updates them: see `moved_documents`.
 
         Raises:
             NotFound: there is no such document, or it is being deleted.
@@ -159,7 +159,7 @@ class DocumentQueries(MigratedDatabase):
             with self._write() as connection:
                 document = _fetch_alive(connection, document_id)
                 values: dict[str, Any] = {"path": path, "filename": filename, "mtime_ns": mtime_ns, "inode": inode}
-                values |= _found_again(document, self._now())
+                values |= _requeued_if_lost(document, self._now())
                 if document.state in _STATE_AFTER_MOVE:
                     values |= FENCED | {"state": _STATE_AFTER_MOVE[document.state], "dispatched_at": None}
                 values |= {"moved": document.active_generation is not None, "updated_at": self._now()}
@@ -170,13 +170,13 @@ class DocumentQueries(MigratedDatabase):
             raise Conflict(f"Another document is at {path}.", param="path") from None
 
     def moved_documents(self, limit: int) -> list[Document]:
-        """Searchable documents whose points still carry an old path."""
+        """Return searchable documents whose points still carry an old path."""
         query = SELECT_DOCUMENT.where(documents.c.moved.is_(True), ALIVE).limit(limit)
         with self._read() as connection:
             return [as_document(row) for row in connection.execute(query)]
 
     def confirm_moved(self, moved: Sequence[Document]) -> None:
-        """Records that the points carry the paths of these documents, except of those that were moved again since."""
+        """Record that the points carry the paths of these documents, except of those that have moved again since."""
         path = documents.c.path.is_not_distinct_from(sa.bindparam("moved_to", type_=sa.Text))
         here = (documents.c.id == sa.bindparam("moved_id"), path)
         rows = [{"moved_id": document.id, "moved_to": document.path} for document in moved]
@@ -185,25 +185,28 @@ class DocumentQueries(MigratedDatabase):
                 connection.execute(sa.update(documents).where(*here).values(moved=False), rows)
 
     def get_document(self, document_id: str) -> Document:
-        """The document. Raises NotFound when there is none, or it has been deleted."""
+        """Return the document. Raise NotFound if there is none or it has been deleted."""
         with self._read() as connection:
             return _fetch(connection, document_id)
 
     def find_documents(self, root: str, prefix: str = "") -> list[Document]:
-        """All documents of a watched folder, or of its subfolder `prefix`, without those deleted or being deleted."""
+        """Return all documents of a watched folder or of its subfolder `prefix`, except deleted ones.
+
+        Documents that are being deleted count as deleted.
+        """
         query = SELECT_DOCUMENT.where(documents.c.root == root, ALIVE)
         if prefix:
-            # Not LIKE: a name may contain its wildcards.
+            # LIKE does not work here: a name may contain its wildcards.
             query = query.where(sa.func.substr(documents.c.path, 1, len(prefix) + 1) == f"{prefix}/")
         with self._read() as connection:
             return [as_document(row) for row in connection.execute(query)]
 
     def documents_at(self, root: str, paths: Iterable[str]) -> list[Document]:
-        """The documents of a watched folder at these paths, without those deleted or being deleted."""
+        """Return the documents of a watched folder at these paths, except those deleted or being deleted."""
         return self._find_in_root(root, documents.c.path, paths)
 
     def documents_with_content(self, root: str, *, inodes: Iterable[int], hashes: Iterable[str]) -> list[Document]:
-        """The documents of a watched folder that have one of these inodes or content hashes: where a move came from."""
+        """Return the documents of a watched folder with one of these inodes or hashes: possible sources of a move."""
         found = self._find_in_root(root, documents.c.inode, inodes)
         found += self._find_in_root(root, documents.c.content_hash, hashes)
         return list({document.id: document for document in found}.values())
@@ -217,7 +220,7 @@ class DocumentQueries(MigratedDatabase):
         return found
 
     def documents_by_id(self, document_ids: Iterable[str]) -> dict[str, Document]:
-        """The documents of these ids that there are, without deleted ones."""
+        """Return the existing documents among these ids, by id, without deleted ones."""
         found = {}
         with self._read() as connection:
             for batch in batches(document_ids):
@@ -233,10 +236,10 @@ class DocumentQueries(MigratedDatabase):
         limit: int = 20,
         after: str | None = None,
     ) -> Page[Document]:
-        """Documents, the newest first, without deleted ones unless that state is asked for.
+        """Return documents, the newest first, without deleted ones unless that state is asked for.
 
         Raises:
-            InvalidRequest: there is no document `after` to continue after.
+            InvalidRequest: there is no document with the id `after`.
         """
         query = SELECT_DOCUMENT.where(_in_states(state)).order_by(*newest_first(documents)).limit(limit + 1)
         if collection is not None:
@@ -247,12 +250,12 @@ class DocumentQueries(MigratedDatabase):
             return page_of([as_document(row) for row in connection.execute(query)], limit)
 
     def delete_document(self, document_id: str) -> Document:
-        """Marks a document for deletion: search drops it at once, and work under way on it is fenced off. Idempotent.
+        """Mark a document for deletion. Search drops it at once, and a worker that holds it is fenced off. Idempotent.
 
-        A file in a watched folder stays there, and stays out until it changes: see `ignored`.
+        A file in a watched folder stays there and is ignored until it changes: see `FolderQueries.ignored_documents`.
 
         Raises:
-            NotFound: there is no such document, or it is gone already.
+            NotFound: there is no such document, or it has already been deleted.
         """
         with self._write() as connection:
             document = _fetch(connection, document_id)
@@ -262,7 +265,7 @@ class DocumentQueries(MigratedDatabase):
             return _fetch(connection, document_id)
 
     def delete_documents(self, document_ids: Iterable[str]) -> int:
-        """Marks many documents for deletion; returns how many were not marked before."""
+        """Mark many documents for deletion, and return how many of them were not yet marked."""
         count = 0
         for batch in batches(document_ids):
             with self._write() as connection:
@@ -278,7 +281,7 @@ class DocumentQueries(MigratedDatabase):
         return connection.execute(statement).rowcount
 
     def active_generations(self, document_ids: Iterable[str]) -> dict[str, int]:
-        """The generation that search sees, for those of the documents that have one."""
+        """Return the generation that search sees, by id, for those of the documents that have one."""
         found: dict[str, int] = {}
         with self._read() as connection:
             for batch in batches(document_ids):
@@ -291,7 +294,7 @@ class DocumentQueries(MigratedDatabase):
         return found
 
     def purge_deleted(self, older_than_seconds: float) -> int:
-        """Forgets the tombstones older than this; returns how many."""
+        """Remove the tombstones older than this, except those of ignored files. Return their number."""
         oldest = self._now() - older_than_seconds
         with self._write() as connection:
             statement = sa.delete(documents).where(
@@ -304,13 +307,13 @@ class DocumentQueries(MigratedDatabase):
     def _change(self, document_id: str, values: dict[str, Any]) -> Document:
         with self._write() as connection:
             now = self._now()
-            found = _found_again(_fetch_alive(connection, document_id), now)
-            _update(connection, document_id, found | values | {"updated_at": now})
+            requeued = _requeued_if_lost(_fetch_alive(connection, document_id), now)
+            _update(connection, document_id, requeued | values | {"updated_at": now})
             return _fetch(connection, document_id)
 
 
-def _found_again(document: Document, now: float) -> dict[str, Any]:
-    """What else changes when the file of a document is seen: one that had been lost is read after all."""
+def _requeued_if_lost(document: Document, now: float) -> dict[str, Any]:
+    """Return the columns that queue a document whose file had been missing, now that the file has been seen."""
     return REQUEUED | {"queued_at": now} if document.has_lost_file else {}
 
 
@@ -321,7 +324,7 @@ def _in_states(state: DocumentState | Iterable[DocumentState] | None) -> sa.Colu
 
 
 def _find_same(connection: sa.Connection, new: NewDocument) -> Document | None:
-    """The document with the same idempotency key, else the one at the same root and path."""
+    """Return the document with the same idempotency key, else the one at the same root and path."""
     if new.root is None or new.idempotency_key is not None:
         return _find_repeated(connection, new)
     query = SELECT_DOCUMENT.where(documents.c.root == new.root, documents.c.path == new.path, ALIVE)
@@ -338,7 +341,7 @@ def _find_repeated(connection: sa.Connection, new: NewDocument) -> Document | No
 
 
 def _find_named(connection: sa.Connection, new: NewDocument) -> Document | None:
-    """The newest document of no watched folder that has this name in this collection."""
+    """Return the newest document with this name in this collection that is not from a watched folder."""
     query = SELECT_DOCUMENT.where(
         collections.c.name == new.collection, documents.c.path == new.path, documents.c.root.is_(None), ALIVE
     )
@@ -347,7 +350,7 @@ def _find_named(connection: sa.Connection, new: NewDocument) -> Document | None:
 
 
 def _taken_paths(connection: sa.Connection, new: Sequence[NewDocument]) -> set[tuple[str | None, str | None]]:
-    """The roots and paths at which there are documents already."""
+    """Return those roots and paths of the new documents at which there already are documents."""
     found = set()
     for root in {one.root for one in new}:
         query = sa.select(documents.c.root, documents.c.path).where(documents.c.root == root, ALIVE)
@@ -358,7 +361,7 @@ def _taken_paths(connection: sa.Connection, new: Sequence[NewDocument]) -> set[t
 
 def _insert(connection: sa.Connection, new: NewDocument, now: float) -> str:
     row = _new_row(new, collection_id(connection, new.collection, now), now)
-    # As parameters, not as values of the statement: that costs a third of it.
+    # As parameters, not as values of the statement: that takes a third of the time.
     connection.execute(sa.insert(documents), row)
     return str(row["id"])
 

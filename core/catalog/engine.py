@@ -19,28 +19,28 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from core.errors import ConfigurationError, Unavailable
 
 BUSY_TIMEOUT_MS = 5000
-#: Execution option: the transaction will write.
+#: The execution option of transactions that write.
 WRITES = "llm_api_writes"
 
 
 class Database:
-    """Read and write transactions on one engine. Thread-safe, and safe to inherit over a fork."""
+    """Read and write transactions on one engine. Thread-safe, and usable after a fork."""
 
     def __init__(self, database_url: str, clock: Callable[[], float] = time.time) -> None:
         self._url = _normalise(database_url)
         self._clock = clock
         self._engine = _create_engine(self._url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
-        # SQLite's busy handler is unfair: threads of one process queue here, so only processes meet in it.
+        # SQLite's busy handler is unfair, so the threads of one process wait here and only processes compete in it.
         self._write_lock = threading.Lock()
         _reset_after_fork(self)
 
     def close(self) -> None:
-        """Closes the pooled connections; a later call opens new ones."""
+        """Close the pooled connections; a later call opens new ones."""
         self._engine.dispose()
 
     def ping(self) -> None:
-        """Raises Unavailable when the database does not answer."""
+        """Raise Unavailable if the database does not answer."""
         with self._read() as connection:
             connection.execute(sa.select(1))
 
@@ -49,13 +49,13 @@ class Database:
 
     @contextmanager
     def _read(self) -> Iterator[sa.Connection]:
-        """A deferred transaction that sees one snapshot."""
+        """Open a deferred transaction that sees one snapshot."""
         with _translated_errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:
-        """A transaction that holds the write lock from its first statement. Do no I/O inside.
+        """Open a transaction that holds the write lock from its first statement. Do no I/O inside.
 
         Raises:
             Unavailable: the database does not answer, or was locked for longer than 5 s.
@@ -77,7 +77,7 @@ def _translated_errors() -> Iterator[None]:
     except IntegrityError:
         raise
     except (DBAPIError, sa.exc.TimeoutError) as error:
-        # Anything else from the driver is a fault in a statement of ours.
+        # Any other error of the driver is a fault in one of our statements.
         if isinstance(error, DBAPIError) and not isinstance(error, sa.exc.OperationalError):
             raise
         cause = error.orig if isinstance(error, DBAPIError) else error
@@ -115,14 +115,15 @@ def _create_engine(url: sa.URL) -> sa.Engine:
 
 
 def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
-    # The journal mode is kept in the file, and set by `migrate` under its lock: switching it does not wait for others.
+    # The journal mode is not set here: it is stored in the file, and `migrate` sets it under its lock, because
+    # switching it does not wait for other connections.
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    # The driver's own deferred BEGIN fails with "locked" when a reader turns writer: take the write lock first.
+    # The driver's own deferred BEGIN fails with "locked" when a reader becomes a writer, so take the write lock first.
     writes = connection.get_execution_options().get(WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -131,7 +132,7 @@ _databases: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
 def _reset_after_fork(database: Database) -> None:
-    """A connection must not be used on both sides of a fork: the child forgets its parent's, without closing them."""
+    """Make forked children drop the inherited connections without closing them: the parent still uses them."""
     _databases.add(database)
 
 

@@ -1,4 +1,4 @@
-"""Watched folders: what the watcher saw of them, what a person confirmed, and which of their files stay out."""
+"""Watched folders: what the watcher saw last, what a person confirmed, and which of their files are ignored."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from core.catalog.tables import documents, skipped_files, watched_folders
 from core.catalog.types import Document, FolderState, Page, SkippedFile, WatchedFolder
 from core.errors import Conflict, InvalidRequest, NotFound
 
-#: Their documents are kept until somebody confirms.
+#: Folders in these states keep the documents of missing files until a person confirms the deletion.
 _CONFIRMABLE = (FolderState.HELD, FolderState.MISSING)
 _IGNORED = documents.c.ignored.is_(True)
 
 
 class FolderQueries(MigratedDatabase):
-    """The part of the catalog about watched folders as such."""
+    """The part of the catalog about watched folders."""
 
     def watched_folders(self) -> list[WatchedFolder]:
-        """All folders that were ever watched, by path."""
+        """Return all folders that were ever watched, sorted by path."""
         with self._read() as connection:
             rows = connection.execute(sa.select(watched_folders).order_by(watched_folders.c.root))
             return [_as_folder(row) for row in rows]
 
     def watched_folder(self, root: str) -> WatchedFolder | None:
-        """The folder as it was saved last; None if it never was."""
+        """Return the folder as it was saved last, or None if it never was."""
         with self._read() as connection:
             return _find(connection, root)
 
     def save_watched_folder(self, folder: WatchedFolder) -> None:
-        """Records what the watcher saw. A confirmation that came meanwhile stays: see `end_confirmation`."""
+        """Record what the watcher saw. A confirmation that arrived meanwhile is kept: see `end_confirmation`."""
         values = asdict(folder) | {"changed_at": self._now()}
         del values["confirmed"]
         with self._write() as connection:
@@ -44,11 +44,11 @@ class FolderQueries(MigratedDatabase):
                 connection.execute(sa.insert(watched_folders).values(**values, confirmed=False))
 
     def confirm_watched_folder(self, root: str) -> WatchedFolder:
-        """Records that the files that are missing were meant to be deleted; the watcher then deletes their documents.
+        """Record that the missing files were deleted on purpose; the watcher then deletes their documents.
 
         Raises:
             NotFound: no such folder was ever watched.
-            Conflict: nothing of it is held back.
+            Conflict: no deletion is held back for it.
         """
         with self._write() as connection:
             found = _find(connection, root)
@@ -61,38 +61,41 @@ class FolderQueries(MigratedDatabase):
             return _as_folder(connection.execute(_select(root)).one())
 
     def end_confirmation(self, root: str) -> None:
-        """Records that the watcher has acted on it."""
+        """Record that the watcher has acted on the confirmation."""
         with self._write() as connection:
             change = sa.update(watched_folders).where(watched_folders.c.root == root)
             connection.execute(change.values(confirmed=False))
 
     def count_in_root(self, root: str) -> int:
-        """How many documents a watched folder has."""
+        """Return the number of documents of a watched folder."""
         query = sa.select(sa.func.count()).select_from(documents).where(documents.c.root == root, ALIVE)
         with self._read() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def ignored(self, root: str) -> list[Document]:
-        """What a person deleted while its file lies in the folder, with that file's state: it is no new document."""
+    def ignored_documents(self, root: str) -> list[Document]:
+        """Return the deleted documents of a folder whose files are ignored until they change, with the files' state.
+
+        A person deleted them over the API while their files stayed, so the files do not become new documents.
+        """
         with self._read() as connection:
             rows = connection.execute(SELECT_DOCUMENT.where(documents.c.root == root, _IGNORED))
             return [as_document(row) for row in rows]
 
     def change_ignored(self, document_id: str, **file: Any) -> None:
-        """Records another `path`, `size_bytes`, `mtime_ns` or `inode` of a file that stays out."""
+        """Record a new `path`, `size_bytes`, `mtime_ns` or `inode` of an ignored file."""
         with self._write() as connection:
             change = sa.update(documents).where(documents.c.id == document_id, _IGNORED)
             connection.execute(change.values(**file))
 
-    def admit(self, document_ids: Iterable[str]) -> None:
-        """Forgets that these files are kept out: they are gone, or of other content."""
+    def stop_ignoring(self, document_ids: Iterable[str]) -> None:
+        """Record that the files of these deleted documents are no longer ignored: they are gone or have changed."""
         for batch in batches(document_ids):
             with self._write() as connection:
                 change = sa.update(documents).where(documents.c.id.in_(batch))
                 connection.execute(change.values(ignored=False))
 
     def save_skipped(self, root: str, counts: Mapping[str, int], files: Sequence[SkippedFile]) -> None:
-        """Records what rules keep out of a watched folder: how many files by rule, and the first of them."""
+        """Record the skipped files of a watched folder: their number by reason, and the first of them."""
         with self._write() as connection:
             change = sa.update(watched_folders).where(watched_folders.c.root == root)
             connection.execute(change.values(skipped=dict(counts)))
@@ -101,10 +104,10 @@ class FolderQueries(MigratedDatabase):
                 connection.execute(sa.insert(skipped_files), [asdict(file) | {"id": file.id} for file in files])
 
     def list_skipped(self, collection: str, *, limit: int = 20, after: str | None = None) -> Page[SkippedFile]:
-        """What rules keep out of the watched folders of a collection, by folder and path.
+        """Return the skipped files of a collection's watched folders, sorted by folder and path.
 
         Raises:
-            InvalidRequest: there is no such file `after` to continue after.
+            InvalidRequest: there is no skipped file with the id `after`.
         """
         table = skipped_files.c
         query = sa.select(table.root, table.path, table.reason).join_from(
@@ -122,14 +125,14 @@ class FolderQueries(MigratedDatabase):
             return page_of([SkippedFile(**row._mapping) for row in rows], limit)
 
     def store_original(self, document_id: str, blob_key: str) -> bool:
-        """Records that we have a copy of a watched file. False: the document is gone."""
+        """Record that the blob store has a copy of a watched file. Return False if the document is gone."""
         change = sa.update(documents).where(documents.c.id == document_id, ALIVE)
         with self._write() as connection:
             return connection.execute(change.values(blob_key=blob_key)).rowcount == 1
 
 
 def moved_attributes(document: Document, path: str) -> dict[str, Any]:
-    """The attributes of a document after a move: those that name its folders are new."""
+    """Return the attributes of a document after a move to `path`: those that name its folders change."""
     if document.path is None:
         return document.attributes
     old = folder_attributes(document.path)

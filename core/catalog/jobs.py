@@ -1,4 +1,4 @@
-"""Asynchronous jobs: those that outlive their client and survive restarts."""
+"""Asynchronous jobs: jobs that outlive their client and survive restarts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class JobQueries(MigratedDatabase):
     """The part of the catalog about asynchronous jobs."""
 
     def create_job(self, job_id: str, kind: str, endpoint: str, request: str, key: str | None = None) -> Job:
-        """Records a queued job; `request` is JSON. One with this id already there is returned as it is."""
+        """Record a queued job; `request` is JSON. If there is already a job with this id, return it unchanged."""
         values = {
             "id": job_id,
             "kind": kind,
@@ -35,7 +35,7 @@ class JobQueries(MigratedDatabase):
         return self.get_job(job_id)
 
     def get_job(self, job_id: str) -> Job:
-        """The job. Raises NotFound when there is none."""
+        """Return the job. Raise NotFound if there is none."""
         with self._read() as connection:
             row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).one_or_none()
         if row is None:
@@ -43,7 +43,7 @@ class JobQueries(MigratedDatabase):
         return as_job(row)
 
     def list_jobs(self, limit: int = 20, after: str | None = None, state: JobState | None = None) -> Page[Job]:
-        """Jobs, the newest first. Raises InvalidRequest when there is no job `after` to continue after."""
+        """Return jobs, the newest first. Raise InvalidRequest if there is no job with the id `after`."""
         query = sa.select(jobs).order_by(*newest_first(jobs)).limit(limit + 1)
         if state is not None:
             query = query.where(jobs.c.state == state)
@@ -53,7 +53,7 @@ class JobQueries(MigratedDatabase):
             return page_of([as_job(row) for row in connection.execute(query)], limit)
 
     def set_job_running(self, job_id: str, attempt: int) -> bool:
-        """Records that a worker runs this attempt; False when the job has ended, or a later attempt runs."""
+        """Record that a worker runs this attempt. Return False if the job has ended or a later attempt runs."""
         statement = sa.update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(UNFINISHED), jobs.c.attempt <= attempt)
         started_at = sa.func.coalesce(jobs.c.started_at, self._now())
         with self._write() as connection:
@@ -61,7 +61,7 @@ class JobQueries(MigratedDatabase):
             return connection.execute(statement.values(**values)).rowcount == 1
 
     def finish_job(self, job_id: str, state: JobState, result: str | None = None, error: str | None = None) -> bool:
-        """Ends a job, once: False when it has ended already. `result` and `error` are JSON."""
+        """End a job. Return False if it has already ended. `result` and `error` are JSON."""
         statement = sa.update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(UNFINISHED))
         values = {
             "state": state,
@@ -73,13 +73,13 @@ class JobQueries(MigratedDatabase):
             return connection.execute(statement.values(**values)).rowcount == 1
 
     def unfinished_jobs(self, limit: int) -> list[Job]:
-        """Jobs that have not ended, the oldest first."""
+        """Return jobs that have not ended, the oldest first."""
         query = sa.select(jobs).where(jobs.c.state.in_(UNFINISHED)).order_by(jobs.c.created_at, jobs.c.id).limit(limit)
         with self._read() as connection:
             return [as_job(row) for row in connection.execute(query)]
 
     def purge_jobs(self, older_than_seconds: float) -> int:
-        """Forgets the jobs that ended longer ago than this; returns how many."""
+        """Remove the jobs that ended longer ago than this. Return their number."""
         oldest = self._now() - older_than_seconds
         with self._write() as connection:
             return connection.execute(sa.delete(jobs).where(jobs.c.finished_at < oldest)).rowcount

@@ -1,4 +1,4 @@
-"""Bringing the tables up to date, safely while other processes do the same."""
+"""Creating and upgrading the tables, safely while other processes do the same."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import sqlalchemy as sa
 
 from core.catalog.engine import WRITES, Database
 
-#: The newest revision in migrations/versions; a test holds the two together. Knowing it here means that a process
-#: that starts on an up-to-date catalog does not have to import Alembic.
+#: The newest revision in migrations/versions; a test checks that it is. With it, a process that starts on an
+#: up-to-date catalog does not have to import Alembic.
 HEAD_REVISION = "0009"
 SCRIPTS = Path(__file__).parent / "migrations"
-#: Key of the PostgreSQL advisory lock: "llmapi" as a number.
+#: The key of the PostgreSQL advisory lock: "llmapi" as a number.
 _ADVISORY_LOCK = int.from_bytes(b"llmapi", "big")
 
 
@@ -23,7 +23,7 @@ class MigratedDatabase(Database):
     """A database that can create and upgrade its tables."""
 
     def migrate(self) -> None:
-        """Creates or upgrades the tables. Any number of processes may call it at once, any number of times."""
+        """Create or upgrade the tables. Any number of processes may call this at once, any number of times."""
         if self._revision() == HEAD_REVISION:
             return
         with self._migration_lock():
@@ -37,7 +37,7 @@ class MigratedDatabase(Database):
             return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
     def _upgrade(self) -> None:
-        from alembic import command  # imported here: it takes a tenth of a second that most starts need not pay
+        from alembic import command  # imported here because it takes a tenth of a second, which most starts can save
         from alembic.config import Config
 
         config = Config()
@@ -59,7 +59,7 @@ class MigratedDatabase(Database):
     def _migration_lock(self) -> Iterator[None]:
         if not self.is_sqlite:
             with self._engine.connect().execution_options(**{WRITES: True}) as connection:
-                # Belongs to the connection, and ends with it.
+                # The lock belongs to the connection and ends with it.
                 connection.execute(sa.select(sa.func.pg_advisory_lock(_ADVISORY_LOCK)))
                 try:
                     yield

@@ -1,7 +1,7 @@
-"""File names as text that every database and JSON can hold, without losing the bytes that are not UTF-8.
+"""File names as text that every database and JSON can hold, without losing bytes that are not UTF-8.
 
 A name on disk is bytes. Bytes that are not UTF-8 become the private characters U+EF80 to U+EFFF (as in MirBSD's
-OPTU-8), and so do the bytes of those characters themselves where a name really has them, so both directions are exact.
+OPTU-8). If a name really contains these characters, their bytes are mapped the same way, so both directions are exact.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 
-#: Folders of a path that are told by name: no deeper ones.
+#: The number of folder levels that get an attribute of their own; deeper levels get none.
 MAX_FOLDER_ATTRIBUTES = 16
 
 #: Added to a byte from 0x80 to 0xFF.
@@ -19,7 +19,7 @@ _SURROGATE = re.compile("[\udc80-\udcff]")
 
 
 def to_text(path: str | os.PathLike[str]) -> str:
-    """A path as the operating system gives it (`surrogateescape`), as text that encodes to UTF-8."""
+    """Return a path of the operating system (with `surrogateescape`) as text that encodes to UTF-8."""
     name = os.fspath(path)
     if name.isascii():
         return name
@@ -28,7 +28,7 @@ def to_text(path: str | os.PathLike[str]) -> str:
 
 
 def to_os(text: str) -> str:
-    """The inverse of `to_text`: the path as `open` takes it."""
+    """Return the path as `open` takes it: the inverse of `to_text`."""
     if text.isascii() or not _PRIVATE.search(text):
         return text
     raw = b"".join(
@@ -39,11 +39,11 @@ def to_os(text: str) -> str:
 
 
 def folder_attributes(path: str) -> dict[str, str]:
-    """The attributes by which a watched document is found by its folders.
+    """Return the attributes with which searches can filter watched documents by folder.
 
-    `folder` is the folder that the file is in, relative to the watched one ("" for that itself); `folder_1` is the
-    topmost folder of its path, `folder_2` the path of the second one in it, and so on: `a/b/c.txt` has
-    `folder` = `a/b`, `folder_1` = `a`, `folder_2` = `a/b`. So all documents below `a/b` have `folder_2` = `a/b`.
+    `folder` is the folder that contains the file, relative to the watched folder ("" for the watched folder itself).
+    `folder_1` is the topmost folder of the path, `folder_2` the path of the folder below it, and so on: `a/b/c.txt`
+    has `folder` = `a/b`, `folder_1` = `a`, `folder_2` = `a/b`. So all documents below `a/b` have `folder_2` = `a/b`.
     """
     names = path.split("/")[:-1]
     levels = range(1, min(len(names), MAX_FOLDER_ATTRIBUTES) + 1)

@@ -1,4 +1,4 @@
-"""What a person sees of many documents at once, and what they do to them: coverage, counts, retry, cancel."""
+"""Progress of many documents at once, for a person, and what they can do about it: coverage, counts, retry, cancel."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from core.catalog.tables import collections, documents, watched_folders
 from core.catalog.types import RETRYABLE, UNSETTLED, Coverage, Document, DocumentState
 from core.errors import Conflict, NotFound
 
-#: Failures that are no fault: there is nothing in the file that could be indexed, or nothing that reads it.
+#: Failures that count as skipped: the file has nothing to index, or there is no parser for its type.
 SKIP_CODES = ("unsupported_file", "empty_file")
-#: Reasons told apart in a report.
+#: The number of reasons that a report lists; the others are summed up.
 MAX_REASONS = 50
 CANCELLED = "It was cancelled. Retry it to have it indexed."
 _NOT_SETTLED = documents.c.state.in_(UNSETTLED)
@@ -24,17 +24,17 @@ _STALE = sa.and_(documents.c.active_generation.is_not(None), documents.c.active_
 
 
 class ProgressQueries(MigratedDatabase):
-    """The part of the catalog about documents as a whole."""
+    """The part of the catalog about the progress of documents."""
 
     def counts_by_state(self) -> dict[str, int]:
-        """Number of documents in each state that occurs, without deleted ones."""
+        """Return the number of documents in each state that occurs, without deleted ones."""
         query = sa.select(documents.c.state, sa.func.count().label("number")).group_by(documents.c.state)
         with self._read() as connection:
             rows = connection.execute(query.where(documents.c.state != DocumentState.DELETED)).all()
         return {row.state: row.number for row in rows}
 
     def coverage(self, collection: str | None = None) -> list[Coverage]:
-        """The coverage of each collection, or of the one named, by name."""
+        """Return the coverage of each collection, or of the one named, sorted by name."""
         names = sa.select(collections.c.id, collections.c.name).where(collections.c.deleted_at.is_(None))
         if collection is not None:
             names = names.where(collections.c.name == collection)
@@ -43,11 +43,11 @@ class ProgressQueries(MigratedDatabase):
             sums = {row.collection_id: row for row in connection.execute(_sums(list(known)))}
             reasons = _reasons(connection, list(known))
             for key, name in known.items():
-                reasons[key][0].update(_ignored_by_rules(connection, name))
+                reasons[key][0].update(_skipped_files(connection, name))
         return [_coverage(name, sums.get(key), *reasons[key]) for key, name in known.items()]
 
     def waiting_before(self, document: Document) -> int:
-        """How many documents in the same state are older, and so come first."""
+        """Return the number of documents in the same state that are older and so come first."""
         older = sa.or_(
             documents.c.created_at < document.created_at,
             sa.and_(documents.c.created_at == document.created_at, documents.c.id < document.id),
@@ -57,32 +57,32 @@ class ProgressQueries(MigratedDatabase):
             return int(connection.execute(query).scalar_one())
 
     def retry_document(self, document_id: str) -> Document:
-        """Queues a failed or cancelled document again.
+        """Queue a failed or cancelled document again.
 
         Raises:
             NotFound: there is no such document.
             Conflict: it has neither failed nor been cancelled.
         """
         wrong = "Only failed and cancelled documents can be retried; this one is {}."
-        return self._turn(document_id, RETRYABLE, self._retried(), wrong)
+        return self._change_state(document_id, RETRYABLE, self._retried(), wrong)
 
     def cancel_document(self, document_id: str) -> Document:
-        """Stops the work on a document; what search sees of it stays. One that is cancelled already stays so.
+        """Stop the work on a document; the generation that search sees stays. A cancelled document stays cancelled.
 
         Raises:
             NotFound: there is no such document.
             Conflict: there is no work on it to stop.
         """
-        wrong = "Only documents that wait or are worked on can be cancelled; this one is {}."
-        return self._turn(document_id, (*UNSETTLED, DocumentState.CANCELLED), self._cancelled(), wrong)
+        wrong = "Only documents that wait or are being processed can be cancelled; this one is {}."
+        return self._change_state(document_id, (*UNSETTLED, DocumentState.CANCELLED), self._cancelled(), wrong)
 
     def retry_failed(self, collection: str | None = None) -> int:
-        """Queues all failed documents again, of one collection or of all; returns how many. Cancelled ones stay."""
-        return self._turn_all(documents.c.state == DocumentState.FAILED, self._retried(), collection)
+        """Queue all failed documents, of one collection or of all, again; return their number. Skip cancelled ones."""
+        return self._change_states(documents.c.state == DocumentState.FAILED, self._retried(), collection)
 
     def cancel_unsettled(self, collection: str | None = None) -> int:
-        """Stops the work on all documents of a collection, or on all there are; returns on how many."""
-        return self._turn_all(_NOT_SETTLED, self._cancelled(), collection)
+        """Stop the work on all documents of one collection or of all, and return their number."""
+        return self._change_states(_NOT_SETTLED, self._cancelled(), collection)
 
     def _retried(self) -> dict[str, Any]:
         return REQUEUED | {"queued_at": self._now()}
@@ -91,7 +91,7 @@ class ProgressQueries(MigratedDatabase):
         ended = {"error": CANCELLED, "error_code": "cancelled", "ended_at": self._now()}
         return FENCED | ended | {"state": DocumentState.CANCELLED, "dispatched_at": None}
 
-    def _turn(
+    def _change_state(
         self, document_id: str, allowed: tuple[DocumentState, ...], values: dict[str, Any], wrong: str
     ) -> Document:
         query = SELECT_DOCUMENT.where(documents.c.id == document_id, documents.c.state != DocumentState.DELETED)
@@ -105,7 +105,7 @@ class ProgressQueries(MigratedDatabase):
             connection.execute(change.values(**values, updated_at=self._now()))
             return as_document(connection.execute(query).one())
 
-    def _turn_all(self, condition: sa.ColumnElement[bool], values: dict[str, Any], collection: str | None) -> int:
+    def _change_states(self, condition: sa.ColumnElement[bool], values: dict[str, Any], collection: str | None) -> int:
         change = sa.update(documents).where(condition)
         if collection is not None:
             named = sa.select(collections.c.id).where(collections.c.name == collection)
@@ -134,7 +134,7 @@ def _sums(collection_ids: list[str]) -> sa.Select[Any]:
 
 
 def _reasons(connection: sa.Connection, collection_ids: list[str]) -> dict[str, tuple[Counter[str], Counter[str]]]:
-    """What was skipped and what failed, by collection and reason."""
+    """Return the numbers of skipped and of failed documents by reason, for each collection."""
     found: dict[str, tuple[Counter[str], Counter[str]]] = defaultdict(lambda: (Counter(), Counter()))
     columns = (documents.c.collection_id, documents.c.state, documents.c.error, documents.c.error_code)
     query = sa.select(*columns, sa.func.count().label("number")).group_by(*columns)
@@ -145,8 +145,8 @@ def _reasons(connection: sa.Connection, collection_ids: list[str]) -> dict[str, 
     return found
 
 
-def _ignored_by_rules(connection: sa.Connection, collection: str) -> Counter[str]:
-    """How many files rules keep out of the watched folders of a collection."""
+def _skipped_files(connection: sa.Connection, collection: str) -> Counter[str]:
+    """Return the number of files in the watched folders of a collection that are ignored, by reason."""
     found: Counter[str] = Counter()
     query = sa.select(watched_folders.c.skipped).where(watched_folders.c.collection == collection)
     for counts in connection.execute(query).scalars():
@@ -171,7 +171,7 @@ def _coverage(name: str, sums: AnyRow | None, skipped: Counter[str], failed: Cou
 
 
 def _most_common(reasons: Counter[str]) -> dict[str, int]:
-    """The reasons by their number; a reason may name a size or a place, so there can be as many as documents."""
+    """Return the most common reasons. A reason may name a size or a page, so there can be as many as documents."""
     common = dict(reasons.most_common(MAX_REASONS))
     rest = reasons.total() - sum(common.values())
     return common | ({"other reasons": rest} if rest else {})

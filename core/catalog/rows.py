@@ -1,4 +1,4 @@
-"""From rows to the catalog's values, and what several query files share."""
+"""Conversion of rows to the catalog's values, and parts of queries that several modules share."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from core.catalog.tables import collections, documents, stores
 from core.catalog.types import Collection, Document, DocumentState, ItemT, Job, JobState, Page, Source, StoreRecord
 from core.errors import InvalidRequest
 
-#: Ids named in one statement; SQLite takes 32,766 parameters, and long lists are slow to compile.
+#: The number of ids in one statement: SQLite takes at most 32,766 parameters, and long lists are slow to compile.
 IDS_PER_STATEMENT = 500
 
-#: States in which a document is on its way out, and hidden from the mirror and from search.
+#: States of deletion: the document is hidden from the mirror and from search.
 GONE = (DocumentState.DELETING, DocumentState.DELETED)
-#: In no such state. Written out, not bound: SQLite uses a partial index only for a condition that it can read.
+#: In none of these states. Written out, not bound: SQLite uses a partial index only if it can read the condition.
 ALIVE = sa.text("documents.state NOT IN ('deleting', 'deleted')")
 
-#: Takes a document away from whoever works on it: the token that they hold is an old one.
+#: Fences off the worker that holds the document: its token becomes an old one.
 FENCED = {"token": documents.c.token + 1, "worker": None, "lease_until": None}
 #: Queued for the first time, or again after a change.
 REQUEUED = FENCED | {
@@ -37,7 +37,7 @@ REQUEUED = FENCED | {
     "indexing_at": None,
     "ended_at": None,
 }
-#: Out of search at once; its points and files are removed later.
+#: Hidden from search at once; its points and files are removed later.
 DELETED = FENCED | {
     "state": DocumentState.DELETING,
     "active_generation": None,
@@ -50,7 +50,7 @@ DELETED = FENCED | {
     "dispatched_at": None,
 }
 
-#: SQLAlchemy types rows column by column; ours are read by name.
+#: SQLAlchemy's type of a row lists the types of its columns; here columns are read by name.
 AnyRow: TypeAlias = sa.Row[*tuple[Any, ...]]
 
 _HIDDEN = {"collection_id", "idempotency_key", "moved", "token", "worker", "next_generation"}
@@ -82,7 +82,7 @@ SELECT_COLLECTION = sa.select(
 
 
 def as_document(row: AnyRow, changes: Mapping[str, Any] | None = None) -> Document:
-    """The document of a row of SELECT_DOCUMENT, with the changes just written to it."""
+    """Return the document of a row of SELECT_DOCUMENT, with the changes just written to it."""
     values = {**row._mapping, **(changes or {})}
     del values["token"]
     values["state"] = DocumentState(values["state"])
@@ -91,7 +91,7 @@ def as_document(row: AnyRow, changes: Mapping[str, Any] | None = None) -> Docume
 
 
 def as_collection(row: AnyRow) -> Collection:
-    """The collection of a row of SELECT_COLLECTION."""
+    """Return the collection of a row of SELECT_COLLECTION."""
     own = {name: row._mapping[name] for name in _COLLECTION_COLUMNS}
     return Collection(**own, store=_store_of(row, "store_"), next_store=_store_of(row, "next_store_"))
 
@@ -106,19 +106,19 @@ def as_job(row: AnyRow) -> Job:
 
 
 def new_generation(now: float) -> dict[str, Any]:
-    """What queues a document again, to be built anew beside what search sees of it."""
+    """Return the columns that queue a document as a new generation, beside the one that search sees."""
     return REQUEUED | {"generation": documents.c.generation + 1, "queued_at": now}
 
 
 def batches(ids: Iterable[ItemT]) -> Iterator[list[ItemT]]:
-    """The ids (or other values) in lists that fit one statement."""
+    """Yield the ids (or other values) in lists that fit one statement."""
     iterator = iter(ids)
     while batch := list(itertools.islice(iterator, IDS_PER_STATEMENT)):
         yield batch
 
 
 def before(connection: sa.Connection, table: sa.Table, after: str) -> sa.ColumnElement[bool]:
-    """The condition for what comes after the item `after` in a list with the newest first.
+    """Return the condition for the items that follow the item `after` in a list with the newest first.
 
     Raises:
         InvalidRequest: there is no such item.
@@ -137,10 +137,10 @@ def newest_first(table: sa.Table) -> Sequence[sa.ColumnElement[Any]]:
 
 
 def page_of(rows: Sequence[Any], limit: int) -> Page[Any]:
-    """A page from `limit + 1` rows: the one too many says that there are more."""
+    """Return a page made of up to `limit + 1` rows: the extra row says that there are more."""
     return Page(list(rows[:limit]), len(rows) > limit)
 
 
 def clean(text: str) -> str:
-    """Text that every database stores: no NUL, no lone surrogates."""
+    """Return the text without NULs and lone surrogates, which not every database stores."""
     return text.replace("\0", "").encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Which vector store and embedding model each collection is in, and the next one while that is being filled."""
+"""The vector store and embedding model of each collection, and the next one while it is being filled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.catalog.rows import ALIVE, SELECT_COLLECTION, as_collection, new_gener
 from core.catalog.tables import collections, documents, stores
 from core.catalog.types import RETRYABLE, Collection, DocumentState, StoreRecord
 
-#: Search finds it, and the next store does not have what search finds.
+#: Documents that search finds, but whose active generation is not in the next store.
 _MISSING_IN_NEXT = sa.and_(
     documents.c.active_generation.is_not(None),
     documents.c.next_generation.is_distinct_from(documents.c.active_generation),
@@ -22,25 +22,25 @@ _MISSING_IN_NEXT = sa.and_(
 class StoreQueries(MigratedDatabase):
     """The part of the catalog about vector stores and embedding models.
 
-    A collection that is to be in another model than it is in moves: `begin_move`, `queue_for_next` until the next store
-    has all of its documents, and `finish_move`. All of that is in rows, so that a restart goes on where it was.
+    A collection moves to another model in three steps: `begin_move`, `queue_for_next` until the next store has all of
+    its documents, and `finish_move`. The progress is stored in rows, so a restarted worker continues the move.
     """
 
     def placed_collections(self) -> list[Collection]:
-        """All collections, and those deleted ones that documents are still being removed from."""
+        """Return all collections, and the deleted ones whose documents are still being removed."""
         with self._read() as connection:
             return [as_collection(row) for row in connection.execute(SELECT_COLLECTION)]
 
     def place_collection(self, collection_id: str, record: StoreRecord) -> None:
-        """Records the store and model that the documents of a collection are in from now on. It moves nowhere."""
+        """Record the store and model that the documents of a collection are in. End a move that has begun."""
         with self._write() as connection:
             _forget_move(connection, collection_id)
             _change(connection, collection_id, store=_store_key(connection, record))
 
     def replace_collection(self, collection_id: str, record: StoreRecord) -> int:
-        """As `place_collection`, where the former points are gone: each document is hidden and queued again.
+        """Record a new store for a collection whose old points are gone. Hide each document and queue it again.
 
-        Returns how many documents were queued. Failed and cancelled documents stay so.
+        Return the number of queued documents. Failed and cancelled documents stay so.
         """
         now = self._now()
         mine = sa.and_(documents.c.collection_id == collection_id, ALIVE)
@@ -52,9 +52,9 @@ class StoreQueries(MigratedDatabase):
             return connection.execute(again.values(**new_generation(now), updated_at=now)).rowcount
 
     def begin_move(self, collection_id: str, record: StoreRecord) -> None:
-        """From now on this store is filled, to take over from the one that the collection is in.
+        """Make this the next store of a collection: it is filled, then it takes over from the present one.
 
-        Nothing changes if another index worker has begun with it already.
+        Change nothing if another index worker has already begun this move.
         """
         with self._write() as connection:
             key = _store_key(connection, record)
@@ -63,7 +63,7 @@ class StoreQueries(MigratedDatabase):
                 _change(connection, collection_id, next_store=key)
 
     def queue_for_next(self) -> int:
-        """Queues the completed documents that their next store does not have, as new generations; returns how many.
+        """Queue the completed documents that the next store lacks, as new generations, and return their number.
 
         Search sees the old generation of each until the new one is in both stores.
         """
@@ -76,10 +76,10 @@ class StoreQueries(MigratedDatabase):
             return connection.execute(change.values(**new_generation(now), updated_at=now)).rowcount
 
     def finish_move(self, collection_id: str) -> int | None:
-        """Lets the next store take over, in one step, if it has every document that search finds; None if it has not.
+        """Let the next store take over, in one step, if it has every document that search finds. Else return None.
 
-        Documents that could not be read again (failed, cancelled) do not hold it up: search finds them no more. Returns
-        how many those are.
+        Documents that failed or were cancelled when they were read again do not hold up the move: search no longer
+        finds them. Return their number.
         """
         given_up = documents.c.state.in_(RETRYABLE)
         missing = sa.and_(documents.c.collection_id == collection_id, _MISSING_IN_NEXT)
@@ -96,13 +96,13 @@ class StoreQueries(MigratedDatabase):
 
 
 def _store_key(connection: sa.Connection, record: StoreRecord) -> int:
-    """The id of a store's row, which is made if there is none; where it is loaded from may have changed."""
-    place = sa.and_(
+    """Return the id of a store's row. Create the row if there is none, else update where its model is loaded from."""
+    same = sa.and_(
         stores.c.store_id == record.store_id,
         stores.c.embedding_model == record.embedding_model,
         stores.c.dimension == record.dimension,
     )
-    key = connection.execute(sa.select(stores.c.id).where(place)).scalar_one_or_none()
+    key = connection.execute(sa.select(stores.c.id).where(same)).scalar_one_or_none()
     if key is None:
         key = connection.execute(sa.select(sa.func.coalesce(sa.func.max(stores.c.id), 0))).scalar_one() + 1
         connection.execute(sa.insert(stores).values(id=key, **asdict(record)))

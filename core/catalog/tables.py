@@ -1,4 +1,4 @@
-"""The tables. A change here needs a migration; a test compares the two."""
+"""The tables of the catalog. A change here needs a migration; a test compares the two."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ collections = sa.Table(
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("name", sa.Text, nullable=False, unique=True),
     sa.Column("created_at", sa.Double, nullable=False),
-    #: What its points carry as their collection; stays when the collection is renamed.
+    #: The key of the collection in its points; it stays when the collection is renamed.
     sa.Column("point_key", sa.Text, nullable=False, server_default=""),
     #: NULL: the server's setting.
     sa.Column("chunk_tokens", sa.Integer),
     sa.Column("chunk_overlap_tokens", sa.Integer),
-    #: Set on deletion; the row goes with the last of its documents.
+    #: Set when the collection is deleted; the row is removed after the last of its documents.
     sa.Column("deleted_at", sa.Double),
     #: One of EMBEDDING_MODELS; NULL: the server's EMBEDDING_MODEL_NAME.
     sa.Column("model_choice", sa.Text),
-    #: Ids in `stores`: the one that search uses (NULL: no index worker has seen the collection yet), and the next one,
-    #: while that is being filled.
+    #: Ids in `stores`: the store that search uses (NULL: no index worker has seen the collection yet), and the next
+    #: store while that is being filled.
     sa.Column("store", sa.Integer),
     sa.Column("next_store", sa.Integer),
 )
 
-#: The vector stores that collections are in, or have been in, each with its embedding model.
+#: The vector stores that collections are or were in, each with its embedding model.
 stores = sa.Table(
     "stores",
     metadata,
@@ -35,7 +35,7 @@ stores = sa.Table(
     sa.Column("store_id", sa.Text, nullable=False),
     sa.Column("embedding_model", sa.Text, nullable=False),
     sa.Column("dimension", sa.Integer, nullable=False),
-    #: A folder or a hub id, to load the model from; NULL is the starter.
+    #: The folder or hub id to load the model from; NULL: the starter model.
     sa.Column("model_source", sa.Text),
 )
 
@@ -62,11 +62,11 @@ documents = sa.Table(
     sa.Column("media_type", sa.Text),
     sa.Column("attributes", sa.JSON, nullable=False),
     sa.Column("idempotency_key", sa.Text),
-    #: Moved since its points were written: their payload still names the old path.
+    #: The document has moved since its points were written: their payload still names the old path.
     sa.Column("moved", sa.Boolean, nullable=False),
-    #: Grows with each claim and each change that fences off a claim.
+    #: The fencing token: grows with each claim and with each change that fences off a claim.
     sa.Column("token", sa.BigInteger, nullable=False),
-    #: Who holds it, and until when; both NULL while nobody does.
+    #: The worker that holds the document, and until when; both NULL while none does.
     sa.Column("worker", sa.Text),
     sa.Column("lease_until", sa.Double),
     sa.Column("created_at", sa.Double, nullable=False),
@@ -75,7 +75,7 @@ documents = sa.Table(
     sa.Column("completed_at", sa.Double),
     #: Why it failed, for programs: `unsupported_file`, `empty_file`, …
     sa.Column("error_code", sa.String(64)),
-    #: Of the generation that is being built, or was built last.
+    #: Counts of the generation that is being built or was built last.
     sa.Column("chunks_indexed", sa.Integer, nullable=False, server_default="0"),
     sa.Column("chunks_embedded", sa.Integer, nullable=False, server_default="0"),
     #: When the stages of that generation began.
@@ -87,13 +87,15 @@ documents = sa.Table(
     sa.Column("ended_at", sa.Double),
     #: The generation whose points the next store has; NULL while it has none, or there is no next store.
     sa.Column("next_generation", sa.Integer),
-    #: Deleted by a person while its file lies in its watched folder: the row stays, so that the file stays out.
+    #: A person deleted the document while its file stayed in the watched folder. The row stays, so that the file is
+    #: ignored until it changes.
     sa.Column("ignored", sa.Boolean, nullable=False, server_default=sa.false()),
-    #: What the file says of itself: an e-mail's headers, the number of its pages, …
+    #: Metadata from the file: an e-mail's headers, the number of pages, …
     sa.Column("properties", sa.JSON, nullable=False, server_default="{}"),
 )
 
-#: A file deleted and made again is a new document while the old one is still being removed.
+#: The unique index leaves out deleted documents: a file that is created again is a new document while the old one is
+#: still being removed.
 _is_mirrored = sa.text("root IS NOT NULL AND state NOT IN ('deleting', 'deleted')")
 
 sa.Index("documents_by_state", documents.c.state, documents.c.created_at, documents.c.id)
@@ -134,24 +136,24 @@ watched_folders = sa.Table(
     sa.Column("collection", sa.Text, nullable=False),
     sa.Column("mode", sa.String(16), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
-    #: Which folder it was when it was last mirrored; NULL: never.
+    #: The folder's identity (device and inode) when it was last mirrored; NULL: never.
     sa.Column("identity", sa.Text),
     sa.Column("document_count", sa.Integer, nullable=False),
-    #: Documents whose files are missing, and that are kept until somebody confirms.
+    #: The number of documents whose files are missing and that are kept until a person confirms the deletion.
     sa.Column("missing_count", sa.Integer, nullable=False),
     sa.Column("confirmed", sa.Boolean, nullable=False),
     sa.Column("changed_at", sa.Double, nullable=False),
-    #: How many files of it are kept out, by the rule that does it.
+    #: The number of ignored files, by reason: the rule that ignores them.
     sa.Column("skipped", sa.JSON, nullable=False, server_default="{}"),
 )
 
-#: Files and folders of watched folders that rules keep out; of each watched folder, the first ones only.
+#: The report of ignored files and folders in watched folders, with the reason; of each watched folder, only the first.
 skipped_files = sa.Table(
     "skipped_files",
     metadata,
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("root", sa.Text, nullable=False),
-    #: Relative to the root; that of a folder ends with "/".
+    #: Relative to the root; the path of a folder ends with "/".
     sa.Column("path", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
 )

@@ -1,4 +1,4 @@
-"""What the catalog hands out: frozen values, never rows of the database."""
+"""The values that the catalog returns: frozen dataclasses, never rows of the database."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ ItemT = TypeVar("ItemT")
 
 
 class DocumentState(StrEnum):
-    """Where a document stands."""
+    """The state of a document."""
 
-    #: The original is durable; nobody works on it.
+    #: The original is durable; no worker holds it.
     QUEUED = "queued"
     #: An ingest worker holds it.
     PARSING = "parsing"
@@ -25,22 +25,22 @@ class DocumentState(StrEnum):
     PARSED = "parsed"
     #: The index worker holds it.
     INDEXING = "indexing"
-    #: All points of its generation are in the store, and searched.
+    #: All points of its generation are in the store and can be found.
     COMPLETED = "completed"
     #: It cannot be ingested; `error` says why and what to do.
     FAILED = "failed"
     #: A person stopped it; retrying queues it again.
     CANCELLED = "cancelled"
-    #: Not searched any more; its points and files are still to be removed.
+    #: No longer searchable; its points and files are still to be removed.
     DELETING = "deleting"
-    #: A tombstone, until it is purged.
+    #: A tombstone until it is purged.
     DELETED = "deleted"
 
 
-#: `error_code` of a document whose file was gone when it was to be read.
+#: The `error_code` of a document whose file was missing when a worker wanted to read it.
 ORIGINAL_MISSING = "original_missing"
 
-#: Nothing more happens to the document by itself, or nothing that its owner waits for.
+#: States in which nothing more happens to a document, or nothing that its owner waits for.
 SETTLED = frozenset(
     {
         DocumentState.COMPLETED,
@@ -50,14 +50,14 @@ SETTLED = frozenset(
         DocumentState.DELETED,
     }
 )
-#: It could be taken up again.
+#: States from which a document can be queued again.
 RETRYABLE = (DocumentState.FAILED, DocumentState.CANCELLED)
-#: It waits, or somebody works on it.
+#: States in which a document waits or a worker holds it.
 UNSETTLED = (DocumentState.QUEUED, DocumentState.PARSING, DocumentState.PARSED, DocumentState.INDEXING)
 
 
 class JobState(StrEnum):
-    """Where an asynchronous job stands."""
+    """The state of an asynchronous job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -67,7 +67,7 @@ class JobState(StrEnum):
 
 
 class Source(StrEnum):
-    """How a document came in. Folders mirror only what came from them."""
+    """How a document came in. A watched folder mirrors only the documents that came from it."""
 
     UPLOAD = "upload"
     TEXT = "text"
@@ -84,12 +84,12 @@ class Page(Generic[ItemT]):
 
 @dataclass(frozen=True)
 class StoreRecord:
-    """A vector store and its embedding model: what "completed" refers to."""
+    """A vector store and its embedding model: the one that "completed" refers to."""
 
     store_id: str
     embedding_model: str
     dimension: int
-    #: A folder or a hub id, to load the model from; None is the starter.
+    #: The folder or hub id to load the model from; None: the starter model.
     model_source: str | None = None
 
 
@@ -100,36 +100,36 @@ class Collection:
     id: str
     name: str
     created_at: float
-    #: What its points carry as their collection, whatever its name is now.
+    #: The key of the collection in its points; it does not change with the name.
     point_key: str
-    #: How its documents are cut; None is the server's CHUNK_TOKENS or CHUNK_OVERLAP_TOKENS.
+    #: How its documents are cut into chunks; None: the server's CHUNK_TOKENS or CHUNK_OVERLAP_TOKENS.
     chunk_tokens: int | None = None
     chunk_overlap_tokens: int | None = None
-    #: The one of EMBEDDING_MODELS that it is to be in; None is the server's EMBEDDING_MODEL_NAME.
+    #: The one of EMBEDDING_MODELS that was chosen for it; None: the server's EMBEDDING_MODEL_NAME.
     model_choice: str | None = None
-    #: Where search finds its documents; None while no index worker has seen it.
+    #: The store that search uses; None until an index worker has seen the collection.
     store: StoreRecord | None = None
-    #: What takes over from that once it has all documents; None while there is nothing to take over.
+    #: The store that takes over once it has all documents; None if the collection is not moving.
     next_store: StoreRecord | None = None
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """What of a collection can be found, and what cannot and why."""
+    """How much of a collection can be found, and what cannot be found and why."""
 
     collection: str
-    #: All of them, but for those that are being deleted.
+    #: All documents, except those that are being deleted.
     documents: int = 0
     #: Documents that search finds with their present content.
     indexed: int = 0
-    #: Documents that search finds with an older content or cut than the present one.
+    #: Documents that search finds with older content or older chunk settings.
     stale: int = 0
-    #: Documents that wait or are worked on, stale ones included.
+    #: Documents that wait or are being processed, stale ones included.
     pending: int = 0
-    #: By reason: files that have nothing to index or are of a type that is not read, cancelled ones, and what rules
-    #: keep out of watched folders (which are no documents).
+    #: Skipped files by reason: those with nothing to index, those of a type that cannot be read, cancelled ones, and
+    #: the ignored files of watched folders (which are not documents).
     skipped: dict[str, int] = field(default_factory=dict)
-    #: By reason.
+    #: Failed documents by reason.
     failed: dict[str, int] = field(default_factory=dict)
     chunks: int = 0
     size_bytes: int = 0
@@ -137,7 +137,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class NewDocument:
-    """A document to be: its original is durable already, under `blob_key` or at `root`/`path`."""
+    """A document to add. Its original is already durable, under `blob_key` or at `root`/`path`."""
 
     collection: str
     filename: str
@@ -159,7 +159,7 @@ class NewDocument:
 
 @dataclass(frozen=True)
 class Document:
-    """A document as the catalog knows it at one moment."""
+    """A document as it is in the catalog at one moment."""
 
     id: str
     #: Name of its collection.
@@ -170,12 +170,12 @@ class Document:
     source: Source
     state: DocumentState
     error: str | None
-    #: The generation that is being built, or was built last.
+    #: The generation that is being built or was built last.
     generation: int
-    #: The generation that search sees; None while there is none.
+    #: The generation that search sees; None: there is none yet.
     active_generation: int | None
     chunk_count: int
-    #: Claims of the present stage that were lost to crashes.
+    #: The number of claims of the present stage that were lost to crashes.
     attempts: int
     content_hash: str
     size_bytes: int
@@ -191,36 +191,36 @@ class Document:
     lease_until: float | None
     error_code: str | None
     chunks_indexed: int
-    #: Texts of the present generation that had to be embedded: the others had a vector already.
+    #: The number of texts of the present generation that had to be embedded; the others already had a vector.
     chunks_embedded: int
     queued_at: float | None
     parsing_at: float | None
     parsed_at: float | None
     indexing_at: float | None
     ended_at: float | None
-    #: `Collection.point_key`, how its collection is cut, and the embedding model that was chosen for it.
+    #: The `point_key`, the `model_choice` and the chunk settings of its collection.
     collection_key: str
     model_choice: str | None
     chunk_tokens: int | None
     chunk_overlap_tokens: int | None
-    #: Deleted by a person while its file lies in its watched folder: until that changes, it stays out.
+    #: A person deleted the document while its file stayed in the watched folder: the file is ignored until it changes.
     ignored: bool = False
-    #: What the file says of itself: an e-mail's headers, the number of its pages, …
+    #: Metadata from the file: an e-mail's headers, the number of pages, …
     properties: dict[str, str] = field(default_factory=dict)
 
     @property
     def has_lost_file(self) -> bool:
-        """It failed because its folder had no file to read, as when that had just got another name."""
+        """Whether it failed because its file was missing, for example because the file had just been renamed."""
         return self.state is DocumentState.FAILED and self.error_code == ORIGINAL_MISSING and self.blob_key is None
 
     @property
     def is_stale(self) -> bool:
-        """Search finds it with an older content or cut than the present one."""
+        """Whether search finds it with older content or older chunk settings."""
         return self.active_generation is not None and self.active_generation != self.generation
 
     @property
     def source_path(self) -> Path | None:
-        """The file in its watched folder; None for what came over the API (see `blob_key`)."""
+        """The file in its watched folder, or None for an upload (see `blob_key`)."""
         if self.root is None or self.path is None:
             return None
         return Path(to_os(self.root)) / to_os(self.path)
@@ -228,7 +228,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to work on a document until the lease ends. `token` fences off whoever held it before."""
+    """The right to work on a document until the lease ends. `token` fences off the workers that held it before."""
 
     document: Document
     token: int
@@ -236,18 +236,18 @@ class Claim:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A claimed document was read, and its chunks are on disk."""
+    """The result for a claimed document that was parsed: its chunks are on disk."""
 
     claim: Claim
     chunk_count: int
     media_type: str
-    #: What the file says of itself: an e-mail's headers, the number of its pages, …
+    #: Metadata from the file: an e-mail's headers, the number of pages, …
     properties: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A claimed document cannot be read. `reason` is for its owner, `code` for programs."""
+    """The result for a claimed document that cannot be parsed. `reason` is for its owner, `code` for programs."""
 
     claim: Claim
     reason: str
@@ -256,25 +256,25 @@ class Refused:
 
 @dataclass(frozen=True)
 class Released:
-    """A claimed document was not looked at."""
+    """The result for a claimed document that is released without having been read."""
 
     claim: Claim
 
 
-#: How the parsing of a claimed document ends.
+#: The result of parsing a claimed document.
 ParseEnd: TypeAlias = Parsed | Refused | Released
 
 
 class FolderState(StrEnum):
-    """Where a watched folder stands."""
+    """The state of a watched folder."""
 
-    #: Looked at for the first time.
+    #: The watcher has not scanned it yet.
     STARTING = "starting"
-    #: The catalog follows it.
+    #: The catalog mirrors it.
     WATCHED = "watched"
-    #: It is not there; its documents are kept.
+    #: It does not exist at present; its documents are kept.
     MISSING = "missing"
-    #: Most of its files are missing at once; nothing is deleted until somebody confirms, or they are back.
+    #: Most of its files vanished at once; nothing is deleted until a person confirms it or the files are back.
     HELD = "held"
 
 
@@ -287,32 +287,32 @@ class WatchedFolder:
     collection: str
     mode: str
     state: FolderState
-    #: Which folder it was when it was last mirrored; None: it never was.
+    #: The folder's identity (device and inode) when it was last mirrored; None: it never was.
     identity: str | None
-    #: Documents from it; while it is held, how many there were when that began.
+    #: The number of its documents; while it is held, the number when that began.
     document_count: int
-    #: Documents whose files are missing, and that are kept for now.
+    #: The number of documents whose files are missing and that are kept for now.
     missing_count: int
-    #: Somebody said that the missing files were meant to be deleted, and the watcher has not acted on it yet.
+    #: A person confirmed that the missing files were deleted on purpose, and the watcher has not yet acted on it.
     confirmed: bool
     changed_at: float
 
 
 @dataclass(frozen=True)
 class SkippedFile:
-    """A file, or a folder with all that is in it, that a rule keeps out of a watched folder's collection."""
+    """An entry of the report of ignored files: a file, or a folder with all its content, and the reason."""
 
-    #: The watched folder, and the path in it, as `paths.to_text` writes them; that of a folder ends with "/".
+    #: The watched folder and the path in it, as `paths.to_text` writes them; the path of a folder ends with "/".
     root: str
     path: str
-    #: The rule.
+    #: Why it is ignored: the rule, or that its document was deleted.
     reason: str
 
     @property
     def id(self) -> str:
-        """The same as long as the file is where it is."""
-        place = f"{self.root}\0{self.path}".encode()
-        return f"skip-{hashlib.sha256(place).hexdigest()[:24]}"
+        """An id that stays the same as long as the path does."""
+        name = f"{self.root}\0{self.path}".encode()
+        return f"skip-{hashlib.sha256(name).hexdigest()[:24]}"
 
 
 @dataclass(frozen=True)

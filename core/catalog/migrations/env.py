@@ -1,4 +1,4 @@
-"""Alembic's environment: the connection comes from `MigratedDatabase.migrate`, there is no alembic.ini."""
+"""Alembic's environment. The connection comes from `MigratedDatabase.migrate`; there is no alembic.ini."""
 
 from __future__ import annotations
 

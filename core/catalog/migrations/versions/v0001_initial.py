@@ -1,4 +1,4 @@
-"""Collections, documents, jobs and the record of the vector store."""
+"""Create the tables of collections, documents, jobs and vector stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of collections, and how far each document is."""
+"""Add settings of collections, and the progress of each document."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def upgrade() -> None:
         op.add_column("collections", column.copy())
     for column in _DOCUMENTS:
         op.add_column("documents", column.copy())
-    # Points written until now carry the name of their collection.
+    # Existing points carry the name of their collection.
     op.execute("UPDATE collections SET point_key = name")
 
 

@@ -1,4 +1,4 @@
-"""Documents by name, and which of them a second embedding model has."""
+"""Add an index of documents by name, and record which documents the next embedding model has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watched folders with their state, and documents whose files are kept out."""
+"""Add watched folders with their state, and mark deleted documents whose files are ignored."""
 
 from __future__ import annotations
 

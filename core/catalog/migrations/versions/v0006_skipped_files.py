@@ -1,4 +1,4 @@
-"""Files of watched folders that rules keep out."""
+"""Add the report of ignored files in watched folders."""
 
 from __future__ import annotations
 

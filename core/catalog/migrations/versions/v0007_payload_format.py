@@ -1,4 +1,4 @@
-"""Which form the payloads of points have."""
+"""Record the format of the payloads of points."""
 
 from __future__ import annotations
 

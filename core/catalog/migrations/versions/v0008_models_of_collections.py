@@ -1,4 +1,4 @@
-"""Each collection has a store and an embedding model of its own."""
+"""Give each collection a store and an embedding model of its own."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def upgrade() -> None:
     op.add_column("collections", sa.Column("model_choice", sa.Text))
     op.add_column("collections", sa.Column("store", sa.Integer))
     op.add_column("collections", sa.Column("next_store", sa.Integer))
-    # Until now row 1 held for all collections, and row 2, while there was one, was the next of all of them.
+    # Until now, row 1 was the store of all collections, and row 2, if there was one, the next store of all of them.
     op.execute("UPDATE collections SET store = (SELECT id FROM stores WHERE id = 1)")
     op.execute("UPDATE collections SET next_store = (SELECT id FROM stores WHERE id = 2)")
     for name in ("store_id", "embedding_model", "dimension"):
         op.drop_column("collections", name)
-    # Stores bring their points up to date by themselves now.
+    # Stores now update the format of their points by themselves.
     op.drop_column("stores", "payload_format")
 
 

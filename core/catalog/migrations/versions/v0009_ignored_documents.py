@@ -1,4 +1,4 @@
-"""The column that says a watched file is ignored after its document was deleted gets the name of what it means."""
+"""Rename `kept_out` to `ignored`: the file of a document that was deleted over the API is ignored until it changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def downgrade() -> None:
 
 def _rename(old: str, new: str) -> None:
     op.drop_index(f"documents_{old}", "documents")
-    # In SQL, since Alembic would copy the whole table on SQLite, which renames columns itself.
+    # In SQL, because SQLite can rename a column, but Alembic would copy the whole table there.
     op.execute(f"ALTER TABLE documents RENAME COLUMN {old} TO {new}")
     is_set = sa.column(new, sa.Boolean).is_(True)
     op.create_index(f"documents_{new}", "documents", ["root", "path"], sqlite_where=is_set, postgresql_where=is_set)
