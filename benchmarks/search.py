@@ -13,7 +13,7 @@ import gc
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,7 +87,7 @@ class FixedQueries:
         self.queries = [corpus.words(6) for _ in range(count)]
         self._vectors = {query: corpus.vector() for query in self.queries}
 
-    def embed(self, texts: list[str], **_: str) -> list[Vector]:
+    def embed(self, texts: Sequence[str], **_: str) -> list[Vector]:
         """The vectors of these queries."""
         return [self._vectors[text] for text in texts]
 
@@ -124,7 +124,7 @@ def run(folder: Path, chunks: int, searches: int, *, embed: bool) -> list[tuple[
     store = EdgeVectorStore(folder, "benchmark", DIMENSION)
     corpus = Corpus()
     queries = FixedQueries(Corpus(seed=11), 200)
-    retriever = Retriever(store, queries, lambda ids: dict.fromkeys(ids, 1), default_threshold=-1.0)  # type: ignore[arg-type]
+    retriever = Retriever(store, queries, lambda ids: dict.fromkeys(ids, 1), default_threshold=-1.0)
     kinds = {
         "hybrid": SearchOptions(top_k=5),
         "filtered": SearchOptions(top_k=5, filters=FILTER),

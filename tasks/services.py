@@ -19,12 +19,12 @@ from core.catalog import Catalog
 from core.settings import Settings, get_settings
 from tasks.documents.reconciliation import Reconciliation
 from tasks.jobs.heartbeats import Announcer, Info, JobHeartbeats
-from tasks.jobs.names import Role
 from tasks.jobs.producer import Producer
+from tasks.jobs.queues import Role
 from tasks.jobs.runner import JobRunner
 
 if TYPE_CHECKING:
-    from ingest.retrieval.reranker import Reranker
+    from ingest.retrieval.reranking import Reranker
     from ingest.retrieval.retriever import Retriever
     from tasks.chat.generation import GenerationService
     from tasks.documents.embedding_models import Model, Models
@@ -90,7 +90,7 @@ class WorkerServices:
 
     @cached_property
     def query(self) -> QueryService:
-        from ingest.retrieval.reranker import CrossEncoderReranker
+        from ingest.retrieval.cross_encoder import CrossEncoderReranker
         from tasks.queries.service import QueryService
 
         reranker = CrossEncoderReranker.from_settings(self.settings, self.models.default.service)

@@ -1,1 +1,1 @@
-"""Search: from a query to relevant chunks."""
+"""Search: from the texts of a request to relevant chunks."""

@@ -1,44 +1,65 @@
-"""The chunks around a hit, merged into its text."""
+"""The stage that widens the text of a hit by the chunks around it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from ingest.retrieval.ranking import Ranked
+from ingest.retrieval.search import RankedPoint, Search
 from ingest.vector_store import VectorStore, point_id
 from ingest.vector_store.base import Payload
 
-#: White space between two chunks is not stored; more than a blank line says nothing.
-MOST_LINE_BREAKS = 2
+#: White space between two chunks is not stored. More than a blank line between them would carry no information.
+MAX_LINE_BREAKS = 2
+
+
+class AddNeighbours:
+    """Merges the chunks around a hit into its text, if the request asks for neighbours. Reads and sets `ranking`."""
+
+    def __init__(self, store: VectorStore) -> None:
+        self._store = store
+
+    def run(self, search: Search) -> Search:
+        """Widen the hits when they are read.
+
+        Raises:
+            Unavailable: when they are read and the store's server does not answer.
+        """
+        reach = search.options.neighbours
+        if not reach:
+            return search
+        return replace(search, ranking=NeighbourExpansion(self._store, reach).expand(search.ranking))
 
 
 class NeighbourExpansion:
-    """Widens hits, best first. No chunk is given twice: one that an earlier hit has taken is not a hit of its own."""
+    """Widens the hits of one search, best first. A hit that an earlier one has taken up is dropped."""
 
     def __init__(self, store: VectorStore, reach: int) -> None:
-        """`reach` is the number of chunks before and after a hit that are wanted."""
+        """
+        Args:
+            reach: chunks before and after a hit that are added to it, each.
+        """
         self._store = store
         self._reach = reach
-        self._taken: set[tuple[str, int]] = set()
+        self._used: set[tuple[str, int]] = set()
 
-    def expand(self, hits: Iterable[Ranked]) -> Iterator[Ranked]:
-        """The hits with wider texts, without those that are a part of an earlier one."""
+    def expand(self, hits: Iterable[RankedPoint]) -> Iterator[RankedPoint]:
+        """Yield the hits with wider texts, without those that are part of an earlier one."""
         for hit in hits:
             payload = hit.point.payload
-            if (payload["document_id"], payload["chunk_index"]) not in self._taken:
+            if (payload["document_id"], payload["chunk_index"]) not in self._used:
                 chunks = self._around(payload)
-                self._taken.update((chunk["document_id"], chunk["chunk_index"]) for chunk in chunks)
+                self._used.update((chunk["document_id"], chunk["chunk_index"]) for chunk in chunks)
                 wider = {**payload, **_span(chunks)}
                 yield replace(hit, point=replace(hit.point, payload=wider))
 
     def _around(self, payload: Payload) -> list[Payload]:
-        """The hit's chunk and those that border on it, in order."""
+        """Return the hit's chunk with the unused chunks that follow one another around it, in order."""
         document, generation, at = payload["document_id"], payload["generation"], payload["chunk_index"]
         ids = {
             point_id(document, generation, index): index
             for index in range(max(0, at - self._reach), at + self._reach + 1)
-            if index != at and (document, index) not in self._taken
+            if index != at and (document, index) not in self._used
         }
         near = {ids[key]: found for key, found in self._store.payloads(list(ids)).items()} | {at: payload}
         first = last = at
@@ -50,7 +71,7 @@ class NeighbourExpansion:
 
 
 def _span(chunks: list[Payload]) -> Payload:
-    """Text and offsets of chunks that follow one another."""
+    """Return the text and offsets of chunks that follow one another."""
     text: str = chunks[0]["text"]
     for before, chunk in zip(chunks, chunks[1:], strict=False):
         text = _joined(text, before, chunk)
@@ -59,6 +80,7 @@ def _span(chunks: list[Payload]) -> Payload:
 
 
 def _joined(text: str, before: Payload, chunk: Payload) -> str:
+    """Append a chunk to a text that ends with the chunk before it, without repeating their overlap."""
     end, start = before.get("end"), chunk.get("start")
     following: str = chunk["text"]
     if end is None or start is None:
@@ -66,5 +88,5 @@ def _joined(text: str, before: Payload, chunk: Payload) -> str:
     shared: str = following[: max(0, end - start)]
     if shared and text.endswith(shared):
         return f"{text}{following.removeprefix(shared)}"
-    breaks: int = max(1, min(start - end, MOST_LINE_BREAKS))
+    breaks: int = max(1, min(start - end, MAX_LINE_BREAKS))
     return text + "\n" * breaks + following

@@ -10,7 +10,7 @@ import pytest
 from core.errors import ConfigurationError, Unavailable
 from core.settings import Settings, load_settings
 from ingest.embedding.service import EmbeddingService
-from ingest.retrieval.reranker import CrossEncoderReranker
+from ingest.retrieval.cross_encoder import CrossEncoderReranker
 from tests.fakes.fake_embedder import FakeEmbedder
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "router", "reset", "whales", "sing", "tea"]

@@ -1,11 +1,11 @@
-"""The cross-encoder, which reads query and chunk together: slower than comparing vectors, and better."""
+"""The cross-encoder, a reranker that reads query and chunk together: slower than comparing vectors, and better."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from core.errors import ConfigurationError, InternalError
 from core.settings import Settings
@@ -16,20 +16,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Pairs computed at once.
+#: Pairs of texts computed at once.
 BATCH_PAIRS = 8
 
 
-class Reranker(Protocol):
-    """Scores chunks for a query."""
-
-    def scores(self, query: str, texts: Sequence[str]) -> list[float]:
-        """How well each text answers the query; on the model's own scale, higher is better."""
-        ...
-
-
 class CrossEncoderReranker:
-    """RERANK_MODEL. Computes on the embedding model's thread, before the texts that wait there."""
+    """The model of RERANK_MODEL. It computes on the embedding thread, before the texts that wait there."""
 
     def __init__(self, model: CrossEncoder, service: EmbeddingService) -> None:
         self._model = model
@@ -37,27 +29,27 @@ class CrossEncoderReranker:
 
     @classmethod
     def from_settings(cls, settings: Settings, service: EmbeddingService) -> CrossEncoderReranker | None:
-        """Loads RERANK_MODEL; None if it is not set.
+        """Load RERANK_MODEL, or return None if it is not set.
 
         Raises:
-            ConfigurationError: it cannot be had or loaded, or gives something else than one score for a pair.
+            ConfigurationError: the model cannot be loaded, or does not compute a single score for a pair.
         """
         name = settings.rerank_model
         return None if name is None else cls(service.compute(lambda: _load(name, settings)), service)
 
     def scores(self, query: str, texts: Sequence[str]) -> list[float]:
-        """One number for each text, higher for a better answer.
+        """Return a score for each text: the higher, the better it answers the query.
 
         Raises:
-            InternalError: the model gave a number that is not finite.
+            InternalError: the model computed a score that is not finite.
             Unavailable: the model is shutting down.
         """
-        found: list[float] = []
-        # In pieces, so that the query of somebody else's search is embedded in between.
+        scores: list[float] = []
+        # In batches, so that another search's query can be embedded in between.
         for start in range(0, len(texts), BATCH_PAIRS):
             pairs = [(query, text) for text in texts[start : start + BATCH_PAIRS]]
-            found += self._service.compute(lambda pairs=pairs: _predict(self._model, pairs))  # type: ignore[misc]
-        return found
+            scores += self._service.compute(lambda pairs=pairs: _predict(self._model, pairs))  # type: ignore[misc]
+        return scores
 
 
 def _load(name: str, settings: Settings) -> CrossEncoder:
@@ -72,8 +64,8 @@ def _load(name: str, settings: Settings) -> CrossEncoder:
     except Exception as error:  # transformers and torch raise many kinds; each means that this model cannot be used
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigurationError(
-            f"RERANK_MODEL={name}: the model cannot be loaded ({reason}). It is a folder or a hub id of a "
-            "cross-encoder, such as cross-encoder/ms-marco-MiniLM-L6-v2; leave it unset to search without one"
+            f"RERANK_MODEL={name}: the model cannot be loaded ({reason}). Set the folder or the hub id of a "
+            "cross-encoder, such as cross-encoder/ms-marco-MiniLM-L6-v2, or leave it unset to search without one"
         ) from error
     if model.num_labels != 1:
         raise ConfigurationError(
@@ -88,5 +80,5 @@ def _predict(model: CrossEncoder, pairs: list[tuple[str, str]]) -> list[float]:
 
     scores = np.asarray(model.predict(pairs, batch_size=BATCH_PAIRS, show_progress_bar=False), dtype=np.float32)
     if not np.isfinite(scores).all():
-        raise InternalError("the reranking model gave a score that is not finite")
+        raise InternalError("the reranking model computed a score that is not finite")
     return [float(score) for score in scores]

@@ -1,0 +1,51 @@
+"""The stages before the vector store: from texts to queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Literal, Protocol
+
+from ingest.retrieval.query_terms import QueryTerms
+from ingest.retrieval.search import Query, Search
+from ingest.vector_store import VectorStore
+from ingest.vector_store.base import Vector
+
+
+class QueryEmbedder(Protocol):
+    """The part of `ingest.embedding.service.EmbeddingService` that a search uses."""
+
+    def embed(
+        self, texts: Sequence[str], purpose: Literal["query"], priority: Literal["interactive"]
+    ) -> Iterable[Vector]:
+        """Return a vector of length 1 for each text: float32 [len(texts), dimension]."""
+        ...
+
+
+class DropRepeatedTexts:
+    """Drops texts that are blank or the same as an earlier one. Reads and sets `texts`."""
+
+    def run(self, search: Search) -> Search:
+        """Keep each text once, in order."""
+        return replace(search, texts=[text for text in dict.fromkeys(search.texts) if text.strip()])
+
+
+class PrepareQueries:
+    """Embeds the texts and finds their terms. Reads `texts`, sets `queries`."""
+
+    def __init__(self, embedder: QueryEmbedder, store: VectorStore) -> None:
+        self._embedder = embedder
+        self._store = store
+
+    def run(self, search: Search) -> Search:
+        """Make a query of each text; all are embedded together.
+
+        Raises:
+            Unavailable: the embedding model is shutting down.
+        """
+        texts = search.texts
+        vectors = self._embedder.embed(texts, purpose="query", priority="interactive") if texts else []
+        queries = [
+            Query(text, vector, QueryTerms(text, self._store)) for text, vector in zip(texts, vectors, strict=True)
+        ]
+        return replace(search, queries=queries)
