@@ -13,17 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, Validation
 from pydantic.errors import PydanticSchemaGenerationError
 
 from inference.functions.context import FunctionContext
+from inference.functions.docstrings import parse_docstring
 from inference.functions.errors import FunctionDefinitionError
 
 #: OpenAI's rule for function names.
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_SECTION = re.compile(
-    r"^(args|arguments|parameters|params|returns?|raises|yields?|examples?|notes?):\s*$", re.IGNORECASE
-)
-_ARGUMENT_SECTIONS = {"args", "arguments", "parameters", "params"}
-_ARGUMENT = re.compile(r"^\s*\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)$")
-_REST_FIELD = re.compile(r"^\s*:(?:param|parameter|arg)\s+(?:[^:]*\s)?(\w+)\s*:\s*(.*)$")
-_REST_OTHER = re.compile(r"^\s*:\w+[^:]*:")
 
 
 @dataclass(frozen=True)
@@ -82,34 +76,6 @@ def describe_problems(error: ValidationError) -> str:
         where = ".".join(str(part) for part in problem["loc"]) or "arguments"
         problems.append(f"{where}: {problem['msg']}")
     return "; ".join(problems)
-
-
-def parse_docstring(text: str) -> tuple[str, dict[str, str]]:
-    """Description and descriptions of the arguments of a Google-style or reStructuredText docstring."""
-    description: list[str] = []
-    arguments: dict[str, str] = {}
-    section, current = "", None
-    for line in text.splitlines():
-        header = _SECTION.match(line)
-        if header:
-            section, current = header.group(1).lower(), None
-            continue
-        match = _REST_FIELD.match(line) or (_argument_line(line) if section in _ARGUMENT_SECTIONS else None)
-        if match:
-            current = match.group(1)
-            arguments[current] = match.group(2).strip()
-        elif _REST_OTHER.match(line):
-            section, current = "other", None
-        elif current and line.strip():
-            arguments[current] = f"{arguments[current]} {line.strip()}".strip()
-        elif not section and not arguments:
-            description.append(line.strip())
-    return " ".join(part for part in description if part), arguments
-
-
-def _argument_line(line: str) -> re.Match[str] | None:
-    """A line that begins an argument: continuation lines are indented deeper than the usual four spaces."""
-    return _ARGUMENT.match(line) if len(line) - len(line.lstrip()) <= 4 else None
 
 
 def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from Stemmer import Stemmer
+
 #: Scripts without spaces between words are compared by pairs of characters.
 _UNSPACED = re.compile(r"[぀-ヿ㐀-䶿一-鿿豈-﫿฀-๿]")
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+")
@@ -25,8 +27,6 @@ _NUMBER_WORDS = """
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _NUMBERS = {word: str(number) for number, word in enumerate(_NUMBER_WORDS)}
 _NUMBERS |= {word: str(number) for number, word in zip(range(20, 100, 10), _TENS, strict=True)}
-_SUFFIXES = ("ingly", "ations", "ation", "edly", "ing", "ies", "ied", "es", "ed", "ly", "s", "e", "y")
-_LEAST_STEM = 3
 
 
 @lru_cache(maxsize=256)
@@ -36,6 +36,8 @@ def terms_of(text: str) -> frozenset[str]:
 
 
 def _terms(text: str) -> Iterable[str]:
+    # One for each call: a stemmer may not be shared between threads.
+    stemmer = Stemmer("english")
     for match in _WORD.finditer(text.lower()):
         word = match.group()
         if _UNSPACED.search(word):
@@ -45,14 +47,7 @@ def _terms(text: str) -> Iterable[str]:
         elif word in _NUMBERS and word != "one":
             yield _NUMBERS[word]
         elif word not in _STOP_WORDS and (len(word) > 1):
-            yield _stem(word)
-
-
-def _stem(word: str) -> str:
-    for suffix in _SUFFIXES:
-        if word.endswith(suffix) and len(word) - len(suffix) >= _LEAST_STEM:
-            return word.removesuffix(suffix)
-    return word
+            yield stemmer.stemWord(word)
 
 
 def support(sentence: str, source: str) -> float:

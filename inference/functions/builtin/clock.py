@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import calendar
 import difflib
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+import numpy as np
+from dateutil.relativedelta import relativedelta
+from dateutil.tz import datetime_exists
 from pydantic import Field
 
 from inference.functions.context import FunctionContext
@@ -65,7 +67,7 @@ def add_to_date(
     """
     start = _parse_date(date, context)
     try:
-        result = _add_months(start, years * 12 + months) + timedelta(days=weeks * 7 + days)
+        result = start + relativedelta(years=years, months=months, weeks=weeks, days=days)
     except (OverflowError, ValueError):
         raise FunctionError("The result lies outside the years 1 to 9999.") from None
     return {"start": start.isoformat(), "date": result.isoformat(), "weekday": result.strftime("%A")}
@@ -86,7 +88,7 @@ def days_between(context: FunctionContext, start: str, end: str) -> dict[str, An
         "end": last.isoformat(),
         "days": days,
         "weeks": round(days / 7, 2),
-        "working_days": _working_days(min(first, last), abs(days)) * (-1 if days < 0 else 1),
+        "working_days": int(np.busday_count(min(first, last), max(first, last))) * (-1 if days < 0 else 1),
     }
 
 
@@ -127,44 +129,36 @@ def _described(moment: datetime) -> dict[str, Any]:
     }
 
 
+# dateutil.parser, which knows more forms, is not used: it takes "14.30" for the 14th, "1430" for a year and
+# 01/02/2026 for January without asking, where a refusal lets the model write the time again.
+
+
 def _local_time(text: str, zone: ZoneInfo, now: datetime) -> datetime:
-    today = now.astimezone(zone).date()
-    try:
-        moment = datetime.combine(today, time.fromisoformat(text.strip()))
-    except ValueError:
-        moment = _parse_datetime(text)
+    moment = _parse_time(text, now.astimezone(zone).date())
     local = moment.replace(tzinfo=zone) if moment.tzinfo is None else moment.astimezone(zone)
-    # Going to UTC and back moves a time that the clocks jump over.
-    if local.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != local.replace(tzinfo=None):
+    if not datetime_exists(local):
         raise FunctionError(f"{text} does not exist in {zone}: the clocks are put forward over it.")
     return local
 
 
-def _parse_datetime(text: str) -> datetime:
+def _parse_time(text: str, today: date) -> datetime:
+    written = text.strip()
     try:
-        return datetime.fromisoformat(text.strip())
+        if "." not in written.partition(":")[0]:  # time.fromisoformat takes "14.30" for 14 hours and 0.3 seconds
+            return datetime.combine(today, time.fromisoformat(written))
+    except ValueError:
+        pass  # not a time alone
+    try:
+        return datetime.fromisoformat(written)
     except ValueError:
         raise FunctionError(f"{text!r} is no time: write it as 2026-07-01T14:30 or 14:30.") from None
 
 
 def _parse_date(text: str, context: FunctionContext) -> date:
-    word = text.strip().lower()
-    if word == "today":
+    written = text.strip()
+    if written.lower() == "today":
         return context.now().date()
     try:
-        return datetime.fromisoformat(word).date()
+        return datetime.fromisoformat(written).date()
     except ValueError:
         raise FunctionError(f'{text!r} is no date: write it as 2026-01-31, or "today".') from None
-
-
-def _add_months(start: date, months: int) -> date:
-    year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
-    if not 1 <= year <= 9999:
-        raise ValueError(year)
-    return date(year, month + 1, min(start.day, calendar.monthrange(year, month + 1)[1]))
-
-
-def _working_days(first: date, days: int) -> int:
-    """Mondays to Fridays in the `days` days from `first` on."""
-    weeks, rest = divmod(days, 7)
-    return weeks * 5 + sum((first.weekday() + offset) % 7 < 5 for offset in range(rest))

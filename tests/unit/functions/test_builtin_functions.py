@@ -112,6 +112,7 @@ def test_times_are_converted_over_the_date_line_and_with_todays_date() -> None:
         ("2026-03-29T02:30", "does not exist in Europe/Berlin"),
         ("half past nine", "is no time"),
         ("25:00", "is no time"),
+        ("14.30", "is no time"),
     ],
 )
 def test_a_time_that_does_not_exist_is_told(time: str, told: str) -> None:
@@ -126,6 +127,9 @@ def test_a_time_that_does_not_exist_is_told(time: str, told: str) -> None:
         ({"date": "2024-02-29", "years": 1}, "2025-02-28"),
         ({"date": "2026-01-01", "days": -1}, "2025-12-31"),
         ({"date": "2026-01-31", "months": -2, "weeks": 1}, "2025-12-07"),
+        ({"date": "2026-W05-6"}, "2026-01-31"),
+        ({"date": "2026-01-31T10:00Z"}, "2026-01-31"),
+        ({"date": " Today "}, "2026-03-28"),
         ({}, "2026-03-28"),
     ],
 )

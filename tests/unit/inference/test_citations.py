@@ -107,3 +107,15 @@ def test_words_are_compared_without_their_endings() -> None:
     assert support("It covers pumps", "covered is the pump") == 1.0
     assert support("of the", "of the") == 0.0
     assert support("version 3.5", "version 3") == 0.0
+
+
+@pytest.mark.parametrize(
+    "words", ["ship ships shipped shipping", "generate generated generation", "study studies studying", "use used using"]
+)
+def test_forms_of_a_word_are_one_term(words: str) -> None:
+    assert len(terms_of(words)) == 1
+
+
+@pytest.mark.parametrize("words", ["news new", "city cite", "hop hope", "university universe"])
+def test_words_that_look_alike_are_several_terms(words: str) -> None:
+    assert len(terms_of(words)) == 2
