@@ -1,4 +1,4 @@
-"""The parsing stage of a document: from a file to a file of chunks, in a process that may be killed."""
+"""Parsing of a document: from its file to a file of chunks, in a process that may be killed."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ingest.sandbox.process_limits import parsing_limits
 
 log = logging.getLogger(__name__)
 
-#: A file can give itself a title of megabytes.
+#: Longer properties are cut, since the title in a file can have megabytes.
 _LONGEST_PROPERTY_CHARACTERS = 1000
 
 
 @dataclass(frozen=True)
 class ParseResult:
-    """What became of a file."""
+    """The result of parsing a file."""
 
     chunk_count: int
     media_type: str
-    #: What the file says of itself: an e-mail's headers, the number of its pages, …
+    #: Properties that the file contains, such as the headers of an e-mail or the number of pages.
     properties: dict[str, str] = field(default_factory=dict)
 
 
@@ -42,21 +42,21 @@ def parse_to_chunks(
     *,
     is_text: bool = False,
 ) -> ParseResult:
-    """Reads a file, cuts it into chunks and writes them to `out`, one JSON object per line: all of them or nothing.
+    """Parse a file, cut it into chunks and write them to `out`: all of them or nothing.
 
     Args:
-        path: where the file lies.
-        filename: what its owner calls it.
-        chunking: a collection's own; that of the settings otherwise.
-        is_text: it is text, or Markdown by its name, whatever it looks like.
+        path: the file on this machine.
+        filename: its name as its owner knows it.
+        chunking: the collection's own; the one of the settings if it has none.
+        is_text: read the file as text, or as Markdown if its name says so, without detecting its type.
 
     Raises:
-        DocumentRejected: it cannot be ingested; the message is the reason, for its owner.
-        MemoryError: it took more than PARSE_MEMORY_BYTES.
-        CpuTimeExceeded: it took more than PARSE_CPU_SECONDS.
-        Exception: whatever a parser raises on a file that is broken in a way it does not know.
+        DocumentRejected: the file cannot be ingested; the message tells its owner the reason.
+        MemoryError: parsing took more than PARSE_MEMORY_BYTES.
+        CpuTimeExceeded: parsing took more than PARSE_CPU_SECONDS.
+        Exception: any error of a parser that does not know this kind of damage.
     """
-    # Loaded before the memory is limited: it stays.
+    # Loaded before the memory is limited, since it stays loaded for other files.
     tokenizer = _tokenizer(settings)
     chunking = chunking or ChunkSettings(settings.chunk_tokens, settings.chunk_overlap_tokens)
     with parsing_limits(memory_bytes=settings.parse_memory_bytes, cpu_seconds=settings.parse_cpu_seconds):
@@ -69,7 +69,7 @@ def parse_to_chunks(
 
 
 def parse_file_safely(path: Path, filename: str, settings: Settings, *, is_text: bool = False) -> ParsedDocument:
-    """The text and elements of a file, once it is known to be harmless. `is_text`: see `parse_to_chunks`.
+    """Return the text and elements of a file, after checking its size. `is_text`: see `parse_to_chunks`.
 
     Raises:
         DocumentRejected: see `parse_to_chunks`.
@@ -93,18 +93,18 @@ def _check_size(path: Path, limit_bytes: int) -> None:
 
 
 def warm_up(settings: Settings | None = None) -> None:
-    """Imports all parsers, and loads the tokenizer if settings are given, for children that are forked afterwards."""
+    """Import all parsers and, if settings are given, load the tokenizer: children that are forked later have them."""
     import_parsers()
     if settings is not None:
         _tokenizer(settings)
 
 
 def has_tokenizer(settings: Settings) -> bool:
-    """Whether the embedding model of the settings is to be had; why it is not is logged."""
+    """Return whether the tokenizer of the embedding model can be loaded; if not, log the reason."""
     try:
         _tokenizer(settings)
     except ConfigurationError as error:
-        log.warning("a collection is cut for the server's embedding model: %s", error.message)
+        log.warning("a collection is chunked for the server's embedding model instead of its own: %s", error.message)
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""To which lengths vectors may be cut: of Matryoshka models, since the first numbers of theirs are vectors too."""
+"""The lengths that vectors of a model can have. The first numbers of a Matryoshka model's vector are a vector too."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from ingest.embedding.model_files import EmbeddingModel
 
-#: Families trained so, whose files do not say it. From their model cards.
+#: Families of Matryoshka models, by their model cards, whose files do not say so.
 MATRYOSHKA_NAMES = re.compile(
     r"^(nomic-embed-text-v1\.5|nomic-embed-text-v2|mxbai-embed-(large|2d)|qwen3-embedding|embeddinggemma"
     r"|jina-embeddings-v[3-9]|snowflake-arctic-embed-.*v(1\.5|2))"
 )
-#: How sentence-transformers tags the card of a model that it has trained so.
+#: The tag that sentence-transformers writes into the card of a model that it trained with this loss.
 _CARD_TAG = re.compile(r"^\s*-\s*['\"]?(loss:MatryoshkaLoss|matryoshka)['\"]?\s*$", re.MULTILINE | re.IGNORECASE)
 
 
@@ -21,9 +21,9 @@ class Dimensions:
     """The lengths that vectors of a model may have.
 
     Attributes:
-        full: what the model computes.
-        is_matryoshka: whether shorter ones are vectors too.
-        listed: the only shorter ones, where the model names them.
+        full: the length that the model computes.
+        is_matryoshka: whether vectors can be cut.
+        listed: the lengths that they can be cut to, if the model lists them; any length otherwise.
     """
 
     full: int
@@ -31,14 +31,14 @@ class Dimensions:
     listed: tuple[int, ...] = ()
 
     def allows(self, length: int) -> bool:
-        """Whether vectors may be cut to this length."""
+        """Return whether vectors can have this length."""
         if length == self.full:
             return True
         return self.is_matryoshka and 1 <= length < self.full and (not self.listed or length in self.listed)
 
     @property
-    def described(self) -> str:
-        """The lengths that are allowed, for a person."""
+    def description(self) -> str:
+        """The allowed lengths as part of a sentence for people."""
         if not self.is_matryoshka:
             return f"{self.full} dimensions and cannot be shortened"
         shorter = ", ".join(str(length) for length in self.listed if length < self.full)
@@ -46,25 +46,25 @@ class Dimensions:
 
 
 def dimensions_of(model: EmbeddingModel, full: int) -> Dimensions:
-    """What the model's own files say, or what is known of its family.
+    """Return the lengths that the model's own files name, or those known of its family.
 
-    `matryoshka_dimensions` or `is_matryoshka` in `config.json` or `config_sentence_transformers.json`, `truncate_dim`
-    there, or the tag `loss:MatryoshkaLoss` of its card.
+    The files name them by `matryoshka_dimensions`, `is_matryoshka` or `truncate_dim` in `config.json` or
+    `config_sentence_transformers.json`, or by the tag `loss:MatryoshkaLoss` of the model card.
     """
     configs = [model.read_json("config.json"), model.read_json("config_sentence_transformers.json")]
     for config in configs:
         listed = config.get("matryoshka_dimensions")
         if isinstance(listed, list) and listed:
             return Dimensions(full, True, tuple(sorted(int(length) for length in listed)))
-    says_so = any(config.get("is_matryoshka") or config.get("truncate_dim") for config in configs)
-    known = MATRYOSHKA_NAMES.match(model.name.rpartition("/")[2].lower())
-    return Dimensions(full, bool(says_so or known or _card_says_so(model)))
+    is_declared = any(config.get("is_matryoshka") or config.get("truncate_dim") for config in configs)
+    is_known = MATRYOSHKA_NAMES.match(model.name.rpartition("/")[2].lower())
+    return Dimensions(full, bool(is_declared or is_known or _has_card_tag(model)))
 
 
-def _card_says_so(model: EmbeddingModel) -> bool:
+def _has_card_tag(model: EmbeddingModel) -> bool:
     card = model.find_file("README.md")
     if card is None:
         return False
-    # Only the front matter: the text may well speak of what the model is not.
+    # Only the front matter, since the text may mention Matryoshka models for comparison.
     _, _, rest = card.read_text("utf-8", errors="replace").partition("---\n")
     return bool(_CARD_TAG.search(rest.partition("\n---")[0]))

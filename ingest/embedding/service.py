@@ -1,4 +1,4 @@
-"""One thread that embeds for all threads: searches go first, and texts of several callers share a micro-batch."""
+"""One thread embeds for all threads. Searches go first, and texts of several callers share a micro-batch."""
 
 from __future__ import annotations
 
@@ -27,30 +27,31 @@ Priority = Literal["interactive", "bulk"]
 Result = TypeVar("Result")
 Vectors = npt.NDArray[np.float32]
 
-#: Texts computed at once, and their characters with padding: the longest time a search waits for bulk work.
+#: Most texts computed at once, and most of their characters with padding. They bound how long a search waits for bulk
+#: work.
 MICRO_BATCH_TEXTS = 64
 MICRO_BATCH_CHARACTERS = 16_384
-#: Characters of a token, about: what is over the model's window costs nothing.
+#: Approximate characters of a token. Text beyond the model's window costs nothing.
 CHARACTERS_PER_TOKEN = 4
-#: Where several callers wait, others are on their way: as long as one comes within the one time, up to the other, in
-#: seconds. 32 texts together take a third of what they take one by one. Who is alone never waits.
-GATHER_GAP = 0.006
-GATHER_MOST = 0.1
-#: Characters after which the memory of freed tensors is given back: one micro-batch leaves up to 130 MiB, many leave
-#: more. After each of them its pages would have to be cleared again. The rest goes once no work has come for as long as
-#: this, in seconds; a query is not worth it.
+#: Where two callers wait, more usually follow. A micro-batch waits until none has come for the gap, at most for the
+#: maximum: 32 texts together take a third of the time that they take one by one. A lone caller never waits.
+GATHER_GAP_SECONDS = 0.006
+GATHER_MAX_SECONDS = 0.1
+#: Characters embedded before the memory of freed tensors is returned to the system: a micro-batch leaves up to 130 MiB,
+#: many leave more. Doing it after each one would cost time, since the kernel clears every page it hands out again. The
+#: rest is returned when the thread has been idle for some time, unless it is too little to be worth it.
 TRIM_CHARACTERS = 32 * MICRO_BATCH_CHARACTERS
-TRIM_LEAST_CHARACTERS = MICRO_BATCH_CHARACTERS // 8
+TRIM_MIN_CHARACTERS = MICRO_BATCH_CHARACTERS // 8
 TRIM_IDLE_SECONDS = 1.0
-#: Under unbroken interactive load, bulk work gets every ninth micro-batch, so that indexing never stands still.
+#: Interactive micro-batches between two bulk ones: under constant interactive load, indexing must not stand still.
 INTERACTIVE_RUN = 8
 
 
 class _Request:
-    """The texts of one caller, and the vectors that are there already."""
+    """The texts of one caller, and the vectors computed so far."""
 
     def __init__(self, texts: Sequence[str], purpose: Purpose, dimension: int) -> None:
-        # Longest first: a text is padded to the longest of its micro-batch.
+        # Longest first, since texts are padded to the longest of their micro-batch.
         self.order = sorted(range(len(texts)), key=lambda at: -len(texts[at]))
         self.texts = [texts[at] for at in self.order]
         self.purpose = purpose
@@ -60,12 +61,12 @@ class _Request:
 
     @property
     def waiting(self) -> int:
-        """Texts that are in no micro-batch yet."""
+        """The number of texts that are in no micro-batch yet."""
         return len(self.texts) - self.taken
 
 
 class _Part:
-    """The slice of a request that is in a micro-batch."""
+    """The slice of a request that belongs to one micro-batch."""
 
     def __init__(self, request: _Request, size: int) -> None:
         self.request = request
@@ -77,14 +78,14 @@ class _Part:
         return self.request.texts[self.start : self.stop]
 
     def deliver(self, vectors: Vectors) -> None:
-        """Keeps the vectors; the last part of a request wakes its caller."""
+        """Store the vectors; after the last part of a request, wake its caller."""
         self.request.vectors[self.request.order[self.start : self.stop]] = vectors
         if self.stop == len(self.request.texts):
             self.request.done.set_result(self.request.vectors)
 
 
 class EmbeddingService:
-    """Embeds for many threads. Close it before the process ends.
+    """Embeds for many threads. It must be closed before the process ends.
 
     Attributes:
         embedder: the model.
@@ -102,10 +103,10 @@ class EmbeddingService:
         self._thread.start()
 
     def embed(self, texts: Sequence[str], purpose: Purpose = "plain", priority: Priority = "interactive") -> Vectors:
-        """Embeds texts and waits for the result.
+        """Embed texts and wait for the result.
 
         Args:
-            texts: what is over the model's window of a text is cut off.
+            texts: the model reads a text up to the end of its window.
             purpose: chooses the model's prompt, if it has one.
             priority: "interactive" is computed before "bulk".
 
@@ -113,8 +114,8 @@ class EmbeddingService:
             float32 of shape [len(texts), dimension]; each row has length 1.
 
         Raises:
-            Unavailable: the service is closed, or was closed while it waited.
-            Exception: whatever the model raised on these texts.
+            Unavailable: the service is closed, or was closed while the texts waited.
+            Exception: any error of the model on these texts.
         """
         request = _Request(texts, purpose, self.embedder.dimension)
         if not request.texts:
@@ -127,12 +128,13 @@ class EmbeddingService:
         return request.done.result()
 
     def compute(self, function: Callable[[], Result]) -> Result:
-        """Calls a function on the thread that embeds, before any text that waits, and returns or raises what it does.
+        """Call a function on the embedding thread, before any waiting text, and return its result.
 
-        For the work of another model: a second thread that computes would slow down both (see `core.threads`).
+        Meant for other models: a second computing thread would slow down both (see `core.threads`).
 
         Raises:
-            Unavailable: the service is closed, or was closed while it waited.
+            Unavailable: the service is closed, or was closed while the function waited.
+            Exception: any error that the function raises.
         """
         done: Future[Result] = Future()
         with self._changed:
@@ -143,7 +145,7 @@ class EmbeddingService:
         return done.result()
 
     def close(self) -> None:
-        """Ends after the micro-batch in hand; callers that still wait get `Unavailable`."""
+        """Stop the thread after the current micro-batch. Callers that still wait get `Unavailable`."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -157,7 +159,7 @@ class EmbeddingService:
             done.set_exception(_closing())
 
     def _next_work(self) -> Callable[[], None] | None:
-        """Waits for work; None once the service is closed."""
+        """Wait for work and return it, or None once the service is closed."""
         with self._changed:
             if not self._wait_for_work(TRIM_IDLE_SECONDS if self._should_trim else None):
                 return self._trim_memory
@@ -175,22 +177,22 @@ class EmbeddingService:
 
     @property
     def _should_trim(self) -> bool:
-        return self._characters_since_trim >= TRIM_LEAST_CHARACTERS
+        return self._characters_since_trim >= TRIM_MIN_CHARACTERS
 
     def _trim_memory(self) -> None:
         self._characters_since_trim = 0
         trim_memory()
 
     def _gather(self) -> None:
-        """Waits for callers that come one upon the other, so that they share a micro-batch."""
+        """Wait briefly for more callers, so that they share a micro-batch."""
         interactive = self._queues["interactive"]
-        latest = time.monotonic() + GATHER_MOST
+        latest = time.monotonic() + GATHER_MAX_SECONDS
         while 1 < len(interactive) < MICRO_BATCH_TEXTS and time.monotonic() < latest:
-            if self._closed or self._calls or not self._changed.wait(GATHER_GAP):
+            if self._closed or self._calls or not self._changed.wait(GATHER_GAP_SECONDS):
                 break
 
     def _width(self, text: str) -> int:
-        """Characters that a text costs."""
+        """Return the number of characters that the model reads of a text."""
         return min(len(text), self.embedder.max_tokens * CHARACTERS_PER_TOKEN)
 
     def _next_priority(self) -> Priority:
@@ -202,7 +204,7 @@ class EmbeddingService:
         return "bulk"
 
     def _take(self, queue: deque[_Request]) -> list[_Part]:
-        """Fills a micro-batch from the front; a request with more than that goes to the back, so small ones pass."""
+        """Fill a micro-batch from the front of a queue. A larger request goes to the back: small ones overtake it."""
         parts: list[_Part] = []
         purpose, taken, widest = queue[0].purpose, 0, 1
         while queue and queue[0].purpose == purpose:
@@ -223,7 +225,7 @@ class EmbeddingService:
         self._characters_since_trim += sum(map(self._width, texts))
         try:
             vectors = self.embedder.encode(texts, parts[0].request.purpose)
-        except Exception as error:  # whatever it is, it belongs to a caller, and the thread lives on
+        except Exception as error:  # any error goes to the callers, and the thread goes on
             self._settle_failure(parts, error)
             return
         start = 0
@@ -234,7 +236,7 @@ class EmbeddingService:
             self._trim_memory()
 
     def _settle_failure(self, parts: Sequence[_Part], error: Exception) -> None:
-        """Tells the one caller; of several, each is computed alone, so that only the one at fault fails."""
+        """Pass an error to its caller. Several callers are computed again one by one, so that only one fails."""
         if len(parts) > 1:
             for part in parts:
                 self._compute([part])
@@ -251,7 +253,7 @@ class EmbeddingService:
 def _call(done: Future[Any], function: Callable[[], Any]) -> None:
     try:
         done.set_result(function())
-    except Exception as error:  # it belongs to the caller, and the thread lives on
+    except Exception as error:  # any error goes to the caller, and the thread goes on
         done.set_exception(error)
 
 

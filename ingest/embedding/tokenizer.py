@@ -11,7 +11,7 @@ from core.settings import Settings
 from ingest.embedding.model_files import EmbeddingModel, find_embedding_model
 from ingest.embedding.prompts import prompt_for
 
-#: For a model whose files do not say how long its window is.
+#: For a model whose files do not name the size of its window.
 FALLBACK_WINDOW_TOKENS = 512
 #: transformers writes about 1e30 for "no limit".
 UNLIMITED = 10_000_000
@@ -21,8 +21,8 @@ class TextTokenizer:
     """Counts and locates the tokens of a text. Thread-safe.
 
     Attributes:
-        max_tokens: tokens of text the model reads, without its special tokens and the prompt it puts before documents;
-            what is over is cut off by the model.
+        max_tokens: tokens of a text that the model reads, besides its special tokens and the prompt of documents; the
+            model cuts off the rest.
     """
 
     def __init__(self, tokenizer: Tokenizer, window_tokens: int, document_prompt: str = "") -> None:
@@ -33,25 +33,25 @@ class TextTokenizer:
         self.max_tokens = window_tokens - self.special_tokens - self.count(document_prompt)
 
     def count(self, text: str) -> int:
-        """Tokens of the text, without special tokens and without any limit."""
+        """Return the number of tokens of a text, without special tokens and without any limit."""
         return len(self._tokenizer.encode(text, add_special_tokens=False))
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        """The span (start, end) in characters of each token of the text, in order."""
+        """Return the span (start, end) of each token of a text, in characters."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).offsets)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids, without special tokens."""
+        """Return the text of token ids, without special tokens."""
         return str(self._tokenizer.decode(list(ids)))
 
     @property
     def vocabulary_size(self) -> int:
-        """Ids are below this."""
+        """The number of token ids; all ids are below it."""
         return int(self._tokenizer.get_vocab_size())
 
 
 def load_tokenizer(settings: Settings) -> TextTokenizer:
-    """The tokenizer of the embedding model in use.
+    """Return the tokenizer of the embedding model that the settings name.
 
     Raises:
         ConfigurationError: there is no such model, or it has no `tokenizer.json`.
@@ -60,24 +60,24 @@ def load_tokenizer(settings: Settings) -> TextTokenizer:
 
 
 def tokenizer_of(model: EmbeddingModel) -> TextTokenizer:
-    """The tokenizer of a model.
+    """Return the tokenizer of a model.
 
     Raises:
-        ConfigurationError: the model has no `tokenizer.json`, or it cannot be read.
+        ConfigurationError: the model has no `tokenizer.json`, or the file cannot be read.
     """
     path = model.find_file("tokenizer.json")
     if path is None:
         raise ConfigurationError(f"EMBEDDING_MODEL_NAME={model.source}: the model has no tokenizer.json")
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the Rust library raises the bare class
+    except Exception as error:  # the Rust library raises Exception itself
         raise ConfigurationError(f"EMBEDDING_MODEL_NAME={model.source}: bad tokenizer.json: {error}") from error
-    filed = model.read_json("config_sentence_transformers.json").get("prompts") or {}
-    return TextTokenizer(tokenizer, _window_tokens(model), prompt_for("document", filed, model.name).text)
+    prompts = model.read_json("config_sentence_transformers.json").get("prompts") or {}
+    return TextTokenizer(tokenizer, _window_tokens(model), prompt_for("document", prompts, model.name).text)
 
 
 def _window_tokens(model: EmbeddingModel) -> int:
-    """The model's window with special tokens, found as sentence-transformers finds it."""
+    """Return the size of the model's window, special tokens included, as sentence-transformers determines it."""
     window = model.read_json("sentence_bert_config.json").get("max_seq_length")
     if window:
         return int(window)

@@ -1,1 +1,1 @@
-"""From chunks to points in a vector store."""
+"""Indexing: from chunks to points in a vector store."""

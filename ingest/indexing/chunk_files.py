@@ -1,4 +1,4 @@
-"""The file of chunks between parsing and indexing: one JSON object per line."""
+"""The files that pass chunks from parsing to indexing: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ _decoder = msgspec.json.Decoder(Chunk)
 
 
 def read_chunks(path: Path) -> list[Chunk]:
-    """The chunks that `parse_to_chunks` wrote.
+    """Return the chunks of a file that `write_chunks` wrote.
 
     Raises:
-        FileNotFoundError: they are not there, or were written in a form that is no longer read: parse again.
+        FileNotFoundError: the file does not exist, or was written in a format that is no longer read. Parsing the
+            document again makes a new one.
     """
     try:
         return [_decoder.decode(line) for line in path.read_bytes().splitlines()]
     except msgspec.DecodeError as error:
-        raise FileNotFoundError(f"{path} holds no chunks that can be read: {error}") from error
+        raise FileNotFoundError(f"{path} contains no readable chunks: {error}") from error
 
 
 def write_chunks(out: Path, chunks: Iterable[Chunk]) -> None:
-    """Writes the file under another name first, so that under its own it is whole.
+    """Write a file of chunks. It is renamed to `out` when it is complete, so that `out` is never half written.
 
-    It is not synced: that would take longer than all the rest for a small file. What a power cut takes of it is missed
-    by its number of chunks, which the catalog knows, and made again from the original.
+    It is not synced to disk, since that would take most of the time for a small file. After a power cut, indexing
+    notices missing chunks by their number, which the catalog knows, and the document is parsed again.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{secrets.token_hex(6)}.tmp")

@@ -1,4 +1,4 @@
-"""From chunks to points: embeds what is new, writes everything, and checks that all of it is there."""
+"""Indexing of chunks: embeds the new texts, writes all points, and checks that the store has them."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from ingest.vector_store.base import DocumentMeta, Point, Vector, VectorStore, p
 
 Item = TypeVar("Item")
 
-#: A chunk, and which of the documents at hand it is of.
-Placed = tuple[int, Chunk]
+#: A chunk, with the index of its document among those that are being written.
+DocumentChunk = tuple[int, Chunk]
 
-#: Points written at a time; also the hashes that are looked up at a time.
+#: Points written at a time, and content hashes looked up at a time.
 WRITE_POINTS = 64
 
 
-#: Called with the chunks that are done and the texts that were embedded for them.
+#: Called with the number of chunks that are done and of texts that were embedded for them.
 BetweenBatches = Callable[[int, int], None]
 
 
 class BulkEmbedder(Protocol):
-    """What indexing needs of `ingest.embedding.embedder.EmbeddingService`."""
+    """The part of `ingest.embedding.service.EmbeddingService` that indexing uses."""
 
     def embed(
         self, texts: Sequence[str], purpose: Literal["document"], priority: Literal["bulk"]
     ) -> Sequence[Vector] | Any:
-        """Vectors of length 1, one for each text: float32 [len(texts), dimension]."""
+        """Return a vector of length 1 for each text: float32 [len(texts), dimension]."""
         ...
 
 
 @dataclass(frozen=True)
-class Work:
+class ChunkedDocument:
     """One generation of a document, with all of its chunks."""
 
     document: DocumentMeta
@@ -50,66 +50,68 @@ def index_document(
     batch: int = 16,
     between_batches: BetweenBatches = lambda _done, _embedded: None,
 ) -> int:
-    """Writes the points of one document, as `index_documents` does; returns how many texts had to be embedded."""
-    work = Work(document, chunks)
-    return index_documents([work], embedder=embedder, store=store, batch=batch, between_batches=between_batches)[0]
+    """Write the points of one document as `index_documents` does, and return the number of texts that were embedded."""
+    chunked = ChunkedDocument(document, chunks)
+    return index_documents([chunked], embedder=embedder, store=store, batch=batch, between_batches=between_batches)[0]
 
 
 def index_documents(
-    works: Sequence[Work],
+    documents: Sequence[ChunkedDocument],
     *,
     embedder: BulkEmbedder,
     store: VectorStore,
     batch: int = 16,
     between_batches: BetweenBatches = lambda _done, _embedded: None,
 ) -> list[int]:
-    """Writes the points of one generation of each of the documents. Doing it twice changes nothing.
-
-    Returns how many texts had to be embedded for each: of the others, the store had a vector already, or an earlier
-    one of the documents has the same text.
+    """Write the points of one generation of each document. Doing it twice changes nothing.
 
     Args:
-        batch: texts embedded at a time; of similar length, so that little is computed on padding.
-        between_batches: called before each batch with the chunks that are done and the texts embedded for them, of all
-            documents; what it raises ends the work, which may be begun again at any time.
+        batch: texts embedded at a time. They have similar lengths, so that little is computed on padding.
+        between_batches: called before each batch with the number of chunks that are done and of texts that were
+            embedded for them, over all documents. An error that it raises ends the indexing, which can be started
+            again at any time.
+
+    Returns:
+        The number of texts that were embedded for each document. For the other texts the store has a vector already,
+        or an earlier document of the list has the same text.
 
     Raises:
         InternalError: the store does not have the points that were written.
         Unavailable: the model is shutting down, or a store server does not answer.
     """
-    embedded = _write(works, embedder, store, batch, between_batches)
-    for number, work in enumerate(works):
-        document = work.document
+    embedded = _write(documents, embedder, store, batch, between_batches)
+    for number, chunked in enumerate(documents):
+        document = chunked.document
         count = store.count(document.id, document.generation)
-        if count > len(work.chunks):
-            # An earlier try with other settings made more chunks of the same generation. Rare, so: once more from
-            # nothing. Only that generation: the active one stays searchable.
+        if count > len(chunked.chunks):
+            # An earlier attempt with other settings made more chunks of the same generation. This is rare, so the
+            # generation is deleted and written again; the active generation stays searchable.
             store.delete_generation(document.id, document.generation)
-            embedded[number] += _write([work], embedder, store, batch, between_batches)[0]
+            embedded[number] += _write([chunked], embedder, store, batch, between_batches)[0]
             count = store.count(document.id, document.generation)
-        if count != len(work.chunks):
-            raise InternalError(f"The vector store has {count} points of {document.id}, not {len(work.chunks)}.")
+        if count != len(chunked.chunks):
+            raise InternalError(f"The vector store has {count} points of {document.id}, not {len(chunked.chunks)}.")
     return embedded
 
 
 def _write(
-    works: Sequence[Work],
+    documents: Sequence[ChunkedDocument],
     embedder: BulkEmbedder,
     store: VectorStore,
     batch: int,
     between_batches: BetweenBatches,
 ) -> list[int]:
-    placed = [(number, chunk) for number, work in enumerate(works) for chunk in work.chunks]
-    new = _write_known(placed, works, store, between_batches)
-    done = len(placed) - sum(map(len, new.values()))
-    embedded = [0] * len(works)
-    alike = sorted(new.values(), key=lambda same: len(same[0][1].text))
+    chunks = [(number, chunk) for number, chunked in enumerate(documents) for chunk in chunked.chunks]
+    new = _write_known(chunks, documents, store, between_batches)
+    done = len(chunks) - sum(map(len, new.values()))
+    embedded = [0] * len(documents)
+    by_length = sorted(new.values(), key=lambda same: len(same[0][1].text))
     points: list[Point] = []
-    for group in _groups(alike, batch):
+    for group in _groups(by_length, batch):
         between_batches(done, sum(embedded))
         vectors = embedder.embed([same[0][1].text for same in group], purpose="document", priority="bulk")
         for same, vector in zip(group, vectors, strict=True):
-            points += [_point(chunk, vector, works[number].document) for number, chunk in same]
+            points += [_point(chunk, vector, documents[number].document) for number, chunk in same]
             done += len(same)
             embedded[same[0][0]] += 1
         if len(points) >= WRITE_POINTS:
@@ -121,16 +123,19 @@ def _write(
 
 
 def _write_known(
-    placed: Sequence[Placed], works: Sequence[Work], store: VectorStore, between_batches: BetweenBatches
-) -> dict[str, list[Placed]]:
-    """Writes the chunks whose text the store has a vector of, and returns the others by their hash."""
-    new: dict[str, list[Placed]] = {}
+    chunks: Sequence[DocumentChunk],
+    documents: Sequence[ChunkedDocument],
+    store: VectorStore,
+    between_batches: BetweenBatches,
+) -> dict[str, list[DocumentChunk]]:
+    """Write the chunks whose text has a vector in the store already, and return the others by their content hash."""
+    new: dict[str, list[DocumentChunk]] = {}
     done = 0
-    for group in _groups(placed, WRITE_POINTS):
+    for group in _groups(chunks, WRITE_POINTS):
         between_batches(done, 0)
         vectors = store.vectors_by_hash(sorted({chunk.content_hash for _, chunk in group}))
         known = [
-            _point(chunk, vectors[chunk.content_hash], works[number].document)
+            _point(chunk, vectors[chunk.content_hash], documents[number].document)
             for number, chunk in group
             if chunk.content_hash in vectors
         ]

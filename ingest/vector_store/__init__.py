@@ -7,17 +7,19 @@ from ingest.vector_store.base import Point, ScoredPoint, VectorStore, point_id
 
 __all__ = ["Point", "ScoredPoint", "VectorStore", "open_vector_store", "point_id"]
 
-#: A request to the server that takes longer has failed.
+#: Longest time that a request to the server may take.
 SERVER_TIMEOUT_SECONDS = 10
 
 
 def open_vector_store(settings: Settings, dimension: int, model_name: str) -> VectorStore:
-    """Opens the store that the settings name: a server, or the embedded engine.
+    """Open the store that the settings name: a server, or the embedded engine.
 
-    QDRANT_USE_MEMORY wins over a server's address: it asks for an embedded store that is empty at every start.
+    QDRANT_USE_MEMORY takes precedence over a server's address: it asks for an embedded store that is empty at every
+    start.
 
     Raises:
-        ConfigurationError: the embedded store belongs to another process or cannot be read, or a server refuses.
+        ConfigurationError: another process has the embedded store open, the store cannot be read, or the server refuses
+            the key.
         Unavailable: the server does not answer.
     """
     url = settings.qdrant_server_url

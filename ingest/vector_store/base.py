@@ -1,4 +1,4 @@
-"""What every vector store does, and what the stores share: point ids, payload keys and the fusion of two rankings."""
+"""The interface of a vector store, and what all stores share: point ids, payloads and the fusion of two rankings."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ Payload = dict[str, Any]
 DENSE, SPARSE = "dense", "bm25"
 #: The k of reciprocal rank fusion; ranks count from 0. Measured best on 300 queries over 5,183 abstracts.
 RRF_K = 2
-#: Payload keys that had an index before those of `ingest.vector_store.terms` came in their place. A store that has one
-#: of them still is brought up to date when it is opened.
-FORMER_INDEXES = frozenset(
+#: Payload keys that were indexed before `ingest.vector_store.terms` replaced them. A store that still has one of these
+#: indexes is migrated when it is opened.
+OLD_INDEXES = frozenset(
     {"document_id", "collection", "filename", "path", "type", "attribute_terms", "generation", "content_hash"}
 )
-#: Attributes whose numbers are indexed, those that come first: each index takes memory and files, whatever is in it.
-#: Others can be compared too, by looking at each point.
-MOST_NUMBER_INDEXES = 32
-#: Points brought up to date in one operation.
-RENEWED_POINTS = 256
+#: Most numeric attributes that get an index, in the order in which they appear. Each index takes memory and files, even
+#: if it is nearly empty. Filters on other attributes read every point.
+MAX_NUMBER_INDEXES = 32
+#: Points migrated in one operation.
+MIGRATION_POINTS = 256
 #: Points written in one operation.
 UPSERT_POINTS = 128
-#: More terms of a query than these are not weighed.
+#: Most terms of a query whose weights are looked up.
 MAX_QUERY_TERMS = 48
 #: Namespace of the point ids; a constant of the stored format.
 POINT_NAMESPACE = uuid.UUID("6f1c5d2e-3a56-4f0b-9d3c-5b8f0e7a2c41")
 
 
 def point_id(document_id: str, generation: int, index: int) -> str:
-    """The id of a chunk's point: writing it again changes nothing."""
+    """Return the id of a chunk's point. It is always the same, so that writing a chunk twice changes nothing."""
     return str(uuid.uuid5(POINT_NAMESPACE, f"{document_id}/{generation}/{index}"))
 
 
 def collection_name(model_name: str, dimension: int) -> str:
-    """The one collection of an embedding model, as a name for files and for servers."""
+    """Return the name of an embedding model's collection, as a name for files and for servers."""
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", model_name).strip("-.") or "model"
     return f"llm-api-{slug}-{dimension}"
 
 
 @dataclass(frozen=True)
 class DocumentMeta:
-    """What of a document is stored with each of its points."""
+    """The properties of a document that are stored with each of its points."""
 
     id: str
     generation: int
-    #: The key of its collection, which stays when that is renamed.
+    #: The key of its collection, which does not change when the collection is renamed.
     collection: str
     filename: str
     path: str | None = None
@@ -67,7 +67,7 @@ class DocumentMeta:
 
     @property
     def payload(self) -> Payload:
-        """What the points of all its generations carry."""
+        """The payload that the points of all its generations share."""
         return {
             "document_id": self.id,
             "collection": self.collection,
@@ -79,27 +79,27 @@ class DocumentMeta:
 
 
 def type_names(media_type: str | None, filename: str) -> list[str]:
-    """What a document's type is called in filters: `application/pdf`, and `pdf`, by its name."""
+    """Return the names of a document's type in filters, such as `application/pdf` and, by its suffix, `pdf`."""
     suffix = PurePath(filename).suffix.lower().removeprefix(".")
     return [name for name in (media_type, suffix) if name]
 
 
-def brought_up_to_date(payload: Payload) -> Payload:
-    """What a payload of an older form lacks."""
+def values_to_migrate(payload: Payload) -> Payload:
+    """Return the values that an old payload lacks."""
     known = {"type": payload.get("type") or type_names(None, payload["filename"])}
     return {**known, **indexed_values({**payload, **known})}
 
 
 @dataclass(frozen=True)
 class Point:
-    """A chunk to be stored.
+    """A chunk to store.
 
     Attributes:
         id: from `point_id`.
         vector: float32 [dimension], of length 1.
-        text: what BM25 reads; kept in the payload as `text`.
+        text: the text that BM25 indexes; it is stored in the payload as `text`.
         payload: document_id, generation, chunk_index, collection, filename, path, type, page, section, start, end,
-            content_hash, attributes. Values that are None are left out.
+            content_hash, attributes. Values that are None are not stored.
     """
 
     id: str
@@ -109,21 +109,21 @@ class Point:
 
     @property
     def stored_payload(self) -> Payload:
-        """The payload with its text, with what is indexed of it, and without empty values."""
+        """The payload with the text and the indexed values, without values that are None."""
         values = {**self.payload, "text": self.text, **indexed_values(self.payload)}
         return {key: value for key, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class ScoredPoint:
-    """A point that was found.
+    """A point that a search found.
 
     Attributes:
         payload: see `Point`, with `text`.
         score: reciprocal rank fusion, at most 1.
         dense_score: cosine to the query; None if the search had no vector.
-        sparse_score: BM25; None if the point is not among those with the best BM25.
-        id: of the point.
+        sparse_score: BM25; None if the point is not in the BM25 ranking.
+        id: see `Point`.
         vector: float32 [dimension]; None if the search did not ask for vectors.
     """
 
@@ -137,7 +137,7 @@ class ScoredPoint:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A point in one of the two rankings, before they are fused. BM25's candidates carry their dense vector."""
+    """A point in one of the two rankings, before they are fused. Those of BM25 have their dense vector."""
 
     id: str
     score: float
@@ -146,41 +146,41 @@ class Candidate:
 
 
 def new_number_indexes(payloads: Iterable[Mapping[str, Any]], indexed: Collection[str]) -> list[str]:
-    """The payload keys that get an index of numbers, where these are indexed already."""
+    """Return the numeric attributes in these payloads that shall get an index, given the indexed payload keys."""
     numbers = [path for path in indexed if path.startswith(ATTRIBUTES_PREFIX)]
-    room = max(0, MOST_NUMBER_INDEXES - len(numbers))
+    room = max(0, MAX_NUMBER_INDEXES - len(numbers))
     return sorted(number_paths(payloads) - set(indexed))[:room]
 
 
 class VectorStore(Protocol):
-    """Points of one embedding model. Thread-safe; every write is visible and durable when it returns.
+    """A store of the points of one embedding model. Thread-safe; a write is visible and durable when it returns.
 
-    All methods raise `core.errors.Unavailable` if a server does not answer.
+    All methods raise `core.errors.Unavailable` if the store is on a server that does not answer.
     """
 
     @property
     def identity(self) -> str:
-        """Made when the store was made and kept with it: another one means that the points are gone."""
+        """An id that is created and kept with the store. If it changes, the points are lost."""
         ...
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Writes points, in place of those with the same ids."""
+        """Write points, replacing those with the same ids."""
         ...
 
     def delete_documents(self, document_ids: Sequence[str]) -> None:
-        """Removes all points of documents."""
+        """Remove all points of documents."""
         ...
 
     def delete_collections(self, collections: Sequence[str]) -> None:
-        """Removes all points of collections, which are named as their payloads do."""
+        """Remove all points of collections, given by their keys as in the payloads."""
         ...
 
     def keep_generation(self, document_id: str, generation: int) -> None:
-        """Removes a document's points of all generations but one."""
+        """Remove a document's points of all generations but one."""
         ...
 
     def delete_generation(self, document_id: str, generation: int) -> None:
-        """Removes the points of one generation of a document."""
+        """Remove the points of one generation of a document."""
         ...
 
     def search(
@@ -193,49 +193,49 @@ class VectorStore(Protocol):
         *,
         with_vectors: bool = False,
     ) -> list[ScoredPoint]:
-        """The best points by the fusion of cosine to `dense` and BM25 of `text`, best first.
+        """Return the best points by the fusion of cosine to `dense` and BM25 of `text`, best first.
 
         Args:
             dense: float32 [dimension], or None for BM25 alone.
-            text: the query; without a single term the cosine ranks alone.
-            limit: the most points of each ranking, and of the answer.
-            collections: only points of these; none named means all.
-            filters: only points of documents that it holds for.
-            with_vectors: give the points' vectors too.
+            text: the query; if it has no terms, the cosine alone ranks.
+            limit: most points of each ranking, and of the result.
+            collections: keys of the collections to search; none means all.
+            filters: only points of documents that match it.
+            with_vectors: return the points' dense vectors too.
         """
         ...
 
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
-        """The payloads of those of these points that there are."""
+        """Return the payloads of points by their ids; ids without a point are left out."""
         ...
 
     def term_weights(self, terms: Sequence[int]) -> dict[int, float]:
-        """The inverse document frequency of each term (ids from `sparse`); one that no point has counts as rare."""
+        """Return the inverse document frequency of term ids of `sparse`; a term that no point has counts as rare."""
         ...
 
     def vectors_by_hash(self, hashes: Sequence[str]) -> dict[str, Vector]:
-        """Dense vectors of points with these content hashes; hashes that no point has are left out."""
+        """Return the dense vectors of points with these content hashes; hashes that no point has are left out."""
         ...
 
     def count(self, document_id: str, generation: int) -> int:
-        """How many points a generation of a document has, exactly."""
+        """Return the exact number of points of a generation of a document."""
         ...
 
     def update_documents(self, documents: Sequence[DocumentMeta]) -> None:
-        """Sets what points carry of these documents, on those of every generation; the vectors stay."""
+        """Update the payloads of the documents' points in every generation; the vectors stay the same."""
         ...
 
     def close(self) -> None:
-        """Lets another process open the store. Safe to call twice."""
+        """Close the store, so that another process can open it. Safe to call twice."""
         ...
 
 
 def fuse(
     dense_ranking: Sequence[Candidate], sparse_ranking: Sequence[Candidate], query: Vector | None, limit: int
 ) -> list[ScoredPoint]:
-    """Reciprocal rank fusion of two rankings, best first, with the raw scores of both kept."""
+    """Return the reciprocal rank fusion of two rankings, best first, with the scores of both."""
     scores: dict[str, float] = {}
-    # Of a point in both rankings the sparse candidate: it carries its vector.
+    # Of a point in both rankings, the sparse candidate is kept, since it has its vector.
     found = {candidate.id: candidate for candidate in (*dense_ranking, *sparse_ranking)}
     for ranking in (dense_ranking, sparse_ranking):
         for rank, candidate in enumerate(ranking):
@@ -244,7 +244,7 @@ def fuse(
     if query is not None:
         cosines = {item.id: _cosine(query, item.vector) for item in sparse_ranking if item.vector} | cosines
     bm25 = {candidate.id: candidate.score for candidate in sparse_ranking}
-    # Equal ranks are common with k=2: the cosine decides, then the id, so that the order never depends on chance.
+    # Equal scores are common with k=2: the cosine decides, then the id, so that the order is always the same.
     order = sorted(scores, key=lambda key: (-scores[key], -cosines.get(key, 0.0), key))
     vectors = {item.id: np.asarray(item.vector, np.float32) for item in found.values() if item.vector is not None}
     return [
@@ -254,9 +254,9 @@ def fuse(
 
 
 def unseen_term_weight(points: int) -> float:
-    """The weight given to a term that no point has: that of a term of one point, by ln((N - n + 0.5) / (n + 0.5) + 1).
+    """Return the weight of a term that no point has: ln((N - n + 0.5) / (n + 0.5) + 1) with n = 1, as for one point.
 
-    With n = 0 one unknown word would outweigh all known ones of a small store.
+    With n = 0, one unknown word would outweigh all known words in a small store.
     """
     return math.log((max(points, 1) - 0.5) / 1.5 + 1)
 

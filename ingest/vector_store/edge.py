@@ -1,8 +1,8 @@
-"""The embedded store: Qdrant's engine in this process, on this machine's disk. One process owns it.
+"""The embedded store: Qdrant's engine in this process, on this machine's disk. One process at a time owns it.
 
-`EdgeShard.optimize()` is never called: it holds the interpreter's lock for seconds, so searches and heartbeats would
-stall. Without it a search compares every vector: 6 ms at the 99th percentile at 10,000 points, 25 ms at 100,000 (see
-`benchmarks/RESULTS.md`). An index would have to be built by another process, on a copy.
+`EdgeShard.optimize()` is never called: it holds the interpreter's lock for seconds, so that searches and heartbeats
+would stall. Without it, a search compares every vector: 6 ms at the 99th percentile at 10,000 points, 25 ms at 100,000
+(see `benchmarks/RESULTS.md`). An index would have to be built by another process, on a copy of the store.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from core.messages import Filter
 from ingest.vector_store import sparse
 from ingest.vector_store.base import (
     DENSE,
-    FORMER_INDEXES,
     MAX_QUERY_TERMS,
-    RENEWED_POINTS,
+    MIGRATION_POINTS,
+    OLD_INDEXES,
     SPARSE,
     UPSERT_POINTS,
     Candidate,
@@ -36,11 +36,11 @@ from ingest.vector_store.base import (
     Point,
     ScoredPoint,
     Vector,
-    brought_up_to_date,
     collection_name,
     fuse,
     new_number_indexes,
     unseen_term_weight,
+    values_to_migrate,
 )
 from ingest.vector_store.filter_conditions import Conditions
 from ingest.vector_store.owner import OwnerLock
@@ -48,31 +48,31 @@ from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, terms_of
 
 log = logging.getLogger(__name__)
 
-#: Points written between two flushes of the segments. A flush takes 0.1-0.2 s and shortens the log, which is read again
-#: after a crash.
+#: Points written between two flushes of the segments. A flush takes 0.1-0.2 s and shortens the write-ahead log, which
+#: is replayed after a crash.
 FLUSH_POINTS = 4096
 
-_when = Conditions(edge.Filter, edge.FieldCondition, edge.MatchValue, edge.MatchAny, edge.RangeFloat)
+_conditions = Conditions(edge.Filter, edge.FieldCondition, edge.MatchValue, edge.MatchAny, edge.RangeFloat)
 
 
 class EdgeVectorStore:
     """A `VectorStore` on disk, in `folder`.
 
-    Every write goes to the engine's log, which is synced before the call returns, so neither a killed process nor a
-    power cut loses it.
+    Every write goes to the engine's write-ahead log, which is synced before the call returns: neither a killed process
+    nor a power cut loses it.
     """
 
     def __init__(self, folder: Path, model_name: str, dimension: int, *, ephemeral: bool = False) -> None:
-        """Opens the store, or makes it.
+        """Open the store, or create it.
 
         Args:
-            folder: holds the lock and one folder for each embedding model.
-            model_name: chooses the collection, with the dimension.
+            folder: contains the lock and one folder for each embedding model.
+            model_name: together with the dimension, chooses the collection.
             dimension: length of the vectors.
-            ephemeral: start empty, and leave nothing behind.
+            ephemeral: start empty, and remove everything at the end.
 
         Raises:
-            ConfigurationError: another process has it open, or it cannot be read.
+            ConfigurationError: another process has the store open, or it cannot be read.
         """
         self._owner = OwnerLock(folder, collection_name(model_name, dimension))
         self._folder = folder / collection_name(model_name, dimension)
@@ -97,24 +97,24 @@ class EdgeVectorStore:
             self._write(edge.UpdateOperation.upsert_points(part), points=len(part))
 
     def delete_documents(self, document_ids: Sequence[str]) -> None:
-        self._delete(_when.of_documents(document_ids), points=len(document_ids))
+        self._delete(_conditions.of_documents(document_ids), points=len(document_ids))
 
     def delete_collections(self, collections: Sequence[str]) -> None:
         if collections:
-            self._delete(_when.of_collections(collections))
+            self._delete(_conditions.of_collections(collections))
 
     def keep_generation(self, document_id: str, generation: int) -> None:
-        self._delete(_when.of_other_generations(document_id, generation))
+        self._delete(_conditions.of_other_generations(document_id, generation))
 
     def delete_generation(self, document_id: str, generation: int) -> None:
-        self._delete(_when.of_generation(document_id, generation))
+        self._delete(_conditions.of_generation(document_id, generation))
 
     def _delete(self, condition: Any, points: int = 1) -> None:
         self._write(edge.UpdateOperation.delete_points_by_filter(condition), points=points)
 
     def update_documents(self, documents: Sequence[DocumentMeta]) -> None:
         self._index_numbers([document.payload for document in documents])
-        self._write(*map(_described_anew, documents), points=len(documents))
+        self._write(*map(_payload_update, documents), points=len(documents))
 
     def search(
         self,
@@ -126,7 +126,7 @@ class EdgeVectorStore:
         *,
         with_vectors: bool = False,
     ) -> list[ScoredPoint]:
-        scope = _when.scope(collections, filters)
+        scope = _conditions.scope(collections, filters)
         terms = sparse.query_terms(text)
         requests = []
         if dense is not None:
@@ -160,11 +160,11 @@ class EdgeVectorStore:
     def vectors_by_hash(self, hashes: Sequence[str]) -> dict[str, Vector]:
         found: dict[str, Vector] = {}
         missing = set(hashes)
-        while missing:  # one text may have many points: each page asks only for what no page has given yet
+        while missing:  # a page may hold many points of one text, so the next one asks for the texts still missing
             records, _ = self._shard.scroll(
                 edge.ScrollRequest(
                     limit=len(missing),
-                    filter=_when.of_contents(sorted(missing)),
+                    filter=_conditions.of_contents(sorted(missing)),
                     with_payload=["content_hash"],
                     with_vector=[DENSE],
                 )
@@ -176,7 +176,7 @@ class EdgeVectorStore:
         return found
 
     def count(self, document_id: str, generation: int) -> int:
-        condition = _when.of_generation(document_id, generation)
+        condition = _conditions.of_generation(document_id, generation)
         return int(self._shard.count(edge.CountRequest(exact=True, filter=condition)))
 
     def close(self) -> None:
@@ -190,7 +190,7 @@ class EdgeVectorStore:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
     def _index_numbers(self, payloads: Sequence[Mapping[str, Any]]) -> None:
-        """Makes the index of a numeric attribute when the first number comes: it costs the more, the later it is."""
+        """Create an index for a numeric attribute at its first number; later it would have to read all points."""
         for path in new_number_indexes(payloads, self._indexed):
             self._write(edge.UpdateOperation.create_field_index(path, edge.PayloadSchemaType.Float))
             self._indexed.add(path)
@@ -211,7 +211,7 @@ class EdgeVectorStore:
 
 
 def _open_shard(folder: Path, dimension: int) -> Any:
-    """Loads the shard; one that is not there is made under another name, so that a half-made one is never loaded."""
+    """Load the shard. A new one is created under another name first, so that a half-made one is never loaded."""
     if not (folder / "identity").exists():
         draft = folder.with_name(f"{folder.name}.new")
         for leftover in (draft, folder):
@@ -223,9 +223,9 @@ def _open_shard(folder: Path, dimension: int) -> Any:
         _sync(folder.parent)
     try:
         shard = edge.EdgeShard.load(str(folder / "shard"))
-        _bring_up_to_date(shard)
+        _migrate(shard)
         return shard
-    except Exception as error:  # the engine raises the bare class
+    except Exception as error:  # the engine raises Exception itself
         raise ConfigurationError(
             f"DATA_DIR: the vector store in {folder} cannot be read ({error}). Remove that folder: "
             "the documents are then indexed again from their originals"
@@ -249,32 +249,32 @@ def _create_indexes(shard: Any) -> None:
         shard.update(edge.UpdateOperation.create_field_index(key, equality))
 
 
-def _bring_up_to_date(shard: Any) -> None:
-    """Replaces the indexes of an older store. The old ones go last, so one that is stopped in between begins again."""
-    former = shard.info().payload_schema.keys() & FORMER_INDEXES
-    if not former:
+def _migrate(shard: Any) -> None:
+    """Replace the indexes of an old store. They are removed last, so that an interrupted migration starts again."""
+    old = shard.info().payload_schema.keys() & OLD_INDEXES
+    if not old:
         return
-    log.info("the vector store is brought up to date")
+    log.info("the indexes of the vector store are migrated")
     _create_indexes(shard)
     offset = None
     while True:
-        request = edge.ScrollRequest(limit=RENEWED_POINTS, offset=offset, with_payload=True, with_vector=False)
+        request = edge.ScrollRequest(limit=MIGRATION_POINTS, offset=offset, with_payload=True, with_vector=False)
         records, offset = shard.scroll(request)
         for record in records:
-            shard.update(edge.UpdateOperation.set_payload([record.id], brought_up_to_date(record.payload)))
+            shard.update(edge.UpdateOperation.set_payload([record.id], values_to_migrate(record.payload)))
         if offset is None:
             break
-    for key in former:
+    for key in old:
         shard.update(edge.UpdateOperation.delete_field_index(key))
     shard.flush()
 
 
 def _sync(folder: Path) -> None:
-    """Puts a folder and its files on the disk, without holding the interpreter's lock."""
+    """Sync a folder and its files to disk, without holding the interpreter's lock."""
     for path in (*folder.iterdir(), folder):
         if path.is_dir() and path != folder:
             continue
-        with contextlib.suppress(FileNotFoundError):  # the engine retires files of its log
+        with contextlib.suppress(FileNotFoundError):  # the engine deletes old files of its log
             descriptor = os.open(path, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
@@ -288,9 +288,9 @@ def _edge_point(point: Point) -> Any:
     return edge.Point(point.id, vector, point.stored_payload)
 
 
-def _described_anew(document: DocumentMeta) -> Any:
+def _payload_update(document: DocumentMeta) -> Any:
     values = {**document.payload, TERMS: terms_of(document.payload)}
-    return edge.UpdateOperation.set_payload_by_filter(_when.of_document(document.id), values)
+    return edge.UpdateOperation.set_payload_by_filter(_conditions.of_document(document.id), values)
 
 
 def _candidate(hit: Any) -> Candidate:

@@ -1,4 +1,4 @@
-"""Filters of searches as the conditions of a store."""
+"""The filters of searches as conditions of a store's client library."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DOCUMENT_KEYS = frozenset({"document_id", "filename", "path", "type"})
 
 @dataclass(frozen=True)
 class Conditions:
-    """Makes the conditions of one store, of the classes that its client has for them."""
+    """Builds the conditions of one store from the classes of its client library."""
 
     filter: Any
     field: Any
@@ -24,42 +24,42 @@ class Conditions:
     range: Any
 
     def scope(self, collections: Sequence[str], filters: Filter | None) -> Any:
-        """What a search is limited to; None if it is not."""
+        """Return the condition that limits a search, or None if nothing limits it."""
         conditions = [self._any_of(TERMS, (term("collection", key) for key in collections))] if collections else []
         if filters is not None:
             conditions.append(self._condition(filters))
         return self.filter(must=conditions) if conditions else None
 
     def of_document(self, document_id: str) -> Any:
-        """All points of a document."""
+        """Return the condition for all points of a document."""
         return self.filter(must=self._of_documents([document_id]))
 
     def of_documents(self, document_ids: Sequence[str]) -> Any:
-        """All points of documents."""
+        """Return the condition for all points of documents."""
         return self.filter(must=self._of_documents(document_ids))
 
     def of_collections(self, collections: Sequence[str]) -> Any:
-        """All points of collections."""
+        """Return the condition for all points of collections."""
         terms = (term("collection", key) for key in collections)
         return self.filter(must=[self._any_of(TERMS, terms), self._any_of("collection", collections)])
 
     def of_generation(self, document_id: str, generation: int) -> Any:
-        """The points of one generation of a document."""
+        """Return the condition for the points of one generation of a document."""
         return self.filter(must=[*self._of_documents([document_id]), self._equals("generation", generation)])
 
     def of_other_generations(self, document_id: str, generation: int) -> Any:
-        """The points of all generations of a document but one."""
-        but = [self._equals("generation", generation)]
-        return self.filter(must=self._of_documents([document_id]), must_not=but)
+        """Return the condition for a document's points of all generations but one."""
+        kept = [self._equals("generation", generation)]
+        return self.filter(must=self._of_documents([document_id]), must_not=kept)
 
     def of_contents(self, hashes: Sequence[str]) -> Any:
-        """The points of texts with these hashes."""
+        """Return the condition for the points with these content hashes."""
         buckets = {content_bucket(content_hash) for content_hash in hashes}
         return self.filter(must=[self._any_of(CONTENT_BUCKET, sorted(buckets)), self._any_of("content_hash", hashes)])
 
     def _of_documents(self, document_ids: Sequence[str]) -> list[Any]:
         terms = (term("document_id", document_id) for document_id in document_ids)
-        # The term finds the points by the index, and the payload decides: nothing is deleted because of a hash.
+        # The index finds the points by the term, then the payload decides, so that a hash collision deletes nothing.
         return [self._any_of(TERMS, terms), self._any_of("document_id", document_ids)]
 
     def _condition(self, filters: Filter) -> Any:
@@ -91,5 +91,5 @@ class Conditions:
 
 
 def attribute_name(key: str) -> str:
-    """The attribute that a filter's key speaks of."""
+    """Return the name of the attribute that a filter's key refers to."""
     return key.removeprefix(ATTRIBUTES_PREFIX)

@@ -1,4 +1,4 @@
-"""The lock that keeps the embedded store to one process. However that process ends, the kernel lets it go."""
+"""The lock that gives the embedded store to one process. The kernel releases it, however that process ends."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from core.errors import ConfigurationError
 
 
 class OwnerLock:
-    """Held from construction to `release`.
+    """A lock that is held from construction to `release`.
 
     Raises:
-        ConfigurationError: another process, which the message names, holds it.
+        ConfigurationError: another process holds the lock; the message names it.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -25,14 +25,15 @@ class OwnerLock:
             owner = os.read(self._descriptor, 32).decode(errors="replace").strip() or "unknown"
             os.close(self._descriptor)
             raise ConfigurationError(
-                f"DATA_DIR: the vector store in {folder} belongs to the running process {owner}, and the embedded "
-                "store has room for one. Stop that process, choose another DATA_DIR, or share a server by QDRANT_URL"
+                f"DATA_DIR: the vector store in {folder} is in use by the running process {owner}, and only one "
+                "process can use an embedded store. Stop that process, choose another DATA_DIR, or share a server "
+                "with QDRANT_URL"
             ) from None
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Lets another process own the folder."""
+        """Release the lock, so that another process can take it."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

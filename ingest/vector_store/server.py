@@ -17,10 +17,10 @@ from core.messages import Filter
 from ingest.vector_store import sparse
 from ingest.vector_store.base import (
     DENSE,
-    FORMER_INDEXES,
     MAX_QUERY_TERMS,
+    MIGRATION_POINTS,
+    OLD_INDEXES,
     POINT_NAMESPACE,
-    RENEWED_POINTS,
     SPARSE,
     UPSERT_POINTS,
     Candidate,
@@ -29,11 +29,11 @@ from ingest.vector_store.base import (
     Point,
     ScoredPoint,
     Vector,
-    brought_up_to_date,
     collection_name,
     fuse,
     new_number_indexes,
     unseen_term_weight,
+    values_to_migrate,
 )
 from ingest.vector_store.filter_conditions import Conditions
 from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, terms_of
@@ -42,25 +42,25 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: A point without vectors, which no search finds: its payload holds the identity of the collection.
+#: The id of a point whose payload is the identity of the collection. It has no vectors, so no search finds it.
 IDENTITY_POINT = str(POINT_NAMESPACE)
 CONFLICT = 409
 FORBIDDEN = (401, 403)
 
-_when = Conditions(models.Filter, models.FieldCondition, models.MatchValue, models.MatchAny, models.Range)
+_conditions = Conditions(models.Filter, models.FieldCondition, models.MatchValue, models.MatchAny, models.Range)
 
 
 class ServerVectorStore:
-    """A `VectorStore` in one collection of a Qdrant server. The client's local mode serves for tests."""
+    """A `VectorStore` in one collection of a Qdrant server. Tests use the client's local mode."""
 
     def __init__(self, client: QdrantClient, model_name: str, dimension: int, *, indexed: bool = True) -> None:
-        """Makes the collection if it is not there.
+        """Create the collection if it does not exist.
 
         Args:
-            client: is closed with the store.
-            model_name: chooses the collection, with the dimension.
+            client: closed together with the store.
+            model_name: together with the dimension, chooses the collection.
             dimension: length of the vectors.
-            indexed: make payload indexes, which the client's local mode does not have.
+            indexed: create payload indexes, which the client's local mode does not have.
 
         Raises:
             ConfigurationError: the server refuses the key.
@@ -80,17 +80,17 @@ class ServerVectorStore:
             _ask(self._client.upsert, self._name, points=part, wait=True)
 
     def delete_documents(self, document_ids: Sequence[str]) -> None:
-        self._delete(_when.of_documents(document_ids))
+        self._delete(_conditions.of_documents(document_ids))
 
     def delete_collections(self, collections: Sequence[str]) -> None:
         if collections:
-            self._delete(_when.of_collections(collections))
+            self._delete(_conditions.of_collections(collections))
 
     def keep_generation(self, document_id: str, generation: int) -> None:
-        self._delete(_when.of_other_generations(document_id, generation))
+        self._delete(_conditions.of_other_generations(document_id, generation))
 
     def delete_generation(self, document_id: str, generation: int) -> None:
-        self._delete(_when.of_generation(document_id, generation))
+        self._delete(_conditions.of_generation(document_id, generation))
 
     def _delete(self, condition: Any) -> None:
         _ask(self._client.delete, self._name, points_selector=models.FilterSelector(filter=condition), wait=True)
@@ -101,7 +101,7 @@ class ServerVectorStore:
             models.SetPayloadOperation(
                 set_payload=models.SetPayload(
                     payload={**document.payload, TERMS: terms_of(document.payload)},
-                    filter=_when.of_document(document.id),
+                    filter=_conditions.of_document(document.id),
                 )
             )
             for document in documents
@@ -119,7 +119,7 @@ class ServerVectorStore:
         *,
         with_vectors: bool = False,
     ) -> list[ScoredPoint]:
-        scope = _when.scope(collections, filters)
+        scope = _conditions.scope(collections, filters)
         terms = sparse.query_terms(text)
         requests = []
         if dense is not None:
@@ -174,11 +174,11 @@ class ServerVectorStore:
     def vectors_by_hash(self, hashes: Sequence[str]) -> dict[str, Vector]:
         found: dict[str, Vector] = {}
         missing = set(hashes)
-        while missing:  # one text may have many points: each page asks only for what no page has given yet
+        while missing:  # a page may hold many points of one text, so the next one asks for the texts still missing
             records, _ = _ask(
                 self._client.scroll,
                 self._name,
-                scroll_filter=_when.of_contents(sorted(missing)),
+                scroll_filter=_conditions.of_contents(sorted(missing)),
                 limit=len(missing),
                 with_payload=["content_hash"],
                 with_vectors=[DENSE],
@@ -191,7 +191,7 @@ class ServerVectorStore:
         return found
 
     def count(self, document_id: str, generation: int) -> int:
-        condition = _when.of_generation(document_id, generation)
+        condition = _conditions.of_generation(document_id, generation)
         return _ask(self._client.count, self._name, count_filter=condition, exact=True).count
 
     def close(self) -> None:
@@ -203,7 +203,7 @@ class ServerVectorStore:
         return [list(answer.points) for answer in _ask(self._client.query_batch_points, self._name, requests)]
 
     def _index_numbers(self, payloads: Sequence[Mapping[str, Any]]) -> None:
-        """Makes the index of a numeric attribute when the first number comes; making it again changes nothing."""
+        """Create an index for a numeric attribute at its first number. Creating it twice changes nothing."""
         for path in new_number_indexes(payloads, self._indexed):
             self._index(path, models.PayloadSchemaType.FLOAT)
 
@@ -221,31 +221,31 @@ class ServerVectorStore:
                     vectors_config={DENSE: models.VectorParams(size=dimension, distance=models.Distance.COSINE)},
                     sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
                 )
-            except UnexpectedResponse as error:  # another worker made it in between
+            except UnexpectedResponse as error:  # another worker has just created it
                 if error.status_code != CONFLICT:
                     raise
         for key in (TERMS, CONTENT_BUCKET):
             equality = models.IntegerIndexParams(type=models.IntegerIndexType.INTEGER, lookup=True, range=False)
             self._index(key, equality)
-        self._bring_up_to_date()
+        self._migrate()
 
-    def _bring_up_to_date(self) -> None:
-        """Replaces the indexes of an older collection. The old ones go last; several workers may do it at once."""
-        former = _ask(self._client.get_collection, self._name).payload_schema.keys() & FORMER_INDEXES
-        if not former:
+    def _migrate(self) -> None:
+        """Replace the indexes of an old collection. They are removed last; several workers may do this at once."""
+        old = _ask(self._client.get_collection, self._name).payload_schema.keys() & OLD_INDEXES
+        if not old:
             return
-        log.info("the collection %s of the Qdrant server is brought up to date", self._name)
+        log.info("the indexes of the collection %s on the Qdrant server are migrated", self._name)
         offset = None
         while True:
             records, offset = _ask(
-                self._client.scroll, self._name, limit=RENEWED_POINTS, offset=offset, with_payload=True
+                self._client.scroll, self._name, limit=MIGRATION_POINTS, offset=offset, with_payload=True
             )
-            operations = [_indexed_anew(record) for record in records if str(record.id) != IDENTITY_POINT]
+            operations = [_migration(record) for record in records if str(record.id) != IDENTITY_POINT]
             if operations:
                 _ask(self._client.batch_update_points, self._name, update_operations=operations, wait=True)
             if offset is None:
                 break
-        for key in former:
+        for key in old:
             _ask(self._client.delete_payload_index, self._name, field_name=key, wait=True)
 
     def _read_identity(self) -> str:
@@ -262,12 +262,12 @@ class ServerVectorStore:
 
 
 def _ask(call: Callable[..., T], *arguments: Any, **options: Any) -> T:
-    """Calls the client, and tells what a fault of the server means.
+    """Call the client, and translate its errors.
 
     Raises:
-        Unavailable: it does not answer, or is out of order.
-        ConfigurationError: it refuses the key.
-        UnexpectedResponse: it refuses the request.
+        Unavailable: the server does not answer, or answers with a server error.
+        ConfigurationError: the server refuses the key.
+        UnexpectedResponse: the server refuses the request.
     """
     try:
         return call(*arguments, **options)
@@ -292,8 +292,8 @@ def _server_point(point: Point) -> models.PointStruct:
     )
 
 
-def _indexed_anew(record: models.Record) -> models.SetPayloadOperation:
-    change = models.SetPayload(payload=brought_up_to_date(_payload(record)), points=[record.id])
+def _migration(record: models.Record) -> models.SetPayloadOperation:
+    change = models.SetPayload(payload=values_to_migrate(_payload(record)), points=[record.id])
     return models.SetPayloadOperation(set_payload=change)
 
 

@@ -1,8 +1,8 @@
-"""BM25's side of a point: terms hashed to 32 bits with their saturated frequencies. The stores add the IDF.
+"""The sparse vectors of BM25: terms hashed to 32 bits with their saturated frequencies. The stores add the IDF.
 
-The encoder is the one of `qdrant-edge-py` and needs no server: English stemming and stop words, accents folded. It ends
-words where letters end, so text that is written without spaces is cut into pairs of characters before; Chinese
-characters, which may be words of one, are terms by themselves, too.
+The encoder is that of `qdrant-edge-py` and needs no server: English stemming and stop words, accents folded. It splits
+words only where letters end, so runs of text that is written without spaces are divided into pairs of characters first.
+Each Chinese character is a term too, since a single one can be a word.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from functools import cache
 
 from qdrant_edge import Bm25, Bm25Config
 
-#: Two or more letters of the scripts that put no spaces between words: Thai, Lao, Myanmar, Khmer, Hiragana, Katakana
-#: and Han. A word of them is found by its pairs wherever it stands, without a dictionary.
+#: Runs of letters of scripts without spaces between words: Thai, Lao, Myanmar, Khmer, Hiragana, Katakana and Han. Their
+#: words are found by pairs of characters, without a dictionary.
 _WITHOUT_SPACES = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     r"\U00020000-\U0003ffff]{2,}"
 )
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _HAN_LETTER = re.compile(f"[{_HAN}]")
-#: One between letters of other scripts is a word, as in Japanese; in a row of them it says little.
+#: A Han letter between letters of other scripts is often a word, as in Japanese. In a run of them it says little.
 _LONE_HAN_LETTER = re.compile(f"(?<![{_HAN}])[{_HAN}](?![{_HAN}])")
 
 
@@ -37,19 +37,19 @@ class SparseTerms:
 
 
 def query_terms(text: str) -> SparseTerms:
-    """The terms of a query, each with weight 1; empty if it consists of stop words."""
+    """Return the terms of a query, each with weight 1; none if it consists of stop words."""
     vector = _encoder().embed_query(_in_pairs(text, _LONE_HAN_LETTER))
     return SparseTerms(list(vector.indices), list(vector.values))
 
 
 def document_terms(text: str) -> SparseTerms:
-    """The terms of a chunk, weighted by frequency and length (k 1.2, b 0.75)."""
+    """Return the terms of a chunk, weighted by their frequency and its length (k 1.2, b 0.75)."""
     vector = _encoder().embed_document(_in_pairs(text, _HAN_LETTER))
     return SparseTerms(list(vector.indices), list(vector.values))
 
 
 def _in_pairs(text: str, letters: re.Pattern[str]) -> str:
-    """The text with runs of letters as pairs, and those of them that `letters` finds by themselves."""
+    """Return the text with runs of letters as pairs, followed by the letters that `letters` finds in each run."""
 
     def divided(run: re.Match[str]) -> str:
         pairs = (run[0][at : at + 2] for at in range(len(run[0]) - 1))

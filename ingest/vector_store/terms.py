@@ -1,9 +1,9 @@
-"""What of a payload is indexed, and how: as few and as short values as will do, since the indexes lie in memory.
+"""The indexed values of a payload. They are few and short, since the indexes are held in memory.
 
-What is compared for equality becomes a term: a number of 63 bits, the hash of its key and its value, so that one index
-serves all keys there may ever be. By chance, two of a million terms are the same in one store of twenty million;
-searches trust them, what deletes or counts looks at the payload too. Texts that are alike are found by a bucket of
-their hash, then by the payload. A comparison of numbers needs the value itself, with an index for each key.
+A value that filters compare for equality becomes a term: a number of 63 bits, the hash of its key and value, so that
+one index serves all keys. With a million terms, one store in twenty million has two that collide by chance. Searches
+accept that; deletions and counts compare the payload too. Equal texts are found by a bucket of their hash and then by
+the payload. Comparing numbers by size needs the values themselves, with an index for each key.
 """
 
 from __future__ import annotations
@@ -15,54 +15,54 @@ from typing import Any, Final
 
 from core.messages import FilterValue
 
-#: Payload keys of the terms of a point's document, and of the bucket of its text.
+#: Payload keys of a point's terms, and of the bucket of its text.
 TERMS: Final = "terms"
 CONTENT_BUCKET: Final = "content_bucket"
-#: The payload keys of which each value becomes a term; attributes do too.
+#: Payload keys whose values become terms, as those of all attributes do.
 TERM_KEYS: Final = ("document_id", "collection", "filename", "path", "type")
-#: Before the name of an attribute, in terms and in filters.
+#: Prefix of an attribute's name in terms and filters.
 ATTRIBUTES_PREFIX: Final = "attributes."
-#: Enough that few other texts are in a bucket, and few enough that the buckets themselves take no memory to speak of.
+#: Enough that a bucket has few texts, and few enough that the buckets take little memory.
 CONTENT_BUCKETS: Final = 16_384
 
 
 def term(key: str, value: FilterValue) -> int:
-    """The term of a value; 3 and 3.0 are the same number, true is none."""
-    # Whole numbers as such: beyond 2**53 a float is not exact.
+    """Return the term of a value. 3 and 3.0 have the same term; 1 and true do not."""
+    # Whole numbers as integers, since a float is not exact beyond 2**53.
     whole = int(value) if isinstance(value, float) and value.is_integer() else value
     written = json.dumps([key, whole])
     return int.from_bytes(hashlib.blake2b(written.encode("ascii"), digest_size=8).digest(), "big") >> 1
 
 
 def content_bucket(content_hash: str) -> int:
-    """The bucket of a text with this hash."""
+    """Return the bucket of a text with this hash."""
     return term("content_hash", content_hash) % CONTENT_BUCKETS
 
 
 def terms_of(payload: Mapping[str, Any]) -> list[int]:
-    """The terms of a payload with all of `TERM_KEYS` that it is ever to have, and with all attributes."""
+    """Return the terms of a payload, which must have all its `TERM_KEYS` and attributes."""
     pairs = [(key, value) for key in TERM_KEYS for value in _values(payload.get(key))]
     pairs += [(ATTRIBUTES_PREFIX + key, value) for key, value in payload.get("attributes", {}).items()]
     return [term(key, value) for key, value in pairs]
 
 
 def indexed_values(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """What a point carries so that it is found: `TERMS` and `CONTENT_BUCKET`."""
+    """Return the values by which a point is found: `TERMS` and `CONTENT_BUCKET`."""
     return {TERMS: terms_of(payload), CONTENT_BUCKET: content_bucket(payload["content_hash"])}
 
 
 def number_path(attribute: str) -> str:
-    """Where in a payload an attribute is. Quoted: its name may have dots and brackets, but see `can_be_ordered`."""
+    """Return the path of an attribute in a payload. It is quoted, since the name may contain dots and brackets."""
     return f'attributes."{attribute}"'
 
 
 def can_be_ordered(attribute: str) -> bool:
-    """Whether the engine has a way to write where this attribute is: it knows no escapes."""
+    """Return whether the engine can compare this attribute by size: its paths know no escapes for these characters."""
     return '"' not in attribute and "\\" not in attribute
 
 
 def number_paths(payloads: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The places of all attributes that are numbers."""
+    """Return the paths of all numeric attributes that can be compared by size."""
     return {
         number_path(key)
         for payload in payloads
@@ -72,7 +72,7 @@ def number_paths(payloads: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is compared as a number."""
+    """Return whether a value is compared as a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

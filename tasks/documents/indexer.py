@@ -13,7 +13,7 @@ from core.blobs import BlobStore
 from core.catalog import Catalog, Claim, Collection, Document, DocumentState
 from core.errors import DocumentRejected, Unavailable
 from ingest.indexing.chunk_files import read_chunks
-from ingest.indexing.points import Work, index_documents
+from ingest.indexing.points import ChunkedDocument, index_documents
 from ingest.vector_store.base import DocumentMeta
 from tasks.documents.embedding_models import Model, Models, Placement, place
 from tasks.documents.leases import LEASE_SECONDS, kept_alive
@@ -254,7 +254,7 @@ class Indexer:
         """Whether others were indexed since it first could not be: then it is not the store that is at fault."""
         return self._activated > self._faults.setdefault(_generation(claim), self._activated)
 
-    def _write(self, model: Model, works: Sequence[Work], claims: Sequence[Claim]) -> list[int]:
+    def _write(self, model: Model, works: Sequence[ChunkedDocument], claims: Sequence[Claim]) -> list[int]:
         return index_documents(
             works,
             embedder=model.service,
@@ -273,7 +273,7 @@ class Indexer:
         if faults:
             raise faults[0]
 
-    def _read(self, claim: Claim) -> Work | None:
+    def _read(self, claim: Claim) -> ChunkedDocument | None:
         """The chunks of a document; None if it has to be parsed again."""
         document = claim.document
         try:
@@ -284,7 +284,7 @@ class Indexer:
             # The chunks are a cache of the original, and not synced to the disk: without them it is parsed again.
             self._catalog.release(claim, DocumentState.QUEUED)
             return None
-        return Work(_meta(document), chunks)
+        return ChunkedDocument(_meta(document), chunks)
 
     def _activate(self, at: Placement, finished: Sequence[tuple[Claim, int, int]]) -> None:
         activated = self._catalog.activate_all(finished, in_next_store=at.upcoming is not None)

@@ -1,4 +1,4 @@
-"""Stores to test, each kind in turn, and points to put into them."""
+"""Fixtures of each kind of vector store, and points to put into them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ OpenStore = Callable[[], VectorStore]
 
 @pytest.fixture(params=["edge", "client-local"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
-    """Opens the same store each time; the one before it must be closed."""
+    """Return a function that opens the same store each time. The one before must be closed."""
     if request.param == "edge":
         return lambda: EdgeVectorStore(tmp_path / "vectors", MODEL, FakeEmbedder.dimension)
-    # The client's local mode on disk has no payload indexes.
+    # The local mode of the client has no payload indexes.
     return lambda: ServerVectorStore(
         QdrantClient(path=str(tmp_path / "qdrant")), MODEL, FakeEmbedder.dimension, indexed=False
     )
@@ -40,7 +40,7 @@ def store(open_store: OpenStore) -> Iterator[VectorStore]:
 
 @pytest.fixture
 def refusing_server() -> Iterator[Callable[[int], str]]:
-    """Starts an HTTP server that answers every request with this status; gives its URL."""
+    """Return a function that starts an HTTP server which answers every request with a status, and returns its URL."""
     servers: list[ThreadingHTTPServer] = []
 
     def start(status: int) -> str:
@@ -63,7 +63,7 @@ def refusing_server() -> Iterator[Callable[[int], str]]:
 
 
 def make_point(text: str, document_id: str = "doc", generation: int = 1, index: int = 0, **payload: Any) -> Point:
-    """A point with every payload key that a search reads."""
+    """Return a point with all payload keys that a search reads."""
     values = {
         "document_id": document_id,
         "generation": generation,

@@ -1,4 +1,4 @@
-"""A real cross-encoder, of random weights and two small layers, through the search."""
+"""A real cross-encoder with random weights and two small layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for the embedded store alone: one owner, crashes, damage, and stores of an older form."""
+"""Tests of the embedded store alone: its owner, crashes, damage, and the migration of old stores."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ FORMER_KINDS = {
 
 
 def test_a_store_of_an_older_form_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.vector_store.edge.RENEWED_POINTS", 3)
+    monkeypatch.setattr("ingest.vector_store.edge.MIGRATION_POINTS", 3)
     store = open_edge(tmp_path)
     points = [make_point(text, f"doc-{n}", attributes={"shelf": "a"}) for n, text in enumerate(TEXTS)]
     store.upsert(points)
@@ -155,7 +155,7 @@ def test_a_damaged_store_says_what_to_do(tmp_path: Path) -> None:
         segment.write_text("not JSON")
     with pytest.raises(ConfigurationError, match="Remove that folder"):
         open_edge(tmp_path)
-    # The lock was let go: whoever removed the folder can start.
+    # The lock was released, so that a start is possible once the folder is removed.
     with pytest.raises(ConfigurationError, match="Remove that folder"):
         open_edge(tmp_path)
 

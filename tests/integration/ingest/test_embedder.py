@@ -1,4 +1,4 @@
-"""The starter model itself, and what is said about a model that cannot be used."""
+"""The starter model, and the errors for models that cannot be used."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def embedder() -> Embedder:
 
 @pytest.fixture
 def model_folder(tmp_path: Path) -> Path:
-    """A copy of the starter model, to be changed."""
+    """Return the folder of a copy of the starter model that a test can change."""
     return Path(shutil.copytree(get_model_path(), tmp_path / "my-model"))
 
 

@@ -1,4 +1,4 @@
-"""Prompts and shorter vectors, with small models made for the test."""
+"""Prompts and shortened vectors, with small models made for the tests."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_vectors_of_a_matryoshka_model_are_cut_and_have_length_one(
         whole.check_dimensions(refused)
     assert caught.value.param == "dimensions"
     with pytest.raises(InvalidRequest, match=f"dimensions is {DIMENSION}"):
-        short.check_dimensions(DIMENSION)  # it serves shorter ones only
+        short.check_dimensions(DIMENSION)  # vectors can only be shortened
     with pytest.raises(ConfigurationError, match=f"EMBEDDING_DIMENSION={refused}: .*can be shortened to"):
         open_embedder(folder, embedding_dimension=refused)
 
@@ -130,7 +130,7 @@ def test_chunks_leave_room_for_the_prompt(make_model: MakeModel) -> None:
     assert load_tokenizer(with_prompt).max_tokens == WINDOW_TOKENS - 2 - 6
     embedder = Embedder.from_settings(with_prompt)
     fits, over = ("word " * count for count in (embedder.max_tokens, embedder.max_tokens + 5))
-    # What is cut off changes nothing; so all that fits is read.
+    # Text beyond the window changes nothing, and all text within it is read.
     np.testing.assert_allclose(embedder.encode([fits], "document"), embedder.encode([over], "document"), atol=5e-3)
     shorter = embedder.encode(["word " * (embedder.max_tokens - 1) + "end"], "document")
     assert np.abs(embedder.encode([fits], "document") - shorter).max() > 1e-3

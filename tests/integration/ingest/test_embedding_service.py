@@ -1,4 +1,4 @@
-"""The thread that embeds for all: order, micro-batches, errors and its end."""
+"""The embedding thread: order, micro-batches, errors and its end."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.fakes.fake_embedder import FakeEmbedder
 from tests.support import wait_until
 
 
-class Desk:
-    """A service whose model waits until it is let go, and callers in threads."""
+class World:
+    """A service whose model can be blocked, and callers in threads."""
 
     def __init__(self) -> None:
         self.model = FakeEmbedder()
@@ -33,20 +33,20 @@ class Desk:
         self._callers = ThreadPoolExecutor(40)
 
     def ask(self, *texts: str, **options: Any) -> Future[Any]:
-        """Asks, and returns once the request is in the queue."""
+        """Embed texts in a thread, and return once the request is in the queue."""
         before = self.waiting
         answer = self._callers.submit(self.service.embed, texts, **options)
         wait_until(lambda: answer.done() or self.waiting > before)
         return answer
 
-    def hold(self) -> Future[Any]:
-        """Occupies the model until `let_go`."""
+    def block(self) -> Future[Any]:
+        """Keep the model busy until `unblock`."""
         self.model.proceed.clear()
         answer = self._callers.submit(self.service.embed, ["first"])
         assert self.model.entered.wait(20)
         return answer
 
-    def let_go(self) -> None:
+    def unblock(self) -> None:
         self.model.proceed.set()
 
     @property
@@ -54,166 +54,166 @@ class Desk:
         return sum(len(queue) for queue in self.service._queues.values())
 
     def close(self) -> None:
-        self.let_go()
+        self.unblock()
         self.service.close()
         self._callers.shutdown()
 
 
 @pytest.fixture
-def runner() -> Iterator[Desk]:
-    runner = Desk()
-    yield runner
-    runner.close()
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    world.close()
 
 
-def test_vectors_come_in_the_order_of_the_texts(runner: Desk) -> None:
+def test_vectors_come_in_the_order_of_the_texts(world: World) -> None:
     texts = [f"text {n}" for n in range(2 * MICRO_BATCH_TEXTS + 5)]
-    vectors = runner.service.embed(texts)
-    np.testing.assert_array_equal(vectors, np.stack([runner.model.vector(text) for text in texts]))
+    vectors = world.service.embed(texts)
+    np.testing.assert_array_equal(vectors, np.stack([world.model.vector(text) for text in texts]))
     assert vectors.dtype == np.float32
-    assert [len(batch) for batch in runner.model.batches] == [MICRO_BATCH_TEXTS, MICRO_BATCH_TEXTS, 5]
+    assert [len(batch) for batch in world.model.batches] == [MICRO_BATCH_TEXTS, MICRO_BATCH_TEXTS, 5]
 
 
-def test_no_texts_are_no_work(runner: Desk) -> None:
-    assert runner.service.embed([]).shape == (0, FakeEmbedder.dimension)
-    assert runner.model.batches == []
+def test_no_texts_are_no_work(world: World) -> None:
+    assert world.service.embed([]).shape == (0, FakeEmbedder.dimension)
+    assert world.model.batches == []
 
 
-def test_callers_share_a_micro_batch_if_their_purpose_is_the_same(runner: Desk) -> None:
-    first = runner.hold()
-    answers = [runner.ask(name, purpose="query") for name in "abc"] + [runner.ask("d", purpose="document")]
-    runner.let_go()
+def test_callers_share_a_micro_batch_if_their_purpose_is_the_same(world: World) -> None:
+    first = world.block()
+    answers = [world.ask(name, purpose="query") for name in "abc"] + [world.ask("d", purpose="document")]
+    world.unblock()
     assert all(answer.result(20).shape == (1, FakeEmbedder.dimension) for answer in [first, *answers])
-    assert runner.model.batches == [["first"], ["a", "b", "c"], ["d"]]
-    assert runner.model.purposes == ["plain", "query", "document"]
+    assert world.model.batches == [["first"], ["a", "b", "c"], ["d"]]
+    assert world.model.purposes == ["plain", "query", "document"]
 
 
-def test_where_two_wait_the_next_one_is_waited_for(runner: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding_service, "GATHER_GAP", 20.0)
-    monkeypatch.setattr(embedding_service, "GATHER_MOST", 20.0)
+def test_where_two_wait_the_next_one_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding_service, "GATHER_GAP_SECONDS", 20.0)
+    monkeypatch.setattr(embedding_service, "GATHER_MAX_SECONDS", 20.0)
     monkeypatch.setattr(embedding_service, "MICRO_BATCH_TEXTS", 3)
-    first = runner.hold()
-    answers = [runner.ask("a"), runner.ask("b")]
-    runner.let_go()
+    first = world.block()
+    answers = [world.ask("a"), world.ask("b")]
+    world.unblock()
     first.result(20)
-    answers.append(runner.ask("c"))
+    answers.append(world.ask("c"))
     for answer in answers:
         answer.result(10)
-    assert runner.model.batches == [["first"], ["a", "b", "c"]]
+    assert world.model.batches == [["first"], ["a", "b", "c"]]
 
 
-def test_who_is_alone_waits_for_nobody(runner: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding_service, "GATHER_GAP", 20.0)
-    monkeypatch.setattr(embedding_service, "GATHER_MOST", 20.0)
-    runner.ask("a").result(10)
-    assert runner.model.batches == [["a"]]
+def test_who_is_alone_waits_for_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding_service, "GATHER_GAP_SECONDS", 20.0)
+    monkeypatch.setattr(embedding_service, "GATHER_MAX_SECONDS", 20.0)
+    world.ask("a").result(10)
+    assert world.model.batches == [["a"]]
 
 
-def test_a_search_waits_for_one_micro_batch_of_bulk_work(runner: Desk) -> None:
-    first = runner.hold()
-    bulk = runner.ask(*(f"bulk {n:03}" for n in range(3 * MICRO_BATCH_TEXTS)), priority="bulk")
-    search = runner.ask("search", purpose="query")
-    runner.let_go()
+def test_a_search_waits_for_one_micro_batch_of_bulk_work(world: World) -> None:
+    first = world.block()
+    bulk = world.ask(*(f"bulk {n:03}" for n in range(3 * MICRO_BATCH_TEXTS)), priority="bulk")
+    search = world.ask("search", purpose="query")
+    world.unblock()
     for answer in (first, bulk, search):
         answer.result(20)
-    assert [batch[0] for batch in runner.model.batches] == [
+    assert [batch[0] for batch in world.model.batches] == [
         "first",
         "search",
         *(f"bulk {n:03}" for n in (0, MICRO_BATCH_TEXTS, 2 * MICRO_BATCH_TEXTS)),
     ]
 
 
-def test_a_small_request_passes_a_large_one_of_its_class(runner: Desk) -> None:
-    first = runner.hold()
-    large = runner.ask(*(f"large {n:03}" for n in range(3 * MICRO_BATCH_TEXTS)))
-    small = runner.ask("small")
-    runner.let_go()
+def test_a_small_request_passes_a_large_one_of_its_class(world: World) -> None:
+    first = world.block()
+    large = world.ask(*(f"large {n:03}" for n in range(3 * MICRO_BATCH_TEXTS)))
+    small = world.ask("small")
+    world.unblock()
     for answer in (first, large, small):
         answer.result(20)
-    assert [batch[0] for batch in runner.model.batches] == [
+    assert [batch[0] for batch in world.model.batches] == [
         "first",
         "large 000",
         "small",
-        # The small one took the place of one of them in their second micro-batch.
+        # The small request took one text's share of their second micro-batch.
         f"large {2 * MICRO_BATCH_TEXTS - 1:03}",
         f"large {3 * MICRO_BATCH_TEXTS - 1:03}",
     ]
 
 
-def test_bulk_work_goes_on_under_constant_interactive_load(runner: Desk) -> None:
-    first = runner.hold()
-    bulk = runner.ask("bulk", priority="bulk")
-    load = [runner.ask(*[f"load {n}"] * MICRO_BATCH_TEXTS) for n in range(2 * INTERACTIVE_RUN)]
-    runner.let_go()
+def test_bulk_work_goes_on_under_constant_interactive_load(world: World) -> None:
+    first = world.block()
+    bulk = world.ask("bulk", priority="bulk")
+    load = [world.ask(*[f"load {n}"] * MICRO_BATCH_TEXTS) for n in range(2 * INTERACTIVE_RUN)]
+    world.unblock()
     for answer in (first, bulk, *load):
         answer.result(20)
-    order = [batch[0] for batch in runner.model.batches]
+    order = [batch[0] for batch in world.model.batches]
     assert order.index("bulk") <= INTERACTIVE_RUN + 1
 
 
-def test_a_micro_batch_is_bounded_by_its_characters_with_padding(runner: Desk) -> None:
-    first = runner.hold()
+def test_a_micro_batch_is_bounded_by_its_characters_with_padding(world: World) -> None:
+    first = world.block()
     long = "long " * (FakeEmbedder.max_tokens * CHARACTERS_PER_TOKEN // 5)
-    mixed = runner.ask("a", long, "bb", long + "and more that the model does not read " * 1000, *["c"] * 40)
-    runner.let_go()
+    mixed = world.ask("a", long, "bb", long + "and more that the model does not read " * 1000, *["c"] * 40)
+    world.unblock()
     first.result(20)
     vectors = mixed.result(20)
-    np.testing.assert_array_equal(vectors[2], runner.model.vector("bb"))
-    np.testing.assert_array_equal(vectors[1], runner.model.vector(long))
-    sizes = [len(batch) for batch in runner.model.batches[1:]]
+    np.testing.assert_array_equal(vectors[2], world.model.vector("bb"))
+    np.testing.assert_array_equal(vectors[1], world.model.vector(long))
+    sizes = [len(batch) for batch in world.model.batches[1:]]
     assert sizes[0] == MICRO_BATCH_CHARACTERS // (FakeEmbedder.max_tokens * CHARACTERS_PER_TOKEN)
     assert sum(sizes) == 44 and len(sizes) == 2
-    assert [len(text) for text in runner.model.batches[1][:4]][1:] == [len(long), 2, 1]
+    assert [len(text) for text in world.model.batches[1][:4]][1:] == [len(long), 2, 1]
 
 
-def test_an_error_reaches_the_one_who_caused_it(runner: Desk) -> None:
-    first = runner.hold()
-    good, bad = runner.ask("good"), runner.ask("poison")
-    runner.let_go()
+def test_an_error_reaches_the_one_who_caused_it(world: World) -> None:
+    first = world.block()
+    good, bad = world.ask("good"), world.ask("poison")
+    world.unblock()
     first.result(20)
-    np.testing.assert_array_equal(good.result(20)[0], runner.model.vector("good"))
+    np.testing.assert_array_equal(good.result(20)[0], world.model.vector("good"))
     with pytest.raises(ValueError, match="poisoned"):
         bad.result(20)
-    assert runner.service.embed(["after"]).shape == (1, FakeEmbedder.dimension)
+    assert world.service.embed(["after"]).shape == (1, FakeEmbedder.dimension)
 
 
-def test_an_error_ends_a_request_of_several_micro_batches(runner: Desk) -> None:
+def test_an_error_ends_a_request_of_several_micro_batches(world: World) -> None:
     with pytest.raises(ValueError, match="poisoned"):
-        runner.service.embed(["poison", *["text"] * 100])
-    assert runner.service.embed(["after"]).shape == (1, FakeEmbedder.dimension)
-    assert len(runner.model.batches) == 2
+        world.service.embed(["poison", *["text"] * 100])
+    assert world.service.embed(["after"]).shape == (1, FakeEmbedder.dimension)
+    assert len(world.model.batches) == 2
 
 
-def test_closing_answers_those_who_wait(runner: Desk) -> None:
-    first = runner.hold()
-    waiting = [runner.ask("a"), runner.ask(*["b"] * 40, priority="bulk")]
-    closing = threading.Thread(target=runner.service.close)
+def test_closing_answers_those_who_wait(world: World) -> None:
+    first = world.block()
+    waiting = [world.ask("a"), world.ask(*["b"] * 40, priority="bulk")]
+    closing = threading.Thread(target=world.service.close)
     closing.start()
-    wait_until(lambda: runner.service._closed)
-    runner.let_go()
+    wait_until(lambda: world.service._closed)
+    world.unblock()
     closing.join(20)
     first.result(20)
     for answer in waiting:
         with pytest.raises(Unavailable, match="shutting down"):
             answer.result(20)
     with pytest.raises(Unavailable, match="shutting down"):
-        runner.service.embed(["late"])
+        world.service.embed(["late"])
 
 
 def test_memory_is_given_back_after_much_work_and_when_there_is_no_more(
-    runner: Desk, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moments: list[int] = []
-    computed = runner.model.batches
+    computed = world.model.batches
     monkeypatch.setattr(embedding_service, "trim_memory", lambda: moments.append(sum(map(len, computed))))
     monkeypatch.setattr(embedding_service, "TRIM_IDLE_SECONDS", 0.01)
     text = "a text of a hundred characters".ljust(100)
-    runner.service.embed([text])
-    runner.service.compute(lambda: None)
+    world.service.embed([text])
+    world.service.compute(lambda: None)
     assert not moments, "a query pays for no more than itself"
-    runner.service.embed([text] * (TRIM_CHARACTERS // 100), priority="bulk")
-    runner.service.embed([text] * (MICRO_BATCH_CHARACTERS // 100), priority="bulk")
+    world.service.embed([text] * (TRIM_CHARACTERS // 100), priority="bulk")
+    world.service.embed([text] * (MICRO_BATCH_CHARACTERS // 100), priority="bulk")
     everything = sum(map(len, computed))
     wait_until(lambda: bool(moments) and moments[-1] == everything)
     assert len(moments) == 2 and moments[0] * 100 >= TRIM_CHARACTERS
-    runner.service.embed([text])
+    world.service.embed([text])

@@ -1,4 +1,4 @@
-"""Indexing over real stores: everything is there once, and nothing known is embedded again."""
+"""Indexing over real stores: each chunk is stored once, and known texts are not embedded again."""
 
 from __future__ import annotations
 
@@ -147,13 +147,13 @@ def test_a_store_that_loses_points_is_noticed(store: VectorStore, service: Embed
         index_document(chunks_of("alpha", "beta"), document=META, embedder=service, store=Forgetful())
 
 
-#: About 300 printed pages, without a heading: nothing but the text itself says where chunks end.
+#: About 300 printed pages without a heading, so that only the text determines where chunks end.
 PAGES = 300
 SENTENCES_OF_A_PAGE = 22
 
 
 def book(edit: str | None = None) -> str:
-    """Paragraphs of 1 to 60 sentences, the last ones far longer than a chunk; `edit` is put in on page 100."""
+    """Return paragraphs of 1 to 60 sentences, the last far longer than a chunk. `edit` is inserted on page 100."""
     pages = PAGES * SENTENCES_OF_A_PAGE
     sentences = [f"Entry {number * 7919 % 10007} names row {number * 31 % 997} of {number}." for number in range(pages)]
     paragraphs, start = [], 0
@@ -162,8 +162,8 @@ def book(edit: str | None = None) -> str:
         paragraphs.append(" ".join(sentences[start : start + size]))
         start += size
     if edit is not None:
-        place = len(paragraphs) // 3
-        paragraphs[place] = f"{paragraphs[place][:40]} {edit} {paragraphs[place][40:]}"
+        at = len(paragraphs) // 3
+        paragraphs[at] = f"{paragraphs[at][:40]} {edit} {paragraphs[at][40:]}"
     return "\n\n".join(paragraphs)
 
 

@@ -1,4 +1,4 @@
-"""Nothing over the embedding model's window is lost: the real chunker, model and store."""
+"""Long sections are searchable to their end: the real chunker, model and store."""
 
 from __future__ import annotations
 

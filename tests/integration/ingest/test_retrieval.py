@@ -1,4 +1,4 @@
-"""Retrieval over the embedded store: what is relevant, what is stale, and what is there twice."""
+"""Retrieval over the embedded store: relevance, stale points and repeated texts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.integration.ingest.conftest import MODEL, make_point
 
 
 class World:
-    """A store, and which generation of each document is searchable: 1 unless said otherwise."""
+    """A store and a retriever. `active` sets the searchable generation of a document, which is 1 otherwise."""
 
     def __init__(self, store: EdgeVectorStore, embedder: FakeEmbedder, service: EmbeddingService) -> None:
         self.store = store
@@ -188,7 +188,7 @@ def test_a_hit_that_says_the_same_again_goes_behind_others(world: World) -> None
 
 
 def page_of_sentences(count: int) -> tuple[str, list[tuple[int, int]]]:
-    """A text, and the spans of its chunks, each repeating the last word of the one before."""
+    """Return a text and the spans of its chunks, each of which repeats the last word of the one before."""
     words = [f"{'router' if n % 8 == 0 else 'word'}{n}." for n in range(count)]
     text, spans, start = " ".join(words), [], 0
     for at in range(4, count + 1, 4):

@@ -1,4 +1,4 @@
-"""What holds for every vector store, and what holds for a server alone."""
+"""Contract tests of all vector stores, and tests of the store on a server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.errors import ConfigurationError, Unavailable
 from core.messages import Filter
 from core.settings import load_settings
 from ingest.vector_store import VectorStore, open_vector_store, point_id
-from ingest.vector_store.base import MOST_NUMBER_INDEXES, DocumentMeta
+from ingest.vector_store.base import MAX_NUMBER_INDEXES, DocumentMeta
 from ingest.vector_store.server import ServerVectorStore
 from ingest.vector_store.sparse import query_terms
 from ingest.vector_store.terms import CONTENT_BUCKET, TERMS
@@ -156,11 +156,11 @@ def test_a_number_may_have_any_name(store: VectorStore, key: str) -> None:
 
 
 def test_only_some_numbers_are_indexed_and_the_others_are_compared_too(store: VectorStore) -> None:
-    keys = [f"key{number:03}" for number in range(MOST_NUMBER_INDEXES + 8)]
+    keys = [f"key{number:03}" for number in range(MAX_NUMBER_INDEXES + 8)]
     store.upsert([make_point("router", "a", attributes={key: 3 for key in keys[:8]})])
     store.upsert([make_point("router", "b", attributes={key: 5 for key in keys})])
     indexed = [path for path in store._indexed if path.startswith("attributes.")]  # type: ignore[attr-defined]
-    assert len(indexed) == MOST_NUMBER_INDEXES
+    assert len(indexed) == MAX_NUMBER_INDEXES
     for key in (keys[0], keys[-1]):
         hits = store.search(None, "router", 5, (), where("gt", key, 4))
         assert [hit.payload["document_id"] for hit in hits] == ["b"]
@@ -290,8 +290,8 @@ def test_points_and_identity_outlive_the_process(open_store: OpenStore) -> None:
 
 
 def test_a_server_of_an_older_form_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The client's local mode has no indexes to tell of, so these are played.
-    monkeypatch.setattr("ingest.vector_store.server.RENEWED_POINTS", 3)
+    # The local mode of the client has no indexes, so these are faked.
+    monkeypatch.setattr("ingest.vector_store.server.MIGRATION_POINTS", 3)
     client = QdrantClient(path=str(tmp_path))
     store = ServerVectorStore(client, MODEL, FakeEmbedder.dimension, indexed=False)
     fill(store)
