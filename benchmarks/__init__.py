@@ -1,1 +1,1 @@
-"""Benchmarks: each prints a table and the ratio to its reference. See RESULTS.md for the last run."""
+"""Benchmarks. Each prints a table and the ratio to its reference; RESULTS.md has the last runs."""

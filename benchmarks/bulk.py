@@ -1,10 +1,10 @@
-"""Many small files at once: dropped into a watched folder, then their tree renamed, then deleted.
+"""Many small files at once: they are dropped into a watched folder, their tree is renamed, then it is deleted.
 
     python -m benchmarks.bulk [--files N] [--long-files N]
 
-Starts a stack of its own in a temporary folder. Nothing may be embedded twice, and nothing may be left at the end;
-where that does not hold, it ends with status 1. The processor time of embedding is that of the same texts embedded
-with nothing around it, so "outside embedding" is what the stack adds.
+Starts its own stack in a temporary folder. Exits with status 1 if a text was embedded twice or if points are left at
+the end. The processor time of embedding is measured on the same texts without the stack, so "outside embedding" is what
+the stack adds.
 """
 
 from __future__ import annotations
@@ -41,37 +41,37 @@ weather opens closes carries holds follows leads covers lasts turns begins ends 
 old green cold warm quiet strong small large first second third twenty forty hundred thousand"""
 WORDS = VOCABULARY.split()
 BATCH_TEXTS = 16
-#: Texts that are embedded with nothing around it, to tell what that takes for each.
+#: Texts embedded without the stack, to measure the time for each.
 BARE_TEXTS = 512
-PATIENCE_SECONDS = 3600.0
+TIMEOUT_SECONDS = 3600.0
 
 
 @dataclass
 class Phase:
-    """What one phase took: wall time, and processor time of each process with its children."""
+    """The time that one phase took: wall time, and processor time of each process with its children."""
 
     seconds: float = 0.0
     cpu_seconds: dict[str, float] = field(default_factory=dict)
 
     def cpu_ms(self, files: int, stage: str) -> float:
-        """Processor time of a stage, for one file."""
+        """Return the processor time of a stage for one file."""
         return self.cpu_seconds[stage] * 1000 / files
 
 
 def text(source: random.Random, words: int) -> str:
-    """A text that no other is equal to."""
+    """Return a text that is different from all others."""
     return " ".join(source.choices(WORDS, k=words)) + f" {source.randrange(10**6)}.\n"
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time of a process and of its children, the ended ones included."""
+    """Return the processor time of a process and all its children, including those that have ended."""
     processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     times = [process.cpu_times() for process in processes]
     return sum(time.user + time.system + time.children_user + time.children_system for time in times)
 
 
 class Bulk:
-    """The phases, on a stack and its catalog."""
+    """Runs the phases on a stack, and watches its catalog."""
 
     def __init__(self, stack: Stack, catalog: Catalog, settings: Settings) -> None:
         self._stack = stack
@@ -79,24 +79,24 @@ class Bulk:
         self._settings = settings
 
     def documents(self) -> list[Document]:
-        """The documents of the watched folder."""
+        """Return the documents of the watched folder."""
         return self._catalog.find_documents(str(self._stack.inbox))
 
     def phase(self, act: Callable[[], object], is_done: Callable[[], bool]) -> Phase:
-        """Does something to the folder, and waits until the stack has followed."""
+        """Change the folder, and wait until the stack has caught up."""
         pids = {name: self._stack.pid_of(name) for name in STAGES}
         before = {name: cpu_seconds(pid) for name, pid in pids.items()}
         start = time.monotonic()
         act()
         while not is_done():
-            if time.monotonic() - start > PATIENCE_SECONDS:
-                raise TimeoutError(f"the stack did not follow: {self._catalog.counts_by_state()}")
+            if time.monotonic() - start > TIMEOUT_SECONDS:
+                raise TimeoutError(f"the stack did not catch up: {self._catalog.counts_by_state()}")
             time.sleep(0.2)
         seconds = time.monotonic() - start
         return Phase(seconds, {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()})
 
     def drop(self, texts: Sequence[str], folder: str) -> Phase:
-        """All files at once, until the last one is searchable."""
+        """Write all files at once, and wait until the last one is searchable."""
 
         def act() -> None:
             for number, content in enumerate(texts):
@@ -108,7 +108,7 @@ class Bulk:
         return self.phase(act, lambda: self._completed() == before + len(texts))
 
     def rename(self, folder: str, target: str) -> Phase:
-        """The whole tree, until the index names every file anew."""
+        """Rename the whole tree, and wait until the index has the new path of every file."""
         files = self._completed()
 
         def is_done() -> bool:
@@ -120,7 +120,7 @@ class Bulk:
         return self.phase(lambda: (self._stack.inbox / folder).rename(self._stack.inbox / target), is_done)
 
     def delete(self) -> Phase:
-        """Everything, and the word that this is meant, until nothing is left."""
+        """Delete everything, confirm it, and wait until nothing is left."""
         with httpx.Client(base_url=self._stack.base_url, timeout=30) as client:
 
             def is_done() -> bool:
@@ -143,7 +143,7 @@ class Bulk:
 
 
 def bare_embedding(settings: Settings, texts: Sequence[str]) -> tuple[float, float]:
-    """Wall and processor seconds of embedding these texts with nothing around it, by a sample of them."""
+    """Return the wall and processor seconds of embedding texts without the stack, estimated from a sample."""
     from ingest.embedding.embedder import Embedder
 
     embedder = Embedder.from_settings(settings)
@@ -156,8 +156,8 @@ def bare_embedding(settings: Settings, texts: Sequence[str]) -> tuple[float, flo
     return (time.monotonic() - wall) * scale, (time.process_time() - cpu) * scale
 
 
-def points_left(settings: Settings) -> int:
-    """Points in the embedded store, once the stack has stopped."""
+def remaining_points(settings: Settings) -> int:
+    """Return the number of points in the embedded store of a stack that has stopped."""
     import qdrant_edge
 
     from ingest.embedding.embedder import Embedder
@@ -172,7 +172,7 @@ def points_left(settings: Settings) -> int:
 
 
 def report(phases: dict[str, tuple[Phase, int]], embedding: dict[str, tuple[float, float]]) -> None:
-    """Prints wall time, files per second, and processor time for a file by stage."""
+    """Print wall time, files per second, and the processor time for a file by stage."""
     rows = []
     for name, (phase, files) in phases.items():
         wall, cpu = embedding.get(name, (0.0, 0.0))
@@ -204,7 +204,7 @@ def report(phases: dict[str, tuple[Phase, int]], embedding: dict[str, tuple[floa
 
 
 def main() -> int:
-    """Measures, prints, and answers 1 if something was embedded twice or left behind."""
+    """Run the benchmark; return 1 if a text was embedded twice or points are left, else 0."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--long-files", type=int, default=0, help="of 250 tokens (default: a tenth of --files)")
@@ -227,8 +227,8 @@ def main() -> int:
             phases["drop long"] = (bulk.drop(long, "long"), len(long))
             phases["delete"] = (bulk.delete(), len(short) + len(long))
             catalog.close()
-        if left := points_left(settings):
-            wrong.append(f"{left} points are left")
+        if count := remaining_points(settings):
+            wrong.append(f"{count} points are left")
         report(phases, {"drop": bare_embedding(settings, short), "drop long": bare_embedding(settings, long)})
     for fault in wrong:
         sys.stderr.write(f"{fault}\n")

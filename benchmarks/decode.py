@@ -2,9 +2,9 @@
 
     python -m benchmarks.decode [--pairs N] [--tokens N]
 
-Each has a process of its own, as OpenMP slows both down when two threads of one process compute. They run in turn,
-since a machine's speed drifts: the ratio is the median over the pairs. Only decoding is timed, from the token after the
-prompts to the last one.
+Each runs in its own process, since OpenMP slows down both when two threads of one process compute. They take turns,
+since a machine's speed drifts; the ratio is the median over the pairs. Only decoding is timed, from the first token
+after the prompts to the last one.
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ from inference.engine.model_files import resolve_model
 from inference.engine.sequence import SequenceDelta, SequenceEvent, SequenceFinished, SequenceRequest
 
 BATCHES = (1, 2, 4, 8, 16)
-#: 16 of them fit into one step: with staggered beginnings the last steps would have fewer sequences.
+#: Small enough that 16 prompts fit into one step. If sequences started at different steps, the last steps would have
+#: fewer of them.
 PROMPT_TOKENS = 12
 TARGET = 0.97
 GREEDY = SamplingParams(temperature=0, ignore_eos=True)
 
 
 class BareLoop:
-    """What a minimal C-like program would do, in as little Python as there can be."""
+    """The loop of a minimal program in C, with as little Python as possible."""
 
     def __init__(self, backend: LlamaBackend) -> None:
-        self._backend = backend  # owns the context, and the flag that the context's abort callback reads
+        self._backend = backend  # kept alive: it owns the context and the flag that the context's abort callback reads
         self._context = backend.context
         self._memory = llama.llama_get_memory(self._context)
         self._batch = llama.llama_batch_init(512, 0, 1)
@@ -49,7 +50,7 @@ class BareLoop:
         llama.llama_sampler_chain_add(self._sampler, llama.llama_sampler_init_greedy())
 
     def run(self, prompts: Sequence[Sequence[int]], tokens: int) -> float:
-        """Tokens per second over all sequences."""
+        """Return the tokens per second over all sequences."""
         llama.llama_memory_clear(self._memory, True)
         last = [self._prefill(sequence, prompt) for sequence, prompt in enumerate(prompts)]
         size, batch = len(prompts), self._batch
@@ -81,20 +82,20 @@ class BareLoop:
 
 
 class EngineRun:
-    """Runs sequences through the engine and notes when the tokens came."""
+    """Runs sequences through the engine, and records when their tokens came."""
 
     def __init__(self, backend: LlamaBackend, slots: int) -> None:
         self._times: dict[str, list[float]] = {}
-        self._left = 0
+        self._running = 0
         self._done = threading.Event()
         self._runs = 0
         self.engine = Engine(backend, slots=slots, default_max_tokens=256, sink=self._sink)
         self.engine.start()
 
     def run(self, prompts: Sequence[Sequence[int]], tokens: int) -> float:
-        """Tokens per second over all sequences, from the step after the last prompt on."""
+        """Return the tokens per second over all sequences, from the step after the last prompt."""
         self._runs += 1
-        self._times, self._left = {}, len(prompts)
+        self._times, self._running = {}, len(prompts)
         self._done.clear()
         for number, prompt in enumerate(prompts):
             name = f"{self._runs}/{number}"
@@ -114,8 +115,8 @@ class EngineRun:
             if isinstance(event, SequenceDelta):
                 self._times.setdefault(event.sequence_id, []).extend([now] * len(event.token_ids))
             elif isinstance(event, SequenceFinished):
-                self._left -= 1
-                if not self._left:
+                self._running -= 1
+                if not self._running:
                     self._done.set()
 
 
@@ -129,12 +130,12 @@ class BareProcess:
         self._process.start()
 
     def run(self, prompts: Sequence[Sequence[int]], tokens: int) -> float:
-        """Tokens per second over all sequences."""
+        """Return the tokens per second over all sequences."""
         self._requests.send((prompts, tokens))
         return float(self._requests.recv())
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         self._requests.send(None)
         self._process.join()
 
@@ -146,7 +147,7 @@ def _serve_bare_loop(requests: Connection, settings: Settings) -> None:
 
 
 def open_backend(settings: Settings) -> LlamaBackend:
-    """The model as the inference worker loads it, warmed up."""
+    """Load the model as the inference worker does, and warm it up."""
     file = resolve_model(settings)
     backend = LlamaBackend(faster_starter(file, settings.state_dir / "models") if file.is_starter else file, settings)
     run_on_temporary_thread(lambda: warm_up(backend))
@@ -154,7 +155,7 @@ def open_backend(settings: Settings) -> LlamaBackend:
 
 
 def main() -> None:
-    """Runs the pairs and prints a row for each batch size."""
+    """Run the pairs and print a row for each batch size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--tokens", type=int, default=96)
@@ -165,7 +166,7 @@ def main() -> None:
     for size in BATCHES:
         ratios, speeds, bare_speeds = [], [], []
         for pair in range(arguments.pairs + 1):
-            # A prompt of its own for each sequence and pair: nothing comes from the prompt cache.
+            # Each sequence of each pair has a different prompt, so that the prompt cache has none of it.
             prompts = [
                 [1000 + (pair * 7919 + number * 104729 + at * 31) % 40000 for at in range(PROMPT_TOKENS)]
                 for number in range(size)

@@ -1,9 +1,9 @@
-"""What the pipeline costs embeddings: `/v1/embeddings` of a running stack against a bare `SentenceTransformer.encode`.
+"""The cost of the pipeline for embeddings: `/v1/embeddings` of a running stack against `SentenceTransformer.encode`.
 
     python -m benchmarks.embeddings [--base-url URL] [--rounds N] [--bulk N] [--bulk-rounds N]
 
-Both sides use the model, the type and the threads of the settings, and take turns within each round, so that a machine
-that is slow for a while is slow for both. Ratios are of medians over the rounds.
+Both sides use the model, data type and threads of the settings. They take turns within each round, so that a machine
+that is slow for a while is slow for both. Ratios are those of the medians over the rounds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Measure = Callable[[], None]
 class Stack:
     """Clients of a running stack, each with its own open connection.
 
-    Bare HTTP, since clients and stack share the machine and the clients' work is not what is measured.
+    They use `http.client`, since they share the machine with the stack and their own work should not be measured.
     """
 
     def __init__(self, base_url: str) -> None:
@@ -48,11 +48,11 @@ class Stack:
         self._ready = threading.Barrier(CLIENTS)
 
     def embed(self, texts: str | list[str], client: int = 0) -> None:
-        """One request, as OpenAI's client sends it."""
+        """Send one request as OpenAI's client does."""
         body = json.dumps({"model": "local", "input": texts, "encoding_format": "base64"})
         connection = self._clients[client]
         if isinstance(texts, list):
-            connection.close()  # the server may have closed it while the other side had its long turn
+            connection.close()  # the server may have closed it during the long turn of the bare model
         connection.request("POST", "/v1/embeddings", body, {"content-type": "application/json"})
         answer = json.loads(connection.getresponse().read())
         expected = 1 if isinstance(texts, str) else len(texts)
@@ -60,7 +60,7 @@ class Stack:
             raise RuntimeError(f"{expected} vectors were expected, not {answer}")
 
     def embed_at_once(self, texts: Sequence[str]) -> None:
-        """One text of each client, all at once."""
+        """Send one text from each client, all at once."""
 
         def one(client: int) -> None:
             self._ready.wait(30)
@@ -70,13 +70,13 @@ class Stack:
 
 
 def texts_of(number: int, words: tuple[int, int], seed: int) -> list[str]:
-    """Texts that no cache knows, of so many words."""
+    """Return texts that no cache has, each with a number of words in the given range."""
     source = random.Random(seed)
     return [f"{seed} " + " ".join(source.choices(WORDS, k=source.randint(*words))) for _ in range(number)]
 
 
 def bare_encode(settings: Settings) -> Callable[[Any], None]:
-    """What sentence-transformers alone does, with its own batches."""
+    """Return a function that embeds with sentence-transformers alone, in its own batches."""
     model = load_model(find_embedding_model(settings), settings)
 
     def encode(texts: Any) -> None:
@@ -86,14 +86,14 @@ def bare_encode(settings: Settings) -> Callable[[Any], None]:
 
 
 def seconds(measured: Measure) -> float:
-    """How long it takes."""
+    """Return the time that a call takes."""
     began = time.perf_counter()
     measured()
     return time.perf_counter() - began
 
 
 def interleaved(rounds: int, make: Callable[[int], tuple[Measure, Measure]]) -> tuple[list[float], list[float]]:
-    """Seconds of the one and of the other, in turns that swap; the first round is not counted."""
+    """Return the seconds of both sides. They swap turns in each round, and the first round is not counted."""
     took: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds + 1):
         pair = make(number)
@@ -105,7 +105,7 @@ def interleaved(rounds: int, make: Callable[[int], tuple[Measure, Measure]]) -> 
 
 
 def rows(stack: Stack, bare: Callable[[Any], None], options: argparse.Namespace) -> list[tuple[str, ...]]:
-    """Runs the three measurements."""
+    """Run the three measurements and return their rows."""
 
     def at_once(number: int) -> tuple[Measure, Measure]:
         texts = texts_of(CLIENTS, (5, 12), number)
@@ -127,7 +127,7 @@ def rows(stack: Stack, bare: Callable[[Any], None], options: argparse.Namespace)
 
 
 def row(name: str, bare: list[float], stack: list[float]) -> tuple[str, ...]:
-    """A line of the table: medians, and what is compared with the target."""
+    """Return a row of the table: medians, and the value that is compared with the target."""
     one, other = statistics.median(bare) * 1000, statistics.median(stack) * 1000
     if name == "a lone request":
         result, target = f"+{other - one:.1f} ms", f"at most +{LONE_TARGET_MS:.0f} ms"
@@ -138,7 +138,7 @@ def row(name: str, bare: list[float], stack: list[float]) -> tuple[str, ...]:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     settings = get_settings()
     parser.add_argument("--base-url", default=f"http://{settings.host}:{settings.port}")

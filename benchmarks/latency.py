@@ -1,10 +1,9 @@
-"""What the pipeline adds to the engine, over HTTP, Celery and Redis.
+"""The latency that HTTP, Celery and Redis add to the engine.
 
     python -m benchmarks.latency [--base-url URL] [--rounds N]
 
-Against a running stack (the one of this DATA_DIR). The engine stamps each piece of text with the time at which it was
-made;
-the stamp is read from the job's events, the arrival is measured at the client's socket: both on one clock.
+Runs against a running stack (the one of this DATA_DIR). The engine stamps each piece of text with the time at which it
+was made. The stamp is read from the job's events and the arrival is measured at the client, both with the same clock.
 """
 
 from __future__ import annotations
@@ -21,27 +20,27 @@ import redis
 from benchmarks.report import percentile, print_table
 from core import events
 from core.settings import get_settings
-from tasks.jobs.records import connect
+from tasks.jobs.redis_client import connect
 
 TARGET_MS = 30.0
 PROMPT = "Tell me about the sea."
 
 
 @dataclass(frozen=True)
-class Spy:
-    """Hears the events of all jobs."""
+class JobEvents:
+    """Receives the events of all jobs."""
 
     pubsub: redis.client.PubSub
 
     @classmethod
-    def open(cls) -> Spy:
+    def open(cls) -> JobEvents:
         pubsub = connect(get_settings()).pubsub(ignore_subscribe_messages=True)
         pubsub.psubscribe("job:*:live")
         pubsub.get_message(timeout=1)
         return cls(pubsub)
 
     def drain(self) -> list[events.AnyEvent]:
-        """The events of the one job that ran since the last call, up to its terminal one."""
+        """Return the events, up to the terminal one, of the job that has run since the last call."""
         found: list[events.AnyEvent] = []
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -56,7 +55,7 @@ class Spy:
 
 
 def body(stream: bool, round_number: int) -> dict[str, object]:
-    """A request whose prompt no earlier round has put into the prompt cache."""
+    """Return a request whose prompt is not in the prompt cache from an earlier round."""
     content = f"{round_number}. {PROMPT}"
     return {
         "model": "local",
@@ -67,8 +66,8 @@ def body(stream: bool, round_number: int) -> dict[str, object]:
     }
 
 
-def streamed(client: httpx.Client, spy: Spy, round_number: int) -> float:
-    """Milliseconds between the engine's first text and its arrival at the client."""
+def first_text_delay_ms(client: httpx.Client, job_events: JobEvents, round_number: int) -> float:
+    """Return the milliseconds from the engine's first text to its arrival at the client."""
     arrived = None
     with client.stream("POST", "/v1/chat/completions", json=body(True, round_number)) as response:
         response.raise_for_status()
@@ -77,39 +76,39 @@ def streamed(client: httpx.Client, spy: Spy, round_number: int) -> float:
                 choices = json.loads(line[6:])["choices"]
                 if arrived is None and choices and choices[0]["delta"].get("content"):
                     arrived = time.time()
-    first = next(event for event in spy.drain() if isinstance(event, events.TextDelta))
+    first = next(event for event in job_events.drain() if isinstance(event, events.TextDelta))
     if arrived is None:
         raise RuntimeError("no text was streamed")
     return (arrived - first.created) * 1000
 
 
-def whole(client: httpx.Client, spy: Spy, round_number: int) -> float:
-    """Milliseconds that a non-streamed answer takes beyond the engine's own time."""
+def answer_overhead_ms(client: httpx.Client, job_events: JobEvents, round_number: int) -> float:
+    """Return the milliseconds that a non-streamed answer takes beyond the engine's own time."""
     began = time.time()
     client.post("/v1/chat/completions", json=body(False, round_number)).raise_for_status()
     took = (time.time() - began) * 1000
-    finished = spy.drain()[-1]
+    finished = job_events.drain()[-1]
     if not isinstance(finished, events.Finished):
         raise RuntimeError(f"the job ended with {finished}")
     return took - finished.timings.prompt_ms - finished.timings.generation_ms
 
 
 def main() -> None:
-    """Runs both measurements in turn and prints them."""
+    """Run both measurements in turn and print their table."""
     parser = argparse.ArgumentParser(description=__doc__)
     settings = get_settings()
     parser.add_argument("--base-url", default=f"http://{settings.host}:{settings.port}")
     parser.add_argument("--rounds", type=int, default=40)
     arguments = parser.parse_args()
-    spy = Spy.open()
+    job_events = JobEvents.open()
     delays: list[float] = []
     overheads: list[float] = []
     with httpx.Client(base_url=arguments.base_url, timeout=60) as client:
-        streamed(client, spy, 0)
-        whole(client, spy, 0)
+        first_text_delay_ms(client, job_events, 0)
+        answer_overhead_ms(client, job_events, 0)
         for number in range(1, arguments.rounds + 1):
-            delays.append(streamed(client, spy, number))
-            overheads.append(whole(client, spy, number))
+            delays.append(first_text_delay_ms(client, job_events, number))
+            overheads.append(answer_overhead_ms(client, job_events, number))
     rows = [
         (name, f"{statistics.median(values):.1f} ms", f"{percentile(values, 0.95):.1f} ms", f"{TARGET_MS:.0f} ms",
          f"{statistics.median(values) / TARGET_MS:.2f}")

@@ -1,9 +1,10 @@
-"""Prompt lookup decoding: what it gains where an answer quotes its prompt, and what it costs where it does not.
+"""Prompt lookup decoding: its gain where an answer quotes its prompt, and its cost where it does not.
 
     python -m benchmarks.lookup [--rounds N]
 
-One sequence at a time, greedy, each prompt with and without lookup in turn; the prompt itself is cached by then. Texts
-must be the same, or differ first where the two best tokens are about as likely: the shape of a batch moves logits.
+Runs one sequence at a time, greedy, each prompt with and without lookup in turn; the prompt itself is cached by then.
+The answers must be the same, or first differ where the two best tokens are about equally likely, since the shape of a
+batch changes logits slightly.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from inference.engine.sequence import SequenceRequest
 
 TOKENS = 96
 QUOTING_TARGET, OTHER_TARGET = 1.25, 0.97
-#: Logits: as far apart may the two best be where texts differ first.
+#: Greatest difference between the two best logits at the first token where answers may differ.
 MARGIN = 0.5
 GREEDY = SamplingParams(temperature=0, ignore_eos=True)
 PASSAGES = (
@@ -48,21 +49,21 @@ QUESTIONS = (
 _numbers = itertools.count()
 
 
-def quoting(backend: LlamaBackend, engine: Engine, passage: str) -> list[int]:
-    """A prompt whose answer is the passage, its first words given."""
+def quoting_prompt(backend: LlamaBackend, engine: Engine, passage: str) -> list[int]:
+    """Return a prompt whose answer is the passage, with the first words of the answer."""
     opening = " ".join(passage.split()[:6])
     question = f"Repeat this text word by word.\n\n{passage}\n\n{passage}"
     prepared = engine.prepare([ChatMessage("user", question)])
     return [*prepared.token_ids, *backend.tokenize(opening, special=False)]
 
 
-def other(engine: Engine, question: str) -> list[int]:
-    """A prompt that its answer does not quote."""
+def other_prompt(engine: Engine, question: str) -> list[int]:
+    """Return a prompt that its answer does not quote."""
     return engine.prepare([ChatMessage("user", question)]).token_ids
 
 
 class Answer:
-    """One answer: its tokens, and tokens per second after the first ones."""
+    """One answer: its tokens, and its tokens per second after the first delta."""
 
     def __init__(
         self, engine: Engine, listener: Listener, prompt: list[int], *, lookup: bool, sampling: SamplingParams = GREEDY
@@ -80,19 +81,19 @@ class Answer:
 
 
 def margin(engine: Engine, listener: Listener, prompt: list[int], one: list[int], two: list[int]) -> float:
-    """How far apart the logits of the two best tokens are where two answers differ first; 0 if they do not."""
+    """Return the difference between the two best logits where two answers first differ, or 0 if they do not."""
     at = next((at for at, (a, b) in enumerate(zip(one, two, strict=True)) if a != b), None)
     if at is None:
         return 0.0
-    told = Answer(engine, listener, prompt, lookup=False, sampling=replace(GREEDY, logprobs=True, top_logprobs=2))
-    best, second = [entry for delta in told.deltas for entry in delta.logprobs][at].top[:2]
+    answer = Answer(engine, listener, prompt, lookup=False, sampling=replace(GREEDY, logprobs=True, top_logprobs=2))
+    best, second = [entry for delta in answer.deltas for entry in delta.logprobs][at].top[:2]
     return best[1] - second[1]
 
 
 def compare(
     engine: Engine, listener: Listener, prompts: Sequence[list[int]], rounds: int
 ) -> tuple[list[float], list[float]]:
-    """Ratios of the speeds with and without, and the margins where answers differ."""
+    """Return the ratios of the speeds with and without lookup, and the margins of the answers that differ."""
     ratios, margins = [], []
     for prompt in prompts:
         Answer(engine, listener, prompt, lookup=False)
@@ -105,7 +106,7 @@ def compare(
 
 
 def main() -> None:
-    """Runs both kinds of prompts and prints them."""
+    """Run both kinds of prompts and print their table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
@@ -115,8 +116,8 @@ def main() -> None:
     engine.start()
     rows = []
     for name, target, prompts in (
-        ("quotes its prompt", QUOTING_TARGET, [quoting(backend, engine, passage) for passage in PASSAGES]),
-        ("quotes nothing", OTHER_TARGET, [other(engine, question) for question in QUESTIONS]),
+        ("quotes its prompt", QUOTING_TARGET, [quoting_prompt(backend, engine, passage) for passage in PASSAGES]),
+        ("quotes nothing", OTHER_TARGET, [other_prompt(engine, question) for question in QUESTIONS]),
     ):
         ratios, margins = compare(engine, listener, prompts, rounds)
         rows.append(

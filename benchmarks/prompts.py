@@ -1,4 +1,4 @@
-"""Long prompts in the engine: what one does to the streams beside it, with and without chunked prefill, and what a
+"""Long prompts in the engine: how one delays other streams, with and without chunked prefill, and how much time a
 shared prefix saves.
 
 python -m benchmarks.prompts [--rounds N]
@@ -29,7 +29,7 @@ _numbers = itertools.count()
 
 
 class Listener:
-    """Notes the tokens of each sequence, and when they came."""
+    """Records the tokens of each sequence, and when they came."""
 
     def __init__(self) -> None:
         self.times: dict[str, list[float]] = {}
@@ -58,19 +58,19 @@ class Listener:
 
 
 def tokens(count: int, seed: int) -> list[int]:
-    """A prompt that no other one begins like."""
+    """Return a prompt that shares no prefix with another one."""
     return [1000 + (seed * 7919 + at * 31) % 40000 for at in range(count)]
 
 
 def submit(engine: Engine, prompt: list[int], max_tokens: int) -> str:
-    """Submits a sequence and answers its id."""
+    """Submit a sequence and return its id."""
     name = str(next(_numbers))
     engine.submit(SequenceRequest(sequence_id=name, prompt_token_ids=prompt, sampling=GREEDY, max_tokens=max_tokens))
     return name
 
 
 def gaps_beside_a_long_prompt(engine: Engine, listener: Listener, seed: int) -> tuple[float, float, float]:
-    """Median and 99th percentile of the gaps of all streams while the prompt is computed, and its TTFT, in ms."""
+    """Return the median and 99th percentile of all streams' gaps while the prompt is computed, and its TTFT, in ms."""
     streams = [submit(engine, tokens(16, seed * 100 + number), 400) for number in range(STREAMS)]
     listener.wait_for_tokens(streams, 20)
     began = time.perf_counter()
@@ -90,7 +90,7 @@ def gaps_beside_a_long_prompt(engine: Engine, listener: Listener, seed: int) -> 
 
 
 def prefix_ratio(engine: Engine, listener: Listener, seed: int) -> tuple[float, float]:
-    """TTFT of the first and of the second prompt with a common beginning, in ms."""
+    """Return the TTFT of the first and of the second prompt with a shared prefix, in ms."""
     prefix = tokens(PREFIX_TOKENS, seed)
     took = []
     for ending in (1, 2):
@@ -102,7 +102,7 @@ def prefix_ratio(engine: Engine, listener: Listener, seed: int) -> tuple[float, 
 
 
 class WholePrompts(TokenBudget):
-    """No chunked prefill: a prompt is computed in one step."""
+    """A token budget without chunked prefill: a prompt is computed in one step."""
 
     @property
     def prompt_tokens(self) -> int:
@@ -110,7 +110,7 @@ class WholePrompts(TokenBudget):
 
 
 def gap_row(engine: Engine, listener: Listener, rounds: Sequence[int], name: str) -> tuple[str, ...]:
-    """A row of the table of gaps: medians over the rounds."""
+    """Return a row of the table of gaps: medians over the rounds."""
     median, worst, ttft = zip(*(gaps_beside_a_long_prompt(engine, listener, number) for number in rounds), strict=True)
     ratio = statistics.median(high / middle for middle, high in zip(median, worst, strict=True))
     return (
@@ -123,11 +123,11 @@ def gap_row(engine: Engine, listener: Listener, rounds: Sequence[int], name: str
 
 
 def main() -> None:
-    """Runs both and prints them."""
+    """Run both measurements and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     rounds = range(1, parser.parse_args().rounds + 1)
-    # A step has room for the whole prompt, so that the contrast is one.
+    # A step has room for the whole prompt, so that the run without chunked prefill needs one step.
     settings = load_settings(inference_slots=16, n_batch=2048)
     listener = Listener()
     backend = open_backend(settings)

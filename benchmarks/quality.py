@@ -1,8 +1,8 @@
-"""How well search finds the right document: vectors alone, BM25 alone, and both fused, over the same questions.
+"""The quality of search: vectors alone, BM25 alone, and both fused, over the same questions.
 
     python -m benchmarks.quality
 
-The whole of ingestion and search is used: chunker, embedding model, embedded store. One document answers a question.
+It uses the real chunker, embedding model and embedded store. Each question is answered by one document.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from ingest.vector_store.base import DocumentMeta
 from ingest.vector_store.edge import EdgeVectorStore
 
 NDCG_AT, RECALL_AT = 10, 3
-#: Chunks fetched, so that ten documents are among them.
+#: Chunks fetched for a question: enough that they come from at least ten documents.
 FETCHED = 60
 
 
 def rank_of(document: str, points: Sequence[ScoredPoint]) -> int | None:
-    """Place of a document among those of the points, counted from 1."""
+    """Return the rank of a document among the documents of the points, counted from 1, or None if it has none."""
     documents = list(dict.fromkeys(point.payload["document_id"] for point in points))
     return documents.index(document) + 1 if document in documents else None
 
 
 def scores(ranks: Sequence[int | None]) -> tuple[float, float]:
-    """nDCG@10 and recall@3, each question having one right document."""
+    """Return nDCG@10 and recall@3, where each question has one right document."""
     gains = [1 / math.log2(rank + 1) for rank in ranks if rank is not None and rank <= NDCG_AT]
     found = [rank for rank in ranks if rank is not None and rank <= RECALL_AT]
     return sum(gains) / len(ranks), len(found) / len(ranks)
 
 
 def fill(folder: Path, documents: dict[str, str], store: EdgeVectorStore, service: EmbeddingService) -> int:
-    """Parses, chunks, embeds and stores the documents; answers the number of chunks."""
+    """Parse, chunk, embed and store the documents, and return the number of chunks."""
     settings = load_settings(_env_file=None, data_dir=folder)
     count = 0
     for name, text in documents.items():
@@ -57,7 +57,7 @@ def fill(folder: Path, documents: dict[str, str], store: EdgeVectorStore, servic
 
 
 def compare(store: EdgeVectorStore, service: EmbeddingService, questions: Sequence[Question]) -> list[tuple[str, ...]]:
-    """A line for each kind of question and all together, with the scores of each way to search."""
+    """Return a row for each kind of question and one for all, with the scores of each way to search."""
     ways = {"dense": (True, False), "BM25": (False, True), "hybrid": (True, True)}
     vectors = service.embed([question.text for question in questions], purpose="query")
     ranks = {
@@ -82,7 +82,7 @@ def compare(store: EdgeVectorStore, service: EmbeddingService, questions: Sequen
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Run the benchmark and print its table."""
     documents, questions = build()
     service = EmbeddingService(Embedder.from_settings(load_settings(_env_file=None)))
     with tempfile.TemporaryDirectory(prefix="quality-") as folder:

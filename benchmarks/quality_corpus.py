@@ -1,6 +1,6 @@
 """Documents and questions for `benchmarks.quality`: manuals made from tables, short notes, and numpy's docstrings.
 
-The docstrings are read from the installed package (BSD licence) and are no part of this project.
+The docstrings are read from the installed package (BSD licence) and are not part of this project.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Question:
 
 
 def build() -> tuple[dict[str, str], list[Question]]:
-    """Documents by name, as Markdown, and the questions; the same at every run."""
+    """Return the documents by name, as Markdown, and the questions. They are the same in every run."""
     documents: dict[str, str] = {}
     questions: list[Question] = []
     for text, asked in (*_manuals(), *_notes(), *_docstrings()):
@@ -142,7 +142,7 @@ def _notes() -> list[tuple[dict[str, str], list[Question]]]:
 
 
 def _docstrings() -> list[tuple[dict[str, str], list[Question]]]:
-    """Each docstring without its first sentence is a document; that sentence is the question."""
+    """Return a document for each docstring without its first sentence, which is the question."""
     found: list[tuple[dict[str, str], list[Question]]] = []
     seen: set[str] = set()
     for name in sorted(dir(np)):

@@ -12,13 +12,13 @@ from rich.table import Table
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` (0 to 1) of the values lie, by nearest rank."""
+    """Return the value below which `share` (0 to 1) of the values are, by nearest rank."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def machine() -> str:
-    """Processor, cores and Python of this machine."""
+    """Return a description of this machine: processor, cores, system and Python."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -28,7 +28,7 @@ def machine() -> str:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table under the machine's description."""
+    """Print a table below the description of the machine."""
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
         table.add_row(*row)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.search [--chunks 10000] [--searches 300] [--embed]
 
-With `--embed` the searches go on while the real model embeds further chunks, which are written too, as indexing does.
-Vectors and texts are synthetic: clusters of unit vectors, words by Zipf's law. The query's embedding is not counted.
+With `--embed`, searches also run while the real model embeds further chunks and writes them, as indexing does.
+Vectors and texts are synthetic: clusters of unit vectors, words by Zipf's law. Embedding the query is not measured.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ CLUSTERS = 200
 WORDS_PER_CHUNK = 60
 VOCABULARY = 20_000
 CHUNKS_PER_DOCUMENT = 20
-#: As many as the indexer writes at a time.
+#: The number of points that the indexer writes at a time.
 WRITE_POINTS = 64
-#: Between two searches while chunks are written: without a pause the searches would keep the writer from its work.
+#: Pause between two searches while chunks are written: without it, the searches would starve the writer.
 PAUSE_SECONDS = 0.02
 TARGET_P99_MS = 20.0
 TARGET_STALL_MS = 200.0
@@ -44,25 +44,25 @@ FILTER = Filter("and", filters=[Filter("eq", "shelf", "shelf-3"), Filter("gte", 
 
 
 class Corpus:
-    """Chunks and queries that are the same at every run."""
+    """Chunks and queries that are the same in every run."""
 
     def __init__(self, seed: int = 7) -> None:
         self._random = np.random.default_rng(seed)
         self._centres = self._random.standard_normal((CLUSTERS, DIMENSION)).astype(np.float32)
 
     def vector(self) -> Vector:
-        """Of length 1, near the centre of a cluster."""
+        """Return a vector of length 1 near the centre of a cluster."""
         centre = self._centres[self._random.integers(CLUSTERS)]
         vector = centre + self._random.standard_normal(DIMENSION).astype(np.float32)
         return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
     def words(self, count: int) -> str:
-        """Words whose frequencies are those of a natural language."""
+        """Return words with the frequencies of a natural language."""
         ranks = np.minimum(self._random.zipf(1.15, count), VOCABULARY)
         return " ".join(f"w{rank}" for rank in ranks)
 
     def points(self, start: int, stop: int) -> Iterator[list[Point]]:
-        """The chunks from number `start`, in the pieces that are written."""
+        """Yield the chunks with these numbers, in batches as they are written."""
         for at in range(start, stop, WRITE_POINTS):
             yield [self._point(number) for number in range(at, min(at + WRITE_POINTS, stop))]
 
@@ -81,19 +81,19 @@ class Corpus:
 
 
 class FixedQueries:
-    """In place of the embedding model: gives ready vectors."""
+    """A stand-in for the embedding model that has the vectors ready."""
 
     def __init__(self, corpus: Corpus, count: int) -> None:
         self.queries = [corpus.words(6) for _ in range(count)]
         self._vectors = {query: corpus.vector() for query in self.queries}
 
     def embed(self, texts: Sequence[str], **_: str) -> list[Vector]:
-        """The vectors of these queries."""
+        """Return the vectors of queries."""
         return [self._vectors[text] for text in texts]
 
 
-def measured(queries: FixedQueries, search: Callable[[str], object], enough: Callable[[int], bool]) -> list[float]:
-    """Milliseconds of each search, one after the other, until there are enough."""
+def measure(queries: FixedQueries, search: Callable[[str], object], enough: Callable[[int], bool]) -> list[float]:
+    """Return the milliseconds of each search, one after the other, until there are enough."""
     took: list[float] = []
     while not enough(len(took)):
         started = time.perf_counter()
@@ -103,7 +103,7 @@ def measured(queries: FixedQueries, search: Callable[[str], object], enough: Cal
 
 
 def row(name: str, took: list[float], limit_ms: float | None) -> tuple[str, ...]:
-    """A line of the table; the target is on the p99, or on the longest search while chunks are written."""
+    """Return a row of the table. The target is for the p99, or for the longest search while chunks are written."""
     longest = max(took)
     held = longest if limit_ms == TARGET_STALL_MS else percentile(took, 0.99)
     ratio = "" if limit_ms is None else f"{held / limit_ms:.2f}"
@@ -120,7 +120,7 @@ def row(name: str, took: list[float], limit_ms: float | None) -> tuple[str, ...]
 
 
 def run(folder: Path, chunks: int, searches: int, *, embed: bool) -> list[tuple[str, ...]]:
-    """Fills a store while searching it, then searches it alone."""
+    """Search a store while it is filled and when it is full, and return the rows."""
     store = EdgeVectorStore(folder, "benchmark", DIMENSION)
     corpus = Corpus()
     queries = FixedQueries(Corpus(seed=11), 200)
@@ -142,7 +142,7 @@ def run(folder: Path, chunks: int, searches: int, *, embed: bool) -> list[tuple[
 
     writer = threading.Thread(target=fill)
     writer.start()
-    while_filled = measured(
+    while_filled = measure(
         queries, lambda query: retriever.search([query], kinds["hybrid"]), lambda _: filled.wait(PAUSE_SECONDS)
     )
     writer.join()
@@ -150,7 +150,7 @@ def run(folder: Path, chunks: int, searches: int, *, embed: bool) -> list[tuple[
     rows.append(row(f"hybrid, while {chunks:,} are written ({rate:,.0f}/s)", while_filled, TARGET_STALL_MS))
     gc.collect()
     for kind, options in kinds.items():
-        took = measured(
+        took = measure(
             queries,
             lambda query, options=options: retriever.search([query], options),  # type: ignore[misc]
             lambda count: count >= searches,
@@ -165,7 +165,7 @@ def run(folder: Path, chunks: int, searches: int, *, embed: bool) -> list[tuple[
 def while_embedding(
     store: EdgeVectorStore, retriever: Retriever, queries: FixedQueries, chunks: int, searches: int
 ) -> tuple[str, ...]:
-    """The line of searches beside the whole of indexing: embedding on all cores, and writing."""
+    """Return the row for searches during indexing: embedding on all cores, and writing."""
     service = EmbeddingService(Embedder.from_settings(load_settings(_env_file=None)))
     corpus, stopped, written = Corpus(seed=13), threading.Event(), 0
 
@@ -181,7 +181,7 @@ def while_embedding(
     thread = threading.Thread(target=index)
     thread.start()
     started = time.perf_counter()
-    took = measured(
+    took = measure(
         queries,
         lambda query: retriever.search([query], SearchOptions(top_k=5)),
         lambda count: stopped.wait(PAUSE_SECONDS) or count >= searches,
@@ -194,7 +194,7 @@ def while_embedding(
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--chunks", type=int, default=10_000)
     parser.add_argument("--searches", type=int, default=300)

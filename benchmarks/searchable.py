@@ -1,10 +1,9 @@
-"""How soon a dropped file is found: from its last write to the first search that finds it.
+"""The time from the last write of a dropped file to the first search that finds it.
 
     python -m benchmarks.searchable [--base-url URL] [--rounds N] [--beside PARAGRAPHS]
 
-On an idle stack, or while a book of so many paragraphs is indexed.
-
-Against a running stack whose first watched folder is that of `WATCH_DIRS`.
+Runs against a running stack that watches the first folder of `WATCH_DIRS`: an idle one, or with `--beside`, one that
+indexes a book of so many paragraphs at the same time.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ PAGE = "The warranty of the {name} lasts four years and covers its motor. " * 40
 
 
 def seconds_until_found(client: httpx.Client, folder: Path) -> float:
-    """Drops a one-page file with a word of its own, and searches for it until it is found."""
+    """Drop a one-page file with a unique word, search for it until it is found, and return the time that took."""
     name = f"zk{secrets.token_hex(5)}"
     path = folder / f"{name}.txt"
     path.write_text(PAGE.format(name=name))
@@ -46,10 +45,10 @@ def seconds_until_found(client: httpx.Client, folder: Path) -> float:
 
 @contextmanager
 def a_book_being_indexed(client: httpx.Client, folder: Path, paragraphs: int) -> Iterator[None]:
-    """Drops a book, waits until its text is being embedded, and takes it away at the end.
+    """Drop a book, wait until its text is being embedded, and remove it at the end.
 
     Raises:
-        RuntimeError: it was indexed before the end: it was too short.
+        RuntimeError: the book was too short, so that it was indexed before the end.
     """
     path = folder / f"book-{secrets.token_hex(5)}.txt"
     path.write_text(
@@ -74,7 +73,7 @@ def _state(client: httpx.Client, path: Path) -> str:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Run the benchmark and print its table."""
     settings = get_settings()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base-url", default=f"http://{settings.host}:{settings.port}")

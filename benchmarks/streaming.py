@@ -3,10 +3,10 @@
     INFERENCE_SLOTS=16 llm-api up
     INFERENCE_SLOTS=16 python -m benchmarks.streaming [--base-url URL] [--pairs N] [--tokens N]
 
-Against a running stack (the one of this DATA_DIR) that has nothing else to do. The engine alone runs in this process
-while the stack is idle, and the other way round; both in turn, since a machine's speed drifts: the ratio is the median
-over the pairs. Time runs from the first request to the last token, prompts included. The clients are raw sockets, as
-they share the machine with what they measure.
+Runs against a running stack (the one of this DATA_DIR) that has no other work. The engine alone runs in this process
+while the stack is idle, then the stack while the engine is idle. They take turns, since a machine's speed drifts; the
+ratio is the median over the pairs. Time runs from the first request to the last token, prompts included. The clients
+use raw sockets, since they share the machine with what they measure.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from core.messages import ChatMessage
 from core.settings import Settings, get_settings
 from inference.engine.engine import Engine
 from inference.engine.sequence import SequenceDelta, SequenceEvent, SequenceFinished, SequenceRequest
-from tasks.jobs.names import events_key
-from tasks.jobs.records import connect
+from tasks.jobs.keys import events_key
+from tasks.jobs.redis_client import connect
 
 CLIENTS = (1, 4, 8, 16)
 CROWD = 64
-#: Of the streams beside which another one begins, and of that one.
+#: Tokens of the streams that run while another one starts, and of that one.
 LONG_TOKENS = 1024
 SHORT_TOKENS = 4
-#: How many of them, one after the other.
+#: Streams that start beside the long ones, one after the other.
 NEWCOMERS = 12
 TARGET = 0.90
 TTFT_TARGET_MS = 25.0
@@ -45,7 +45,7 @@ _numbers = itertools.count()
 
 
 def prompts(count: int) -> list[str]:
-    """Questions that nobody has asked before: nothing but the template's beginning comes from a cache."""
+    """Return questions that were not asked before, so that only the start of the template is cached."""
     return [f"{next(_numbers)}. Tell me about the sea and the ships on it." for _ in range(count)]
 
 
@@ -53,14 +53,14 @@ class EngineAlone:
     """The engine in this process."""
 
     def __init__(self, settings: Settings) -> None:
-        self._left = 0
+        self._running = 0
         self._done = threading.Event()
         self.engine = Engine(open_backend(settings), slots=settings.slots, default_max_tokens=256, sink=self._sink)
         self.engine.start()
 
     def run(self, questions: Sequence[str], tokens: int) -> float:
-        """Tokens per second over all sequences."""
-        self._left = len(questions)
+        """Return the tokens per second over all sequences."""
+        self._running = len(questions)
         self._done.clear()
         began = time.perf_counter()
         for question in questions:
@@ -75,14 +75,14 @@ class EngineAlone:
     def _sink(self, step: Sequence[SequenceEvent]) -> None:
         for event in step:
             if not isinstance(event, SequenceDelta):
-                self._left -= isinstance(event, SequenceFinished)
-        if not self._left:
+                self._running -= isinstance(event, SequenceFinished)
+        if not self._running:
             self._done.set()
 
 
 @dataclass(frozen=True)
 class Streamed:
-    """How one stream went. `ttft_ms` runs from the connection's opening to the first text."""
+    """The result of one stream. `ttft_ms` runs from the opening of the connection to the first text."""
 
     status: int
     job_id: str
@@ -98,13 +98,13 @@ class Clients:
         self._tokens = tokens
 
     def run(self, questions: Sequence[str]) -> tuple[float, list[Streamed]]:
-        """Tokens per second over all streams, and how each went."""
+        """Return the tokens per second over all streams, and the result of each."""
         began = time.perf_counter()
         streams = asyncio.run(self._all(questions))
         return len(questions) * self._tokens / (time.perf_counter() - began), streams
 
     def run_beside(self, others: int, questions: Sequence[str]) -> list[Streamed]:
-        """Streams these one after the other, while so many others stream all the time."""
+        """Stream questions one after the other, while `others` more streams run all the time."""
         return asyncio.run(self._beside(others, questions))
 
     async def _all(self, questions: Sequence[str]) -> list[Streamed]:
@@ -119,7 +119,7 @@ class Clients:
             await speaking.acquire()
         answers = [await self._stream(question, SHORT_TOKENS) for question in questions]
         if any(stream.done() for stream in streams):
-            raise RuntimeError("one of the others has ended")
+            raise RuntimeError("one of the long streams has ended")
         for stream in streams:
             stream.cancel()
         await asyncio.gather(*streams, return_exceptions=True)
@@ -156,34 +156,34 @@ class Clients:
         return Streamed(int(head.split()[1]), f"job-{job_id}", whole, (first - began) * 1000)
 
 
-def beyond_the_engine(settings: Settings, streams: Sequence[Streamed]) -> list[float]:
-    """By how many milliseconds the client's time to first token is longer than the engine's own, of each stream."""
+def ttft_overheads_ms(settings: Settings, streams: Sequence[Streamed]) -> list[float]:
+    """Return, for each stream, the milliseconds by which the client's TTFT is longer than the engine's own."""
     redis = connect(settings)
-    beyond = []
+    overheads_ms = []
     for stream in streams:
         finished = events.decode(events.split_frame(redis.lindex(events_key(stream.job_id), -1))[1])
         if not isinstance(finished, events.Finished):
             raise RuntimeError(f"{stream.job_id} ended with {finished}")
-        beyond.append(stream.ttft_ms - finished.timings.queue_ms - finished.timings.prompt_ms)
+        overheads_ms.append(stream.ttft_ms - finished.timings.queue_ms - finished.timings.prompt_ms)
     redis.close()
-    return beyond
+    return overheads_ms
 
 
 class Comparison:
-    """Pairs of the engine alone and the stack, with so many clients.
+    """Pairs of runs of the engine alone and the stack, with a number of clients.
 
     Attributes:
-        beyond: milliseconds that the first token took beyond the engine, of each stream.
+        overheads_ms: for each stream, the milliseconds by which the client's TTFT is longer than the engine's own.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.beyond: list[float] = []
+        self.overheads_ms: list[float] = []
         self._alone: list[float] = []
         self._streamed: list[float] = []
 
     def pair(self, settings: Settings, engine: EngineAlone, clients: Clients, tokens: int, *, counts: bool) -> None:
-        """Runs both, one after the other; a pair that warms up does not count."""
+        """Run both, one after the other; a pair that only warms up does not count."""
         questions = prompts(self.count)
         alone = engine.run(questions, tokens)
         streamed, streams = clients.run(questions)
@@ -192,10 +192,10 @@ class Comparison:
         if counts:
             self._alone.append(alone)
             self._streamed.append(streamed)
-            self.beyond += beyond_the_engine(settings, streams)
+            self.overheads_ms += ttft_overheads_ms(settings, streams)
 
     def row(self) -> list[str]:
-        """For the table."""
+        """Return the row for the table."""
         ratios = [streamed / alone for streamed, alone in zip(self._streamed, self._alone, strict=True)]
         return [
             str(self.count), f"{statistics.median(self._alone):.0f}", f"{statistics.median(self._streamed):.0f}",
@@ -203,14 +203,14 @@ class Comparison:
         ]  # fmt: skip
 
 
-def delay_row(count: int, beyond: Sequence[float]) -> tuple[str, ...]:
-    """A row about first tokens."""
-    p50, p95 = statistics.median(beyond), percentile(beyond, 0.95)
+def delay_row(count: int, overheads_ms: Sequence[float]) -> tuple[str, ...]:
+    """Return a row about first tokens."""
+    p50, p95 = statistics.median(overheads_ms), percentile(overheads_ms, 0.95)
     return str(count), f"{p50:.1f} ms", f"{p95:.1f} ms", f"{TTFT_TARGET_MS:.0f} ms"
 
 
 def main() -> None:
-    """Runs the pairs, then the crowd, and prints a table of each."""
+    """Run the pairs, then the crowd, and print a table of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     settings = get_settings()
     parser.add_argument("--base-url", default=f"http://{settings.host}:{settings.port}")
@@ -220,12 +220,12 @@ def main() -> None:
     engine, clients = EngineAlone(settings), Clients(arguments.base_url, arguments.tokens)
     comparisons, newcomers = [Comparison(count) for count in CLIENTS], []
     for pair in range(arguments.pairs + 1):
-        for comparison in comparisons:  # in turn, so that a minute in which the machine is slow is not all of one row
+        for comparison in comparisons:  # in turn, so that a slow minute of the machine does not affect a single row
             comparison.pair(settings, engine, clients, arguments.tokens, counts=pair > 0)
     engine.engine.close()
     for count in CLIENTS:
         streams = clients.run_beside(count - 1, prompts(NEWCOMERS))
-        newcomers.append(delay_row(count - 1, beyond_the_engine(settings, streams)))
+        newcomers.append(delay_row(count - 1, ttft_overheads_ms(settings, streams)))
     speed, crowd = clients.run(prompts(CROWD))
     failed = sum(not stream.is_whole for stream in crowd)
     columns = ("clients", "engine alone, tokens/s", "streamed, tokens/s", "ratio (median)", "range", "target")
@@ -234,7 +234,7 @@ def main() -> None:
     )
     times = ("p50", "p95", "target p50")
     print_table("First token beyond the engine's own time, beside others", ("others that stream", *times), newcomers)
-    delays = [delay_row(one.count, one.beyond) for one in comparisons]
+    delays = [delay_row(one.count, one.overheads_ms) for one in comparisons]
     print_table("The same, all clients beginning in one moment", ("clients", *times), delays)
     print_table(
         f"{CROWD} clients at once, {settings.slots} slots",

@@ -16,7 +16,7 @@ class QueryEmbedder(Protocol):
     """The part of `ingest.embedding.service.EmbeddingService` that a search uses."""
 
     def embed(
-        self, texts: Sequence[str], purpose: Literal["query"], priority: Literal["interactive"]
+        self, texts: Sequence[str], *, purpose: Literal["query"], priority: Literal["interactive"]
     ) -> Iterable[Vector]:
         """Return a vector of length 1 for each text: float32 [len(texts), dimension]."""
         ...

@@ -53,7 +53,7 @@ class FakeEmbedder:
     def __init__(self) -> None:
         self.sizes: list[int] = []
 
-    def embed(self, texts: Sequence[str], purpose: str, priority: str) -> list[Vector]:
+    def embed(self, texts: Sequence[str], *, purpose: str, priority: str) -> list[Vector]:
         self.sizes.append(len(texts))
         return [direction(0) for _ in texts]
 
