@@ -7,7 +7,9 @@ acknowledged early, results are not stored, and a worker takes only what it can 
 from __future__ import annotations
 
 from core.settings import get_settings
-from tasks.jobs.names import Queue, Task
+from tasks.jobs import redis_client
+from tasks.jobs.kinds import all_tasks
+from tasks.jobs.queues import Queue, Tasks
 
 _settings = get_settings()
 
@@ -16,10 +18,10 @@ broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 broker_pool_limit = 16
 broker_transport_options = {
-    "socket_timeout": 2,
-    "socket_connect_timeout": 1,
+    "socket_timeout": redis_client.SOCKET_TIMEOUT_SECONDS,
+    "socket_connect_timeout": redis_client.CONNECT_TIMEOUT_SECONDS,
     "socket_keepalive": not broker_url.startswith("redis+socket://"),
-    "health_check_interval": 10,
+    "health_check_interval": redis_client.HEALTH_CHECK_SECONDS,
     "visibility_timeout": 600,
     "unacked_restore_interval": 5,
     "unacked_restore_throttle": 1,
@@ -33,17 +35,7 @@ task_store_errors_even_if_ignored = False
 
 task_default_queue = Queue.MAINTENANCE.value
 task_create_missing_queues = True
-task_routes = {
-    Task.PARSE_DOCUMENT.value: {"queue": Queue.INGEST.value},
-    Task.WAKE_INDEXER.value: {"queue": Queue.INDEX.value},
-    Task.SEARCH.value: {"queue": Queue.QUERY.value},
-    Task.EMBED.value: {"queue": Queue.QUERY.value},
-    Task.GENERATE.value: {"queue": Queue.INFERENCE.value},
-    Task.REWRITE.value: {"queue": Queue.INFERENCE.value},
-    Task.RECONCILE.value: {"queue": Queue.MAINTENANCE.value},
-    Task.EXPIRE.value: {"queue": Queue.MAINTENANCE.value},
-    Task.SETTLE_DOCUMENTS.value: {"queue": Queue.MAINTENANCE.value},
-}
+task_routes = {task.name: {"queue": task.queue.value} for task in all_tasks()}
 task_acks_late = False
 task_publish_retry = False
 worker_prefetch_multiplier = 1
@@ -56,7 +48,7 @@ task_send_sent_event = False
 # Only a parsing child is ever killed by a time limit: the threads pool cannot kill, and engine work has deadlines of
 # its own.
 task_annotations = {
-    Task.PARSE_DOCUMENT.value: {
+    Tasks.PARSE_DOCUMENTS.name: {
         "soft_time_limit": _settings.parse_timeout_seconds,
         "time_limit": _settings.parse_timeout_seconds + 10,
     }
@@ -73,8 +65,8 @@ worker_redirect_stdouts = False
 
 # A reconciliation that waited longer than its period has been overtaken by the next one.
 beat_schedule = {
-    "reconcile": {"task": Task.RECONCILE.value, "schedule": 5.0, "options": {"expires": 5.0}},
-    "expire": {"task": Task.EXPIRE.value, "schedule": 300.0, "options": {"expires": 300.0}},
+    "reconcile": {"task": Tasks.RECONCILE.name, "schedule": 5.0, "options": {"expires": 5.0}},
+    "expire": {"task": Tasks.EXPIRE.name, "schedule": 300.0, "options": {"expires": 300.0}},
 }
 timezone = "UTC"
 enable_utc = True

@@ -17,11 +17,12 @@ from starlette.responses import Response
 from api.key_limits import Limits
 from core.events import AnyEvent
 from core.settings import Settings
-from tasks.jobs.names import Role
+from tasks.jobs.queues import Role
 
 if TYPE_CHECKING:
     from core.blobs import BlobStore
     from core.catalog import Catalog
+    from tasks.jobs.kinds import JobKind
 
 ResultT = TypeVar("ResultT")
 Frame = tuple[int, AnyEvent]
@@ -35,7 +36,7 @@ class Stream(Protocol):
     async def submit(
         self,
         job_id: str,
-        kind: str,
+        kind: JobKind,
         request: msgspec.Struct,
         *,
         durable: bool = False,

@@ -4,36 +4,40 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.dependencies import Services, in_thread, json_response
+from api.dependencies import Preferences, Services, in_thread, json_response
 from api.errors import JobFailed
 from api.render import Answer, ChatStream, Head, Wire
+from api.renderers import FinishedJob, Options
 from api.sse import DONE_FRAME, EventStream, cancelled_by_disconnect
 from core import events
 from core.catalog import Job
 from core.errors import ErrorInfo, Unavailable
 from core.ids import new_id
-from core.messages import JobKind
+from tasks.jobs.kinds import JobKind
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Call:
-    """A job to be run for a request. `endpoint` says how its result is rendered later, options as a query string."""
+    """A job to be run for a request that came to `path`."""
 
     kind: JobKind
     request: msgspec.Struct
-    endpoint: str
+    path: str
     key: str = ""
+    #: What the form of the answer depends on: see `api.renderers`.
+    options: Options = field(default_factory=dict)
     #: What this route calls the fields that an error may name, where it is not what chat calls them.
     params: Mapping[str, str] = field(default_factory=dict)
     job_id: str = field(default_factory=lambda: new_id("job"))
@@ -42,6 +46,23 @@ class Call:
     @property
     def head(self) -> Head:
         return Head(self.job_id, self.created)
+
+    @property
+    def endpoint(self) -> str:
+        """Where the job comes from, as its catalog row keeps it: the path, with the options as a query string."""
+        return f"{self.path}?{urlencode(self.options)}" if self.options else self.path
+
+
+async def respond(
+    request: Request, services: Services, call: Call, prefer: Preferences, stream: ChatStream | None = None
+) -> Response:
+    """Run a job as its client asked: asynchronously, as a stream of events by `stream`, or waiting for the answer."""
+    if prefer.respond_async:
+        return await submit_async(services, call)
+    if stream is not None:
+        return stream_of(services, call, stream)
+    answer = await answer_of(request, services, call)
+    return json_response(await call.kind.renderer(call.path)(FinishedJob(services, call.head, answer, call.options)))
 
 
 async def job_events(services: Services, call: Call) -> AsyncGenerator[events.AnyEvent, None]:
@@ -99,7 +120,7 @@ async def submit_async(services: Services, call: Call) -> Response:
     """Makes the job outlive its client: 202 with its `Location`."""
     request = msgspec.json.encode(call.request).decode()
     job: Job = await in_thread(
-        services.catalog.create_job, call.job_id, call.kind, call.endpoint, request, call.key or None
+        services.catalog.create_job, call.job_id, call.kind.name, call.endpoint, request, call.key or None
     )
     position = None
     try:
@@ -137,6 +158,3 @@ def _error_wire(error: str | None) -> Wire | None:
         return None
     info: Wire = msgspec.json.decode(error)
     return {key: info.get(key) for key in ("message", "type", "param", "code")}
-
-
-Renderer = Callable[[Head, Answer], Wire]

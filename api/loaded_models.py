@@ -8,7 +8,7 @@ from typing import Any
 
 from api.dependencies import Services, in_thread
 from core.errors import InvalidRequest, NotFound
-from tasks.jobs.names import Role
+from tasks.jobs.queues import Role
 
 #: Stands in for the time at which a worker was ready, where it does not say so.
 STARTED_AT = time.time()

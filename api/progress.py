@@ -14,7 +14,7 @@ from api.render import Wire
 from api.sse import event_frame
 from core.catalog import SETTLED, Document, DocumentState
 from core.errors import Unavailable
-from tasks.jobs.names import Role
+from tasks.jobs.queues import Role
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The processes of the stack: how each is started, and when it is ready."""
+"""The processes of the stack: how to start each, and how to check that it is ready."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ from cli.readiness import ReadyCheck, api_url, flower_url, http_ready, redis_rea
 from cli.runtime import RuntimeDir
 from cli.supervisor import ProcessSpec
 from core.settings import Settings
-from tasks.jobs.names import Queue, Role
 from tasks.jobs.producer import Producer
+from tasks.jobs.queues import Queue, Role
 
-#: `-P`: the directory one happens to be in must not shadow a package.
+#: `-P`, so that a file in the current directory does not shadow a package.
 PYTHON = (sys.executable, "-P", "-m")
-#: The folder that has the packages and celeryconfig.py.
+#: The folder with the packages and celeryconfig.py.
 CODE_ROOT = Path(__file__).resolve().parent.parent
-#: Loading a model takes this long on a slow disk; a worker that dies earlier has failed to start.
+#: A worker that ends within this time has failed to start: loading a model takes this long on a slow disk.
 WORKER_SETTLE_SECONDS = 10
-#: Threads of the index worker. Each waits with one request for the one thread that embeds, so this is how many requests
-#: can share a micro-batch; wake-ups only nudge the one bulk loop.
+#: Threads of the index worker. Each waits with one request for the single embedding thread, so this is the number of
+#: requests that can share a micro-batch. Wake-ups only notify the single bulk loop.
 INDEX_THREADS = 40
 API_DRAIN_SECONDS = 10
-#: Workers tell Flower how they are, and each other nothing: no clocks, leaders or revoked tasks are shared, and each
-#: would read every heartbeat of all others.
+#: Workers send events to Flower but not to each other: they share no clocks, leaders or revoked tasks, and each would
+#: otherwise read every heartbeat of all others.
 QUIET_WORKER = ("--without-gossip", "--without-mingle")
-#: How often a thread of GNU OpenMP looks for its next work before it sleeps (0.2 ms instead of 15). One that spins long
-#: takes the core that the thread it waits for needs: beside other work on two cores, steps took seven times as long.
+#: How often a thread of GNU OpenMP checks for its next work before it sleeps (0.2 ms instead of 15). A thread that
+#: spins for long takes the core from the thread that it waits for: beside other work on two cores, steps took seven
+#: times as long.
 SHORT_SPINS = {"GOMP_SPINCOUNT": "3000"}
 
 
 @dataclass(frozen=True)
 class Program:
-    """A process of the stack. Programs of a later wave start when all of the earlier ones are ready."""
+    """A process of the stack. The programs of a wave start when all programs of earlier waves are ready."""
 
     spec: ProcessSpec
     ready: ReadyCheck
@@ -50,7 +51,7 @@ class Program:
 
 
 def stack_programs(settings: Settings, runtime: RuntimeDir, producer: Producer) -> list[Program]:
-    """All processes, Redis first unless `REDIS_URL` names another one. Writes the configuration files they read.
+    """Return all processes, beginning with a private Redis unless `REDIS_URL` is set. Write their configuration files.
 
     Raises:
         ConfigurationError: there is no Redis server on this machine.
@@ -63,13 +64,13 @@ def stack_programs(settings: Settings, runtime: RuntimeDir, producer: Producer) 
 
 
 def child_environment(runtime: RuntimeDir) -> dict[str, str]:
-    """The environment of all supervised processes: this one's, the stack's marker, and no telemetry."""
+    """Return the environment of supervised processes: that of this one, with the stack's marker and no telemetry."""
     return {
         "OMP_NUM_THREADS": "1",
         **guard_environment(),
         MARKER: str(runtime.path),
         "PYTHONUNBUFFERED": "1",
-        # Celery repeats this at each start of each worker; it matters where pickle is accepted, which it is not here.
+        # Celery logs this warning at each start of each worker. It matters only if pickle is accepted, which it is not.
         "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "ignore:You're running the worker with superuser"),
         "TOKENIZERS_PARALLELISM": "false",
         "DO_NOT_TRACK": "1",
@@ -80,14 +81,14 @@ def child_environment(runtime: RuntimeDir) -> dict[str, str]:
 
 
 def guard_environment() -> dict[str, str]:
-    """The environment of the guard: without the marker, so that it does not sweep itself away."""
+    """Return the environment of the guard: without the marker, so that it does not sweep itself."""
     paths = [str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     inherited = {name: value for name, value in os.environ.items() if name != MARKER}
     return {**inherited, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def flower_password(settings: Settings) -> str:
-    """Flower's password: `FLOWER_PASSWORD`, else one that is generated once and kept under `DATA_DIR`."""
+    """Return Flower's password: `FLOWER_PASSWORD`, else one that is generated once and kept in `DATA_DIR`."""
     if settings.flower_password is not None:
         return settings.flower_password.get_secret_value()
     path = settings.state_dir / "flower-password"
@@ -98,7 +99,7 @@ def flower_password(settings: Settings) -> str:
 
 
 def redis_program(settings: Settings, runtime: RuntimeDir) -> Program:
-    """The private Redis server, on a socket in the runtime directory."""
+    """Return the private Redis server, which listens on a socket in the runtime directory. Write its configuration."""
     binary = redis_server.find_redis_server()
     redis_server.write_config(
         runtime.redis_config, socket=runtime.path / "redis.sock", data_dir=settings.state_dir / "redis"
@@ -110,7 +111,7 @@ def redis_program(settings: Settings, runtime: RuntimeDir) -> Program:
 def _workers(settings: Settings, runtime: RuntimeDir, producer: Producer) -> list[Program]:
     waiting = settings.slots + settings.inference_waiting_limit
     schedule = str(settings.state_dir / "beat-schedule")
-    # Reconciliation would find nobody to send to before the others are there, but it may as well start with them.
+    # Reconciliation needs the other workers, but it does no harm to start it together with them.
     arguments: list[tuple[Role, Sequence[Queue], Sequence[str], int]] = [
         (Role.MAINTENANCE, [Queue.MAINTENANCE], ["-P", "solo", "-B", "-s", schedule], 1),
         (Role.INGEST, [Queue.INGEST], ["-P", "prefork", "-c", str(settings.parsers)], 1),
@@ -155,7 +156,7 @@ def _api(settings: Settings) -> Program:
 
 
 def _flower(settings: Settings, runtime: RuntimeDir) -> Program:
-    # In a file of this user only: command lines can be read by everyone on the machine.
+    # In a file that only this user can read, because everyone on the machine can read command lines.
     options: Mapping[str, object] = {
         "address": settings.flower_host,
         "port": settings.flower_port,

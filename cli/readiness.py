@@ -1,4 +1,4 @@
-"""When is a process ready? Each check asks the process itself, not the supervisor."""
+"""Readiness checks. Each asks the process itself, not the supervisor."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import redis
 
 from core.errors import Unavailable
 from core.settings import LOOPBACK_HOSTS, Settings
-from tasks.jobs.names import Role
 from tasks.jobs.producer import Producer
+from tasks.jobs.queues import Role
 
-#: Answers whether a process that was started at this Unix time is ready.
+#: Returns whether a process that was started at this Unix time is ready.
 ReadyCheck = Callable[[float], bool]
 
 
 def redis_ready(settings: Settings) -> ReadyCheck:
-    """Redis answers PING (while it still loads its append-only file, it does not)."""
+    """Return a check that Redis answers PING, which it does not while it loads its append-only file."""
     client = redis.Redis.from_url(settings.redis_client_url, socket_timeout=1, socket_connect_timeout=1)
 
     def check(started_at: float) -> bool:
@@ -32,7 +32,7 @@ def redis_ready(settings: Settings) -> ReadyCheck:
 
 
 def http_ready(url: str, *, any_answer: bool = False) -> ReadyCheck:
-    """`GET url` answers 200; with `any_answer`, anything at all (Flower answers 401 to who does not log in)."""
+    """Return a check that `GET url` answers 200, or anything with `any_answer` (Flower answers 401 without a login)."""
     client = httpx.Client(trust_env=False, timeout=2)
 
     def check(started_at: float) -> bool:
@@ -47,21 +47,21 @@ def http_ready(url: str, *, any_answer: bool = False) -> ReadyCheck:
 
 
 def worker_ready(producer: Producer, role: Role) -> ReadyCheck:
-    """A worker of the role has announced itself since the process was started."""
+    """Return a check that a worker of the role has announced itself since the process was started."""
 
     def check(started_at: float) -> bool:
         try:
             workers = producer.workers(role)
         except Unavailable:
             return False
-        # Redis keeps what a worker of an earlier run said: only newer words count.
+        # Redis keeps the announcements of an earlier run's workers, so only newer ones count.
         return any(cast(float, info["at"]) > started_at for info in workers.values())
 
     return check
 
 
 def reachable_host(host: str) -> str:
-    """A host to reach a server of this machine by, in a URL, given the address it listens on."""
+    """Return the host for a URL of a server on this machine, given the address that it listens on."""
     if host in {"0.0.0.0", ""}:  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     if host in {"::", "::1"}:
@@ -70,10 +70,10 @@ def reachable_host(host: str) -> str:
 
 
 def api_url(settings: Settings) -> str:
-    """Where the API is reached from this machine."""
+    """Return the URL of the API on this machine."""
     return f"http://{reachable_host(settings.host)}:{settings.port}"
 
 
 def flower_url(settings: Settings) -> str:
-    """Where Flower is reached from this machine."""
+    """Return the URL of Flower on this machine."""
     return f"http://{reachable_host(settings.flower_host)}:{settings.flower_port}"

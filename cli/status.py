@@ -1,4 +1,4 @@
-"""`llm-api status`: processes, queues, documents and models, as far as each can be asked."""
+"""`llm-api status`: processes, queues, documents and models, as far as they are reachable."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from cli.supervisor import ProcessInfo, Supervisor
 from core.catalog import Catalog, to_text
 from core.errors import LlmApiError
 from core.settings import Settings
-from tasks.jobs.names import Role
 from tasks.jobs.producer import Producer
+from tasks.jobs.queues import Role
 
 T = TypeVar("T")
 
 
 def collect(settings: Settings) -> dict[str, Any]:
-    """Everything `status` shows; what cannot be asked now is None.
+    """Return everything that `status` shows. What is not reachable is None.
 
-    Memory is resident and in bytes. It counts memory that processes share once for each of them.
+    Memory is resident memory in bytes. Memory that processes share is counted once for each of them.
     """
     runtime = RuntimeDir(settings.runtime_dir)
     memory, total = _memory(runtime)
@@ -50,7 +50,7 @@ def collect(settings: Settings) -> dict[str, Any]:
 
 
 def status(settings: Settings, screen: Screen, *, as_json: bool) -> int:
-    """Prints the status. Answers 0 if the stack runs, else 1."""
+    """Print the status. Return 0 if the stack runs, else 1."""
     found = collect(settings)
     if as_json:
         print(json.dumps(found, indent=2))
@@ -67,7 +67,7 @@ def _if_reachable(question: Callable[[], T]) -> T | None:
 
 
 def _memory(runtime: RuntimeDir) -> tuple[dict[int, int], int]:
-    """Resident bytes by process group (a supervised process and its children), and of the whole stack."""
+    """Return the resident bytes by process group (a supervised process and its children), and of the whole stack."""
     by_group: dict[int, int] = {}
     for process in stack_processes(runtime.path):
         with suppress(ProcessLookupError):
@@ -106,7 +106,7 @@ def _documents(settings: Settings) -> dict[str, int]:
 
 
 def _folders(settings: Settings) -> list[dict[str, Any]]:
-    """The folders of WATCH_DIRS that the watcher has seen."""
+    """Return the folders of WATCH_DIRS that the watcher has recorded."""
     with _catalog(settings) as catalog:
         found = {folder.root: folder for folder in (catalog.watched_folders() if catalog else ())}
     roots = [to_text(root.path) for root in settings.watch_roots]
@@ -125,7 +125,7 @@ def _folders(settings: Settings) -> list[dict[str, Any]]:
 
 @contextmanager
 def _catalog(settings: Settings) -> Iterator[Catalog | None]:
-    """The catalog; None where there is none yet."""
+    """Open the catalog, or yield None if it does not exist yet."""
     if settings.database_url is None and not (settings.state_dir / "catalog.sqlite3").exists():
         yield None
         return
@@ -179,7 +179,7 @@ def _folder_line(folder: dict[str, Any]) -> Text:
     if not folder["missing"]:
         return Text(line)
     held = (
-        f"{line}, the files of {folder['missing']} documents are missing. Bring them back, or `llm-api watch confirm`."
+        f"{line}, the files of {folder['missing']} documents are missing. Restore them, or run `llm-api watch confirm`."
     )
     return Text(held, style="yellow")
 
@@ -198,12 +198,12 @@ def _model_lines(models: dict[str, Any] | None) -> list[str]:
 
 
 def megabytes(count: int) -> str:
-    """A number of bytes for a person."""
+    """Return a number of bytes as text in megabytes."""
     return f"{count / 2**20:,.0f} MB"
 
 
 def duration(seconds: int) -> str:
-    """A time for a person: the two largest units."""
+    """Return a duration as text in its two largest units."""
     for size, unit, small, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
         if seconds >= size:
             return f"{seconds // size} {unit} {seconds % size // small} {small_unit}"

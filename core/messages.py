@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import msgspec
 
-JobKind = Literal["chat", "rag_chat", "embeddings", "search", "documents"]
 Priority = Literal["interactive", "batch"]
 #: `auto`: the model may call tools; `required`: it must. Meaningless without tools.
 ToolChoice = Literal["auto", "required"]

@@ -8,30 +8,21 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutdown, worker_shutting_down
 
-from tasks.jobs.names import Queue, Role
+from tasks.jobs.queues import Queue, Role
 
 log = logging.getLogger(__name__)
 
 celery_app = Celery(
     "llm-api",
     config_source="celeryconfig",
-    include=["tasks.ingestion", "tasks.indexing", "tasks.query", "tasks.inference", "tasks.maintenance"],
+    include=["tasks.task_functions"],
     set_as_current=True,
 )
-
-_ROLE_OF_QUEUE = {
-    Queue.INGEST: Role.INGEST,
-    Queue.QUERY: Role.INDEX,
-    Queue.INDEX: Role.INDEX,
-    Queue.INFERENCE: Role.INFERENCE,
-    Queue.BATCH: Role.INFERENCE,
-    Queue.MAINTENANCE: Role.MAINTENANCE,
-}
 
 
 def roles_of(app: Celery) -> set[Role]:
     """The roles of this worker, by the queues it was started with."""
-    return {_ROLE_OF_QUEUE[Queue(name)] for name in app.amqp.queues.consume_from}
+    return {Queue(name).role for name in app.amqp.queues.consume_from}
 
 
 # A threads-pool worker builds its engine in `worker_init`: `worker_process_init` fires in prefork and solo pools only.

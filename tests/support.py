@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -41,6 +42,21 @@ def wait_until(predicate: Callable[[], object], timeout_seconds: float = 10.0, w
         if time.monotonic() > deadline:
             raise AssertionError(f"{what or 'the condition'} did not become true within {timeout_seconds:g} s")
         time.sleep(POLL_SECONDS)
+
+
+async def wait_until_async(
+    predicate: Callable[[], Awaitable[object]], timeout_seconds: float = 10.0, what: str = ""
+) -> None:
+    """Return as soon as the awaited predicate is true.
+
+    Raises:
+        AssertionError: it was still false after the timeout.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while not await predicate():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what or 'the condition'} did not become true within {timeout_seconds:g} s")
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""Starts the watcher: `python -m watchers`."""
+"""The watcher's process: `python -m watchers`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from types import FrameType
 from core.catalog import Catalog
 from core.errors import ConfigurationError, LlmApiError
 from core.settings import load_settings
-from tasks.jobs.names import Role
 from tasks.jobs.producer import Producer
+from tasks.jobs.queues import Role
 from watchers.mirror import Messenger
 from watchers.service import Watcher
 
@@ -25,14 +25,14 @@ ANNOUNCE_SECONDS = 2.0
 
 
 def main() -> int:
-    """Runs until SIGTERM or SIGINT. Returns the exit status."""
+    """Run until SIGTERM or SIGINT, and return the exit status."""
     try:
         settings = load_settings()
     except ConfigurationError as error:
         sys.stderr.write(f"{error.message}\n")
         return 2
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # watchdog warns of a folder that it meets twice, new or renamed to a taken name; it overwrites its entry: right.
+    # watchdog warns if it adds a folder twice (new, or renamed to a known name). It then overwrites its entry: right.
     warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
     catalog = Catalog.open(settings.catalog_url)
     producer = Producer(settings)
@@ -58,12 +58,12 @@ def main() -> int:
 
 
 def _migrate(catalog: Catalog, stopping: threading.Event) -> bool:
-    """Brings the catalog up to date, once it answers. False when stopped before that."""
+    """Migrate the catalog as soon as it answers. Return False if the watcher is stopped before that."""
     while not stopping.is_set():
         try:
             catalog.migrate()
         except LlmApiError as error:
-            logger.warning("%s Trying again.", error.message)
+            logger.warning("%s Retrying.", error.message)
             stopping.wait(1)
         else:
             return True
@@ -71,22 +71,22 @@ def _migrate(catalog: Catalog, stopping: threading.Event) -> bool:
 
 
 def _announce(messenger: Messenger, watcher: Watcher, stopping: threading.Event) -> None:
-    """Says every 2 s that the watcher is alive, and at the end that it is not."""
+    """Announce every 2 s that the watcher is alive, and withdraw the announcement at the end."""
     name = f"watcher@{socket.gethostname()}:{os.getpid()}"
-    is_heard = True
+    is_reachable = True
     while not stopping.is_set():
         try:
             messenger.announce(Role.WATCHER, name, watcher.info())
-            is_heard = True
+            is_reachable = True
         except LlmApiError as error:
-            if is_heard:
-                logger.warning("The liveness of the watcher cannot be told: %s", error.message)
-            is_heard = False
+            if is_reachable:
+                logger.warning("The watcher cannot announce that it is alive: %s", error.message)
+            is_reachable = False
         stopping.wait(ANNOUNCE_SECONDS)
     try:
         messenger.withdraw(Role.WATCHER, name)
     except LlmApiError:
-        logger.debug("the queue is away; the announcement ends by itself")
+        logger.debug("the queue does not answer; the announcement expires by itself")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Carries out what a folder's files say: the catalog follows, and the workers are told."""
+"""The mirror: updates the catalog after changes of a folder's files, and notifies the workers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any, Protocol, TypeVar
 
 from core.catalog import Catalog, DocumentState, NewDocument, Source, folder_attributes, to_text
 from core.errors import Conflict, NotFound, Unavailable
-from tasks.jobs.names import Role
+from tasks.jobs.queues import Role
 from watchers.folder import Folder
+from watchers.ignored_after_delete import IgnoredAfterDelete
 from watchers.originals import Originals
 from watchers.reconcile import (
     Changed,
@@ -26,36 +27,35 @@ from watchers.reconcile import (
     pair_by_stat,
     row_of,
 )
-from watchers.skipped_after_delete import SkippedAfterDelete
 from watchers.stability import Mark
 
 logger = logging.getLogger(__name__)
 
-#: Files that are hashed before the first of them is handed over.
+#: The number of files that are hashed before the workers are notified of them.
 FILES_PER_BATCH = 100
 ItemT = TypeVar("ItemT")
-#: Asked before documents are deleted: how many of their files nobody meant to keep out.
+#: Answers whether documents may be deleted, given how many of their files are gone (and not merely ignored).
 MayDelete = Callable[[int], bool]
 
 
 class Messenger(Protocol):
-    """What the watcher needs of `tasks.jobs.producer.Producer`. Each may raise `core.errors.Unavailable`."""
+    """The part of `tasks.jobs.producer.Producer` that the watcher uses. Methods may raise `core.errors.Unavailable`."""
 
     def ingest(self, document_id: str) -> bool:
-        """Hints that a document waits to be parsed; False when enough hints are under way already."""
+        """Send a hint that a document waits to be parsed. Return False if enough hints are queued already."""
 
     def wake_indexer(self) -> None:
-        """Hints that the indexer has something to do."""
+        """Send a hint that the indexer has work."""
 
     def announce(self, role: Role, name: str, info: dict[str, Any]) -> None:
-        """Says that this process is alive."""
+        """Announce that this process is alive."""
 
     def withdraw(self, role: Role, name: str) -> None:
-        """Says that this process ends."""
+        """Withdraw the announcement, because this process ends."""
 
 
 class Mirror:
-    """Makes the catalog agree with the files of one folder that have come to rest."""
+    """Makes the catalog agree with the stable files of one folder."""
 
     def __init__(
         self,
@@ -72,28 +72,28 @@ class Mirror:
         self._messenger = messenger
         self._stop = stop
         self._max_upload_bytes = max_upload_bytes
-        #: Files whose trouble has been logged: it is not said again at each scan.
-        self._refused: set[str] = set()
-        self._skipped = SkippedAfterDelete(folder, catalog)
-        #: Paths of the present call of `settle` that must wait again, with the state they are in.
-        self._again: dict[str, FileStat | None] = {}
+        #: Unreadable files that have been logged: they are not logged again at each scan.
+        self._logged_unreadable: set[str] = set()
+        self._ignored = IgnoredAfterDelete(folder, catalog)
+        #: Paths of the present call of `settle` that must wait again, with their present state.
+        self._postponed: dict[str, FileStat | None] = {}
 
     def rows(self, prefix: str = "") -> list[Row]:
-        """The catalog's rows of the folder, or of a subfolder."""
+        """Return the catalog's rows of the folder or of its subfolder `prefix`, including ignored files."""
         rows = [row_of(document) for document in self._catalog.find_documents(self._folder.key, to_text(prefix))]
-        return rows + [row for row in self._skipped.refresh() if is_below(row.path, prefix)]
+        return rows + [row for row in self._ignored.refresh() if is_below(row.path, prefix)]
 
     def compare(self, files: Mapping[str, FileStat], rows: Iterable[Row]) -> Difference:
-        """What is to be done about these files, which are all that there are at the paths of these rows."""
-        taken = {path: stat for path, stat in files.items() if not self._originals.is_left(path, stat)}
-        return compare(taken, rows, self._folder.collection, self._folder.mode)
+        """Return the difference between these files and these rows; `files` has all files at the paths of the rows."""
+        mirrored = {path: stat for path, stat in files.items() if not self._originals.is_unremovable(path, stat)}
+        return compare(mirrored, rows, self._folder.collection, self._folder.mode)
 
     def count_at(self, paths: Iterable[str]) -> int:
-        """How many documents are at these paths."""
+        """Return the number of documents at these paths."""
         return len(self._catalog.documents_at(self._folder.key, map(to_text, paths)))
 
     def delete(self, rows: Sequence[Row]) -> None:
-        """Deletes the documents of files that are gone."""
+        """Delete the documents of files that are gone."""
         self._catalog.delete_documents(row.document_id for row in rows)
         for row in rows:
             logger.info("deleted: %s (%s)", to_text(row.path), row.document_id)
@@ -106,50 +106,51 @@ class Mirror:
         upcoming: Collection[FileStat],
         may_delete: MayDelete,
     ) -> dict[str, FileStat | None]:
-        """Acts on paths whose time has come; returns those that must wait again, with the state they are in.
+        """Mirror paths that are stable. Return those that must wait again, with their present state.
 
-        `upcoming` are the states of files that wait still: one of them may be where a vanished file has moved to.
-        `may_delete` is asked after the files were looked at: is the folder still the one that was mirrored?
+        `upcoming` has the states of files that are not stable yet: a vanished file may have moved to one of them.
+        `may_delete` is called after the files were read: it checks that the folder is still the one that was mirrored.
 
         Raises:
             Unavailable: the catalog does not answer. Nothing is lost: settle the same paths again.
-            Stopped: in the middle of it.
+            Stopped: the watcher was stopped meanwhile.
         """
-        self._again = {}
-        files = self._look(marks)
-        paths = {mark.key for mark in marks if mark.key not in self._again}
+        self._postponed = {}
+        files = self._stable_files(marks)
+        paths = {mark.key for mark in marks if mark.key not in self._postponed}
         rows = [row_of(document) for document in self._catalog.documents_at(self._folder.key, map(to_text, paths))]
-        rows += [row for row in self._skipped.refresh() if row.path in paths]
+        rows += [row for row in self._ignored.refresh() if row.path in paths]
         difference = self.compare(files, [row for row in rows if row.path in files or self.is_missing(row)])
-        self._skipped.follow(difference, self.is_missing)
+        self._ignored.follow_moves(difference, self.is_missing)
         moved_ids = self._take_appeared(difference)
         self._take_changed(difference.changed)
         vanished = [row for row in difference.vanished if row.document_id not in moved_ids]
         self._take_vanished(vanished, upcoming, may_delete)
-        readmitted = self._without_upcoming([row for row in difference.readmitted if row.path not in files], upcoming)
-        if readmitted and may_delete(0):
-            self._skipped.admit([row.path for row in readmitted])
-        return self._again
+        gone = [row for row in difference.no_longer_ignored if row.path not in files]
+        gone = self._without_upcoming(gone, upcoming)
+        if gone and may_delete(0):
+            self._ignored.stop_ignoring([row.path for row in gone])
+        return self._postponed
 
-    def _look(self, marks: Iterable[Mark[str]]) -> dict[str, FileStat]:
-        """The files at rest; those that have changed since they were marked wait again."""
+    def _stable_files(self, marks: Iterable[Mark[str]]) -> dict[str, FileStat]:
+        """Return the files that have not changed since they were marked. Postpone the others."""
         files: dict[str, FileStat] = {}
         for mark in marks:
             try:
                 stat = self._folder.stat(mark.key)
             except OSError as error:
-                self._refuse(mark.key, error)
+                self._log_unreadable(mark.key, error)
                 continue
             if stat != mark.stat:
-                self._again[mark.key] = stat
+                self._postponed[mark.key] = stat
             elif stat is not None:
                 files[mark.key] = stat
         return files
 
     def _take_appeared(self, difference: Difference) -> set[str]:
-        """Moves or adds the files at new paths; returns the ids of the documents that were moved."""
+        """Move or add the documents of files at new paths. Return the ids of moved documents."""
         moved_ids: set[str] = set()
-        # Small files first: a huge one makes nobody wait.
+        # Small files first, so that they do not wait for a huge one.
         by_size = sorted(difference.appeared.items(), key=lambda item: item[1].size_bytes)
         for batch in _batches(by_size, FILES_PER_BATCH):
             moved_ids |= self._take_batch(dict(batch))
@@ -164,20 +165,20 @@ class Mirror:
         sources = self._sources(hashes=hashes.values())
         readable = {path: stat for path, stat in appeared.items() if path in hashes}
         copied = self._move(pair_by_hash(readable, hashes, sources))
-        new = [path for path in readable if path not in copied.values() and path not in self._again]
-        fresh = [path for path in new if not self._skipped.stays(path, readable[path], hashes[path])]
+        new = [path for path in readable if path not in copied.values() and path not in self._postponed]
+        fresh = [path for path in new if not self._ignored.keeps_ignoring(path, readable[path], hashes[path])]
         added = self._add_all({path: readable[path] for path in fresh}, hashes)
-        self._skipped.admit(list(added))
-        self._hand_over(list(added.values()))
+        self._ignored.stop_ignoring(list(added))
+        self._dispatch(list(added.values()))
         return {*moves, *copied}
 
     def _sources(self, *, inodes: Iterable[int] = (), hashes: Iterable[str] = ()) -> list[Row]:
-        """Documents that may have moved: with one of these inodes or hashes, and no file where they were."""
+        """Return documents that may have moved: they have one of these inodes or hashes, and their file is missing."""
         found = self._catalog.documents_with_content(self._folder.key, inodes=inodes, hashes=hashes)
         return [row for row in map(row_of, found) if self.is_missing(row)]
 
     def _move(self, moves: Iterable[Moved]) -> dict[str, str]:
-        """Renames documents; returns the new path by document id."""
+        """Rename documents. Return the new paths by document id."""
         done: dict[str, str] = {}
         requeued = []
         for move in moves:
@@ -190,22 +191,22 @@ class Mirror:
                     inode=move.stat.inode,
                 )
             except (NotFound, Conflict) as error:
-                # Deleted over the API, or the path was taken, between the question and the move: look again.
+                # Meanwhile the document was deleted over the API, or another one took the path: try again.
                 logger.info("%s was not moved to %s: %s", to_text(move.row.path), to_text(move.path), error.message)
-                self._again[move.path] = None
+                self._postponed[move.path] = None
                 continue
             logger.info("moved: %s -> %s", to_text(move.row.path), to_text(move.path))
             done[moved.id] = move.path
             if moved.state is DocumentState.QUEUED and moved.dispatched_at is None:
                 requeued.append(moved.id)
         if done:
-            self._hand_over(requeued)
+            self._dispatch(requeued)
             self._wake_indexer()
         return done
 
     def _add_all(self, files: Mapping[str, FileStat], hashes: Mapping[str, str]) -> dict[str, str]:
-        """Adds documents; returns the ids by path, of those files that do not have to wait again."""
-        plain = [path for path, stat in files.items() if not self._originals.is_wanted(stat)]
+        """Add documents. Return their ids by path, without files that have to wait again."""
+        plain = [path for path, stat in files.items() if not self._originals.should_copy(stat)]
         ids = self._catalog.add_files([self._new(path, files[path], hashes[path]) for path in plain])
         for path, document_id in zip(plain, ids, strict=True):
             logger.info("added: %s (%s)", to_text(path), document_id)
@@ -214,7 +215,7 @@ class Mirror:
         return added | {path: document_id for path, document_id in copied.items() if document_id is not None}
 
     def _new(self, path: str, stat: FileStat, content_hash: str, blob_key: str | None = None) -> NewDocument:
-        is_taken = blob_key is not None and self._originals.is_consumed
+        is_consumed = blob_key is not None and self._originals.is_consumed
         return NewDocument(
             collection=self._folder.collection,
             filename=_name(path),
@@ -222,19 +223,19 @@ class Mirror:
             content_hash=content_hash,
             size_bytes=stat.size_bytes,
             blob_key=blob_key,
-            # A file that goes is not compared with the folder again: the next one of its name is another document.
-            root=None if is_taken else self._folder.key,
+            # A consumed file is no longer compared with the folder: the next file of its name is another document.
+            root=None if is_consumed else self._folder.key,
             path=to_text(path),
             mtime_ns=stat.mtime_ns,
             inode=stat.inode,
             attributes=folder_attributes(to_text(path)),
-            idempotency_key=self._originals.taken_key(path, stat, content_hash) if is_taken else None,
+            idempotency_key=self._originals.idempotency_key(path, stat, content_hash) if is_consumed else None,
         )
 
     def _add(self, path: str, stat: FileStat, content_hash: str) -> str | None:
-        """Adds a document; returns its id, or None if the file has to wait again."""
+        """Add a document. Return its id, or None if the file has to wait again."""
         blob_key = None
-        if self._originals.is_wanted(stat):
+        if self._originals.should_copy(stat):
             blob_key = self._copy(path, content_hash)
             if blob_key is None:
                 return None
@@ -247,16 +248,16 @@ class Mirror:
         return document.id
 
     def _copy(self, path: str, content_hash: str) -> str | None:
-        """The key of our copy of a file; None if it has to wait again."""
+        """Copy a file to the blobs. Return the copy's key, or None if the file has to wait again."""
         try:
             blob_key = self._originals.copy(path, content_hash)
         except FileNotFoundError:
             blob_key = None
         except OSError as error:
-            self._refuse(path, error)
+            self._log_unreadable(path, error)
             return None
         if blob_key is None:
-            self._again[path] = None
+            self._postponed[path] = None
         return blob_key
 
     def _take_changed(self, changes: Iterable[Changed]) -> None:
@@ -264,34 +265,34 @@ class Mirror:
             stats = {change.row.path: change.stat for change in batch}
             hashes = self._hash_all(stats)
             updated = [self._update(change, hashes) for change in batch]
-            self._hand_over([document_id for document_id in updated if document_id is not None])
+            self._dispatch([document_id for document_id in updated if document_id is not None])
 
     def _update(self, change: Changed, hashes: Mapping[str, str]) -> str | None:
-        """Records the new state of a file; returns the document's id if it must be ingested again."""
+        """Record the new state of a file. Return the document's id if it must be ingested again, else None."""
         row, stat = change.row, change.stat
         content_hash = hashes.get(row.path)
         if content_hash is None:
             return None
-        if self._originals.is_consumed and self._originals.is_wanted(stat):
-            # It was mirrored, or too large, until now.
-            taken = self._add(row.path, stat, content_hash)
-            if taken is not None:
+        if self._originals.is_consumed and self._originals.should_copy(stat):
+            # Until now it was mirrored, or was too large.
+            consumed = self._add(row.path, stat, content_hash)
+            if consumed is not None:
                 self.delete([row])
-            return taken
+            return consumed
         if row.collection != self._folder.collection:
             return self._add(row.path, stat, content_hash)
         try:
-            return self._renew(change, content_hash)
+            return self._update_document(change, content_hash)
         except NotFound:
-            # Deleted over the API between the question and the change: its file is a new document.
-            self._again[row.path] = stat
+            # Meanwhile the document was deleted over the API: look at the file again.
+            self._postponed[row.path] = stat
             return None
 
-    def _renew(self, change: Changed, content_hash: str) -> str | None:
+    def _update_document(self, change: Changed, content_hash: str) -> str | None:
         row, stat = change.row, change.stat
         is_new = content_hash != row.content_hash
         blob_key = None
-        if self._originals.is_wanted(stat) and (is_new or row.blob_key is None):
+        if self._originals.should_copy(stat) and (is_new or row.blob_key is None):
             blob_key = self._copy(row.path, content_hash)
             if blob_key is None:
                 return None
@@ -313,11 +314,11 @@ class Mirror:
             self.delete(deleted)
 
     def _without_upcoming(self, vanished: Iterable[Row], upcoming: Collection[FileStat]) -> list[Row]:
-        """Those whose files have not just moved to where they are about to be found."""
+        """Return the rows whose files are gone. Postpone those whose files have moved to a path that still waits."""
         gone = []
         for row in vanished:
             if row.stat in upcoming:
-                self._again[row.path] = None
+                self._postponed[row.path] = None
             else:
                 gone.append(row)
         return gone
@@ -325,33 +326,33 @@ class Mirror:
     # Files and messages
 
     def _hash_all(self, files: Mapping[str, FileStat]) -> dict[str, str]:
-        """Content hashes by path, of the files that can be read and did not change meanwhile."""
+        """Return the content hashes, by path, of the files that can be read and did not change meanwhile."""
         hashes = {}
         for path, stat in files.items():
             try:
                 content_hash = self._hash(path, stat)
                 now = self._folder.stat(path)
             except FileNotFoundError:
-                self._again[path] = None
+                self._postponed[path] = None
                 continue
             except OSError as error:
-                self._refuse(path, error)
+                self._log_unreadable(path, error)
                 continue
-            self._refused.discard(path)
+            self._logged_unreadable.discard(path)
             if now == stat:
                 hashes[path] = content_hash
             else:
-                self._again[path] = now
+                self._postponed[path] = now
         return hashes
 
     def _hash(self, path: str, stat: FileStat) -> str:
         if stat.size_bytes > self._max_upload_bytes:
-            # It will be refused for its size: reading it would only cost time.
+            # The parser will refuse it for its size, so it is not read here.
             return hashlib.sha256(f"too large: {stat}".encode()).hexdigest()
         return self._folder.hash(path, self._stop)
 
-    def _hand_over(self, document_ids: Sequence[str]) -> None:
-        """Tells the workers; what they are not told now, reconciliation tells them."""
+    def _dispatch(self, document_ids: Sequence[str]) -> None:
+        """Send hints for documents to the workers. Reconciliation sends those that are not sent here."""
         sent = []
         try:
             for document_id in document_ids:
@@ -359,7 +360,7 @@ class Mirror:
                     break
                 sent.append(document_id)
         except Unavailable as error:
-            logger.warning("The queue does not answer; the documents are queued in the catalog: %s", error.message)
+            logger.warning("The queue does not answer; the documents wait in the catalog: %s", error.message)
         if sent:
             self._catalog.mark_dispatched(sent)
 
@@ -367,19 +368,19 @@ class Mirror:
         try:
             self._messenger.wake_indexer()
         except Unavailable as error:
-            logger.warning("The queue does not answer; the indexer finds its work by itself: %s", error.message)
+            logger.warning("The queue does not answer; the indexer will find its work by itself: %s", error.message)
 
     def is_missing(self, row: Row) -> bool:
-        """Whether a document's file is gone for certain: one that cannot be reached is not."""
+        """Return whether a document's file is certainly gone: a file that cannot be reached does not count."""
         try:
             return self._folder.stat(row.path) is None
         except OSError:
             return False
 
-    def _refuse(self, path: str, error: OSError) -> None:
-        if path not in self._refused:
-            self._refused.add(path)
-            logger.warning("%s cannot be read, and is tried again later: %s", to_text(path), error.strerror)
+    def _log_unreadable(self, path: str, error: OSError) -> None:
+        if path not in self._logged_unreadable:
+            self._logged_unreadable.add(path)
+            logger.warning("%s cannot be read, and will be tried again later: %s", to_text(path), error.strerror)
 
 
 def _name(path: str) -> str:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep, json_response
-from api.job_calls import Call, answer_of, stream_of, submit_async
+from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep
+from api.job_calls import Call, respond
 from api.loaded_models import asked_model
-from api.render import ChatStream, CompletionStream, ToolForm, chat_completion, text_completion
+from api.render import ChatStream, CompletionStream, ToolForm
 from api.schemas.base import EVENT_STREAM
 from api.schemas.chat import ChatCompletion, ChatRequest, CompletionRequest, TextCompletion
 from api.schemas.chat import RagOptions as WireRagOptions
 from api.schemas.rag import MAX_QUERY_CHARACTERS, Job
 from core.errors import InvalidRequest
-from core.messages import DEFAULT_TOOL_ROUNDS, ChatMessage, GenerateRequest, JobKind, RagOptions
+from core.messages import DEFAULT_TOOL_ROUNDS, ChatMessage, GenerateRequest, RagOptions
 from core.settings import Settings
+from tasks.jobs.kinds import CHAT, RAG_CHAT
 
 CHAT_PATH = "/v1/chat/completions"
 COMPLETIONS_PATH = "/v1/completions"
@@ -35,7 +36,6 @@ async def create_chat_completion(
     asked = await asked_model(services, body.model)
     tools = body.tool_use()
     rag = _rag_options(body, asked.collection, services.settings)
-    kind: JobKind = "chat" if rag is None else "rag_chat"
     job = GenerateRequest(
         messages=[turn for message in body.messages for turn in message.turns()],
         sampling=body.sampling(services.settings, logprobs=bool(body.logprobs), top_logprobs=body.top_logprobs or 0),
@@ -53,13 +53,12 @@ async def create_chat_completion(
     )
     form: ToolForm = "functions" if tools.legacy else "tools"
     params = {} if body.max_completion_tokens is None else {"max_tokens": "max_completion_tokens"}
-    call = Call(kind, job, f"{CHAT_PATH}?calls=functions" if tools.legacy else CHAT_PATH, key, params)
-    if prefer.respond_async:
-        return await submit_async(services, call)
+    options = {"calls": "functions"} if tools.legacy else {}
+    call = Call(CHAT if rag is None else RAG_CHAT, job, CHAT_PATH, key, options, params)
+    stream = None
     if body.stream:
-        render = ChatStream(call.head, job.n, include_usage=body.include_usage, sources=rag is not None, form=form)
-        return stream_of(services, call, render)
-    return json_response(chat_completion(call.head, await answer_of(request, services, call), form))
+        stream = ChatStream(call.head, job.n, include_usage=body.include_usage, sources=rag is not None, form=form)
+    return await respond(request, services, call, prefer, stream)
 
 
 def _rag_options(body: ChatRequest, collection: str | None, settings: Settings) -> RagOptions | None:
@@ -102,9 +101,6 @@ async def create_completion(
         model=body.model,
         rag=rag,
     )
-    call = Call("chat" if rag is None else "rag_chat", job, COMPLETIONS_PATH, key, {"messages": "prompt"})
-    if prefer.respond_async:
-        return await submit_async(services, call)
-    if body.stream:
-        return stream_of(services, call, CompletionStream(call.head, job.n, include_usage=body.include_usage))
-    return json_response(text_completion(call.head, await answer_of(request, services, call)))
+    call = Call(CHAT if rag is None else RAG_CHAT, job, COMPLETIONS_PATH, key, params={"messages": "prompt"})
+    stream = CompletionStream(call.head, job.n, include_usage=body.include_usage) if body.stream else None
+    return await respond(request, services, call, prefer, stream)

@@ -17,7 +17,7 @@ from api.schemas.base import ListAnswer
 from core.catalog import Collection, Coverage, Page, SkippedFile, to_text
 from core.errors import Conflict, InvalidRequest, Unavailable
 from core.settings import Settings
-from tasks.jobs.names import Role
+from tasks.jobs.queues import Role
 
 log = logging.getLogger(__name__)
 

@@ -45,6 +45,7 @@ from core.catalog import SETTLED, Document, DocumentState, Page, Source
 from core.errors import InvalidRequest, Unavailable
 from core.messages import DocumentsRequest
 from core.settings import DEFAULT_COLLECTION
+from tasks.jobs import kinds
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ async def _answer(
     documents = [one.document for one in added]
     if prefer.respond_async:
         job = DocumentsRequest([document.id for document in documents])
-        return await submit_async(services, Call("documents", job, request.url.path, key))
+        return await submit_async(services, Call(kinds.DOCUMENTS, job, request.url.path, key))
     asked = default_wait_seconds if prefer.wait_seconds is None else prefer.wait_seconds
     if asked and not await _queue_answers(services):
         asked = 0.0  # the documents are safe, but nothing will happen to them before Redis is back

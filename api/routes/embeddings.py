@@ -5,14 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep, json_response
-from api.job_calls import Call, answer_of, submit_async
+from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep
+from api.job_calls import Call, respond
 from api.loaded_models import check_model
-from api.render import embedding_list
 from api.schemas.embeddings import EmbeddingList, EmbeddingsRequest
 from api.schemas.rag import Job
 from core.messages import EmbedRequest
-from tasks.jobs.names import Role
+from tasks.jobs.kinds import EMBEDDINGS
+from tasks.jobs.queues import Role
 
 EMBEDDINGS_PATH = "/v1/embeddings"
 
@@ -25,10 +25,7 @@ async def create_embeddings(
 ) -> Response:
     """One vector for each input, in their order, of length 1."""
     await check_model(services, body.model, Role.INDEX)
-    encoding_format = body.encoding_format or "float"
     purpose = body.input_type or "plain"
     job = EmbedRequest(inputs=body.items(), purpose=purpose, dimensions=body.dimensions, model=body.model)
-    call = Call("embeddings", job, f"{EMBEDDINGS_PATH}?encoding_format={encoding_format}", key)
-    if prefer.respond_async:
-        return await submit_async(services, call)
-    return json_response(embedding_list(await answer_of(request, services, call), encoding_format))
+    options = {"encoding_format": body.encoding_format or "float"}
+    return await respond(request, services, Call(EMBEDDINGS, job, EMBEDDINGS_PATH, key, options), prefer)

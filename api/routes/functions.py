@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api.dependencies import JsonRoute, ServicesDep, json_response
 from api.schemas.base import ListAnswer
 from core.errors import Unavailable
-from tasks.jobs.names import Role
+from tasks.jobs.queues import Role
 
 router = APIRouter(prefix="/v1/functions", tags=["functions"], route_class=JsonRoute)
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from api.dependencies import JsonRoute, Services, ServicesDep, in_thread, json_response
 from api.metrics import Metrics
 from core.errors import LlmApiError, Unavailable
-from tasks.jobs.names import Role
+from tasks.jobs.queues import Role
 
 #: A dependency that takes longer to answer than this counts as missing.
 CHECK_TIMEOUT_SECONDS = 3.0

@@ -6,33 +6,23 @@ import logging
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Annotated, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
 from api.dependencies import Frame, JsonRoute, Services, ServicesDep, in_thread, json_response
-from api.document_intake import document_list
 from api.job_calls import job_wire
-from api.render import (
-    Answer,
-    Head,
-    Wire,
-    chat_completion,
-    embedding_list,
-    rag_answer,
-    search_results,
-    text_completion,
-)
-from api.routes.chat import COMPLETIONS_PATH
-from api.routes.rag import RAG_CHAT_PATH
+from api.render import Answer, Head, Wire
+from api.renderers import FinishedJob
 from api.schemas import rag as schema
 from api.schemas.base import EVENT_STREAM, ListAnswer
 from api.sse import EventStream, event_frame
 from core import events
 from core.catalog import Job, JobState
 from core.errors import ErrorInfo, InvalidRequest, Unavailable
+from tasks.jobs.kinds import kind_named
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
@@ -93,29 +83,15 @@ async def _position(services: Services, job: Job) -> int | None:
 
 
 async def _result(services: Services, job: Job) -> Wire | None:
-    """What the job's endpoint would have answered."""
+    """Return what the job's endpoint would have answered."""
     if job.state is not JobState.COMPLETED or job.result is None:
         return None
     answer = msgspec.json.decode(job.result, type=Answer)
-    if job.kind == "documents":
-        found = await in_thread(services.catalog.documents_by_id, answer.result["documents"])
-        return await document_list(services, [found[one] for one in answer.result["documents"] if one in found])
-    return _rendered(job, answer)
-
-
-def _rendered(job: Job, answer: Answer) -> Wire:
-    endpoint = urlsplit(job.endpoint)
-    options = parse_qs(endpoint.query)
+    source = urlsplit(job.endpoint)
+    render = kind_named(job.kind).renderer(source.path)
     head = Head(job.id, int(job.created_at))
-    if job.kind == "embeddings":
-        return embedding_list(answer, options.get("encoding_format", ["float"])[0])
-    if job.kind == "search":
-        return search_results(head, answer)
-    if endpoint.path == RAG_CHAT_PATH:
-        return rag_answer(head, answer)
-    if endpoint.path == COMPLETIONS_PATH:
-        return text_completion(head, answer)
-    return chat_completion(head, answer, "functions" if options.get("calls") == ["functions"] else "tools")
+    wire: Wire = await render(FinishedJob(services, head, answer, dict(parse_qsl(source.query))))
+    return wire
 
 
 @router.get("/{job_id}/events", responses={200: {"content": EVENT_STREAM}})

@@ -12,7 +12,7 @@ from api.loaded_models import LoadedModel, collection_names, loaded_models
 from api.render import Wire
 from api.schemas.base import ListAnswer, Model
 from core.errors import NotFound
-from tasks.jobs.names import Role
+from tasks.jobs.queues import Role
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 

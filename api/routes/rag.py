@@ -7,16 +7,17 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep, json_response
-from api.job_calls import Call, answer_of, stream_of, submit_async
+from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep
+from api.job_calls import Call, respond
 from api.loaded_models import check_model
-from api.render import ChatStream, rag_answer, search_results
+from api.render import ChatStream
 from api.schemas import rag as schema
 from api.schemas.base import EVENT_STREAM
 from core.errors import InvalidRequest
 from core.messages import GenerateRequest, RagOptions, SamplingParams, SearchRequest
 from core.settings import Settings
-from tasks.jobs.names import Role
+from tasks.jobs.kinds import RAG_CHAT, SEARCH
+from tasks.jobs.queues import Role
 
 SEARCH_PATH = "/v1/rag/search"
 RAG_CHAT_PATH = "/v1/rag/chat"
@@ -34,10 +35,7 @@ async def search(
         top_k=body.top_k or services.settings.rag_top_k,
         **body.options(),
     )
-    call = Call("search", job, SEARCH_PATH, key)
-    if prefer.respond_async:
-        return await submit_async(services, call)
-    return json_response(search_results(call.head, await answer_of(request, services, call)))
+    return await respond(request, services, Call(SEARCH, job, SEARCH_PATH, key), prefer)
 
 
 @router.post(
@@ -52,13 +50,10 @@ async def rag_chat(
         raise InvalidRequest("'stream_options' is only allowed when 'stream' is true.", param="stream_options")
     await check_model(services, body.model, Role.INFERENCE)
     params = {} if body.messages else {"messages": "query"}
-    call = Call("rag_chat", _generate_request(body, services.settings), RAG_CHAT_PATH, key, params)
-    if prefer.respond_async:
-        return await submit_async(services, call)
-    if body.stream:
-        include_usage = bool(body.stream_options and body.stream_options.include_usage)
-        return stream_of(services, call, ChatStream(call.head, include_usage=include_usage, sources=True))
-    return json_response(rag_answer(call.head, await answer_of(request, services, call)))
+    call = Call(RAG_CHAT, _generate_request(body, services.settings), RAG_CHAT_PATH, key, params=params)
+    include_usage = bool(body.stream_options and body.stream_options.include_usage)
+    stream = ChatStream(call.head, include_usage=include_usage, sources=True) if body.stream else None
+    return await respond(request, services, call, prefer, stream)
 
 
 def _generate_request(body: schema.RagChatRequest, settings: Settings) -> GenerateRequest:

@@ -13,7 +13,7 @@ from api.schemas import watch as schema
 from api.schemas.base import ListAnswer
 from core.catalog import FolderState, WatchedFolder, to_text
 from core.errors import Conflict, Unavailable
-from tasks.jobs.names import Role
+from tasks.jobs.queues import Role
 
 router = APIRouter(prefix="/v1/watch", tags=["watched folders"], route_class=JsonRoute)
 

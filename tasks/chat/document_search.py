@@ -10,8 +10,10 @@ from core import events
 from core.errors import LlmApiError, Unavailable
 from core.ids import new_id
 from core.messages import Hit, SearchRequest
-from tasks.jobs.names import Role, channel
+from tasks.jobs.keys import channel
+from tasks.jobs.kinds import SEARCH
 from tasks.jobs.producer import Producer
+from tasks.jobs.queues import Role
 
 #: Without a word for this long the search may have lost its worker or its message.
 QUIET_SECONDS = 1.0
@@ -40,7 +42,7 @@ class QueuedDocumentSearch:
         job_id = new_id("job")
         with self.producer.records.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
             pubsub.subscribe(channel(job_id))
-            self.producer.submit(job_id, "search", request, key=self.key, deadline_seconds=self.timeout_seconds)
+            self.producer.submit(job_id, SEARCH, request, key=self.key, deadline_seconds=self.timeout_seconds)
             deadline = time.monotonic() + self.timeout_seconds
             while time.monotonic() < deadline:
                 message = pubsub.get_message(timeout=QUIET_SECONDS)

@@ -34,8 +34,8 @@ from tasks.chat.resume_state import ResumeState
 from tasks.chat.rewriting import QueryRewriter, SideGenerations
 from tasks.chat.server_functions import FunctionCalls, ServerFunctions
 from tasks.chat.tool_rounds import ToolRounds
-from tasks.jobs.names import Queue, Task
 from tasks.jobs.producer import Producer
+from tasks.jobs.queues import Queue, Tasks
 from tasks.jobs.records import Append
 from tasks.jobs.runner import ChoiceResult, JobCancelled, JobResult, JobRunner, RunningJob, retrying
 
@@ -107,13 +107,13 @@ class GenerationService:
             query, usage = self._rewriter.rewrite(job, job.request(GenerateRequest))
             job.check()
             self._records.keep_rewrite(job.id, query, usage)
-            self._producer.hand_over(job.record, Task.SEARCH)
+            self._producer.hand_over(job.record, Tasks.RETRIEVE)
 
         def stop() -> None:
             for job in running:
                 self._rewriter.abort(job.id, job.record.attempt)
 
-        self._runner.run(job_id, work, stop)
+        self._runner.run(job_id, Tasks.REWRITE, work, stop)
 
     def _take_step(self, step: Sequence[SequenceEvent]) -> None:
         self._side_generations.take(step)
@@ -127,7 +127,7 @@ class GenerationService:
 
     def _generate(self, job_id: str) -> None:
         work = Work()
-        self._runner.run(job_id, lambda job: self._answer(job, work), lambda: self._stop(work))
+        self._runner.run(job_id, Tasks.GENERATE, lambda job: self._answer(job, work), lambda: self._stop(work))
 
     def _answer(self, job: RunningJob, work: Work) -> None:
         request = job.request(GenerateRequest)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from pkgutil import resolve_name
 
 import msgspec
 
 from core import events
 from core.blobs import BlobStore
-from core.catalog import SETTLED, Catalog, Document, DocumentState, Job, JobState
-from core.messages import DocumentsRequest
+from core.catalog import Catalog, DocumentState, Job, JobState
 from core.settings import Settings
 from tasks.documents.dispatch import send_waiting
-from tasks.jobs.names import Queue
 from tasks.jobs.producer import Producer
-from tasks.jobs.records import Append
+from tasks.jobs.records import Append, JobRecord
 from tasks.jobs.runner import JobResult
 
 log = logging.getLogger(__name__)
@@ -48,14 +47,14 @@ class Reconciliation:
             self._reconcile_job(job)
         self._producer.feed_batch()
 
-    def accept_documents_job(self, job_id: str) -> None:
+    def accept_documents(self, job_id: str) -> None:
         """Tells the client of a documents job that it is under way; it ends when its documents have."""
         record = self._producer.records.load(job_id)
         if record is None or record.done:
             return
         self._catalog.set_job_running(job_id, record.attempt)
         accepted = events.Accepted(job_id=job_id, attempt=record.attempt, created=time.time(), model="")
-        self._producer.records.append(Append(job_id, record.attempt, [accepted], Queue.MAINTENANCE, "running"))
+        self._producer.records.append(Append(job_id, record.attempt, [accepted], record.queue, "running"))
 
     def expire(self) -> None:
         """Removes rows that nobody can want any more."""
@@ -70,8 +69,8 @@ class Reconciliation:
             self._producer.resubmit(job)
         elif record.done:
             self._settle(job)
-        elif job.kind == "documents":
-            self._finish_documents(job)
+        elif record.kind.result_when_settled:
+            self._finish_if_settled(job, record)
         elif self._producer.revive(job.id):
             log.warning("job %s was lost and is sent again", job.id)
 
@@ -81,24 +80,15 @@ class Reconciliation:
             log.error("job %s ended without an event that says how", job.id)
             self._catalog.finish_job(job.id, JobState.FAILED, error=_LOST)
 
-    def _finish_documents(self, job: Job) -> None:
-        document_ids = msgspec.json.decode(job.request, type=DocumentsRequest).document_ids
-        documents = self._catalog.documents_by_id(document_ids)
-        if not all(_is_settled(documents.get(document_id)) for document_id in document_ids):
+    def _finish_if_settled(self, job: Job, record: JobRecord) -> None:
+        """End a job that no worker holds, once what it waits for has ended."""
+        result = resolve_name(str(record.kind.result_when_settled))(self._catalog, job)
+        if result is None:
             return
-        record = self._producer.records.load(job.id)
-        if record is None or record.done:
-            return
-        result = {"documents": document_ids}
-        self._catalog.finish_job(
-            job.id, JobState.COMPLETED, result=msgspec.json.encode(JobResult(result=result)).decode()
-        )
+        encoded = msgspec.json.encode(JobResult(result=result)).decode()
+        self._catalog.finish_job(job.id, JobState.COMPLETED, result=encoded)
         finished = events.Finished(job_id=job.id, attempt=record.attempt, created=time.time(), result=result)
-        self._producer.records.append(Append(job.id, record.attempt, [finished], Queue.MAINTENANCE))
-
-
-def _is_settled(document: Document | None) -> bool:
-    return document is None or document.state in SETTLED
+        self._producer.records.append(Append(job.id, record.attempt, [finished], record.queue))
 
 
 _LOST = '{"message": "The job was lost.", "type": "server_error", "param": null, "code": "job_lost", "status": 500}'

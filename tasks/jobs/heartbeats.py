@@ -10,8 +10,9 @@ from collections.abc import Callable
 from redis import RedisError
 
 from core.errors import Unavailable
-from tasks.jobs.names import CANCEL_CHANNEL, Role
+from tasks.jobs.keys import CANCEL_CHANNEL
 from tasks.jobs.producer import ANNOUNCE_SECONDS, Producer
+from tasks.jobs.queues import Role
 from tasks.jobs.records import HEARTBEAT_SECONDS, JobRecords
 
 log = logging.getLogger(__name__)

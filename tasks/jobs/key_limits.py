@@ -11,20 +11,20 @@ import logging
 import math
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import redis.asyncio
 from redis.exceptions import RedisError
 
 from core.errors import Unavailable
 from core.ids import new_id
 from core.settings import Settings
-from tasks.jobs.names import duration_key, requests_key, running_key
+from tasks.jobs.keys import duration_key, requests_key, running_key
+from tasks.jobs.redis_client import connect_async
 
 log = logging.getLogger(__name__)
 
 #: How long the slots of an API process that died stay taken.
-LEASE_SECONDS = 15.0
+REQUEST_LEASE_SECONDS = 15.0
 RENEW_SECONDS = 5.0
 
 # KEYS: requests, running, duration. ARGV: requests a minute (0: any), requests at once (0: any), lease, lease in ms.
@@ -78,6 +78,10 @@ redis.call('SET', KEYS[2], math.floor(duration * 0.8 + ARGV[2] * 0.2), 'EX', 360
 """
 
 
+def _lease_ms() -> int:
+    return math.ceil(REQUEST_LEASE_SECONDS * 1000)
+
+
 @dataclass(frozen=True)
 class Allowance:
     """How many requests a minute a key may send, how many it has left, and when it has all of them again."""
@@ -105,10 +109,7 @@ class KeyLimits:
     def __init__(self, settings: Settings) -> None:
         self.requests_per_minute = settings.rate_limit_requests_per_minute
         self.concurrent_requests = settings.max_concurrent_requests_per_key
-        # Typed as Any: redis-py types every reply `bytes | str`, and this client never decodes.
-        self._redis: Any = redis.asyncio.Redis.from_url(
-            settings.redis_client_url, socket_timeout=2, socket_connect_timeout=1, health_check_interval=10
-        )
+        self._redis = connect_async(settings)
         self._admit = self._redis.register_script(_ADMIT)
         self._renew = self._redis.register_script(_RENEW)
         self._release = self._redis.register_script(_RELEASE)
@@ -146,7 +147,7 @@ class KeyLimits:
         try:
             code, left, reset_ms, wait_ms = await self._admit(
                 keys=[requests_key(key), running_key(key), duration_key(key)],
-                args=[rate, room, lease, math.ceil(LEASE_SECONDS * 1000)],
+                args=[rate, room, lease, _lease_ms()],
             )
         except (RedisError, OSError) as error:
             raise Unavailable(
@@ -168,7 +169,7 @@ class KeyLimits:
         try:
             await self._release(keys=keys, args=[verdict.lease, held_ms])
         except (RedisError, OSError) as error:
-            log.warning("a request's slot is free in %g s only: %s", LEASE_SECONDS, error)
+            log.warning("a request's slot is free in %g s only: %s", REQUEST_LEASE_SECONDS, error)
 
     async def _keep(self) -> None:
         while True:
@@ -181,6 +182,6 @@ class KeyLimits:
                     # What ended meanwhile must not be taken again.
                     still = [lease for lease in leases if lease in self._held]
                     if still:
-                        await self._renew(keys=[running_key(key)], args=[math.ceil(LEASE_SECONDS * 1000), *still])
+                        await self._renew(keys=[running_key(key)], args=[_lease_ms(), *still])
             except (RedisError, OSError) as error:
                 log.warning("the slots of running requests could not be renewed: %s", error)

@@ -20,8 +20,10 @@ from core import events
 from core.catalog import Catalog, Job, JobState
 from core.errors import ErrorInfo, Unavailable
 from core.settings import Settings
-from tasks.jobs.names import WAKE_KEY, Queue, Role, Task, worker_key
-from tasks.jobs.records import Append, JobRecord, JobRecords, QueueFull, queue_of
+from tasks.jobs.keys import WAKE_KEY, worker_key
+from tasks.jobs.kinds import JobKind, kind_named
+from tasks.jobs.queues import Queue, Role, Task, Tasks
+from tasks.jobs.records import Append, JobRecord, JobRecords, QueueFull
 
 #: A worker says every 2 s that it is there; after 6 s without a word it counts as gone.
 ANNOUNCE_SECONDS = 2.0
@@ -76,7 +78,7 @@ class Producer:
         with _redis_answers():
             if int(self._redis.llen(Queue.INGEST.value)) >= self.outstanding_limit:
                 return False
-        self._send(Task.PARSE_DOCUMENT, *document_ids)
+        self._send(Tasks.PARSE_DOCUMENTS, *document_ids)
         return True
 
     def is_ingest_short(self) -> bool:
@@ -92,7 +94,7 @@ class Producer:
         with _redis_answers():
             if not self._redis.set(WAKE_KEY, 1, nx=True, px=WAKE_INTERVAL_MS):
                 return
-        self._send(Task.WAKE_INDEXER)
+        self._send(Tasks.WAKE_INDEXER)
 
     @property
     def outstanding_limit(self) -> int:
@@ -104,7 +106,7 @@ class Producer:
     def submit(
         self,
         job_id: str,
-        kind: str,
+        kind: JobKind,
         request: msgspec.Struct | bytes,
         *,
         durable: bool = False,
@@ -116,32 +118,28 @@ class Producer:
         Raises:
             Unavailable: Redis is away, or too many interactive jobs wait; nothing was left behind.
         """
-        task = first_task(kind)
+        if not isinstance(request, kind.request | bytes):
+            raise TypeError(f"A {kind.name!r} job takes a {kind.request.__name__}, not a {type(request).__name__}.")
+        queue = kind.task.queue_for(durable=durable)
         deadline = time.time() + deadline_seconds if deadline_seconds else None
         with _redis_answers():
             try:
-                position = self.records.submit(job_id, kind, task, request, durable=durable, key=key, deadline=deadline)
+                position = self.records.submit(job_id, kind, request, durable=durable, key=key, deadline=deadline)
             except QueueFull:
-                wait = self.records.drain_seconds(queue_of(task, durable))
+                wait = self.records.drain_seconds(queue)
                 raise Unavailable(
                     f"The queue is full: {self._settings.max_queued_jobs} requests (MAX_QUEUED_JOBS) are waiting.",
                     code="queue_full",
                     retry_after_seconds=wait,
                 ) from None
-        if queue_of(task, durable) is Queue.BATCH:
-            self.feed_batch()
-        else:
-            self._send(task, job_id)
+        self._send_job(kind.task, job_id, queue)
         return position
 
     def hand_over(self, record: JobRecord, task: Task) -> None:
         """The job goes on with another task."""
         with _redis_answers():
             self.records.next_task(record, task)
-        if queue_of(task, record.durable) is Queue.BATCH:
-            self.feed_batch()
-        else:
-            self._send(task, record.job_id)
+        self._send_job(task, record.job_id, task.queue_for(durable=record.durable))
 
     def feed_batch(self) -> None:
         """Sends messages for the batch jobs that have waited longest, a few at a time.
@@ -200,8 +198,8 @@ class Producer:
             return self.records.position(record) if record else None
 
     def _is_lost(self, record: JobRecord) -> bool:
-        if record.task is Task.SETTLE_DOCUMENTS or self.records.is_alive(record.job_id):
-            return False  # nobody works on a documents job: it ends when its documents have
+        if record.kind.result_when_settled or self.records.is_alive(record.job_id):
+            return False  # no worker holds a job that waits for something else to end
         if record.state != "queued":
             return True
         if record.queue is Queue.BATCH:
@@ -221,7 +219,7 @@ class Producer:
 
     def resubmit(self, job: Job) -> None:
         """Makes the record of an asynchronous job again from its catalog row, and sends it."""
-        self.submit(job.id, job.kind, job.request.encode(), durable=True)
+        self.submit(job.id, kind_named(job.kind), job.request.encode(), durable=True)
 
     def settle_from_record(self, catalog: Catalog, job: Job) -> bool:
         """Writes the end of a job that only its record knows (its worker died in between) into the catalog."""
@@ -265,23 +263,19 @@ class Producer:
         with _redis_answers():
             self._redis.ping()
 
+    def _send_job(self, task: Task, job_id: str, queue: Queue) -> None:
+        if queue is Queue.BATCH:
+            self.feed_batch()
+        else:
+            self._send(task, job_id, queue=queue)
+
     def _send(self, task: Task, *args: str, queue: Queue | None = None) -> None:
-        options: dict[str, Any] = {"queue": queue.value} if queue else {}
+        # The queue is always named: a kind may have been registered after Celery read its routes.
+        name = (queue or task.queue).value
         try:
-            self._celery.send_task(task.value, args=list(args), retry=False, ignore_result=True, **options)
+            self._celery.send_task(task.name, args=list(args), queue=name, retry=False, ignore_result=True)
         except (OperationalError, redis.RedisError, TimeoutError, OSError) as error:
             _unavailable(error)
-
-
-def first_task(kind: str) -> Task:
-    """The task a job of this kind begins with."""
-    return {
-        "chat": Task.GENERATE,
-        "rag_chat": Task.SEARCH,
-        "search": Task.SEARCH,
-        "embeddings": Task.EMBED,
-        "documents": Task.SETTLE_DOCUMENTS,
-    }[kind]
 
 
 def live_workers(raw: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:

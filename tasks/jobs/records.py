@@ -11,43 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import redis
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.retry import Retry
 
 from core import events
 from core.messages import Hit, Usage
 from core.settings import Settings
 from tasks.jobs.drain_time import drain_seconds
-from tasks.jobs.names import (
-    CANCEL_CHANNEL,
-    Queue,
-    Task,
-    channel,
-    events_key,
-    finished_key,
-    heartbeat_key,
-    job_key,
-    waiting_key,
-)
+from tasks.jobs.keys import CANCEL_CHANNEL, channel, events_key, finished_key, heartbeat_key, job_key, waiting_key
+from tasks.jobs.kinds import JobKind, kind_named
+from tasks.jobs.queues import Queue, Task
+from tasks.jobs.redis_client import connect
 
 HEARTBEAT_SECONDS = 2.0
 HEARTBEAT_TTL_SECONDS = 5
-#: A Redis that is being restarted refuses connections for a moment; one that hangs is not waited for again and again.
-CONNECTION_RETRIES = 3
 #: Longest replay; above the longest answer in tokens, since another worker goes on from it.
 REPLAY_CAP = 65_536
 #: What `JobRecord` is made of; the request, which may be large, is read only by those who work on it.
 RECORD_FIELDS = ("kind", "task", "attempt", "state", "durable", "key", "submitted", "deadline", "cancel", "done")
-
-QUEUE_OF_TASK = {
-    Task.GENERATE: Queue.INFERENCE,
-    Task.REWRITE: Queue.INFERENCE,
-    Task.SEARCH: Queue.QUERY,
-    Task.EMBED: Queue.QUERY,
-    Task.SETTLE_DOCUMENTS: Queue.MAINTENANCE,
-}
 
 # One call for the events of a whole engine step. KEYS: job, events, waiting, finished of each job. ARGV: ttl, cap, then
 # for each job: attempt, channel, job id, new state or '', terminal, whether its time to live begins anew, number of
@@ -112,21 +91,22 @@ redis.call('PUBLISH', ARGV[5], frame)
 return waiting
 """
 
-# KEYS: job, heartbeat. ARGV: heartbeat TTL, field, field... Takes a queued job; a message that is delivered twice finds
-# it taken. Answers the fields' values, or nil.
+# KEYS: job, heartbeat. ARGV: heartbeat TTL, task, field, field... Takes a job that is queued for this task. A message
+# that is delivered twice finds it taken, or queued for a later task. Returns the fields' values, or nil.
 _CLAIM = """
-local job = redis.call('HMGET', KEYS[1], 'state', 'done')
-if job[1] ~= 'queued' or job[2] then return false end
+local job = redis.call('HMGET', KEYS[1], 'state', 'done', 'task')
+if job[1] ~= 'queued' or job[2] or job[3] ~= ARGV[2] then return false end
 redis.call('HSET', KEYS[1], 'state', 'taken')
 redis.call('SET', KEYS[2], 1, 'EX', ARGV[1])
-return redis.call('HMGET', KEYS[1], unpack(ARGV, 2))
+return redis.call('HMGET', KEYS[1], unpack(ARGV, 3))
 """
 
-# KEYS: job, waiting. ARGV: the attempt that was lost, now, job id. Answers the new attempt, 0 if nothing is to do.
+# KEYS: job, waiting. ARGV: the attempt that was lost, now, job id, task. Returns the new attempt, or 0 if the job is
+# done or was sent again already. The task is written too: an earlier release may have named it otherwise.
 _RETRY = """
 local job = redis.call('HMGET', KEYS[1], 'attempt', 'done')
 if not job[1] or job[2] or tonumber(job[1]) ~= tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], 'state', 'queued', 'submitted', ARGV[2])
+redis.call('HSET', KEYS[1], 'state', 'queued', 'submitted', ARGV[2], 'task', ARGV[4])
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[3])
 return redis.call('HINCRBY', KEYS[1], 'attempt', 1)
 """
@@ -137,7 +117,7 @@ class JobRecord:
     """A job as it lies in Redis. `submitted` and `deadline` are Unix seconds."""
 
     job_id: str
-    kind: str
+    kind: JobKind
     task: Task
     attempt: int
     state: str
@@ -150,7 +130,7 @@ class JobRecord:
 
     @property
     def queue(self) -> Queue:
-        return queue_of(self.task, self.durable)
+        return self.task.queue_for(durable=self.durable)
 
 
 @dataclass(frozen=True)
@@ -171,13 +151,6 @@ class Appended:
     accepted: bool
     cancelled: bool
     last_sequence: int
-
-
-def queue_of(task: Task, durable: bool) -> Queue:
-    """Where a job waits: nobody waits for the tokens of an asynchronous one, so it goes behind those that somebody
-    reads.
-    """
-    return Queue.BATCH if durable and task is Task.GENERATE else QUEUE_OF_TASK[task]
 
 
 class QueueFull(Exception):
@@ -201,8 +174,7 @@ class JobRecords:
     def submit(
         self,
         job_id: str,
-        kind: str,
-        task: Task,
+        kind: JobKind,
         request: msgspec.Struct | bytes,
         *,
         durable: bool = False,
@@ -216,8 +188,8 @@ class JobRecords:
         """
         now = time.time()
         fields: dict[str, Any] = {
-            "kind": kind,
-            "task": task.value,
+            "kind": kind.name,
+            "task": kind.task.name,
             "request": request if isinstance(request, bytes) else msgspec.json.encode(request),
             "attempt": 1,
             "state": "queued",
@@ -229,9 +201,9 @@ class JobRecords:
         flat = [part for item in fields.items() for part in item]
         limit = 0 if durable else self._settings.max_queued_jobs
         queued = events.encode(events.Queued(job_id=job_id, attempt=1, created=now, position=0))
-        keys = [job_key(job_id), waiting_key(queue_of(task, durable)), events_key(job_id)]
-        told = [channel(job_id), self._settings.job_ttl_seconds, queued]
-        position = int(self._submit(keys=keys, args=[self._ttl(durable), limit, now, job_id, *told, *flat]))
+        keys = [job_key(job_id), waiting_key(kind.task.queue_for(durable=durable)), events_key(job_id)]
+        event = [channel(job_id), self._settings.job_ttl_seconds, queued]
+        position = int(self._submit(keys=keys, args=[self._ttl(durable), limit, now, job_id, *event, *flat]))
         if position < 0:
             raise QueueFull
         return position
@@ -240,12 +212,12 @@ class JobRecords:
         """The record, or None when there is none (any more)."""
         return _record(job_id, self.redis.hmget(job_key(job_id), RECORD_FIELDS))
 
-    def claim(self, job_id: str) -> tuple[JobRecord, bytes] | None:
+    def claim(self, job_id: str, task: Task) -> tuple[JobRecord, bytes] | None:
         """Takes a queued job into hand, its first heartbeat included: its record, and the JSON of what it asks for.
         None if there is nothing (more) to do.
         """
         keys = [job_key(job_id), heartbeat_key(job_id)]
-        values = self._claim(keys=keys, args=[HEARTBEAT_TTL_SECONDS, *RECORD_FIELDS, "request"])
+        values = self._claim(keys=keys, args=[HEARTBEAT_TTL_SECONDS, task.name, *RECORD_FIELDS, "request"])
         record = _record(job_id, values[:-1]) if values else None
         return None if record is None else (record, values[-1])
 
@@ -277,9 +249,9 @@ class JobRecords:
         """The job goes on in another queue; a retry will be sent there."""
         now = time.time()
         pipeline = self.redis.pipeline(transaction=True)
-        pipeline.hset(job_key(record.job_id), mapping={"task": task.value, "state": "queued", "submitted": now})
+        pipeline.hset(job_key(record.job_id), mapping={"task": task.name, "state": "queued", "submitted": now})
         pipeline.zrem(waiting_key(record.queue), record.job_id)
-        pipeline.zadd(waiting_key(queue_of(task, record.durable)), {record.job_id: now})
+        pipeline.zadd(waiting_key(task.queue_for(durable=record.durable)), {record.job_id: now})
         pipeline.execute()
 
     def next_waiting(self, queue: Queue, limit: int) -> list[str]:
@@ -314,7 +286,7 @@ class JobRecords:
     def retry(self, record: JobRecord) -> int | None:
         """Makes a lost attempt void. The number of the new one; None if the job is done or was already sent again."""
         keys = [job_key(record.job_id), waiting_key(record.queue)]
-        return int(self._retry(keys=keys, args=[record.attempt, time.time(), record.job_id])) or None
+        return int(self._retry(keys=keys, args=[record.attempt, time.time(), record.job_id, record.task.name])) or None
 
     def cancel(self, job_id: str) -> bool:
         """Asks for a job's end, whoever has it. False when there is no such job or it is done."""
@@ -366,10 +338,11 @@ def _record(job_id: str, values: Sequence[bytes | None]) -> JobRecord | None:
     if "kind" not in raw:
         return None
     deadline = raw["deadline"]
+    kind = kind_named(raw["kind"].decode())
     return JobRecord(
         job_id=job_id,
-        kind=raw["kind"].decode(),
-        task=Task(raw["task"].decode()),
+        kind=kind,
+        task=kind.task_named(raw["task"].decode()),
         attempt=int(raw["attempt"]),
         state=raw["state"].decode(),
         durable=raw["durable"] == b"1",
@@ -378,15 +351,4 @@ def _record(job_id: str, values: Sequence[bytes | None]) -> JobRecord | None:
         deadline=float(deadline) if deadline else None,
         cancelled="cancel" in raw,
         done="done" in raw,
-    )
-
-
-def connect(settings: Settings) -> Any:
-    """A client with the time limits of faults.md: a Redis that hangs is an error within seconds.
-
-    Typed as Any: redis-py types every reply `bytes | str`, and this client never decodes.
-    """
-    retry = Retry(ExponentialBackoff(cap=1, base=0.25), CONNECTION_RETRIES, supported_errors=(RedisConnectionError,))
-    return redis.Redis.from_url(
-        settings.redis_client_url, socket_timeout=2, socket_connect_timeout=1, health_check_interval=10, retry=retry
     )

@@ -16,6 +16,8 @@ from core.catalog import Catalog, JobState
 from core.errors import InternalError, LlmApiError
 from core.messages import Hit, Timings, TokenLogprob, Usage
 from tasks.jobs.heartbeats import JobHeartbeats
+from tasks.jobs.kinds import COMMON_EVENTS
+from tasks.jobs.queues import Task
 from tasks.jobs.records import Append, Appended, JobRecord, JobRecords
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ class RunningJob:
         self._records = records
         self.replaced = False
         self.cancelled = record.cancelled
+        self._allowed_events = COMMON_EVENTS | record.kind.events
 
     @property
     def id(self) -> str:
@@ -76,7 +79,14 @@ class RunningJob:
         return msgspec.json.decode(self._request, type=kind)
 
     def as_append(self, *items: events.AnyEvent, state: str = "") -> Append:
-        """These events of this attempt, to be appended together with those of other jobs."""
+        """Return these events of this attempt, to be appended together with those of other jobs.
+
+        Raises:
+            TypeError: the job's kind declares no such event.
+        """
+        for item in items:
+            if type(item) not in self._allowed_events:
+                raise TypeError(f"Jobs of the kind {self.record.kind.name!r} make no {type(item).__name__} events.")
         return Append(self.id, self.record.attempt, items, self.record.queue, state)
 
     def emit(self, *items: events.AnyEvent, state: str = "") -> None:
@@ -120,10 +130,14 @@ class JobRunner:
         self._heartbeats = heartbeats
 
     def run(
-        self, job_id: str, work: Callable[[RunningJob], None], on_cancel: Callable[[], None] = lambda: None
+        self,
+        job_id: str,
+        task: Task,
+        work: Callable[[RunningJob], None],
+        on_cancel: Callable[[], None] = lambda: None,
     ) -> None:
-        """Does the work of a job, if there still is any. Whatever `work` raises becomes the job's terminal event."""
-        claimed = retrying(lambda: self._records.claim(job_id))
+        """Do the work of a job that is queued for this task. What `work` raises becomes the terminal event."""
+        claimed = retrying(lambda: self._records.claim(job_id, task))
         if claimed is None:
             return
         record, request = claimed

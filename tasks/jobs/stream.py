@@ -16,19 +16,17 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
-import redis.asyncio
 from anyio import to_thread
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from core import events
 from core.errors import ErrorInfo, Unavailable
 from core.settings import Settings
-from tasks.jobs.names import Queue, Role, channel, events_key, job_key, worker_key
+from tasks.jobs.keys import channel, events_key, job_key, worker_key
+from tasks.jobs.kinds import JobKind, kind_named
 from tasks.jobs.producer import Producer, live_workers
-from tasks.jobs.records import CONNECTION_RETRIES
+from tasks.jobs.queues import Role, Task
+from tasks.jobs.redis_client import connect_async
 
 log = logging.getLogger(__name__)
 
@@ -51,16 +49,8 @@ class JobStream:
 
     def __init__(self, settings: Settings, producer: Producer | None = None) -> None:
         self._producer = producer or Producer(settings)
-        # Typed as Any: redis-py types every reply `bytes | str`, and these clients never decode.
-        retry = Retry(
-            ExponentialBackoff(cap=1, base=0.25), CONNECTION_RETRIES, supported_errors=(RedisConnectionError,)
-        )
-        self._redis: Any = redis.asyncio.Redis.from_url(
-            settings.redis_client_url, socket_timeout=2, socket_connect_timeout=1, health_check_interval=10, retry=retry
-        )
-        self._pubsub_redis: Any = redis.asyncio.Redis.from_url(
-            settings.redis_client_url, socket_timeout=None, socket_connect_timeout=1, retry=retry
-        )
+        self._redis = connect_async(settings)
+        self._pubsub_redis = connect_async(settings, listens=True)
         self._pubsub: Any = self._pubsub_redis.pubsub(ignore_subscribe_messages=True)
         self._readers: dict[bytes, set[JobReader]] = {}
         self._subscribed = asyncio.Event()
@@ -98,7 +88,7 @@ class JobStream:
     async def submit(
         self,
         job_id: str,
-        kind: str,
+        kind: JobKind,
         request: msgspec.Struct,
         *,
         durable: bool = False,
@@ -184,10 +174,10 @@ class JobStream:
         raw = await _in_time(self._redis.lrange(events_key(job_id), offset, -1))
         return [_decode(frame) for frame in raw]
 
-    async def queue_of(self, job_id: str) -> tuple[str, str] | None:
-        """Task name and state of a job."""
-        task, state = await _in_time(self._redis.hmget(job_key(job_id), "task", "state"))
-        return (task.decode(), state.decode()) if task else None
+    async def task_of(self, job_id: str) -> tuple[Task, str] | None:
+        """Return a job's task and state, or None if its record is gone."""
+        kind, task, state = await _in_time(self._redis.hmget(job_key(job_id), "kind", "task", "state"))
+        return (kind_named(kind.decode()).task_named(task.decode()), state.decode()) if kind else None
 
     async def subscribe(self, reader: JobReader) -> None:
         """Adds a reader; returns once Redis knows of it."""
@@ -342,7 +332,7 @@ class JobReader:
     async def _check(self) -> list[Frame]:
         """It is quiet: sends the job again if its worker or message was lost, and ends it if nobody can serve it."""
         try:
-            found = await self._stream.queue_of(self.job_id)
+            found = await self._stream.task_of(self.job_id)
             if found is None:
                 return [self._failed(Unavailable("The job's record is gone.", code="job_lost"))]
             if await to_thread.run_sync(self._stream.producer.revive, self.job_id):
@@ -353,11 +343,10 @@ class JobReader:
             log.warning("job %s: Redis does not answer: %s", self.job_id, error)
         return []
 
-    async def _is_unserved(self, task: str, state: str) -> bool:
+    async def _is_unserved(self, task: Task, state: str) -> bool:
         if state != "queued" or time.monotonic() - self._quiet_since < UNSERVED_SECONDS:
             return False
-        role = Role.INFERENCE if task.startswith(Queue.INFERENCE.value) else Role.INDEX
-        return not await self._stream.workers(role)
+        return not await self._stream.workers(task.queue.role)
 
     def _failed(self, error: Unavailable) -> Frame:
         info: ErrorInfo = error.info

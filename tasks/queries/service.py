@@ -16,13 +16,13 @@ from core.messages import EmbedRequest, GenerateRequest, Hit, SearchOptions, Sea
 from inference.text.rewriting import is_follow_up
 from ingest.retrieval.retriever import Retriever
 from tasks.documents.embedding_models import Model, Models
-from tasks.jobs.names import Task
 from tasks.jobs.producer import Producer
+from tasks.jobs.queues import Tasks
 from tasks.jobs.runner import JobResult, JobRunner, RunningJob
 
 
 class QueryService:
-    """Runs `query.search` and `query.embed`."""
+    """Runs `query.search`, `query.retrieve` and `query.embed`."""
 
     def __init__(
         self,
@@ -48,17 +48,18 @@ class QueryService:
         self._rewrites = rewrites
 
     def search(self, job_id: str) -> None:
-        """Finds the hits of a search job, or those that a RAG chat goes on with."""
-        self._runner.run(job_id, self._search)
+        """Find the hits of a search job."""
+        self._runner.run(job_id, Tasks.SEARCH, self._search)
+
+    def retrieve(self, job_id: str) -> None:
+        """Find the hits that a RAG chat continues with."""
+        self._runner.run(job_id, Tasks.RETRIEVE, self._retrieve)
 
     def embed(self, job_id: str) -> None:
-        """Embeds the inputs of a job; vectors travel as base64 of little-endian float32."""
-        self._runner.run(job_id, self._embed)
+        """Embed the inputs of a job. Vectors travel as base64 of little-endian float32."""
+        self._runner.run(job_id, Tasks.EMBED, self._embed)
 
     def _search(self, job: RunningJob) -> None:
-        if job.record.kind == "rag_chat":
-            self._search_for_chat(job)
-            return
         request = job.request(SearchRequest)
         started = time.perf_counter()
         hits = self._find(request.queries, request)
@@ -83,20 +84,20 @@ class QueryService:
         # Nobody streams vectors, so all is told at once: a lone request should not pay for another round trip.
         self._runner.complete(job, JobResult(model=embedder.model_name, usage=usage, result=result), accepted)
 
-    def _search_for_chat(self, job: RunningJob) -> None:
+    def _retrieve(self, job: RunningJob) -> None:
         request = job.request(GenerateRequest)
         options = request.rag
         if options is None:
             raise InvalidRequest("A RAG chat needs a query.", param="query")
         rewrite = self._producer.records.load_rewrite(job.id)
         if rewrite is None and self._rewrites and is_follow_up(request.messages):
-            self._producer.hand_over(job.record, Task.REWRITE)
+            self._producer.hand_over(job.record, Tasks.REWRITE)
             return
         started = time.perf_counter()
         # The question as it was put is searched for too: a model may have missed its point.
         hits = self._find([rewrite, options.query] if rewrite else [options.query], options)
         self._producer.records.keep_hits(job.id, hits, _since(started))
-        self._producer.hand_over(job.record, Task.GENERATE)
+        self._producer.hand_over(job.record, Tasks.GENERATE)
 
     def _find(self, queries: Sequence[str], options: SearchOptions) -> list[Hit]:
         collections = self._catalog.list_collections()

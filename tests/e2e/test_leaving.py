@@ -1,4 +1,4 @@
-"""Clients that leave: what they asked for ends at once, and nobody else waits for it."""
+"""Clients that disconnect: their requests end at once, so other clients do not wait for them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 import redis
 
 from core import events
-from tasks.jobs.names import CANCEL_CHANNEL, events_key
+from tasks.jobs.keys import CANCEL_CHANNEL, events_key
 from tests.support import Stack, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 CHAT = "/v1/chat/completions"
-#: The engine may be in a step when it hears of it, and its clock is read after that step's sampling.
+#: The engine may be in a step when the cancellation arrives, and it reads its clock after that step's sampling.
 MOST_TOKENS_AFTER = 2
 IMPATIENT_CLIENTS = 200
 
@@ -27,29 +27,29 @@ def story(seed: int) -> dict[str, object]:
     return {"messages": [{"role": "user", "content": content}], "max_tokens": 900, "ignore_eos": True, "stream": True}
 
 
-def test_a_client_that_leaves_in_mid_stream_frees_its_slot_within_a_step(stack: Stack, http: httpx.Client) -> None:
+def test_a_client_that_disconnects_frees_its_slot_within_a_step(stack: Stack, http: httpx.Client) -> None:
     server = redis.Redis.from_url(stack.settings.redis_client_url)
     cancellations = server.pubsub(ignore_subscribe_messages=True)
     cancellations.subscribe(CANCEL_CHANNEL)
     cancellations.get_message(timeout=5)
-    # Given a stream that is under way
+    # Given a running stream
     with http.stream("POST", CHAT, json=story(0)) as response:
         lines = (line for line in response.iter_lines() if line.startswith("data: {"))
         job_id = [json.loads(next(lines)[6:])["id"] for _ in range(10)][0].replace("chatcmpl-", "job-")
-        # When its client leaves
-    left = time.time()
+        # When its client disconnects
+    disconnected_at = time.time()
     wait_until(lambda: cancellations.get_message(timeout=0.01), 10, "the cancellation")
-    told = time.time()
+    cancelled_at = time.time()
     cancellations.close()
 
-    # Then it ends at once, and nothing is computed for it after the step that was running
+    # Then it ends at once, and nothing is computed for it after the running step
     def story_so_far() -> list[events.AnyEvent]:
         return [events.decode(events.split_frame(frame)[1]) for frame in server.lrange(events_key(job_id), 0, -1)]
 
     wait_until(lambda: isinstance(story_so_far()[-1], events.Cancelled), 10, "the end of the job")
-    late = [event for event in story_so_far() if isinstance(event, events.TextDelta) and event.created > told]
+    late = [event for event in story_so_far() if isinstance(event, events.TextDelta) and event.created > cancelled_at]
     assert sum(len(event.token_ids) for event in late) <= MOST_TOKENS_AFTER
-    assert story_so_far()[-1].created - left < 2
+    assert story_so_far()[-1].created - disconnected_at < 2
     server.close()
 
 
@@ -61,7 +61,7 @@ async def _give_up(client: httpx.AsyncClient, number: int) -> str:
         return "gave up"
 
 
-async def test_after_200_that_gave_up_the_next_one_is_answered(stack: Stack) -> None:
+async def test_a_request_is_answered_after_200_clients_gave_up(stack: Stack) -> None:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=stack.base_url, timeout=60, limits=limits) as client:
         endings = await asyncio.gather(*(_give_up(client, number) for number in range(IMPATIENT_CLIENTS)))

@@ -12,7 +12,8 @@ import msgspec
 
 from core import events
 from core.errors import LlmApiError, Unavailable
-from tasks.jobs.names import Role
+from tasks.jobs.kinds import JobKind
+from tasks.jobs.queues import Role
 
 #: Makes the events of a job. An `asyncio.Event` among them holds the job until it is set.
 Script = Callable[[str, msgspec.Struct, str], Iterable[events.AnyEvent | asyncio.Event]]
@@ -49,7 +50,7 @@ class FakeJobStream:
     async def submit(
         self,
         job_id: str,
-        kind: str,
+        kind: JobKind,
         request: msgspec.Struct,
         *,
         durable: bool = False,
@@ -57,7 +58,7 @@ class FakeJobStream:
         deadline_seconds: float | None = None,
     ) -> int:
         self.check()
-        self.submitted.append(Submitted(job_id, kind, request, durable, key, deadline_seconds))
+        self.submitted.append(Submitted(job_id, kind.name, request, durable, key, deadline_seconds))
         return 0
 
     async def replay(self, job_id: str, after_seq: int = 0) -> AsyncIterator[Frame]:

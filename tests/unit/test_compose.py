@@ -1,4 +1,4 @@
-"""docker-compose.yml, the Dockerfile and the entrypoint, as far as they can be checked without a Docker engine."""
+"""Checks of docker-compose.yml, the Dockerfile and the entrypoint that need no Docker engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import yaml
 from cli.programs import QUIET_WORKER
 from core.settings import Settings, load_settings
 from scripts.settings_docs import COMPOSE_SETTINGS
-from tasks.jobs.names import Queue, Role
+from tasks.jobs.queues import Queue, Role
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -33,7 +33,7 @@ ENTRYPOINT = ROOT / "docker" / "entrypoint.sh"
 
 
 def _script(name: str) -> Any:
-    """A script of docker/, by its path: a package called docker may be installed."""
+    """Import a script of docker/ by its path, because a package called docker may be installed."""
     spec = importlib.util.spec_from_file_location(f"docker_{name}", ROOT / "docker" / f"{name}.py")
     assert spec
     assert spec.loader
@@ -47,13 +47,13 @@ make_secrets = _script("make_secrets")
 
 
 def test_the_file_follows_the_schema_of_compose() -> None:
-    # The package `check-jsonschema` carries the schema of the Compose specification.
+    # The package `check-jsonschema` contains the schema of the Compose specification.
     path = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
     validator = jsonschema.Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
     assert [f"{list(error.path)}: {error.message}" for error in validator.iter_errors(COMPOSE)] == []
 
 
-def test_every_process_of_the_design_is_there() -> None:
+def test_every_process_has_a_service() -> None:
     assert set(SERVICES) == STORES | ONE_SHOT | {role.value for role in Role} | {"api", "flower"}
 
 
@@ -66,7 +66,7 @@ def test_ports_are_published_on_loopback_unless_an_address_is_set() -> None:
 
 
 @pytest.mark.parametrize("name", RUNNING)
-def test_what_runs_is_checked_restarted_confined_and_given_time_to_drain(name: str) -> None:
+def test_every_running_service_is_checked_restarted_confined_and_has_time_to_drain(name: str) -> None:
     service = SERVICES[name]
     assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
     assert service["restart"] == "unless-stopped"
@@ -85,7 +85,7 @@ def test_nothing_runs_as_root(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_what_a_service_waits_for_can_happen(name: str) -> None:
+def test_a_service_waits_only_for_conditions_that_can_be_met(name: str) -> None:
     for other, wait in SERVICES[name].get("depends_on", {}).items():
         if wait["condition"] == "service_healthy":
             assert "test" in SERVICES[other]["healthcheck"], f"{other} has no health"
@@ -131,12 +131,12 @@ def test_the_files_that_the_image_needs_are_in_its_context() -> None:
     assert not kept & {".env", ".git", "data"}
 
 
-# The entrypoint, with stand-ins for the programs that it becomes
+# The entrypoint, with stand-ins for the programs that it executes
 
 
 @pytest.fixture
 def started(tmp_path: Path) -> Any:
-    """Runs the entrypoint and answers the command line that it became, and its environment."""
+    """Return a function that runs the entrypoint and returns the command line that it executed and the environment."""
     stand_in = f"#!{sys.executable}\nimport json, os, sys\nprint(json.dumps([sys.argv, dict(os.environ)]))\n"
     binaries = tmp_path / "bin"
     binaries.mkdir()
@@ -194,7 +194,7 @@ def test_an_unknown_worker_is_refused(started: Any) -> None:
     assert "There is no worker 'chef'" in refused.value.stderr
 
 
-def test_addresses_are_put_together_from_the_secrets(started: Any, tmp_path: Path) -> None:
+def test_addresses_are_built_from_the_secrets(started: Any, tmp_path: Path) -> None:
     make_secrets.make_secrets(tmp_path)
     password = {name: (tmp_path / name).read_text() for name in make_secrets.NAMES}
     _, seen = started("stand-in", secrets=tmp_path)
@@ -206,7 +206,7 @@ def test_addresses_are_put_together_from_the_secrets(started: Any, tmp_path: Pat
     load_settings(_env_file=None, **{name.lower(): seen[name] for name in names})
 
 
-def test_an_address_that_is_set_wins(started: Any, tmp_path: Path) -> None:
+def test_an_address_in_the_environment_wins(started: Any, tmp_path: Path) -> None:
     make_secrets.make_secrets(tmp_path)
     _, seen = started("stand-in", secrets=tmp_path, REDIS_URL="redis://elsewhere", QDRANT_HOST="elsewhere")
     assert seen["REDIS_URL"] == "redis://elsewhere"
@@ -226,7 +226,7 @@ def test_an_address_that_is_set_wins(started: Any, tmp_path: Path) -> None:
         ({"BIND_ADDRESS": "127.0.0.1", "ALLOW_ANONYMOUS": "false"}, True),
     ],
 )
-def test_the_world_is_not_served_without_keys(started: Any, environment: dict[str, str], refused: bool) -> None:
+def test_other_machines_are_not_served_without_keys(started: Any, environment: dict[str, str], refused: bool) -> None:
     if refused:
         with pytest.raises(subprocess.CalledProcessError) as failed:
             started("api", **environment)
@@ -238,7 +238,7 @@ def test_the_world_is_not_served_without_keys(started: Any, environment: dict[st
 
 
 @pytest.mark.parametrize("arguments", [("api",), ("worker", "index")])
-def test_a_wrong_setting_is_told_in_one_line(started: Any, arguments: tuple[str, ...]) -> None:
+def test_a_wrong_setting_is_reported_in_one_line(started: Any, arguments: tuple[str, ...]) -> None:
     with pytest.raises(subprocess.CalledProcessError) as failed:
         started(*arguments, BIND_ADDRESS="127.0.0.1", CONTEXT_LENGTH="many")
     assert failed.value.stderr.startswith("CONTEXT_LENGTH='many': ")
@@ -248,7 +248,7 @@ def test_a_wrong_setting_is_told_in_one_line(started: Any, arguments: tuple[str,
 # Secrets and health
 
 
-def test_secrets_are_made_once_and_kept(tmp_path: Path) -> None:
+def test_secrets_are_generated_once_and_kept(tmp_path: Path) -> None:
     assert make_secrets.make_secrets(tmp_path) == list(make_secrets.NAMES)
     first = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert make_secrets.make_secrets(tmp_path) == []
@@ -258,11 +258,11 @@ def test_secrets_are_made_once_and_kept(tmp_path: Path) -> None:
     assert f"requirepass {first['redis_password']}" in first["redis.conf"]
 
 
-def test_a_worker_is_healthy_while_it_is_heard_of() -> None:
-    heard = {"index@here": 100.0, "index@there": 110.0}
-    assert healthcheck.worker_problem(Role.INDEX, heard, "here", 110.0) is None
-    assert healthcheck.worker_problem(Role.INDEX, heard, "ere", 110.0) is not None, "another host's name"
-    assert "no index worker of here" in (healthcheck.worker_problem(Role.INDEX, heard, "here", 120.0) or "")
+def test_a_worker_is_healthy_while_it_announces_itself() -> None:
+    announced = {"index@here": 100.0, "index@there": 110.0}
+    assert healthcheck.worker_problem(Role.INDEX, announced, "here", 110.0) is None
+    assert healthcheck.worker_problem(Role.INDEX, announced, "ere", 110.0) is not None, "another host's name"
+    assert "no index worker of here" in (healthcheck.worker_problem(Role.INDEX, announced, "here", 120.0) or "")
     assert healthcheck.worker_problem(Role.WATCHER, {"watcher": 100.0}, "here", 101.0) is None
 
 

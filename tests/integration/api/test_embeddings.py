@@ -23,8 +23,8 @@ from ingest.embedding.service import EmbeddingService
 from ingest.vector_store import VectorStore
 from tasks.documents.embedding_models import Model, Models
 from tasks.jobs.heartbeats import JobHeartbeats
-from tasks.jobs.names import Queue
 from tasks.jobs.producer import Producer
+from tasks.jobs.queues import Queue
 from tasks.jobs.runner import JobRunner
 from tasks.jobs.stream import JobStream
 from tasks.queries.service import QueryService

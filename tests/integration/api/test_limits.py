@@ -22,7 +22,7 @@ from core import events
 from core.errors import Unavailable
 from core.settings import Settings, load_settings
 from tasks.jobs.key_limits import KeyLimits
-from tasks.jobs.names import requests_key, running_key
+from tasks.jobs.keys import requests_key, running_key
 from tests.fakes.job_stream import FakeJobStream
 from tests.unit.api.conftest import client_of
 from tests.unit.api.test_leaving import RawClient
@@ -158,7 +158,7 @@ async def test_api_processes_count_together_and_never_one_too_many(limited: Any,
 async def test_a_slot_is_kept_while_its_request_runs_and_freed_when_the_api_dies(
     limited: Any, opened: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks.jobs.key_limits, "LEASE_SECONDS", 0.5)
+    monkeypatch.setattr(tasks.jobs.key_limits, "REQUEST_LEASE_SECONDS", 0.5)
     monkeypatch.setattr(tasks.jobs.key_limits, "RENEW_SECONDS", 0.05)
     settings, key = limited(max_concurrent_requests_per_key=1), secrets.token_hex(6)
     one, other = opened(settings), opened(settings)

@@ -20,6 +20,7 @@ from inference.functions import FunctionRegistry
 from inference.functions.builtin.document_search import search_documents
 from tasks.chat.generation import GenerationService
 from tasks.jobs.heartbeats import JobHeartbeats
+from tasks.jobs.kinds import CHAT
 from tasks.jobs.producer import Producer
 from tasks.jobs.records import Append
 from tasks.jobs.runner import JobResult, JobRunner
@@ -90,7 +91,7 @@ class World:
     def submit(self, **fields: Any) -> str:
         job_id = new_id("job")
         options: dict[str, Any] = {"messages": QUESTION, "sampling": GREEDY, "max_tokens": 160, **fields}
-        self.producer.submit(job_id, "chat", GenerateRequest(**options))
+        self.producer.submit(job_id, CHAT, GenerateRequest(**options))
         return job_id
 
     def submit_durable(self, **fields: Any) -> str:
@@ -99,7 +100,7 @@ class World:
         options: dict[str, Any] = {"messages": QUESTION, "sampling": GREEDY, "max_tokens": 160, **fields}
         request = GenerateRequest(**options)
         self.catalog.create_job(job_id, "chat", "/v1/chat/completions", msgspec.json.encode(request).decode(), None)
-        self.producer.submit(job_id, "chat", request, durable=True)
+        self.producer.submit(job_id, CHAT, request, durable=True)
         return job_id
 
     def result_of(self, job_id: str) -> JobResult:

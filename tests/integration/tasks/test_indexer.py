@@ -23,8 +23,8 @@ from tasks.documents.dispatch import bundles, send_waiting
 from tasks.documents.embedding_models import Model, Models
 from tasks.documents.indexer import GROUP_CHUNKS, Indexer, grouped
 from tasks.documents.parsing import ParsingService
-from tasks.jobs.names import Queue
 from tasks.jobs.producer import Producer
+from tasks.jobs.queues import Queue
 from tests.fakes.fake_embedder import FakeEmbedder
 from tests.support import wait_until
 

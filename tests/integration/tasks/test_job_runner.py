@@ -15,8 +15,9 @@ from core.errors import InvalidRequest
 from core.ids import new_id
 from core.messages import ChatMessage, GenerateRequest
 from tasks.jobs.heartbeats import JobHeartbeats
-from tasks.jobs.names import Queue
+from tasks.jobs.kinds import CHAT
 from tasks.jobs.producer import Producer
+from tasks.jobs.queues import Queue, Tasks
 from tasks.jobs.runner import ChoiceResult, JobResult, JobRunner, RunningJob
 from tests.support import wait_until
 
@@ -38,7 +39,7 @@ def submit(producer: Producer, catalog: Catalog, *, durable: bool = False, deadl
     job_id = new_id("job")
     if durable:
         catalog.create_job(job_id, "chat", "/v1/chat/completions", msgspec.json.encode(REQUEST).decode())
-    producer.submit(job_id, "chat", REQUEST, durable=durable, deadline_seconds=deadline)
+    producer.submit(job_id, CHAT, REQUEST, durable=durable, deadline_seconds=deadline)
     return job_id
 
 
@@ -52,7 +53,7 @@ def test_a_job_that_is_completed_is_finished_in_catalog_and_stream(
         assert catalog.get_job(job_id).state is JobState.RUNNING
         runner.complete(job, JobResult(model="m", choices=[ChoiceResult(text="Hi", finish_reason="stop")]))
 
-    runner.run(job_id, work)
+    runner.run(job_id, Tasks.GENERATE, work)
     assert isinstance(last_event(producer, job_id), events.Finished)
     stored = catalog.get_job(job_id)
     assert stored.state is JobState.COMPLETED and stored.result is not None
@@ -66,21 +67,21 @@ def test_a_message_that_comes_twice_finds_the_job_taken(
 
     def work(job: RunningJob) -> None:
         runs.append(job.id)
-        runner.run(job_id, work)
+        runner.run(job_id, Tasks.GENERATE, work)
 
-    runner.run(job_id, work)
+    runner.run(job_id, Tasks.GENERATE, work)
     assert runs == [job_id]
 
 
 def test_record_and_request_come_with_the_claim(producer: Producer, catalog: Catalog) -> None:
     job_id = submit(producer, catalog)
-    claimed = producer.records.claim(job_id)
+    claimed = producer.records.claim(job_id, Tasks.GENERATE)
     assert claimed is not None
     record, request = claimed
     assert record.state == "taken" and record == producer.records.load(job_id)
     assert msgspec.json.decode(request, type=GenerateRequest) == REQUEST
-    assert producer.records.claim(job_id) is None
-    assert producer.records.claim("job-unknown") is None
+    assert producer.records.claim(job_id, Tasks.GENERATE) is None
+    assert producer.records.claim("job-unknown", Tasks.GENERATE) is None
 
 
 def raising(error: Exception) -> Callable[[RunningJob], None]:
@@ -92,7 +93,7 @@ def raising(error: Exception) -> Callable[[RunningJob], None]:
 
 def test_a_refusal_reaches_the_client_with_its_status(runner: JobRunner, producer: Producer, catalog: Catalog) -> None:
     job_id = submit(producer, catalog, durable=True)
-    runner.run(job_id, raising(InvalidRequest("No such thing.", param="thing")))
+    runner.run(job_id, Tasks.GENERATE, raising(InvalidRequest("No such thing.", param="thing")))
     event = last_event(producer, job_id)
     assert isinstance(event, events.Failed) and (event.error.status, event.error.param) == (400, "thing")
     assert catalog.get_job(job_id).state is JobState.FAILED
@@ -102,7 +103,7 @@ def test_an_unforeseen_fault_is_told_without_its_details(
     runner: JobRunner, producer: Producer, catalog: Catalog
 ) -> None:
     job_id = submit(producer, catalog)
-    runner.run(job_id, raising(ZeroDivisionError("secret detail")))
+    runner.run(job_id, Tasks.GENERATE, raising(ZeroDivisionError("secret detail")))
     event = last_event(producer, job_id)
     assert isinstance(event, events.Failed) and event.error.status == 500 and "secret" not in event.error.message
 
@@ -116,7 +117,7 @@ def test_a_cancelled_job_is_told_so_at_once(runner: JobRunner, producer: Produce
         assert emitted.wait(5)
         job.check()
 
-    runner.run(job_id, work, on_cancel=emitted.set)
+    runner.run(job_id, Tasks.GENERATE, work, on_cancel=emitted.set)
     assert isinstance(last_event(producer, job_id), events.Cancelled)
 
 
@@ -127,7 +128,7 @@ def test_a_job_past_its_deadline_is_dropped_when_its_turn_comes(
     record = producer.records.load(job_id)
     assert record is not None and record.deadline is not None
     wait_until(lambda: time.time() > (record.deadline or 0), 2)
-    runner.run(job_id, raising(AssertionError("the job was run")))
+    runner.run(job_id, Tasks.GENERATE, raising(AssertionError("the job was run")))
     event = last_event(producer, job_id)
     assert isinstance(event, events.Cancelled) and event.reason == "deadline"
 
@@ -142,7 +143,7 @@ def test_the_heartbeat_goes_on_while_the_job_is_in_hand(
         wait_until(lambda: producer.records.is_alive(job_id), 5)
         revived.append(producer.revive(job_id))
 
-    runner.run(job_id, work)
+    runner.run(job_id, Tasks.GENERATE, work)
     assert revived == [False]
 
 
@@ -155,7 +156,7 @@ def test_what_a_replaced_attempt_says_is_not_heard(runner: JobRunner, producer: 
         replaced.append(job.replaced)
         job.check()
 
-    runner.run(job_id, work)
+    runner.run(job_id, Tasks.GENERATE, work)
     assert replaced == [True]
     assert [type(event) for _, event in producer.records.replay(job_id)] == [events.Queued]
 

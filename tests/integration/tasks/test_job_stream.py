@@ -13,8 +13,10 @@ from core.errors import Unavailable
 from core.ids import new_id
 from core.messages import ChatMessage, GenerateRequest
 from core.settings import Settings, load_settings
-from tasks.jobs.names import Queue, Role, channel, finished_key, heartbeat_key, job_key
+from tasks.jobs.keys import channel, finished_key, heartbeat_key, job_key
+from tasks.jobs.kinds import CHAT
 from tasks.jobs.producer import MAX_ATTEMPTS, Producer
+from tasks.jobs.queues import Queue, Role
 from tasks.jobs.records import Append, JobRecords
 from tasks.jobs.stream import JobStream
 
@@ -49,7 +51,7 @@ async def read_all(stream: JobStream, job_id: str, after: int = 0) -> list[tuple
 async def test_reader_gets_every_event_once_in_order(stream: JobStream, producer: Producer) -> None:
     job_id = new_id("job")
     async with stream.open(job_id) as reader:
-        await stream.submit(job_id, "chat", REQUEST)
+        await stream.submit(job_id, CHAT, REQUEST)
         append(producer.records, job_id, text(job_id, "a"), text(job_id, "b"))
         append(producer.records, job_id, text(job_id, "c"), finished(job_id))
         async with asyncio.timeout(10):
@@ -64,7 +66,7 @@ async def test_events_published_while_nobody_listened_come_from_the_replay(
     stream: JobStream, producer: Producer
 ) -> None:
     job_id = new_id("job")
-    await stream.submit(job_id, "chat", REQUEST)
+    await stream.submit(job_id, CHAT, REQUEST)
     append(producer.records, job_id, text(job_id, "a"), text(job_id, "b"), finished(job_id))
     assert [number for number, _ in await read_all(stream, job_id)] == [1, 2, 3, 4]
     assert [number for number, _ in await read_all(stream, job_id, after=2)] == [3, 4]
@@ -72,7 +74,7 @@ async def test_events_published_while_nobody_listened_come_from_the_replay(
 
 async def test_the_replay_begins_after_any_number(stream: JobStream, producer: Producer) -> None:
     job_id = new_id("job")
-    await stream.submit(job_id, "chat", REQUEST)
+    await stream.submit(job_id, CHAT, REQUEST)
     append(producer.records, job_id, text(job_id, "a"), text(job_id, "b"))
     for number in range(4):
         assert [found for found, _ in await stream.frames_after(job_id, number)] == list(range(number + 1, 4))
@@ -84,7 +86,7 @@ async def test_a_lost_publication_is_found_by_its_number(stream: JobStream, prod
     job_id = new_id("job")
     redis = producer.records.redis
     async with stream.open(job_id) as reader:
-        await stream.submit(job_id, "chat", REQUEST)
+        await stream.submit(job_id, CHAT, REQUEST)
         for number in (2, 3):  # what the append script does, less the publication
             redis.rpush(f"job:{job_id}:events", f"{number} ".encode() + events.encode(text(job_id, str(number))))
         redis.hset(job_key(job_id), "seq", 3)
@@ -96,7 +98,7 @@ async def test_a_lost_publication_is_found_by_its_number(stream: JobStream, prod
 async def test_dropped_subscriber_connection_loses_nothing(stream: JobStream, producer: Producer) -> None:
     job_id = new_id("job")
     async with stream.open(job_id) as reader:
-        await stream.submit(job_id, "chat", REQUEST)
+        await stream.submit(job_id, CHAT, REQUEST)
         append(producer.records, job_id, text(job_id, "a"))
         iterator = reader.__aiter__()
         async with asyncio.timeout(10):
@@ -108,7 +110,7 @@ async def test_dropped_subscriber_connection_loses_nothing(stream: JobStream, pr
 
 async def test_nothing_comes_after_the_terminal_event(stream: JobStream, producer: Producer) -> None:
     job_id = new_id("job")
-    await stream.submit(job_id, "chat", REQUEST)
+    await stream.submit(job_id, CHAT, REQUEST)
     assert append(producer.records, job_id, finished(job_id))
     assert not append(producer.records, job_id, text(job_id, "late"))
     assert [type(event) for _, event in await read_all(stream, job_id)] == [events.Queued, events.Finished]
@@ -116,7 +118,7 @@ async def test_nothing_comes_after_the_terminal_event(stream: JobStream, produce
 
 async def test_an_older_attempt_is_refused(stream: JobStream, producer: Producer) -> None:
     job_id = new_id("job")
-    await stream.submit(job_id, "chat", REQUEST)
+    await stream.submit(job_id, CHAT, REQUEST)
     record = producer.records.load(job_id)
     assert record is not None
     assert producer.records.retry(record) == 2
@@ -128,7 +130,7 @@ async def test_an_older_attempt_is_refused(stream: JobStream, producer: Producer
 async def test_a_running_job_without_heartbeat_is_sent_again(stream: JobStream, producer: Producer) -> None:
     job_id = new_id("job")
     async with stream.open(job_id) as reader:
-        await stream.submit(job_id, "chat", REQUEST)
+        await stream.submit(job_id, CHAT, REQUEST)
         append(producer.records, job_id, text(job_id, "a"))
         iterator = reader.__aiter__()
         async with asyncio.timeout(10):
@@ -144,7 +146,7 @@ async def test_a_running_job_without_heartbeat_is_sent_again(stream: JobStream, 
 
 async def test_a_job_that_goes_on_losing_its_workers_fails(stream: JobStream, producer: Producer) -> None:
     job_id = new_id("job")
-    await stream.submit(job_id, "chat", REQUEST)
+    await stream.submit(job_id, CHAT, REQUEST)
     for attempt in range(1, MAX_ATTEMPTS + 1):
         append(producer.records, job_id, text(job_id, "x", attempt), attempt=attempt)
         producer.revive(job_id)
@@ -154,7 +156,7 @@ async def test_a_job_that_goes_on_losing_its_workers_fails(stream: JobStream, pr
 
 async def test_a_job_with_a_heartbeat_is_left_alone(producer: Producer) -> None:
     job_id = new_id("job")
-    producer.submit(job_id, "chat", REQUEST)
+    producer.submit(job_id, CHAT, REQUEST)
     append(producer.records, job_id, text(job_id, "a"))
     producer.records.renew_heartbeats([job_id])
     assert producer.records.redis.ttl(heartbeat_key(job_id)) <= 5
@@ -166,7 +168,7 @@ async def test_leaving_a_reader_cancels_the_job_unless_it_is_kept(stream: JobStr
     for job_id in (left, kept):
         async with stream.open(job_id) as reader:
             reader.keep_job = job_id == kept
-            await stream.submit(job_id, "chat", REQUEST)
+            await stream.submit(job_id, CHAT, REQUEST)
             append(producer.records, job_id, text(job_id, "a"))
     left_record, kept_record = producer.records.load(left), producer.records.load(kept)
     assert left_record and left_record.cancelled
@@ -176,7 +178,7 @@ async def test_leaving_a_reader_cancels_the_job_unless_it_is_kept(stream: JobStr
 
 async def test_cancelling_a_waiting_job_ends_it_at_once(stream: JobStream, producer: Producer) -> None:
     job_id = new_id("job")
-    await stream.submit(job_id, "chat", REQUEST)
+    await stream.submit(job_id, CHAT, REQUEST)
     assert await stream.position(job_id) == 0
     assert await stream.cancel(job_id)
     assert isinstance((await read_all(stream, job_id))[-1][1], events.Cancelled)
@@ -186,10 +188,10 @@ async def test_cancelling_a_waiting_job_ends_it_at_once(stream: JobStream, produ
 
 async def test_a_full_queue_answers_503_and_leaves_nothing(stream: JobStream, producer: Producer) -> None:
     for position in range(3):
-        assert await stream.submit(new_id("job"), "chat", REQUEST) == position
+        assert await stream.submit(new_id("job"), CHAT, REQUEST) == position
     refused = new_id("job")
     with pytest.raises(Unavailable) as caught:
-        await stream.submit(refused, "chat", REQUEST)
+        await stream.submit(refused, CHAT, REQUEST)
     assert caught.value.code == "queue_full" and caught.value.retry_after_seconds
     assert producer.records.load(refused) is None
 
@@ -197,15 +199,15 @@ async def test_a_full_queue_answers_503_and_leaves_nothing(stream: JobStream, pr
 async def test_a_full_queue_tells_how_long_it_takes_to_empty(stream: JobStream, producer: Producer) -> None:
     done = [new_id("job") for _ in range(2)]
     for job_id in done:
-        await stream.submit(job_id, "chat", REQUEST)
+        await stream.submit(job_id, CHAT, REQUEST)
         append(producer.records, job_id, finished(job_id))
     # As if the two had taken ten seconds each.
     producer.records.redis.rpush(finished_key(Queue.INFERENCE), time.time() - 20)
     producer.records.redis.lset(finished_key(Queue.INFERENCE), 1, time.time() - 10)
     for _ in range(3):
-        await stream.submit(new_id("job"), "chat", REQUEST)
+        await stream.submit(new_id("job"), CHAT, REQUEST)
     with pytest.raises(Unavailable) as caught:
-        await stream.submit(new_id("job"), "chat", REQUEST)
+        await stream.submit(new_id("job"), CHAT, REQUEST)
     assert caught.value.retry_after_seconds == pytest.approx(20, abs=1)
 
 
@@ -213,7 +215,7 @@ async def test_redis_away_is_unavailable_within_seconds(tmp_path: object) -> Non
     settings = load_settings(redis_url="unix:///nonexistent/redis.sock")
     started = time.monotonic()
     with pytest.raises(Unavailable):
-        Producer(settings).submit(new_id("job"), "chat", REQUEST)
+        Producer(settings).submit(new_id("job"), CHAT, REQUEST)
     assert time.monotonic() - started < 5
 
 

@@ -10,7 +10,8 @@ from core import events
 from core.errors import Unavailable
 from core.ids import new_id
 from core.messages import ChatMessage, GenerateRequest, Hit, RagOptions, Usage
-from tasks.jobs.names import Queue, Task
+from tasks.jobs.kinds import RAG_CHAT
+from tasks.jobs.queues import Queue, Task, Tasks
 from tests.integration.tasks.generating import GREEDY, World, text_of
 
 FIRST = [ChatMessage("user", "How long is the warranty of the Aurora coffee machine?"), ChatMessage("assistant", "4.")]
@@ -25,13 +26,13 @@ def submit(world: World, **fields: Any) -> str:
     job_id = new_id("job")
     options: dict[str, Any] = {"messages": FOLLOW_UP, "sampling": GREEDY, "max_tokens": 32, **fields}
     rag = RagOptions(query=options["messages"][-1].content, top_k=3)
-    world.producer.submit(job_id, "rag_chat", GenerateRequest(**options, rag=rag))
+    world.producer.submit(job_id, RAG_CHAT, GenerateRequest(**options, rag=rag))
     return job_id
 
 
 def to_task(world: World, job_id: str, task: Task) -> None:
     """Does what the search does before another worker has the job."""
-    claimed = world.producer.records.claim(job_id)
+    claimed = world.producer.records.claim(job_id, Tasks.RETRIEVE)
     assert claimed is not None
     world.producer.hand_over(claimed[0], task)
 
@@ -39,15 +40,15 @@ def to_task(world: World, job_id: str, task: Task) -> None:
 def test_a_follow_up_is_rewritten_and_goes_on_to_the_search(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(world.service._rewriter, "_timeout_seconds", 120.0)
     job_id = submit(world)
-    to_task(world, job_id, Task.REWRITE)
+    to_task(world, job_id, Tasks.REWRITE)
     world.service.rewrite(job_id)
     record = world.producer.records.load(job_id)
-    assert record is not None and (record.task, record.state, record.queue) == (Task.SEARCH, "queued", Queue.QUERY)
+    assert record is not None and (record.task, record.state, record.queue) == (Tasks.RETRIEVE, "queued", Queue.QUERY)
     rewrite = world.producer.records.load_rewrite(job_id)
     assert rewrite is not None and "\n" not in rewrite
     spent = world.producer.records.load_rewrite_usage(job_id)
     assert spent.prompt_tokens > 0 and spent.rewrite_tokens == spent.total_tokens
-    to_task(world, job_id, Task.GENERATE)
+    to_task(world, job_id, Tasks.GENERATE)
     world.producer.records.keep_hits(job_id, HITS, 1.0)
     last = world.emitted(job_id)[-1]
     assert isinstance(last, events.Finished) and last.usage.rewrite_tokens == spent.rewrite_tokens
@@ -60,18 +61,18 @@ def test_a_rewrite_that_fails_leaves_the_question_as_it_is(world: World, monkeyp
         raise Unavailable("The inference engine has stopped.")
 
     job_id = submit(world)
-    to_task(world, job_id, Task.REWRITE)
+    to_task(world, job_id, Tasks.REWRITE)
     with monkeypatch.context() as patch:
         patch.setattr(world.service.engine, "submit", refuse)
         world.service.rewrite(job_id)
     record = world.producer.records.load(job_id)
-    assert record is not None and record.task is Task.SEARCH
+    assert record is not None and record.task is Tasks.RETRIEVE
     assert world.producer.records.load_rewrite(job_id) == ""
 
 
 def test_a_rewrite_that_takes_too_long_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = submit(world)
-    to_task(world, job_id, Task.REWRITE)
+    to_task(world, job_id, Tasks.REWRITE)
     monkeypatch.setattr(world.service._rewriter, "_timeout_seconds", 0.0)
     world.service.rewrite(job_id)
     assert world.producer.records.load_rewrite(job_id) == ""
@@ -80,7 +81,7 @@ def test_a_rewrite_that_takes_too_long_is_not_waited_for(world: World, monkeypat
 
 def test_an_answer_has_its_sources_first_and_markers_that_hold(world: World) -> None:
     job_id = submit(world, messages=[ChatMessage("user", "What does the warranty of the Aurora cover?")])
-    to_task(world, job_id, Task.GENERATE)
+    to_task(world, job_id, Tasks.GENERATE)
     world.producer.records.keep_hits(job_id, HITS, 1.0)
     emitted = world.emitted(job_id)
     kinds = [type(event) for event in emitted]
@@ -94,7 +95,7 @@ def test_an_answer_has_its_sources_first_and_markers_that_hold(world: World) -> 
 
 def test_without_room_for_what_was_found_the_model_is_not_asked(world: World) -> None:
     job_id = submit(world, messages=[ChatMessage("user", "What does it cover?")], max_tokens=2000)
-    to_task(world, job_id, Task.GENERATE)
+    to_task(world, job_id, Tasks.GENERATE)
     world.producer.records.keep_hits(job_id, HITS, 1.0)
     last = world.emitted(job_id)[-1]
     assert isinstance(last, events.Failed) and last.error.status == 400
@@ -103,7 +104,7 @@ def test_without_room_for_what_was_found_the_model_is_not_asked(world: World) ->
 
 def test_nothing_found_is_said_and_not_invented(world: World) -> None:
     job_id = submit(world)
-    to_task(world, job_id, Task.GENERATE)
+    to_task(world, job_id, Tasks.GENERATE)
     emitted = world.emitted(job_id)
     assert text_of(emitted) == "I could not find anything about that in the documents."
     assert isinstance(emitted[-1], events.Finished) and emitted[-1].usage.completion_tokens == 0

@@ -1,4 +1,4 @@
-"""The workers behind a watcher, in threads of the test: real parsing, the real indexer, the embedded store."""
+"""The workers behind a watcher, in threads of the test: real parsing, the real indexer and the embedded store."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tasks.documents.dispatch import send_waiting
 from tasks.documents.embedding_models import Model, Models
 from tasks.documents.indexer import Indexer
 from tasks.documents.parsing import ParsingService
-from tasks.jobs.names import Role
 from tasks.jobs.producer import Producer
+from tasks.jobs.queues import Role
 from tests.fakes.fake_embedder import FakeEmbedder
 
 
 class Workers:
-    """Takes the messages of the watcher, as `tasks.jobs.producer.Producer` does, and does the work."""
+    """Receives the messages of the watcher, as `tasks.jobs.producer.Producer` does, and does the work."""
 
     outstanding_limit = 8
 
@@ -52,13 +52,13 @@ class Workers:
         self._indexer.wake()
 
     def announce(self, role: Role, name: str, info: dict[str, Any]) -> None:
-        """Nobody listens here."""
+        """Do nothing: no process reads the announcements here."""
 
     def withdraw(self, role: Role, name: str) -> None:
-        """Nobody listens here."""
+        """Do nothing: no process reads the announcements here."""
 
     def is_at_rest(self) -> bool:
-        """Whether nothing is left to do; what is, is hinted at again, as reconciliation does."""
+        """Return whether no work is left. Send hints for the rest again, as reconciliation does."""
         send_waiting(self.catalog, cast(Producer, self))
         self._indexer.wake()
         counts = self.catalog.counts_by_state()

@@ -1,4 +1,4 @@
-"""A watcher over real folders and a real catalog, with a messenger that writes down what it is told."""
+"""A watcher over real folders and a real catalog, with a messenger that records its messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from core.catalog import ORIGINAL_MISSING, Catalog, Document, DocumentState
 from core.errors import Unavailable
 from core.settings import Settings, load_settings
-from tasks.jobs.names import Role
+from tasks.jobs.queues import Role
 from tests.support import wait_until
 from watchers.mirror import Messenger
 from watchers.service import Watcher
@@ -20,12 +20,12 @@ STABLE_SECONDS = 0.3
 
 
 class RecordingMessenger:
-    """Writes down every message; answers Unavailable while `is_away`."""
+    """Records every message; raises Unavailable while `is_unavailable`."""
 
     def __init__(self) -> None:
         self.ingested: list[str] = []
         self.wake_ups = 0
-        self.is_away = False
+        self.is_unavailable = False
 
     def ingest(self, document_id: str) -> bool:
         self._answer()
@@ -43,7 +43,7 @@ class RecordingMessenger:
         self._answer()
 
     def _answer(self) -> None:
-        if self.is_away:
+        if self.is_unavailable:
             raise Unavailable("Redis does not answer.")
 
 
@@ -63,13 +63,13 @@ class World:
         self.catalog = Catalog.open(self.settings.catalog_url)
         self.catalog.migrate()
         self.messenger = RecordingMessenger()
-        #: What the watcher talks to, if it is not the messenger.
+        #: Receives the watcher's messages instead of the messenger, if it is set.
         self.workers: Messenger | None = None
         self._watcher: Watcher | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Starts a watcher, and waits until it watches all folders that there are."""
+        """Start a watcher, and wait until it watches all existing folders."""
         watcher = Watcher(self.settings, self.catalog, self.workers or self.messenger)
         self._watcher = watcher
         self._thread = threading.Thread(target=watcher.run, name="watcher under test")
@@ -89,23 +89,23 @@ class World:
         return self._watcher.info()
 
     def documents(self, root: Path | None = None) -> dict[str, Document]:
-        """The documents by path, but for when they were handed over: that is noted a moment after they are there."""
+        """Return the documents by path, without `dispatched_at`, which is set a moment after they are added."""
         found = self.catalog.find_documents(str(root or self.inbox))
         return {document.path or "": replace(document, dispatched_at=None) for document in found}
 
     def settle(
         self, condition: Callable[[dict[str, Document]], bool], timeout_seconds: float = 10
     ) -> dict[str, Document]:
-        """The documents by path, once the condition holds for them."""
+        """Wait until the condition holds for the documents by path, and return them."""
         wait_until(lambda: condition(self.documents()), timeout_seconds)
         return self.documents()
 
     def settle_on(self, *paths: str) -> dict[str, Document]:
-        """The documents by path, once they are at just these paths."""
+        """Wait until there are documents at exactly these paths, and return them by path."""
         return self.settle(lambda documents: set(documents) == set(paths))
 
     def complete(self, document: Document) -> None:
-        """What the workers do to a document."""
+        """Complete a document as the workers do."""
         parse = self.catalog.claim(document.id, "parser", expected=DocumentState.QUEUED, claimed=DocumentState.PARSING)
         assert parse is not None
         assert self.catalog.advance(parse, DocumentState.PARSED)
@@ -116,7 +116,7 @@ class World:
         assert self.catalog.activate(index, 1)
 
     def lose(self, document: Document) -> None:
-        """What a parser does to a document that it finds no file of."""
+        """Fail a document as a parser does if its file is missing."""
         claim = self.catalog.claim(document.id, "parser", expected=DocumentState.QUEUED, claimed=DocumentState.PARSING)
         assert claim is not None
         assert self.catalog.fail(claim, "The original file is no longer there.", ORIGINAL_MISSING)

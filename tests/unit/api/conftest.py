@@ -21,7 +21,7 @@ from core.blobs import BlobStore
 from core.catalog import Catalog, DocumentState
 from core.messages import EmbedRequest, GenerateRequest, Hit, SearchRequest, TokenLogprob, Usage
 from core.settings import Settings, load_settings
-from tasks.jobs.names import Role
+from tasks.jobs.queues import Role
 from tests.fakes.job_stream import FakeHints, FakeJobStream, Script
 
 MODEL = "SmolLM2-135M-Instruct"

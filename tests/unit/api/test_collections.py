@@ -19,7 +19,7 @@ from core.catalog import (
     WatchedFolder,
 )
 from core.settings import Settings
-from tasks.jobs.names import Role
+from tasks.jobs.queues import Role
 from tests.fakes.job_stream import FakeHints, FakeJobStream
 
 pytestmark = pytest.mark.asyncio

@@ -16,7 +16,7 @@ from core import events
 from core.catalog import Catalog, JobState
 from core.errors import ErrorInfo, Unavailable
 from core.messages import Filter, Usage
-from tasks.jobs.names import Role
+from tasks.jobs.queues import Role
 from tasks.jobs.runner import ChoiceResult, JobResult
 from tests.fakes.job_stream import FakeJobStream, Script
 from tests.unit.api.conftest import EMBEDDER, HIT, MODEL, WEATHER, WORDS

@@ -12,7 +12,7 @@ import pytest
 from api.dependencies import Services
 from core.catalog import Catalog, Claim, DocumentState
 from core.errors import Unavailable
-from tasks.jobs.names import Role
+from tasks.jobs.queues import Role
 from tests.fakes.job_stream import FakeHints, FakeJobStream
 from tests.support import wait_until
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from core.catalog import Catalog, FolderState, NewDocument, Source, WatchedFolder
-from tasks.jobs.names import Role
+from tasks.jobs.queues import Role
 from tests.fakes.job_stream import FakeJobStream
 
 pytestmark = pytest.mark.asyncio
@@ -75,4 +75,4 @@ async def test_a_deleted_watched_document_is_told_to_stay_out(
     new = NewDocument("default", "a.txt", Source.WATCH, "0" * 64, 1, root=str(tmp_path), path="a.txt")
     document = catalog.add_document(new)
     assert (await http.delete(f"/v1/rag/documents/{document.id}")).status_code == 200
-    assert [found.id for found in catalog.ignored(str(tmp_path))] == [document.id]
+    assert [found.id for found in catalog.ignored_documents(str(tmp_path))] == [document.id]

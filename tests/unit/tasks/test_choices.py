@@ -17,14 +17,15 @@ from inference.engine.sequence import (
 )
 from tasks.chat.choices import SequenceRun, translate
 from tasks.chat.resume_state import ResumeState
-from tasks.jobs.names import Task
+from tasks.jobs.kinds import CHAT
+from tasks.jobs.queues import Tasks
 from tasks.jobs.records import JobRecord, JobRecords
 from tasks.jobs.runner import RunningJob
 
 
 @pytest.fixture
 def run() -> SequenceRun:
-    record = JobRecord("job-1", "chat", Task.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
+    record = JobRecord("job-1", CHAT, Tasks.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
     records: JobRecords = object()  # type: ignore[assignment]
     return SequenceRun(RunningJob(record, b"{}", records), ResumeState(accepted=False, replayed=[]).choices(2))
 
@@ -88,6 +89,6 @@ def test_the_next_attempt_goes_on_from_what_was_told() -> None:
         events.TextDelta(**base, text="B", token_ids=[9], index=1),
         events.ChoiceFinished(**base, finish_reason="stop", index=1),
     ]
-    first, second = ResumeState(accepted=True, emitted=emitted).choices(2)
+    first, second = ResumeState(accepted=True, replayed=emitted).choices(2)
     assert (first.result.text, first.token_ids, first.finished) == ("Hello", [1, 2, 3], False)
     assert (second.result.text, second.finished) == ("B", True)

@@ -10,7 +10,8 @@ from inference.engine.sequence import FinishReason, SequenceDelta, SequenceFinis
 from inference.text.citations import Citer
 from tasks.chat.choices import Choice, SequenceRun, translate
 from tasks.chat.constraints import can_cite
-from tasks.jobs.names import Task
+from tasks.jobs.kinds import RAG_CHAT
+from tasks.jobs.queues import Tasks
 from tasks.jobs.records import JobRecord, JobRecords
 from tasks.jobs.runner import ChoiceResult, RunningJob
 
@@ -20,7 +21,7 @@ ANSWER = "The warranty lasts four years. [1] And more."
 
 
 def flight_of(emitted: str = "") -> SequenceRun:
-    record = JobRecord("job-1", "rag_chat", Task.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
+    record = JobRecord("job-1", RAG_CHAT, Tasks.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
     records: JobRecords = object()  # type: ignore[assignment]
     choice = Choice(ChoiceResult(text=emitted), citer=Citer([SOURCE], len(emitted)))
     return SequenceRun(RunningJob(record, b"{}", records), [choice])

@@ -18,8 +18,9 @@ from tasks.chat.conversation import CUT_NOTE, Conversation, Round, shared_out
 from tasks.chat.resume_state import ResumeState
 from tasks.chat.server_functions import FunctionCalls, ServerFunctions
 from tasks.chat.tool_rounds import ToolRounds
-from tasks.jobs.names import Task
+from tasks.jobs.kinds import CHAT
 from tasks.jobs.producer import Producer
+from tasks.jobs.queues import Tasks
 from tasks.jobs.records import JobRecord, JobRecords
 from tasks.jobs.runner import ChoiceResult, RunningJob
 from tests.fakes.fake_backend import FakeBackend
@@ -141,7 +142,7 @@ def next_prompt(
 ) -> PreparedPrompt | None:
     settings = load_settings(_env_file=None, data_dir=folder, max_tokens=100, redis_url="redis://127.0.0.1:1")
     records: JobRecords = object()  # type: ignore[assignment]
-    record = JobRecord("job-1", "chat", Task.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
+    record = JobRecord("job-1", CHAT, Tasks.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
     producer: Producer = object()  # type: ignore[assignment]
     rounds = ToolRounds(settings, engine, producer, ServerFunctions(functions, engine.grammars), FunctionContext())
     return rounds.answer(Told(record, b"{}", records), FunctionCalls(), conversation)

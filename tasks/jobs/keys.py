@@ -1,43 +1,8 @@
-"""Names of queues, tasks and Redis keys, each written once."""
+"""Redis keys and channels, each written once."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-
-
-class Queue(StrEnum):
-    """A queue and, by it, the kind of worker that consumes it."""
-
-    INGEST = "ingest"
-    QUERY = "query"
-    INDEX = "index"
-    INFERENCE = "inference"
-    BATCH = "batch"
-    MAINTENANCE = "maintenance"
-
-
-class Task(StrEnum):
-    """A task by its registered name."""
-
-    PARSE_DOCUMENT = "ingest.parse"
-    WAKE_INDEXER = "index.wake"
-    SEARCH = "query.search"
-    EMBED = "query.embed"
-    GENERATE = "inference.generate"
-    REWRITE = "inference.rewrite"
-    RECONCILE = "maintenance.reconcile"
-    EXPIRE = "maintenance.expire"
-    SETTLE_DOCUMENTS = "maintenance.settle_documents"
-
-
-class Role(StrEnum):
-    """A worker's role; its key in Redis tells the API that one of it is alive and what it serves."""
-
-    INGEST = "ingest"
-    INDEX = "index"
-    INFERENCE = "inference"
-    MAINTENANCE = "maintenance"
-    WATCHER = "watcher"
+from tasks.jobs.queues import Queue, Role
 
 
 def job_key(job_id: str) -> str:

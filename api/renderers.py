@@ -1,0 +1,64 @@
+"""Renderers of job results. The table of job kinds (`tasks.jobs.kinds`) names one for each endpoint of a kind.
+
+The same renderer answers the client that waited and, later, the one that asks `/v1/jobs` for the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from api import render
+from api.dependencies import Services, in_thread
+from api.document_intake import document_list
+from api.render import Answer, Head, ToolForm, Wire
+
+#: What an endpoint keeps of a request because the form of the answer depends on it.
+Options = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class FinishedJob:
+    """What a renderer works with. `services` are for what has to be looked up when the answer is given."""
+
+    services: Services
+    head: Head
+    answer: Answer
+    options: Options
+
+
+#: Turns a finished job into the JSON of its endpoint.
+Renderer = Callable[[FinishedJob], Awaitable[Wire]]
+
+
+async def chat_completion(job: FinishedJob) -> Wire:
+    """Render `chat.completion`. With the option `calls` = "functions", calls have the legacy form."""
+    form: ToolForm = "functions" if job.options.get("calls") == "functions" else "tools"
+    return render.chat_completion(job.head, job.answer, form)
+
+
+async def text_completion(job: FinishedJob) -> Wire:
+    """Render the legacy `text_completion`."""
+    return render.text_completion(job.head, job.answer)
+
+
+async def rag_answer(job: FinishedJob) -> Wire:
+    """Render the answer of `/v1/rag/chat`."""
+    return render.rag_answer(job.head, job.answer)
+
+
+async def search_results(job: FinishedJob) -> Wire:
+    """Render the hits of a search."""
+    return render.search_results(job.head, job.answer)
+
+
+async def embedding_list(job: FinishedJob) -> Wire:
+    """Render embeddings as the option `encoding_format` asks, "float" or "base64"."""
+    return render.embedding_list(job.answer, job.options.get("encoding_format", "float"))
+
+
+async def documents(job: FinishedJob) -> Wire:
+    """Render the documents of a documents job as they are now. Those that were deleted since are left out."""
+    ids = job.answer.result["documents"]
+    found = await in_thread(job.services.catalog.documents_by_id, ids)
+    return await document_list(job.services, [found[document_id] for document_id in ids if document_id in found])

@@ -1,0 +1,94 @@
+"""The Celery tasks. Each passes its message to a service of this process; the services do the work.
+
+A message carries ids only. What must not be lost is in the catalog or in the job's record.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from billiard.exceptions import WorkerLostError
+from celery.exceptions import TimeLimitExceeded
+from celery.signals import task_failure
+
+from tasks.app import celery_app
+from tasks.jobs.queues import Queue, Tasks
+from tasks.services import services
+
+# Ingest workers: parsing, in children that may be killed.
+
+
+@celery_app.task(name=Tasks.PARSE_DOCUMENTS.name)
+def parse(*document_ids: str) -> None:
+    """Parse and chunk documents, one after the other."""
+    services().parsing.parse(*document_ids)
+
+
+@task_failure.connect(sender=parse)
+def _child_lost(args: Any = None, exception: BaseException | None = None, **_: Any) -> None:
+    """Release the documents of a child that the time limit or the kernel has killed. Runs in the parent."""
+    if isinstance(exception, WorkerLostError | TimeLimitExceeded):
+        services().parsing.child_lost(args, str(exception))
+
+
+# The index worker: indexing, searches and embeddings.
+
+
+@celery_app.task(name=Tasks.WAKE_INDEXER.name)
+def wake_indexer() -> None:
+    """Tell the indexer that there is something to index or to delete."""
+    services().indexer.wake()
+
+
+@celery_app.task(name=Tasks.SEARCH.name)
+def search(job_id: str) -> None:
+    """Find the chunks that a search job asks for."""
+    services().query.search(job_id)
+
+
+@celery_app.task(name=Tasks.RETRIEVE.name)
+def retrieve(job_id: str) -> None:
+    """Find the chunks for a RAG chat, which continues at an inference worker."""
+    services().query.retrieve(job_id)
+
+
+@celery_app.task(name=Tasks.EMBED.name)
+def embed(job_id: str) -> None:
+    """Embed the inputs of a job."""
+    services().query.embed(job_id)
+
+
+# Inference workers: generation.
+
+
+@celery_app.task(name=Tasks.REWRITE.name)
+def rewrite(job_id: str) -> None:
+    """Rewrite the follow-up question of a RAG chat, which then returns to retrieval."""
+    services().generation.rewrite(job_id)
+
+
+@celery_app.task(name=Tasks.GENERATE.name, bind=True)
+def generate(self: Any, job_id: str) -> None:
+    """Answer a chat or RAG chat."""
+    services().generation.generate(job_id, Queue(self.request.delivery_info["routing_key"]))
+
+
+# The maintenance worker. Beat sends the first two.
+
+
+@celery_app.task(name=Tasks.RECONCILE.name)
+def reconcile() -> None:
+    """Send again what was lost: the catalog is the truth, messages are hints."""
+    services().reconciliation.reconcile()
+
+
+@celery_app.task(name=Tasks.EXPIRE.name)
+def expire() -> None:
+    """Remove what was deleted or finished long ago."""
+    services().reconciliation.expire()
+
+
+@celery_app.task(name=Tasks.ACCEPT_DOCUMENTS.name)
+def accept_documents(job_id: str) -> None:
+    """Accept a job that waits for documents."""
+    services().reconciliation.accept_documents(job_id)

@@ -1,0 +1,74 @@
+"""A job kind registered in one place: its entry, its task function, its renderer, and a route that submits it.
+
+A worker that serves it: `celery -A tests.integration.tasks.echo_kind worker -Q maintenance`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from api.dependencies import KeyDep, PreferencesDep, ServicesDep
+from api.job_calls import Call, respond
+from api.render import Wire
+from api.renderers import FinishedJob
+from core import events
+from tasks.app import celery_app
+from tasks.jobs.kinds import JobKind, register
+from tasks.jobs.queues import Queue, Task
+from tasks.jobs.runner import ChoiceResult, JobResult, RunningJob
+from tasks.services import services
+
+ECHO_PATH = "/v1/echo"
+
+
+class EchoRequest(msgspec.Struct):
+    """Words to be said again."""
+
+    words: list[str]
+
+
+ECHO = register(
+    JobKind(
+        name="echo",
+        request=EchoRequest,
+        task=Task("maintenance.echo", Queue.MAINTENANCE),
+        endpoints={ECHO_PATH: f"{__name__}:echo_answer"},
+        events=frozenset({events.TextDelta}),
+    )
+)
+
+
+@celery_app.task(name=ECHO.task.name)
+def echo(job_id: str) -> None:
+    """Say the words of a job again."""
+    services().runner.run(job_id, ECHO.task, _say)
+
+
+def _say(job: RunningJob) -> None:
+    words = job.request(EchoRequest).words
+    job.emit(events.Accepted(**job.base(), model="echo"), state="running")
+    for word in words:
+        job.emit(events.TextDelta(**job.base(), text=word))
+    services().runner.complete(job, JobResult("echo", [ChoiceResult(text="".join(words), finish_reason="stop")]))
+
+
+async def echo_answer(job: FinishedJob) -> Wire:
+    """Render the words, in upper case if the option `loud` says so."""
+    text = job.answer.choices[0].text
+    return {"object": "echo", "id": job.head.id("echo"), "text": text.upper() if "loud" in job.options else text}
+
+
+router = APIRouter()
+
+
+@router.post(ECHO_PATH)
+async def create_echo(request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep) -> Response:
+    """Submit a job of the kind."""
+    body = msgspec.json.decode(await request.body(), type=EchoRequest)
+    options = {"loud": "yes"} if request.query_params.get("loud") else {}
+    return await respond(request, services, Call(ECHO, body, ECHO_PATH, key, options), prefer)
+
+
+celery = celery_app
