@@ -1,1 +1,1 @@
-"""Limits on parsers and on the programs that they call."""
+"""Limits on the parsers and on the programs that they run."""

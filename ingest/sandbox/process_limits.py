@@ -1,4 +1,4 @@
-"""Limits on this process while it parses a file that may be hostile: memory, processor time, and no network."""
+"""Limits on this process while it parses a possibly hostile file: memory, processor time, and no network."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _NETWORK_EVENTS = frozenset(("socket.connect", "socket.getaddrinfo", "socket.get
 
 
 class CpuTimeExceeded(Exception):
-    """A file took more processor time than it may."""
+    """Parsing a file took more processor time than allowed."""
 
 
 @contextmanager
 def parsing_limits(*, memory_bytes: int, cpu_seconds: float) -> Iterator[None]:
-    """All limits at once, for the code within.
+    """Apply all limits to the code in the `with` block.
 
     Raises:
-        MemoryError: it took more memory.
-        CpuTimeExceeded: it took more processor time.
-        DocumentRejected: it would have opened a connection.
+        MemoryError: If it needs more memory.
+        CpuTimeExceeded: If it takes more processor time.
+        DocumentRejected: If it tries to open a connection.
     """
     with memory_limit(memory_bytes), cpu_limit(cpu_seconds), no_network():
         yield
@@ -38,10 +38,10 @@ def parsing_limits(*, memory_bytes: int, cpu_seconds: float) -> Iterator[None]:
 
 @contextmanager
 def memory_limit(extra_bytes: int) -> Iterator[None]:
-    """Lets the process take at most this much more address space; over it allocations raise `MemoryError`.
+    """Let the process take at most this much more address space; allocations beyond it raise `MemoryError`.
 
-    Address space is what the kernel can limit, and more than what is resident, so the limit is above the present use.
-    Without /proc (macOS) it does nothing: the limit has no effect there.
+    The kernel can limit address space, not resident memory. A process has far more of it than is resident, so the limit
+    is relative to the current use. Without /proc (macOS) this does nothing, because the limit has no effect there.
     """
     if not _STATM.exists():
         yield
@@ -54,11 +54,11 @@ def memory_limit(extra_bytes: int) -> Iterator[None]:
 
 @contextmanager
 def cpu_limit(seconds: float) -> Iterator[None]:
-    """Lets the process take this much more processor time; over it `CpuTimeExceeded` is raised in the main thread.
+    """Let the process take this much more processor time; beyond it, `CpuTimeExceeded` is raised in the main thread.
 
-    A timer counts from here. `RLIMIT_CPU` counts from the start of the process in the kernel's ticks, which in one that
-    has long lived are seconds behind what can be read. Signals reach the main thread only: in another one this does
-    nothing.
+    This uses a timer that starts now. `RLIMIT_CPU` counts the kernel's ticks from the start of the process, and in a
+    long-lived process that count lags seconds behind the processor time that can be read. Python runs signal handlers
+    only in the main thread: in any other thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -78,7 +78,7 @@ def cpu_limit(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def no_network() -> Iterator[None]:
-    """Refuses connections of this thread that Python code opens. Others go on: those of the catalog, for example."""
+    """Refuse connections that Python code opens in this thread. Other threads, such as the catalog's, may connect."""
     _watch_connections()
     before = _is_offline()
     _offline.now = True
@@ -97,7 +97,7 @@ def _is_offline() -> bool:
 
 @lru_cache(maxsize=1)
 def _watch_connections() -> None:
-    # Python has no way to take an audit hook away again, so there is one, and it asks the thread.
+    # Python cannot remove an audit hook, so one is installed for good and checks the current thread's flag.
     sys.addaudithook(_refuse_connection)
 
 
@@ -108,7 +108,7 @@ def _refuse_connection(event: str, arguments: tuple[Any, ...]) -> None:
 
 @contextmanager
 def _soft_limit(kind: int, value: int) -> Iterator[None]:
-    """A limit that can be taken back: an unprivileged process cannot raise a hard one again."""
+    """Set a soft limit and restore it afterwards; an unprivileged process could not raise a hard limit again."""
     import resource
 
     before = resource.getrlimit(kind)

@@ -1,4 +1,4 @@
-"""Programs that parsers call: confined, with a time limit, and killed with all their children."""
+"""Runs the programs that parsers need: confined, with a time limit, and killed together with their children."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from pathlib import Path
 
 from core.errors import DocumentRejected
 
-_CONFINED = Path(__file__).with_name("confined.py")
-#: What a program may write to one file, and so print.
+_CONFINED_SCRIPT = Path(__file__).with_name("confined.py")
+#: The most that a program may write to one file, and therefore print.
 _FILE_BYTES = 512 * 2**20
 _MESSAGE_CHARACTERS = 300
-#: A closed port, for programs that would fetch what a file refers to and cannot be cut off otherwise.
-_NOWHERE = "http://127.0.0.1:9"
+#: A closed port, set as the proxy: it stops programs from fetching what a file links to where they cannot be denied the
+#: network.
+_CLOSED_PORT_URL = "http://127.0.0.1:9"
 _ENVIRONMENT = {
     "OMP_THREAD_LIMIT": "1",
     "LC_ALL": "C.UTF-8",
-    **dict.fromkeys(("http_proxy", "https_proxy", "ftp_proxy", "HTTP_PROXY", "HTTPS_PROXY"), _NOWHERE),
+    **dict.fromkeys(("http_proxy", "https_proxy", "ftp_proxy", "HTTP_PROXY", "HTTPS_PROXY"), _CLOSED_PORT_URL),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramFailed(Exception):
-    """A program ended with an error; `message` is the end of what it said."""
+    """A program ended with an error. `message` is the end of its standard error."""
 
     name: str
     status: int
@@ -40,7 +41,7 @@ class ProgramFailed(Exception):
 
 
 def find_program(*names: str) -> str | None:
-    """The path of the first of these programs that is installed."""
+    """Return the path of the first of these programs that is installed, or None if none is."""
     return next((path for path in map(shutil.which, names) if path), None)
 
 
@@ -51,23 +52,24 @@ def run_program(
     stdin: bytes = b"",
     environment: Mapping[str, str] | None = None,
 ) -> bytes:
-    """What a program prints.
+    """Run a program and return its standard output.
 
-    It gets no network where the kernel allows that, the memory limit of this process, and the time limit for its
-    processor time too. Whatever happens here, it and its children are dead afterwards.
+    The program has no network where the kernel allows that, and it inherits the memory limit of this process.
+    `timeout_seconds` limits both its wall-clock time and its processor time. The program and its children are always
+    dead when this returns or raises.
 
     Raises:
-        ProgramFailed: it ended with an error.
-        DocumentRejected: it took longer than `timeout_seconds`.
+        ProgramFailed: If it ends with an error.
+        DocumentRejected: If it takes longer than `timeout_seconds`.
     """
     name = Path(command[0]).name
     limits = [str(timeout_seconds), str(_FILE_BYTES)]
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as said:
-        given.write(stdin)
-        given.seek(0)
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        source.write(stdin)
+        source.seek(0)
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_CONFINED), *limits, *command],
-            stdin=given, stdout=printed, stderr=said, start_new_session=True,
+            [sys.executable, "-I", "-S", str(_CONFINED_SCRIPT), *limits, *command],
+            stdin=source, stdout=output, stderr=errors, start_new_session=True,
             env={**os.environ, **_ENVIRONMENT, **(environment or {})},
         )  # fmt: skip
         try:
@@ -79,15 +81,15 @@ def run_program(
         if status == -signal.SIGXCPU:
             raise DocumentRejected(f"Reading it with {name} took more than {timeout_seconds} s of processor time.")
         if status:
-            said.seek(0)
-            words = " ".join(said.read().decode(errors="replace").split())
-            raise ProgramFailed(name, status, words[-_MESSAGE_CHARACTERS:])
-        printed.seek(0)
-        return printed.read()
+            errors.seek(0)
+            message = " ".join(errors.read().decode(errors="replace").split())
+            raise ProgramFailed(name, status, message[-_MESSAGE_CHARACTERS:])
+        output.seek(0)
+        return output.read()
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # The group outlives its leader as long as there is a child in it.
+    # The process group outlives its leader as long as a child is in it.
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
