@@ -1,9 +1,9 @@
 """Cuts a document into chunks along its structure. Pure: text and a tokenizer in, chunks out.
 
-A document is first divided into atoms, stretches that stay whole: its elements, or, of an element over the limit, its
-sentences (lines of tables and code; stretches of tokens where even those are too long). Neighbouring atoms of a section
-and page are then packed into chunks. Chunks are slices of the document's text: together they cover everything in it
-but white space, and none has more tokens than the limit.
+A document is first split into atoms, spans that are never divided. An element that fits into a chunk is one atom. A
+longer element is split into sentences (tables and code into lines), and a sentence that is still too long into runs of
+tokens. Neighbouring atoms of the same section and page are then packed into chunks. Chunks are slices of the document's
+text: together they cover all of it except white space, and none has more tokens than the limit.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Protocol
 
 from ingest.parsed_document import Chunk, Element, ElementKind, ParsedDocument, content_hash_of
 
-#: Chunks of models with longer windows: larger ones would say less about where in a document something stands, and
-#: three of them would not fit the context of a small language model.
+#: The upper limit even if the model's window is longer: larger chunks would locate an answer less precisely, and three
+#: of them would not fit into the context of a small language model.
 DEFAULT_CHUNK_TOKENS = 512
-#: A chunk's characters per token at most. Some tokenizers make one token of a word of any length; its text would not
-#: be embedded, and this bounds it.
+#: Limits a chunk's length in characters, because some tokenizers turn a word of any length into a single token, and
+#: the embedding would then ignore most of the text.
 MAX_CHARACTERS_PER_TOKEN = 16
-#: Of ordinary text, about: so much is looked at first where a stretch is cut.
-_USUAL_CHARACTERS_PER_TOKEN = 4
-#: Where a stretch of tokens is cut, white space is looked for in its last quarter.
+#: A rough average for ordinary text. It sizes the first piece that is tokenized when a span is cut.
+_TYPICAL_CHARACTERS_PER_TOKEN = 4
+#: A cut is moved to white space only within this last share of the span, so that the chunk stays nearly full.
 _CUT_SEARCH_SHARE = 0.25
-#: A full chunk may end earlier than it must, but has at least this share of its tokens.
-_LEAST_FILL = 1 / 2
+#: A full chunk may be ended early, but keeps at least this share of the token limit.
+_MIN_FILL = 1 / 2
 
 _SENTENCE_END = re.compile(r"""(?<=[.!?…])["'”’»)\]]*\s+|(?<=[。！？])\s*|\n\s*\n\s*""")
 _LINE_END = re.compile(r"\n+")
@@ -35,34 +35,35 @@ _WHITE_SPACE = re.compile(r"\s")
 
 
 class Tokenizer(Protocol):
-    """What the chunker needs to know of the embedding model's tokenizer."""
+    """The part of the embedding model's tokenizer that the chunker uses."""
 
     def count(self, text: str) -> int:
-        """Tokens of the text, without special tokens."""
+        """Return the number of tokens of the text, without special tokens."""
         ...
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
-        """The span of each token in characters."""
+        """Return the start and end of each token, in characters."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkSettings:
-    """How large chunks are: of the whole server, or of one collection."""
+    """The chunk size, for the whole server or for one collection."""
 
-    #: Of a chunk, without special tokens; None: the embedding model's window, at most `DEFAULT_CHUNK_TOKENS`.
+    #: The maximum per chunk, without special tokens. None means the embedding model's window, but at most
+    #: `DEFAULT_CHUNK_TOKENS`.
     tokens: int | None = None
-    #: What a chunk repeats, at most, of the one before it in the same section and page; at most half a chunk.
+    #: The most that a chunk repeats of the previous chunk of the same section and page; at most half a chunk.
     overlap_tokens: int = 32
 
     def max_tokens(self, window_tokens: int) -> int:
-        """Tokens of a chunk for a model that reads so many: never more, so that it cuts nothing off."""
+        """Return the maximum tokens per chunk, never above the model's window, so that the model truncates nothing."""
         return min(self.tokens or DEFAULT_CHUNK_TOKENS, window_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class _Atom:
-    """A stretch of the text that stays whole."""
+    """A span of the text that is never divided."""
 
     start: int
     end: int
@@ -75,13 +76,17 @@ class _Atom:
 def chunk_document(
     document: ParsedDocument, tokenizer: Tokenizer, *, max_tokens: int, overlap_tokens: int = 0
 ) -> list[Chunk]:
-    """The chunks of a document, in order.
+    """Return the chunks of a document, in order.
 
     Args:
-        document: its elements in order.
-        tokenizer: that of the embedding model.
-        max_tokens: of a chunk, without special tokens.
-        overlap_tokens: what a chunk repeats, at most, of the one before it in the same section and page.
+        document: The document, with its elements in order.
+        tokenizer: The embedding model's tokenizer.
+        max_tokens: The maximum per chunk, without special tokens.
+        overlap_tokens: The most that a chunk repeats of the previous chunk of the same section and page. Reduced to
+            half of `max_tokens` if it is larger.
+
+    Raises:
+        ValueError: If `max_tokens` is below 1.
     """
     if max_tokens < 1:
         raise ValueError(f"max_tokens={max_tokens}: at least 1")
@@ -100,7 +105,7 @@ class _Chunker:
     def run(self, elements: Sequence[Element]) -> list[Chunk]:
         packed: list[_Atom] = []
         for atom in self._atoms(elements):
-            if packed and not _belong_together(packed, atom):
+            if packed and not _can_share_chunk(packed, atom):
                 self._close(packed)
                 packed = []
             elif packed and not self._has_room(packed, atom):
@@ -118,50 +123,53 @@ class _Chunker:
                 yield _Atom(start, end, tokens, element.kind, element.page, element.section)
 
     def _spans(self, element: Element) -> Iterator[tuple[int, int, int]]:
-        """Start, end and tokens of each atom of an element."""
-        tokens = self._tokens_if_small(element.start, element.end)
+        """Yield the start, the end and the token count of each atom of an element."""
+        tokens = self._tokens_if_fits(element.start, element.end)
         if tokens is not None:
             yield element.start, element.end, tokens
             return
-        divider = _LINE_END if element.kind.is_lines else _SENTENCE_END
-        for start, end in self._divided(element.start, element.end, divider):
+        divider = _LINE_END if element.kind.is_line_based else _SENTENCE_END
+        for start, end in self._split(element.start, element.end, divider):
             yield from self._cut(start, end)
 
-    def _divided(self, start: int, end: int, divider: re.Pattern[str]) -> Iterator[tuple[int, int]]:
-        """The stretches between what divides them, without white space at their ends."""
+    def _split(self, start: int, end: int, divider: re.Pattern[str]) -> Iterator[tuple[int, int]]:
+        """Yield the spans between the matches of `divider`, without white space at their ends."""
         for gap in divider.finditer(self._text, start, end):
-            yield from self._trimmed(start, gap.end())
+            yield from self._trim(start, gap.end())
             start = gap.end()
-        yield from self._trimmed(start, end)
+        yield from self._trim(start, end)
 
-    def _trimmed(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+    def _trim(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         body = self._text[start:end]
         if body.strip():
             yield start + len(body) - len(body.lstrip()), end - (len(body) - len(body.rstrip()))
 
     def _cut(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """Cuts what is still too long after as many tokens as fit, between words where it can."""
-        while (tokens := self._tokens_if_small(start, end)) is None:
+        """Cut a span that is too long into pieces that fit, between words where possible."""
+        while (tokens := self._tokens_if_fits(start, end)) is None:
             cut = self._cut_after(start, min(end, start + self._max_characters))
-            for left, right in self._trimmed(start, cut):
+            for left, right in self._trim(start, cut):
                 yield left, right, self._count(left, right)
             start = cut
-        for left, right in self._trimmed(start, end):
+        for left, right in self._trim(start, end):
             yield left, right, tokens
 
     def _cut_after(self, start: int, end: int) -> int:
         tokens = self._first_tokens(start, end)
-        # The token that no longer fits begins where this stretch ends.
+        # The start of the first token that no longer fits.
         last = start + tokens[self._max_tokens][0] if len(tokens) > self._max_tokens else end
         cut = self._word_start(start, last)
-        # Half a word may have more tokens than it had within the whole.
-        while cut - start > 1 and not self._is_small(start, cut):
+        # A part of a word may have more tokens on its own than inside the whole word.
+        while cut - start > 1 and not self._fits(start, cut):
             cut = start + max(1, (cut - start) * 7 // 8)
         return max(cut, start + 1)
 
     def _first_tokens(self, start: int, end: int) -> list[tuple[int, int]]:
-        """The spans of more tokens than fit a chunk, or of all; no more of the text is looked at than has to be."""
-        size = self._max_tokens * _USUAL_CHARACTERS_PER_TOKEN
+        """Return the offsets of at least one token more than fits into a chunk, or of all tokens.
+
+        Only as much of the text is tokenized as that needs.
+        """
+        size = self._max_tokens * _TYPICAL_CHARACTERS_PER_TOKEN
         while True:
             tokens = self._tokenizer.offsets(self._text[start : min(end, start + size)])
             if len(tokens) > self._max_tokens or start + size >= end:
@@ -169,18 +177,18 @@ class _Chunker:
             size *= 2
 
     def _word_start(self, start: int, end: int) -> int:
-        """The end of the last white space of the stretch, if it lies near its end."""
+        """Return the position after the last white space if it is near the end of the span, else the end."""
         floor = end - max(1, int((end - start) * _CUT_SEARCH_SHARE))
         for position in range(end, floor, -1):
             if _WHITE_SPACE.match(self._text, position - 1):
                 return position
         return end
 
-    def _is_small(self, start: int, end: int) -> bool:
-        return self._tokens_if_small(start, end) is not None
+    def _fits(self, start: int, end: int) -> bool:
+        return self._tokens_if_fits(start, end) is not None
 
-    def _tokens_if_small(self, start: int, end: int) -> int | None:
-        """The tokens of a stretch that fits a chunk; None for a longer one."""
+    def _tokens_if_fits(self, start: int, end: int) -> int | None:
+        """Return the token count of a span that fits into a chunk, or None if it does not fit."""
         if end - start > self._max_characters:
             return None
         tokens = self._count(start, end)
@@ -196,10 +204,11 @@ class _Chunker:
         return tokens <= self._max_tokens and atom.end - packed[0].start <= self._max_characters
 
     def _best_cut(self, packed: Sequence[_Atom], atom: _Atom) -> int:
-        """How many atoms of a full chunk stay in it: where it ends is chosen by what follows, not by what came before.
+        """Return how many atoms of a full chunk stay in it; the rest begins the next chunk.
 
-        Of the places in its second half, the one is taken whose next atom has the least checksum. So text that is put
-        in or taken out moves the ends of the chunks near it only, and all later ones keep their vectors.
+        Of the possible cuts in the second half of the chunk, this picks the one whose next atom has the smallest
+        checksum. The cut thus depends on the text around it, not on what came before: an insertion or a deletion
+        changes only the chunks near it, and all later chunks keep their vectors.
         """
         best, least = len(packed), self._checksum(atom)
         rest = atom.tokens
@@ -207,7 +216,7 @@ class _Chunker:
         for position in range(len(packed) - 1, 0, -1):
             each = packed[position]
             rest, filled = rest + each.tokens, filled - each.tokens
-            if filled < self._max_tokens * _LEAST_FILL or rest + self._overlap_tokens > self._max_tokens:
+            if filled < self._max_tokens * _MIN_FILL or rest + self._overlap_tokens > self._max_tokens:
                 break
             checksum = self._checksum(each)
             if checksum < least and not packed[position - 1].kind.is_heading:
@@ -218,35 +227,39 @@ class _Chunker:
         return zlib.crc32(self._text[atom.start : atom.end].encode())
 
     def _continue_after(self, packed: Sequence[_Atom], count: int, atom: _Atom) -> list[_Atom]:
-        """Closes the chunk of the first atoms; the next one of the section begins with the end of it, if there is room.
+        """Close the chunk of the first `count` atoms and return the atoms that precede `atom` in the next chunk.
 
-        Returns what comes before `atom` in the next chunk.
+        The next chunk begins with an overlap, the end of the closed chunk, if there is room for it.
         """
         closed, rest = packed[:count], list(packed[count:])
         self._close(closed)
         if not self._overlap_tokens or closed[-1].kind.is_heading:
             return rest
         start = self._overlap_start(closed)
-        if start is None or not self._is_small(start, atom.end):
+        if start is None or not self._fits(start, atom.end):
             return rest
         end = closed[-1].end
         overlap = _Atom(start, end, self._count(start, end), closed[-1].kind, atom.page, atom.section)
         return [overlap, *rest]
 
     def _overlap_start(self, packed: Sequence[_Atom]) -> int | None:
-        """Where the last sentences or lines of the chunk begin that the overlap has room for, else its last words."""
+        """Return the start of the overlap, or None if there is none.
+
+        It begins at the first sentence or line that keeps it within the limit. In prose without one, it begins at a
+        word.
+        """
         begin, end = packed[0].start, packed[-1].end
         begin = max(begin, end - self._overlap_tokens * MAX_CHARACTERS_PER_TOKEN)
         tokens = self._tokenizer.offsets(self._text[begin:end])
         if len(tokens) <= self._overlap_tokens:
             return None
         earliest = begin + tokens[-self._overlap_tokens][0]
-        divider = _LINE_END if packed[-1].kind.is_lines else _SENTENCE_END
+        divider = _LINE_END if packed[-1].kind.is_line_based else _SENTENCE_END
         starts = [atom.start for atom in packed if atom.start >= earliest]
         starts += [gap.end() for gap in divider.finditer(self._text, earliest, end) if gap.end() < end]
         if starts:
             return min(starts)
-        return None if packed[-1].kind.is_lines else self._next_word(earliest, end)
+        return None if packed[-1].kind.is_line_based else self._next_word(earliest, end)
 
     def _next_word(self, position: int, end: int) -> int | None:
         if position == 0 or self._text[position - 1].isspace():
@@ -255,10 +268,10 @@ class _Chunker:
         return gap.end() if gap and gap.end() < end else None
 
     def _close(self, packed: Sequence[_Atom]) -> None:
-        """Makes a chunk of the atoms. A whole can have more tokens than its parts: then it becomes several."""
+        """Turn the atoms into a chunk, or into several: joined, atoms can have more tokens than they have alone."""
         while packed:
             count = len(packed)
-            while count > 1 and not self._is_small(packed[0].start, packed[count - 1].end):
+            while count > 1 and not self._fits(packed[0].start, packed[count - 1].end):
                 count -= 1
             self._emit(packed[:count])
             packed = packed[count:]
@@ -266,16 +279,16 @@ class _Chunker:
     def _emit(self, atoms: Sequence[_Atom]) -> None:
         start, end = atoms[0].start, atoms[-1].end
         text = self._text[start:end]
-        # A heading above a file with pages, as that of an attachment, has none itself.
+        # A heading above a file with pages, such as an attachment's, has no page itself.
         page = next((atom.page for atom in atoms if atom.page is not None), None)
         index, section = len(self._chunks), atoms[-1].section
         self._chunks.append(Chunk(index, text, start, end, content_hash_of(text), page, section))
 
 
-def _belong_together(packed: Sequence[_Atom], atom: _Atom) -> bool:
-    """Whether an atom goes on where the chunk is: on its page, in its section, or the first below bare headings."""
+def _can_share_chunk(packed: Sequence[_Atom], atom: _Atom) -> bool:
+    """Return whether the atom is on the chunk's page and in its section, or the chunk so far holds only headings."""
     last = packed[-1]
     if last.page != atom.page and not (last.page is None and all(each.kind.is_heading for each in packed)):
         return False
-    # A heading alone would be found by its words and answer nothing.
+    # A chunk that is only a heading would match a search and answer nothing.
     return last.section == atom.section or all(each.kind.is_heading for each in packed)

@@ -1,4 +1,4 @@
-"""What a file becomes: its text with the elements found in it, and the chunks cut from them."""
+"""A parsed file: its text, the elements found in it, and the chunks cut from them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ import msgspec
 
 from core.errors import DocumentRejected
 
-#: Between the headings of a section's path.
+#: Joins the headings of a section's path.
 SECTION_SEPARATOR = " > "
-#: Headings longer than this are cut in a section's path, which is repeated in every chunk of the section.
+#: Longer headings are truncated in a section's path, because every chunk of the section repeats the path.
 MAX_HEADING_CHARACTERS = 120
 
-#: More text than any document has, and as much as fits the memory of a parsing process with its chunks.
+#: More text than real documents have; with its chunks, it still fits into the memory of a parsing process.
 MAX_TEXT_CHARACTERS = 50_000_000
 
-#: Control characters and lone surrogates: no reader sees them, and JSON, SQL or UTF-8 would refuse some.
-#: Vertical tab, form feed, and the separators of files, groups, records and units.
-_DIVIDERS = {0x0B: "\n", 0x0C: "\n", **dict.fromkeys(range(0x1C, 0x20), " ")}
-_UNREADABLE = re.compile("[\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
+#: Control characters that divide lines or words: vertical tab, form feed, and the separators of files, groups, records
+#: and units.
+_SEPARATOR_CHARACTERS = {0x0B: "\n", 0x0C: "\n", **dict.fromkeys(range(0x1C, 0x20), " ")}
+#: Control characters and lone surrogates. They are invisible, and JSON, SQL or UTF-8 do not allow all of them.
+_CONTROL_CHARACTERS = re.compile("[\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
 
 
 class ElementKind(StrEnum):
-    """What a stretch of text is in its document."""
+    """The role of an element in its document."""
 
     TITLE = "title"
     HEADING = "heading"
@@ -38,18 +39,18 @@ class ElementKind(StrEnum):
 
     @property
     def is_heading(self) -> bool:
-        """It opens a section."""
+        """Whether the element opens a section."""
         return self in (ElementKind.TITLE, ElementKind.HEADING)
 
     @property
-    def is_lines(self) -> bool:
-        """It may only be divided at the ends of its lines, not at the ends of sentences."""
+    def is_line_based(self) -> bool:
+        """Whether the element may be split only at line ends, not at sentence ends."""
         return self in (ElementKind.TABLE, ElementKind.CODE)
 
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """A stretch of a document's text: `document.text[start:end] == text`."""
+    """A span of a document's text: `document.text[start:end] == text`."""
 
     text: str
     kind: ElementKind
@@ -57,13 +58,13 @@ class Element:
     end: int
     #: Counted from 1; None where the format has no pages.
     page: int | None = None
-    #: Headings above it, outermost first, joined by `SECTION_SEPARATOR`; a heading's own path includes it.
+    #: The headings above it, outermost first, joined by `SECTION_SEPARATOR`. A heading's own path includes it.
     section: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedDocument:
-    """The text of a file. Elements are in order and do not overlap; what lies between them is white space."""
+    """The text of a file. The elements are in order, do not overlap, and have only white space between them."""
 
     text: str
     elements: Sequence[Element]
@@ -72,7 +73,7 @@ class ParsedDocument:
 
 
 class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is embedded and found: `document.text[start:end] == text`."""
+    """The unit of embedding and search, a span of the document: `document.text[start:end] == text`."""
 
     index: int
     text: str
@@ -84,15 +85,15 @@ class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def content_hash_of(text: str) -> str:
-    """SHA-256 of the text, in hex: equal text is embedded once."""
+    """Return the SHA-256 of the text, in hex. Text with the same hash is embedded only once."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_length(characters: int) -> None:
-    """Refuses a text that is too long: a small file can become one.
+    """Refuse a text that is too long. Even a small file can expand to one.
 
     Raises:
-        DocumentRejected: it is.
+        DocumentRejected: If it has more than `MAX_TEXT_CHARACTERS`.
     """
     if characters > MAX_TEXT_CHARACTERS:
         raise DocumentRejected(
@@ -100,20 +101,23 @@ def check_length(characters: int) -> None:
         )
 
 
-def readable(text: str) -> str:
-    """The text with `\\n` line ends and without control characters; those that divide words or lines still do."""
+def clean_text(text: str) -> str:
+    """Return the text with `\\n` line ends and without control characters.
+
+    Control characters that divide lines or words become line breaks or spaces.
+    """
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _UNREADABLE.sub("", lines.translate(_DIVIDERS))
+    return _CONTROL_CHARACTERS.sub("", lines.translate(_SEPARATOR_CHARACTERS))
 
 
 class SectionPath:
-    """The headings that the reader of a document is under."""
+    """The headings above the current position while a document is built."""
 
     def __init__(self) -> None:
         self._headings: list[tuple[int, str]] = []
 
     def enter(self, title: str, level: int) -> None:
-        """A heading: it closes those of its level and below. The outermost level is 0."""
+        """Enter a heading, which ends the sections of its own and deeper levels. The outermost level is 0."""
         while self._headings and self._headings[-1][0] >= level:
             self._headings.pop()
         words = " ".join(title.split())
@@ -129,7 +133,7 @@ class SectionPath:
 
 
 class DocumentBuilder:
-    """Puts a document's text together from its elements, for formats whose source is not their text."""
+    """Builds a document's text from its elements, for formats whose source is not itself the text."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -138,8 +142,8 @@ class DocumentBuilder:
         self._length = 0
 
     def add(self, kind: ElementKind, text: str, *, page: int | None = None, level: int = 0) -> None:
-        """Appends an element; one without text is left out. `level` is that of a heading."""
-        text = readable(text).strip() if not kind.is_lines else readable(text).strip("\n").rstrip()
+        """Append an element, or nothing if it has no text. `level` is the level of a heading."""
+        text = clean_text(text).strip() if not kind.is_line_based else clean_text(text).strip("\n").rstrip()
         if not text.strip():
             return
         if kind.is_heading:
@@ -150,9 +154,13 @@ class DocumentBuilder:
         self._elements.append(Element(text, kind, start, self._length, page, self._sections.current))
 
     def add_document(self, document: ParsedDocument, *, level: int, has_pages: bool = False) -> None:
-        """Appends the elements of a document that lies within this one; its outermost headings become of this level.
+        """Append the elements of an embedded document, such as an attachment.
 
-        Where this one `has_pages` itself, those of the inner one are left out: they would pass for its own.
+        Args:
+            document: The embedded document.
+            level: The level that its outermost headings get.
+            has_pages: Whether the outer document has pages. The page numbers of the embedded document are then dropped,
+                because they would look like page numbers of the outer one.
         """
         for element in document.elements:
             depth = (element.section or "").count(SECTION_SEPARATOR) if element.kind.is_heading else 0
@@ -161,17 +169,17 @@ class DocumentBuilder:
 
     @property
     def length(self) -> int:
-        """In characters, up to now."""
+        """The length of the text so far, in characters."""
         return self._length
 
     def build(self, media_type: str, **metadata: str) -> ParsedDocument:
-        """The document."""
+        """Return the document."""
         return ParsedDocument("".join(self._parts), tuple(self._elements), media_type, metadata)
 
     def _separate(self, kind: ElementKind) -> None:
         if self._elements:
-            list_goes_on = kind == self._elements[-1].kind == ElementKind.LIST_ITEM
-            self._append("\n" if list_goes_on else "\n\n")
+            continues_list = kind == self._elements[-1].kind == ElementKind.LIST_ITEM
+            self._append("\n" if continues_list else "\n\n")
 
     def _append(self, text: str) -> None:
         self._parts.append(text)
@@ -180,7 +188,7 @@ class DocumentBuilder:
 
 
 class SpanBuilder:
-    """Marks the elements of a text that stays as it is, for formats whose source is their text."""
+    """Marks the elements in an unchanged text, for formats whose source is itself the text."""
 
     def __init__(self, text: str) -> None:
         check_length(len(text))
@@ -190,7 +198,10 @@ class SpanBuilder:
         self._end = 0
 
     def add(self, kind: ElementKind, start: int, end: int, *, level: int = 0, title: str | None = None) -> None:
-        """Marks `text[start:end]`; spans come in order. What no span names becomes a paragraph, so nothing is lost."""
+        """Mark `text[start:end]` as an element. Spans must come in order.
+
+        Text between two spans becomes a paragraph, so that nothing is lost.
+        """
         if start > self._end:
             self._mark(ElementKind.PARAGRAPH, self._end, start)
         start = max(start, self._end)
@@ -199,7 +210,7 @@ class SpanBuilder:
         self._mark(kind, start, end)
 
     def build(self, media_type: str, **metadata: str) -> ParsedDocument:
-        """The document."""
+        """Return the document."""
         if self._end < len(self._text):
             self._mark(ElementKind.PARAGRAPH, self._end, len(self._text))
         return ParsedDocument(self._text, tuple(self._elements), media_type, metadata)
@@ -209,8 +220,8 @@ class SpanBuilder:
         body = self._text[start:end]
         if not body.strip():
             return
-        # Code keeps the indentation of its first line.
-        left = len(body) - len(body.lstrip("\n" if kind.is_lines else None))
+        # Code and tables keep the indentation of their first line.
+        left = len(body) - len(body.lstrip("\n" if kind.is_line_based else None))
         text = body[left:].rstrip()
         start += left
         self._elements.append(Element(text, kind, start, start + len(text), None, self._sections.current))

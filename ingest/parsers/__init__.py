@@ -1,4 +1,4 @@
-"""Parsers by media type. Each is one module with `parse(SourceFile) -> ParsedDocument`, imported when first needed."""
+"""The parsers by media type. Each is a module with `parse(SourceFile) -> ParsedDocument`, imported on first use."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _MODULES = {
     detection.WEBP: "image",
     detection.BMP: "image",
 }
-#: Parsers whose package has no wheel on some machines: its import name, and its name in the index.
+#: Parsers that need a package without a wheel for every platform: the package's import name and its PyPI name.
 _OPTIONAL = {"pandoc.parser": ("pypandoc", "pypandoc_binary")}
 _ADVICE = {
     detection.XLSB: "Save it as .xlsx.",
@@ -61,10 +61,10 @@ _ADVICE = {
 
 
 def parser_for(media_type: str) -> Parser:
-    """The parser of a type.
+    """Return the parser of a media type.
 
     Raises:
-        DocumentRejected: there is none, or its library is not installed.
+        DocumentRejected: If there is none, or its library is not installed.
     """
     module = _MODULES.get(media_type)
     if module is None:
@@ -83,10 +83,10 @@ def parser_for(media_type: str) -> Parser:
 
 
 def parse_file(source: SourceFile) -> ParsedDocument:
-    """The text and elements of a file.
+    """Parse a file whose media type is known.
 
     Raises:
-        DocumentRejected: it has no parser, is broken, encrypted, or has no text.
+        DocumentRejected: If the type has no parser, or the file is broken, encrypted or without text.
     """
     document = parser_for(source.media_type)(source)
     if not document.elements:
@@ -95,14 +95,16 @@ def parse_file(source: SourceFile) -> ParsedDocument:
 
 
 def parse_unknown(path: Path, filename: str, options: ParserOptions, *, depth: int = 0) -> ParsedDocument:
-    """The text and elements of a file whose type is not known yet.
+    """Detect the media type of a file and parse it.
 
     Args:
-        filename: what its owner calls it.
-        depth: in how many files it lies.
+        path: The file on disk.
+        filename: The name that its owner gave it.
+        options: The parser options.
+        depth: The number of files that it is nested in.
 
     Raises:
-        DocumentRejected: see `parse_file`; or it is an archive that is a bomb.
+        DocumentRejected: As for `parse_file`, or if the file is empty or an archive bomb.
     """
     if path.stat().st_size == 0:
         raise DocumentRejected("The file is empty.", code="empty_file")
@@ -110,17 +112,17 @@ def parse_unknown(path: Path, filename: str, options: ParserOptions, *, depth: i
 
 
 def parse_text(path: Path, filename: str, options: ParserOptions) -> ParsedDocument:
-    """The elements of what is known to be text, or Markdown by its name.
+    """Parse a file that is known to be text; it is read as Markdown if its name says so.
 
     Raises:
-        DocumentRejected: there is nothing in it.
+        DocumentRejected: If it has no text.
     """
     is_markdown = PurePath(filename).suffix.lower() in (".md", ".markdown")
     return parse_file(SourceFile(path, filename, MARKDOWN if is_markdown else PLAIN, options))
 
 
 def import_parsers() -> None:
-    """Imports the parsers of the usual types: children forked afterwards share them and start at once."""
+    """Import the parsers of the common types, so that processes forked afterwards share them and start faster."""
     for module in (
         "text",
         "markdown",

@@ -1,4 +1,4 @@
-"""Looks into zip archives (Office files are some) before a parser opens them, and refuses bombs."""
+"""Checks zip archives, which include Office files, before a parser opens them, and refuses archive bombs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from core.errors import DocumentRejected
 MAX_ENTRIES = 10_000
 MAX_EXPANDED_BYTES = 512 * 2**20
 MAX_RATIO = 100
-#: Below this the ratio says nothing: a few kilobytes of equal XML compress a thousandfold.
+#: Below this size the ratio is ignored, because a small file of repetitive XML may compress a thousandfold.
 RATIO_FLOOR_BYTES = 16 * 2**20
 _ENCRYPTED_FLAG = 0x1
 _ARCHIVES = frozenset({".zip", ".docx", ".xlsx", ".pptx", ".jar", ".gz", ".bz2", ".xz", ".7z", ".rar", ".tar", ".zst"})
 ENCRYPTED = "The file is encrypted. Remove the password and drop it again."
 
-#: What `zipfile` raises on an archive that is damaged. A name in a charset that it is not in is a ValueError.
-BROKEN_ARCHIVE = (
+#: The exceptions that `zipfile` raises on a damaged archive; ValueError if a name is not in its declared charset.
+ARCHIVE_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
@@ -30,10 +30,10 @@ BROKEN_ARCHIVE = (
     ValueError,
 )
 
-#: What libraries that read files raise on one that is broken in a way unknown to them; not what ends the work: time,
-#: memory. lxml's XMLSyntaxError is a SyntaxError, and PDFium's error a RuntimeError.
-BROKEN_FILE: tuple[type[Exception], ...] = (
-    *BROKEN_ARCHIVE,
+#: The exceptions that libraries raise on a file that is broken in a way they do not expect. Exceeded limits of time and
+#: memory are not among them. lxml's XMLSyntaxError is a SyntaxError, and PDFium's error a RuntimeError.
+FILE_ERRORS: tuple[type[Exception], ...] = (
+    *ARCHIVE_ERRORS,
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -46,22 +46,22 @@ BROKEN_FILE: tuple[type[Exception], ...] = (
 )
 
 
-def broken_archive(error: BaseException) -> DocumentRejected:
-    """The refusal of a file whose archive is damaged."""
+def broken_archive_error(error: BaseException) -> DocumentRejected:
+    """Return the error for a file whose archive is damaged."""
     return DocumentRejected(f"The file is broken: its archive cannot be read ({error}).")
 
 
 def check_archive(path: Path) -> list[str]:
-    """The names of the archive's entries, once it is known that unpacking it is harmless.
+    """Check that an archive is safe to unpack, and return the names of its entries.
 
     Raises:
-        DocumentRejected: it is broken, encrypted, or would grow beyond the limits.
+        DocumentRejected: If it is broken, encrypted, or would unpack to more than the limits allow.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except BROKEN_ARCHIVE as error:
-        raise broken_archive(error) from error
+    except ARCHIVE_ERRORS as error:
+        raise broken_archive_error(error) from error
     if len(entries) > MAX_ENTRIES:
         raise DocumentRejected(f"The archive has {len(entries)} entries; {MAX_ENTRIES} are allowed.")
     if any(entry.flag_bits & _ENCRYPTED_FLAG for entry in entries):
@@ -71,13 +71,13 @@ def check_archive(path: Path) -> list[str]:
 
 
 def _check_growth(entries: list[zipfile.ZipInfo], size_bytes: int) -> None:
-    # The sizes are those that the directory states. A lie is caught while unpacking: zipfile stops at the stated size.
+    # These are the sizes that the directory declares. A false size does no harm: zipfile stops unpacking at it.
     expanded = sum(entry.file_size for entry in entries)
     if expanded > MAX_EXPANDED_BYTES:
         raise DocumentRejected(
             f"The archive would unpack to {expanded // 2**20} MiB; {MAX_EXPANDED_BYTES // 2**20} MiB are allowed."
         )
-    # Against the whole file, too: overlapping entries count the same compressed bytes many times.
+    # The file's own size is an upper bound, because overlapping entries count the same compressed bytes many times.
     compressed = max(1, min(size_bytes, sum(entry.compress_size for entry in entries)))
     if expanded > RATIO_FLOOR_BYTES and expanded > MAX_RATIO * compressed:
         raise DocumentRejected(
@@ -86,13 +86,13 @@ def _check_growth(entries: list[zipfile.ZipInfo], size_bytes: int) -> None:
 
 
 def refuse_nested(names: list[str]) -> None:
-    """Refuses an archive with further archives in it, outside the folders where Office embeds objects.
+    """Refuse an archive that contains other archives outside the folders in which Office embeds objects.
 
     Raises:
-        DocumentRejected: there is one.
+        DocumentRejected: If there is one.
     """
     for name in names:
         entry = PurePosixPath(name)
-        # Embedded workbooks lie there, of charts for example. No parser opens them.
+        # That is where Office keeps embedded workbooks, for example those of charts. No parser opens them.
         if entry.suffix.lower() in _ARCHIVES and "embeddings" not in entry.parts:
-            raise DocumentRejected(f"The archive has another archive in it ({entry.name}); that is not allowed.")
+            raise DocumentRejected(f"The archive contains another archive ({entry.name}); that is not allowed.")

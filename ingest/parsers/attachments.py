@@ -1,4 +1,4 @@
-"""Files within files: those of e-mails and PDFs. Each is read as a section of the document that it comes with."""
+"""Attachments of e-mails and PDFs. Each is read as a section of the document that it is attached to."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 from core.errors import DocumentRejected
 from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
-from ingest.parsers.archives import BROKEN_FILE
+from ingest.parsers.archives import FILE_ERRORS
 from ingest.parsers.source import SourceFile
 
-#: A file in a file in a file is read; what lies deeper is named.
+#: Files are read up to this nesting depth; deeper ones are only named.
 MAX_DEPTH = 3
 MAX_ATTACHMENTS = 100
 
 
-#: Stands in the text instead of that of an attachment, with the reason.
+#: Replaces the text of an attachment that could not be read; the reason follows it.
 NOT_READ = "This attachment was not read:"
 
 log = logging.getLogger(__name__)
@@ -26,17 +26,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file in a file."""
+    """A file inside another file."""
 
     filename: str
-    #: None for what cannot be read.
+    #: None if the file cannot be read.
     data: bytes | None
-    #: What it is, where the file that it comes with knows it for sure.
+    #: Set if the enclosing file states the type reliably; otherwise the type is detected.
     media_type: str | None = None
-    #: What it says, where the file that it comes with has no bytes of it.
+    #: The parsed content, if the enclosing file does not hold the attachment as bytes of its own.
     document: ParsedDocument | None = None
-    #: Why there are no data.
-    reason: str = "It is kept in a form that cannot be read."
+    #: The reason for missing data.
+    reason: str = "Its format cannot be read."
 
 
 def add_attachments(
@@ -47,33 +47,36 @@ def add_attachments(
     level: int = 1,
     has_pages: bool = False,
 ) -> None:
-    """Appends each attachment as a section with its text, or with the reason why it has none.
+    """Append each attachment as a section with its text, or with the reason why it could not be read.
 
     Args:
-        level: of the headings with their names.
-        has_pages: what they come with has pages itself.
+        builder: The document to append to.
+        attachments: The attachments, in order.
+        source: The file that they are attached to.
+        level: The level of the headings with their names.
+        has_pages: Whether the enclosing document has pages itself.
     """
     for number, attachment in enumerate(attachments):
         builder.add(ElementKind.HEADING, f"Attachment: {attachment.filename}", level=level)
         try:
-            _check_place(number, source)
-            builder.add_document(_document(attachment, source), level=level + 1, has_pages=has_pages)
+            _check_limits(number, source)
+            builder.add_document(_parse_attachment(attachment, source), level=level + 1, has_pages=has_pages)
         except DocumentRejected as rejection:
-            # The rest is worth having; who searches for the attachment finds why it is not there.
+            # The rest is still useful, and a search for the attachment finds the reason.
             builder.add(ElementKind.PARAGRAPH, f"{NOT_READ} {rejection.message}")
-        except BROKEN_FILE as error:
+        except FILE_ERRORS as error:
             log.warning("%s in %s cannot be read", attachment.filename, source.filename, exc_info=True)
             builder.add(ElementKind.PARAGRAPH, f"{NOT_READ} It is broken: {type(error).__name__}.")
 
 
-def _check_place(number: int, source: SourceFile) -> None:
+def _check_limits(number: int, source: SourceFile) -> None:
     if number >= MAX_ATTACHMENTS:
         raise DocumentRejected(f"There are more than {MAX_ATTACHMENTS} attachments.")
     if source.depth >= MAX_DEPTH:
-        raise DocumentRejected(f"It lies in {source.depth + 1} files; {MAX_DEPTH} are allowed.")
+        raise DocumentRejected(f"It is nested in {source.depth + 1} files; {MAX_DEPTH} are allowed.")
 
 
-def _document(attachment: Attachment, source: SourceFile) -> ParsedDocument:
+def _parse_attachment(attachment: Attachment, source: SourceFile) -> ParsedDocument:
     from ingest.parsers import parse_file, parse_unknown
 
     if attachment.document is not None:

@@ -1,4 +1,4 @@
-"""What a file is: from its content first, then from its name."""
+"""Detects the media type of a file from its content, then from its name."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from core.errors import DocumentRejected
-from ingest.parsers.archives import BROKEN_ARCHIVE, ENCRYPTED, broken_archive, check_archive, refuse_nested
-from ingest.parsers.charsets import decode, is_text, marked_charset
+from ingest.parsers.archives import ARCHIVE_ERRORS, ENCRYPTED, broken_archive_error, check_archive, refuse_nested
+from ingest.parsers.charsets import bom_charset, decode, is_text
 from ingest.parsers.mail.detection import EML, MBOX, mail_type
 from ingest.parsers.ole import DOC, MSG, PPT, SIGNATURE, XLS, ole_media_type
 
@@ -48,21 +48,21 @@ BMP = "image/bmp"
 UNKNOWN = "application/octet-stream"
 
 _HEAD_BYTES = 4096
-_PDF_MARK = re.compile(rb"(?:^|[\r\n\xbf])%PDF-\d")
+_PDF_SIGNATURE = re.compile(rb"(?:^|[\r\n\xbf])%PDF-\d")
 _PDF_END_BYTES = 2048
-#: Formats that are text, beside those that say so in their name.
-_WRITTEN = frozenset((JSON, JSON_LINES, NOTEBOOK, XML, RTF, "application/sql", "application/javascript"))
+#: Text formats whose media type does not begin with `text/`.
+_TEXT_TYPES = frozenset((JSON, JSON_LINES, NOTEBOOK, XML, RTF, "application/sql", "application/javascript"))
 _OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
-#: Templates, and texts that consist of others, are read as what they are templates of.
+#: Templates and master documents are read as the type of document that they are for.
 _OPEN_DOCUMENT_KINDS = {"text": ODT, "spreadsheet": ODS, "presentation": ODP}
 _FLAT_OPEN_DOCUMENT = re.compile(rb"""\boffice:mimetype=["']([\w.+/-]+)["']""")
-#: Its root names dozens of namespaces first.
+#: Large enough for the dozens of namespace declarations in the root element that precede the media type.
 _FLAT_HEAD_BYTES = 2**16
 _MANIFEST = "META-INF/manifest.xml"
 _MANIFEST_BYTES = 2**20
-#: Where books keep the keys of their rights management; fonts alone may be encrypted without it.
-_RIGHTS = "META-INF/rights.xml"
-#: The part that makes a zip archive an Office file. Some programs put a number to its name.
+#: The entry with the keys of an e-book's DRM. Without it, only fonts may be encrypted.
+_DRM_ENTRY = "META-INF/rights.xml"
+#: The part that identifies a zip archive as an Office file. Some programs add a number to its name.
 _OFFICE_PARTS = {
     re.compile(r"word/document\d*\.xml"): DOCX,
     re.compile(r"xl/workbook\d*\.xml"): XLSX,
@@ -105,21 +105,21 @@ _CODE_SUFFIX_NAMES = (
 )
 _CODE_SUFFIXES = frozenset(_CODE_SUFFIX_NAMES.split())
 _CODE_NAMES = frozenset({"makefile", "dockerfile", "cmakelists.txt", "rakefile", "gemfile", "jenkinsfile"})
-#: Each comment is an atomic group: otherwise a run of them can be divided in exponentially many ways.
+#: Each comment is an atomic group, because backtracking over a run of comments would take exponential time.
 _HTML_START = re.compile(r"\s*+(?><!--.*?-->\s*)*+(?:<\?xml[^>]*>\s*)?(?:<!doctype\s+html|<html[\s>])", re.I | re.S)
-_PROGRAM_IN_PAGE = re.compile(rb"<\?(?:php|=)|<%[=@!-]?\s")
-#: Of a page, where code in it is looked for.
-_TEMPLATE_BYTES = 2**20
+_TEMPLATE_CODE = re.compile(rb"<\?(?:php|=)|<%[=@!-]?\s")
+#: How much of a page is searched for template code.
+_TEMPLATE_SCAN_BYTES = 2**20
 _JSON_SUFFIXES = (".json", ".geojson", ".ipynb")
 _SHEET_SUFFIXES = (".xls", ".xlsx", ".ods")
 _LINES_SAMPLE_CHARACTERS = 2**20
 
 
 def detect_media_type(path: Path, filename: str) -> str:
-    """The media type of a file that is not empty.
+    """Return the media type of a file that is not empty.
 
     Raises:
-        DocumentRejected: it is an archive that is broken or a bomb, or it is encrypted.
+        DocumentRejected: If it is encrypted, or an archive that is broken or a bomb.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -130,17 +130,20 @@ def detect_media_type(path: Path, filename: str) -> str:
     if head.startswith(SIGNATURE):
         return ole_media_type(path)
     known = _known_format(head)
-    # Some formats begin with letters, as a text may.
+    # The signatures of some formats are letters, which a text may begin with too.
     if known == RTF or not is_text(head):
-        return known or _guessed_binary(path, filename)
+        return known or _guess_binary_type(path, filename)
     return _text_type(path, head, filename)
 
 
 def _is_pdf(path: Path, head: bytes) -> bool:
-    """Readers accept anything within the first kilobyte before a PDF's mark; a text may speak of that mark."""
+    """Return whether the file is a PDF.
+
+    PDF readers accept up to a kilobyte of other bytes before the signature, but a text file may mention the signature.
+    """
     if head.lstrip().startswith(b"%PDF-"):
         return True
-    if not _PDF_MARK.search(head[:1024]):
+    if not _PDF_SIGNATURE.search(head[:1024]):
         return False
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _PDF_END_BYTES))
@@ -156,34 +159,38 @@ def _office_type(path: Path) -> str:
         refuse_nested(names)
         return found
     if "mimetype" in names:
-        return _named_inside(path)
+        return _declared_type(path)
     return "application/zip"
 
 
-def _named_inside(path: Path) -> str:
-    """OpenDocument and EPUB files say what they are in their first entry."""
+def _declared_type(path: Path) -> str:
+    """Return the media type that an OpenDocument or EPUB file declares in its `mimetype` entry.
+
+    Raises:
+        DocumentRejected: If it is broken, encrypted, or protected by DRM.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             with archive.open("mimetype") as entry:
                 name = entry.read(100).decode("ascii", errors="replace").strip()
             if name.startswith(_OPEN_DOCUMENT) and _has_encrypted_parts(archive):
                 raise DocumentRejected(ENCRYPTED)
-            if name == EPUB and _RIGHTS in archive.namelist():
-                raise DocumentRejected("The book has digital rights management: it cannot be read.")
-    except BROKEN_ARCHIVE as error:
-        raise broken_archive(error) from error
+            if name == EPUB and _DRM_ENTRY in archive.namelist():
+                raise DocumentRejected("The book is protected by digital rights management and cannot be read.")
+    except ARCHIVE_ERRORS as error:
+        raise broken_archive_error(error) from error
     return _open_document_type(name) if re.fullmatch(r"[\w.+-]+/[\w.+-]+", name) else "application/zip"
 
 
 def _open_document_type(name: str) -> str:
-    """The type that a document is read as, by the one that it names; that one if it is no OpenDocument."""
+    """Return the media type to parse a document as, from its declared type; templates count as documents."""
     if not name.startswith(_OPEN_DOCUMENT):
         return name
     return _OPEN_DOCUMENT_KINDS.get(name.removeprefix(_OPEN_DOCUMENT).partition("-")[0], name)
 
 
 def _flat_open_document(path: Path, start: str) -> str | None:
-    """The type of an OpenDocument that is one file of XML."""
+    """Return the type of a flat OpenDocument file (a single XML file), or None if it is not one."""
     if "<office:document" not in start:
         return None
     with path.open("rb") as file:
@@ -199,7 +206,7 @@ def _has_encrypted_parts(archive: zipfile.ZipFile) -> bool:
 
 
 def _known_format(head: bytes) -> str | None:
-    """The format of common files that are no documents, by the bytes they begin with."""
+    """Return the format that the file's signature indicates, or None if it is unknown."""
     if head[:4] == b"RIFF":
         return {b"WEBP": WEBP, b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}.get(head[8:12])
     if head[:2] == b"BM" and head[6:10] == bytes(4):
@@ -209,18 +216,18 @@ def _known_format(head: bytes) -> str | None:
     return next((media_type for start, media_type in _MAGIC if head.startswith(start)), None)
 
 
-def _guessed_binary(path: Path, filename: str) -> str:
-    # Mail servers let anything pass.
+def _guess_binary_type(path: Path, filename: str) -> str:
+    # An e-mail may contain raw bytes, because mail servers do not reject them.
     mail = mail_type(path, PurePosixPath(filename.lower()).suffix, is_named=True)
     if mail:
         return mail
     guess, _ = mimetypes.guess_type(filename)
-    # Its content is not text, whatever its name says.
-    return UNKNOWN if guess is None or guess in _WRITTEN or guess.startswith(("text/", "message/")) else guess
+    # The content is not text, so a name of a text format is wrong.
+    return UNKNOWN if guess is None or guess in _TEXT_TYPES or guess.startswith(("text/", "message/")) else guess
 
 
 def _text_type(path: Path, head: bytes, filename: str) -> str:
-    start = head.decode(marked_charset(head) or "utf-8", errors="replace").lstrip("\ufeff").replace("\r\n", "\n")
+    start = head.decode(bom_charset(head) or "utf-8", errors="replace").lstrip("\ufeff").replace("\r\n", "\n")
     name = PurePosixPath(filename.lower())
     if _HTML_START.match(start):
         return CODE if _is_page_template(path) else HTML
@@ -239,18 +246,18 @@ def _text_type(path: Path, head: bytes, filename: str) -> str:
     found = _BY_SUFFIX.get(name.suffix, PLAIN)
     if found == HTML and _is_page_template(path):
         return CODE
-    # What is named so and begins with no header of a mail is none.
+    # A file with an e-mail's name but without e-mail headers is plain text.
     return PLAIN if found in (EML, MBOX) else found
 
 
 def _is_page_template(path: Path) -> bool:
-    """Whether programs make the page: a browser would not show the code in it."""
+    """Return whether the page contains template code, such as PHP, which a browser would not show."""
     with path.open("rb") as file:
-        return _PROGRAM_IN_PAGE.search(file.read(_TEMPLATE_BYTES)) is not None
+        return _TEMPLATE_CODE.search(file.read(_TEMPLATE_SCAN_BYTES)) is not None
 
 
 def _json_type(path: Path, *, named_notebook: bool) -> str:
-    """What a file that should be JSON is: a notebook, JSON, a record per line, or only text."""
+    """Return the type of a file that should be JSON: a notebook, JSON, JSON Lines, or plain text."""
     text = decode(path.read_bytes())
     try:
         content = json.loads(text)
@@ -271,7 +278,7 @@ def _is_json_lines(text: str) -> bool:
 
 
 def _sheet_type(start: str) -> str:
-    """Programs that export tables often call them Excel files."""
+    """Return the type of a text file with a spreadsheet's name; programs often export CSV or TSV as `.xls`."""
     lines = [line for line in start.split("\n")[:5] if line.strip()]
     if all("\t" in line for line in lines):
         return TSV

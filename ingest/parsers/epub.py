@@ -1,4 +1,4 @@
-"""EPUB books: the pages of their spine, in order, as one page of HTML."""
+"""EPUB books: the pages of the spine, in order, read as HTML."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lxml import etree
 
 from core.errors import DocumentRejected
 from ingest.parsed_document import DocumentBuilder, ParsedDocument
-from ingest.parsers.archives import BROKEN_ARCHIVE
-from ingest.parsers.charsets import decode_marked_up
+from ingest.parsers.archives import ARCHIVE_ERRORS
+from ingest.parsers.charsets import decode_markup
 from ingest.parsers.html.page import add_html
 from ingest.parsers.safe_xml import xml_parser
 from ingest.parsers.source import SourceFile
@@ -27,48 +27,48 @@ log = logging.getLogger(__name__)
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
 _OPS = "{http://www.idpf.org/2007/ops}"
-_FORMULA = "{http://www.w3.org/1998/Math/MathML}math"
+_MATHML = "{http://www.w3.org/1998/Math/MathML}math"
 _NCX = "application/x-dtbncx+xml"
 _ENTITY = re.compile(r"&(\w+;)")
-#: Those that XML itself knows.
+#: The entities that XML itself defines.
 _XML_ENTITIES = frozenset(("amp;", "apos;", "gt;", "lt;", "quot;"))
 _HEADING = re.compile(r"h([1-6])")
-#: More formats than a page is ever given in.
-_MOST_FALLBACKS = 8
-_PROTECTED = "The book has digital rights management: it cannot be read."
+#: The longest chain of fallback formats that is followed; real books have far fewer.
+_MAX_FALLBACKS = 8
+_PROTECTED = "The book is protected by digital rights management and cannot be read."
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A file of the book; `path` is that in the archive."""
+    """A file of the book. `path` is its path in the archive."""
 
     path: str
     media_type: str
     fallback: str
-    is_contents: bool
+    is_navigation: bool
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """The title and the authors, and then what the pages say, those outside of the usual order too.
+    """Parse the title, the authors and all pages of the spine, including non-linear ones.
 
-    A page that has no heading gets the one that the table of contents has for it.
+    A page without a heading gets its title from the table of contents.
 
     Raises:
-        DocumentRejected: it is broken, or encrypted.
+        DocumentRejected: If the book is broken or encrypted.
     """
     builder = DocumentBuilder()
     try:
         with zipfile.ZipFile(source.path) as archive:
             book = _Book(archive)
-            front, pages = "".join(book.front()), list(book.pages())
-    except BROKEN_ARCHIVE as error:
+            front_matter, pages = "".join(book.front_matter()), list(book.pages())
+    except ARCHIVE_ERRORS as error:
         raise DocumentRejected(f"The book is broken: its archive cannot be read ({error}).") from error
-    add_html(builder, f"<html><body>{front}</body></html>")
+    add_html(builder, f"<html><body>{front_matter}</body></html>")
     length = builder.length
     for page in pages:
-        # Each by itself: what one leaves open hides nothing of the next.
+        # Pages are read separately, so that an unclosed tag in one does not hide the text of the next.
         add_html(builder, f"<html><body>{page}</body></html>")
-    # A title alone, above pages of pictures, is no text.
+    # A book of pictures counts as empty even if it has a title.
     return (builder if builder.length > length else DocumentBuilder()).build(source.media_type)
 
 
@@ -77,83 +77,84 @@ class _Book:
         self._archive = archive
         self._names = frozenset(archive.namelist())
         container = self._xml(_CONTAINER)
-        path = next((each.get("full-path") for each in _named(container, "rootfile")), None)
+        path = next((each.get("full-path") for each in _elements(container, "rootfile")), None)
         self._package = self._xml(unquote(path or ""))
         self._folder = posixpath.dirname(path or "")
-        self._items = {each.get("id"): self._item(each) for each in _named(self._package, "item")}
+        self._items = {each.get("id"): self._item(each) for each in _elements(self._package, "item")}
         self._titles = self._read_titles()
 
-    def front(self) -> Iterator[str]:
-        """Titles and authors, as HTML."""
+    def front_matter(self) -> Iterator[str]:
+        """Yield the titles and authors as HTML."""
         for number, title in enumerate(_texts(self._package, "title")):
             yield f"<p>{html.escape(title)}</p>" if number else f"<h1>{html.escape(title)}</h1>"
         for author in _texts(self._package, "creator"):
             yield f"<p>{html.escape(author)}</p>"
 
     def pages(self) -> Iterator[str]:
-        """HTML, in order."""
-        # Each page once: a small book could repeat a large one.
-        spine = list(dict.fromkeys(each.get("idref") or "" for each in _named(self._package, "itemref")))
+        """Yield the pages as HTML, in order."""
+        # Each page is read once, because a small book could list a large page many times.
+        spine = list(dict.fromkeys(each.get("idref") or "" for each in _elements(self._package, "itemref")))
         self._refuse_protected({item.path for item in map(self._items.get, spine) if item is not None})
         for name in spine:
-            item = self._readable(self._items.get(name))
-            missing = f"<p>The page {html.escape(name)} was not read: it is missing, or is no text.</p>"
+            item = self._readable_item(self._items.get(name))
+            missing = f"<p>The page {html.escape(name)} was not read: it is missing or not text.</p>"
             yield self._page(item) if item is not None else missing
 
     def _item(self, element: etree._Element) -> _Item:
         properties = (element.get("properties") or "").split()
-        path = _joined(self._folder, element.get("href") or "")
+        path = _resolve(self._folder, element.get("href") or "")
         return _Item(path, element.get("media-type") or "", element.get("fallback") or "", "nav" in properties)
 
-    def _readable(self, item: _Item | None) -> _Item | None:
-        """The item, or what stands for it: pictures may be pages."""
-        for _ in range(_MOST_FALLBACKS):
+    def _readable_item(self, item: _Item | None) -> _Item | None:
+        """Return the item, or its first fallback that is text; images may be pages of the spine."""
+        for _ in range(_MAX_FALLBACKS):
             if item is None or item.path in self._names and _is_page(item):
                 return item
             item = self._items.get(item.fallback)
         return None
 
     def _page(self, item: _Item) -> str:
-        text = decode_marked_up(self._archive.read(item.path))
+        text = decode_markup(self._archive.read(item.path))
         try:
-            root = _parsed(text)
+            root = _parse_xml(text)
         except etree.XMLSyntaxError:
-            # A page as browsers read it: it is given on as it is.
+            # The page is not XML; the lenient HTML parser reads it unchanged.
             return f"<div>{text}</div>"
-        headings = [each for each in root.iter("{*}*") if _HEADING.fullmatch(_name(each))]
+        headings = [each for each in root.iter("{*}*") if _HEADING.fullmatch(_local_name(each))]
         title = "" if headings else self._titles.get(item.path, "")
         for heading in headings:
-            level = int(_name(heading)[1]) + 1
-            heading.tag = "p" if item.is_contents else f"h{min(level, 6)}"
-        _prepare(root)
-        bodies = _named(root, "body") or [root]
+            level = int(_local_name(heading)[1]) + 1
+            heading.tag = "p" if item.is_navigation else f"h{min(level, 6)}"
+        _xhtml_to_html(root)
+        bodies = _elements(root, "body") or [root]
         shown = "".join(etree.tostring(body, method="html", encoding="unicode", with_tail=False) for body in bodies)
-        # Only what is in it: there is one body already.
-        return f"<h2>{html.escape(title)}</h2>{_inner(shown)}" if title else _inner(shown)
+        # Without the body tag, because the caller adds one.
+        return f"<h2>{html.escape(title)}</h2>{_inner_html(shown)}" if title else _inner_html(shown)
 
     def _read_titles(self) -> dict[str, str]:
-        """What the table of contents calls the files, each by its first entry."""
+        """Return the title of each file by its path, from the first entry for it in the table of contents."""
         titles: dict[str, str] = {}
         for item in self._items.values():
-            if item.path not in self._names or not (item.is_contents or item.media_type == _NCX):
+            if item.path not in self._names or not (item.is_navigation or item.media_type == _NCX):
                 continue
             try:
                 root, folder = self._xml(item.path), posixpath.dirname(item.path)
             except DocumentRejected as rejection:
-                log.warning("pages of a book have no headings from its table of contents: %s", rejection.message)
+                log.warning("the table of contents of a book cannot be read, headings may be missing: %s",
+                            rejection.message)  # fmt: skip
                 continue
-            for link in _named(root, "a"):
-                titles.setdefault(_joined(folder, link.get("href") or ""), " ".join("".join(link.itertext()).split()))
-            for point in _named(root, "navPoint"):
+            for link in _elements(root, "a"):
+                titles.setdefault(_resolve(folder, link.get("href") or ""), " ".join("".join(link.itertext()).split()))
+            for point in _elements(root, "navPoint"):
                 label, content = point.find("{*}navLabel/{*}text"), point.find("{*}content")
                 if label is not None and content is not None:
-                    titles.setdefault(_joined(folder, content.get("src") or ""), " ".join((label.text or "").split()))
+                    titles.setdefault(_resolve(folder, content.get("src") or ""), " ".join((label.text or "").split()))
         return titles
 
     def _refuse_protected(self, pages: set[str]) -> None:
-        # Fonts alone may be encrypted: that only keeps them from being copied.
+        # Encrypted fonts do not matter: that only prevents copying them.
         if _ENCRYPTION in self._names:
-            references = _named(self._xml(_ENCRYPTION), "CipherReference")
+            references = _elements(self._xml(_ENCRYPTION), "CipherReference")
             if pages & {unquote(each.get("URI") or "") for each in references}:
                 raise DocumentRejected(_PROTECTED)
 
@@ -161,37 +162,37 @@ class _Book:
         if name not in self._names:
             raise DocumentRejected(f"The book is broken: {name or 'its list of files'} is missing.")
         try:
-            return _parsed(decode_marked_up(self._archive.read(name)))
+            return _parse_xml(decode_markup(self._archive.read(name)))
         except etree.XMLSyntaxError as error:
             raise DocumentRejected(f"The book is broken: {name} cannot be read ({error}).") from error
 
 
-def _parsed(text: str) -> etree._Element:
-    return etree.fromstring(_ENTITY.sub(_character, text).strip().encode(), xml_parser(encoding="utf-8"))
+def _parse_xml(text: str) -> etree._Element:
+    return etree.fromstring(_ENTITY.sub(_replace_entity, text).strip().encode(), xml_parser(encoding="utf-8"))
 
 
-def _character(match: re.Match[str]) -> str:
-    """HTML's named characters, which XML does not know."""
+def _replace_entity(match: re.Match[str]) -> str:
+    """Replace an HTML entity by its character, because XML does not know HTML's entities."""
     return match[0] if match[1] in _XML_ENTITIES else html5.get(match[1], match[0])
 
 
-def _prepare(root: etree._Element) -> None:
-    """Makes HTML of XHTML: names without namespaces, and formulas in one line."""
+def _xhtml_to_html(root: etree._Element) -> None:
+    """Turn XHTML into HTML: remove the namespaces from names and flatten formulas to text."""
     for element in list(root.iter("{*}*")):
         if element.tag == f"{_OPS}case" and element.getparent() is not None:
-            # What stands beside it is for readers that do not know its format.
+            # The `default` element next to it has the same content for readers without support for the format.
             element.getparent().remove(element)
-        elif element.tag == _FORMULA:
-            _write_formula(element)
+        elif element.tag == _MATHML:
+            _flatten_formula(element)
         else:
             if f"{_OPS}type" in element.attrib:
                 element.set("class", f"{element.get('class', '')} {element.attrib.pop(f'{_OPS}type')}")
-            element.tag = _name(element)
+            element.tag = _local_name(element)
     etree.cleanup_namespaces(root)
 
 
-def _write_formula(element: etree._Element) -> None:
-    """A formula in one line, in the words of its author if there are some."""
+def _flatten_formula(element: etree._Element) -> None:
+    """Replace a formula by one line of text, its author's alternative text if it has one."""
     for source in list(element.iter("{*}annotation", "{*}annotation-xml")):
         if source.getparent() is not None:
             source.getparent().remove(source)
@@ -204,23 +205,23 @@ def _is_page(item: _Item) -> bool:
     return item.media_type.endswith(("xml", "html"))
 
 
-def _inner(body: str) -> str:
+def _inner_html(body: str) -> str:
     return re.sub(r"^<body[^>]*>|</body>\s*$", "", body)
 
 
-def _joined(folder: str, reference: str) -> str:
-    """The path in the archive that a link leads to."""
+def _resolve(folder: str, reference: str) -> str:
+    """Return the path in the archive that a link points to."""
     return posixpath.normpath(posixpath.join(folder, unquote(reference.partition("#")[0])))
 
 
-def _named(root: etree._Element, name: str) -> list[etree._Element]:
+def _elements(root: etree._Element, name: str) -> list[etree._Element]:
     return list(root.iter(f"{{*}}{name}"))
 
 
-def _name(element: etree._Element) -> str:
+def _local_name(element: etree._Element) -> str:
     return str(etree.QName(element).localname)
 
 
 def _texts(root: etree._Element, name: str) -> list[str]:
-    texts = (" ".join("".join(each.itertext()).split()) for each in _named(root, name))
+    texts = (" ".join("".join(each.itertext()).split()) for each in _elements(root, name))
     return [text for text in texts if text]

@@ -1,4 +1,4 @@
-"""Images of text: photographs, scans and screenshots, each frame a page, by OCR."""
+"""Images of text, such as photographs, scans and screenshots, read by OCR. Each frame is a page."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from PIL import Image, ImageOps, ImageSequence
 from core.errors import DocumentRejected
 from ingest.parsed_document import DocumentBuilder, ParsedDocument
 from ingest.parsers import ocr
-from ingest.parsers.archives import BROKEN_FILE
+from ingest.parsers.archives import FILE_ERRORS
 from ingest.parsers.lines import add_page
 from ingest.parsers.source import SourceFile
 
-# Images are measured here before they are unpacked, and refused with a reason; Pillow's own check only warns at first.
+# Pillow's own size check is off, because it only warns at first. `_check_pixels` refuses large images before decoding.
 Image.MAX_IMAGE_PIXELS = None
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """The text that Tesseract finds.
+    """Return the text that Tesseract finds.
 
     Raises:
-        DocumentRejected: Tesseract is not installed, or the image is broken, too large, or has no text.
+        DocumentRejected: If Tesseract is not installed, or the image is broken, too large, or without text.
     """
     if ocr.find_tesseract() is None:
         raise DocumentRejected(ocr.MISSING, code="unsupported_file")
@@ -27,7 +27,7 @@ def parse(source: SourceFile) -> ParsedDocument:
     try:
         with Image.open(source.path) as image:
             count = _add_frames(builder, image, source)
-    except BROKEN_FILE as error:
+    except FILE_ERRORS as error:
         raise DocumentRejected(f"The image is broken: {error}".rstrip(".") + ".") from error
     document = builder.build(source.media_type, pages=str(count))
     if not document.elements:
@@ -37,7 +37,7 @@ def parse(source: SourceFile) -> ParsedDocument:
 
 def _add_frames(builder: DocumentBuilder, image: Image.Image, source: SourceFile) -> int:
     limit, page = source.options.ocr_max_pages, 0
-    # An animation repeats itself.
+    # Only TIFF has pages; the frames of an animation repeat each other.
     frames = ImageSequence.Iterator(image) if image.format == "TIFF" else [image]
     for page, frame in enumerate(frames, start=1):
         if page > limit:

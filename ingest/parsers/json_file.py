@@ -1,4 +1,4 @@
-"""JSON: indented, so that it can be divided by lines. JSON Lines: one record per line, with its keys."""
+"""JSON, indented so that it can be split at line ends, and JSON Lines, one record per line with its keys."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _INDENT = "  "
 
 
 class _Object(list[tuple[str, Any]]):
-    """The keys and values of an object: keys may be there twice."""
+    """The keys and values of an object; a key may occur more than once."""
 
 
-#: Numbers are the strings that they are written as.
+#: Numbers stay strings, exactly as they are written.
 _DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_int=str, parse_float=str, parse_constant=str)
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """One block. JSON that is spread over lines already, with letters as letters, stays as it is written."""
+    """Parse the file as one block. JSON that already has line breaks and no `\\u` escapes is kept unchanged."""
     text = source.read_text()
     builder = DocumentBuilder()
     if source.media_type == JSON_LINES:
@@ -37,7 +37,7 @@ def parse(source: SourceFile) -> ParsedDocument:
 
 
 def _indented(text: str) -> str:
-    """Valid JSON spread over lines. Numbers and repeated keys stay as they are written, which `json` does not keep."""
+    """Indent valid JSON. Unlike `json`, this keeps numbers as they are written, and repeated keys."""
     parts: list[str] = []
     depth = 0
     for found in _TOKEN.finditer(text):
@@ -59,7 +59,7 @@ def _indented(text: str) -> str:
 
 
 def _record(line: str) -> str:
-    """`key: value; key.inner: value`; a line that is no JSON stays as it is."""
+    """Return a line as `key: value; key.inner: value`, or unchanged if it is not JSON."""
     try:
         value = _DECODER.decode(line)
     except (ValueError, RecursionError):

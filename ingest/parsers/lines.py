@@ -1,4 +1,4 @@
-"""From the lines of a page, as they are set, to its paragraphs."""
+"""Joins the lines of a page, as they are laid out, into paragraphs."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from ingest.parsed_document import DocumentBuilder, ElementKind
 
 #: PDFium marks a hyphen at the end of a line with one of these.
 _SOFT_HYPHEN = re.compile("[\x02\ufffe\u00ad]\r?\n?")
-_HYPHEN = re.compile(r"(?<=[^\W\d_])-\n(?=[a-zà-öø-ÿ])")
+_LINE_END_HYPHEN = re.compile(r"(?<=[^\W\d_])-\n(?=[a-zà-öø-ÿ])")
 _LIST_ITEM = re.compile(r"(?:[•●▪◦‣∙·–*-]|\d{1,3}[.)]|\([a-z0-9]{1,3}\))\s+\S")
 _SENTENCE_ENDS = (".", "!", "?", ":", "。", "！", "？")
-#: A line that ends this much before the longest one of its page ends its paragraph.
-_SHORT_LINE = 0.8
+#: A line that ends a sentence and is shorter than this share of the page's longest line ends its paragraph.
+_SHORT_LINE_SHARE = 0.8
 _NO_TITLES: Mapping[str, int] = {}
 
 
-def words(text: str) -> str:
-    """The text on one line, as `titles` of `add_page` has it."""
+def normalise_spaces(text: str) -> str:
+    """Return the text on one line, with single spaces. The keys of `titles` in `add_page` have this form."""
     return " ".join(text.split())
 
 
 def add_page(builder: DocumentBuilder, text: str, page: int, titles: Mapping[str, int] = _NO_TITLES) -> None:
-    """Appends the paragraphs of a page; lines that are `titles` become headings of the level given there."""
+    """Append the paragraphs of a page. Lines that are keys of `titles` become headings of the given level."""
     text = _SOFT_HYPHEN.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    lines = [line.strip() for line in _HYPHEN.sub("", text).split("\n")]
+    lines = [line.strip() for line in _LINE_END_HYPHEN.sub("", text).split("\n")]
     width = max(map(len, lines), default=0)
     paragraph: list[str] = []
 
@@ -36,13 +36,13 @@ def add_page(builder: DocumentBuilder, text: str, page: int, titles: Mapping[str
         paragraph.clear()
 
     for line in lines:
-        level = titles.get(words(line))
+        level = titles.get(normalise_spaces(line))
         if level is not None or not line or _LIST_ITEM.match(line):
             flush()
         if level is not None:
             builder.add(ElementKind.HEADING, line, page=page, level=level)
         elif line:
             paragraph.append(line)
-            if line.endswith(_SENTENCE_ENDS) and len(line) < _SHORT_LINE * width:
+            if line.endswith(_SENTENCE_ENDS) and len(line) < _SHORT_LINE_SHARE * width:
                 flush()
     flush()

@@ -1,4 +1,4 @@
-"""Markdown: its blocks, found by markdown-it. The document's text is the file's own, markup included."""
+"""Markdown: its blocks, found by markdown-it. The document's text is the file's text, including the markup."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from ingest.parsed_document import ElementKind, ParsedDocument, SpanBuilder
 from ingest.parsers.source import SourceFile
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(?=[\w-]+:)(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
-#: Links and pictures, with their text; marks of emphasis and code, but not the underscores within a name.
+#: Links and images, with their text.
 _LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])")
-_MARK = re.compile(r"\*+|~~|`+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)")
+#: Marks of emphasis and code, but not underscores inside a name.
+_INLINE_MARK = re.compile(r"\*+|~~|`+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)")
 _KINDS = {
     "heading_open": ElementKind.HEADING,
     "paragraph_open": ElementKind.PARAGRAPH,
@@ -27,17 +28,17 @@ _KINDS = {
 
 @lru_cache(maxsize=1)
 def _reader() -> MarkdownIt:
-    # Blocks are all that is needed: what is within a line stays as it is written.
+    # Only blocks are needed; inline markup stays as it is written.
     return MarkdownIt("commonmark").enable("table").disable(["inline", "text_join"])
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """Marks headings, paragraphs, list items, tables and code."""
+    """Mark headings, paragraphs, list items, tables and code."""
     text = source.read_text()
     starts = _line_starts(text)
     builder = SpanBuilder(text)
     front_end = _mark_front_matter(builder, text)
-    # Empty lines in its place keep the line numbers.
+    # The front matter is replaced by empty lines to keep the line numbers.
     tokens = _reader().parse("\n" * text.count("\n", 0, front_end) + text[front_end:])
     items = 0
     for position, token in enumerate(tokens):
@@ -48,18 +49,18 @@ def parse(source: SourceFile) -> ParsedDocument:
         if kind is ElementKind.PARAGRAPH and items:
             kind = ElementKind.LIST_ITEM
         first, last = token.map
-        title = _without_marks(tokens[position + 1].content) if kind.is_heading else None
+        title = _strip_inline_marks(tokens[position + 1].content) if kind.is_heading else None
         builder.add(kind, starts[first], starts[last], level=_level(token), title=title)
     return builder.build(source.media_type)
 
 
-def _without_marks(title: str) -> str:
-    """A heading as it is shown, for the path of its section."""
-    return _MARK.sub("", _LINK.sub(r"\1", title))
+def _strip_inline_marks(title: str) -> str:
+    """Return a heading as it is displayed, for the path of its section."""
+    return _INLINE_MARK.sub("", _LINK.sub(r"\1", title))
 
 
 def _mark_front_matter(builder: SpanBuilder, text: str) -> int:
-    """Marks the YAML that a document may begin with, which would read as a heading, and returns its end."""
+    """Mark the YAML front matter, which would otherwise be parsed as a heading, and return its end."""
     front = _FRONT_MATTER.match(text)
     if front is None:
         return 0
@@ -72,7 +73,7 @@ def _level(token: Token) -> int:
 
 
 def _line_starts(text: str) -> list[int]:
-    """Where each line begins, and the end of the text once more for the line after the last."""
+    """Return the start of each line, and the end of the text as the start of a line after the last."""
     starts = [0]
     for line in text.split("\n"):
         starts.append(starts[-1] + len(line) + 1)

@@ -1,4 +1,4 @@
-"""Jupyter notebooks: the text and the code of their cells, and what the cells printed."""
+"""Jupyter notebooks: the text, the code and the output of their cells."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.html.page import add_html
 from ingest.parsers.source import SourceFile
 
-#: Colours and cursor movements.
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-#: How Python prints an object that has a form for readers beside it.
-_IS_NAME_ONLY = re.compile(r"\s*(?:<[^<>]*>)?\s*")
+#: Terminal colours and cursor movements.
+_ANSI_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+#: Plain output that is empty or only an object's default `repr`, such as `<Figure size …>`.
+_OBJECT_NAME_ONLY = re.compile(r"\s*(?:<[^<>]*>)?\s*")
 _HEADING = re.compile(r"(#{1,6})\s+(.+)")
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """The cells in order.
+    """Parse the cells in order.
 
     Raises:
-        DocumentRejected: it is JSON, but no notebook.
+        DocumentRejected: If the file has no list of cells.
     """
     content = json.loads(source.read_text())
     cells = content.get("cells") if isinstance(content, dict) else None
@@ -33,13 +33,13 @@ def parse(source: SourceFile) -> ParsedDocument:
         if not isinstance(cell, dict):
             continue
         if cell.get("cell_type") == "code":
-            builder.add(ElementKind.CODE, _joined(cell.get("source")))
+            builder.add(ElementKind.CODE, _join_lines(cell.get("source")))
             outputs = cell.get("outputs")
             for output in outputs if isinstance(outputs, list) else []:
                 if isinstance(output, dict):
                     _add_output(builder, output)
         else:
-            _add_prose(builder, _joined(cell.get("source")))
+            _add_prose(builder, _join_lines(cell.get("source")))
     return builder.build(source.media_type)
 
 
@@ -55,27 +55,27 @@ def _add_prose(builder: DocumentBuilder, text: str) -> None:
 
 
 def _add_output(builder: DocumentBuilder, output: dict[str, Any]) -> None:
-    """What a cell printed, showed or failed with, in the form that reads best of those that it was kept in."""
+    """Append an output of a cell or its error, in the most readable of the stored formats."""
     if output.get("output_type") == "error":
-        # The traceback of Jupyter ends with the name of the error and what it says; others keep these two alone.
-        said = f"{output.get('ename', '')}: {output.get('evalue', '')}"
+        # Jupyter's traceback ends with the name and message of the error; other programs store only these two.
+        error = f"{output.get('ename', '')}: {output.get('evalue', '')}"
         lines = output.get("traceback")
-        traceback = _ANSI.sub("", "\n".join(map(str, lines)) if isinstance(lines, list) else str(lines or ""))
-        builder.add(ElementKind.CODE, traceback if said in traceback else f"{traceback}\n{said}")
+        traceback = _ANSI_ESCAPE.sub("", "\n".join(map(str, lines)) if isinstance(lines, list) else str(lines or ""))
+        builder.add(ElementKind.CODE, traceback if error in traceback else f"{traceback}\n{error}")
         return
     data = output.get("data")
-    forms = data if isinstance(data, dict) else {}
-    plain = _joined(output.get("text") or forms.get("text/plain"))
-    if "text/markdown" in forms:
-        _add_prose(builder, _joined(forms["text/markdown"]))
-    elif "text/html" in forms and _IS_NAME_ONLY.fullmatch(plain):
-        add_html(builder, _joined(forms["text/html"]))
-    elif plain or "text/latex" in forms:
-        builder.add(ElementKind.CODE, _ANSI.sub("", plain or _joined(forms["text/latex"])))
-    elif "application/json" in forms:
-        builder.add(ElementKind.CODE, json.dumps(forms["application/json"], ensure_ascii=False, indent=2))
+    by_type = data if isinstance(data, dict) else {}
+    plain = _join_lines(output.get("text") or by_type.get("text/plain"))
+    if "text/markdown" in by_type:
+        _add_prose(builder, _join_lines(by_type["text/markdown"]))
+    elif "text/html" in by_type and _OBJECT_NAME_ONLY.fullmatch(plain):
+        add_html(builder, _join_lines(by_type["text/html"]))
+    elif plain or "text/latex" in by_type:
+        builder.add(ElementKind.CODE, _ANSI_ESCAPE.sub("", plain or _join_lines(by_type["text/latex"])))
+    elif "application/json" in by_type:
+        builder.add(ElementKind.CODE, json.dumps(by_type["application/json"], ensure_ascii=False, indent=2))
 
 
-def _joined(lines: Any) -> str:
-    """nbformat allows a string or a list of lines."""
+def _join_lines(lines: Any) -> str:
+    """Join the lines of a text; nbformat allows a string or a list of lines."""
     return "".join(str(line) for line in lines) if isinstance(lines, list) else str(lines or "")

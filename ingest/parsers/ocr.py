@@ -1,4 +1,4 @@
-"""Text from images of pages, by the program `tesseract`."""
+"""Reads the text of page images with the program `tesseract`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ingest.sandbox.programs import ProgramFailed, find_program, run_program
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: More than an A3 page at 600 dpi.
+#: Enough for an A3 page at 600 dpi.
 MAX_PIXELS = 100_000_000
-#: Smaller images are enlarged: Tesseract wants letters of about 30 pixels.
+#: Images whose longer side is below this are enlarged, because Tesseract works best with letters of about 30 pixels.
 _SMALL_PIXELS = 1000
-_PAGE_SECONDS = 60
-#: Tesseract's numbers for automatic page segmentation, with and without finding out which side is up.
-_ANY_SIDE_UP, _UPRIGHT = "1", "3"
+_PAGE_TIMEOUT_SECONDS = 60
+#: Tesseract's modes for automatic page segmentation, with and without orientation detection.
+_PSM_WITH_ORIENTATION, _PSM_UPRIGHT = "1", "3"
 
 MISSING = (
     "Reading text from images needs the program tesseract, which is not installed on the server. Install it (for "
@@ -28,22 +28,23 @@ MISSING = (
 
 
 def find_tesseract() -> str | None:
-    """The path of the program, if it is installed."""
+    """Return the path of the program, or None if it is not installed."""
     return find_program("tesseract")
 
 
 def read_page(image: Image, options: ParserOptions) -> str:
-    """The text of a page, lines and paragraphs as Tesseract finds them.
+    """Return the text of a page with the lines and paragraphs that Tesseract finds.
 
     Raises:
-        DocumentRejected: Tesseract is not installed, or takes too long, or has no data for a language.
+        DocumentRejected: If Tesseract is not installed, takes too long, or has no data for a language.
     """
     program = find_tesseract()
     if program is None:
         raise DocumentRejected(MISSING, code="unsupported_file")
     command = [program, "stdin", "stdout", "-l", options.ocr_languages, "--psm", _segmentation(program)]
     try:
-        return run_program(command, timeout_seconds=_PAGE_SECONDS, stdin=_png(image)).decode(errors="replace")
+        output = run_program(command, timeout_seconds=_PAGE_TIMEOUT_SECONDS, stdin=_png(image))
+        return output.decode(errors="replace")
     except ProgramFailed as error:
         raise DocumentRejected(
             f"Tesseract could not read the image (OCR_LANGUAGES={options.ocr_languages}): {error.message}"
@@ -52,16 +53,16 @@ def read_page(image: Image, options: ParserOptions) -> str:
 
 @lru_cache(maxsize=1)
 def _segmentation(program: str) -> str:
-    """How pages are divided: with a look at which side is up, where Tesseract has the data for that."""
+    """Return the page segmentation mode: with orientation detection if Tesseract has the data for it."""
     try:
-        languages = run_program([program, "--list-langs"], timeout_seconds=_PAGE_SECONDS).decode(errors="replace")
+        languages = run_program([program, "--list-langs"], timeout_seconds=_PAGE_TIMEOUT_SECONDS)
     except ProgramFailed:
-        return _UPRIGHT
-    return _ANY_SIDE_UP if "osd" in languages.split() else _UPRIGHT
+        return _PSM_UPRIGHT
+    return _PSM_WITH_ORIENTATION if b"osd" in languages.split() else _PSM_UPRIGHT
 
 
 def _on_white(image: Image) -> Image:
-    """What is transparent is paper: without its transparency it would be black, as the letters are."""
+    """Put the image on a white background; otherwise transparent pixels could become black like the letters."""
     if not image.has_transparency_data:
         return image
     from PIL import Image as images

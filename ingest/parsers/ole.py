@@ -1,4 +1,4 @@
-"""Which of the files that Office wrote before 2007 a file is, and Outlook's messages: all lie in OLE containers."""
+"""Detects Office files from before 2007 and Outlook messages, which all are OLE containers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import olefile
 
 from core.errors import DocumentRejected
-from ingest.parsers.archives import BROKEN_FILE, ENCRYPTED
+from ingest.parsers.archives import ENCRYPTED, FILE_ERRORS
 
 SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 DOC = "application/msword"
@@ -16,7 +16,7 @@ XLS = "application/vnd.ms-excel"
 PPT = "application/vnd.ms-powerpoint"
 MSG = "application/vnd.ms-outlook"
 OTHER = "application/x-ole-storage"
-#: The stream at the top of the container that each type has.
+#: The top-level stream that identifies each type.
 _STREAMS = {
     "WordDocument": DOC,
     "Workbook": XLS,
@@ -24,17 +24,17 @@ _STREAMS = {
     "PowerPoint Document": PPT,
     "__properties_version1.0": MSG,
 }
-#: Streams that say that the rest is encrypted.
+#: Streams that exist only in encrypted files.
 _ENCRYPTED_STREAMS = ("EncryptedPackage", "EncryptedSummary")
-#: Where a Word file has its flags, and the one for encryption ([MS-DOC] 2.5.2, fEncrypted).
+#: The offset of a Word file's flags, and the flag for encryption ([MS-DOC] 2.5.2, fEncrypted).
 _WORD_FLAGS_OFFSET, _WORD_ENCRYPTED = 10, 0x100
 
 
 def ole_media_type(path: Path) -> str:
-    """The type by the streams in the container.
+    """Return the media type, from the streams in the container.
 
     Raises:
-        DocumentRejected: the container is broken, or what is in it is encrypted.
+        DocumentRejected: If the container is broken or its content is encrypted.
     """
     try:
         with olefile.OleFileIO(path) as container:
@@ -44,7 +44,7 @@ def ole_media_type(path: Path) -> str:
             if found == DOC and _is_encrypted_word(container):
                 raise DocumentRejected(ENCRYPTED)
             return found
-    except BROKEN_FILE as error:
+    except FILE_ERRORS as error:
         raise DocumentRejected(f"The file is broken: it may have been cut off ({error}).") from error
 
 

@@ -1,4 +1,4 @@
-"""The one way to read XML from files of others."""
+"""The XML parser for untrusted files. All parsers of this package that read XML use it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from lxml import etree
 
 
 def xml_parser(*, encoding: str | None = None, entities: Literal["internal", False] = False) -> etree.XMLParser:
-    """A parser that reads nothing outside the file and leaves out comments and processing instructions.
+    """Return a parser that reads nothing outside the file and drops comments and processing instructions.
 
-    What it parses raises `etree.XMLSyntaxError` if it is no XML, is nested more than 256 deep, or defines entities that
-    would grow without end.
+    Parsing with it raises `etree.XMLSyntaxError` if the input is not XML, is nested more than 256 levels deep, or
+    defines entities that would expand without limit.
 
     Args:
-        encoding: that of the bytes, if it is known; else the one that they declare.
-        entities: "internal" puts in what the file itself defines; otherwise their names stay.
+        encoding: The encoding of the bytes, if known; otherwise the one that they declare.
+        entities: "internal" expands the entities that the file itself defines; False keeps all references unexpanded.
     """
     return etree.XMLParser(
         resolve_entities=entities,

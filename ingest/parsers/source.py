@@ -1,4 +1,4 @@
-"""A file on its way to a parser."""
+"""The input of a parser: a file and the options."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ingest.parsers.charsets import decode
 
 @dataclass(frozen=True, slots=True)
 class ParserOptions:
-    """What parsers are told beside the file."""
+    """The options of the parsers."""
 
-    #: Tesseract's names of the languages to look for, joined by `+`.
+    #: The languages for OCR, as Tesseract names them, joined by `+`.
     ocr_languages: str = "eng"
-    #: Pages of one file that are read by OCR.
+    #: The maximum number of pages of one file that are read by OCR.
     ocr_max_pages: int = 200
 
 
@@ -23,13 +23,13 @@ class SourceFile:
     """A file whose size and type have been checked."""
 
     path: Path
-    #: As its owner named it; the file on disk may be called otherwise.
+    #: The name that its owner gave it; the file on disk may have another name.
     filename: str
     media_type: str
     options: ParserOptions = field(default_factory=ParserOptions)
-    #: In how many files it lies: 1 for an attachment.
+    #: The number of files that it is nested in: 1 for an attachment.
     depth: int = 0
 
     def read_text(self) -> str:
-        """Its text, with `\\n` line ends."""
+        """Return the decoded text, with `\\n` line ends."""
         return decode(self.path.read_bytes())

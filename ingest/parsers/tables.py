@@ -1,4 +1,4 @@
-"""Tables as text: Markdown for those inside a document, one record per line for data files."""
+"""Writes tables as text: as Markdown inside documents, and with one record per line for data files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from ingest.parsed_document import DocumentBuilder, ElementKind
 
 Row = Sequence[str]
 
-#: A cell that says that it spans more columns than these is wrong.
-_MOST_COLUMNS = 100
+#: A larger `colspan` is reduced to this, because it is a mistake.
+_MAX_COLUMNS = 100
 
 #: Numbers, dates and times.
 _NUMBER = re.compile(r"[-+]?[\d.,:/\s-]+%?")
 _YEAR = re.compile(r"(?:19|20)\d\d")
-#: A table with more is not filled up to its widest row: a few wide cells would make megabytes of it.
-_MOST_CELLS = 1_000_000
+#: The rows of a table that would have more cells are not padded to equal width, because a few wide rows would make it
+#: megabytes long.
+_MAX_PADDED_CELLS = 1_000_000
 
 
 def _cell(text: str) -> str:
@@ -27,25 +28,25 @@ def _cell(text: str) -> str:
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """A Markdown table; the first row is its head. Empty for no rows."""
+    """Return a Markdown table whose header is the first row, or an empty string if there are no rows."""
     width = max((len(row) for row in rows), default=0)
     if not width:
         return ""
-    if width * len(rows) > _MOST_CELLS:
+    if width * len(rows) > _MAX_PADDED_CELLS:
         rows = [[text for text in row if text.strip()] for row in rows]
         width = 0
-    lines = ["| " + " | ".join(_cell(text).replace("|", "\\|") for text in _padded(row, width)) + " |" for row in rows]
+    lines = ["| " + " | ".join(_cell(text).replace("|", "\\|") for text in _pad(row, width)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + " --- |" * (width or len(rows[0])), *lines[1:]])
 
 
-def _padded(row: Row, width: int) -> list[str]:
+def _pad(row: Row, width: int) -> list[str]:
     return [*row, *[""] * (width - len(row))]
 
 
-def records(rows: Sequence[Row]) -> str:
-    """Each row on a line of its own as `column: value; column: value`, so that a line is understood by itself.
+def record_lines(rows: Sequence[Row]) -> str:
+    """Return each row as a line `column: value; column: value`, which can be understood on its own.
 
-    Without a row of column names, a line is its values, divided by ` | `.
+    If there is no row of column names, a line has only the values, separated by ` | `.
     """
     filled = [row for row in rows if any(text.strip() for text in row)]
     if len(filled) < 2 or not has_header(filled):
@@ -60,9 +61,10 @@ def _record(names: Row, row: Row) -> str:
 
 
 def has_header(rows: Sequence[Row]) -> bool:
-    """Whether the first row names the columns: all different, and none a number but for years in their order.
+    """Return whether the first row has the names of the columns.
 
-    The first and the last columns may have no name: that of an index, and what a delimiter at the end of lines makes.
+    They must be unique and not numbers, except for years in order. The first column may have no name because it is an
+    index, and the last ones because a delimiter at the end of each line creates an empty column.
     """
     first = [name.strip() for name in rows[0]]
     names = first[1:] if first and not first[0] else first
@@ -77,12 +79,9 @@ def has_header(rows: Sequence[Row]) -> bool:
 
 
 def add_sheet(builder: DocumentBuilder, title: str, rows: Iterable[Iterable[Any]], notes: Sequence[str] = ()) -> None:
-    """Appends a sheet of a workbook as a section of its own, with what it says outside its cells after them.
-
-    An empty one is left out.
-    """
+    """Append a sheet of a workbook as a section: its cells, then its notes. An empty sheet is skipped."""
     filled = [[_text(value) for value in row] for row in rows if any(value is not None for value in row)]
-    text = records(filled)
+    text = record_lines(filled)
     if text or notes:
         builder.add(ElementKind.HEADING, title)
         builder.add(ElementKind.TABLE, text)
@@ -95,12 +94,12 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, datetime) and value.time() == time():
         return value.date().isoformat()
-    # The digits that Excel shows: beyond them, sums of decimal fractions have ends that nobody wrote.
+    # Excel shows 15 digits; the further ones are rounding errors of binary fractions.
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def html_table(html: str) -> str:
-    """An HTML table as Markdown; a cell that spans columns or rows leaves empty ones there."""
+    """Return an HTML table as Markdown. The further columns and rows that a cell spans are empty."""
     reader = _TableReader()
     reader.feed(html)
     reader.close()
@@ -112,18 +111,18 @@ class _TableReader(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.rows: list[list[str]] = []
         self._columns, self._rows = 1, 1
-        #: How many more rows a cell above reaches into, by column.
+        #: The number of further rows that a cell above spans, by column.
         self._below: dict[int, int] = {}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "tr":
             self.rows.append([])
         elif tag in ("td", "th") and self.rows:
-            self._pass_cells_from_above()
+            self._skip_spanned_cells()
             self.rows[-1].append("")
-            given = dict(attrs)
-            self._columns = min(_span(given.get("colspan")), _MOST_COLUMNS)
-            self._rows = _span(given.get("rowspan"))
+            attributes = dict(attrs)
+            self._columns = min(_span(attributes.get("colspan")), _MAX_COLUMNS)
+            self._rows = _span(attributes.get("rowspan"))
         elif self.rows and self.rows[-1]:
             self.rows[-1][-1] += " "
 
@@ -135,18 +134,18 @@ class _TableReader(HTMLParser):
                 self._below |= dict.fromkeys(range(first, first + self._columns), self._rows - 1)
             self._columns, self._rows = 1, 1
         elif tag == "tr" and self.rows:
-            self._pass_cells_from_above()
+            self._skip_spanned_cells()
 
     def handle_data(self, data: str) -> None:
         if self.rows and self.rows[-1]:
             self.rows[-1][-1] += data
 
-    def _pass_cells_from_above(self) -> None:
+    def _skip_spanned_cells(self) -> None:
         row = self.rows[-1]
         while self._below.get(len(row), 0):
             self._below[len(row)] -= 1
             row.append("")
 
 
-def _span(given: str | None) -> int:
-    return max(1, int(given)) if given and given.isdecimal() else 1
+def _span(value: str | None) -> int:
+    return max(1, int(value)) if value and value.isdecimal() else 1

@@ -1,4 +1,4 @@
-"""Plain text and source code: paragraphs are what blank lines divide."""
+"""Plain text, split at blank lines, and source code, split also at definitions."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument,
 from ingest.parsers.detection import CODE
 from ingest.parsers.source import SourceFile
 
-#: What divides paragraphs.
+#: The separator of paragraphs.
 BLANK_LINES = re.compile(r"\n[ \t]*\n\s*")
 _LIST_ITEM = re.compile(r"[ \t]*(?:[-*•+]|\d{1,3}[.)])[ \t]+\S")
-#: Definitions at the left margin begin a block of code; so do blank lines.
+#: Blank lines, and definitions at the left margin, begin a new block of code.
 _CODE_BREAK = re.compile(r"\n(?=[ \t]*\n)|\n(?=(?:async def|def|class|func|fn|pub|impl|public|private|export|@)\b)")
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """Marks paragraphs, or blocks of code. The document's text is the file's own."""
+    """Mark paragraphs, or blocks of code. The document's text is the file's text."""
     text = source.read_text()
     code = source.media_type == CODE
     builder = SpanBuilder(text)
@@ -29,7 +29,7 @@ def parse(source: SourceFile) -> ParsedDocument:
 
 
 def add_paragraphs(builder: DocumentBuilder, text: str) -> None:
-    """Appends the paragraphs of a text to a document that consists of more."""
+    """Append the paragraphs of a text to a document."""
     for paragraph in BLANK_LINES.split(text):
         builder.add(_kind(paragraph, 0, False), paragraph)
 

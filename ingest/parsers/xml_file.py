@@ -1,4 +1,4 @@
-"""XML: the text of its elements with their names. Nothing outside the file is read."""
+"""XML: the text of the elements, with their names. Nothing outside the file is read."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from lxml import etree
 from core.errors import DocumentRejected
 from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers import text
-from ingest.parsers.charsets import decode_marked_up
+from ingest.parsers.charsets import decode_markup
 from ingest.parsers.safe_xml import xml_parser
 from ingest.parsers.source import SourceFile
 
 _TITLES = frozenset(("title", "head", "heading"))
-#: Longer values of attributes are data, unless they read like sentences: paths of drawings, keys, pictures.
-_LONGEST_ATTRIBUTE_CHARACTERS = 200
+#: Longer attribute values are data such as drawing paths, keys or pictures, unless they look like prose.
+_MAX_DATA_ATTRIBUTE_CHARACTERS = 200
 _WORD_NAMESPACE = re.compile(r"microsoft\.com/office/(?:word/|2006/xmlPackage)")
-_LONGEST_WORD_CHARACTERS = 100
-_FEWEST_LETTERS = 0.6
+_MAX_WORD_CHARACTERS = 100
+_MIN_LETTER_SHARE = 0.6
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """Elements of text only as lines `name: text`, those of text and markup as paragraphs, titles as headings.
+    """Parse elements of text as lines `name: text`, elements of text and markup as paragraphs, and titles as headings.
 
-    XML that is broken is read as the text that it is.
+    Broken XML is read as plain text.
 
     Raises:
-        DocumentRejected: its entities would grow without end.
+        DocumentRejected: If the file's entities would expand without limit.
     """
     try:
-        root = _root(decode_marked_up(source.path.read_bytes()).strip().encode())
+        root = _root(decode_markup(source.path.read_bytes()).strip().encode())
     except etree.XMLSyntaxError as error:
         if error.code == etree.ErrorTypes.ERR_ENTITY_LOOP or "amplification" in error.msg:
             raise DocumentRejected("The XML is hostile: its entities would grow without end.") from error
@@ -45,9 +45,9 @@ def parse(source: SourceFile) -> ParsedDocument:
 
 
 def _root(data: bytes) -> etree._Element:
-    """The tree, with the entities that the file itself defines in it; libxml2 refuses those that would grow.
+    """Parse XML and expand the entities that the file itself defines.
 
-    Without them, if it has others or such as would grow: their names stand in the text.
+    If libxml2 refuses that, for example because of an external entity, all references are kept unexpanded.
     """
     try:
         return etree.fromstring(data, xml_parser(encoding="utf-8", entities="internal"))
@@ -61,15 +61,18 @@ class _Reader:
         self._lines: list[str] = []
 
     def read_paragraphs(self, root: etree._Element) -> None:
-        """Appends the paragraphs of a Word document that was saved as XML: its words may be spread over elements."""
+        """Append the paragraphs of a Word document saved as XML, in which a word may be split over several elements."""
         for paragraph in root.iter("{*}p"):
             words = "".join(run.text or "" for run in paragraph.iter("{*}t"))
             self._builder.add(ElementKind.PARAGRAPH, words)
 
     def read(self, element: etree._Element, level: int, *, is_first: bool) -> None:
-        """Appends an element. libxml2 refuses more than 256 levels, so this recursion ends.
+        """Append an element. The recursion is limited, because libxml2 refuses more than 256 levels.
 
-        `is_first`: no element of its parent is before it.
+        Args:
+            element: The element.
+            level: Its depth, which is the heading level of a title.
+            is_first: Whether it is the first child of its parent.
         """
         children = list(element)
         name = _name(element)
@@ -79,12 +82,12 @@ class _Reader:
             self._add_attributes(element, name)
             for number, child in enumerate(children):
                 self.read(child, level + 1, is_first=not number)
-            # What belongs together stays together: the lines of one record are one element.
+            # The lines of one record become one element, so that they stay together.
             self._flush()
             return
         words = " ".join("".join(_texts(element)).split())
         if name in _TITLES and (is_first or not self._lines) and words:
-            # The attributes of what it is the title of come below it.
+            # The title goes above the attributes of the element that it names.
             self._builder.add(ElementKind.HEADING, words, level=level)
             self._add_attributes(element, name)
         elif children:
@@ -103,7 +106,7 @@ class _Reader:
 
     def _add_attributes(self, element: etree._Element, name: str) -> None:
         for key, value in element.attrib.items():
-            if any(map(str.isalnum, value)) and (len(value) <= _LONGEST_ATTRIBUTE_CHARACTERS or _is_prose(value)):
+            if any(map(str.isalnum, value)) and (len(value) <= _MAX_DATA_ATTRIBUTE_CHARACTERS or _is_prose(value)):
                 self._lines.append(f"{name} {etree.QName(key).localname}: {value}")
 
     def _flush(self) -> None:
@@ -112,7 +115,7 @@ class _Reader:
 
 
 def _texts(element: etree._Element) -> Iterator[str]:
-    """The texts within an element. Those of more than a word stand for themselves, and empty ones divide lines."""
+    """Yield the texts in an element. Inner elements with no word or several words are set apart by spaces."""
     yield element.text or ""
     for child in element:
         inner = "".join(_texts(child)) if isinstance(child.tag, str) else child.text or ""
@@ -122,7 +125,7 @@ def _texts(element: etree._Element) -> Iterator[str]:
 
 def _is_prose(value: str) -> bool:
     letters = sum(map(str.isalpha, value)) + sum(map(str.isspace, value))
-    return letters > _FEWEST_LETTERS * len(value) and max(map(len, value.split())) <= _LONGEST_WORD_CHARACTERS
+    return letters > _MIN_LETTER_SHARE * len(value) and max(map(len, value.split())) <= _MAX_WORD_CHARACTERS
 
 
 def _name(element: etree._Element) -> str:
@@ -130,7 +133,7 @@ def _name(element: etree._Element) -> str:
 
 
 def _is_mixed(element: etree._Element, children: list[etree._Element]) -> bool:
-    """Whether there is text beside the children, or an entity of another file, which has its name for a text."""
+    """Return whether the element has text next to its children, or an unexpanded entity, whose name is its text."""
     if any(not isinstance(child.tag, str) for child in children):
         return True
     return bool((element.text or "").strip() or any((child.tail or "").strip() for child in children))

@@ -1,1 +1,1 @@
-"""HTML, also that of e-mails, books and what pandoc makes of other formats."""
+"""HTML pages, and the HTML of e-mails, books and pandoc's output."""

@@ -1,4 +1,4 @@
-"""HTML: every text of a page that is not code of its own, in the order of its source, once."""
+"""HTML: all text of a page except scripts and styles, in source order."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from dataclasses import dataclass
 from lxml import etree
 
 from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
-from ingest.parsers.charsets import decode_marked_up
+from ingest.parsers.charsets import decode_markup
 from ingest.parsers.html.tables import Block, Table
 from ingest.parsers.source import SourceFile
 
-_WITHIN_LINES_NAMES = (
+_INLINE_TAG_NAMES = (
     "a abbr acronym b bdi bdo big blink button cite code data del dfn em font i img input ins kbd label mark meter "
     "nobr o:p output picture progress q rb rt rp ruby s samp slot small source span strike strong sub sup time tt u "
     "var wbr math mi mn mo ms mrow mfrac msqrt mroot mstyle msub msup msubsup munder mover munderover mspace "
     "semantics tspan tref"
 )
-#: Tags within a line of text. All others, also those that are not known, begin a block of their own.
-_WITHIN_LINES = frozenset(_WITHIN_LINES_NAMES.split())
-#: Text for programs. A `template` is for scripts to fill in, unless it is the inside of an element.
-_NOT_SHOWN = frozenset(("script", "style", "template", "rp", "annotation-xml"))
+#: Tags within a line of text. All others, including unknown ones, begin a block.
+_INLINE_TAGS = frozenset(_INLINE_TAG_NAMES.split())
+#: Tags whose text is not shown. A `template` is for scripts, unless it is a declarative shadow root.
+_HIDDEN_TAGS = frozenset(("script", "style", "template", "rp", "annotation-xml"))
 _HEADINGS = {f"h{level + 1}": level for level in range(6)}
 _PREFORMATTED = frozenset(("pre", "xmp", "listing", "plaintext"))
-_CELLS = frozenset(("td", "th"))
-#: Inputs whose value says nothing: what is typed there is not in the file.
+_CELL_TAGS = frozenset(("td", "th"))
+#: Inputs whose value is not text for the reader.
 _INPUTS_WITHOUT_TEXT = frozenset(("hidden", "checkbox", "radio", "file", "image", "password", "range", "color"))
-#: Classes and roles of links to notes: pandoc's, Sphinx's, and those of EPUB and ARIA.
-_NOTE_NAMES = frozenset(("footnote-ref", "footnote-reference", "noteref", "doc-noteref"))
+#: Classes and roles of links to notes, as pandoc, Sphinx, EPUB and ARIA name them.
+_NOTE_REFERENCE_NAMES = frozenset(("footnote-ref", "footnote-reference", "noteref", "doc-noteref"))
 _LINE_BREAK = "\0"
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """Headings with their levels, paragraphs, lists, tables and code; the title of the page if it is none of these."""
+    """Parse headings, paragraphs, lists, tables and code, and the page title unless a heading repeats it."""
     builder = DocumentBuilder()
-    add_html(builder, decode_marked_up(source.path.read_bytes()))
+    add_html(builder, decode_markup(source.path.read_bytes()))
     return builder.build(source.media_type)
 
 
 def add_html(builder: DocumentBuilder, text: str) -> None:
-    """Appends what a page says."""
+    """Append the text of a page."""
     reader = _Reader()
-    # A target builds no tree: no depth is too large for it. Zeros mark line breaks here.
+    # A parser target builds no tree, so deep nesting is no problem. Zeros are removed because they mark line breaks.
     parser = etree.HTMLParser(target=reader, encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
     parser.feed(text.replace("\0", "").encode(errors="replace"))
     parser.close()
@@ -56,7 +56,7 @@ def add_html(builder: DocumentBuilder, text: str) -> None:
 
 @dataclass(slots=True)
 class _Context:
-    """What the text within an open tag is."""
+    """The kind and level of the text inside an open tag."""
 
     tag: str
     kind: ElementKind
@@ -64,7 +64,7 @@ class _Context:
 
 
 class _Reader:
-    """Takes the events of libxml2's parser, which closes the tags that are left open, in its order of calls."""
+    """Receives the events of libxml2's HTML parser, which also closes tags that are left open."""
 
     def __init__(self) -> None:
         self.title = ""
@@ -73,22 +73,22 @@ class _Reader:
         self._contexts: list[_Context] = []
         self._open: Counter[str] = Counter()
         self._tables: list[Table] = []
-        #: The tag whose text is not shown, and how many of its name are open within each other.
+        #: The open tag whose text is not shown, and how many tags of that name are open inside each other.
         self._hidden, self._hidden_depth = "", 0
         self._in_title = False
-        #: Where in the words the mark of a note begins.
-        self._note_mark_at: int | None = None
+        #: The index in `_words` at which a note reference begins.
+        self._note_reference_start: int | None = None
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
-        """A tag begins."""
+        """Handle a start tag."""
         if self._hidden:
             self._hidden_depth += tag == self._hidden
-        elif tag in _NOT_SHOWN and "shadowrootmode" not in attributes:
+        elif tag in _HIDDEN_TAGS and "shadowrootmode" not in attributes:
             self._hidden, self._hidden_depth = tag, 1
         elif tag == "title" and not self.title and not self.blocks and not self._open["svg"]:
             self._flush()
             self._in_title = True
-        elif tag in _WITHIN_LINES:
+        elif tag in _INLINE_TAGS:
             self._begin_inline(tag, attributes)
         elif tag == "br":
             self._words.append(_LINE_BREAK)
@@ -99,7 +99,7 @@ class _Reader:
             self._begin_block(tag, attributes)
 
     def end(self, tag: str) -> None:
-        """A tag ends, or is ended."""
+        """Handle an end tag, written or implied."""
         if self._hidden:
             self._hidden_depth -= tag == self._hidden
             if not self._hidden_depth:
@@ -110,19 +110,19 @@ class _Reader:
             self._in_title = False
         elif tag == "rt":
             self._words.append(")")
-        elif tag == "a" and self._note_mark_at is not None:
-            self._end_note_mark(self._note_mark_at)
-        elif tag not in _WITHIN_LINES and tag not in ("br", "option"):
+        elif tag == "a" and self._note_reference_start is not None:
+            self._end_note_reference(self._note_reference_start)
+        elif tag not in _INLINE_TAGS and tag not in ("br", "option"):
             self._flush()
             self._end_block(tag)
 
     def data(self, text: str) -> None:
-        """Text, or a part of it."""
+        """Handle a piece of text."""
         if not self._hidden:
             self._words.append(text)
 
     def close(self) -> None:
-        """The page ends."""
+        """Handle the end of the page."""
         self._flush()
         while self._tables:
             self._end_table()
@@ -136,14 +136,14 @@ class _Reader:
             self._words.append(" ")
         elif tag == "rt":
             self._words.append("(")
-        elif tag == "a" and _refers_to_note(attributes):
-            self._note_mark_at = len(self._words)
+        elif tag == "a" and _is_note_reference(attributes):
+            self._note_reference_start = len(self._words)
 
-    def _end_note_mark(self, start: int) -> None:
+    def _end_note_reference(self, start: int) -> None:
         mark = "".join(self._words[start:])
         if mark.strip() and "[" not in mark:
             self._words[start:] = [f"[{mark.strip()}]"]
-        self._note_mark_at = None
+        self._note_reference_start = None
 
     def _begin_block(self, tag: str, attributes: Mapping[str, str]) -> None:
         if tag in _HEADINGS:
@@ -159,12 +159,12 @@ class _Reader:
             self._enter(tag, ElementKind.PARAGRAPH)
         elif tag == "tr" and self._tables:
             self._tables[-1].begin_row()
-        elif tag in _CELLS and self._tables:
+        elif tag in _CELL_TAGS and self._tables:
             spans = attributes.get("colspan", ""), attributes.get("rowspan", "")
             self._tables[-1].begin_cell(*spans, is_header=tag == "th")
 
     def _end_block(self, tag: str) -> None:
-        if tag in _CELLS and self._tables:
+        if tag in _CELL_TAGS and self._tables:
             self._tables[-1].end_cell()
         elif tag == "table" and self._tables:
             self._end_table()
@@ -199,7 +199,7 @@ class _Reader:
             self.blocks.append(block)
 
 
-def _refers_to_note(attributes: Mapping[str, str]) -> bool:
-    """Whether a link is the mark of a footnote, a number that must not run into the word before it."""
+def _is_note_reference(attributes: Mapping[str, str]) -> bool:
+    """Return whether a link is a footnote reference, a number that must be kept apart from the word before it."""
     names = f"{attributes.get('class', '')} {attributes.get('role', '')} {attributes.get('epub:type', '')}"
-    return not _NOTE_NAMES.isdisjoint(names.split())
+    return not _NOTE_REFERENCE_NAMES.isdisjoint(names.split())

@@ -1,4 +1,4 @@
-"""What a page consists of; its tables of data stay tables, those that only lay it out are their blocks."""
+"""The blocks of a page. Data tables stay tables; tables that only lay out the page are replaced by their blocks."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from ingest.parsed_document import ElementKind
 from ingest.parsers.tables import markdown_table
 
-#: A cell that says that it spans more columns or rows than these is wrong.
-_LARGEST_SPAN = 100
+#: Larger values of `colspan` and `rowspan` are reduced to this, because they are mistakes.
+_MAX_SPAN = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A stretch of a page that stands by itself."""
+    """A block of a page: a paragraph, a heading, a list item, a table or code."""
 
     kind: ElementKind
     text: str
@@ -32,7 +32,7 @@ class _Cell:
 
 
 class Table:
-    """A table while it is read. Tags that belong to none of its cells are put up with."""
+    """A table while it is read. Content outside its cells is accepted."""
 
     def __init__(self, *, is_layout: bool) -> None:
         self._is_layout = is_layout
@@ -41,36 +41,40 @@ class Table:
         self._outside: list[Block] = []
 
     def begin_row(self) -> None:
-        """A `tr`."""
+        """Begin a row (`tr`)."""
         self._rows.append([])
 
     def begin_cell(self, columns: str, rows: str, *, is_header: bool) -> None:
-        """A `td` or `th`, with its `colspan` and `rowspan`."""
+        """Begin a cell (`td` or `th`) with its `colspan` and `rowspan`."""
         if not self._rows:
             self.begin_row()
         self._rows[-1].append(_Cell(_span(columns), _span(rows)))
         self._has_header |= is_header
 
     def end_cell(self) -> None:
-        """What follows, up to the next cell, stands before the table, as in browsers."""
+        """End a cell. Content up to the next cell is placed before the table, as browsers do."""
         if self._rows and self._rows[-1]:
             self._rows[-1].append(_Cell(0, 1, self._outside))
 
     def add(self, block: Block) -> None:
-        """A block of the cell that has begun, or of none: a caption."""
+        """Add a block to the current cell, or outside the cells if none is open, as for a caption."""
         (self._rows[-1][-1].blocks if self._rows and self._rows[-1] else self._outside).append(block)
 
     def blocks(self) -> list[Block]:
-        """What it adds to its page."""
+        """Return the blocks that the table adds to the page."""
         cells = [cell for row in self._rows for cell in row if cell.columns]
         inner = [block for cell in cells for block in cell.blocks]
-        if self._lays_out(inner):
+        if self._only_lays_out(inner):
             return [*self._outside, *inner]
         text = markdown_table(self._grid())
         return [*self._outside, Block(ElementKind.TABLE, text)] if inner else self._outside
 
-    def _lays_out(self, inner: list[Block]) -> bool:
-        """Whether it has but one column or one row, or what does not fit into a cell of a line."""
+    def _only_lays_out(self, inner: list[Block]) -> bool:
+        """Return whether the table only lays out the page.
+
+        That is so if it has a single row or column, or a cell with a heading, a table or code, which a line of a
+        Markdown table cannot hold. A table with header cells is data, unless a cell holds another table.
+        """
         if self._has_header and not self._is_layout and all(block.kind is not ElementKind.TABLE for block in inner):
             return False
         rows = [[cell for cell in row if cell.blocks and cell.columns] for row in self._rows]
@@ -79,7 +83,7 @@ class Table:
         return self._is_layout or is_small or any(block.kind in structure for block in inner)
 
     def _grid(self) -> list[list[str]]:
-        """The texts by columns: what a cell spans beside itself is empty."""
+        """Return the texts by row and column; the further columns and rows that a cell spans are empty."""
         grid: list[list[str]] = []
         below: dict[int, int] = {}
         for row in self._rows:
@@ -100,4 +104,4 @@ class Table:
 
 
 def _span(value: str) -> int:
-    return max(1, min(int(value), _LARGEST_SPAN)) if value.isdecimal() else 1
+    return max(1, min(int(value), _MAX_SPAN)) if value.isdecimal() else 1

@@ -1,1 +1,1 @@
-"""E-mails: messages, mailboxes, and Outlook's messages."""
+"""E-mails: messages, mailboxes, and Outlook messages."""

@@ -1,4 +1,4 @@
-"""The text of an e-mail in the forms that it is sent in, and which of them to read."""
+"""The text of an e-mail in its formats, and the choice between alternatives."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ingest.parsers.text import BLANK_LINES, add_paragraphs
 
 _RTF = "application/rtf"
 _PAGE = re.compile(r"\s*(?:<!doctype\s+html|<html[\s>])", re.I)
-#: Writing without spaces between words counts by its characters.
+#: In scripts without spaces between words, each character counts as a word.
 _WORD = re.compile(r"[\u3040-\u9fff\uac00-\ud7af]|[^\W\u3040-\u9fff\uac00-\ud7af]+")
 _LINK = re.compile(r"<?https?://\S+|<?mailto:\S+|<?www\.\S+", re.I)
 
 
-class Form(Enum):
-    """How a text is written."""
+class BodyFormat(Enum):
+    """The format of a body."""
 
     PLAIN = "plain"
     HTML = "html"
@@ -34,9 +34,9 @@ class Form(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A stretch of an e-mail's text. Bytes of RTF are the characters of Latin-1."""
+    """A part of an e-mail's text. RTF is held as Latin-1, one character for each byte."""
 
-    form: Form
+    format: BodyFormat
     text: str
 
     def __bool__(self) -> bool:
@@ -44,19 +44,19 @@ class Body:
 
 
 def plain_body(text: str) -> Body:
-    """A text that says it is plain; some programs say so of pages."""
-    return Body(Form.HTML if _PAGE.match(text) else Form.PLAIN, text)
+    """Return the body of a part declared as plain text; some programs declare HTML pages as such."""
+    return Body(BodyFormat.HTML if _PAGE.match(text) else BodyFormat.PLAIN, text)
 
 
-def best_of(forms: Sequence[Sequence[Body]]) -> list[Body]:
-    """What is to be read of the forms of one text; each may consist of several stretches.
+def choose_bodies(alternatives: Sequence[Sequence[Body]]) -> list[Body]:
+    """Return the bodies to read out of the alternatives of one text; an alternative may have several bodies.
 
-    Plain text, if it has all the words of the page; else the page, and those paragraphs of a plain text of some length
-    that say something else.
+    This is the plain text if it has all words of the HTML page. Otherwise it is the page and, unless the plain text is
+    much shorter than the page, those paragraphs of the plain text that have other words.
     """
-    plain = [form for form in forms if form and all(body.form is Form.PLAIN for body in form)]
-    rich = [form for form in forms if form and form not in plain]
-    texts = [body for form in plain for body in form if body]
+    plain = [bodies for bodies in alternatives if bodies and all(body.format is BodyFormat.PLAIN for body in bodies)]
+    rich = [bodies for bodies in alternatives if bodies and bodies not in plain]
+    texts = [body for bodies in plain for body in bodies if body]
     pages = [body for body in rich[-1] if body] if rich else []
     if not texts or not pages:
         return texts or pages
@@ -64,23 +64,24 @@ def best_of(forms: Sequence[Sequence[Body]]) -> list[Body]:
     if page_words <= words:
         return texts
     if len(words) * 2 < len(page_words):
-        # It only says that there is a page.
+        # The plain text only says that there is a page.
         return pages
-    others = [Body(Form.PLAIN, _paragraphs_beside(body.text, page_words)) for body in texts]
+    others = [Body(BodyFormat.PLAIN, _paragraphs_not_in(body.text, page_words)) for body in texts]
     return [*pages, *filter(None, others)]
 
 
-def _paragraphs_beside(text: str, words: set[str]) -> str:
-    """The paragraphs that have other words, but for addresses of links, which pages do not show."""
+def _paragraphs_not_in(text: str, words: set[str]) -> str:
+    """Return the paragraphs that have words not in `words`. URLs are ignored, because pages do not show them."""
     paragraphs = BLANK_LINES.split(text)
-    return "\n\n".join(each for each in paragraphs if not _words([Body(Form.PLAIN, _LINK.sub(" ", each))]) <= words)
+    without_links = ((each, Body(BodyFormat.PLAIN, _LINK.sub(" ", each))) for each in paragraphs)
+    return "\n\n".join(each for each, body in without_links if not _words([body]) <= words)
 
 
 def add_body(builder: DocumentBuilder, body: Body, source: SourceFile) -> None:
-    """Appends a text, or the reason why it cannot be read."""
-    if body.form is Form.PLAIN:
+    """Append a body, or the reason why it cannot be read."""
+    if body.format is BodyFormat.PLAIN:
         add_paragraphs(builder, body.text)
-    elif body.form is Form.HTML:
+    elif body.format is BodyFormat.HTML:
         page = DocumentBuilder()
         add_html(page, body.text)
         builder.add_document(page.build(source.media_type), level=1)
@@ -106,13 +107,13 @@ def _words(bodies: Sequence[Body]) -> set[str]:
     return {
         word.lower()
         for body in bodies
-        for word in _WORD.findall(_shown(body.text) if body.form is Form.HTML else body.text)
+        for word in _WORD.findall(_visible_text(body.text) if body.format is BodyFormat.HTML else body.text)
     }
 
 
-def _shown(page: str) -> str:
-    """About what a page shows: enough to compare it."""
-    # Bytes, as lxml refuses a str that declares an encoding of its own.
+def _visible_text(page: str) -> str:
+    """Return roughly the text that a page shows, which is enough to compare words."""
+    # lxml refuses a str that declares an encoding, so this parses bytes.
     parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
     try:
         root = etree.fromstring(page.encode("utf-8"), parser)

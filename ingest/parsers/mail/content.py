@@ -1,4 +1,4 @@
-"""What is in an e-mail: which of its parts are its text, and which are files that come with it."""
+"""Sorts the parts of an e-mail into its text and its attachments."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from urllib.parse import unquote
 from core.errors import DocumentRejected
 from ingest.parsers.attachments import MAX_ATTACHMENTS, Attachment
 from ingest.parsers.mail.attachments import attachment_of
-from ingest.parsers.mail.body import Body, Form, best_of, plain_body
+from ingest.parsers.mail.body import Body, BodyFormat, choose_bodies, plain_body
 from ingest.parsers.mail.part import TOO_DEEP, Part
-from ingest.parsers.mail.text import decoded, unflowed, uu_files
+from ingest.parsers.mail.text import decode_text, unwrap_flowed, uu_files
 
-#: What a page needs, and nobody reads by itself.
+#: Resources of an HTML page that are not worth reading on their own.
 _PAGE_PARTS = frozenset(("text/css", "text/javascript", "application/javascript", "application/x-javascript"))
-#: Forms of a text for programs that know no better one.
-_POOR_FORMS = frozenset(("text/x-amp-html", "text/watch-html", "text/enriched", "text/richtext"))
-_SHOWN = re.compile(r"""\bcid:([^"'\s<>)]+)""", re.I)
+#: Alternatives for special programs, read only if there is no other one.
+_UNUSED_ALTERNATIVES = frozenset(("text/x-amp-html", "text/watch-html", "text/enriched", "text/richtext"))
+_CID_LINK = re.compile(r"""\bcid:([^"'\s<>)]+)""", re.I)
 
 
 @dataclass(slots=True)
 class Content:
-    """What is in a message."""
+    """The content of a message."""
 
     bodies: list[Body] = field(default_factory=list)
-    #: Each with the `Content-ID` by which a page may show it, empty for what is only attached.
+    #: Each file with the `Content-ID` by which a page may show it, empty if it is only attached.
     files: list[tuple[Attachment, str]] = field(default_factory=list)
-    #: What the pages show within them, whether or not they are the form of the text that is read.
-    shown: set[str] = field(default_factory=set)
+    #: The `Content-ID`s that pages show, including pages that are not the alternative that is read.
+    inline_ids: set[str] = field(default_factory=set)
 
     @property
     def attachments(self) -> list[Attachment]:
-        """The files; pictures that a page shows are part of it."""
-        return [attachment for attachment, content_id in self.files if not content_id or content_id not in self.shown]
+        """The attached files, without pictures that a page shows, which are part of the page."""
+        return [file for file, content_id in self.files if not content_id or content_id not in self.inline_ids]
 
 
 def read_content(message: Part) -> Content:
-    """The text of a message and its files, in their order.
+    """Return the text and the files of a message, in order.
 
     Raises:
-        DocumentRejected: its parts are nested too deeply.
+        DocumentRejected: If its parts are nested too deeply.
     """
     content = Content()
     try:
@@ -55,10 +55,10 @@ def read_content(message: Part) -> Content:
 def _collect(part: Part, content: Content, *, in_page: bool = False) -> None:
     if part.is_multipart():
         _collect_parts(part, content)
-    elif part.kind in ("text/plain", "text/html") and not part.is_attached and not part.filename:
+    elif part.declared_type in ("text/plain", "text/html") and not part.is_attachment and not part.filename:
         _collect_text(part, content)
     elif part.get_content_maintype() == "multipart":
-        # It says that it has parts, and where they begin cannot be told.
+        # It is declared as multipart, but the boundaries of its parts cannot be found.
         _collect_text(part, content)
     elif not (in_page and _belongs_to_page(part)):
         _collect_file(part, content)
@@ -66,47 +66,48 @@ def _collect(part: Part, content: Content, *, in_page: bool = False) -> None:
 
 def _collect_parts(part: Part, content: Content) -> None:
     parts = cast(list[Part], part.get_payload())
-    if part.kind == "multipart/alternative":
-        _collect_forms(parts, content)
+    if part.declared_type == "multipart/alternative":
+        _collect_alternatives(parts, content)
     else:
-        in_page = part.kind == "multipart/related" and parts[0].kind in ("text/html", "multipart/alternative")
+        page_types = ("text/html", "multipart/alternative")
+        in_page = part.declared_type == "multipart/related" and parts[0].declared_type in page_types
         for inner in parts:
             _collect(inner, content, in_page=in_page)
-    _add_bodies(content, Body(Form.PLAIN, part.text_below))
+    _add_bodies(content, Body(BodyFormat.PLAIN, part.epilogue_text))
 
 
-def _collect_forms(parts: list[Part], content: Content) -> None:
-    """Forms of the same text: one of them is read. Files are in one of them, and come in any case."""
-    forms: list[list[Body]] = []
+def _collect_alternatives(parts: list[Part], content: Content) -> None:
+    """Collect one of the alternatives of the same text; attached files are collected from all of them."""
+    alternatives: list[list[Body]] = []
     for inner in parts:
-        if inner.kind not in _POOR_FORMS:
-            one = Content([], content.files, content.shown)
+        if inner.declared_type not in _UNUSED_ALTERNATIVES:
+            one = Content([], content.files, content.inline_ids)
             _collect(inner, one)
-            forms.append(one.bodies)
-    chosen = best_of(forms)
+            alternatives.append(one.bodies)
+    chosen = choose_bodies(alternatives)
     content.bodies += chosen
     for inner in parts:
-        if inner.kind in _POOR_FORMS and not chosen:
+        if inner.declared_type in _UNUSED_ALTERNATIVES and not chosen:
             _collect_file(inner, content)
 
 
 def _collect_text(part: Part, content: Content) -> None:
     charset = part.charset
     data, below = part.content()
-    if part.kind == "text/html":
-        text = decoded(data, charset, is_html=True)
-        content.shown.update(unquote(match[1]) for match in _SHOWN.finditer(text))
-        _add_bodies(content, Body(Form.HTML, text))
+    if part.declared_type == "text/html":
+        text = decode_text(data, charset, is_html=True)
+        content.inline_ids.update(unquote(match[1]) for match in _CID_LINK.finditer(text))
+        _add_bodies(content, Body(BodyFormat.HTML, text))
     else:
-        text = decoded(_without_files(data, content), charset)
+        text = decode_text(_extract_uu_files(data, content), charset)
         if part.parameter("format").lower() == "flowed":
-            text = unflowed(text, delete_space=part.parameter("delsp").lower() == "yes")
+            text = unwrap_flowed(text, delete_space=part.parameter("delsp").lower() == "yes")
         _add_bodies(content, plain_body(text))
-    _add_bodies(content, Body(Form.PLAIN, decoded(below, charset)))
+    _add_bodies(content, Body(BodyFormat.PLAIN, decode_text(below, charset)))
 
 
-def _without_files(data: bytes, content: Content) -> bytes:
-    """A text without the files that were written into it before there were parts."""
+def _extract_uu_files(data: bytes, content: Content) -> bytes:
+    """Collect the uuencoded files of a text, an attachment format older than MIME, and return the rest of the text."""
     position = 0
     texts: list[bytes] = []
     for file in islice(uu_files(data), MAX_ATTACHMENTS):
@@ -122,13 +123,13 @@ def _add_bodies(content: Content, body: Body) -> None:
 
 
 def _belongs_to_page(part: Part) -> bool:
-    if part.is_attached:
+    if part.is_attachment:
         return False
     is_picture = part.get_content_maintype() in ("image", "font") and "Content-Location" in part
-    return part.kind in _PAGE_PARTS or is_picture
+    return part.declared_type in _PAGE_PARTS or is_picture
 
 
 def _collect_file(part: Part, content: Content) -> None:
-    is_picture = part.get_content_maintype() == "image" and not part.is_attached
+    is_picture = part.get_content_maintype() == "image" and not part.is_attachment
     content_id = str(part.get("Content-ID", "")).strip(" <>") if is_picture else ""
     content.files.append((attachment_of(part, len(content.files) + 1), content_id))

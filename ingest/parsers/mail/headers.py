@@ -1,4 +1,4 @@
-"""The headers of an e-mail: those that people read, decoded, and not what servers write for each other."""
+"""The headers of an e-mail that people read, decoded, without those that servers write for each other."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable, Sequence
 from email.message import Message
 from email.policy import Compat32
 
-from ingest.parsed_document import readable
-from ingest.parsers.mail.text import header_text, unfolded
+from ingest.parsed_document import clean_text
+from ingest.parsers.mail.text import header_text, unfold_header
 
 Headers = Sequence[tuple[str, str]]
 
-#: In this order they stand above the body, before all others.
+#: The order of the usual headers above the body, before all others.
 HEADERS = ("From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Date", "Subject")
 MESSAGE_ID = "Message-ID"
-#: Longer than the type or the name of any part; the standard library takes time that grows with the square.
-_LONGEST_PARAMETERS = 16 * 1024
-#: What programs write for programs.
+#: Longer than the type and name of any real part. The standard library's run time grows with the square of the length.
+_MAX_PARAMETER_CHARACTERS = 16 * 1024
+#: Headers that programs write for programs.
 _TRANSPORT = frozenset(
     (
         "received-spf", "return-path", "delivered-to", "envelope-to", "delivery-date", "mime-version", "message-id",
@@ -29,7 +29,7 @@ _TRANSPORT = frozenset(
         "resent-message-id",
     )
 )  # fmt: skip
-#: What people write under these names looks otherwise.
+#: Headers that are for programs only if the value matches; people write other values under these names.
 _TRANSPORT_BY_VALUE = {
     "received": re.compile(r"from\b|by\b|\("),
     "references": re.compile(r"<"),
@@ -43,20 +43,21 @@ _TRANSPORT_FAMILIES = (
 
 
 class MailPolicy(Compat32):
-    """Reads headers as text, whatever is in them: the policies of the standard library raise on some."""
+    """Reads any header as text; the policies of the standard library raise on some malformed headers."""
 
     def header_fetch_parse(self, name: str, value: str) -> str:
-        """The value in one line, bytes outside ASCII decoded."""
+        """Return the value on one line, with non-ASCII bytes decoded."""
         if name.lower().startswith("content-"):
-            value = value[:_LONGEST_PARAMETERS]
-        return readable(unfolded(value))
+            value = value[:_MAX_PARAMETER_CHARACTERS]
+        return clean_text(unfold_header(value))
 
 
-def people_headers(message: Message, charset: str | None = None) -> Headers:
-    """The headers that people write or read, in their order.
+def visible_headers(message: Message, charset: str | None = None) -> Headers:
+    """Return the headers that people write or read: the usual ones first, then the others in their order.
 
     Args:
-        charset: the one of the body; headers may be in it without saying so.
+        message: The message.
+        charset: The charset of the body. Headers may be in it without declaring it.
     """
     found: dict[str, list[tuple[str, str]]] = {name.lower(): [] for name in HEADERS}
     for name, raw in message.raw_items():
@@ -71,6 +72,6 @@ def people_headers(message: Message, charset: str | None = None) -> Headers:
     return [*usual, *(header for headers in found.values() for header in headers)]
 
 
-def first(headers: Iterable[tuple[str, str]], name: str) -> str:
-    """The value of the first header of this name, empty if there is none."""
+def first_value(headers: Iterable[tuple[str, str]], name: str) -> str:
+    """Return the value of the first header of this name, or an empty string if there is none."""
     return next((value for key, value in headers if key.lower() == name.lower()), "")

@@ -1,4 +1,4 @@
-"""Divides a mailbox into its messages, one in memory at a time."""
+"""Splits a mailbox into its messages, with one message in memory at a time."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from pathlib import Path
 
 from ingest.parsers.mail.detection import is_separator
 
-#: Longer lines are read in pieces.
+#: Longer lines are read in pieces of this size.
 _LINE_BYTES = 64 * 1024
-#: A line of the text that begins with “From” is marked, so that nobody takes it for the beginning of a message.
-_MARKED = re.compile(rb"^>(?=>*From )", re.M)
+#: The quoting of a text line that begins with “From”, which distinguishes it from a separator line.
+_QUOTED_FROM = re.compile(rb"^>(?=>*From )", re.M)
 
 
 def read_messages(path: Path) -> Iterator[bytes]:
-    """The messages of a mailbox, as they were before they were put into it."""
+    """Yield the messages of a mailbox, without the quoting of lines that begin with “From”."""
     with path.open("rb") as file:
-        for start, end in _places(path):
+        for start, end in _message_spans(path):
             file.seek(start)
-            yield _MARKED.sub(b"", file.read(end - start))
+            yield _QUOTED_FROM.sub(b"", file.read(end - start))
 
 
-def _places(path: Path) -> Iterator[tuple[int, int]]:
-    """Where each message begins and ends."""
+def _message_spans(path: Path) -> Iterator[tuple[int, int]]:
+    """Yield the start and end of each message, in bytes."""
     start: int | None = None
     position = 0
-    #: The two lines before the one that is looked at.
+    # The two lines before the current one.
     before, last = b"\n", b""
     with path.open("rb") as file:
         while line := file.readline(_LINE_BYTES):

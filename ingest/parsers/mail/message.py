@@ -1,4 +1,4 @@
-"""What e-mail formats have in common: headers, a body and attachments."""
+"""An e-mail in any format: headers, bodies and attachments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ingest.parsed_document import DocumentBuilder, ElementKind
 from ingest.parsers.attachments import Attachment, add_attachments
 from ingest.parsers.mail.body import Body, add_body
-from ingest.parsers.mail.headers import HEADERS, MESSAGE_ID, Headers, first
+from ingest.parsers.mail.headers import HEADERS, MESSAGE_ID, Headers, first_value
 from ingest.parsers.source import SourceFile
 
 _NO_SUBJECT = "(no subject)"
@@ -16,7 +16,7 @@ _NO_SUBJECT = "(no subject)"
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """An e-mail as people see it."""
+    """A decoded e-mail."""
 
     headers: Headers
     message_id: str
@@ -25,14 +25,14 @@ class Mail:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The usual headers, by their names in lower case."""
-        found = {name.lower(): first(self.headers, name) for name in HEADERS}
+        """The usual headers and the message id, by their names in lower case."""
+        found = {name.lower(): first_value(self.headers, name) for name in HEADERS}
         return {name: value for name, value in (*found.items(), (MESSAGE_ID.lower(), self.message_id)) if value}
 
 
 def add_mail(builder: DocumentBuilder, mail: Mail, source: SourceFile) -> None:
-    """Appends an e-mail: its subject as a heading, headers, body, and the text of each attachment as a section."""
-    builder.add(ElementKind.HEADING, first(mail.headers, "Subject") or _NO_SUBJECT)
+    """Append an e-mail: its subject as a heading, its headers and bodies, and each attachment as a section."""
+    builder.add(ElementKind.HEADING, first_value(mail.headers, "Subject") or _NO_SUBJECT)
     builder.add(ElementKind.TABLE, "\n".join(f"{name}: {value}" for name, value in mail.headers))
     for body in mail.bodies:
         add_body(builder, body, source)

@@ -1,4 +1,4 @@
-"""From the bytes of an e-mail to its text: transfer encodings, charsets, and lines that were broken to be sent."""
+"""Decodes the bytes of an e-mail to text: transfer encodings, charsets, and lines that were wrapped for sending."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
-from ingest.parsed_document import readable
-from ingest.parsers.charsets import decode, decode_marked_up
+from ingest.parsed_document import clean_text
+from ingest.parsers.charsets import decode, decode_markup
 
-#: Programs name the smaller charset and use the larger one, as browsers know.
-_LARGER = {
+#: Programs often declare the smaller charset but use its superset; browsers do the same replacement.
+_SUPERSETS = {
     "iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874",
     "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "cp950",
 }  # fmt: skip
-#: Codecs of Python's for other things; one takes long.
-_NO_CHARSETS = frozenset(("punycode", "idna", "unicode_escape", "raw_unicode_escape"))
+#: Python codecs that are not charsets of text; one of them is slow on long input.
+_NON_TEXT_CODECS = frozenset(("punycode", "idna", "unicode_escape", "raw_unicode_escape"))
 _LONG_LINE_BYTES = 60
 _BASE64_LINE = re.compile(rb"[A-Za-z0-9+/]+(={0,2})")
-#: An encoded word of a header. Programs that write `?` or spaces in it are wrong, and there are many.
-_WORD = re.compile(r"=\?([^?*\s]+)(?:\*[^?\s]*)?\?([bBqQ])\?([^?]*(?:\?(?!=)[^?]*){0,4})\?=")
+#: An encoded word of a header. It also matches words with `?` or spaces in them, which are invalid but common.
+_ENCODED_WORD = re.compile(r"=\?([^?*\s]+)(?:\*[^?\s]*)?\?([bBqQ])\?([^?]*(?:\?(?!=)[^?]*){0,4})\?=")
 _QUOTES = re.compile(r">*")
-#: Bytes outside ASCII as the parser of messages gives them, and other surrogates, which are of no text.
+#: Non-ASCII bytes as the message parser represents them, and all other surrogates, which are invalid.
 _RAW_BYTE = re.compile("[\udc80-\udcff]")
 _LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _UU_BEGIN = re.compile(rb"^begin [0-7]{3,4} ([^\r\n]+)\r?\n", re.M)
@@ -34,7 +34,7 @@ _UU_END = re.compile(rb"^end[ \t]*(?:\r?\n|\Z)", re.M)
 
 @dataclass(frozen=True, slots=True)
 class UuFile:
-    """A file within a text, which it takes the place of from `start` to `end`."""
+    """A uuencoded file, at the bytes from `start` to `end` of a text."""
 
     name: str
     content: bytes
@@ -42,11 +42,12 @@ class UuFile:
     end: int
 
 
-def transferred(data: bytes, encoding: str) -> tuple[bytes, bytes]:
-    """What was sent, and what stands below it in no encoding: lists of addresses put their footers there.
+def decode_transfer_encoding(data: bytes, encoding: str) -> tuple[bytes, bytes]:
+    """Decode a part, and return also any unencoded text below it, where mailing lists put their footers.
 
     Args:
-        encoding: as its header names it; one that is not known is none.
+        data: The encoded bytes.
+        encoding: The value of the header `Content-Transfer-Encoding`; an unknown one leaves the data unchanged.
     """
     encoding = encoding.lower()
     if "quoted" in encoding:
@@ -59,61 +60,62 @@ def transferred(data: bytes, encoding: str) -> tuple[bytes, bytes]:
     return data, b""
 
 
-def decoded(data: bytes, charset: str | None, *, is_html: bool = False) -> str:
-    """The text of bytes, in the charset that is named if they fit it. Never fails."""
-    if charset and charset.lower().replace("-", "_") not in _NO_CHARSETS:
-        # A charset of this name may be none of text, or have any error of its own.
+def decode_text(data: bytes, charset: str | None, *, is_html: bool = False) -> str:
+    """Decode bytes, in the declared charset if they are valid in it. This never fails."""
+    if charset and charset.lower().replace("-", "_") not in _NON_TEXT_CODECS:
+        # The name may belong to a codec that is not a charset; such a codec may also raise errors of its own.
         try:
             name = codecs.lookup(charset).name
-            text = data.decode(_LARGER.get(name, name))
+            text = data.decode(_SUPERSETS.get(name, name))
         except (LookupError, ValueError):
             pass
         else:
-            # What is valid UTF-8 and more than ASCII was named wrong where any byte would have fitted.
-            return readable(_as_utf8(data) or text if len(text) == len(data) else text).removeprefix("\ufeff")
-    return decode_marked_up(data) if is_html else decode(data)
+            # A single-byte charset accepts almost any bytes. If these are valid non-ASCII UTF-8, the declared charset
+            # is wrong.
+            return clean_text(_as_utf8(data) or text if len(text) == len(data) else text).removeprefix("\ufeff")
+    return decode_markup(data) if is_html else decode(data)
 
 
 def header_text(raw: str, charset: str | None = None) -> str:
-    """A header as people read it: in one line, without the encoding that it is sent in. Never fails.
+    """Decode a header to one line of text. This never fails.
 
     Args:
-        raw: as the parser of messages gives it, bytes outside ASCII as surrogates.
-        charset: that of the message, which bytes outside ASCII are in if they are no UTF-8.
+        raw: The header as the message parser returns it, with non-ASCII bytes as surrogates.
+        charset: The charset of the message, used for non-ASCII bytes that are not UTF-8.
     """
-    return " ".join(readable(_decoded_words(unfolded(raw, charset))).split())
+    return " ".join(clean_text(_decode_encoded_words(unfold_header(raw, charset))).split())
 
 
-def unfolded(raw: str, charset: str | None = None) -> str:
-    """A header in one line, and otherwise as it was sent; see `header_text`."""
+def unfold_header(raw: str, charset: str | None = None) -> str:
+    """Return a header on one line, with non-ASCII bytes decoded but encoded words unchanged; see `header_text`."""
     text = _LONE_SURROGATE.sub("", raw)
     if _RAW_BYTE.search(text):
         data = text.encode("utf-8", errors="surrogateescape")
-        text = _as_utf8(data) or decoded(data, charset)
+        text = _as_utf8(data) or decode_text(data, charset)
     return text.replace("\r", "").replace("\n", "")
 
 
-def _decoded_words(text: str) -> str:
+def _decode_encoded_words(text: str) -> str:
     parts: list[str] = []
     end = 0
-    waiting, waiting_charset = bytearray(), ""
-    for word in _WORD.finditer(text):
+    pending, pending_charset = bytearray(), ""
+    for word in _ENCODED_WORD.finditer(text):
         between = text[end : word.start()]
-        charset, data = word[1].lower(), _word_bytes(word[2], word[3])
-        # A character may be divided between two words: they are decoded together.
-        if waiting and (between.strip() or charset != waiting_charset):
-            parts.append(decoded(bytes(waiting), waiting_charset))
-            waiting.clear()
+        charset, data = word[1].lower(), _encoded_word_bytes(word[2], word[3])
+        # A character may be split between two adjacent words, so they are decoded together.
+        if pending and (between.strip() or charset != pending_charset):
+            parts.append(decode_text(bytes(pending), pending_charset))
+            pending.clear()
         if between.strip() or not end:
             parts.append(between)
-        waiting += data
-        waiting_charset = charset
+        pending += data
+        pending_charset = charset
         end = word.end()
-    parts += (decoded(bytes(waiting), waiting_charset), text[end:])
+    parts += (decode_text(bytes(pending), pending_charset), text[end:])
     return "".join(parts)
 
 
-def _word_bytes(encoding: str, text: str) -> bytes:
+def _encoded_word_bytes(encoding: str, text: str) -> bytes:
     data = text.encode("utf-8", errors="surrogateescape")
     if encoding in "bB":
         return _base64_bytes(re.sub(rb"[^A-Za-z0-9+/]", b"", data))
@@ -121,14 +123,15 @@ def _word_bytes(encoding: str, text: str) -> bytes:
 
 
 def _from_base64(data: bytes) -> tuple[bytes, bytes]:
-    """Decodes the lines that are in base64, and gives the rest back as it is."""
+    """Decode the leading lines that are base64, and return also the rest, unchanged."""
     position, ended = 0, False
     runs: list[list[bytes]] = [[]]
     for line in data.splitlines(keepends=True):
         content = line.strip()
         letters = b"".join(content.split())
         match = _BASE64_LINE.fullmatch(letters)
-        # Below the end of one run there may be another, and in a line a stray space: short lines are words.
+        # Another base64 run may follow the end of one, and a line may contain a stray space. Short lines of either kind
+        # are taken for text.
         is_long = len(letters) >= _LONG_LINE_BYTES and max(map(len, content.split())) >= _LONG_LINE_BYTES // 3
         if content and (match is None or (not is_long and (ended or letters != content))):
             break
@@ -141,7 +144,7 @@ def _from_base64(data: bytes) -> tuple[bytes, bytes]:
 
 
 def _base64_bytes(letters: bytes) -> bytes:
-    """The bytes of base64 without its padding; one letter too many, of what was cut off, is none."""
+    """Decode base64 without padding. A single surplus letter, left when the data was cut off, is dropped."""
     if len(letters) % 4 == 1:
         letters = letters[:-1]
     return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
@@ -157,7 +160,7 @@ def _as_utf8(data: bytes) -> str:
 
 
 def uu_files(data: bytes) -> Iterator[UuFile]:
-    """The files that uuencode put into a text."""
+    """Yield the uuencoded files in a text."""
     position = 0
     while begin := _UU_BEGIN.search(data, position):
         end = _UU_END.search(data, begin.end())
@@ -167,7 +170,7 @@ def uu_files(data: bytes) -> Iterator[UuFile]:
         try:
             content = b"".join(map(_uu_line, data[begin.end() : end.start()].splitlines()))
         except binascii.Error:
-            # It only looks so: the text says it.
+            # It only looks like an encoded file; it stays text.
             continue
         name = header_text(begin[1].decode("ascii", errors="surrogateescape"))
         yield UuFile(name, content, begin.start(), position)
@@ -179,24 +182,25 @@ def _uu_line(line: bytes) -> bytes:
     try:
         return binascii.a2b_uu(line)
     except binascii.Error:
-        # Some programs write more letters than those that the line's first one counts.
+        # Some programs write more characters than the first one, the line's length, announces.
         return binascii.a2b_uu(line[: 1 + ((line[0] - 32 & 63) * 4 + 5) // 3])
 
 
-def unflowed(text: str, *, delete_space: bool) -> str:
-    """Text in `format=flowed` ([RFC 3676]) with its paragraphs in one line again.
+def unwrap_flowed(text: str, *, delete_space: bool) -> str:
+    """Join the wrapped lines of text in `format=flowed` ([RFC 3676]), so that each paragraph is one line.
 
     Args:
-        delete_space: the space that marks a broken line is none of the text's.
+        text: The text.
+        delete_space: Whether the space that marks a wrapped line is not part of the text.
     """
     parts: list[str] = []
     quotes_before = None
     for line in text.split("\n"):
         quotes = cast(re.Match[str], _QUOTES.match(line))[0]
         content = line[len(quotes) :].removeprefix(" ")
-        goes_on = content.endswith(" ") and content != "-- "
+        is_wrapped = content.endswith(" ") and content != "-- "
         if quotes != quotes_before:
             parts.append(f"\n{quotes} " if quotes else "\n")
-        parts.append(content[:-1] if goes_on and delete_space else content)
-        quotes_before = quotes if goes_on else None
+        parts.append(content[:-1] if is_wrapped and delete_space else content)
+        quotes_before = quotes if is_wrapped else None
     return "".join(parts)[1:]

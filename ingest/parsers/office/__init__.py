@@ -1,1 +1,1 @@
-"""Office files: Open XML, and what LibreOffice or xlrd read of older ones."""
+"""Office files: Open XML, and older formats through LibreOffice or xlrd."""

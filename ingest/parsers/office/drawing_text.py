@@ -1,4 +1,4 @@
-"""The text in what Office draws: shapes, charts, diagrams (SmartArt), and the descriptions of pictures."""
+"""The text in Office drawings: shapes, charts, diagrams (SmartArt), and the descriptions of pictures."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ PARAGRAPH = f"{_A}p"
 _ALTERNATIVES, _CHOICE, _FALLBACK = f"{_MC}AlternateContent", f"{_MC}Choice", f"{_MC}Fallback"
 _TEXT, _BREAK, _FIELD = f"{_A}t", f"{_A}br", f"{_A}fld"
 _CHARTS = (f"{_C}chart", f"{_CX}chart")
-#: What programs call pictures whose author described nothing: a file's name, or a kind and a number.
+#: Default descriptions of pictures that nobody described: a file name, or a kind and a number.
 _NO_DESCRIPTION = re.compile(r"[^\s/\\]*\.\w{3,4}|(?:\w+\s){0,2}\w+\s?\d{1,3}|picture|image|\S?", re.I)
-#: What Office adds to descriptions that it makes.
+#: The notice that Office appends to generated descriptions.
 _GENERATED = re.compile(
     r"\s*(?:Description automatically generated.*|AI-generated content may be incorrect\.?)\s*$", re.I
 )
 
 
 def choose_alternatives(root: Element) -> None:
-    """Replaces what is written for newer and again for older programs by the newer one; by the older if that is empty.
+    """Replace each `AlternateContent` by the first of its variants that is not empty, newer variants first.
 
-    Readers that know neither would lose it, and those that look for text everywhere would find it twice.
+    A reader that does not know the element loses the text; a reader that searches all elements finds it twice.
     """
     for element in list(root.iter(_ALTERNATIVES)):
         choices = [*element.findall(_CHOICE), *element.findall(_FALLBACK)]
         chosen = next((choice for choice in choices if len(choice)), None)
-        splice(element, [] if chosen is None else list(chosen))
+        replace_element(element, [] if chosen is None else list(chosen))
 
 
-def splice(element: Element, children: list[Element]) -> None:
-    """Puts elements in the place of one, unless that is the root."""
+def replace_element(element: Element, children: list[Element]) -> None:
+    """Replace an element by others, unless it is the root."""
     parent = element.getparent()
     if parent is None:
         return
@@ -47,7 +47,7 @@ def splice(element: Element, children: list[Element]) -> None:
 
 
 def paragraph_text(paragraph: Element) -> str:
-    """The text of a paragraph of DrawingML: runs, fields, line breaks and equations."""
+    """Return the text of a DrawingML paragraph: runs, fields, line breaks and equations."""
     return "".join(_pieces(paragraph))
 
 
@@ -59,69 +59,70 @@ def _pieces(element: Element) -> Iterator[str]:
             yield "\n"
         elif child.tag in (EQUATION, EQUATIONS):
             yield equation_text(child)
-        elif isinstance(child.tag, str) and not child.tag.endswith("Pr") and not _is_unnumbered(child):
+        elif isinstance(child.tag, str) and not child.tag.endswith("Pr") and not _is_slide_number_placeholder(child):
             yield from _pieces(child)
 
 
-def _is_unnumbered(element: Element) -> bool:
-    """Whether it is the number of a slide that no program has put in yet: `<number>`, `‹#›`."""
+def _is_slide_number_placeholder(element: Element) -> bool:
+    """Return whether the element is a slide number field that was never filled in: `<number>`, `‹#›`."""
     text = element.findtext(_TEXT) if element.tag == _FIELD and element.get("type") == "slidenum" else None
     return text is not None and not any(character.isdigit() for character in text)
 
 
 def shape_paragraphs(element: Element) -> list[str]:
-    """The paragraphs within shapes."""
+    """Return the paragraphs of the shapes in an element, without blank ones."""
     return [text for text in (paragraph_text(paragraph) for paragraph in element.iter(PARAGRAPH)) if text.strip()]
 
 
-def description(text: str | None) -> str:
-    """A picture's description as a line of its own; empty if it describes nothing."""
+def picture_description(text: str | None) -> str:
+    """Return a picture's description as a line, or an empty string if it describes nothing."""
     words = " ".join(_GENERATED.sub("", text or "").split())
     return "" if _NO_DESCRIPTION.fullmatch(words) else f"Picture: {words}"
 
 
-def drawn_elsewhere(package: Package, part: str, drawing: Element, *, with_values: bool = True) -> list[str]:
-    """The text of the charts and diagrams that a drawing refers to, a line each.
+def linked_graphics(package: Package, part: str, drawing: Element, *, with_values: bool = True) -> list[str]:
+    """Return the lines of text of the charts and diagrams that a drawing refers to.
 
     Raises:
-        SyntaxError, and what `Package.read` raises: one of their parts is broken.
+        SyntaxError: If one of their parts is not well-formed XML.
+        Exception: As `Package.read`, if one of their parts is broken.
     """
     lines: list[str] = []
     targets = {link.id: link.target for link in package.relationships(part)}
     for element in drawing.iter(*_CHARTS, f"{_DGM}relIds"):
         target = targets.get(element.get(R_ID if element.tag in _CHARTS else R_DM) or "")
-        # A link to a part that is not there says nothing, and one that many drawings name says the same each time.
-        if target is not None and target in package and target not in package.shown:
-            package.shown.add(target)
+        # A link to a missing part has no text, and a part that several drawings share is read only once.
+        if target is not None and target in package and target not in package.emitted:
+            package.emitted.add(target)
             root = package.tree(target)
             lines += diagram_lines(root) if element.tag not in _CHARTS else chart_lines(root, with_values=with_values)
     return lines
 
 
 def diagram_lines(root: Element) -> list[str]:
-    """The text of the points of a diagram."""
+    """Return the texts of the points of a diagram."""
     return shape_paragraphs(root)
 
 
 def chart_lines(root: Element, *, with_values: bool = True) -> list[str]:
-    """A chart's titles on a line, and each series of data on one: `name: category value; category value`."""
+    """Return a line with the chart's titles and a line for each series: `name: category value; category value`."""
     choose_alternatives(root)
     if root.tag.startswith(_CX):
-        return _new_chart_lines(root)
-    titles = ["\n".join(shape_paragraphs(title)) or _cached(title) for title in root.iter(f"{_C}title")]
+        return _chartex_lines(root)
+    titles = ["\n".join(shape_paragraphs(title)) or _cached_values(title) for title in root.iter(f"{_C}title")]
     series = [_series_line(element, with_values) for element in root.iter(f"{_C}ser")]
     other = [text for holder in root.iter(f"{_C}dLbl", f"{_C}trendline") for text in _labels(holder)]
-    return _chart(titles, [*series, *other])
+    return _label_chart(titles, [*series, *other])
 
 
-def _chart(titles: list[str], lines: list[str]) -> list[str]:
+def _label_chart(titles: list[str], lines: list[str]) -> list[str]:
     found = [" ".join(text.split()) for text in titles if text.strip()]
     lines = [line for line in lines if line]
     return [f"Chart: {'; '.join(found)}", *lines] if found else [f"Chart: {line}" for line in lines]
 
 
-def _cached(element: Element) -> str:
-    """What a title or a name that refers to cells last was."""
+def _cached_values(element: Element) -> str:
+    """Return the cached text of a title or name that refers to cells."""
     return " ".join(value.text or "" for value in element.iter(f"{_C}v"))
 
 
@@ -132,7 +133,7 @@ def _labels(holder: Element) -> list[str]:
 
 def _series_line(series: Element, with_values: bool) -> str:
     name = series.find(f"{_C}tx")
-    title = " ".join(_cached(name).split()) if name is not None else ""
+    title = " ".join(_cached_values(name).split()) if name is not None else ""
     if not with_values:
         return title
     categories, values = _points(series, "cat", "xVal"), _points(series, "val", "yVal")
@@ -142,7 +143,7 @@ def _series_line(series: Element, with_values: bool) -> str:
 
 
 def _points(series: Element, *names: str) -> dict[str, str]:
-    """The points of an axis by their index; those of several levels, joined."""
+    """Return the points of an axis by their index; the names of multi-level categories are joined."""
     found: dict[str, str] = {}
     for name in names:
         holder = series.find(f"{_C}{name}")
@@ -152,9 +153,9 @@ def _points(series: Element, *names: str) -> dict[str, str]:
     return found
 
 
-def _new_chart_lines(root: Element) -> list[str]:
-    """Of the kinds of charts that Office 2016 brought: waterfall, treemap, funnel and the like."""
+def _chartex_lines(root: Element) -> list[str]:
+    """Return the lines of a chart of a type introduced with Office 2016: waterfall, treemap, funnel and so on."""
     titles = [" ".join(shape_paragraphs(title)) for title in root.iter(f"{_CX}title")]
     names = [value.text or "" for text in root.iter(f"{_CX}txData") for value in text.iter(f"{_CX}v")]
     points = (point.text or "" for point in root.iter(f"{_CX}pt"))
-    return _chart(list(dict.fromkeys([*titles, *names])), ["; ".join(point for point in points if point)])
+    return _label_chart(list(dict.fromkeys([*titles, *names])), ["; ".join(point for point in points if point)])

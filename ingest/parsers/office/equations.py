@@ -1,4 +1,4 @@
-"""Office's equations on one line, as a person types them: (a+b)/2, x^2, √(y)."""
+"""Writes Office equations on one line, as a person would type them: (a+b)/2, x^2, √(y)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ EQUATIONS = f"{_M}oMathPara"
 
 
 def equation_text(element: Element) -> str:
-    """An equation, or a part of one, as text."""
+    """Return an equation, or a part of one, as text."""
     if element.tag == f"{_M}t":
         return element.text or ""
     name = element.tag.removeprefix(_M) if isinstance(element.tag, str) else ""
-    written = _WRITTEN.get(name)
-    # What holds properties has no text of its own.
-    return written(element) if written else "".join(equation_text(child) for child in element)
+    formatter = _FORMATTERS.get(name)
+    # Elements with properties contain no text, so descending into them does no harm.
+    return formatter(element) if formatter else "".join(equation_text(child) for child in element)
 
 
 def _part(element: Element, name: str) -> str:
@@ -27,17 +27,17 @@ def _part(element: Element, name: str) -> str:
     return equation_text(child) if child is not None else ""
 
 
-def _grouped(text: str) -> str:
+def _group(text: str) -> str:
     return text if len(text) < 2 or text.isalnum() else f"({text})"
 
 
 def _fraction(element: Element) -> str:
-    return f"{_grouped(_part(element, 'num'))}/{_grouped(_part(element, 'den'))}"
+    return f"{_group(_part(element, 'num'))}/{_group(_part(element, 'den'))}"
 
 
 def _scripted(element: Element) -> str:
     scripts = (("_", _part(element, "sub")), ("^", _part(element, "sup")))
-    return _part(element, "e") + "".join(mark + _grouped(text) for mark, text in scripts if text)
+    return _part(element, "e") + "".join(mark + _group(text) for mark, text in scripts if text)
 
 
 def _root(element: Element) -> str:
@@ -48,7 +48,7 @@ def _root(element: Element) -> str:
 def _operator(element: Element) -> str:
     symbol = _property(element, "naryPr", "chr", "∫")
     scripts = (("_", _part(element, "sub")), ("^", _part(element, "sup")))
-    bounds = "".join(mark + _grouped(text) for mark, text in scripts if text)
+    bounds = "".join(mark + _group(text) for mark, text in scripts if text)
     return f"{symbol}{bounds} {_part(element, 'e')}"
 
 
@@ -71,12 +71,12 @@ def _equations(element: Element) -> str:
     return "\n".join(equation_text(equation) for equation in element.findall(EQUATION))
 
 
-def _property(element: Element, holder: str, name: str, otherwise: str) -> str:
+def _property(element: Element, holder: str, name: str, default: str) -> str:
     found = element.find(f"{_M}{holder}/{_M}{name}")
-    return otherwise if found is None else str(found.get(f"{_M}val") or "")
+    return default if found is None else str(found.get(f"{_M}val") or "")
 
 
-_WRITTEN: dict[str, Callable[[Element], str]] = {
+_FORMATTERS: dict[str, Callable[[Element], str]] = {
     "f": _fraction,
     "sSub": _scripted,
     "sSup": _scripted,

@@ -1,4 +1,4 @@
-"""Legacy Word and PowerPoint files, and OpenDocument sheets and slides: LibreOffice converts them first."""
+"""Legacy Word and PowerPoint files, and OpenDocument sheets and slides, converted by LibreOffice and then parsed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from ingest.parsers import detection
 from ingest.parsers.source import SourceFile
 from ingest.sandbox.programs import ProgramFailed, find_program, run_program
 
-#: What LibreOffice makes of each type.
-_TARGETS = {
+#: The format that each type is converted to.
+_TARGET_SUFFIXES = {
     detection.DOC: "docx",
     detection.PPT: "pptx",
     detection.ODS: "xlsx",
     detection.ODP: "pptx",
 }
-_SECONDS = 90
-#: Written into the private profile: no macros, no links out of the file, no updates.
+_TIMEOUT_SECONDS = 90
+#: The settings of the temporary profile: no macros, no active content, no links out of the file, and a closed port as
+#: the proxy.
 _PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
 <oor:items xmlns:oor="http://openoffice.org/2001/registry">
 <item oor:path="/org.openoffice.Office.Common/Security/Scripting">
@@ -40,10 +41,10 @@ _PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """What the converted file says.
+    """Convert the file and parse the result.
 
     Raises:
-        DocumentRejected: LibreOffice is not installed, takes too long, or cannot read the file.
+        DocumentRejected: If LibreOffice is not installed, takes too long, or cannot read the file.
     """
     from ingest.parsers import parse_unknown
 
@@ -51,7 +52,7 @@ def parse(source: SourceFile) -> ParsedDocument:
     if program is None:
         raise DocumentRejected(
             f"This type of file ({source.media_type}) needs LibreOffice (the program soffice), which is not installed "
-            f"on the server. Install it and retry, or save the file as .{_TARGETS[source.media_type]}.",
+            f"on the server. Install it and retry, or save the file as .{_TARGET_SUFFIXES[source.media_type]}.",
             code="unsupported_file",
         )
     with tempfile.TemporaryDirectory(prefix="libreoffice-") as directory:
@@ -64,19 +65,19 @@ def _convert(program: str, source: SourceFile, folder: Path) -> Path:
     profile = folder / "profile" / "user"
     profile.mkdir(parents=True)
     (profile / "registrymodifications.xcu").write_text(_PROFILE, encoding="utf-8")
-    # A link with a plain name: LibreOffice reads commands in some names, and names the result after it.
+    # A symbolic link with a plain name, because LibreOffice interprets some file names, and names its output after it.
     link = folder / "document"
     link.symlink_to(source.path.absolute())
-    target = _TARGETS[source.media_type]
+    target = _TARGET_SUFFIXES[source.media_type]
     command = [program, f"-env:UserInstallation={(folder / 'profile').as_uri()}", "--headless", "--norestore",
                "--nolockcheck", "--convert-to", target, "--outdir", str(folder / "out"), str(link)]  # fmt: skip
-    # Its temporary files go with the folder, even if it is killed.
-    places = {"HOME": str(folder), "TMPDIR": str(folder)}
+    # Temporary files are removed with the folder, even if LibreOffice is killed.
+    environment = {"HOME": str(folder), "TMPDIR": str(folder)}
     try:
-        run_program(command, timeout_seconds=_SECONDS, environment=places)
+        run_program(command, timeout_seconds=_TIMEOUT_SECONDS, environment=environment)
     except ProgramFailed as error:
         raise DocumentRejected(f"LibreOffice could not read the file: {error.message}".rstrip()) from error
-    # It ends without an error, too, if it could not read the file.
+    # LibreOffice also exits with status 0 if it could not read the file.
     converted = next((folder / "out").glob(f"*.{target}"), None) if (folder / "out").is_dir() else None
     if converted is None:
         raise DocumentRejected("The file is broken or encrypted: LibreOffice cannot read it.")

@@ -1,7 +1,8 @@
-"""The package that a Word, Excel or PowerPoint file is: parts of XML and the relationships between them.
+"""The package of a Word, Excel or PowerPoint file: XML parts and the relationships between them.
 
-It gives the libraries that read these files what they expect: Strict Open XML in the namespaces of Transitional, the
-content types of templates and of files with macros as those of plain documents, and nothing of parts that are broken.
+It adapts the file to what the libraries can read: the namespaces of Strict Open XML are replaced by those of
+Transitional, the content types of templates and macro-enabled files by those of plain documents, and broken parts are
+removed.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ from lxml import etree
 
 from core.errors import DocumentRejected
 from ingest.parsed_document import ParsedDocument
-from ingest.parsers.archives import BROKEN_FILE
+from ingest.parsers.archives import FILE_ERRORS
 from ingest.parsers.safe_xml import xml_parser
 
-#: lxml has no types.
+#: lxml has no type annotations.
 Element = Any
 
 CONTENT_TYPES = "[Content_Types].xml"
 RELATIONSHIPS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-#: The attributes by which XML names a relationship.
+#: The attributes that refer to a relationship.
 R_ID, R_DM = f"{{{RELATIONSHIPS}}}id", f"{{{RELATIONSHIPS}}}dm"
-#: Without one of these parts, text would be missing that nobody would miss.
-_ESSENTIAL = frozenset(("officeDocument", "slide", "worksheet", "sharedStrings"))
+#: Broken parts of these kinds are not dropped, because main text would silently be missing.
+_ESSENTIAL_KINDS = frozenset(("officeDocument", "slide", "worksheet", "sharedStrings"))
 _ROOT_RELATIONSHIPS = "_rels/.rels"
 _STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
 _STRICT_MARK = b"http://purl.oclc.org/ooxml/"
-#: ISO/IEC 29500-4, annex A: the two names that differ by more than the year.
+#: The two relationship names that Strict spells differently (ISO/IEC 29500-4, annex A).
 _RENAMED = {b"extendedProperties": b"extended-properties", b"customProperties": b"custom-properties"}
 _MAIN_TYPE = re.compile(
     rb"application/vnd\.(?:ms-word|ms-excel|ms-powerpoint|openxmlformats-officedocument\.\w+)"
@@ -48,32 +49,32 @@ _PLAIN_TYPES = {
     "xl": b"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml",
     "ppt": b"application/vnd.openxmlformats-officedocument.presentationml.presentation.main+xml",
 }
-#: Folders of parts that no text is read from: left empty in a copy.
-_WITHOUT_TEXT = frozenset(("media", "embeddings", "fonts"))
+#: Folders of parts without text; the parts are written empty into a changed copy.
+_FOLDERS_WITHOUT_TEXT = frozenset(("media", "embeddings", "fonts"))
 
 
 def xml_tree(data: bytes) -> Element:
-    """The root of a part. Entities stay as they are, and nothing is fetched.
+    """Parse a part and return its root. Entities are not expanded, and nothing is fetched.
 
     Raises:
-        SyntaxError: it is not well-formed, or nested or long beyond libxml2's limits.
+        SyntaxError: If it is not well-formed, or exceeds libxml2's limits of depth or length.
     """
     return etree.fromstring(data, xml_parser())
 
 
 @dataclass(frozen=True, slots=True)
 class Relationship:
-    """One part's link to another."""
+    """A link from one part to another."""
 
     id: str
-    #: The last word of its type: `footnotes`, `chart`, …
+    #: The last segment of its type: `footnotes`, `chart`, …
     kind: str
-    #: The part's name.
+    #: The name of the part that it leads to.
     target: str
 
 
 class Package:
-    """The parts of an Office file. What is put into it goes into the copy that `file` gives."""
+    """The parts of an Office file. Changes made with `put` appear in the copy that `file` returns."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         self._path = path
@@ -82,43 +83,45 @@ class Package:
         self._changed: dict[str, bytes] = {}
         self._normalised: dict[str, bytes] = {}
         self._relationships: dict[str, list[Relationship]] = {}
-        #: Charts and diagrams whose text was given out.
-        self.shown: set[str] = set()
-        #: Parts that are broken, or named and not there, or that a library cannot read.
+        #: The charts and diagrams whose text was already returned.
+        self.emitted: set[str] = set()
+        #: The parts that were skipped because they are broken, missing, or not readable by a library.
         self.not_read: list[str] = []
 
     def __contains__(self, name: str) -> bool:
         return name in self._names
 
     def read(self, name: str) -> bytes:
-        """A part's content.
+        """Return a part's content.
 
         Raises:
-            KeyError, ValueError, BadZipFile, zlib.error, EOFError: it is not there, or cannot be unpacked.
+            KeyError: If there is no such part.
+            ValueError, BadZipFile, zlib.error, EOFError: If it cannot be unpacked.
         """
         if name in self._changed:
             return self._changed[name]
-        with _faults_of_the_file():
+        with _damage_as_value_error():
             return self._archive.read(name)
 
     def tree(self, name: str) -> Element:
-        """The root of a part of XML.
+        """Parse an XML part and return its root.
 
         Raises:
-            SyntaxError, and what `read` raises: it is broken.
+            SyntaxError: If it is not well-formed XML.
+            Exception: As `read`.
         """
         return xml_tree(self.read(name))
 
     def put(self, name: str, data: bytes) -> None:
-        """Gives a part another content."""
+        """Replace the content of a part."""
         self._changed[name] = data
 
     @property
     def main(self) -> str:
-        """The name of the part that everything else hangs on.
+        """The name of the main document part.
 
         Raises:
-            ValueError: there is none.
+            ValueError: If there is none.
         """
         for relationship in self.relationships(""):
             if relationship.kind == "officeDocument":
@@ -126,7 +129,10 @@ class Package:
         raise ValueError("no part of it is the document")
 
     def relationships(self, name: str) -> list[Relationship]:
-        """A part's links to others; those of the package if the name is empty. Links out of the file are left out."""
+        """Return a part's links to other parts, or the package's own if the name is empty.
+
+        Links out of the file are not included.
+        """
         if name not in self._relationships:
             part = _relationships_part(name)
             found = (_relationship(name, element) for element in _links(self.tree(part))) if part in self else ()
@@ -134,22 +140,22 @@ class Package:
         return self._relationships[name]
 
     def related(self, name: str, kind: str) -> list[str]:
-        """The names of the parts that a part links to by relationships of this kind."""
+        """Return the names of the parts that a part links to by relationships of this kind."""
         return [relationship.target for relationship in self.relationships(name) if relationship.kind == kind]
 
     def file(self) -> IO[bytes]:
-        """The package as a file, to be closed by the caller: the original if nothing was put into it."""
+        """Return the package as an open file, which the caller closes: the original if nothing was changed."""
         if not self._changed:
             return self._path.open("rb")
         copy = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
         with zipfile.ZipFile(copy, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             for name in self._names:
-                archive.writestr(name, b"" if _WITHOUT_TEXT & set(name.split("/")) else self.read(name))
+                archive.writestr(name, b"" if _FOLDERS_WITHOUT_TEXT & set(name.split("/")) else self.read(name))
         copy.seek(0)
         return copy
 
     def normalise(self) -> None:
-        """Translates Strict Open XML, and the content types of templates and of files with macros."""
+        """Translate Strict to Transitional, and content types of templates and macro-enabled files to plain ones."""
         if _STRICT_MARK in self.read(_ROOT_RELATIONSHIPS) or _STRICT_MARK in self.read(self.main):
             for name in self._names:
                 if name.endswith((".xml", ".rels", ".vml")):
@@ -161,20 +167,20 @@ class Package:
         self._relationships.clear()
 
     def drop_broken_parts(self) -> bool:
-        """Takes out the parts that cannot be read, and the links to them, if none of them is essential.
+        """Remove the parts that cannot be read, and the links to them, unless one of them is essential.
 
-        What was put into the package is taken back, and nothing counts as shown any more.
+        This also undoes all changes made with `put` and clears `emitted`, so that the package can be read again.
 
         Returns:
-            Whether anything was taken out.
+            Whether anything was removed.
         """
         self._changed = dict(self._normalised)
-        self.shown.clear()
+        self.emitted.clear()
         owners = [""] + [_owner(name) for name in self._names if _is_relationships(name)]
         links = {owner: self.relationships(owner) for owner in dict.fromkeys(owners)}
         kinds = {link.target: link.kind for found in links.values() for link in found}
-        bad = {name for name in kinds if not self._is_sound(name)}
-        if not bad or any(kinds[name] in _ESSENTIAL for name in bad):
+        bad = {name for name in kinds if not self._is_well_formed(name)}
+        if not bad or any(kinds[name] in _ESSENTIAL_KINDS for name in bad):
             return False
         for owner, found in links.items():
             if any(link.target in bad for link in found):
@@ -184,18 +190,18 @@ class Package:
         self.not_read = sorted(bad)
         return True
 
-    def _replace(self, name: str, pattern: re.Pattern[bytes], with_what: Callable[[re.Match[bytes]], bytes]) -> None:
+    def _replace(self, name: str, pattern: re.Pattern[bytes], replacement: Callable[[re.Match[bytes]], bytes]) -> None:
         before = self.read(name)
-        after = pattern.sub(with_what, before)
+        after = pattern.sub(replacement, before)
         if after != before:
             self._changed[name] = after
 
-    def _is_sound(self, name: str) -> bool:
+    def _is_well_formed(self, name: str) -> bool:
         try:
             data = self.read(name)
             if name.endswith((".xml", ".rels")):
                 xml_tree(data)
-        except BROKEN_FILE:
+        except FILE_ERRORS:
             return False
         return True
 
@@ -209,7 +215,7 @@ class Package:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Package]:
+def _open_package(path: Path) -> Iterator[Package]:
     with zipfile.ZipFile(path) as archive:
         package = Package(path, archive)
         package.normalise()
@@ -217,8 +223,11 @@ def _opened(path: Path) -> Iterator[Package]:
 
 
 @contextmanager
-def _faults_of_the_file() -> Iterator[None]:
-    """Tells them from those of the machine: zipfile seeks where a damaged directory says, openpyxl has no number."""
+def _damage_as_value_error() -> Iterator[None]:
+    """Turn an OSError caused by a damaged file into a ValueError; other OSErrors, such as a full disk, pass through.
+
+    `zipfile` fails with EINVAL if a damaged directory makes it seek to an invalid offset; openpyxl sets no errno.
+    """
     try:
         yield
     except OSError as error:
@@ -228,35 +237,37 @@ def _faults_of_the_file() -> Iterator[None]:
 
 
 def read_package(
-    path: Path, read: Callable[[Package], ParsedDocument], *, called: str, errors: tuple[type[Exception], ...] = ()
+    path: Path, read: Callable[[Package], ParsedDocument], *, file_kind: str, errors: tuple[type[Exception], ...] = ()
 ) -> ParsedDocument:
-    """What `read` makes of a file; where it fails, what it makes of the file without its broken parts.
+    """Parse a file with `read`; if that fails, try again without the file's broken parts.
 
-    Parts that could not be read are named in the document's metadata as `parts_not_read`.
+    The document's metadata lists the skipped parts as `parts_not_read`.
 
     Args:
-        called: what the file is called in the reason, "Word document" for example.
-        errors: what the library raises beside `BROKEN_FILE`.
+        path: The file.
+        read: The function that parses the package.
+        file_kind: The name of the file's kind in an error message, for example "Word document".
+        errors: The exceptions that the library raises in addition to `FILE_ERRORS`.
 
     Raises:
-        DocumentRejected: it is broken beyond that.
+        DocumentRejected: If the file cannot be read without its broken parts either.
     """
-    broken: tuple[type[Exception], ...] = (*BROKEN_FILE, *errors)
+    broken: tuple[type[Exception], ...] = (*FILE_ERRORS, *errors)
     try:
-        with _opened(path) as package:
+        with _open_package(path) as package:
             try:
-                with _faults_of_the_file():
+                with _damage_as_value_error():
                     document = read(package)
             except broken:
                 if not package.drop_broken_parts():
                     raise
-                with _faults_of_the_file():
+                with _damage_as_value_error():
                     document = read(package)
             if not package.not_read:
                 return document
             return replace(document, metadata={**document.metadata, "parts_not_read": ", ".join(package.not_read)})
     except broken as error:
-        raise DocumentRejected(f"The {called} is broken: {error}".rstrip(".") + ".") from error
+        raise DocumentRejected(f"The {file_kind} is broken: {error}".rstrip(".") + ".") from error
 
 
 def _transitional(match: re.Match[bytes]) -> bytes:
@@ -274,7 +285,7 @@ def _is_relationships(name: str) -> bool:
 
 
 def _owner(name: str) -> str:
-    """The part whose relationships a part holds."""
+    """Return the part whose relationships the given part holds."""
     folder, file = posixpath.split(name)
     return posixpath.join(posixpath.dirname(folder), file.removesuffix(".rels"))
 

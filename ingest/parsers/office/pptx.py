@@ -1,4 +1,4 @@
-"""PowerPoint presentations: each slide a page and a section. Needs python-pptx."""
+"""PowerPoint presentations, parsed with python-pptx. Each slide is a page and a section."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ingest.parsers.source import SourceFile
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """Titles, text, tables, drawings, notes and comments of the slides, in their order.
+    """Parse the titles, text, tables, drawings, notes and comments of the slides, in order.
 
     Raises:
-        DocumentRejected: the file is broken.
+        DocumentRejected: If the file is broken.
     """
 
     def read(package: Package) -> ParsedDocument:
@@ -26,4 +26,4 @@ def parse(source: SourceFile) -> ParsedDocument:
                 slides.add(slide, number)
         return (builder if slides.has_text else DocumentBuilder()).build(source.media_type)
 
-    return read_package(source.path, read, called="presentation", errors=(PythonPptxError,))
+    return read_package(source.path, read, file_kind="presentation", errors=(PythonPptxError,))

@@ -1,4 +1,4 @@
-"""The cells of Excel workbooks, by openpyxl's reader of worksheets."""
+"""The cells of Excel workbooks, read with openpyxl's worksheet parser."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ingest.parsers.office.open_xml import Element
 _WORKSHEET, _MACRO_SHEET = "worksheet", "xlMacrosheet"
 
 
-class Cells:
+class WorkbookCells:
     """The sheets of a workbook.
 
-    What openpyxl would read beside them is left alone, charts, defined names and links to other files: it fails on some
-    of what Excel writes, and none of it is text.
+    Charts, defined names and links to other files are not loaded: openpyxl fails on some that Excel writes, and none of
+    it is text.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -28,32 +28,32 @@ class Cells:
         self._reader.read_manifest()
         self._reader.read_strings()
         self._reader.read_workbook()
-        #: Whether it is known which numbers are dates.
+        #: Whether the number formats could be read; without them, dates are numbers.
         self.has_formats = self._apply_formats()
 
     def _apply_formats(self) -> bool:
         try:
             apply_stylesheet(self._reader.archive, self._reader.wb)
         except (TypeError, ValueError, KeyError, IndexError, AttributeError):
-            # openpyxl checks colours and borders that other programs do not.
+            # openpyxl rejects some colours and borders that other programs accept.
             return False
         return True
 
     def sheets(self) -> Iterator[tuple[str, str, bool]]:
-        """Each sheet's title and part, and whether it has cells: a sheet may be a chart alone.
+        """Yield each sheet's title, its part, and whether it has cells; a sheet may be only a chart.
 
         Raises:
-            KeyError: the workbook names a sheet that is not there.
+            KeyError: If the workbook names a missing sheet.
         """
         for sheet, link in self._reader.parser.find_sheets():
             kind = link.Type.rpartition("/")[2]
             yield sheet.name, link.target, kind in (_WORKSHEET, _MACRO_SHEET)
 
     def rows(self, part: str) -> Iterator[list[Any]]:
-        """The values in each row of a sheet that has any cell, formulas as last calculated.
+        """Yield the values of each row that has cells, with formulas as last calculated.
 
         Raises:
-            SyntaxError, ValueError, KeyError, IndexError: the sheet is broken.
+            SyntaxError, ValueError, KeyError, IndexError: If the sheet is broken.
         """
         book = self._reader.wb
         with self._reader.archive.open(part) as source:
@@ -65,7 +65,7 @@ class Cells:
 
 
 class _RowReader(WorkSheetParser):  # type: ignore[misc]  # openpyxl has no types
-    """Rows alone; for a formula that was never calculated, the formula."""
+    """Reads only the rows. A formula that was never calculated is its own value."""
 
     def rows(self) -> Iterator[list[Any]]:
         for _, element in iterparse(self.source):
@@ -78,19 +78,19 @@ class _RowReader(WorkSheetParser):  # type: ignore[misc]  # openpyxl has no type
         cell: dict[str, Any] = super().parse_cell(element)
         formula = element.find(FORMULA_TAG)
         if formula is not None and (cell["value"] is None or (formula.get("t") == "shared" and formula.text)):
-            # The first of the cells that share a formula has its text: those that follow need it.
-            written = self.parse_formula(element)
-            # The result of a formula whose type is text was empty.
+            # Only the first of the cells that share a formula has its text; parsing it lets openpyxl derive the others.
+            formula_value = self.parse_formula(element)
+            # A formula of type text without a value was calculated, and its result is empty.
             if cell["value"] is None and element.get("t") != "str":
-                cell["value"] = _formula(written)
+                cell["value"] = _formula_text(formula_value)
         elif isinstance(cell["value"], str) and "_x" in cell["value"]:
             cell["value"] = unescape(cell["value"])
         return cell
 
 
-def _formula(written: Any) -> str | None:
-    """A formula as a person types it; openpyxl has objects for those of arrays and tables."""
-    text = written if isinstance(written, str) else getattr(written, "text", None)
+def _formula_text(formula: Any) -> str | None:
+    """Return a formula as a person types it; openpyxl represents array and table formulas as objects."""
+    text = formula if isinstance(formula, str) else getattr(formula, "text", None)
     return text if text and text != "=" else None
 
 

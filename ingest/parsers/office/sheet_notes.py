@@ -1,11 +1,16 @@
-"""What an Excel sheet says outside its cells: comments, shapes, charts, diagrams, descriptions of pictures."""
+"""The text of an Excel sheet outside its cells: comments, shapes, charts, diagrams, descriptions of pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
 
-from ingest.parsers.office.drawing_text import choose_alternatives, description, drawn_elsewhere, shape_paragraphs
+from ingest.parsers.office.drawing_text import (
+    choose_alternatives,
+    linked_graphics,
+    picture_description,
+    shape_paragraphs,
+)
 from ingest.parsers.office.open_xml import Element, Package
 
 _S = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
@@ -14,22 +19,24 @@ _THREADED = "{http://schemas.microsoft.com/office/spreadsheetml/2018/threadedcom
 
 
 class SheetNotes:
-    """Reads them for the sheets of a workbook."""
+    """Reads the comments and drawings of the sheets of a workbook."""
 
     def __init__(self, package: Package) -> None:
         self._package = package
 
     def lines(self, title: str, part: str) -> list[str]:
-        """Each comment, paragraph and chart of a sheet.
+        """Return the lines of text of each comment, shape and chart of a sheet.
 
         Raises:
-            SyntaxError, and what `Package.read` raises: a part that belongs to it is broken.
+            SyntaxError: If one of its parts is not well-formed XML.
+            Exception: As `Package.read`, if one of its parts is broken.
         """
         comments = (comment_line(title, *comment) for comment in self._comments(part))
-        return [*comments, *(line for name in self._package.related(part, "drawing") for line in self._drawn(name))]
+        drawings = self._package.related(part, "drawing")
+        return [*comments, *(line for name in drawings for line in self._drawing_lines(name))]
 
     def _comments(self, part: str) -> Iterator[tuple[str, str, str]]:
-        """The cell, the author and the text of each."""
+        """Yield the cell, the author and the text of each comment."""
         threaded = set()
         for name in self._package.related(part, "threadedComment"):
             for comment in self._package.tree(name).iter(f"{_THREADED}threadedComment"):
@@ -40,7 +47,7 @@ class SheetNotes:
             root = self._package.tree(name)
             authors = [author.text or "" for author in root.iter(f"{_S}author")]
             for comment in root.iter(f"{_S}comment"):
-                # For older Excel, a thread is a comment, too, that says so.
+                # A thread is also stored as an ordinary comment with a placeholder text for older versions of Excel.
                 if comment.get("ref") not in threaded:
                     number = int(comment.get("authorId") or 0)
                     author = authors[number] if number < len(authors) else ""
@@ -52,24 +59,24 @@ class SheetNotes:
         persons = (person for name in parts for person in self._package.tree(name).iter(f"{_THREADED}person"))
         return {person.get("id") or "": person.get("displayName") or "" for person in persons}
 
-    def _drawn(self, part: str) -> Iterator[str]:
+    def _drawing_lines(self, part: str) -> Iterator[str]:
         root = self._package.tree(part)
         choose_alternatives(root)
         for anchor in root:
             yield from shape_paragraphs(anchor)
-            described = (description(item.get("descr")) for item in anchor.iter(f"{_XDR}cNvPr"))
+            described = (picture_description(item.get("descr")) for item in anchor.iter(f"{_XDR}cNvPr"))
             yield from (line for line in described if line)
-            # The values of charts stand in the cells.
-            yield from drawn_elsewhere(self._package, part, anchor, with_values=False)
+            # The values of the charts are already read from the cells.
+            yield from linked_graphics(self._package, part, anchor, with_values=False)
 
 
 def comment_line(sheet: str, cell: str, author: str, text: str) -> str:
-    """A comment with what it is about. Excel begins it with its author's name."""
+    """Return a comment as a line with its cell. The author's name that Excel puts before the text is removed."""
     author, text = author.strip(), text.removeprefix(f"{author}:").strip()
     return f"Comment on {sheet}!{cell} by {author}: {text}" if author else f"Comment on {sheet}!{cell}: {text}"
 
 
 def _rich_text(comment: Element) -> str:
-    """Its runs, without the readings of words that may stand beside them."""
+    """Return the text of a comment's runs, without phonetic readings."""
     runs = comment.iterfind(f"{_S}text/{_S}r/{_S}t")
     return "".join(item.text or "" for item in (*comment.iterfind(f"{_S}text/{_S}t"), *runs))

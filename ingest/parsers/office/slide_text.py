@@ -1,4 +1,4 @@
-"""The text of slides: of shapes, tables, charts, diagrams and pictures, of notes and comments."""
+"""The text of slides: shapes, tables, charts, diagrams, picture descriptions, notes and comments."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ingest.parsed_document import DocumentBuilder, ElementKind
 from ingest.parsers.office.drawing_text import (
     PARAGRAPH,
     choose_alternatives,
-    description,
-    drawn_elsewhere,
+    linked_graphics,
     paragraph_text,
+    picture_description,
     shape_paragraphs,
 )
 from ingest.parsers.office.open_xml import Element, Package
@@ -19,31 +19,32 @@ from ingest.parsers.tables import markdown_table
 
 _P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
-#: Of the comments of 2018, which have answers.
+#: The namespace of modern comments (2018), which can have replies.
 _P188 = "{http://schemas.microsoft.com/office/powerpoint/2018/8/main}"
 _SHAPES = f"{_P}cSld/{_P}spTree/*"
 _GROUP = f"{_P}grpSp"
-#: Placeholders on the page of a slide's notes that are not the notes.
-_FRAME = frozenset(("sldImg", "hdr", "ftr", "dt", "sldNum"))
+#: Placeholders on a notes page that are not the notes.
+_OTHER_PLACEHOLDERS = frozenset(("sldImg", "hdr", "ftr", "dt", "sldNum"))
 
 
 class SlideText:
-    """Appends slides to a document, each as a page and a section."""
+    """Appends slides to a document, each slide as a page and a section."""
 
     def __init__(self, package: Package, builder: DocumentBuilder) -> None:
         self._package = package
         self._builder = builder
         self._authors: dict[str, str] | None = None
-        #: Whether any slide has more than the number that those without a title are called by.
+        #: Whether any slide has text, apart from the heading `Slide N` of slides without a title.
         self.has_text = False
 
     def add(self, slide: Any, number: int) -> None:
-        """Appends a slide of python-pptx's.
+        """Append a python-pptx slide.
 
         Raises:
-            SyntaxError, and what `Package.read` raises: a part that belongs to it is broken.
+            SyntaxError: If one of its parts is not well-formed XML.
+            Exception: As `Package.read`, if one of its parts is broken.
         """
-        # python-pptx passes over shapes that are written for newer and again for older programs.
+        # python-pptx ignores shapes inside `AlternateContent`.
         choose_alternatives(slide.element)
         part = str(slide.part.partname).lstrip("/")
         shape = slide.shapes.title
@@ -69,15 +70,15 @@ class SlideText:
             self._builder.add(ElementKind.TABLE, markdown_table(_rows(table)), page=page)
         else:
             lines = (paragraph_text(paragraph) for paragraph in element.iter(PARAGRAPH))
-            for line in (*lines, *drawn_elsewhere(self._package, part, element), *_embedded(element)):
+            for line in (*lines, *linked_graphics(self._package, part, element), *_embedded_objects(element)):
                 self._builder.add(ElementKind.PARAGRAPH, line, page=page)
-        self._builder.add(ElementKind.PARAGRAPH, _described(element), page=page)
+        self._builder.add(ElementKind.PARAGRAPH, _description_of(element), page=page)
 
     def _add_notes(self, notes: Element, page: int) -> None:
         choose_alternatives(notes)
         for element in notes.iterfind(_SHAPES):
             kinds = {placeholder.get("type") for placeholder in element.iter(f"{_P}ph")}
-            if not kinds & _FRAME:
+            if not kinds & _OTHER_PLACEHOLDERS:
                 self._builder.add(ElementKind.PARAGRAPH, "\n".join(shape_paragraphs(element)), page=page)
 
     def _comments(self, part: str) -> Iterator[str]:
@@ -107,13 +108,13 @@ def _rows(table: Element) -> list[list[str]]:
     ]
 
 
-def _embedded(element: Element) -> Iterator[str]:
-    """Files in the slide, by name: their text is theirs."""
+def _embedded_objects(element: Element) -> Iterator[str]:
+    """Yield a line with the name of each embedded file; the files themselves are not read."""
     for item in element.iter(f"{_P}oleObj"):
         names = [name for name in (item.get("name"), item.get("progId")) if name]
         yield f"Embedded object: {', '.join(names)}" if names else ""
 
 
-def _described(element: Element) -> str:
+def _description_of(element: Element) -> str:
     properties = next(element.iter(f"{_P}cNvPr"), None)
-    return "" if properties is None else description(properties.get("descr"))
+    return "" if properties is None else picture_description(properties.get("descr"))

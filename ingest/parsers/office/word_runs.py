@@ -1,16 +1,16 @@
-"""Marks within the runs of a Word file that stand for text: symbols of fonts, form fields, readings of words."""
+"""Marks in the runs of a Word file that stand for text: font symbols, form fields, ruby and equations."""
 
 from __future__ import annotations
 
-from ingest.parsers.office.drawing_text import splice
+from ingest.parsers.office.drawing_text import replace_element
 from ingest.parsers.office.equations import EQUATION, EQUATIONS, equation_text
 from ingest.parsers.office.open_xml import Element
 
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _SPACE = "{http://www.w3.org/XML/1998/namespace}space"
-#: Fonts of symbols have their own letters, which Word writes at U+F000 and above.
-_PRIVATE, _PRIVATE_END = 0xF000, 0xF0FF
-#: Symbol's Greek letters, in the order of the Latin ones that they stand at.
+#: The private use area in which Word encodes the characters of symbol fonts.
+_PRIVATE_START, _PRIVATE_END = 0xF000, 0xF0FF
+#: The Greek letters of the font Symbol, by the Latin letters at whose codes they are.
 _GREEK = dict(zip("ABCDEFGHIKLMNOPQRSTUWXYZ", "ΑΒΧΔΕΦΓΗΙΚΛΜΝΟΠΘΡΣΤΥΩΞΨΖ", strict=True)) | dict(
     zip("abcdefghijklmnopqrstuvwxyz", "αβχδεφγηιϕκλμνοπθρστυϖωξψζ", strict=True)
 )
@@ -26,7 +26,7 @@ _WINGDINGS = {
 
 
 def text_element(text: str) -> Element:
-    """Text for a run."""
+    """Return a text element for a run."""
     from lxml import etree
 
     element = etree.Element(f"{W}t")
@@ -36,7 +36,7 @@ def text_element(text: str) -> Element:
 
 
 def run(text: str) -> Element:
-    """A run of text."""
+    """Return a run with this text."""
     from lxml import etree
 
     element = etree.Element(f"{W}r")
@@ -45,7 +45,7 @@ def run(text: str) -> Element:
 
 
 def paragraph(text: str) -> Element:
-    """A paragraph of text, in the document's usual style."""
+    """Return a paragraph with this text, in the document's default style."""
     from lxml import etree
 
     element = etree.Element(f"{W}p")
@@ -53,29 +53,29 @@ def paragraph(text: str) -> Element:
     return element
 
 
-def write_out_marks(root: Element) -> None:
-    """Replaces symbols, form fields, readings (ruby) and equations by text, which is all that readers look for."""
+def replace_marks(root: Element) -> None:
+    """Replace symbols, form fields, ruby and equations by text, because python-docx reads only text elements."""
     for symbol in list(root.iter(f"{W}sym")):
-        splice(symbol, [text_element(_symbol(symbol.get(f"{W}font") or "", symbol.get(f"{W}char") or ""))])
+        replace_element(symbol, [text_element(_symbol(symbol.get(f"{W}font") or "", symbol.get(f"{W}char") or ""))])
     for ruby in list(root.iter(f"{W}ruby")):
         base, reading = (_text(ruby.find(f"{W}{name}")) for name in ("rubyBase", "rt"))
-        splice(ruby, [text_element(f"{base} ({reading})" if reading else base)])
+        replace_element(ruby, [text_element(f"{base} ({reading})" if reading else base)])
     for field in list(root.iter(f"{W}ffData")):
         value = _field_value(field)
-        # The field begins with a mark in a run of its own; what is typed into a field of text stands in later runs.
+        # The value goes after the field's begin mark. Text fields have none here: their text is in later runs.
         if value and field.getparent() is not None:
             field.getparent().addnext(text_element(value))
     for equation in list(root.iter(EQUATIONS, EQUATION)):
-        _write_out(equation)
+        _replace_equation(equation)
 
 
-def _write_out(equation: Element) -> None:
+def _replace_equation(equation: Element) -> None:
     parent = equation.getparent()
     if parent is None or parent.tag == EQUATIONS:
         return
     text = equation_text(equation)
     inline = parent.tag in (f"{W}p", f"{W}hyperlink")
-    splice(equation, [run(text) if inline else paragraph(text)])
+    replace_element(equation, [run(text) if inline else paragraph(text)])
 
 
 def _symbol(font: str, code: str) -> str:
@@ -83,9 +83,9 @@ def _symbol(font: str, code: str) -> str:
         number = int(code, 16)
     except ValueError:
         return ""
-    if not _PRIVATE <= number <= _PRIVATE_END:
-        return chr(number) if number < _PRIVATE else ""
-    letter = number - _PRIVATE
+    if not _PRIVATE_START <= number <= _PRIVATE_END:
+        return chr(number) if number < _PRIVATE_START else ""
+    letter = number - _PRIVATE_START
     if font == "Symbol":
         return _SYMBOL.get(letter) or _GREEK.get(chr(letter)) or (chr(letter) if letter < 0x80 else "")
     return _WINGDINGS.get(letter, "") if font == "Wingdings" else ""
@@ -96,7 +96,7 @@ def _text(element: Element | None) -> str:
 
 
 def _field_value(field: Element) -> str:
-    """What a field of a form shows that is no text: the chosen entry of a list, a box."""
+    """Return the selected entry of a drop-down field, or a box for a checkbox; text fields have no value here."""
     entries = field.findall(f"{W}ddList/{W}listEntry")
     if entries:
         chosen = _number(field, "ddList", "result", "default")

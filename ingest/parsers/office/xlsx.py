@@ -1,31 +1,31 @@
-"""Excel workbooks: each sheet a section, one record per line. Needs openpyxl."""
+"""Excel workbooks, parsed with openpyxl. Each sheet is a section, with one record per line."""
 
 from __future__ import annotations
 
 from ingest.parsed_document import DocumentBuilder, ParsedDocument
 from ingest.parsers.office.open_xml import Package, read_package
-from ingest.parsers.office.sheet_cells import Cells
+from ingest.parsers.office.sheet_cells import WorkbookCells
 from ingest.parsers.office.sheet_notes import SheetNotes
 from ingest.parsers.source import SourceFile
 from ingest.parsers.tables import add_sheet
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """The values of the cells, formulas as last calculated, and the comments and drawings of each sheet.
+    """Parse the values of the cells, with formulas as last calculated, and the comments and drawings of each sheet.
 
     Raises:
-        DocumentRejected: the file is broken.
+        DocumentRejected: If the file is broken.
     """
 
     def read(package: Package) -> ParsedDocument:
         builder = DocumentBuilder()
         notes = SheetNotes(package)
         with package.file() as file:
-            cells = Cells(file)
+            cells = WorkbookCells(file)
             if not cells.has_formats:
                 package.not_read.append("xl/styles.xml")
             for title, part, has_cells in cells.sheets():
                 add_sheet(builder, title, cells.rows(part) if has_cells else (), notes.lines(title, part))
         return builder.build(source.media_type)
 
-    return read_package(source.path, read, called="workbook")
+    return read_package(source.path, read, file_kind="workbook")

@@ -1,1 +1,1 @@
-"""What is read through pandoc: OpenDocument texts, reStructuredText and Org."""
+"""Formats that are parsed through pandoc: OpenDocument text, reStructuredText and Org."""

@@ -1,4 +1,4 @@
-"""What the form elements of an OpenDocument text show."""
+"""The text that the form controls of an OpenDocument file show."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HIDDEN = frozenset(("password", "hidden"))
 
 
 def control_text(control: etree._Element | None) -> str:
-    """The label and the value of a form element."""
+    """Return the label and the value of a form control."""
     if control is None:
         return ""
     kind = etree.QName(control).localname
@@ -30,7 +30,7 @@ def control_text(control: etree._Element | None) -> str:
 
 
 def field_text(mark: etree._Element) -> str:
-    """What a form element in the manner of Word shows: a tick, or the entry that is chosen."""
+    """Return the text of a Word-style form field: a checkbox, or the selected entry of a drop-down list."""
     parameters = [(each.get(f"{{{FIELD}}}name") or "", each.get(f"{{{FIELD}}}value") or "") for each in mark]
     kind = mark.get(f"{{{FIELD}}}type") or ""
     if kind.endswith("FORMCHECKBOX"):

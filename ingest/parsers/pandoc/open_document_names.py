@@ -1,4 +1,4 @@
-"""The names of OpenDocument's elements."""
+"""The names of OpenDocument elements."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ FORM = f"{_OASIS}form:1.0"
 STYLE = f"{_OASIS}style:1.0"
 SVG = f"{_OASIS}svg-compatible:1.0"
 DUBLIN_CORE = "http://purl.org/dc/elements/1.1/"
-#: What LibreOffice has added.
+#: LibreOffice's extensions.
 LOEXT = "urn:org:documentfoundation:names:experimental:office:xmlns:loext:1.0"
 FIELD = "urn:openoffice:names:experimental:ooo-ms-interop:xmlns:field:1.0"
 XML = "http://www.w3.org/XML/1998/namespace"
 
 
-def named(namespace: str, *names: str) -> frozenset[str]:
-    """Names as lxml has them."""
+def qualified_names(namespace: str, *names: str) -> frozenset[str]:
+    """Return names qualified with their namespace, as lxml writes them."""
     return frozenset(f"{{{namespace}}}{name}" for name in names)
 
 
@@ -35,17 +35,17 @@ OBJECT = f"{{{DRAW}}}object"
 ANNOTATION = f"{{{OFFICE}}}annotation"
 
 PARAGRAPHS = frozenset((P, H))
-#: What text lies in, within what is drawn.
-BLOCKS = PARAGRAPHS | named(TEXT, "list", "section", "numbered-paragraph") | {TABLE_ELEMENT}
-SHAPES = named(
+#: The blocks that a text box or a shape may contain.
+BLOCKS = PARAGRAPHS | qualified_names(TEXT, "list", "section", "numbered-paragraph") | {TABLE_ELEMENT}
+SHAPES = qualified_names(
     DRAW, "caption", "circle", "connector", "custom-shape", "ellipse", "line", "measure", "path", "polygon", "polyline",
     "rect", "regular-polygon",
 )  # fmt: skip
-DRAWN = SHAPES | {FRAME, CONTROL, f"{{{DRAW}}}g"}
+DRAWINGS = SHAPES | {FRAME, CONTROL, f"{{{DRAW}}}g"}
 ALTERNATIVES = (f"{{{SVG}}}title", f"{{{SVG}}}desc")
 TABLE_ALTERNATIVES = (f"{{{TABLE}}}title", f"{{{TABLE}}}desc")
-#: Elements within paragraphs that pandoc reads, or that have no text.
-KNOWN_IN_LINES = named(
+#: Elements inside paragraphs that pandoc reads or that have no text.
+KNOWN_INLINE = qualified_names(
     TEXT, "a", "bibliography-mark", "bookmark", "bookmark-end", "bookmark-ref", "bookmark-start", "change",
     "change-end", "change-start", "line-break", "note", "note-body", "note-citation", "reference-mark",
     "reference-mark-end", "reference-mark-start", "reference-ref", "s", "soft-page-break", "span", "tab",
@@ -53,9 +53,9 @@ KNOWN_IN_LINES = named(
 FORMULA = "{http://www.w3.org/1998/Math/MathML}math"
 FORMULA_SOURCE = "{http://www.w3.org/1998/Math/MathML}annotation"
 SCRIPT = f"{{{TEXT}}}script"
-READING = f"{{{TEXT}}}ruby-text"
-#: Elements around paragraphs that pandoc reads, or that are read otherwise.
-KNOWN_AROUND = named(
+RUBY_TEXT = f"{{{TEXT}}}ruby-text"
+#: Elements around paragraphs that pandoc reads or that are handled separately.
+KNOWN_CONTAINERS = qualified_names(
     TEXT, "alphabetical-index", "illustration-index", "list", "list-header", "list-item", "note", "note-body",
     "object-index", "section", "table-index", "table-of-content", "tracked-changes", "user-index",
 )  # fmt: skip

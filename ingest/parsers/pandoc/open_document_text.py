@@ -1,4 +1,4 @@
-"""Moves what pandoc passes over in an OpenDocument text to where it does not."""
+"""Moves text that pandoc ignores in an OpenDocument file to positions that it reads."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from lxml import etree
 
 from ingest.parsers.pandoc import open_document_names as names
 from ingest.parsers.pandoc.open_document_forms import control_text, field_text
-from ingest.parsers.pandoc.open_document_names import DRAW, FORM, LOEXT, OFFICE, STYLE, TEXT, XML, named
+from ingest.parsers.pandoc.open_document_names import DRAW, FORM, LOEXT, OFFICE, STYLE, TEXT, XML, qualified_names
 
-_HEADERS = named(STYLE, "header", "header-first", "header-left")
-_FOOTERS = named(STYLE, "footer", "footer-first", "footer-left")
-_PAGE_NUMBERS = named(TEXT, "page-number", "page-count")
+_HEADERS = qualified_names(STYLE, "header", "header-first", "header-left")
+_FOOTERS = qualified_names(STYLE, "footer", "footer-first", "footer-left")
+_PAGE_NUMBERS = qualified_names(TEXT, "page-number", "page-count")
 _CHANGE_START = f"{{{TEXT}}}change-start"
 _CHANGE_END = f"{{{TEXT}}}change-end"
 _FIELD_MARK = f"{{{names.FIELD}}}fieldmark"
@@ -19,21 +19,21 @@ _HREF = "{http://www.w3.org/1999/xlink}href"
 
 
 def prepare(content: etree._Element, styles: etree._Element, formulas: frozenset[str]) -> bool:
-    """Changes the content of a text, and says whether there was anything to change.
+    """Rewrite the content for pandoc and return whether anything was changed.
 
     Args:
-        content: the root of the part content.xml.
-        styles: that of styles.xml, where headers and footers are.
-        formulas: the folders of those of its objects that are formulas, which pandoc reads.
+        content: The root of content.xml, which is changed.
+        styles: The root of styles.xml, which holds headers and footers.
+        formulas: The folders of embedded objects that are formulas, which pandoc reads.
     """
     text = content.find(f".//{{{OFFICE}}}text")
     if text is None:
         return False
     preparation = _Preparation(text, formulas)
     preparation.blank_deletions()
-    preparation.add_margins(styles)
-    preparation.lift()
-    preparation.unwrap()
+    preparation.add_headers_and_footers(styles)
+    preparation.expand_drawings()
+    preparation.unwrap_unknown_elements()
     preparation.flatten_tables()
     return preparation.is_changed
 
@@ -45,7 +45,7 @@ class _Preparation:
         self.is_changed = False
 
     def blank_deletions(self) -> None:
-        """Takes out the text of deletions that stand in their place. Most stand before the text, unseen by pandoc."""
+        """Remove tracked deletions that are stored inline. Most are stored before the text, which pandoc ignores."""
         regions = self._text.iterfind(f"{{{TEXT}}}tracked-changes/{{{TEXT}}}changed-region")
         deletions = {_id(region, TEXT) for region in regions if region.find(f"{{{TEXT}}}deletion") is not None}
         open_deletions: set[str] = set()
@@ -61,22 +61,22 @@ class _Preparation:
             elif open_deletions:
                 element.tail = None
 
-    def add_margins(self, styles: etree._Element) -> None:
-        """Headers before the text, and footers after it, each once."""
-        headers, footers = (_margin(styles, kinds) for kinds in (_HEADERS, _FOOTERS))
-        # Declarations and forms come first, and stay there.
-        first = next((at for at, child in enumerate(self._text) if child.tag in names.BLOCKS), len(self._text))
+    def add_headers_and_footers(self, styles: etree._Element) -> None:
+        """Insert the headers before the text and the footers after it, each text once."""
+        headers, footers = (_margin_blocks(styles, kinds) for kinds in (_HEADERS, _FOOTERS))
+        # Declarations and forms must stay first.
+        first = next((index for index, child in enumerate(self._text) if child.tag in names.BLOCKS), len(self._text))
         self._text[first:first] = headers
         self._text.extend(footers)
         self.is_changed |= bool(headers or footers)
 
-    def lift(self) -> None:
-        """Text boxes, shapes and comments after the paragraphs that they lie in, form elements within them."""
+    def expand_drawings(self) -> None:
+        """Move text boxes, shapes and comments after their paragraphs, and replace form controls by their text."""
         changes = self._text.find(f"{{{TEXT}}}tracked-changes")
         deleted = set(changes.iter("{*}*")) if changes is not None else set()
         controls = {_id(control, FORM): control for control in self._text.iter(f"{{{FORM}}}*")}
-        # From the end: what lies in a box is lifted within it first, and the order is kept.
-        for element in reversed(list(self._text.iter(names.ANNOTATION, _FIELD_MARK, *names.DRAWN))):
+        # In reverse order, so that the content of a box is expanded before the box is, and the order of blocks is kept.
+        for element in reversed(list(self._text.iter(names.ANNOTATION, _FIELD_MARK, *names.DRAWINGS))):
             if element in deleted:
                 continue
             if element.tag == names.CONTROL:
@@ -84,59 +84,59 @@ class _Preparation:
             elif element.tag == _FIELD_MARK:
                 self._replace(element, field_text(element))
             elif element.tag == names.ANNOTATION:
-                self._move(element, _comment(element), _anchor(element))
+                self._move(element, _comment_blocks(element), _anchor(element))
             elif element.tag != names.FRAME or element.find(names.TEXT_BOX) is not None:
-                self._move(element, _blocks(element), _anchor(element))
+                self._move(element, _drawing_blocks(element), _anchor(element))
             else:
-                self._describe(element)
-                self._write_formula(element)
+                self._add_description(element)
+                self._replace_formula(element)
 
-    def unwrap(self) -> None:
-        """Fields and the like within paragraphs become plain, and what lies around paragraphs becomes a section."""
+    def unwrap_unknown_elements(self) -> None:
+        """Turn elements that pandoc does not know into spans inside paragraphs, and into sections around them."""
         for paragraph in self._text.iter(*names.PARAGRAPHS):
             for element in list(paragraph.iter(f"{{{TEXT}}}*", f"{{{LOEXT}}}*")):
                 self._unwrap(element)
         for element in reversed(list(self._text.iter(f"{{{TEXT}}}*", f"{{{LOEXT}}}*"))):
             if element.tag == _BIBLIOGRAPHY_SOURCE:
                 _remove(element)
-            elif element.tag not in names.KNOWN_AROUND and any(child.tag in names.BLOCKS for child in element):
+            elif element.tag not in names.KNOWN_CONTAINERS and any(child.tag in names.BLOCKS for child in element):
                 element.tag = names.SECTION
                 self.is_changed = True
 
     def flatten_tables(self) -> None:
-        """Tables within tables become the text of their cells, and names of tables paragraphs before them."""
+        """Replace nested tables by the blocks of their cells, and put the titles of tables before them."""
         for table in reversed(list(self._text.iter(names.TABLE_ELEMENT))):
-            for block in _alternatives(table, names.TABLE_ALTERNATIVES):
+            for block in _take_alternative_text(table, names.TABLE_ALTERNATIVES):
                 table.addprevious(block)
                 self.is_changed = True
             if next(table.iterancestors(names.CELL), None) is not None:
                 self._move(table, [block for cell in table.iter(names.CELL) for block in cell], table)
 
     def _unwrap(self, element: etree._Element) -> None:
-        if element.tag in names.KNOWN_IN_LINES or element.tag in names.BLOCKS or element.tag in names.KNOWN_AROUND:
+        if element.tag in names.KNOWN_INLINE or element.tag in names.BLOCKS or element.tag in names.KNOWN_CONTAINERS:
             return
         self.is_changed = True
         if element.tag == names.SCRIPT:
             _remove(element)
             return
-        if element.tag == names.READING:
+        if element.tag == names.RUBY_TEXT:
             element.text = f" ({element.text or ''}"
             element.tail = f"){element.tail or ''}"
         element.tag = names.SPAN
 
-    def _describe(self, frame: etree._Element) -> None:
-        """The description of a picture after its paragraph, and the name of an embedded object that has none."""
-        blocks = _alternatives(frame)
-        place = embedded.get(_HREF) or "" if (embedded := frame.find(names.OBJECT)) is not None else ""
+    def _add_description(self, frame: etree._Element) -> None:
+        """Put the description of a picture after its paragraph, or the name of an embedded object without one."""
+        blocks = _take_alternative_text(frame)
+        path = embedded.get(_HREF) or "" if (embedded := frame.find(names.OBJECT)) is not None else ""
         name = frame.get(f"{{{DRAW}}}name")
-        if not blocks and place and name and place.removeprefix("./") not in self._formulas:
+        if not blocks and path and name and path.removeprefix("./") not in self._formulas:
             blocks = [_paragraph(f"Embedded object: {name}")]
         for block in reversed(blocks):
             _anchor(frame).addnext(block)
         self.is_changed |= bool(blocks)
 
-    def _write_formula(self, frame: etree._Element) -> None:
-        """A formula that lies in the text, as it was typed. pandoc reads those that are parts of their own."""
+    def _replace_formula(self, frame: etree._Element) -> None:
+        """Replace a formula inside the text by its source. pandoc reads only formulas that are separate parts."""
         formula = next(frame.iter(names.FORMULA), None)
         if formula is not None:
             source = next(formula.iter(names.FORMULA_SOURCE), formula)
@@ -158,24 +158,24 @@ class _Preparation:
         self.is_changed = True
 
 
-def _margin(styles: etree._Element, kinds: frozenset[str]) -> list[etree._Element]:
-    """The blocks of headers or of footers, each text once."""
+def _margin_blocks(styles: etree._Element, kinds: frozenset[str]) -> list[etree._Element]:
+    """Return the blocks of the headers or footers, each text once."""
     found: dict[str, etree._Element] = {}
     for margin in styles.iter(*kinds):
         if margin.get(f"{{{STYLE}}}display") != "false":
             for block in margin:
                 found.setdefault("".join(block.itertext()), block)
-    blocks = [block for block in found.values() if _says_more_than_numbers(block)]
+    blocks = [block for block in found.values() if _has_more_than_page_numbers(block)]
     for block in blocks:
-        # The names of styles are those of another part.
+        # The styles belong to another part, where their names may mean something else.
         for element in block.iter("{*}*"):
             element.attrib.pop(f"{{{TEXT}}}style-name", None)
-    return [_plain(block) for block in blocks]
+    return [_without_headings(block) for block in blocks]
 
 
-def _says_more_than_numbers(margin: etree._Element) -> bool:
-    """Whether there is more than the number of the page."""
-    if next(margin.iter(*names.DRAWN), None) is not None:
+def _has_more_than_page_numbers(margin: etree._Element) -> bool:
+    """Return whether a header or footer has more text than page numbers."""
+    if next(margin.iter(*names.DRAWINGS), None) is not None:
         return True
     numbers = {element for number in margin.iter(*_PAGE_NUMBERS) for element in number.iter("{*}*")}
     texts = [element.text for element in margin.iter("{*}*") if element not in numbers]
@@ -183,21 +183,21 @@ def _says_more_than_numbers(margin: etree._Element) -> bool:
     return any(map(str.isalnum, "".join(filter(None, texts))))
 
 
-def _blocks(drawn: etree._Element) -> list[etree._Element]:
-    """The text of a box or a shape, and what it is described as."""
+def _drawing_blocks(drawn: etree._Element) -> list[etree._Element]:
+    """Return the blocks of a text box or a shape, and its alternative text."""
     box = drawn.find(names.TEXT_BOX)
-    blocks = [_plain(child) for child in (drawn if box is None else box) if child.tag in names.BLOCKS]
-    return [*blocks, *_alternatives(drawn)]
+    blocks = [_without_headings(child) for child in (drawn if box is None else box) if child.tag in names.BLOCKS]
+    return [*blocks, *_take_alternative_text(drawn)]
 
 
-def _plain(block: etree._Element) -> etree._Element:
-    """A block whose headings are paragraphs: the text outside of it goes on in its own section."""
+def _without_headings(block: etree._Element) -> etree._Element:
+    """Turn the headings in a block into paragraphs, so that the text after it stays in its own section."""
     for heading in list(block.iter(names.H)):
         heading.tag = names.P
     return block
 
 
-def _comment(annotation: etree._Element) -> list[etree._Element]:
+def _comment_blocks(annotation: etree._Element) -> list[etree._Element]:
     blocks = [child for child in annotation if child.tag in names.BLOCKS and "".join(child.itertext()).strip()]
     author = (annotation.findtext(f"{{{names.DUBLIN_CORE}}}creator") or "").strip()
     prefix = f"Comment by {author}: " if author else "Comment: "
@@ -208,8 +208,8 @@ def _comment(annotation: etree._Element) -> list[etree._Element]:
     return blocks
 
 
-def _alternatives(element: etree._Element, tags: tuple[str, ...] = names.ALTERNATIVES) -> list[etree._Element]:
-    """The title and the description that stand for an element, taken from it."""
+def _take_alternative_text(element: etree._Element, tags: tuple[str, ...] = names.ALTERNATIVES) -> list[etree._Element]:
+    """Remove the title and the description from an element and return them as paragraphs."""
     found = [child for child in element if child.tag in tags]
     for child in found:
         element.remove(child)
@@ -223,13 +223,13 @@ def _paragraph(text: str) -> etree._Element:
 
 
 def _anchor(element: etree._Element) -> etree._Element:
-    """What the text of an element is put after: its paragraph, or what it is drawn in, or itself."""
+    """Return the element to insert after: the enclosing paragraph, else the outermost drawing, else the element."""
     paragraph = next(element.iterancestors(*names.PARAGRAPHS), None)
-    return paragraph if paragraph is not None else [element, *element.iterancestors(*names.DRAWN)][-1]
+    return paragraph if paragraph is not None else [element, *element.iterancestors(*names.DRAWINGS)][-1]
 
 
 def _remove(element: etree._Element) -> None:
-    """Removes an element, and not the text after it."""
+    """Remove an element but keep the text after it."""
     parent, before = element.getparent(), element.getprevious()
     if before is not None:
         before.tail = (before.tail or "") + (element.tail or "")

@@ -1,4 +1,4 @@
-"""OpenDocument texts, reStructuredText and Org, through pandoc."""
+"""OpenDocument text, reStructuredText and Org, converted to HTML by pandoc."""
 
 from __future__ import annotations
 
@@ -19,52 +19,53 @@ from ingest.sandbox.programs import ProgramFailed, run_program
 log = logging.getLogger(__name__)
 
 _FORMATS = {detection.ODT: "odt", detection.RST: "rst", detection.ORG: "org"}
-#: Items of lists that can be ticked are written as they are, and not as form elements.
+#: Task lists are written as plain text instead of form elements.
 _EXTENSIONS = {"org": "-task_lists"}
-#: Those whose source is text, which is worth having even if pandoc cannot read it.
+#: Formats whose source is readable as plain text if pandoc fails.
 _TEXT_FORMATS = frozenset(("rst", "org"))
 _TEMPLATE = Path(__file__).with_name("pandoc.html")
-_SECONDS = 60
+_TIMEOUT_SECONDS = 60
 _HEAP_MEGABYTES = 768
-_NOTE_BACK = re.compile(r'<a href="#[^"]*" class="footnote-back"[^>]*>[^<]*</a>')
-_NOTE_MARK = re.compile(r'(<a href="#[^"]*" class="footnote-ref"[^>]*>)<sup>([^<]*)</sup>(</a>)')
+_NOTE_BACKLINK = re.compile(r'<a href="#[^"]*" class="footnote-back"[^>]*>[^<]*</a>')
+_NOTE_REFERENCE = re.compile(r'(<a href="#[^"]*" class="footnote-ref"[^>]*>)<sup>([^<]*)</sup>(</a>)')
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """Headings with their levels, paragraphs, lists, tables and code. Nothing outside the file is read.
+    """Parse headings, paragraphs, lists, tables and code. Nothing outside the file is read.
 
     Raises:
-        DocumentRejected: it is broken, or takes too long.
+        DocumentRejected: If the file is broken or takes too long.
     """
     name = _FORMATS[source.media_type]
     builder = DocumentBuilder()
     try:
-        add_html(builder, _with_plain_notes(_as_html(source, name)))
+        add_html(builder, _simplify_note_links(_convert_to_html(source, name)))
     except ProgramFailed as error:
         if name not in _TEXT_FORMATS:
             raise DocumentRejected(f"The file is broken: pandoc cannot read it ({error.message}).") from error
-        log.warning("%s is read as plain text: %s", source.filename, error)
+        log.warning("pandoc failed, %s is read as plain text: %s", source.filename, error)
         return text.parse(source)
     return builder.build(source.media_type)
 
 
-def _as_html(source: SourceFile, name: str) -> str:
-    # `--sandbox`: no files but those named here, and no network. The file's own name may begin with a dash.
+def _convert_to_html(source: SourceFile, name: str) -> str:
+    # `--sandbox`: pandoc reads only the files named here, and uses no network. The path below is absolute, because a
+    # file name may begin with a dash.
     options = ["--sandbox", f"--from={name}{_EXTENSIONS.get(name, '')}", "--to=html", f"--template={_TEMPLATE}",
                "--shift-heading-level-by=1", "--wrap=none", "--syntax-highlighting=none",
                "--reference-location=block"]  # fmt: skip
     command = [_program(), "+RTS", f"-M{_HEAP_MEGABYTES}m", "-RTS", *options]
     if name in _TEXT_FORMATS:
-        given = plain_markup.prepared(name, source.read_text())
-        return run_program(command, timeout_seconds=_SECONDS, stdin=given.encode()).decode()
+        markup = plain_markup.prepare(name, source.read_text())
+        return run_program(command, timeout_seconds=_TIMEOUT_SECONDS, stdin=markup.encode()).decode()
     with tempfile.TemporaryDirectory(prefix="pandoc-") as folder:
-        path = open_document.prepared(source.path, Path(folder))
-        return run_program([*command, str(path.absolute())], timeout_seconds=_SECONDS).decode()
+        path = open_document.prepare(source.path, Path(folder))
+        return run_program([*command, str(path.absolute())], timeout_seconds=_TIMEOUT_SECONDS).decode()
 
 
-def _with_plain_notes(html: str) -> str:
-    """Without the arrows that lead back from notes, and with the marks of notes apart from the words before them."""
-    return _NOTE_MARK.sub(r"\1[\2]\3", _NOTE_BACK.sub("", html))
+def _simplify_note_links(html: str) -> str:
+    """Remove the links back from notes, and put note references in brackets to separate them from the word before."""
+    return _NOTE_REFERENCE.sub(r"\1[\2]\3", _NOTE_BACKLINK.sub("", html))
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""PDF: text page by page, with the headings that its outline names, forms, comments and files in it."""
+"""PDF: the text of each page, headings from the outline, form values, comments and attached files."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from core.errors import DocumentRejected
 from ingest.parsed_document import DocumentBuilder, ParsedDocument
 from ingest.parsers.archives import ENCRYPTED
 from ingest.parsers.attachments import Attachment, add_attachments
-from ingest.parsers.lines import add_page, words
+from ingest.parsers.lines import add_page, normalise_spaces
 from ingest.parsers.ocr import MISSING
-from ingest.parsers.pdf.notes import embedded_files, read_notes
+from ingest.parsers.pdf.annotations import embedded_files, read_annotations
 from ingest.parsers.pdf.scans import ScannedPages, text_layer
 from ingest.parsers.source import SourceFile
 
 log = logging.getLogger(__name__)
 
-#: Of the page that stands in a dynamic form for programs that do not know it.
-_LONGEST_PLACEHOLDER_CHARACTERS = 1500
+#: The upper limit for the length of the placeholder page of a dynamic form.
+_MAX_PLACEHOLDER_CHARACTERS = 1500
 _DYNAMIC_FORM = (
-    "The PDF is a dynamic form (XFA), which only Adobe's programs show. Print it to a PDF there and drop that one."
+    "The PDF is a dynamic form (XFA), which only Adobe programs show. Print it to a PDF there and drop that file."
 )
 _NO_TESSERACT = f"The PDF has no text layer: its pages are images. {MISSING}"
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """Paragraphs with their page numbers, what is filled in and noted on the pages, and the files that lie in it.
+    """Parse the pages, their annotations and the attached files.
 
-    Pages that are images are read by OCR where Tesseract is installed.
+    Pages that are images are read by OCR if Tesseract is installed.
 
     Raises:
-        DocumentRejected: it is broken or encrypted, or has no text that can be read.
+        DocumentRejected: If the PDF is broken or encrypted, or has no text that can be read.
     """
     document = _open(source)
     builder = DocumentBuilder()
@@ -48,9 +48,9 @@ def parse(source: SourceFile) -> ParsedDocument:
         for index in range(len(document)):
             files += _add_page(builder, document, index, scans, outline.get(index, {}))
         _check_dynamic_form(document, builder)
-        # One after the other: together they may be larger than the memory.
-        found = chain(files, embedded_files(document))
-        add_attachments(builder, found, source, level=0, has_pages=True)
+        # Embedded files are loaded one at a time, because all together may not fit into memory.
+        attachments = chain(files, embedded_files(document))
+        add_attachments(builder, attachments, source, level=0, has_pages=True)
         count = len(document)
     finally:
         document.close()
@@ -68,7 +68,7 @@ def _open_forms(document: pypdfium2.PdfDocument) -> None:
     try:
         document.init_forms()
     except pypdfium2.PdfiumError as error:
-        log.warning("the form in a PDF is broken, its values are not read: %s", error)
+        log.warning("the form of a PDF is broken, its values are not read: %s", error)
 
 
 def _add_page(
@@ -78,7 +78,7 @@ def _add_page(
     scans: ScannedPages,
     titles: Mapping[str, int],
 ) -> list[Attachment]:
-    """Appends a page and returns the files on it. One that cannot be read is counted: the others are worth having."""
+    """Append a page and return the files attached to it. A page that cannot be read is skipped and counted."""
     try:
         page = document[index]
     except pypdfium2.PdfiumError:
@@ -87,20 +87,20 @@ def _add_page(
     try:
         text = text_layer(page)
         add_page(builder, scans.read(page, text), index + 1, titles)
-        notes = read_notes(document, page, text)
-        notes.add_to(builder, index + 1)
-        return notes.files
+        annotations = read_annotations(document, page, text)
+        annotations.add_to(builder, index + 1)
+        return annotations.files
     finally:
         page.close()
 
 
 def _check_dynamic_form(document: pypdfium2.PdfDocument, builder: DocumentBuilder) -> None:
-    """Refuses forms whose only page says which program shows them.
+    """Refuse a dynamic form whose only page is a placeholder.
 
     Raises:
-        DocumentRejected: it is one.
+        DocumentRejected: If the PDF is such a form.
     """
-    if document.get_formtype() == raw.FORMTYPE_XFA_FULL and builder.length < _LONGEST_PLACEHOLDER_CHARACTERS:
+    if document.get_formtype() == raw.FORMTYPE_XFA_FULL and builder.length < _MAX_PLACEHOLDER_CHARACTERS:
         raise DocumentRejected(_DYNAMIC_FORM, code="unsupported_file")
 
 
@@ -118,15 +118,15 @@ def _open(source: SourceFile) -> pypdfium2.PdfDocument:
 
 
 def _outline(document: pypdfium2.PdfDocument) -> dict[int, dict[str, int]]:
-    """The titles of the outline by page index, each with its level."""
+    """Return the titles of the outline with their levels, by page index."""
     titles: dict[int, dict[str, int]] = {}
     try:
         for mark in document.get_toc():
             target = mark.get_dest()
             index = target.get_index() if target is not None else None
             if index is not None:
-                titles.setdefault(index, {})[words(mark.get_title())] = mark.level
+                titles.setdefault(index, {})[normalise_spaces(mark.get_title())] = mark.level
     except (pypdfium2.PdfiumError, UnicodeDecodeError):
-        # The outline is a help, not the text: without a whole one the headings are paragraphs.
+        # The outline is not part of the text. If it is broken, headings are read as paragraphs.
         return {}
     return titles

@@ -1,1 +1,1 @@
-"""Rich Text Format."""
+"""Rich Text Format (RTF)."""

@@ -1,4 +1,4 @@
-"""The compression of RTF within Outlook's messages ([MS-OXRTFCP]): a dictionary of the last 4 KB, filled beforehand."""
+"""The compression of RTF in Outlook messages ([MS-OXRTFCP]): a sliding dictionary of 4 KB with preset content."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _PRESET = (
 
 
 def decompress_rtf(data: bytes) -> bytes:
-    """The RTF; as much of it as there is, if it was cut off. At most 9 times as long as the data.
+    """Decompress RTF. Truncated data yields as much as it contains; the result is at most 9 times as long as the data.
 
     Raises:
-        ValueError: it is not compressed so.
+        ValueError: If the data is too short or its compression is unknown.
     """
     if len(data) < _HEADER.size:
         raise ValueError("it is too short")
@@ -40,20 +40,20 @@ def _expand(data: bytes, position: int) -> bytes:
         for bit in range(8):
             if flags >> bit & 1:
                 token = int.from_bytes(data[position : position + 2], "big")
-                place, length = token >> 4, (token & 15) + 2
-                # The place that is written to next marks the end.
-                if place == end or position + 2 > len(data):
+                offset, length = token >> 4, (token & 15) + 2
+                # A reference to the current write offset marks the end.
+                if offset == end or position + 2 > len(data):
                     return bytes(found)
                 position += 2
             else:
                 if position == len(data):
                     return bytes(found)
-                place, length = end, 1
+                offset, length = end, 1
                 window[end] = data[position]
                 position += 1
-            # One after the other: what is repeated may reach into what it repeats.
+            # Byte by byte, because a repetition may overlap the bytes that it repeats.
             for step in range(length):
-                letter = window[(place + step) % _DICTIONARY_BYTES]
+                letter = window[(offset + step) % _DICTIONARY_BYTES]
                 found.append(letter)
                 window[end] = letter
                 end = (end + 1) % _DICTIONARY_BYTES

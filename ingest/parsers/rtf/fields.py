@@ -1,43 +1,43 @@
-"""Fields of rich text: what they show where no result of theirs is written down."""
+"""RTF fields, and the text of those that have no stored result."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 
-from ingest.parsers.rtf.story import Target
+from ingest.parsers.rtf.story import TextSink
 
-#: Switches of a field that places characters above each other, for their reading for example.
+#: The switches of an EQ field, which positions characters, for example a phonetic reading above its word.
 _SWITCH = re.compile(r"\\\*\s*(?:\"[^\"]*\"|\w+)|\\[a-z]+\s?-?\d*", re.I)
 _BETWEEN_WORDS = re.compile(r"[(),;\s]+")
-#: The number of a choice that nobody has made.
+#: The value of a form field in which nothing was chosen.
 _NO_CHOICE = 25
-TEXT_FIELD, CHECKBOX, CHOICE = range(3)
+TEXT_FIELD, CHECKBOX, DROPDOWN = range(3)
 
 
 @dataclass(slots=True)
 class Field:
-    """A field whose result goes to `target`; `written_before` is what that had got before."""
+    """A field whose result goes to `target`. `written_before` is the value of `target.written` at the field's start."""
 
-    target: Target
+    target: TextSink
     written_before: int
     kind: int = TEXT_FIELD
     instruction: str = ""
     default: str = ""
     options: list[str] = field(default_factory=list)
     chosen: int = _NO_CHOICE
-    chosen_at_first: int = 0
+    default_choice: int = 0
 
     def finish(self) -> None:
-        """Shows what it shows without a result, if it has none."""
+        """Write the default text if the field has no result."""
         if self.target.written == self.written_before:
-            self.target.add(self._shown())
+            self.target.add(self._default_text())
 
-    def _shown(self) -> str:
-        chosen = self.chosen_at_first if self.chosen == _NO_CHOICE else self.chosen
+    def _default_text(self) -> str:
+        chosen = self.default_choice if self.chosen == _NO_CHOICE else self.chosen
         if self.kind == CHECKBOX:
             return "☒" if chosen else "☐"
-        if self.kind == CHOICE:
+        if self.kind == DROPDOWN:
             return self.options[chosen] if 0 <= chosen < len(self.options) else ""
         name, _, rest = self.instruction.partition(" ")
         if name.upper() == "EQ":

@@ -1,4 +1,4 @@
-"""Rich Text Format: what the document shows, or the HTML that an e-mail program has put into it."""
+"""Rich Text Format: the text of the document, or the HTML that an e-mail program encapsulated in it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from ingest.parsers.source import SourceFile
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """Headings with their levels, paragraphs, lists, and tables as Markdown.
+    """Parse headings, paragraphs, lists, and tables (as Markdown).
 
-    Footnotes, comments and text boxes stand after the paragraph or table that they belong to, headers before the text
-    and footers after it. A file that is cut is read as far as it goes.
+    Footnotes, comments and text boxes follow the paragraph or table that they belong to. Headers precede the text, and
+    footers follow it. A truncated file is read up to its end.
 
     Raises:
-        DocumentRejected: it has more text than any document.
+        DocumentRejected: If the file has too much text.
     """
-    # Latin-1 keeps every byte as it is: RTF is ASCII, and what is not is in the charset of its font.
+    # Latin-1 maps each byte to one character. RTF is ASCII; other bytes are decoded later in the charset of their font.
     text = source.path.read_bytes().decode("latin-1")
     reader = _read(text, with_html=True)
     if reader.page is not None:
         document = _page(reader.page.take(), source.media_type)
         if document.elements:
             return document
-        # It only says that it holds HTML.
+        # It declares encapsulated HTML but contains none.
         reader = _read(text, with_html=False)
     builder = DocumentBuilder()
     for block in reader.blocks():
@@ -38,7 +38,7 @@ def _read(text: str, *, with_html: bool) -> Reader:
 
 
 def _page(html: str, media_type: str) -> ParsedDocument:
-    # Imported here: it takes long, and most rich texts hold no HTML.
+    # Imported here, because the import is slow and most RTF files contain no HTML.
     from ingest.parsers.html.page import add_html
 
     builder = DocumentBuilder()

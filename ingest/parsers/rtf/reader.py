@@ -1,4 +1,4 @@
-"""Reads rich text: what its groups are, and what its control words say about the text between them."""
+"""Interprets the groups and control words of RTF, and collects the text."""
 
 from __future__ import annotations
 
@@ -8,128 +8,128 @@ from collections.abc import Callable
 from ingest.parsed_document import ElementKind
 from ingest.parsers.rtf import charsets as rtf_charsets
 from ingest.parsers.rtf.fields import Field
-from ingest.parsers.rtf.story import Block, Markup, Story, Tags, Target, Words
+from ingest.parsers.rtf.story import Block, HtmlCapture, HtmlTags, Story, TextCapture, TextSink
 from ingest.parsers.rtf.tokens import TokenReader
-from ingest.parsers.rtf.words import LEFT_OUT, WITH_TEXT
+from ingest.parsers.rtf.words import DESTINATIONS_WITH_TEXT, SKIPPED_DESTINATIONS
 
 _STYLE = re.compile(r"\{\\s(\d{1,5})(?!\d)")
 _OUTLINE = re.compile(r"\\outlinelevel(\d)")
 _HEADING_NAME = re.compile(r"(?<![A-Za-z])heading ([1-9]);?\s*$", re.I)
 _TITLE_NAME = re.compile(r"(?<![A-Za-z])title;?\s*$", re.I)
-#: Paragraphs have outline levels 0 to 8; 9 is that of the text.
+#: Headings have the outline levels 0 to 8; 9 is body text.
 _HEADING_LEVELS = 9
 _PAGE_FIELDS = frozenset(("PAGE", "NUMPAGES", "SECTIONPAGES"))
-#: A header or footer that is nothing else.
+#: A header or footer that contains only a page number.
 _PAGE_NUMBER = re.compile(r"\W*\d+\W*(?:\d+\W*)?")
-#: Footnotes of footnotes of …: the text of deeper ones goes on where it stands.
-_DEEPEST_STORY = 16
-#: Properties of shapes and pictures that a reader sees: lettering, and what a picture shows.
+#: The maximum nesting of footnotes, boxes and so on; the text of deeper ones stays inline.
+_MAX_STORY_DEPTH = 16
+#: Properties of shapes and pictures with text: WordArt lettering and picture descriptions.
 _TEXT_PROPERTIES = frozenset(("gtextUNICODE", "wzDescription"))
 
 
 class Reader(TokenReader):
-    """Reads one rich text.
+    """Reads one RTF file.
 
     Args:
-        text: the file, each byte as the character of its number.
-        with_html: read the HTML that it holds, if it does.
+        text: The file, decoded as Latin-1.
+        with_html: Whether to read encapsulated HTML instead of the RTF, if there is any.
     """
 
     def __init__(self, text: str, *, with_html: bool = True) -> None:
         self._body = Story(has_headings=True)
         super().__init__(text, self._body)
         self._with_html = with_html
-        #: The HTML that the text holds.
-        self.page: Markup | None = None
+        #: The encapsulated HTML, if the file declares any and it is to be read.
+        self.page: HtmlCapture | None = None
         self._headers: dict[str, Block] = {}
         self._footers: dict[str, Block] = {}
         #: Heading levels by style; 0 is a title.
         self._levels: dict[int, int] = {}
         self._author = ""
         self._property = ""
-        self._boxes = 0
-        self._page_numbers = 0
+        self._box_count = 0
+        self._page_number_count = 0
 
     def blocks(self) -> list[Block]:
-        """Headers, what the pages say, and footers."""
+        """Return the blocks of the headers, the body and the footers."""
         return [*self._headers.values(), *self._body.finish(), *self._footers.values()]
 
     def open_group(self, word: str, *, is_optional: bool) -> bool:
         opening = _DESTINATIONS.get(word)
         if opening is None:
             return self.skip_group() if is_optional else False
-        return self.skip_group() if self.group.is_silent else opening(self) is True
+        return self.skip_group() if self.group.is_hidden else opening(self) is True
 
-    def act(self, word: str, number: int | None) -> None:
-        act = _WORDS.get(word)
-        if act is not None:
-            act(self, number)
+    def apply_word(self, word: str, number: int | None) -> None:
+        action = _ACTIONS.get(word)
+        if action is not None:
+            action(self, number)
 
-    def expect_html(self, does: bool) -> None:
-        """The text holds HTML, and is not to be read as it looks."""
-        if does and self._with_html:
-            self.page = Markup()
+    def start_html(self, is_html: bool) -> None:
+        """Start collecting encapsulated HTML instead of the RTF text."""
+        if is_html and self._with_html:
+            self.page = HtmlCapture()
             self.group.target = self.group.story = self.page
 
-    def show_instead(self, does: bool) -> None:
-        """What follows is, or is no longer, only for programs that do not know of the HTML."""
-        self.group.is_instead = does and self.page is not None
+    def switch_html_fallback(self, is_fallback: bool) -> None:
+        """Turn on or off text that is only for programs that do not read the HTML."""
+        self.group.is_html_fallback = is_fallback and self.page is not None
 
     def end_paragraph(self) -> None:
-        """The end of a paragraph; if that end is deleted, the next one goes on with it."""
+        """End the paragraph, unless its end is deleted: then the next paragraph continues it."""
         group = self.group
-        if group.is_silent:
+        if group.is_hidden:
             return
         level = group.outline + 1 if group.outline is not None and group.outline < _HEADING_LEVELS else None
         if level is None and group.outline is None:
             level = self._levels.get(group.style)
         kind = ElementKind.PARAGRAPH if level is None else ElementKind.HEADING if level else ElementKind.TITLE
-        group.target.end_paragraph(kind, level or 0, group.nesting)
+        group.target.end_paragraph(kind, level or 0, group.table_depth)
 
     # Groups
 
     def capture(self, done: Callable[[str], None]) -> None:
-        """Gives the text of this group to `done` at its end."""
-        words = Words()
+        """Call `done` with the text of this group at the end of the group."""
+        words = TextCapture()
         self.group.target = words
-        self.group.closing = lambda: done(words.take())
+        self.group.on_close = lambda: done(words.take())
 
-    def tell(self, done: Callable[[list[Block]], None], prefix: str = "") -> None:
-        """Reads this group as a story, and gives its blocks to `done` at its end."""
+    def read_story(self, done: Callable[[list[Block]], None], prefix: str = "") -> None:
+        """Read this group as a story, and call `done` with its blocks at the end of the group."""
         group = self.group
         group.target = group.story
-        if group.depth == _DEEPEST_STORY:
+        if group.depth == _MAX_STORY_DEPTH:
             return
         group.depth += 1
         group.target = group.story = story = Story(prefix)
-        group.style, group.outline, group.nesting = 0, None, 0
+        group.style, group.outline, group.table_depth = 0, None, 0
 
         def finish() -> None:
             group.is_deleted = False
             self.end_paragraph()
             done(story.finish())
 
-        group.closing = finish
+        group.on_close = finish
 
     def open_note(self) -> None:
-        self.tell(self.group.story.attach)
+        self.read_story(self.group.story.attach)
 
     def open_box(self) -> None:
         attach = self.group.story.attach
 
         def done(blocks: list[Block]) -> None:
-            self._boxes += bool(blocks)
+            self._box_count += bool(blocks)
             attach(blocks)
 
-        self.tell(done)
+        self.read_story(done)
 
     def open_shape(self) -> None:
-        self.group.target = Target()
-        self.group.boxes_before = self._boxes
+        self.group.target = TextSink()
+        self.group.boxes_before = self._box_count
 
-    def open_shape_for_old_programs(self) -> bool:
-        """The same text again, unless this is all that was written."""
-        if self._boxes > self.group.boxes_before:
+    def open_shape_result(self) -> bool:
+        """Skip the copy of a shape for older programs, unless it is the only version of the shape."""
+        if self._box_count > self.group.boxes_before:
             return self.skip_group()
         self.open_box()
         return False
@@ -137,7 +137,7 @@ class Reader(TokenReader):
     def open_comment(self) -> None:
         by = f" by {self._author}" if self._author else ""
         self._author = ""
-        self.tell(self.group.story.attach, f"Comment{by}: ")
+        self.read_story(self.group.story.attach, f"Comment{by}: ")
 
     def open_author(self) -> None:
         def done(name: str) -> None:
@@ -146,38 +146,38 @@ class Reader(TokenReader):
         self.capture(done)
 
     def open_header(self) -> None:
-        self._open_margin(self._headers)
+        self._open_header_or_footer(self._headers)
 
     def open_footer(self) -> None:
-        self._open_margin(self._footers)
+        self._open_header_or_footer(self._footers)
 
-    def _open_margin(self, found: dict[str, Block]) -> None:
-        before = self._page_numbers
+    def _open_header_or_footer(self, found: dict[str, Block]) -> None:
+        before = self._page_number_count
 
         def done(blocks: list[Block]) -> None:
-            is_numbered = self._page_numbers > before
+            is_numbered = self._page_number_count > before
             for block in blocks:
                 if not (is_numbered and _PAGE_NUMBER.fullmatch(block.text)):
-                    # Each section of a document may repeat its headers.
+                    # Sections may repeat the same headers, which are kept once.
                     found.setdefault(block.text, block)
 
-        self.tell(done)
+        self.read_story(done)
 
     def open_marker(self) -> None:
         self.capture(self.group.target.mark)
 
     def open_container(self) -> None:
-        """A group whose own text is not shown; what lies in it may have some."""
-        self.group.target = Target()
+        """Drop the text of this group itself; groups inside it may have visible text."""
+        self.group.target = TextSink()
 
     def open_unicode(self) -> None:
-        """The second of two forms of a text, within a container."""
+        """Read the Unicode version of a text, the second of two in a container."""
         self.group.target = self.group.story
 
     def open_tag(self) -> bool:
         if self.page is None:
             return self.skip_group()
-        self.group.target = Tags(self.page)
+        self.group.target = HtmlTags(self.page)
         return False
 
     def open_property_name(self) -> None:
@@ -198,7 +198,7 @@ class Reader(TokenReader):
     def open_field(self) -> None:
         target = self.group.target
         self.group.field = Field(target, target.written)
-        self.group.closing = self.group.field.finish
+        self.group.on_close = self.group.field.finish
 
     def open_instruction(self) -> None:
         this = self.group.field
@@ -206,7 +206,7 @@ class Reader(TokenReader):
         def done(text: str) -> None:
             if this is not None:
                 this.instruction = text
-                self._page_numbers += text.partition(" ")[0].upper() in _PAGE_FIELDS
+                self._page_number_count += text.partition(" ")[0].upper() in _PAGE_FIELDS
 
         self.capture(done)
 
@@ -244,17 +244,17 @@ class Reader(TokenReader):
 
 
 _Opening = Callable[[Reader], object]
-_Act = Callable[[Reader, int | None], object]
+_Action = Callable[[Reader, int | None], object]
 
 
-def _stay(_reader: Reader) -> None:
-    """A group that programs may leave out, and that has text all the same."""
+def _keep_text(_reader: Reader) -> None:
+    """Read the text of a group that is marked as optional."""
 
 
-#: What a group is, by its first word.
+#: The handlers of groups, by the group's first control word.
 _DESTINATIONS: dict[str, _Opening] = {
-    **dict.fromkeys(LEFT_OUT, Reader.skip_group),
-    **dict.fromkeys(WITH_TEXT, _stay),
+    **dict.fromkeys(SKIPPED_DESTINATIONS, Reader.skip_group),
+    **dict.fromkeys(DESTINATIONS_WITH_TEXT, _keep_text),
     **dict.fromkeys(("fonttbl", "shpinst", "do", "pict", "picprop", "sp", "nesttableprops", "formfield", "upr"),
                     Reader.open_container),
     **dict.fromkeys(("header", "headerl", "headerr", "headerf"), Reader.open_header),
@@ -266,7 +266,7 @@ _DESTINATIONS: dict[str, _Opening] = {
     "footnote": Reader.open_note,
     "annotation": Reader.open_comment,
     "atnauthor": Reader.open_author,
-    "shprslt": Reader.open_shape_for_old_programs,
+    "shprslt": Reader.open_shape_result,
     "sn": Reader.open_property_name,
     "sv": Reader.open_property_value,
     "field": Reader.open_field,
@@ -279,25 +279,25 @@ _DESTINATIONS: dict[str, _Opening] = {
 }  # fmt: skip
 
 
-def _set(name: str) -> _Act:
+def _set(name: str) -> _Action:
     return lambda reader, number: setattr(reader.group, name, number or 0)
 
 
-def _switch(name: str) -> _Act:
+def _switch(name: str) -> _Action:
     return lambda reader, number: setattr(reader.group, name, number != 0)
 
 
-def _of_field(name: str) -> _Act:
-    def act(reader: Reader, number: int | None) -> None:
+def _of_field(name: str) -> _Action:
+    def action(reader: Reader, number: int | None) -> None:
         if reader.group.field is not None:
             setattr(reader.group.field, name, number or 0)
 
-    return act
+    return action
 
 
 def _paragraph(reader: Reader, _number: int | None) -> None:
     group = reader.group
-    group.style, group.outline, group.nesting = 0, None, 0
+    group.style, group.outline, group.table_depth = 0, None, 0
 
 
 def _plain(reader: Reader, _number: int | None) -> None:
@@ -323,36 +323,37 @@ def _code_page(reader: Reader, number: int | None) -> None:
     reader.charset = rtf_charsets.of_code_page(number or 0)
 
 
-def _named_charset(name: str) -> _Act:
-    return lambda reader, _number: setattr(reader, "charset", rtf_charsets.NAMED[name])
+def _named_charset(name: str) -> _Action:
+    return lambda reader, _number: setattr(reader, "charset", rtf_charsets.BY_KEYWORD[name])
 
 
-_WORDS: dict[str, _Act] = {
+#: The effects of control words.
+_ACTIONS: dict[str, _Action] = {
     **dict.fromkeys(("par", "sect", "page", "column"), lambda reader, _number: reader.end_paragraph()),
-    **{name: _named_charset(name) for name in rtf_charsets.NAMED},
+    **{name: _named_charset(name) for name in rtf_charsets.BY_KEYWORD},
     "u": lambda reader, number: reader.write_code(number),
     "uc": _set("fallback"),
     "f": _set("font"),
     "s": _set("style"),
     "outlinelevel": _set("outline"),
-    "itap": _set("nesting"),
-    "intbl": lambda reader, _number: setattr(reader.group, "nesting", max(1, reader.group.nesting)),
+    "itap": _set("table_depth"),
+    "intbl": lambda reader, _number: setattr(reader.group, "table_depth", max(1, reader.group.table_depth)),
     "cell": lambda reader, _number: reader.group.target.end_cell(1),
-    "nestcell": lambda reader, _number: reader.group.target.end_cell(max(2, reader.group.nesting)),
+    "nestcell": lambda reader, _number: reader.group.target.end_cell(max(2, reader.group.table_depth)),
     "row": lambda reader, _number: reader.group.target.end_row(),
     "nestrow": lambda reader, _number: reader.group.story.end_nested_row(),
     "pard": _paragraph,
     "plain": _plain,
     "deleted": _switch("is_deleted"),
-    # Where text was that has been moved away.
+    # The old position of moved text.
     "mvf": _switch("is_deleted"),
-    "htmlrtf": lambda reader, number: reader.show_instead(number != 0),
-    "fromhtml": lambda reader, number: reader.expect_html(number != 0),
+    "htmlrtf": lambda reader, number: reader.switch_html_fallback(number != 0),
+    "fromhtml": lambda reader, number: reader.start_html(number != 0),
     "deff": _default_font,
     "fcharset": _font_charset,
     "cpg": _font_code_page,
     "ansicpg": _code_page,
     "fftype": _of_field("kind"),
     "ffres": _of_field("chosen"),
-    "ffdefres": _of_field("chosen_at_first"),
+    "ffdefres": _of_field("default_choice"),
 }

@@ -1,4 +1,4 @@
-"""Where the text of a rich text goes: stories of paragraphs and tables, single words, and the HTML within it."""
+"""The sinks for the text of an RTF file: stories of paragraphs and tables, short texts, and encapsulated HTML."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from ingest.parsed_document import ElementKind
 from ingest.parsers.tables import markdown_table
 
-#: A table within a table within … Deeper ones count as this deep.
-_DEEPEST_TABLE = 16
+#: The maximum nesting of tables; deeper ones are treated as tables of this depth.
+_MAX_TABLE_DEPTH = 16
 _SURROGATE = re.compile("[\ud800-\udfff]")
-#: Lists of programs that only put a sign before each paragraph.
+#: The bullet of a list item written as plain text.
 _BULLET = re.compile(r"[•▪◦‣·]\s+")
 
 
@@ -26,74 +26,74 @@ class Block:
     level: int = 0
 
 
-class Target:
-    """What takes text; this one drops it."""
+class TextSink:
+    """Receives text. The base class drops it."""
 
     def __init__(self) -> None:
         self._words: list[str] = []
-        #: How often it got text that can be seen.
+        #: How many times visible text was added.
         self.written = 0
 
     def add(self, text: str) -> None:
-        """Text in the current paragraph."""
+        """Add text to the current paragraph."""
 
     def mark(self, marker: str) -> None:
-        """The number or bullet that the current paragraph has in its list."""
+        """Set the list number or bullet of the current paragraph."""
 
     def attach(self, blocks: Sequence[Block]) -> None:
-        """What belongs to the current paragraph and stands outside of it: a footnote, a text box."""
+        """Add blocks that belong to the current paragraph but follow it, such as a footnote or a text box."""
 
-    def end_paragraph(self, kind: ElementKind, level: int, nesting: int) -> None:  # noqa: ARG002
-        """The end of a paragraph, which lies in this many tables."""
+    def end_paragraph(self, kind: ElementKind, level: int, table_depth: int) -> None:  # noqa: ARG002
+        """End a paragraph, which is inside this many tables."""
         self.add("\n")
 
-    def end_cell(self, nesting: int) -> None:  # noqa: ARG002
-        """The end of a cell of a table that is this deep."""
+    def end_cell(self, table_depth: int) -> None:  # noqa: ARG002
+        """End a cell of the table at this depth."""
         self.add("\t")
 
     def end_row(self) -> None:
-        """The end of a row of the outermost table."""
+        """End a row of the outermost table."""
         self.add("\n")
 
     def end_nested_row(self) -> None:
-        """The end of a row of the innermost table."""
+        """End a row of the innermost table."""
 
     def _take(self) -> str:
         text = "".join(self._words)
         self._words.clear()
-        # Characters beyond the first 65,536 are written in two halves.
+        # RTF writes characters above U+FFFF as two surrogates.
         if _SURROGATE.search(text):
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         return text
 
 
-class Words(Target):
-    """Keeps text as it is, for names and values."""
+class TextCapture(TextSink):
+    """Collects text unchanged, for names and values."""
 
     def add(self, text: str) -> None:
         self._words.append(text)
         self.written += bool(text.strip())
 
     def take(self) -> str:
-        """The text."""
+        """Return the collected text and clear it."""
         return self._take().strip()
 
 
-class Markup(Words):
-    """HTML: what is no markup is escaped."""
+class HtmlCapture(TextCapture):
+    """Collects encapsulated HTML. Text is escaped; markup is not."""
 
     def add(self, text: str) -> None:
         self.add_markup(html.escape(text, quote=False))
 
     def add_markup(self, text: str) -> None:
-        """Tags, and text as it is written between them."""
+        """Add markup without escaping it."""
         super().add(text)
 
 
-class Tags(Target):
-    """The markup of HTML, which goes among its text as it is."""
+class HtmlTags(TextSink):
+    """Receives the markup of encapsulated HTML and adds it to the page."""
 
-    def __init__(self, page: Markup) -> None:
+    def __init__(self, page: HtmlCapture) -> None:
         super().__init__()
         self._page = page
 
@@ -104,9 +104,9 @@ class Tags(Target):
 @dataclass(slots=True)
 class _Table:
     rows: list[list[str]] = field(default_factory=list)
-    #: Of the row that is not ended.
+    #: The cells of the current row.
     cells: list[str] = field(default_factory=list)
-    #: Of the cell that is not ended.
+    #: The paragraphs of the current cell.
     paragraphs: list[str] = field(default_factory=list)
 
     def end_cell(self) -> None:
@@ -125,12 +125,13 @@ class _Table:
         return self.rows
 
 
-class Story(Words):
-    """A text of its own: the body, a footnote, a text box, a header.
+class Story(TextCapture):
+    """A separate flow of text: the body, a footnote, a text box or a header.
 
     Args:
-        prefix: stands before its first paragraph.
-        has_headings: they open sections. Those of notes and boxes do not: the text goes on after them.
+        prefix: The text put before the first paragraph.
+        has_headings: Whether headings open sections. In notes and boxes they do not, because the section of the body
+            continues after them.
     """
 
     def __init__(self, prefix: str = "", *, has_headings: bool = False) -> None:
@@ -144,17 +145,17 @@ class Story(Words):
         self._notes_of_table: list[Block] = []
 
     def mark(self, marker: str) -> None:
-        # A single sign is a bullet, and often a letter in a font of signs.
+        # A single character that is not a digit is a bullet, often written as a letter of a symbol font.
         self._marker = f"{marker} " if len(marker) > 1 or marker.isdigit() else " "
 
     def attach(self, blocks: Sequence[Block]) -> None:
         self._notes += blocks
 
-    def end_paragraph(self, kind: ElementKind, level: int, nesting: int) -> None:
+    def end_paragraph(self, kind: ElementKind, level: int, table_depth: int) -> None:
         text, is_item = self._paragraph()
-        if nesting:
-            self._table(nesting).paragraphs.append(text)
-            self._keep_notes()
+        if table_depth:
+            self._table(table_depth).paragraphs.append(text)
+            self._defer_notes()
             return
         self._end_table()
         bullet = _BULLET.match(text)
@@ -166,11 +167,11 @@ class Story(Words):
         self._blocks += self._notes
         self._notes = []
 
-    def end_cell(self, nesting: int) -> None:
-        table = self._table(nesting)
+    def end_cell(self, table_depth: int) -> None:
+        table = self._table(table_depth)
         table.paragraphs.append(self._paragraph()[0])
         table.end_cell()
-        self._keep_notes()
+        self._defer_notes()
 
     def end_row(self) -> None:
         self._table(1).end_row()
@@ -180,14 +181,14 @@ class Story(Words):
             self._tables[-1].end_row()
 
     def finish(self) -> list[Block]:
-        """Its blocks; the last paragraph has been ended."""
+        """Return the blocks. The caller must have ended the last paragraph."""
         self._end_table()
         self._blocks += self._notes
         self._notes = []
         return self._blocks
 
     def _paragraph(self) -> tuple[str, bool]:
-        """Its text, and whether it is an item of a list."""
+        """Return the text of the current paragraph, and whether it is a list item."""
         text, marker = self._take().strip(), self._marker
         self._marker = ""
         return (marker + text).strip() if text else "", bool(marker)
@@ -201,18 +202,18 @@ class Story(Words):
         self._blocks.append(Block(kind, self._prefix + text, level))
         self._prefix = ""
 
-    def _keep_notes(self) -> None:
+    def _defer_notes(self) -> None:
         self._notes_of_table += self._notes
         self._notes = []
 
-    def _table(self, nesting: int) -> _Table:
-        """The table that is this deep. What is deeper has ended, and is text of a cell."""
-        nesting = min(max(nesting, 1), _DEEPEST_TABLE)
-        while len(self._tables) > nesting:
+    def _table(self, table_depth: int) -> _Table:
+        """Return the table at this depth. Deeper tables are ended, and become text of the cell that contains them."""
+        table_depth = min(max(table_depth, 1), _MAX_TABLE_DEPTH)
+        while len(self._tables) > table_depth:
             rows = self._tables.pop().finish()
             text = "; ".join(", ".join(filter(None, (cell.strip() for cell in row))) for row in rows)
             self._tables[-1].paragraphs.append(text)
-        while len(self._tables) < nesting:
+        while len(self._tables) < table_depth:
             self._tables.append(_Table())
         return self._tables[-1]
 

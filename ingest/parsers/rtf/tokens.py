@@ -1,4 +1,4 @@
-"""The tokens and groups of rich text, and the text between them in its charsets."""
+"""Tokenizes RTF, tracks its groups, and decodes the text between the tokens."""
 
 from __future__ import annotations
 
@@ -8,92 +8,97 @@ from dataclasses import dataclass
 
 from ingest.parsers.rtf import charsets as rtf_charsets
 from ingest.parsers.rtf.fields import Field
-from ingest.parsers.rtf.story import Target
-from ingest.parsers.rtf.words import CHARACTERS, SYMBOLS
+from ingest.parsers.rtf.story import TextSink
+from ingest.parsers.rtf.words import CHARACTER_WORDS, SYMBOLS
 
-#: A control word with its number, a byte in hex, a control symbol, a brace, the end of a line, text.
+#: A control word with its number, a byte in hex, a control symbol, a brace, line ends (ignored), or text.
 _TOKEN = re.compile(
     r"\\([A-Za-z]{1,40})(-?\d{1,10})? ?|\\'([0-9A-Fa-f]{2})|\\(.)|([{}])|[\r\n\0]+|([^\\{}\r\n\0]+)", re.S
 )
-#: What matters within a group that is left out. Bytes of a picture may look like braces.
-_MARK = re.compile(r"\\bin(\d{1,10}) ?|\\.|[{}]", re.S)
+#: The tokens that matter while a group is skipped. The length of `\bin` data is needed, because it may contain braces.
+_SKIP_TOKEN = re.compile(r"\\bin(\d{1,10}) ?|\\.|[{}]", re.S)
 
 
 @dataclass(slots=True)
 class Group:
-    """What holds up to the end of a group, and in the groups within it."""
+    """The state inside a group, which nested groups inherit."""
 
-    target: Target
-    #: Where notes go that are met; in a group without text of its own it is not the target.
-    story: Target
+    target: TextSink
+    #: The sink for footnotes and the like, also in a group whose own text is dropped.
+    story: TextSink
     font: int | None = None
-    #: How many characters after one in Unicode stand for it in older programs.
+    #: The number of characters after a `\u` word that replace it in programs without Unicode.
     fallback: int = 1
     is_deleted: bool = False
-    #: Of text that holds HTML: what is only for programs that do not know HTML.
-    is_instead: bool = False
+    #: Whether the text is only for programs that do not read the encapsulated HTML.
+    is_html_fallback: bool = False
     style: int = 0
     outline: int | None = None
-    nesting: int = 0
+    table_depth: int = 0
     field: Field | None = None
     boxes_before: int = 0
-    #: In how many stories within the body it lies.
+    #: The number of stories that the group is nested in, not counting the body.
     depth: int = 0
-    #: Called at the end of this group alone.
-    closing: Callable[[], None] | None = None
+    #: Called at the end of the group; nested groups do not inherit it.
+    on_close: Callable[[], None] | None = None
 
     @property
-    def is_silent(self) -> bool:
-        return self.is_deleted or self.is_instead
+    def is_hidden(self) -> bool:
+        return self.is_deleted or self.is_html_fallback
 
-    def inner(self) -> Group:
-        return Group(self.target, self.story, self.font, self.fallback, self.is_deleted, self.is_instead, self.style,
-                      self.outline, self.nesting, self.field, self.boxes_before, self.depth)  # fmt: skip
+    def nested(self) -> Group:
+        return Group(self.target, self.story, self.font, self.fallback, self.is_deleted, self.is_html_fallback,
+                     self.style, self.outline, self.table_depth, self.field, self.boxes_before,
+                     self.depth)  # fmt: skip
 
 
 class TokenReader:
-    """Reads a text token by token; what words and groups mean, those who inherit from it say.
+    """Reads RTF token by token. Subclasses define what the control words and groups mean.
 
     Args:
-        text: the file, each byte as the character of its number.
-        target: where its text goes.
+        text: The file, decoded as Latin-1.
+        target: The sink for its text.
     """
 
-    def __init__(self, text: str, target: Target) -> None:
+    def __init__(self, text: str, target: TextSink) -> None:
         self._text = text
         self._position = 0
         self.group = Group(target, target)
-        self._outer: list[Group] = []
+        self._enclosing: list[Group] = []
         self._bytes = bytearray()
-        #: Charsets, by the numbers of the fonts.
+        #: The charsets of the fonts, by font number.
         self.fonts: dict[int, str] = {}
         self.default_font: int | None = None
-        #: That of fonts which name none.
+        #: The charset of fonts that declare none.
         self.charset = rtf_charsets.DEFAULT
         self._last_paragraph = text.rfind("\\par")
         self._to_skip = 0
-        #: Nothing but `{` or `{\*` has been read of a group: a word now says what it is.
-        self._is_new = False
+        #: Whether only `{` or `{\*` has been read of a group. The next control word then defines the group.
+        self._is_group_start = False
         self._is_optional = False
 
     def open_group(self, word: str, *, is_optional: bool) -> bool:
-        """Takes note of what a group is, by its first word. True if it has been skipped, False if it is to be read.
+        """Handle the start of a group, given its first control word.
 
         Args:
-            is_optional: whoever does not know the word is to leave the group out.
+            word: The control word.
+            is_optional: Whether programs that do not know the word must skip the group.
+
+        Returns:
+            True if the group was skipped, False if its content is to be read.
         """
         raise NotImplementedError
 
-    def act(self, word: str, number: int | None) -> None:
-        """Does what a control word says."""
+    def apply_word(self, word: str, number: int | None) -> None:
+        """Apply the effect of a control word."""
         raise NotImplementedError
 
     def end_paragraph(self) -> None:
-        """The end of a paragraph."""
+        """End the current paragraph."""
         raise NotImplementedError
 
     def read(self) -> None:
-        """Reads up to the end of the outermost group, or of the text, if that is cut."""
+        """Read up to the end of the outermost group, or to the end of the text if that is truncated."""
         self._position = 0
         while True:
             start = self._position
@@ -103,19 +108,19 @@ class TokenReader:
                     break
             else:
                 break
-            if not self._outer:
+            if not self._enclosing:
                 return
-        while self._outer:
+        while self._enclosing:
             self._close()
 
-    # Tokens. Each method that may move the position or end the text says so by returning True.
+    # Tokens. A method returns True if it may have moved the position or ended the text.
 
     def _read_token(self, match: re.Match[str]) -> bool:
         word, number, code, symbol, brace, run = match.groups()
         if run is not None:
             self._read_run(run)
         elif code is not None:
-            self._is_new = False
+            self._is_group_start = False
             if self._to_skip:
                 self._to_skip -= 1
             else:
@@ -129,13 +134,13 @@ class TokenReader:
         return False
 
     def _read_run(self, run: str) -> None:
-        self._is_new = False
+        self._is_group_start = False
         if self._to_skip:
             skipped = min(self._to_skip, len(run))
             self._to_skip -= skipped
             run = run[skipped:]
         if self._bytes or not run.isascii():
-            # The second byte of a character may be written as a letter.
+            # The second byte of a two-byte character may be written as an ASCII letter.
             self._bytes += run.encode("latin-1")
         else:
             self.write(run)
@@ -144,26 +149,26 @@ class TokenReader:
         self._flush()
         self._to_skip = 0
         if brace == "{":
-            self._outer.append(self.group)
-            self.group = self.group.inner()
-            self._is_new, self._is_optional = True, False
-        elif len(self._outer) > 1 or self._position > self._last_paragraph:
+            self._enclosing.append(self.group)
+            self.group = self.group.nested()
+            self._is_group_start, self._is_optional = True, False
+        elif len(self._enclosing) > 1 or self._position > self._last_paragraph:
             self._close()
-            self._is_new = False
-            return not self._outer
-        # One brace too many, which LibreOffice writes after text boxes within text boxes: the text goes on.
+            self._is_group_start = False
+            return not self._enclosing
+        # A surplus brace, which LibreOffice writes after nested text boxes, is ignored: the text continues.
         return False
 
     def _read_symbol(self, symbol: str) -> None:
-        if symbol == "*" and self._is_new:
+        if symbol == "*" and self._is_group_start:
             self._is_optional = True
             return
         if self._bytes and not self._to_skip and symbol in "{}\\":
-            # The second byte of a character may be one that has to be escaped.
+            # The second byte of a two-byte character may be one that must be escaped.
             self._bytes += symbol.encode()
             return
         self._flush()
-        self._is_new = False
+        self._is_group_start = False
         if self._to_skip:
             self._to_skip -= 1
         elif symbol in "\r\n":
@@ -174,24 +179,24 @@ class TokenReader:
     def _read_word(self, word: str, number: int | None) -> bool:
         self._flush()
         self._to_skip = 0
-        if self._is_new:
-            self._is_new = False
+        if self._is_group_start:
+            self._is_group_start = False
             if self.open_group(word, is_optional=self._is_optional):
                 return True
         if word == "bin":
             self._position += max(number or 0, 0)
             return True
-        text = CHARACTERS.get(word)
+        text = CHARACTER_WORDS.get(word)
         if text is not None:
             self.write(text)
             return False
-        self.act(word, number)
+        self.apply_word(word, number)
         return False
 
     def skip_group(self) -> bool:
-        """Goes to the end of this group without reading it."""
+        """Move to the end of this group without reading it, and return True."""
         depth, position = 1, self._position
-        while match := _MARK.search(self._text, position):
+        while match := _SKIP_TOKEN.search(self._text, position):
             position = match.end()
             if match[1] is not None:
                 position += int(match[1])
@@ -207,18 +212,18 @@ class TokenReader:
 
     def _close(self) -> None:
         self._flush()
-        if not self._outer:
+        if not self._enclosing:
             return
-        if self.group.closing is not None:
-            self.group.closing()
-        if len(self._outer) == 1:
+        if self.group.on_close is not None:
+            self.group.on_close()
+        if len(self._enclosing) == 1:
             self.group.is_deleted = False
             self.end_paragraph()
-        self.group = self._outer.pop()
+        self.group = self._enclosing.pop()
 
     def write(self, text: str) -> None:
-        """Text where it is to go."""
-        if not self.group.is_silent:
+        """Add text to the current target, unless it is hidden."""
+        if not self.group.is_hidden:
             self.group.target.add(text)
 
     def _flush(self) -> None:
@@ -228,7 +233,7 @@ class TokenReader:
             self._bytes.clear()
 
     def write_code(self, number: int | None) -> None:
-        """A character by its number in Unicode, and then those that stand for it are skipped."""
+        """Write the Unicode character with this number, and skip the fallback characters after it."""
         code = number or 0
         if code < 0:
             code += 0x10000

@@ -1,4 +1,4 @@
-"""EPUB books: every page of the spine is read, in order, as its reader shows it."""
+"""EPUB books: every page of the spine is read, in order, as an e-book reader shows it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def page(content: str) -> bytes:
 def book(
     *pages: tuple[str, bytes], attributes: str = "", types: dict[str, str] | None = None, **more: bytes | str
 ) -> bytes:
-    """Pages by their paths; `attributes` are those of the second page in the spine."""
+    """Return a book with these pages, by path. `attributes` belong to the second page in the spine."""
     types = types or {}
     items = "".join(
         f'<item id="i{n}" href="{path.replace(" ", "%20")}" media-type="{types.get(path, XHTML)}"'
@@ -68,7 +68,7 @@ def test_all_pages_of_the_spine_are_read_in_order(read: Read) -> None:
     assert sections(document)["A far note"] == "The book > Notes"
 
 
-def test_notes_definitions_readings_tables_and_formulas_are_read(read: Read) -> None:
+def test_notes_definitions_ruby_tables_and_formulas_are_read(read: Read) -> None:
     symbols = "<mi>x</mi><mo>=</mo><mn>1</mn><annotation>x=1</annotation>"
     formula = f'<math xmlns="http://www.w3.org/1998/Math/MathML">{symbols}</math>'
     switch = (
@@ -96,7 +96,7 @@ def test_notes_definitions_readings_tables_and_formulas_are_read(read: Read) -> 
     assert "case" not in text
 
 
-def test_pages_without_headings_have_those_of_the_table_of_contents(read: Read) -> None:
+def test_pages_without_headings_get_titles_from_the_table_of_contents(read: Read) -> None:
     contents = page(
         "<nav epub:type='toc'><h1>Contents</h1><ol><li><a href='one.xhtml#start'>Chapter <i>one</i></a></li><li>"
         "<a href='one.xhtml#later'>Later</a></li><li><a href='two.xhtml'>Named</a></li></ol></nav>"
@@ -126,7 +126,7 @@ def test_a_page_that_cannot_be_read_is_named(read: Read) -> None:
     )
     text = read("a.epub", data).text
     assert "Words." in text
-    assert "The page i1 was not read: it is missing, or is no text." in text and "The page i2 was not read" in text
+    assert "The page i1 was not read: it is missing or not text." in text and "The page i2 was not read" in text
     fallback = book(("a.pdf", b"%PDF"), ("one.xhtml", page("<p>Words.</p>")), types={"a.pdf": "application/pdf"},
                     item0=' fallback="i1"', spine='<itemref idref="i0"/>', title="")  # fmt: skip
     assert read("a.epub", fallback).text == "Words."
@@ -134,7 +134,7 @@ def test_a_page_that_cannot_be_read_is_named(read: Read) -> None:
     assert "i0 was not read" in read("a.epub", endless).text
 
 
-def test_protected_pages_end_with_a_reason_and_protected_fonts_do_not(read: Read) -> None:
+def test_encrypted_pages_are_refused_and_encrypted_fonts_are_not(read: Read) -> None:
     encryption = '<encryption><CipherData><CipherReference URI="OEBPS/{}"/></CipherData></encryption>'
     one = ("one.xhtml", page("<p>Words.</p>"))
     assert "Words." in read("a.epub", book(one, encryption=encryption.format("a.otf").encode())).text
@@ -146,13 +146,13 @@ def test_protected_pages_end_with_a_reason_and_protected_fonts_do_not(read: Read
     ("part", "data"),
     [("META-INF/container.xml", b"<container/>"), ("META-INF/container.xml", b"<container"), ("OEBPS/book.opf", b"<a")],
 )
-def test_a_broken_book_says_so(read: Read, part: str, data: bytes) -> None:
+def test_a_broken_book_is_refused(read: Read, part: str, data: bytes) -> None:
     parts = {"mimetype": b"application/epub+zip", "META-INF/container.xml": CONTAINER, part: data}
     with pytest.raises(DocumentRejected, match="The book is broken"):
         read("a.epub", zip_bytes(parts))
 
 
-def test_entities_are_not_read(read: Read) -> None:
+def test_entities_are_not_expanded(read: Read) -> None:
     entities = b'<!DOCTYPE html [<!ENTITY a SYSTEM "file:///etc/passwd"><!ENTITY b "lol">]>'
     data = entities + b"<html><body><p>One &a; &b;</p></body></html>"
     text = read("a.epub", book(("one.xhtml", data))).text
@@ -165,7 +165,7 @@ def test_a_book_of_pictures_alone_is_empty(read: Read) -> None:
 
 
 @pytest.mark.parametrize("broken", ["<!-- never closed", "<script>", "<style>", "<title>"])
-def test_a_page_that_is_broken_hides_no_other(read: Read, broken: str) -> None:
+def test_a_broken_page_does_not_hide_the_others(read: Read, broken: str) -> None:
     pages = [("1.html", page("<p>One</p>")), ("2.html", f"<html><body><p>Two{broken}</body>".encode()),
              ("3.html", page("<p>Three</p>"))]  # fmt: skip
     text = read("a.epub", book(*pages)).text

@@ -1,4 +1,4 @@
-"""OpenDocument texts: what pandoc passes over is found where it belongs, and all else stays as it was."""
+"""OpenDocument text: text that pandoc ignores is read at its position, and everything else is unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from core.errors import DocumentRejected
 from ingest.parsers import detection
-from ingest.parsers.pandoc.open_document import prepared
+from ingest.parsers.pandoc.open_document import prepare
 from ingest.sandbox.programs import find_program
 from tests.unit.ingest import files
 from tests.unit.ingest.support import Read, kinds_and_texts, sections, zip_bytes
@@ -70,7 +70,7 @@ def flat(content: str, styles: str = "") -> bytes:
 
 
 def texts(read: Read, content: str, styles: str = "<office:styles/>") -> list[str]:
-    """Those of the text as an archive, which are those of the text as one file of XML, too."""
+    """Return the texts of a file, after asserting that the archive and the flat version have the same ones."""
     found = [text for _, text in kinds_and_texts(read("a.odt", odt(content, styles)))]
     assert [text for _, text in kinds_and_texts(read("a.fodt", flat(content, styles)))] == found
     return found
@@ -133,7 +133,7 @@ def test_fields_and_content_controls_show_their_text(read: Read) -> None:
     ]  # fmt: skip
 
 
-def test_form_elements_show_their_labels_and_values(read: Read) -> None:
+def test_form_controls_show_their_labels_and_values(read: Read) -> None:
     def control(kind: str, attributes: str, content: str = "") -> str:
         number = len(forms)
         forms.append(f"<form:{kind} form:id='c{number}' {attributes}>{content}</form:{kind}>")
@@ -203,7 +203,7 @@ def test_sections_lists_bibliographies_and_tables_in_tables(read: Read) -> None:
         "</text:bibliography-source><text:index-body><text:p>Knuth: TAOCP</text:p></text:index-body>"
         "</text:bibliography>"
     )
-    # Tables of one row are laid out by them, not data.
+    # Tables of one row count as layout, so their cells become blocks.
     assert texts(read, content) == ["Top", "one", "Name", "a", "b", "Name", "c", "d", "Knuth: TAOCP"]
 
 
@@ -228,24 +228,24 @@ def test_pictures_have_their_descriptions_and_embedded_objects_their_names(read:
     [("text-template", MIME_TYPE), ("text-master", MIME_TYPE), ("text-web", MIME_TYPE), ("text", MIME_TYPE),
      ("graphics", "application/vnd.oasis.opendocument.graphics"), ("spreadsheet-template", detection.ODS)],
 )  # fmt: skip
-def test_templates_are_read_as_what_they_are_templates_of(tmp_path: Path, kind: str, media_type: str) -> None:
+def test_templates_are_read_as_documents(tmp_path: Path, kind: str, media_type: str) -> None:
     (tmp_path / "a").write_bytes(odt("", mime_type=f"application/vnd.oasis.opendocument.{kind}"))
     assert detection.detect_media_type(tmp_path / "a", "a") == media_type
 
 
-def test_one_file_of_xml_is_found_by_its_content(tmp_path: Path) -> None:
+def test_a_flat_file_is_detected_by_its_content(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_bytes(flat("<text:p>One</text:p>"))
     assert detection.detect_media_type(tmp_path / "a.xml", "a.xml") == detection.ODT
     (tmp_path / "a.xml").write_bytes(b"<?xml version='1.0'?><a><office:document/></a>")
     assert detection.detect_media_type(tmp_path / "a.xml", "a.xml") == detection.XML
 
 
-def test_a_text_of_paragraphs_lists_and_tables_is_not_written_again(tmp_path: Path) -> None:
+def test_a_text_of_paragraphs_lists_and_tables_is_not_rewritten(tmp_path: Path) -> None:
     (tmp_path / "a.odt").write_bytes(files.by_pandoc("odt")())
-    assert prepared(tmp_path / "a.odt", tmp_path) == tmp_path / "a.odt"
+    assert prepare(tmp_path / "a.odt", tmp_path) == tmp_path / "a.odt"
 
 
-def test_broken_xml_ends_with_a_reason(read: Read) -> None:
+def test_broken_xml_is_refused(read: Read) -> None:
     data = odt("<text:p>One</text:p>")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
@@ -256,13 +256,13 @@ def test_broken_xml_ends_with_a_reason(read: Read) -> None:
 
 
 @pytest.mark.parametrize("entity", ['SYSTEM "file:///etc/passwd"', '"lol"'])
-def test_entities_are_not_read(read: Read, entity: str) -> None:
+def test_entities_are_not_expanded(read: Read, entity: str) -> None:
     head = f"<?xml version='1.0'?><!DOCTYPE x [<!ENTITY a {entity}>]>".encode()
     with pytest.raises(DocumentRejected, match="is broken"):
         read("a.fodt", head + flat("<text:p>One &a;</text:p>").partition(b"?>")[2])
 
 
-def test_many_boxes_end_in_time(read: Read) -> None:
+def test_many_text_boxes_are_read_in_bounded_time(read: Read) -> None:
     started = time.process_time()
     document = read("a.odt", odt(f"<text:p>{box('<text:p>words</text:p>') * 20_000}</text:p>"))
     assert document.text.count("words") == 20_000
@@ -274,7 +274,7 @@ def test_many_boxes_end_in_time(read: Read) -> None:
 
 @NEEDS_LIBREOFFICE
 @pytest.mark.parametrize("suffix", ["odt", "ott", "fodt", "rtf"])
-def test_texts_that_libreoffice_writes(read: Read, suffix: str) -> None:
+def test_texts_that_libreoffice_writes_are_read(read: Read, suffix: str) -> None:
     note = (
         "<text:note text:note-class='footnote'><text:note-citation>1</text:note-citation><text:note-body>"
         "<text:p>in a note</text:p></text:note-body></text:note>"

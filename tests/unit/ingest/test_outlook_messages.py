@@ -1,4 +1,4 @@
-"""Outlook's messages are read in whatever form they keep their text, with all who sent and received them."""
+"""Outlook messages are read from any format of their text, with their senders and recipients."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LONG_NAME, SHORT_NAME, DATA = 0x3707, 0x3704, 0x3701
 CODE_PAGE = 0x3FFD
 Values = Mapping[int, object]
 
-#: What Outlook wrote for “Pouic pouic”.
+#: The RTF that Outlook wrote for “Pouic pouic”.
 COMPRESSED = base64.b64decode(
     "3gAAADkCAABMWkZ1lTR5wz8ACQMwAQMB9wKnAgBjaBEKwHNldALRcHJx4DAgVGFoA3ECgwBQ6wNUDzcyD9MyBgAGwwKDpxIBA+MReDA0EhUgAoAr"
     "ApEI5jsJbzAVwzEyvjgJtBdCCjIXQRb0ORIAHxeEGOEYExjgFcMyNTX/CbQaYgoyGmEaHBaKCaUa9v8c6woUG3YdTRt/Hwwabxbt/xyPF7gePxg4"
     "JY0YVyRMKR+dJfh9CoEBMAOyMTYDMYksgSc1AUAnNmYtQNY3GoAtkDktgTMtQAwBFy3QLX8KhX0wgA=="
 )
-#: HTML within RTF, as Outlook keeps it.
+#: HTML encapsulated in RTF, as Outlook stores it.
 ENCAPSULATED = (
     r"{\rtf1\ansi\ansicpg1252\fromhtml1 \deff0{\fonttbl{\f0\fswiss Arial;}}{\*\htmltag19 <html>}{\*\htmltag64 <p>}"
     r"\htmlrtf {\htmlrtf0 The night train to {\*\htmltag84 <b>}\htmlrtf {\b \htmlrtf0 Vienna\htmlrtf }\htmlrtf0 "
@@ -42,7 +42,11 @@ def uncompressed(rtf: str) -> bytes:
 
 
 def storage(values: Values, header: bytes) -> dict[str, object]:
-    """Properties: str in UTF-16, a pair of str and charset as it was in old versions, bytes, or int."""
+    """Return a storage with these properties.
+
+    A str is stored as UTF-16, a pair of a str and a charset in that charset, as in old versions, and bytes and int as
+    they are.
+    """
     table, streams = header, dict[str, object]()
     for tag, value in values.items():
         if isinstance(value, int):
@@ -81,7 +85,7 @@ def lines(read: Read, values: Values, **parts: Sequence[Values]) -> list[str]:
         ({BODY: "View it as a page.", HTML: f"<p>{FACT}</p><p>It goes on to Rome after that.</p>".encode()}, FACT),
     ],
 )
-def test_the_text_is_read_in_the_form_that_has_it(read: Read, values: Values, text: str) -> None:
+def test_the_text_is_read_from_the_format_that_has_it(read: Read, values: Values, text: str) -> None:
     assert text in lines(read, values)
 
 
@@ -90,7 +94,7 @@ def test_a_text_that_cannot_be_read_is_named_with_the_reason(read: Read) -> None
     assert lines(read, {RTF: broken})[-1] == "The text of this e-mail was not read: its compression 0x0 is not known."
 
 
-def test_all_who_sent_and_received_it_are_read(read: Read) -> None:
+def test_senders_and_recipients_are_read(read: Read) -> None:
     people = [
         {NAME: "Bob", ADDRESS: "bob@x", KIND: 1}, {NAME: "carl@x", ADDRESS: "carl@x", KIND: 2},
         {NAME: "Eve", KIND: 3}, {NAME: "Bert", ADDRESS: "bert@x", KIND: 1},
@@ -100,7 +104,7 @@ def test_all_who_sent_and_received_it_are_read(read: Read) -> None:
                      "Subject: Trains", FACT]  # fmt: skip
 
 
-def test_headers_that_it_was_sent_with_are_read_and_outlook_adds_what_they_lack(read: Read) -> None:
+def test_sent_headers_are_read_and_completed_from_outlooks_properties(read: Read) -> None:
     headers = "Received: by x; today\r\nFrom: =?utf-8?Q?J=C3=B6rg?= <joerg@x>\r\nReply-To: desk@x\r\nProject: X\r\n"
     found = lines(read, {BODY: FACT, HEADERS: headers}, recipients=[{NAME: "Eve", KIND: 3}])
     assert found == ["Trains", "From: Jörg <joerg@x>", "Reply-To: desk@x", "Bcc: Eve", "Subject: Trains", "Project: X",
@@ -116,7 +120,7 @@ def test_texts_of_old_versions_are_read_in_the_code_page_of_the_message(read: Re
                      "Attachment: Цены.csv", "city | price", "city: Vienna; price: 41"]  # fmt: skip
 
 
-def test_messages_within_it_are_named_with_the_reason(read: Read) -> None:
+def test_items_that_cannot_be_read_are_named_with_the_reason(read: Read) -> None:
     found = lines(read, {BODY: FACT}, attachments=[{NAME: "Night trains"}])
     assert found[-2:] == [
         "Attachment: Night trains",
@@ -137,7 +141,7 @@ def test_messages_within_it_are_named_with_the_reason(read: Read) -> None:
         ("1a0000001c0000004c5a4675e2d44b51410004205758595a0d6e7d010eb0", b"{\\rtf1 WXYZWXYZWXYZWXYZWXYZ}"),
     ],
 )
-def test_compressed_rtf_is_read_and_as_much_of_it_as_there_is(data: str, rtf: bytes) -> None:
+def test_compressed_rtf_is_read_even_if_truncated(data: str, rtf: bytes) -> None:
     whole = bytes.fromhex(data)
     assert decompress_rtf(whole) == rtf
     for length in range(16, len(whole)):
@@ -147,8 +151,8 @@ def test_compressed_rtf_is_read_and_as_much_of_it_as_there_is(data: str, rtf: by
             decompress_rtf(broken)
 
 
-def test_messages_within_a_message_are_read_to_a_depth(read: Read) -> None:
-    # Given messages that were forwarded as attachments, each within the next
+def test_embedded_messages_are_read_to_a_limited_depth(read: Read) -> None:
+    # Given messages that were forwarded as attachments, each inside the next
     message: dict[str, object] = {}
     for level in range(MAX_DEPTH + 2):
         message = {**storage({SUBJECT: f"Level {level}", BODY: f"Body of level {level}."}, bytes(24)), **message}
@@ -159,4 +163,4 @@ def test_messages_within_a_message_are_read_to_a_depth(read: Read) -> None:
     assert FACT in document.text
     assert document.text.count("Body of level") == MAX_DEPTH
     assert f"Body of level {MAX_DEPTH + 1}." in document.text
-    assert f"This attachment was not read: It lies in {MAX_DEPTH + 1} files" in document.text
+    assert f"This attachment was not read: It is nested in {MAX_DEPTH + 1} files" in document.text

@@ -1,4 +1,4 @@
-"""reStructuredText and Org: what pandoc passes over is found, and nothing outside of the file is."""
+"""reStructuredText and Org: text that pandoc ignores is read, and no other files are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ingest.parsers.pandoc.plain_markup import prepared
+from ingest.parsers.pandoc.plain_markup import prepare
 from tests.unit.ingest.support import Read, kinds_and_texts, sections
 
 
@@ -64,7 +64,7 @@ def test_fields_about_the_document_are_read(read: Read) -> None:
             assert words in text
 
 
-def test_notes_of_rst_are_read_whether_something_refers_to_them_or_not(read: Read) -> None:
+def test_notes_of_rst_are_read_even_if_unreferenced(read: Read) -> None:
     notes = ".. [1] A note.\n.. [#auto] Its note.\n\n.. [2] A lonely note\n   goes on.\n"
     source = f"Words [1]_ and [#auto]_.\n\nMore.\n\n{notes}"
     text = "\n".join(texts(read, "a.rst", source))
@@ -72,7 +72,7 @@ def test_notes_of_rst_are_read_whether_something_refers_to_them_or_not(read: Rea
     assert "[2] A lonely note" in text and "goes on." in text
 
 
-def test_all_of_an_org_file_is_read_and_not_only_what_would_be_exported(read: Read) -> None:
+def test_org_text_that_would_not_be_exported_is_read(read: Read) -> None:
     source = """#+TITLE: Timetable
 #+DATE: 1 May
 #+OPTIONS: d:nil tags:nil author:nil
@@ -116,12 +116,12 @@ day &= 7
     assert (sections(document)["To Rome."] or "").startswith("Timetable > TODO Trains private > Old ones")
 
 
-def test_a_note_of_org_that_nothing_refers_to_takes_nothing_with_it(read: Read) -> None:
+def test_an_unreferenced_org_note_does_not_drop_the_text_after_it(read: Read) -> None:
     source = "Words[fn:1] and[fn::within].\n\n[fn:1] A note.\n\n[fn:2] A lonely note.\n\nMore words.\n"
     assert texts(read, "a.org", source) == ["Words[1] and[2].", "A note.", "within", "2: A lonely note.", "More words."]
 
 
-def test_what_cannot_be_read_as_rst_is_read_as_text(read: Read) -> None:
+def test_broken_rst_is_read_as_text(read: Read) -> None:
     assert "Words with a lost target__." in read("a.rst", b"Words with a lost target__.\n").text
 
 
@@ -141,13 +141,13 @@ def test_what_cannot_be_read_as_rst_is_read_as_text(read: Read) -> None:
     ],
     ids=lambda value: value[:16],
 )
-def test_hostile_markup_is_prepared_in_time(name: str, text: str) -> None:
+def test_hostile_markup_is_prepared_in_bounded_time(name: str, text: str) -> None:
     started = time.process_time()
-    assert prepared(name, text)
+    assert prepare(name, text)
     assert time.process_time() - started < 5
 
 
-def test_addresses_in_properties_and_fields_are_kept(read: Read) -> None:
+def test_urls_in_properties_and_fields_are_kept(read: Read) -> None:
     org = '* Trains\n:PROPERTIES:\n:URL: https://example.com/1\n:SOURCE: Ann\n:END:\nWords.\n#+INCLUDE: "/etc/passwd"\n'
     text = read("a.org", org.encode()).text
     assert "https://example.com/1" in text and "Ann" in text and "Words." in text

@@ -1,4 +1,4 @@
-"""What lies on the pages of a PDF beside their text: values of forms, comments, and files."""
+"""The annotations of a PDF: form values, comments and attached files."""
 
 from __future__ import annotations
 
@@ -12,57 +12,57 @@ from pypdfium2 import raw
 
 from ingest.parsed_document import DocumentBuilder, ElementKind
 from ingest.parsers.attachments import MAX_ATTACHMENTS, Attachment
-from ingest.parsers.lines import words
+from ingest.parsers.lines import normalise_spaces
 
-#: Their text is that of another annotation, or a place to go to.
+#: Annotations without text of their own: it belongs to another annotation, or is the target of a link.
 _WITHOUT_TEXT = frozenset((raw.FPDF_ANNOT_POPUP, raw.FPDF_ANNOT_LINK, raw.FPDF_ANNOT_WIDGET))
 _SWITCHES = frozenset((raw.FPDF_FORMFIELD_CHECKBOX, raw.FPDF_FORMFIELD_RADIOBUTTON))
 _CHOICES = frozenset((raw.FPDF_FORMFIELD_COMBOBOX, raw.FPDF_FORMFIELD_LISTBOX))
 _MAX_ANNOTATIONS = 10_000
-_LONGEST_BYTES = 2**20
+_MAX_STRING_BYTES = 2**20
 
-#: Calls of PDFium that fill a buffer of so many bytes with UTF-16, and return how many there are.
-Fill = Callable[[Any, int], int]
+#: A PDFium call that fills a buffer of the given size in bytes with UTF-16, and returns the string's size in bytes.
+FillBuffer = Callable[[Any, int], int]
 
 
 @dataclass(slots=True)
-class PageNotes:
-    """What was added to a page."""
+class PageAnnotations:
+    """The annotations of a page."""
 
-    #: Names and values of the fields that are filled in.
+    #: The names and values of the form fields that are filled in.
     fields: list[tuple[str, str]] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
     files: list[Attachment] = field(default_factory=list)
 
     def add_to(self, builder: DocumentBuilder, page: int) -> None:
-        """Appends the fields as lines `name: value`, and the comments as paragraphs."""
+        """Append the fields as lines `name: value`, and the comments as paragraphs."""
         lines = dict.fromkeys(f"{name}: {value}" if name else value for name, value in self.fields)
         builder.add(ElementKind.TABLE, "\n".join(lines), page=page)
         for comment in self.comments:
             builder.add(ElementKind.PARAGRAPH, comment, page=page)
 
 
-def read_notes(document: pypdfium2.PdfDocument, page: pypdfium2.PdfPage, text: str) -> PageNotes:
-    """What was added to a page. A comment that only repeats a part of the page's `text` is left out.
+def read_annotations(document: pypdfium2.PdfDocument, page: pypdfium2.PdfPage, text: str) -> PageAnnotations:
+    """Return the annotations of a page, without comments that only repeat a part of the page's `text`.
 
     `document.init_forms()` must have been called before the page was opened.
     """
-    notes = PageNotes()
-    known = words(text)
+    found = PageAnnotations()
+    known = normalise_spaces(text)
     for annotation in _annotations(page):
         kind = raw.FPDFAnnot_GetSubtype(annotation)
         if kind == raw.FPDF_ANNOT_WIDGET and document.formenv is not None:
-            notes.fields += _filled(document.formenv, annotation)
-        if kind == raw.FPDF_ANNOT_FILEATTACHMENT and len(notes.files) < MAX_ATTACHMENTS:
-            notes.files += _file(annotation)
-        said = "" if kind in _WITHOUT_TEXT else _string(annotation, b"Contents")
-        if said.strip() and words(said) not in known:
-            notes.comments.append(said if kind == raw.FPDF_ANNOT_FREETEXT else _comment(annotation, said))
-    return notes
+            found.fields += _filled_field(document.formenv, annotation)
+        if kind == raw.FPDF_ANNOT_FILEATTACHMENT and len(found.files) < MAX_ATTACHMENTS:
+            found.files += _file(annotation)
+        contents = "" if kind in _WITHOUT_TEXT else _string(annotation, b"Contents")
+        if contents.strip() and normalise_spaces(contents) not in known:
+            found.comments.append(contents if kind == raw.FPDF_ANNOT_FREETEXT else _comment(annotation, contents))
+    return found
 
 
 def embedded_files(document: pypdfium2.PdfDocument) -> Iterator[Attachment]:
-    """The files that a PDF carries with it as a whole, as portfolios and electronic invoices do."""
+    """Yield the files embedded in the PDF as a whole, as in portfolios and electronic invoices."""
     for index in range(document.count_attachments()):
         try:
             yield _attachment(document.get_attachment(index), is_read=index < MAX_ATTACHMENTS)
@@ -80,14 +80,14 @@ def _annotations(page: pypdfium2.PdfPage) -> Iterator[Any]:
                 raw.FPDFPage_CloseAnnot(annotation)
 
 
-def _comment(annotation: Any, said: str) -> str:
+def _comment(annotation: Any, contents: str) -> str:
     author = _string(annotation, b"T").strip()
-    return f"Comment by {author}: {said}" if author else f"Comment: {said}"
+    return f"Comment by {author}: {contents}" if author else f"Comment: {contents}"
 
 
-def _filled(form: Any, annotation: Any) -> list[tuple[str, str]]:
+def _filled_field(form: Any, annotation: Any) -> list[tuple[str, str]]:
     kind = raw.FPDFAnnot_GetFormFieldType(form, annotation)
-    # What people read beside a field is not in the file; programs that read pages aloud say the alternate name.
+    # The label next to a field is not linked to it in the file; the alternate name is what screen readers say.
     name = _text(lambda buffer, size: raw.FPDFAnnot_GetFormFieldAlternateName(form, annotation, buffer, size))
     name = name or _text(lambda buffer, size: raw.FPDFAnnot_GetFormFieldName(form, annotation, buffer, size))
     if kind in _SWITCHES:
@@ -95,7 +95,7 @@ def _filled(form: Any, annotation: Any) -> list[tuple[str, str]]:
         if raw.FPDFAnnot_IsChecked(form, annotation):
             value = _text(lambda buffer, size: raw.FPDFAnnot_GetFormFieldExportValue(form, annotation, buffer, size))
     elif kind in _CHOICES:
-        value = ", ".join(_chosen(form, annotation)) or _value(form, annotation)
+        value = ", ".join(_selected_options(form, annotation)) or _value(form, annotation)
     else:
         value = _value(form, annotation)
     return [(name.strip(), value.strip())] if value.strip() else []
@@ -105,7 +105,7 @@ def _value(form: Any, annotation: Any) -> str:
     return _text(lambda buffer, size: raw.FPDFAnnot_GetFormFieldValue(form, annotation, buffer, size))
 
 
-def _chosen(form: Any, annotation: Any) -> Iterator[str]:
+def _selected_options(form: Any, annotation: Any) -> Iterator[str]:
     for index in range(min(max(raw.FPDFAnnot_GetOptionCount(form, annotation), 0), _MAX_ANNOTATIONS)):
         if raw.FPDFAnnot_IsOptionSelected(form, annotation, index):
             yield _option(form, annotation, index)
@@ -134,10 +134,10 @@ def _string(annotation: Any, key: bytes) -> str:
     return _text(lambda buffer, size: raw.FPDFAnnot_GetStringValue(annotation, key, buffer, size))
 
 
-def _text(fill: Fill) -> str:
-    """A string that PDFium gives as UTF-16 with a zero at its end."""
-    size = min(fill(None, 0), _LONGEST_BYTES)
-    if size <= 2:  # noqa: PLR2004 (the zero alone)
+def _text(fill: FillBuffer) -> str:
+    """Return a string that PDFium writes as zero-terminated UTF-16."""
+    size = min(fill(None, 0), _MAX_STRING_BYTES)
+    if size <= 2:  # noqa: PLR2004 (only the terminating zero)
         return ""
     buffer = ctypes.create_string_buffer(size)
     fill(ctypes.cast(buffer, ctypes.POINTER(raw.FPDF_WCHAR)), size)
