@@ -1,4 +1,4 @@
-"""Files of every type, each with the text that has to be found in it, or the reason why there is none."""
+"""Files of every type, each with the text that must be found in it, or the expected reason for its rejection."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ROW = "| Vienna | 41 |"
 
 @dataclass(frozen=True)
 class File:
-    """A file and what has to be found in it."""
+    """A file and the text that must be found in it."""
 
     name: str
     make: Make
     texts: tuple[str, ...] = (FACT,)
-    #: The section of the first of the texts.
+    #: The section of the element with the first of the texts.
     section: str | None = None
     page: int | None = None
 
 
-def given(text: str, charset: str = "utf-8") -> Make:
+def encoded(text: str, charset: str = "utf-8") -> Make:
     return lambda: text.encode(charset)
 
 
@@ -42,26 +42,26 @@ RTF = r"{\rtf1\ansi\ansicpg1251\deff0{\fonttbl{\f0\fcharset204 Arial;}}\f0 \'cf\
 CODE = f"def fare(city):\n    # {FACT}\n    return 41\n"
 
 PARSED = [
-    File("note.txt", given(FACT)),
-    File("utf16.txt", given(FACT, "utf-16")),
-    File("cyrillic.txt", given("Поезд в Вену отправляется в девять часов вечера.", "cp1251"), ("Поезд в Вену",)),
-    File("guide.md", given(MARKDOWN), (FACT, ROW), "Timetable"),
-    File("guide.rst", given(RST), (FACT, ROW), "Timetable"),
-    File("guide.org", given(ORG), (FACT, ROW), "Timetable > Trains"),
-    File("page.html", given(HTML), (FACT, ROW), "Timetable"),
-    File("latin2.html", given(LATIN, "iso-8859-2"), ("Vlak do Vídně stojí 41.",), "Jízdní řád"),
-    File("line.xml", given(XML), (f"note: {FACT}", "fare city: Vienna", "fare: 41"), "Timetable"),
-    File("data.json", given(json.dumps({"fact": FACT, "price": 41}))),
-    File("log.jsonl", given(f'{{"city": "Vienna", "price": 41}}\n{{"fact": "{FACT}"}}\n'), (RECORD, f"fact: {FACT}")),
-    File("log.json", given(f'{{"city": "Vienna", "price": 41}}\n{{"fact": "{FACT}"}}\n'), (RECORD,)),
-    File("work.ipynb", given(NOTEBOOK), (FACT,), "Timetable"),
-    File("prices.csv", given("city,price\nVienna,41\nRome,57\n"), (RECORD,)),
-    File("prices.tsv", given("city\tprice\nVienna\t41\n"), (RECORD,)),
+    File("note.txt", encoded(FACT)),
+    File("utf16.txt", encoded(FACT, "utf-16")),
+    File("cyrillic.txt", encoded("Поезд в Вену отправляется в девять часов вечера.", "cp1251"), ("Поезд в Вену",)),
+    File("guide.md", encoded(MARKDOWN), (FACT, ROW), "Timetable"),
+    File("guide.rst", encoded(RST), (FACT, ROW), "Timetable"),
+    File("guide.org", encoded(ORG), (FACT, ROW), "Timetable > Trains"),
+    File("page.html", encoded(HTML), (FACT, ROW), "Timetable"),
+    File("latin2.html", encoded(LATIN, "iso-8859-2"), ("Vlak do Vídně stojí 41.",), "Jízdní řád"),
+    File("line.xml", encoded(XML), (f"note: {FACT}", "fare city: Vienna", "fare: 41"), "Timetable"),
+    File("data.json", encoded(json.dumps({"fact": FACT, "price": 41}))),
+    File("log.jsonl", encoded(f'{{"city": "Vienna", "price": 41}}\n{{"fact": "{FACT}"}}\n'), (RECORD, f"fact: {FACT}")),
+    File("log.json", encoded(f'{{"city": "Vienna", "price": 41}}\n{{"fact": "{FACT}"}}\n'), (RECORD,)),
+    File("work.ipynb", encoded(NOTEBOOK), (FACT,), "Timetable"),
+    File("prices.csv", encoded("city,price\nVienna,41\nRome,57\n"), (RECORD,)),
+    File("prices.tsv", encoded("city\tprice\nVienna\t41\n"), (RECORD,)),
     File("prices.xlsx", files.workbook, (RECORD, FACT), "Prices"),
     File("prices.xls", files.old_workbook, (RECORD, FACT), "Prices"),
     File("report.docx", files.word, (FACT, ROW), "Timetable"),
     File("report.odt", by_pandoc("odt"), (FACT, ROW, "book early"), "Timetable"),
-    File("report.rtf", given(RTF, "latin-1"), (FACT, "Поезд")),
+    File("report.rtf", encoded(RTF, "latin-1"), (FACT, "Поезд")),
     File("pandoc.rtf", by_pandoc("rtf"), (FACT, ROW)),
     File("book.epub", by_pandoc("epub"), (FACT, ROW), "Timetable"),
     File("talk.pptx", files.slides, (FACT,), "Timetable", 1),
@@ -70,20 +70,20 @@ PARSED = [
     File("inbox.mbox", files.mailbox, (FACT, "Subject: Fahrplan für Wien", "Subject: Page")),
     File("mail.msg", files.outlook, (FACT, "From: Ann <ann@example.com>", RECORD), "Timetable"),
     File("paper.pdf", files.pdf, (FACT, "Vienna: 41"), "Timetable", 1),
-    File("tool.py", given(CODE), ("def fare(city):",)),
-    File("tool.go", given(f"// {FACT}\nfunc fare() int {{\n\treturn 41\n}}\n"), ("func fare() int {",)),
-    File("Dockerfile", given(f"# {FACT}\nFROM scratch\n"), ("FROM scratch",)),
+    File("tool.py", encoded(CODE), ("def fare(city):",)),
+    File("tool.go", encoded(f"// {FACT}\nfunc fare() int {{\n\treturn 41\n}}\n"), ("func fare() int {",)),
+    File("Dockerfile", encoded(f"# {FACT}\nFROM scratch\n"), ("FROM scratch",)),
     # Wrong names
     File("word.txt", files.word, (FACT, ROW), "Timetable"),
     File("pdf.docx", files.pdf, (FACT,), "Timetable", 1),
-    File("text.pdf", given(FACT)),
-    File("page.xls", given(HTML), (FACT, ROW), "Timetable"),
-    File("table.xls", given("city\tprice\nVienna\t41\n"), (RECORD,)),
-    File("rich.doc", given(RTF, "latin-1")),
+    File("text.pdf", encoded(FACT)),
+    File("page.xls", encoded(HTML), (FACT, ROW), "Timetable"),
+    File("table.xls", encoded("city\tprice\nVienna\t41\n"), (RECORD,)),
+    File("rich.doc", encoded(RTF, "latin-1")),
     File("mail.txt", lambda: bytes(files.email()), (FACT, RECORD), "Fahrplan für Wien"),
     File("book", by_pandoc("epub"), (FACT, ROW), "Timetable"),
-    File("broken.xml", given(f"<a><b>{FACT}</a>")),
-    File("broken.json", given(f'{{"fact": "{FACT}", ')),
+    File("broken.xml", encoded(f"<a><b>{FACT}</a>")),
+    File("broken.json", encoded(f'{{"fact": "{FACT}", ')),
 ]
 SCANNED = [
     File("photo.png", picture("png"), page=1),
@@ -98,8 +98,8 @@ CONVERTED = [
     File("prices.ods", by_libreoffice(files.workbook, "xlsx", "ods"), (RECORD, FACT), "Prices"),
 ]
 REJECTED = [
-    ("empty.txt", given(""), "The file is empty"),
-    ("blank.html", given("<html><body></body></html>"), "there is no text in it"),
+    ("empty.txt", encoded(""), "The file is empty"),
+    ("blank.html", encoded("<html><body></body></html>"), "there is no text in it"),
     ("blank.pdf", lambda: pdf_bytes([[]]), "no text was found"),
     ("locked.pdf", lambda: pdf_bytes([[FACT]], password="x"), "Remove the password"),
     ("locked.docx", lambda: ole_bytes({"EncryptedPackage": b"x" * 5000}), "Remove the password"),

@@ -1,4 +1,4 @@
-"""Settings that need no service, and a way to read bytes as a named file."""
+"""Fixtures: settings that need no service, and a function that parses bytes as a named file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def offline_settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def read(tmp_path: Path, offline_settings: Settings) -> Read:
-    """Parses bytes under a name. On disk the file is called otherwise, as after an upload."""
+    """Return a function that parses bytes as a file of this name. On disk it has another name, as after an upload."""
 
     def parse(filename: str, data: bytes) -> ParsedDocument:
         path = tmp_path / "blob"

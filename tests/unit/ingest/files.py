@@ -1,4 +1,4 @@
-"""Real files of every type, made by the programs and libraries that people make them with, all about the same facts."""
+"""Real files of every type, written by common programs and libraries, all with the same content."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fare(city):
 
 
 def by_pandoc(target: str) -> Make:
-    """The Markdown above as pandoc writes it in another format."""
+    """Return a function that converts `MARKDOWN` with pandoc."""
 
     @lru_cache(maxsize=1)
     def make() -> bytes:
@@ -59,7 +59,7 @@ def by_pandoc(target: str) -> Make:
 
 
 def by_libreoffice(source: Make, suffix: str, target: str) -> Make:
-    """A file as LibreOffice saves it in a legacy format."""
+    """Return a function that converts a file with LibreOffice."""
 
     @lru_cache(maxsize=1)
     def make() -> bytes:
@@ -147,7 +147,7 @@ def outlook() -> bytes:
 
 
 def picture(name: str) -> Make:
-    """The fact as an image of this format of Pillow's."""
+    """Return a function that renders the fact as an image, in a format that Pillow names so."""
 
     def make() -> bytes:
         image = _drawn(FACT)
@@ -157,13 +157,13 @@ def picture(name: str) -> Make:
 
 
 def scan() -> bytes:
-    """A PDF of two pages: one with a text layer would be found without OCR, these are images."""
+    """Return a PDF of two pages that are images, without a text layer."""
     first, second = _drawn(FACT), _drawn("Vienna costs 41.")
     return _saved(lambda file: first.save(file, "pdf", save_all=True, append_images=[second]))
 
 
 def fax() -> bytes:
-    """A TIFF of two pages."""
+    """Return a TIFF of two pages."""
     first, second = _drawn(FACT).convert("1"), _drawn("Vienna costs 41.").convert("1")
     return _saved(lambda file: first.save(file, "tiff", save_all=True, append_images=[second], compression="group4"))
 

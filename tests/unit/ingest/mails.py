@@ -1,4 +1,4 @@
-"""E-mails as programs send them, put together byte by byte: the standard library writes none with their faults."""
+"""E-mails as programs send them, assembled by hand, because the standard library does not write their faults."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ USUAL = "From: Ann <ann@example.com>\nTo: bob@example.com\nSubject: Trains\nMIME
 
 
 def part(content_type: str, body: str, *headers: str) -> bytes:
-    """A part of a message with its headers."""
+    """Return a part of a message with its headers."""
     return "\n".join((f"Content-Type: {content_type}", *headers, "", body)).encode()
 
 
 def multipart(subtype: str, *parts: bytes) -> bytes:
-    """A part that consists of parts."""
+    """Return a multipart part."""
     boundary = f"--=_{subtype}_{sum(map(len, parts))}".encode()
     lines = b"".join(b"\n--" + boundary + b"\n" + each for each in parts)
     head = b'Content-Type: multipart/%s; boundary="%s"\n' % (subtype.encode(), boundary)
@@ -22,15 +22,15 @@ def multipart(subtype: str, *parts: bytes) -> bytes:
 
 
 def mail(content: bytes, headers: str = USUAL) -> bytes:
-    """A message with this part in it."""
+    """Return a message with this part as its content."""
     return headers.encode() + b"\n" + content
 
 
 def plain_mail(text: str, headers: str = USUAL) -> bytes:
-    """A message of plain text."""
+    """Return a message of plain text."""
     return mail(part("text/plain; charset=utf-8", text), headers)
 
 
 def lines_of(text: str) -> Sequence[str]:
-    """The lines of a text that are not blank."""
+    """Return the lines of a text that are not blank."""
     return [line for line in text.split("\n") if line.strip()]

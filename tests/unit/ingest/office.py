@@ -1,4 +1,4 @@
-"""Office files with what the libraries that write them cannot write: parts of XML put into those that they wrote."""
+"""Office files with constructs that the libraries cannot write: XML parts are inserted into files that they wrote."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DIAGRAM = f"""<dgm:dataModel xmlns:dgm="{DGM}" xmlns:a="{A}"><dgm:ptLst><dgm:pt 
 
 
 def with_parts(data: bytes, parts: Mapping[str, str | bytes], *, without: tuple[str, ...] = ()) -> bytes:
-    """A package with other parts: put in, put in the place of those of the same name, or taken out."""
+    """Return a package with parts added, replaced or removed."""
     copy = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(copy, "w", zipfile.ZIP_DEFLATED) as target:
         for name in source.namelist():
@@ -55,7 +55,7 @@ def part(data: bytes, name: str) -> str:
 
 
 def linked(data: bytes, owner: str, *links: tuple[str, str, str]) -> bytes:
-    """A package whose part has further relationships: of an id, of a type, to a part."""
+    """Return a package with relationships added to the part `owner`, each as its id, type and target."""
     folder, _, file = owner.rpartition("/")
     name = f"{folder}/_rels/{file}.rels"
     try:
@@ -67,16 +67,19 @@ def linked(data: bytes, owner: str, *links: tuple[str, str, str]) -> bytes:
 
 
 def typed(data: bytes, types: Mapping[str, str]) -> bytes:
-    """A package that says of which types some of its parts are."""
+    """Return a package that declares the content types of these parts."""
     new = "".join(f'<Override PartName="/{name}" ContentType="{kind}"/>' for name, kind in types.items())
     xml = part(data, "[Content_Types].xml")
     return with_parts(data, {"[Content_Types].xml": xml.replace("</Types>", new + "</Types>")})
 
 
 def word_file(body: str, parts: Mapping[str, str] | None = None, *links: tuple[str, str]) -> bytes:
-    """A Word file with this body, further parts in `word/`, and relationships to them by their ids and kinds.
+    """Return a Word file with this body and further parts in `word/`.
 
-    The relationship's kind is the name of the part's relationship type; its target is the part of the same place.
+    Args:
+        body: The XML of the body.
+        parts: The content of further parts, by name.
+        links: The id and the kind (the last segment of the type) of the relationship to each part, in the same order.
     """
     data = docx_bytes(lambda document: None)
     document = f"<w:document {NAMESPACES}><w:body>{body}<w:sectPr/></w:body></w:document>"
@@ -96,7 +99,7 @@ def r(text: str) -> str:
 
 
 def strict(data: bytes) -> bytes:
-    """A package as Office saves it as Strict Open XML."""
+    """Return a package converted to Strict Open XML, as Office saves it."""
     parts = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for name in archive.namelist():

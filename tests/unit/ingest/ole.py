@@ -1,4 +1,4 @@
-"""Writes OLE containers, and Outlook messages in them: no library does."""
+"""Writes OLE containers and Outlook messages, for which there is no library."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Entry:
 
 
 def ole_bytes(content: Mapping[str, object]) -> bytes:
-    """A container: bytes are streams, mappings are storages."""
+    """Return a container. Bytes become streams, mappings become storages."""
     entries = [_Entry("Root Entry", 5)]
     _collect(entries, 0, content)
     sectors: list[bytes] = []
@@ -49,14 +49,14 @@ def ole_bytes(content: Mapping[str, object]) -> bytes:
     fat_start = len(sectors)
     fat += [_FAT] * fat_sectors
     table = struct.pack(f"<{len(fat)}I", *fat).ljust(fat_sectors * _SECTOR, b"\xff")
-    places = [fat_start + number for number in range(fat_sectors)]
+    fat_sector_numbers = [fat_start + number for number in range(fat_sectors)]
     assert fat_sectors <= 109
     header = struct.pack(
         "<8s16xHHHHH6xIIIIIIIII", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", 0x3E, 3, 0xFFFE, 9, 6,
         0, fat_sectors, directory_start, 0, _MINI_CUTOFF,
         mini_fat_start, -(-len(mini_fat) * 4 // _SECTOR), _END, 0,
     )  # fmt: skip
-    header += struct.pack("<109I", *places, *[_FREE] * (109 - fat_sectors))
+    header += struct.pack("<109I", *fat_sector_numbers, *[_FREE] * (109 - fat_sectors))
     return header + b"".join(sectors) + table
 
 
@@ -79,12 +79,12 @@ def _append(sectors: list[bytes], fat: list[int], data: bytes, padding: bytes = 
 
 
 def _directory_entry(entries: list[_Entry], entry: _Entry) -> bytes:
-    """Siblings are a list along their right links, which is a tree too."""
+    """Return an entry of the directory. Siblings form a list along their right links, which is a valid tree."""
     position = entries.index(entry)
     parent = next((each for each in entries if position in each.children), None)
     siblings = parent.children if parent else []
-    place = siblings.index(position) if parent else 0
-    right = siblings[place + 1] if place + 1 < len(siblings) else _FREE
+    index = siblings.index(position) if parent else 0
+    right = siblings[index + 1] if index + 1 < len(siblings) else _FREE
     child = entry.children[0] if entry.children else _FREE
     name = entry.name.encode("utf-16-le")
     return struct.pack(
@@ -100,7 +100,7 @@ def msg_bytes(
     to: str = "Bob <bob@example.com>",
     attachments: Mapping[str, bytes] | None = None,
 ) -> bytes:
-    """A message as Outlook saves it."""
+    """Return a message as Outlook saves it."""
     headers = f"From: {sender}\r\nTo: {to}\r\nDate: Mon, 5 Jan 2026 10:00:00 +0000\r\n"
     properties = {0x0037: subject, 0x1000: body, 0x001A: "IPM.Note", 0x007D: headers}
     content: dict[str, object] = _properties(
@@ -112,7 +112,7 @@ def msg_bytes(
 
 
 def _properties(texts: Mapping[int, str], binaries: Mapping[int, bytes], *, header: bytes) -> dict[str, object]:
-    # PR_STORE_SUPPORT_MASK says that strings are Unicode.
+    # PR_STORE_SUPPORT_MASK declares that strings are Unicode.
     table = header + struct.pack("<HHIII", 0x0003, 0x340D, 6, 0x00040000, 0)
     streams: dict[str, object] = {}
     for tag, text in texts.items():

@@ -1,4 +1,4 @@
-"""Small real files, and what holds for every parsed document."""
+"""Small real files, and assertions that hold for every parsed document."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Read = Callable[[str, bytes], ParsedDocument]
 
 
 def assert_elements_cover(document: ParsedDocument) -> None:
-    """Elements are slices of the text, in order, with nothing but white space between them."""
+    """Assert that elements are slices of the text, in order, with only white space between them."""
     position = 0
     for element in document.elements:
         assert document.text[element.start : element.end] == element.text
@@ -43,7 +43,7 @@ def docx_bytes(fill: Callable[[docx.document.Document], object]) -> bytes:
 
 
 def pdf_bytes(pages: Sequence[Sequence[str]], *, password: str | None = None, outline: Sequence[str] = ()) -> bytes:
-    """Each page a list of lines; a line in `outline` becomes a bookmark."""
+    """Return a PDF. Each page is a list of lines; a line that is in `outline` becomes a bookmark."""
     file = io.BytesIO()
     canvas = Canvas(file, pagesize=A4, encrypt=password)
     for lines in pages:

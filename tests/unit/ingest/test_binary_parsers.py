@@ -1,4 +1,4 @@
-"""Word documents and PDFs, made here by the libraries that people make them with."""
+"""Word documents, PDFs, workbooks and presentations, written here by common libraries."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_docx(read: Read) -> None:
     assert sections(document)["an item"] == "Report > Figures"
 
 
-def test_a_docx_under_another_name_is_still_one(read: Read) -> None:
+def test_a_docx_with_another_suffix_is_detected(read: Read) -> None:
     assert read("report.txt", docx_bytes(_fill)).media_type.endswith("wordprocessingml.document")
 
 
@@ -100,7 +100,7 @@ def test_line_breaks_on_slides_divide_words(read: Read) -> None:
     assert {"alpha", "beta", "left", "right", "over", "under"} <= set(words)
 
 
-def test_what_is_transparent_in_an_image_is_white() -> None:
+def test_transparent_pixels_are_white_for_ocr() -> None:
     picture = Image.new("RGBA", (1200, 40), (0, 0, 0, 0))
     picture.putpixel((3, 3), (0, 0, 0, 255))
     for image in (picture, picture.convert("LA")):

@@ -1,4 +1,4 @@
-"""Text in the charsets that people's files are in, and files that are text for the most part."""
+"""Text in common charsets, and files that are mostly text."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def test_utf8_with_a_bad_byte_stays_utf8(read: Read) -> None:
     assert read("note.txt", "Grüße aus Köln, schöne Bücher, ".encode() + b"\xff end").text.startswith("Grüße aus Köln")
 
 
-def test_lines_in_another_charset_do_no_harm_to_the_rest(read: Read) -> None:
-    # Given a long text of ASCII, with a few letters in UTF-8 and one in Latin-1 near its end
+def test_lines_in_another_charset_do_not_spoil_the_rest(read: Read) -> None:
+    # Given a long ASCII text with a few letters in UTF-8 and one in Latin-1 near its end
     data = b"An ordinary line.\n" * 10_000 + "Käse aus Österreich\n".encode() + b"Herr M\xfcller\n"
     assert read("note.txt", data).text.endswith("Käse aus Österreich\nHerr Müller\n")
 
@@ -85,7 +85,7 @@ def test_a_text_that_was_cut_within_a_character_stays_utf8(read: Read) -> None:
 
 
 @pytest.mark.parametrize("gap", [b"\0", bytes(3000)], ids=["one", "many"])
-def test_zeros_that_a_crash_left_in_a_log_do_no_harm(read: Read, gap: bytes) -> None:
+def test_zeros_that_a_crash_left_in_a_log_are_dropped(read: Read, gap: bytes) -> None:
     data = "10:00 Zug nach Köln\n".encode() * 40 + gap + b"10:05 restarted\n" * 40
     document = read("server.log", data)
     assert document.media_type == "text/plain"
@@ -93,12 +93,12 @@ def test_zeros_that_a_crash_left_in_a_log_do_no_harm(read: Read, gap: bytes) -> 
     assert "\0" not in document.text
 
 
-def test_utf16_that_is_appended_to_another_charset_is_read(read: Read) -> None:
+def test_utf16_appended_to_another_charset_is_read(read: Read) -> None:
     data = "Zug nach Köln\r\n".encode() * 20 + "Züge nach Wien\r\n".encode("utf-16-le") * 20
     assert read("log.txt", data).text.split("\n")[19:21] == ["Zug nach Köln", "Züge nach Wien"]
 
 
-def test_numbers_are_no_text(read: Read) -> None:
+def test_binary_numbers_are_not_text(read: Read) -> None:
     numbers = random.Random(0)
     for _ in range(100):
         whole = [numbers.randint(-3000, 3000) for _ in range(500)]
@@ -110,13 +110,13 @@ def test_numbers_are_no_text(read: Read) -> None:
 
 
 @pytest.mark.parametrize("name", ["undefined", "punycode", "no-such-charset"])
-def test_a_page_that_names_no_charset_is_read(read: Read, name: str) -> None:
+def test_text_with_an_invalid_charset_name_is_read(read: Read, name: str) -> None:
     page = f"<!doctype html><meta charset={name}><p>Zug nach Köln, größer".encode("cp1252")
     assert read("a.html", page).text == "Zug nach Köln, größer"
     mail = f"From: a@example.com\nMIME-Version: 1.0\nContent-Type: text/plain; charset={name}\n\nZug nach Köln\n"
     assert "Zug nach Köln" in read("a.eml", mail.encode("cp1252")).text
 
 
-def test_a_text_of_many_charsets_with_a_japanese_line_stays_utf8(read: Read) -> None:
+def test_utf8_text_with_a_line_of_iso_2022_jp_stays_utf8(read: Read) -> None:
     text = "Zug nach Köln – neun Uhr\n"
     assert read("a.txt", text.encode() + JAPANESE.encode("iso2022_jp")).text.startswith(text)

@@ -1,4 +1,4 @@
-"""Chunks cover the document, fit the window, and are exact slices."""
+"""Chunks cover the document, fit the token limit, and are exact slices of the text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ingest.parsed_document import Chunk, DocumentBuilder, ElementKind, ParsedDo
 
 
 class WordTokenizer:
-    """A token is up to four characters of a word, or a mark: like WordPiece, without a model."""
+    """A stand-in for WordPiece: a token is up to four characters of a word, or a punctuation mark."""
 
     _token = re.compile(r"\w{1,4}|[^\w\s]")
 
@@ -25,7 +25,7 @@ class WordTokenizer:
 
 
 class WholeWordTokenizer(WordTokenizer):
-    """A token is a word of any length, as [UNK] is."""
+    """Turns a word of any length into one token, as `[UNK]` does."""
 
     _token = re.compile(r"\S+")
 
@@ -127,14 +127,14 @@ def test_a_table_is_cut_between_rows() -> None:
     assert [chunk.text for chunk in chunks] == ["\n".join(rows[:2]), "\n".join(rows[2:])]
 
 
-def test_a_sentence_over_the_window_is_cut_between_words() -> None:
+def test_a_sentence_over_the_limit_is_cut_between_words() -> None:
     document = document_of("word " * 100)
     chunks = chunk_document(document, TOKENIZER, max_tokens=10, overlap_tokens=3)
     assert {word for chunk in chunks for word in chunk.text.split()} == {"word"}
     assert all(TOKENIZER.count(chunk.text) <= 10 for chunk in chunks)
 
 
-def test_a_word_of_one_token_and_any_length_is_divided() -> None:
+def test_a_very_long_word_of_one_token_is_split() -> None:
     document = document_of("x" * 5000)
     chunks = chunk_document(document, WholeWordTokenizer(), max_tokens=10)
     assert_nothing_lost(document, chunks)
@@ -142,7 +142,7 @@ def test_a_word_of_one_token_and_any_length_is_divided() -> None:
 
 
 class GluingTokenizer(WordTokenizer):
-    """Counts a word's end: text has more tokens as a whole than its parts together."""
+    """Counts gaps between words too, so that a text has more tokens than its parts together."""
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         return sorted([*super().offsets(text), *((match.start(), match.end()) for match in re.finditer(r"\s+", text))])
@@ -177,12 +177,12 @@ def test_changing_one_section_leaves_the_chunks_of_the_others() -> None:
     assert len(set(before) - set(after)) == 1
 
 
-def test_a_window_without_tokens_is_refused() -> None:
+def test_a_chunk_size_below_one_token_is_refused() -> None:
     with pytest.raises(ValueError, match="max_tokens=0"):
         chunk_document(document_of("text"), TOKENIZER, max_tokens=0)
 
 
-def test_a_line_put_into_a_long_listing_moves_only_the_chunks_around_it() -> None:
+def test_inserting_a_line_changes_only_the_chunks_around_it() -> None:
     lines = [f"value_{number * 7919 % 10007} = {number}" for number in range(2000)]
 
     def hashes(listing: list[str]) -> set[str]:
@@ -192,8 +192,8 @@ def test_a_line_put_into_a_long_listing_moves_only_the_chunks_around_it() -> Non
         return {chunk.content_hash for chunk in chunks}
 
     before = hashes(lines)
-    for place in (1, 500, 1500):
-        after = hashes([*lines[:place], "put_in = here", *lines[place:]])
+    for position in (1, 500, 1500):
+        after = hashes([*lines[:position], "put_in = here", *lines[position:]])
         assert 1 <= len(after - before) <= 8
 
 

@@ -1,4 +1,4 @@
-"""Files of older Office and of OpenDocument keep their notes, comments, boxes, headers and charts when converted."""
+"""Legacy Office and OpenDocument files keep their notes, comments, boxes, headers and charts when converted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COMMENT = "<office:annotation><dc:creator>Ann</dc:creator><text:p>True?</text:p>
 
 
 def writer() -> bytes:
-    """A text with notes as an OpenDocument file of one part."""
+    """Return a text with notes as a flat OpenDocument file."""
     spaces = " ".join(f'xmlns:{name}="{uri}"' for name, uri in SPACES.items())
     return (
         f'<?xml version="1.0" encoding="UTF-8"?><office:document {spaces} office:version="1.3" '

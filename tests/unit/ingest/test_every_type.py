@@ -1,4 +1,4 @@
-"""A folder of real files over all types: each ends with the text that is in it, or with the reason why not."""
+"""Real files of all types: each yields its text, or the reason why it has none."""
 
 from __future__ import annotations
 
@@ -36,13 +36,15 @@ def test_the_text_of_a_file_is_found(read: Read, file: File) -> None:
 
 
 @pytest.mark.parametrize(("name", "make", "reason"), [pytest.param(*row, id=row[0]) for row in REJECTED])
-def test_a_file_without_text_says_why(read: Read, name: str, make: Make, reason: str) -> None:
+def test_a_file_without_text_is_refused_with_the_reason(read: Read, name: str, make: Make, reason: str) -> None:
     with pytest.raises(DocumentRejected, match=reason):
         read(name, make())
 
 
 @pytest.mark.parametrize("file", [file for file in SCANNED if file.name != "fax.tiff"], ids=lambda file: file.name)
-def test_without_tesseract_images_name_it(read: Read, file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tesseract_images_are_refused_naming_it(
+    read: Read, file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(DocumentRejected, match=r"needs the program tesseract.*apt-get install tesseract-ocr"):
         read(file.name, file.make())
@@ -55,7 +57,7 @@ def test_without_tesseract_images_name_it(read: Read, file: File, monkeypatch: p
         ("a.ppt", ole_bytes({"PowerPoint Document": b"x" * 5000}), ".pptx"),
     ],
 )
-def test_without_libreoffice_legacy_files_name_it(
+def test_without_libreoffice_legacy_files_are_refused_naming_it(
     read: Read, name: str, data: bytes, instead: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
@@ -66,12 +68,12 @@ def test_without_libreoffice_legacy_files_name_it(
 
 
 @NEEDS_LIBREOFFICE
-def test_a_broken_legacy_file_ends_with_a_reason(read: Read) -> None:
+def test_a_broken_legacy_file_is_refused_with_a_reason(read: Read) -> None:
     with pytest.raises(DocumentRejected, match="LibreOffice|is broken"):
         read("a.ppt", ole_bytes({"PowerPoint Document": b"x" * 5000}))
 
 
-def test_a_pdf_keeps_its_text_where_scanned_pages_cannot_be_read(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pdf_keeps_its_text_if_scanned_pages_cannot_be_read(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     import pypdfium2
 
     # Given a PDF with a page of text and one that is an image
@@ -79,7 +81,7 @@ def test_a_pdf_keeps_its_text_where_scanned_pages_cannot_be_read(read: Read, mon
     for data in (pdf_bytes([[FACT]]), files.scan()):
         both.import_pages(pypdfium2.PdfDocument(data), pages=[0])
     monkeypatch.setenv("PATH", "/nowhere")
-    # When Tesseract is not there, then what can be read is, and the rest is counted
+    # When Tesseract is not installed, then the text is read, and the unread page is counted
     document = read("both.pdf", files._saved(both.save))
     assert document.text == FACT
     assert document.metadata == {"pages": "2", "pages_not_read": "1"}
@@ -115,5 +117,5 @@ def test_an_attachment_that_breaks_its_parser_is_named_and_the_rest_is_read(
 
 
 @pytest.mark.parametrize("start", ["BZh is", "ID3 tags are", "OggS is", "GIF89a is", "BM", "Rar! and", "abcdftyp"])
-def test_texts_that_begin_like_other_formats_are_texts(read: Read, start: str) -> None:
+def test_texts_that_begin_like_other_formats_are_still_text(read: Read, start: str) -> None:
     assert read("note.txt", f"{start} {FACT}".encode()).text == f"{start} {FACT}"

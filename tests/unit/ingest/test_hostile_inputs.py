@@ -1,4 +1,4 @@
-"""Inputs that once hung a parser, took its memory or lost structure. Each is small and must be read at once."""
+"""Inputs that once hung a parser, exhausted its memory or lost structure. Each is small and must be read quickly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def parse(path: Path) -> ParsedDocument:
     return parse_file(SourceFile(path, path.name, detect_media_type(path, path.name)))
 
 
-def test_many_comments_at_the_start_are_no_exponential_search(tmp_path: Path) -> None:
+def test_many_leading_comments_do_not_take_exponential_time(tmp_path: Path) -> None:
     path = tmp_path / "template.md"
     path.write_text("<!---->" * 500 + "\n\n# Title\n\ntext\n")
     started = time.process_time()
@@ -40,7 +40,7 @@ def test_html_is_still_found_after_comments(tmp_path: Path) -> None:
     assert detect_media_type(path, path.name) == HTML
 
 
-def test_front_matter_is_no_heading(tmp_path: Path) -> None:
+def test_front_matter_is_not_a_heading(tmp_path: Path) -> None:
     path = tmp_path / "note.md"
     path.write_text("---\ntitle: Warranty\nauthor: Ann\n---\n\n# Real\n\nbody\n")
     document = parse(path)
@@ -48,20 +48,20 @@ def test_front_matter_is_no_heading(tmp_path: Path) -> None:
     assert all(document.text[item.start : item.end] == item.text for item in document.elements)
 
 
-def test_a_thematic_break_at_the_start_is_no_front_matter(tmp_path: Path) -> None:
+def test_a_thematic_break_at_the_start_is_not_front_matter(tmp_path: Path) -> None:
     path = tmp_path / "note.md"
     path.write_text("---\n\n# Real\n\nbody\n\n---\n")
     assert parse(path).elements[-2].section == "Real"
 
 
-def test_the_delimiter_is_not_judged_by_a_line_that_the_sample_cuts(tmp_path: Path) -> None:
+def test_a_line_cut_by_the_sample_does_not_decide_the_delimiter(tmp_path: Path) -> None:
     path = tmp_path / "wide.csv"
     first = "name;note"
     path.write_text(f"{first}\nbolt;{'x' * (8192 - len(first) - 20)}\n{'long name' * 9};last\n")
     assert "note: last" in parse(path).text
 
 
-def test_a_stray_cell_far_away_is_not_billions_of_cells(tmp_path: Path) -> None:
+def test_a_stray_cell_far_away_does_not_create_billions_of_cells(tmp_path: Path) -> None:
     workbook = openpyxl.Workbook()
     workbook.active.append(["name", "price"])
     workbook.active.append(["bolt", 3])
@@ -79,18 +79,18 @@ class CountingEmbedder:
 
 
 @pytest.mark.parametrize("kind", ["edge", "server"])
-def test_rebuilding_a_generation_leaves_the_active_one_alone(kind: str, tmp_path: Path) -> None:
+def test_rebuilding_a_generation_does_not_change_the_active_one(kind: str, tmp_path: Path) -> None:
     store: VectorStore = (
         EdgeVectorStore(tmp_path / "vectors", "model", DIMENSION)
         if kind == "edge"
         else ServerVectorStore(QdrantClient(":memory:"), "model", DIMENSION, indexed=False)
     )
     chunks = [Chunk(i, f"text {i}", 0, 6, content_hash_of(f"text {i}")) for i in range(4)]
-    # Given an active generation, and a first try of the next one that made more points than the second will
+    # Given an active generation, and a first attempt at the next one with more points than the second attempt
     index_document(chunks, document=DocumentMeta("doc", 1, "c", "f"), embedder=CountingEmbedder(), store=store)
     index_document(chunks, document=DocumentMeta("doc", 2, "c", "f"), embedder=CountingEmbedder(), store=store)
-    # When it is made again with fewer chunks
+    # When the next one is built again with fewer chunks
     index_document(chunks[:2], document=DocumentMeta("doc", 2, "c", "f"), embedder=CountingEmbedder(), store=store)
-    # Then the active one still has all its points
+    # Then the active generation still has all its points
     assert (store.count("doc", 1), store.count("doc", 2)) == (4, 2)
     store.close()

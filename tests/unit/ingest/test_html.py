@@ -1,4 +1,4 @@
-"""Pages as people save and send them: what a reader of the page finds is in its document, once."""
+"""HTML pages as people save and send them: all visible text is read once."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ROWS = "<tr><td>Vienna</td><td>41</td></tr><tr><td>Rome</td><td>57</td></tr>"
         "</div></span>{}",
     ],
 )
-def test_what_a_page_says_is_found_once(read: Read, html: str) -> None:
+def test_visible_text_is_read_once(read: Read, html: str) -> None:
     document = read("page.html", (START + html.format(FACT)).encode())
     assert document.text.count(FACT) == 1
 
@@ -64,12 +64,12 @@ def test_what_a_page_says_is_found_once(read: Read, html: str) -> None:
         "<svg><style>/* {} */</style></svg>",
     ],
 )
-def test_what_is_for_programs_is_left_out(read: Read, html: str) -> None:
+def test_invisible_text_is_skipped(read: Read, html: str) -> None:
     document = read("page.html", f"{START}<p>Before</p>{html.format(FACT)}<p>After</p>".encode())
     assert document.text == "Before\n\nAfter"
 
 
-def test_the_title_of_a_page_stands_above_it_unless_its_heading_says_the_same(read: Read) -> None:
+def test_the_page_title_is_read_unless_a_heading_repeats_it(read: Read) -> None:
     page = "<html><head><title>Timetable</title></head><body>{}<p>Vienna</p></body></html>"
     assert kinds_and_texts(read("a.html", page.format("").encode())) == [
         ("title", "Timetable"), ("paragraph", "Vienna"),
@@ -79,12 +79,12 @@ def test_the_title_of_a_page_stands_above_it_unless_its_heading_says_the_same(re
     assert sections(document)["Vienna"] == "Timetable > Trains"
 
 
-def test_line_breaks_divide_lines_and_blocks_divide_words(read: Read) -> None:
+def test_line_breaks_and_blocks_separate_words(read: Read) -> None:
     document = read("a.html", f"{START}<p>Main Street 1<br>Vienna</p><div>one</div><div>two</div>th<b>re</b>e".encode())
     assert [text for _, text in kinds_and_texts(document)] == ["Main Street 1\nVienna", "one", "two", "three"]
 
 
-def test_tables_of_data_are_tables(read: Read) -> None:
+def test_data_tables_stay_tables(read: Read) -> None:
     head = "<tr><th rowspan=2>city<th colspan=2>price</tr><tr><th>adult<th>child</tr>"
     document = read("a.html", f"{START}<table>{head}<tr><td>Vienna<td>41<td>20</table>".encode())
     assert document.text == (
@@ -92,7 +92,7 @@ def test_tables_of_data_are_tables(read: Read) -> None:
     )  # fmt: skip
 
 
-def test_tables_that_lay_a_page_out_are_its_blocks(read: Read) -> None:
+def test_layout_tables_become_blocks(read: Read) -> None:
     inner = f"<table>{ROWS}</table>"
     page = f"{START}<table><tr><td><h1>News</h1><p>{FACT}</p></td><td>{inner}</td></tr></table>"
     assert kinds_and_texts(read("a.html", page.encode())) == [
@@ -104,12 +104,12 @@ def test_tables_that_lay_a_page_out_are_its_blocks(read: Read) -> None:
     assert [text for _, text in kinds_and_texts(read("a.html", page.encode()))] == ["Vienna", "41", "Rome", "57"]
 
 
-def test_readings_of_chinese_signs_do_not_divide_the_words(read: Read) -> None:
+def test_ruby_does_not_split_words(read: Read) -> None:
     ruby = "<ruby>漢字<rp>(</rp><rt>かんじ</rt><rp>)</rp></ruby>"
     assert read("a.html", f"{START}{ruby}".encode()).text == "漢字(かんじ)"
 
 
-def test_marks_of_footnotes_do_not_run_into_words(read: Read) -> None:
+def test_footnote_references_are_separated_from_words(read: Read) -> None:
     mark = '<a href="#fn1" class="footnote-ref"><sup>1</sup></a>'
     assert read("a.html", f"{START}<p>lanterns{mark} and <a href='#x'>more</a></p>".encode()).text == (
         "lanterns[1] and more"
@@ -128,7 +128,7 @@ def test_a_tag_with_very_many_attributes_is_read(read: Read) -> None:
 
 @pytest.mark.parametrize("name", ["page.php", "page.html", "page"])
 @pytest.mark.parametrize("code", ["<?php echo 'fare'; ?>", "<?= $fare ?>", "<%= fare %>", "<%@ page fare %>"])
-def test_pages_with_programs_in_them_are_code(read: Read, name: str, code: str) -> None:
+def test_pages_with_template_code_are_source_code(read: Read, name: str, code: str) -> None:
     document = read(name, f"<!DOCTYPE html>\n<html><body><p>{FACT}</p>{code}</body></html>".encode())
     assert document.media_type == detection.CODE
     assert code in document.text and FACT in document.text
@@ -141,7 +141,7 @@ def test_a_second_title_is_text(read: Read) -> None:
     assert [text for _, text in kinds_and_texts(document)] == ["One", "Two", "Three"]
 
 
-def test_wide_cells_and_deep_lists_end_in_time_and_memory(read: Read) -> None:
+def test_wide_cells_and_deep_lists_are_read_in_bounded_time_and_memory(read: Read) -> None:
     wide = "<tr>" + "<td colspan=100>x" * 300 + "</tr>"
     document = read("a.html", f"{START}<table>{wide}{'<tr><td>city<td>price</tr>' * 3000}</table>".encode())
     assert len(document.text) < 1_000_000 and document.text.count("city | price") == 3000

@@ -1,4 +1,4 @@
-"""Hostile files and greedy programs end with a reason, in bounded time and memory, and leave nothing behind."""
+"""Hostile files and runaway programs end with a reason, in bounded time and memory, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def reason(read: Read, name: str, data: bytes) -> str:
     return caught.value.message
 
 
-# Limits of our own process
+# Limits of the parsing process
 
 
-def test_processor_time_is_limited_and_the_limit_is_taken_back() -> None:
+def test_processor_time_is_limited_and_the_limit_is_restored() -> None:
     before = signal.getsignal(signal.SIGPROF)
     with pytest.raises(CpuTimeExceeded), cpu_limit(1):
         while True:
@@ -45,7 +45,7 @@ def test_processor_time_is_limited_and_the_limit_is_taken_back() -> None:
     assert (signal.getitimer(signal.ITIMER_PROF), signal.getsignal(signal.SIGPROF)) == ((0, 0), before)
 
 
-def test_a_file_that_takes_too_long_to_parse(
+def test_a_file_that_takes_too_long_to_parse_is_stopped(
     tmp_path: Path, offline_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def endless(*_: object, **__: object) -> None:
@@ -60,7 +60,7 @@ def test_a_file_that_takes_too_long_to_parse(
     assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_parsers_open_no_connection_and_others_do() -> None:
+def test_parsers_cannot_open_connections_and_other_code_can() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
         with no_network(), pytest.raises(DocumentRejected, match="network connection"):
@@ -68,9 +68,9 @@ def test_parsers_open_no_connection_and_others_do() -> None:
         socket.create_connection(address).close()
 
 
-def test_a_text_that_grows_beyond_the_limit(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_that_grows_beyond_the_limit_is_refused(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(document_module, "MAX_TEXT_CHARACTERS", 10_000)
-    # Each record repeats the names of its columns.
+    # Each record repeats the column names, so the text is much longer than the file.
     table = ",".join("column" * 10 + str(number) for number in range(10)) + "\n" + "1,2,3,4,5,6,7,8,9,0\n" * 100
     assert "more than 10000 characters" in reason(read, "a.csv", table.encode())
     assert "more than 10000 characters" in reason(read, "a.txt", b"word " * 3000)
@@ -96,14 +96,14 @@ def test_a_program_is_stopped_with_its_children(tmp_path: Path) -> None:
 
 
 def test_a_programs_processor_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The wall clock is let run on, so that what ends it is its processor time.
+    # The wall-clock limit is raised, so that the processor time limit ends the program.
     real = programs.subprocess.Popen
 
-    class Patient(real):  # type: ignore[misc, valid-type]
+    class LongWait(real):  # type: ignore[misc, valid-type]
         def wait(self, timeout: float | None = None) -> int:
             return int(super().wait(60))
 
-    monkeypatch.setattr(programs.subprocess, "Popen", Patient)
+    monkeypatch.setattr(programs.subprocess, "Popen", LongWait)
     with pytest.raises(DocumentRejected, match="more than 1 s of processor time"):
         run_program([*PYTHON, "while True: pass"], timeout_seconds=1)
 
@@ -122,7 +122,7 @@ def test_a_program_has_no_network() -> None:
     except OSError:
         isolated = False
     if not isolated:
-        pytest.skip("this kernel gives users no network of their own")
+        pytest.skip("this kernel does not allow users to create network namespaces")
     with socket.create_server(("127.0.0.1", 0)) as server:
         script = f"import socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 2)"
         with pytest.raises(ProgramFailed, match="unreachable|refused"):
@@ -205,7 +205,7 @@ def test_html_nested_fifty_thousand_deep_is_read(read: Read) -> None:
         ("a.jsonl", b'{"a": 1}\n' + b"[" * 100_000 + b"\n"),
     ],
 )
-def test_deep_files_end_in_time(read: Read, name: str, data: bytes) -> None:
+def test_deeply_nested_files_are_read_in_bounded_time(read: Read, name: str, data: bytes) -> None:
     started = time.process_time()
     try:
         assert read(name, data).text.strip()
@@ -214,7 +214,7 @@ def test_deep_files_end_in_time(read: Read, name: str, data: bytes) -> None:
     assert time.process_time() - started < 20
 
 
-def test_an_email_in_an_email_is_read_to_a_depth(read: Read) -> None:
+def test_attached_emails_are_read_to_a_limited_depth(read: Read) -> None:
     message = files.email()
     for level in range(attachments.MAX_DEPTH + 1):
         outer = EmailMessage()
@@ -228,7 +228,7 @@ def test_an_email_in_an_email_is_read_to_a_depth(read: Read) -> None:
     assert files.FACT not in text
 
 
-def test_parts_without_end(read: Read) -> None:
+def test_an_email_with_too_many_parts_is_refused(read: Read) -> None:
     parts = b"".join(b"--b\r\nContent-Type: text/plain\r\n\r\nx\r\n" for _ in range(1500))
     data = (
         b"From: a@example.com\r\nSubject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" + parts + b"--b--\r\n"
@@ -237,14 +237,14 @@ def test_parts_without_end(read: Read) -> None:
 
 
 @pytest.mark.skipif(ocr.find_tesseract() is None, reason="the program tesseract is not installed")
-def test_images_too_large_to_unpack(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_too_large_to_decode_are_refused(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ocr, "MAX_PIXELS", 1_000_000)
     bomb = files._saved(lambda file: Image.new("1", (5000, 5000)).save(file, "png"))
     assert "25 megapixels" in reason(read, "a.png", bomb)
 
 
 @pytest.mark.skipif(ocr.find_tesseract() is None, reason="the program tesseract is not installed")
-def test_a_language_that_is_not_installed(tmp_path: Path, offline_settings: Settings) -> None:
+def test_a_missing_ocr_language_is_named(tmp_path: Path, offline_settings: Settings) -> None:
     settings = offline_settings.model_copy(update={"ocr_languages": "tlh"})
     (tmp_path / "a.png").write_bytes(files.picture("png")())
     with pytest.raises(DocumentRejected, match=r"OCR_LANGUAGES=tlh.*tlh"):
@@ -252,7 +252,7 @@ def test_a_language_that_is_not_installed(tmp_path: Path, offline_settings: Sett
 
 
 @pytest.mark.skipif(ocr.find_tesseract() is None, reason="the program tesseract is not installed")
-def test_more_scanned_pages_than_allowed(tmp_path: Path, offline_settings: Settings) -> None:
+def test_more_scanned_pages_than_allowed_are_refused(tmp_path: Path, offline_settings: Settings) -> None:
     settings = offline_settings.model_copy(update={"ocr_max_pages": 1})
     for name, data in (("scan.pdf", files.scan()), ("fax.tiff", files.fax())):
         (tmp_path / name).write_bytes(data)
@@ -270,7 +270,9 @@ def test_more_scanned_pages_than_allowed(tmp_path: Path, offline_settings: Setti
         ("a.eml", lambda: bytes(files.email())),
     ],
 )  # fmt: skip
-def test_cut_and_damaged_files_end_with_text_or_a_reason(read: Read, name: str, make: files.Make, share: float) -> None:
+def test_truncated_and_damaged_files_end_with_text_or_a_reason(
+    read: Read, name: str, make: files.Make, share: float
+) -> None:
     data = make()
     position = int(len(data) * share)
     for broken in (data[:position], data[:position] + os.urandom(64) + data[position + 64 :]):

@@ -1,4 +1,4 @@
-"""All of an e-mail's text is read once, and every file that comes with it is read or named with the reason."""
+"""All text of an e-mail is read once, and every attached file is read, or named with the reason why not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = "<html><body><h1>Timetable</h1>" + "".join(f"<p>Train {n} to Vienna costs
 
 
 def body(read: Read, content: bytes) -> list[str]:
-    """The lines below the headers."""
+    """Return the lines below the headers."""
     lines = lines_of(read("mail.eml", mail(content)).text)
     return list(lines[lines.index("Subject: Trains") + 1 :])
 
@@ -48,46 +48,46 @@ def test_every_text_of_a_mail_is_read_in_order(read: Read) -> None:
     ]  # fmt: skip
 
 
-def test_what_stands_below_the_last_part_is_read(read: Read) -> None:
+def test_text_below_the_last_part_is_read(read: Read) -> None:
     assert body(read, multipart("mixed", part(PLAIN, "First.")) + b"\nBelow all.\n") == ["First.", "Below all."]
 
 
 @pytest.mark.parametrize(
     "stub", ["", " \n\n", "Please read this in a program that shows HTML.", "View online: https://x.example/1"]
 )
-def test_a_page_is_read_where_its_plain_form_says_nothing(read: Read, stub: str) -> None:
+def test_the_page_is_read_if_its_plain_alternative_says_little(read: Read, stub: str) -> None:
     lines = body(read, multipart("alternative", part(PLAIN, stub), part(HTML, PAGE)))
     assert lines[:2] == ["Timetable", "Train 0 to Vienna costs 01."]
     assert len(lines) == 31
 
 
-def test_plain_text_is_read_once_where_the_page_says_the_same(read: Read) -> None:
+def test_the_plain_alternative_is_read_if_it_has_all_words_of_the_page(read: Read) -> None:
     lines = body(
         read, multipart("alternative", part(PLAIN, FACT), part(HTML, f"<style>p {{x: y}}</style><p>{FACT}</p>"))
     )
     assert lines == [FACT]
 
 
-def test_forms_that_say_different_things_are_both_read(read: Read) -> None:
+def test_alternatives_with_different_words_are_both_read(read: Read) -> None:
     page = "<p>Der Nachtzug nach Wien fährt um neun Uhr ab.</p>"
     lines = body(read, multipart("alternative", part(PLAIN, FACT), part(HTML, page)))
     assert lines == ["Der Nachtzug nach Wien fährt um neun Uhr ab.", FACT]
 
 
-def test_what_only_the_page_says_is_read_and_the_rest_is_read_once(read: Read) -> None:
+def test_text_only_in_the_page_is_read_and_the_rest_is_read_once(read: Read) -> None:
     plain = f"Your order\n\n{FACT} https://example.com/1\n\nP.S. Bring your dog."
     page = f"<h1>Your order</h1><table><tr><td>One lantern<td>12 EUR</table><p>{FACT}</p>"
     lines = body(read, multipart("alternative", part(PLAIN, plain), part(HTML, page)))
     assert lines == ["Your order", "One lantern", "12 EUR", FACT, "P.S. Bring your dog."]
 
 
-def test_forms_without_spaces_between_words_are_compared_too(read: Read) -> None:
+def test_alternatives_without_spaces_between_words_are_compared(read: Read) -> None:
     plain, page = "夜行列車は九時\nに出発します。", "<p>夜行列車は九時に<b>出発</b>します。</p>"
     lines = body(read, multipart("alternative", part(PLAIN, plain), part(HTML, page)))
     assert lines == plain.split("\n")
 
 
-def test_files_and_texts_within_the_forms_of_a_mail_are_read(read: Read) -> None:
+def test_files_and_texts_inside_alternatives_are_read(read: Read) -> None:
     rich = multipart("mixed", part(HTML, f"<p>{FACT}</p>"), part('text/csv; name="a.csv"', "city\nVienna\n"))
     event = part("text/calendar; method=REQUEST", "BEGIN:VEVENT\nSUMMARY:Night train\nEND:VEVENT")
     lines = body(
@@ -97,16 +97,16 @@ def test_files_and_texts_within_the_forms_of_a_mail_are_read(read: Read) -> None
                      "SUMMARY:Night train", "END:VEVENT"]  # fmt: skip
 
 
-def test_a_form_of_its_own_is_read_where_it_is_the_only_one(read: Read) -> None:
+def test_an_unusual_alternative_is_read_if_it_is_the_only_one(read: Read) -> None:
     assert f"<bold>{FACT}</bold>" in body(read, multipart("alternative", part("text/enriched", f"<bold>{FACT}</bold>")))
 
 
-def test_parts_that_cannot_be_told_apart_are_text(read: Read) -> None:
+def test_a_multipart_whose_boundaries_are_not_found_is_text(read: Read) -> None:
     assert FACT in body(read, part("multipart/mixed", f"--x\n\n{FACT}\n--x--"))
     assert FACT in body(read, part("multipart/mixed; boundary=y", f"--x\n\n{FACT}\n--x--"))
 
 
-def test_a_page_that_is_said_to_be_plain_is_read_as_a_page(read: Read) -> None:
+def test_html_declared_as_plain_text_is_read_as_html(read: Read) -> None:
     assert body(read, part(PLAIN, f"<html><body><p>{FACT}</p></body></html>")) == [FACT]
 
 
@@ -128,7 +128,7 @@ def test_a_page_that_is_said_to_be_plain_is_read_as_a_page(read: Read) -> None:
         ("text/html; charset=utf-16", "<p>Jízdní řád do Vídně</p>".encode("utf-16")),
     ],
 )
-def test_a_text_is_decoded_whatever_charset_it_names(read: Read, content_type: str, data: bytes) -> None:
+def test_a_text_is_decoded_whatever_charset_it_declares(read: Read, content_type: str, data: bytes) -> None:
     encoded = part(content_type, binascii.b2a_base64(data).decode(), "Content-Transfer-Encoding: base64")
     assert body(read, encoded) == ["Jízdní řád do Vídně"]
     if b"\0" not in data:
@@ -136,7 +136,7 @@ def test_a_text_is_decoded_whatever_charset_it_names(read: Read, content_type: s
         assert body(read, raw) == ["Jízdní řád do Vídně"]
 
 
-def test_quotation_marks_of_windows_are_read_where_latin_1_is_named(read: Read) -> None:
+def test_windows_1252_is_decoded_if_latin_1_is_declared(read: Read) -> None:
     assert body(read, part("text/plain; charset=iso-8859-1", "") + b"\x93Vienna\x94 \x96 \x80 41") == [
         "“Vienna” – € 41"
     ]
@@ -152,7 +152,7 @@ def test_quotation_marks_of_windows_are_read_where_latin_1_is_named(read: Read) 
         (f"{FACT}\nIt is not in base64.", [FACT, "It is not in base64."]),
     ],
 )
-def test_a_text_in_broken_base64_is_read_as_far_as_it_goes(read: Read, text: str, lines: list[str]) -> None:
+def test_a_text_in_broken_base64_is_read_as_far_as_possible(read: Read, text: str, lines: list[str]) -> None:
     assert body(read, part(PLAIN, text, "Content-Transfer-Encoding: BASE64")) == lines
 
 
@@ -163,7 +163,7 @@ def test_a_text_in_broken_quoted_printable_is_read(read: Read) -> None:
     ]
 
 
-def test_paragraphs_that_were_broken_to_be_sent_are_whole_again(read: Read) -> None:
+def test_wrapped_lines_of_format_flowed_are_joined(read: Read) -> None:
     text = "The night train \nto Vienna \nleaves at nine.\nNew line.\n> quoted \n> words\n>> deeper\n"
     text += " From a stuffed line\n-- \nAnn"
     assert body(read, part("text/plain; format=flowed", text)) == [
@@ -173,7 +173,7 @@ def test_paragraphs_that_were_broken_to_be_sent_are_whole_again(read: Read) -> N
     assert body(read, part("text/plain; format=flowed; delsp=yes", "night \ntrain  \nleaves")) == ["nighttrain leaves"]
 
 
-def test_files_within_a_text_are_attachments(read: Read) -> None:
+def test_uuencoded_files_are_attachments(read: Read) -> None:
     data = b"city,price\nVienna,41\n"
     encoded = "".join(binascii.b2a_uu(data[at : at + 45]).decode() for at in range(0, len(data), 45))
     text = f"See below.\n\nbegin 644 prices.csv\n{encoded}`\nend\n\nAnn\nbegin 1 the work\nand then end\n"
@@ -181,7 +181,7 @@ def test_files_within_a_text_are_attachments(read: Read) -> None:
         "See below.", "Ann", "begin 1 the work", "and then end", "Attachment: prices.csv", "city | price",
         "city: Vienna; price: 41",
     ]  # fmt: skip
-    # What only looks so is left as it is
+    # Text that only looks like an encoded file is not changed
     assert "begin 644 the work" in body(read, part(PLAIN, "begin 644 the work\nit is not a file\nend\n"))
 
 
@@ -205,13 +205,13 @@ def test_names_of_files_are_decoded(read: Read, header: str, name: str) -> None:
     assert body(read, multipart("mixed", attached)) == [f"Attachment: {name}", "city", "Vienna"]
 
 
-def test_a_text_file_is_read_in_the_charset_that_the_mail_names(read: Read) -> None:
+def test_a_text_file_is_read_in_the_charset_that_the_mail_declares(read: Read) -> None:
     attached = part('text/plain; charset=koi8-r; name="a.txt"', "") + "Поезд".encode("koi8-r")
     assert body(read, multipart("mixed", part(PLAIN, "x"), attached)) == ["x", "Attachment: a.txt", "Поезд"]
 
 
 @pytest.mark.skipif(ocr.find_tesseract() is None, reason="the program tesseract is not installed")
-def test_pictures_that_are_attached_are_read_and_those_within_the_page_are_part_of_it(read: Read) -> None:
+def test_attached_pictures_are_read_and_pictures_in_the_page_are_not(read: Read) -> None:
     shown = attached_picture(
         "image/png", "Content-ID: <logo@example.com>", 'Content-Disposition: inline; filename="l.png"'
     )
@@ -244,7 +244,7 @@ def test_a_saved_page_is_read_without_its_styles_and_pictures(read: Read) -> Non
     assert lines_of(read("page.mhtml", data).text)[-1] == FACT
 
 
-def test_a_report_of_what_became_of_a_mail_is_read_whole(read: Read) -> None:
+def test_a_delivery_report_is_read_completely(read: Read) -> None:
     status = (
         "Reporting-MTA: dns; mx.example.com\nArrival-Date: today\n\nFinal-Recipient: rfc822; a@x\nStatus: 5.1.1\n\n"
     )
@@ -257,7 +257,7 @@ def test_a_report_of_what_became_of_a_mail_is_read_whole(read: Read) -> None:
         assert expected in text
 
 
-def test_pieces_of_mails_and_mails_that_lie_elsewhere_are_named(read: Read) -> None:
+def test_partial_and_external_messages_are_named(read: Read) -> None:
     piece = body(read, part('message/partial; id="1@x"; number=2; total=3', FACT))
     assert piece == ["Attachment: part-1", FACT]
     elsewhere = part('message/external-body; access-type=URL; URL="https://example.com/a.pdf"', "Content-Type: a/b\n\n")
@@ -277,7 +277,9 @@ def test_pieces_of_mails_and_mails_that_lie_elsewhere_are_named(read: Read) -> N
         ('application/octet-stream; name="winmail.dat"', "eJ8+IgAA", "only Outlook reads"),
     ],
 )
-def test_what_cannot_be_read_is_named_with_the_reason(read: Read, content_type: str, data: str, reason: str) -> None:
+def test_attachments_that_cannot_be_read_are_named_with_the_reason(
+    read: Read, content_type: str, data: str, reason: str
+) -> None:
     attached = part(content_type, data, "Content-Transfer-Encoding: base64")
     name = content_type.partition('name="')[2].strip('"')
     lines = body(read, multipart("mixed", part(PLAIN, FACT), attached))
@@ -302,7 +304,7 @@ def test_what_cannot_be_read_is_named_with_the_reason(read: Read, content_type: 
     ],
     ids=["words", "charsets", "parameters", "quotes", "flowed", "begins", "files"],
 )  # fmt: skip
-def test_mails_that_were_made_to_take_long_are_read_in_time(read: Read, data: bytes) -> None:
+def test_hostile_mails_are_read_in_bounded_time(read: Read, data: bytes) -> None:
     started = time.process_time()
     assert FACT in read("mail.eml", data).text
     assert time.process_time() - started < 10
@@ -333,7 +335,7 @@ def test_base64_is_read_to_its_end(read: Read, damage: str) -> None:
 
 
 @pytest.mark.parametrize("parameters", ["filename*=utf-8''a; filename*0*=b", "name=a; name*0=b; name*1*=c"])
-def test_parameters_that_contradict_each_other_do_no_harm(read: Read, parameters: str) -> None:
+def test_contradictory_parameters_are_tolerated(read: Read, parameters: str) -> None:
     part = f"--b\nContent-Type: text/csv; {parameters}\nContent-Disposition: attachment; {parameters}\n\nc\n1\n--b--\n"
     start = "From: a@example.com\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
     assert "Attachment: " in read("a.eml", f"{start}{part}".encode()).text

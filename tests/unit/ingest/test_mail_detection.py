@@ -1,4 +1,4 @@
-"""Which texts are e-mails: what only mail has decides, and no line that people write is lost for looking like one."""
+"""E-mails are detected by headers that only e-mail has, and texts that merely look like e-mail lose no line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def found(tmp_path: Path, filename: str, text: str) -> str:
 
 
 @pytest.mark.parametrize("filename", ["mail.eml", "mail.txt", "mail"])
-def test_mail_is_found_below_kilobytes_of_seals(read: Read, filename: str) -> None:
+def test_mail_is_detected_below_kilobytes_of_seals(read: Read, filename: str) -> None:
     document = read(filename, f"{SEALS}From: ann@example.com\n{ENCODED}{BASE64_FACT}\n".encode())
     assert document.media_type == EML
     assert FACT in document.text
@@ -48,19 +48,19 @@ def test_mail_is_found_below_kilobytes_of_seals(read: Read, filename: str) -> No
     ],
 )
 @pytest.mark.parametrize("filename", ["draft.eml", "draft.txt"])
-def test_mail_is_found_by_headers_that_only_programs_write(read: Read, filename: str, headers: str) -> None:
+def test_mail_is_detected_by_headers_that_only_programs_write(read: Read, filename: str, headers: str) -> None:
     document = read(filename, f"{headers}{BASE64_FACT}\n".encode())
     assert document.media_type == EML
     assert FACT in document.text
 
 
-def test_few_headers_are_enough_in_a_file_that_is_named_a_mail(read: Read) -> None:
+def test_few_headers_are_enough_in_a_file_with_a_mail_suffix(read: Read) -> None:
     document = read("draft.eml", f"Subject: Trains\n\n{FACT}\n".encode())
     assert document.media_type == EML
     assert lines_of(document.text) == ["Trains", "Subject: Trains", FACT]
 
 
-def test_a_text_that_is_named_a_mail_and_has_no_headers_is_text(read: Read) -> None:
+def test_a_file_with_a_mail_suffix_and_no_headers_is_text(read: Read) -> None:
     assert read("note.eml", FACT.encode()).text == FACT
 
 
@@ -79,26 +79,26 @@ def test_a_text_that_is_named_a_mail_and_has_no_headers_is_text(read: Read) -> N
         ("fix.patch", "From 0123abc Mon Sep 17 00:00:00 2001\nFrom: Ann <a@b.c>\nSubject: [PATCH] x\n\n  code\n"),
     ],
 )
-def test_what_people_write_above_a_text_keeps_every_line(read: Read, filename: str, text: str) -> None:
+def test_header_like_lines_above_a_text_are_kept(read: Read, filename: str, text: str) -> None:
     document = read(filename, text.encode())
     assert document.media_type not in (EML, MBOX)
     words = set(document.text.split())
     assert [word for word in text.replace("#", "").split() if word not in words and word.strip("=-")] == []
 
 
-def test_a_memo_that_is_named_a_mail_keeps_every_line(read: Read) -> None:
+def test_a_memo_with_a_mail_suffix_keeps_every_line(read: Read) -> None:
     document = read("memo.eml", MEMO.encode())
     assert document.media_type == EML
     assert {"From: Ann", "To: Bob", "Date: 3 May", "Re: budget", "Project: X"} <= set(document.text.split("\n"))
 
 
 @pytest.mark.parametrize("filename", ["mail.md", "mail.html", "Makefile", "mail.py"])
-def test_a_wrong_name_does_not_hide_what_is_mail_beyond_doubt(tmp_path: Path, filename: str) -> None:
+def test_certain_mail_is_detected_under_a_wrong_name(tmp_path: Path, filename: str) -> None:
     text = f"From: ann@example.com\nMessage-ID: <1@example.com>\n{ENCODED}{BASE64_FACT}\n"
     assert found(tmp_path, filename, text) == EML
 
 
-def test_mailboxes_are_found_by_their_first_line(tmp_path: Path) -> None:
+def test_mailboxes_are_detected_by_their_first_line(tmp_path: Path) -> None:
     for sender in ("ann@example.com Mon Jan  5", "- Mon Jan  5", "Ann Lee Mon, 5 Jan 2026", "1@xxx Mon Jan 05"):
         assert found(tmp_path, "box", f"From {sender} 10:00:00 +0000 2026\nSubject: x\n\ny\n") == MBOX
     assert found(tmp_path, "box", "From here on\nSubject: x\n\ny\n") == PLAIN
@@ -115,7 +115,7 @@ def test_mailboxes_are_found_by_their_first_line(tmp_path: Path) -> None:
              "Content-Transfer-Encoding: base64"),
     ],
 )  # fmt: skip
-def test_a_mail_in_a_mail_is_read_as_one_whatever_headers_it_has(read: Read, attached: bytes) -> None:
+def test_an_attached_mail_is_read_whatever_headers_it_has(read: Read, attached: bytes) -> None:
     document = read("mail.eml", mail(multipart("mixed", part("text/plain", "See below."), attached)))
     assert "See below." in document.text
     assert FACT in document.text
@@ -123,7 +123,7 @@ def test_a_mail_in_a_mail_is_read_as_one_whatever_headers_it_has(read: Read, att
 
 
 @pytest.mark.parametrize("filename", ["page.mhtml", "page.doc", "page.xls"])
-def test_pages_that_office_saves_in_one_file_are_read(read: Read, filename: str) -> None:
+def test_mhtml_pages_saved_by_office_are_read(read: Read, filename: str) -> None:
     page = f"<html><head><style>p {{}}</style></head><body><p>{FACT}</p></body></html>"
     parts = f"--b\nContent-Type: text/html\n\n{page}\n--b\nContent-Type: text/css\n\np {{ color: red }}\n--b--\n"
     document = read(filename, f"MIME-Version: 1.0\nContent-Type: multipart/related; boundary=b\n\n{parts}".encode())
@@ -137,6 +137,6 @@ def test_files_of_apple_mail_are_read(read: Read) -> None:
     assert FACT in document.text and "flags" not in document.text
 
 
-def test_bytes_that_are_no_mail_are_none_whatever_they_are_called(read: Read) -> None:
+def test_binary_data_is_not_mail_whatever_its_name(read: Read) -> None:
     with pytest.raises(DocumentRejected, match="not supported"):
         read("mail.eml", bytes(range(256)) * 20)

@@ -1,4 +1,4 @@
-"""Headers are read as people see them: decoded, with all that someone wrote and nothing that only servers read."""
+"""Headers are decoded; those that people write are read, and those that only servers read are not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def header_lines(read: Read, headers: bytes, content_type: str = "text/plain") -
     return document.elements[1].text.split("\n")
 
 
-def test_headers_that_people_read_are_text_in_the_order_of_mail_programs(read: Read) -> None:
+def test_visible_headers_are_text_in_the_usual_order(read: Read) -> None:
     headers = (
         "Received: from a by b; today\nDKIM-Signature: v=1; b=abc\nARC-Seal: i=1\nX-Spam-Score: 7\nSUBJECT: Trains\n"
         "References: <0@x>\nList-Id: <x.example.com>\nMessage-ID: <1@x>\nAuthentication-Results: x; spf=pass\n"
@@ -29,12 +29,12 @@ def test_headers_that_people_read_are_text_in_the_order_of_mail_programs(read: R
     ]  # fmt: skip
 
 
-def test_what_a_person_wrote_under_a_name_that_servers_use_is_kept(read: Read) -> None:
+def test_values_that_people_wrote_under_server_headers_are_kept(read: Read) -> None:
     written = ["Received: 3 May", "References: the budget", "In-Reply-To: your letter", "Status: open", "Lines: two"]
     assert header_lines(read, "\n".join(["Status: RO", *written]).encode()) == written
 
 
-def test_the_usual_headers_are_properties(read: Read) -> None:
+def test_the_usual_headers_are_metadata(read: Read) -> None:
     metadata = read("mail.eml", b"From: ann@x\nBcc: eve@x\nMessage-ID: <1@x>\nProject: X\n\nText.\n").metadata
     assert metadata == {"from": "ann@x", "bcc": "eve@x", "message-id": "<1@x>"}
 
@@ -73,7 +73,7 @@ def test_raw_bytes_in_headers_are_in_the_charset_of_the_text(read: Read, data: b
     assert header_lines(read, b"Subject: " + data, content_type) == ["Subject: Расписание поездов"]
 
 
-def test_raw_bytes_in_headers_are_guessed_where_no_charset_is_named(read: Read) -> None:
+def test_raw_bytes_in_headers_are_decoded_by_a_guess_without_a_charset(read: Read) -> None:
     lines = header_lines(read, "From: J\xf6rg <joerg@x>\nSubject: Fahrpl\xe4ne f\xfcr Z\xfcge".encode("latin-1"))
     assert lines == ["From: Jörg <joerg@x>", "Subject: Fahrpläne für Züge"]
 
@@ -93,12 +93,12 @@ def test_raw_bytes_in_headers_are_guessed_where_no_charset_is_named(read: Read) 
         b"X-\xff: y",
     ],
 )  # fmt: skip
-def test_an_absurd_header_does_no_harm_to_the_mail(read: Read, absurd: bytes) -> None:
+def test_a_malformed_header_does_not_spoil_the_mail(read: Read, absurd: bytes) -> None:
     usual = b"Received: by x; today\nSubject: Trains\nMIME-Version: 1.0\n"
     data = usual + absurd + b"\n\n" + FACT.encode()
     document = read("mail.eml", data)
     assert FACT in document.text
     assert document.metadata["subject"] == "Trains"
-    # Neither to the mail that comes with it
+    # Nor does it spoil an attached mail
     attached = mail(b"Content-Type: message/rfc822\n\n" + data)
     assert FACT in read("mail.eml", attached).text

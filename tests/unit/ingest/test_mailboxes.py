@@ -1,4 +1,4 @@
-"""Mailboxes are divided where their messages begin, and nowhere else."""
+"""Mailboxes are split where a message begins, and nowhere else."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def subjects(document: ParsedDocument) -> list[str]:
     ],
 )
 @pytest.mark.parametrize("before", ["Text.\n", "Text.\n\n"])
-def test_a_line_of_text_that_begins_with_from_divides_nothing(read: Read, before: str, line: str) -> None:
+def test_a_line_of_text_that_begins_with_from_starts_no_message(read: Read, before: str, line: str) -> None:
     document = read("box.mbox", (ENVELOPE + message(f"{before}{line}\nMore.") + ENVELOPE + message(FACT, "B")).encode())
     assert subjects(document) == ["Trains", "B"]
     assert document.metadata == {"messages": "2"}
@@ -56,19 +56,19 @@ def test_a_line_of_text_that_begins_with_from_divides_nothing(read: Read, before
     ],
 )
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_mailboxes_of_all_programs_are_divided(read: Read, envelope: str, newline: str) -> None:
+def test_mailboxes_of_all_programs_are_split(read: Read, envelope: str, newline: str) -> None:
     box = (envelope + message("One.", "A") + envelope + message(FACT, "B")).replace("\n", newline)
     document = read("box", box.encode())
     assert subjects(document) == ["A", "B"]
     assert FACT in document.text
 
 
-def test_a_message_without_a_blank_line_above_it_is_found_by_its_first_header(read: Read) -> None:
+def test_a_message_without_a_blank_line_above_it_is_detected_by_its_first_header(read: Read) -> None:
     document = read("box.mbox", (ENVELOPE + message("One.", "A").rstrip() + "\n" + ENVELOPE + message(FACT)).encode())
     assert subjects(document) == ["A", "Trains"]
 
 
-def test_marks_before_from_are_taken_away(read: Read) -> None:
+def test_quoting_before_from_is_removed(read: Read) -> None:
     document = read("box.mbox", (ENVELOPE + message(">From here.\n>>From there.\n>Fromage")).encode())
     assert lines_of(document.text)[-3:] == ["From here.", ">From there.", ">Fromage"]
 

@@ -1,4 +1,4 @@
-"""PDFs with more on their pages than text: forms, comments, files, scans with a stamp."""
+"""PDFs with forms, comments, attached files, and scanned pages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _canvas() -> tuple[io.BytesIO, Canvas]:
 
 
 def _scan(text: str, *, stamp: str = "", mode: int = 0) -> bytes:
-    """A page that is an image of the text, with a line of text of its own below."""
+    """Return a PDF whose page is an image of the text, with a line of real text below it."""
     drawn = Image.new("RGB", (1240, 1754), "white")
     drawn.paste(files._drawn(text).resize((1200, 148)), (20, 300))
     file, canvas = _canvas()
@@ -51,7 +51,7 @@ def _with_files(data: bytes, attached: dict[str, bytes]) -> bytes:
     return files._saved(document.save)
 
 
-def test_what_is_filled_into_a_form_is_read(read: Read) -> None:
+def test_filled_form_fields_are_read(read: Read) -> None:
     file, canvas = _canvas()
     canvas.drawString(72, 780, "Booking")
     form = canvas.acroForm
@@ -91,14 +91,14 @@ def test_files_in_a_pdf_are_read(read: Read) -> None:
     assert inner.section == "Attachment: inner.pdf > Timetable"
 
 
-def test_a_file_in_a_pdf_is_under_none_of_its_headings_and_on_none_of_its_pages(read: Read) -> None:
+def test_a_file_in_a_pdf_has_no_section_or_page_of_the_pdf(read: Read) -> None:
     outer = pdf_bytes([["Summary", "Words."]], outline=("Summary",))
     document = read("a.pdf", _with_files(outer, {"inner.pdf": files.pdf()}))
     inner = next(element for element in document.elements if element.text == FACT)
     assert (inner.section, inner.page) == ("Attachment: inner.pdf > Timetable", None)
 
 
-def test_of_very_many_files_the_first_are_read_and_the_others_named(read: Read) -> None:
+def test_files_beyond_the_limit_are_only_named(read: Read) -> None:
     attached = {f"{number:03}.txt": f"words {number}".encode() for number in range(MAX_ATTACHMENTS + 2)}
     text = read("a.pdf", _with_files(pdf_bytes([[FACT]]), attached)).text
     assert text.count("words ") == MAX_ATTACHMENTS
@@ -106,7 +106,7 @@ def test_of_very_many_files_the_first_are_read_and_the_others_named(read: Read) 
 
 
 def test_a_pdf_whose_files_are_missing_is_read(read: Read) -> None:
-    # Given a PDF that names a file which is not in it
+    # Given a PDF that refers to a file which it does not contain
     data = _with_files(pdf_bytes([[FACT]]), {"a.txt": b"words"})
     data = re.sub(rb"/EF ?<<[^>]*>>", lambda match: match[0].replace(b" 0 R", b"99 0 R"), data)
     text = read("a.pdf", data).text
@@ -130,7 +130,7 @@ def test_pages_that_tesseract_fails_on_are_counted_and_the_others_read(
         read("a.pdf", files.scan())
 
 
-def test_pdfs_within_each_other_are_read_to_a_depth(read: Read) -> None:
+def test_nested_pdfs_are_read_to_a_limited_depth(read: Read) -> None:
     data = pdf_bytes([[FACT]])
     for level in range(5):
         data = _with_files(pdf_bytes([[f"level {level}"]]), {"inner.pdf": data})
@@ -147,14 +147,14 @@ def test_a_scan_with_a_stamp_is_read_as_a_scan(read: Read) -> None:
     assert document.metadata == {"pages": "1", "pages_by_ocr": "1"}
 
 
-def test_a_scan_with_a_stamp_says_that_it_was_not_read(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scan_with_a_stamp_counts_as_not_read_without_tesseract(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     document = read("scan.pdf", _scan(FACT, stamp="Received 5 May"))
     assert document.text == "Received 5 May"
     assert document.metadata == {"pages": "1", "pages_not_read": "1"}
 
 
-def test_a_scan_that_ocr_has_been_through_is_not_read_again(read: Read) -> None:
+def test_a_scan_with_an_ocr_layer_is_not_read_again(read: Read) -> None:
     document = read("scan.pdf", _scan("something else", stamp=FACT, mode=INVISIBLE))
     assert document.text == FACT
     assert document.metadata == {"pages": "1"}
@@ -170,7 +170,7 @@ def test_a_page_with_a_small_picture_is_not_read_by_ocr(read: Read) -> None:
 
 @NEEDS_TESSERACT
 @pytest.mark.parametrize("degrees", [90, 180])
-def test_a_scan_is_read_whichever_side_is_up(read: Read, degrees: int) -> None:
+def test_a_rotated_scan_is_read(read: Read, degrees: int) -> None:
     page = Image.new("RGB", (1240, 1754), "white")
     letter = (
         "Dear Mrs. Miller,", "thank you for your letter of last week.", FACT, "Please be at the station in time, with",
@@ -183,13 +183,13 @@ def test_a_scan_is_read_whichever_side_is_up(read: Read, degrees: int) -> None:
 
 
 @pytest.mark.parametrize("before", [b"HTTP/1.1 200 OK\r\nContent-Type: application/pdf\r\n\r\n", b"\xef\xbb\xbf"])
-def test_a_pdf_with_something_before_it_is_read(read: Read, before: bytes) -> None:
+def test_a_pdf_with_other_bytes_before_it_is_read(read: Read, before: bytes) -> None:
     assert FACT in read("paper.pdf", before + files.pdf()).text
 
 
 @NEEDS_TESSERACT
 def test_too_many_scanned_pages_are_refused_before_any_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given a PDF whose third scan is one too many
+    # Given a PDF with one scanned page more than allowed
     monkeypatch.setattr("ingest.parsers.pdf.scans.read_page", lambda *_: pytest.fail("a page was read"))
     scans = pypdfium2.PdfDocument.new()
     for data in (files.scan(), pdf_bytes([[FACT]]), files.scan()):
@@ -200,7 +200,7 @@ def test_too_many_scanned_pages_are_refused_before_any_is_read(tmp_path: Path, m
         parse_unknown(path, "scan.pdf", ParserOptions(ocr_max_pages=3))
 
 
-def test_a_form_that_only_adobe_shows_says_so(read: Read) -> None:
+def test_a_dynamic_form_is_refused(read: Read) -> None:
     xfa = b"<xdp:xdp xmlns:xdp='http://ns.adobe.com/xdp/'><template/></xdp:xdp>"
     page = b"BT /F1 12 Tf 72 700 Td (Please wait...) Tj ET"
     bodies = [

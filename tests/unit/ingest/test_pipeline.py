@@ -1,4 +1,4 @@
-"""From a file to its chunks on disk, with the tokenizer of the starter model."""
+"""The pipeline from a file to its chunks on disk, with the tokenizer of the starter model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_chunks_are_written_and_read_back(tmp_path: Path, offline_settings: Sett
     assert [path.name for path in out.parent.iterdir()] == ["1.jsonl"]
 
 
-def test_no_chunk_is_cut_off_by_the_model(tmp_path: Path, offline_settings: Settings) -> None:
+def test_no_chunk_is_truncated_by_the_model(tmp_path: Path, offline_settings: Settings) -> None:
     text = "\n\n".join(
         (SENTENCE * 40, "pneumonoultramicroscopic" * 200, "你好世界。" * 300, "👩‍👩‍👧 " * 200, "x = 1\n" * 400)
     )
@@ -44,7 +44,7 @@ def test_no_chunk_is_cut_off_by_the_model(tmp_path: Path, offline_settings: Sett
     assert max(sizes) > tokenizer.max_tokens * 0.9
 
 
-def test_the_chunks_size_is_a_setting(tmp_path: Path, offline_settings: Settings) -> None:
+def test_the_chunk_size_is_a_setting(tmp_path: Path, offline_settings: Settings) -> None:
     settings = offline_settings.model_copy(update={"chunk_tokens": 40, "chunk_overlap_tokens": 0})
     parse_to_chunks(write(tmp_path, SENTENCE * 10), "note.txt", tmp_path / "out.jsonl", settings)
     assert {load_tokenizer(settings).count(chunk.text) for chunk in read_chunks(tmp_path / "out.jsonl")} <= set(
@@ -52,7 +52,7 @@ def test_the_chunks_size_is_a_setting(tmp_path: Path, offline_settings: Settings
     )
 
 
-def test_a_collections_own_chunk_size_goes_before_the_servers(tmp_path: Path, offline_settings: Settings) -> None:
+def test_a_collections_chunk_size_overrides_the_servers(tmp_path: Path, offline_settings: Settings) -> None:
     settings = offline_settings.model_copy(update={"chunk_tokens": 200})
     out, own = tmp_path / "out.jsonl", ChunkSettings(tokens=20, overlap_tokens=0)
     parse_to_chunks(write(tmp_path, SENTENCE * 10), "note.txt", out, settings, own)
@@ -67,7 +67,7 @@ def test_no_chunk_size_is_over_the_models_window(tokens: int | None, expected: i
     assert ChunkSettings().max_tokens(8192) == 512
 
 
-def test_what_a_file_says_of_itself_is_kept(tmp_path: Path, offline_settings: Settings) -> None:
+def test_the_metadata_of_a_file_is_returned(tmp_path: Path, offline_settings: Settings) -> None:
     (tmp_path / "mail.eml").write_text(f"From: a@example.com\nDate: x\nSubject: {'long ' * 1000}\n\nText.\n")
     result = parse_to_chunks(tmp_path / "mail.eml", "mail.eml", tmp_path / "out.jsonl", offline_settings)
     assert result.media_type == "message/rfc822"
@@ -75,7 +75,7 @@ def test_what_a_file_says_of_itself_is_kept(tmp_path: Path, offline_settings: Se
     assert len(result.properties["subject"]) == 1000
 
 
-def test_a_refused_file_leaves_nothing(tmp_path: Path, offline_settings: Settings) -> None:
+def test_a_refused_file_leaves_no_chunks(tmp_path: Path, offline_settings: Settings) -> None:
     out = tmp_path / "chunks" / "1.jsonl"
     with pytest.raises(DocumentRejected, match="empty"):
         parse_to_chunks(write(tmp_path, ""), "note.txt", out, offline_settings)
@@ -119,7 +119,7 @@ def test_memory_over_the_limit_is_an_error_not_a_dead_process(
 
 @pytest.mark.parametrize("content", ["not json\n", '{"index": "one"}\n'])
 def test_chunks_that_cannot_be_read_count_as_missing(tmp_path: Path, content: str) -> None:
-    with pytest.raises(FileNotFoundError, match="no chunks that can be read"):
+    with pytest.raises(FileNotFoundError, match="no readable chunks"):
         read_chunks(write(tmp_path, content, "1.jsonl"))
 
 
@@ -142,7 +142,7 @@ def test_warm_up(offline_settings: Settings) -> None:
         '{"a": 1}',
     ],
 )
-def test_what_is_known_to_be_text_is_read_as_it_is(tmp_path: Path, text: str, offline_settings: Settings) -> None:
+def test_declared_text_is_read_unchanged(tmp_path: Path, text: str, offline_settings: Settings) -> None:
     out = tmp_path / "out.jsonl"
     result = parse_to_chunks(write(tmp_path, text), "note.txt", out, offline_settings, is_text=True)
     assert result.media_type == "text/plain"

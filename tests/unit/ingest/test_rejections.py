@@ -133,7 +133,7 @@ def test_unreadable(tmp_path: Path, offline_settings: Settings, monkeypatch: pyt
     path.write_text("secret")
 
     def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")  # root may read everything, so modes do not show it
+        raise PermissionError(13, "Permission denied")  # simulated, because root may read every file
 
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(DocumentRejected, match="cannot be read: the server has no permission"):
@@ -145,7 +145,7 @@ def test_a_folder(tmp_path: Path, offline_settings: Settings) -> None:
         parse_file_safely(tmp_path, "a.txt", offline_settings)
 
 
-def test_memory_is_limited_and_the_limit_is_taken_back() -> None:
+def test_memory_is_limited_and_the_limit_is_restored() -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
     with pytest.raises(MemoryError), memory_limit(64 * 2**20):
         bytearray(512 * 2**20)
@@ -154,7 +154,7 @@ def test_memory_is_limited_and_the_limit_is_taken_back() -> None:
 
 
 @pytest.mark.parametrize("kind", ["epub+zip", "vnd.oasis.opendocument.text"])
-def test_archives_that_do_not_fit_their_checksums_are_broken(read: Read, kind: str) -> None:
+def test_archives_with_wrong_checksums_are_broken(read: Read, kind: str) -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("mimetype", f"application/{kind}")

@@ -1,4 +1,4 @@
-"""Rich text as Word, LibreOffice, WordPad and Outlook write it: what a reader of it sees is read, once."""
+"""Rich text as Word, LibreOffice, WordPad and Outlook write it: all visible text is read once."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_footnotes_follow_the_paragraph_that_refers_to_them(read: Read) -> None:
     ) == ["One goes on.", "Note of one.", "More of it.", "An endnote.", "Two."]
 
 
-def test_headers_and_footers_stand_once_at_the_start_and_at_the_end(read: Read) -> None:
+def test_headers_and_footers_are_read_once_at_the_start_and_the_end(read: Read) -> None:
     header = r"{\header \pard\plain \qc Railways{\field{\*\fldinst{ PAGE }}{\fldrslt{ 7}}}\par}"
     footer = r"{\footerf \pard First foot\par}{\footer \pard Foot\par}"
     text = texts(read, rf"{header}{footer}Body\par\sect\sectd{header}{footer}More\par")
@@ -84,7 +84,7 @@ def test_text_boxes_are_read_once(read: Read) -> None:
     assert texts(read, rf"{group}after\par") == ["after", "Box"]
 
 
-def test_lettering_and_descriptions_of_pictures_are_read(read: Read) -> None:
+def test_wordart_and_picture_descriptions_are_read(read: Read) -> None:
     art = r"{\shp{\*\shpinst{\sp{\sn gtextUNICODE}{\sv Closed}}{\sp{\sn wzName}{\sv WordArt 1}}}}"
     picture = r"{\*\picprop{\sp{\sn wzDescription}{\sv A map}}}\picw10 89504e470d0a"
     both = rf"{{\*\shppict{{\pict{picture}}}}}{{\nonshppict{{\pict{picture}}}}}"
@@ -99,7 +99,7 @@ def test_comments_name_their_authors(read: Read) -> None:
     assert texts(read, rf"Some {comment} here.\par") == ["Some words here.", "Comment by Ann Bee: Check this."]
 
 
-def test_fields_show_their_results_or_else_what_they_are_filled_with(read: Read) -> None:
+def test_fields_show_their_results_or_their_defaults(read: Read) -> None:
     form = r"{\field{\*\fldinst{ FORMTEXT {\*\formfield{\fftype0{\*\ffname N}{\*\ffdeftext Vienna}}}}}{\fldrslt %s}}"
     choice = r"{\field{\*\fldinst FORMDROPDOWN{\*\formfield{\fftype2\ffres%d\ffdefres0{\*\ffl red}{\*\ffl blue}}}}}"
     box = r"{\field{\*\fldinst FORMCHECKBOX {\*\formfield{\fftype1\ffres25\ffdefres1}}}{\fldrslt }}"
@@ -112,7 +112,7 @@ def test_fields_show_their_results_or_else_what_they_are_filled_with(read: Read)
     assert texts(read, ", ".join(fields)) == ["Rome, \u2002\u2002Vienna, red, blue, ☒, a link, kana kanji, [Your name]"]
 
 
-def test_deleted_text_stays_out_and_hidden_text_is_read(read: Read) -> None:
+def test_deleted_text_is_skipped_and_hidden_text_is_read(read: Read) -> None:
     body = (
         r"It costs {\deleted\revauthdel1 40}{\revised\revauth1 41}{\deleted\par} euros{\deleted{\footnote gone}}."
         r"{\mvf moved away}{\mvt moved here}{\v hidden}\deleted gone \plain there\par {\xe{\v index}}end\par"
@@ -175,18 +175,18 @@ def test_formulas_are_read(read: Read) -> None:
 
 
 @pytest.mark.parametrize("bytes_of_picture", [b"}}}{{{\\par no", bytes(range(256))])
-def test_pictures_are_left_out_whatever_their_bytes(read: Read, bytes_of_picture: bytes) -> None:
+def test_pictures_are_skipped_whatever_their_bytes(read: Read, bytes_of_picture: bytes) -> None:
     binary = rb"\bin%d " % len(bytes_of_picture) + bytes_of_picture
     pictures = [rb"{\pict\wmetafile8" + binary + b"}", rb"{\*\objdata " + binary + b"}", rb"{\pict 0a0b}"]
     assert read("a.rtf", rb"{\rtf1 one" + b"".join(pictures) + rb" two\par}").text == "one two"
 
 
-def test_a_brace_too_many_does_not_end_the_text_and_what_follows_the_text_is_none(read: Read) -> None:
+def test_a_surplus_brace_does_not_end_the_text_and_bytes_after_the_text_are_ignored(read: Read) -> None:
     assert read("a.rtf", rb"{\rtf1 one\par}}{\b two\par}}" + b"\0" * 9).text == "one\n\ntwo"
     assert read("a.rtf", rb"{\rtf1 one\par} signature").text == "one"
 
 
-def test_a_file_that_is_cut_is_read_as_far_as_it_goes(read: Read) -> None:
+def test_a_truncated_file_is_read_up_to_its_end(read: Read) -> None:
     whole = rtf(r"{\header Head}One{\footnote A note}\par \trowd\pard\intbl a\cell {b\cell\row")
     start = whole.index(b"A note") + 3
     assert read("a.rtf", whole[:start]).text == "Head\n\nOne\n\nA n"
@@ -208,7 +208,7 @@ PAGE = r"""{\rtf1\ansi\ansicpg1251\fromhtml1 \fbidis \deff0{\fonttbl{\f0\fswiss\
 \htmlrtf0{\*\htmltag72 </li></ul>}{\*\htmltag58 </body>}{\*\htmltag27 </html>}\htmlrtf }\htmlrtf0 }"""
 
 
-def test_html_in_rich_text_is_read_as_html_once(read: Read) -> None:
+def test_encapsulated_html_is_read_once(read: Read) -> None:
     document = read("a.rtf", PAGE.encode())
     assert kinds_and_texts(document) == [
         ("heading", "Timetable"), ("paragraph", "Поезд <5 <i> & bold\n€"), ("list_item", "item"),
@@ -217,7 +217,7 @@ def test_html_in_rich_text_is_read_as_html_once(read: Read) -> None:
     assert document.elements[-1].section == "Timetable"
 
 
-def test_rich_text_that_only_says_that_it_holds_html_is_read_as_it_is(read: Read) -> None:
+def test_rich_text_that_only_declares_html_is_read_as_rich_text(read: Read) -> None:
     assert (
         read("a.rtf", rb"{\rtf1\ansi\fromhtml1 {\*\htmltag64 <p>}\htmlrtf only here\htmlrtf0\par}").text == "only here"
     )
@@ -237,7 +237,7 @@ def test_rich_text_that_only_says_that_it_holds_html_is_read_as_it_is(read: Read
     ],
     ids=lambda data: data[:12].decode(),
 )
-def test_hostile_rich_text_ends_in_time(read: Read, data: bytes) -> None:
+def test_hostile_rich_text_is_read_in_bounded_time(read: Read, data: bytes) -> None:
     started = time.process_time()
     assert read("a.rtf", b"{\\rtf1 first " + data).text.startswith("first") or data.startswith(b"\\intbl")
     assert time.process_time() - started < 10

@@ -1,4 +1,4 @@
-"""Workbooks lose nothing that they show: formulas, comments, shapes, charts, hidden sheets, odd tables."""
+"""Workbooks: all text is read, from formulas, comments, shapes, charts, hidden sheets and unusual tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
 
 def book_bytes(fill: Callable[[Any], object]) -> bytes:
-    """A workbook with one sheet."""
+    """Return a workbook with one sheet."""
     book = openpyxl.Workbook()
     assert book.active is not None
     book.active.title = "Prices"
@@ -39,7 +39,7 @@ def lines(read: Read, data: bytes, name: str = "a.xlsx") -> list[str]:
 
 
 def with_sheet(cells: str) -> bytes:
-    """A workbook whose only sheet has these cells, as XML."""
+    """Return a workbook whose only sheet has these cells, given as XML."""
     data = book_bytes(lambda sheet: None)
     return with_parts(data, {SHEET: f'<worksheet xmlns="{MAIN}"><sheetData>{cells}</sheetData></worksheet>'})
 
@@ -50,7 +50,7 @@ def test_formulas_that_were_never_calculated_are_shown(read: Read) -> None:
     assert lines(read, book_bytes(rows(("=1+1",)))) == ["Prices", "=1+1"]
 
 
-def test_formulas_show_their_values_where_they_have_them(read: Read) -> None:
+def test_formulas_show_their_values_if_they_have_any(read: Read) -> None:
     cells = (
         '<c r="A1"><f t="shared" si="0" ref="A1:A2">B1*2</f><v>8</v></c>',
         '<c r="A2"><f t="shared" si="0"/></c><c r="C2" t="str"><f>IF(TRUE,"")</f><v></v></c>',
@@ -116,7 +116,7 @@ def chart(sheet: Any) -> BarChart:
     return shown
 
 
-def test_charts_are_named_in_sheets_and_as_sheets(read: Read) -> None:
+def test_charts_in_sheets_and_chart_sheets_are_read(read: Read) -> None:
     def fill(sheet: Any) -> None:
         shown = chart(sheet)
         sheet.add_chart(shown)
@@ -127,7 +127,7 @@ def test_charts_are_named_in_sheets_and_as_sheets(read: Read) -> None:
     assert found[found.index("Figure") + 1] == "Chart: Fares by city"
 
 
-def test_a_sheet_of_a_chart_with_nothing_in_it(read: Read) -> None:
+def test_an_empty_chart_sheet_is_skipped(read: Read) -> None:
     data = book_bytes(lambda sheet: (sheet.append(("x",)), sheet.parent.create_chartsheet("Figure")))
     rels = [name for name in names(data) if "chartsheets/_rels" in name]
     assert lines(read, with_parts(data, {}, without=tuple(rels))) == ["Prices", "x"]
@@ -147,7 +147,7 @@ def test_hidden_sheets_and_titles_above_tables_are_read(read: Read) -> None:
     ]  # fmt: skip
 
 
-def test_values_of_every_kind(read: Read) -> None:
+def test_values_of_every_kind_are_read(read: Read) -> None:
     def fill(sheet: Any) -> None:
         sheet.append((datetime.date(2026, 1, 5), datetime.datetime(2026, 1, 5, 9, 30), datetime.time(9, 30), 0.1 + 0.2))
         sheet.append((True, "#DIV/0!", 1e20, -7))
@@ -157,14 +157,14 @@ def test_values_of_every_kind(read: Read) -> None:
     ]  # fmt: skip
 
 
-def test_rich_text_without_its_readings(read: Read) -> None:
+def test_phonetic_readings_of_rich_text_are_skipped(read: Read) -> None:
     rich = "<r><t>東</t></r><r><t>京</t></r><rPh sb='0' eb='2'><t>トウキョウ</t></rPh>"
     cell = '<c t="inlineStr"><is>%s</is></c>'
     data = with_sheet(f"<row>{cell % rich}{cell % '<t>a_x000D_b</t>'}</row>")
     assert lines(read, data) == ["Prices", "東京 | a b"]
 
 
-def test_what_openpyxl_cannot_check_does_not_matter(read: Read) -> None:
+def test_constructs_that_openpyxl_rejects_are_tolerated(read: Read) -> None:
     data = book_bytes(rows(("x", "y")))
     odd = "<sheetViews><sheetView view='odd'/></sheetViews><conditionalFormatting odd='1'/>"
     data = with_parts(
@@ -180,7 +180,7 @@ def test_what_openpyxl_cannot_check_does_not_matter(read: Read) -> None:
     assert document.metadata == {"parts_not_read": "xl/styles.xml"}
 
 
-def test_broken_comments_are_left_out_and_broken_sheets_are_not(read: Read) -> None:
+def test_broken_comments_are_skipped_and_broken_sheets_are_refused(read: Read) -> None:
     def fill(sheet: Any) -> None:
         sheet.append(("city",))
         sheet["A1"].comment = Comment("Which one?", "Ann")
@@ -217,7 +217,7 @@ def test_templates_and_files_with_macros_are_read(read: Read, kind: str) -> None
     assert lines(read, data) == lines(read, files.workbook())
 
 
-def test_the_workbook_may_have_a_number_in_its_name(read: Read) -> None:
+def test_the_workbook_part_may_have_a_number_in_its_name(read: Read) -> None:
     data = files.workbook()
     moving = ("_rels/.rels", "[Content_Types].xml")
     parts = {name: part(data, name).replace("xl/workbook.xml", "xl/workbook2.xml") for name in moving}
@@ -227,6 +227,6 @@ def test_the_workbook_may_have_a_number_in_its_name(read: Read) -> None:
     assert lines(read, moved) == lines(read, data)
 
 
-def test_binary_workbooks_are_refused_by_their_name(read: Read) -> None:
+def test_binary_workbooks_are_refused(read: Read) -> None:
     with pytest.raises(DocumentRejected, match=r"excel\.sheet\.binary.* is not supported\. Save it as \.xlsx\."):
         read("a.xlsb", zip_bytes({"xl/workbook.bin": b"x"}))

@@ -1,4 +1,4 @@
-"""Presentations lose nothing that they show: charts, diagrams, groups, tables, equations, notes, comments."""
+"""Presentations: all text is read, from charts, diagrams, groups, tables, equations, notes and comments."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.unit.ingest.support import Read, kinds_and_texts
 
 SLIDE = "ppt/slides/slide1.xml"
 P = "http://schemas.openxmlformats.org/presentationml/2006/main"
-PLACE = (Emu(0), Emu(0), Emu(9_000_000), Emu(3_000_000))
+BOUNDS = (Emu(0), Emu(0), Emu(9_000_000), Emu(3_000_000))
 
 
 def slide_bytes(fill: Callable[[Any], object]) -> bytes:
-    """A presentation of one slide with a title."""
+    """Return a presentation of one slide with a title."""
     presentation = pptx.Presentation()
     slide = presentation.slides.add_slide(presentation.slide_layouts[5])
     slide.shapes.title.text = "Prices"
@@ -64,7 +64,7 @@ def chart(slide: Any) -> None:
     data = CategoryChartData()
     data.categories = ["Vienna", "Rome"]
     data.add_series("Adults", (41, 57))
-    shown = slide.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, *PLACE, data).chart
+    shown = slide.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, *BOUNDS, data).chart
     shown.has_title = True
     shown.chart_title.text_frame.text = "Fares by city"
 
@@ -73,10 +73,10 @@ def test_charts_are_read_with_their_values(read: Read) -> None:
     assert lines(read, slide_bytes(chart)) == ["Prices", "Chart: Fares by city", "Adults: Vienna 41; Rome 57"]
 
 
-def test_a_broken_chart_is_left_out_and_named(read: Read) -> None:
+def test_a_broken_chart_is_skipped_and_named(read: Read) -> None:
     def fill(slide: Any) -> None:
         chart(slide)
-        slide.shapes.add_textbox(*PLACE).text_frame.text = FACT
+        slide.shapes.add_textbox(*BOUNDS).text_frame.text = FACT
 
     data = slide_bytes(fill)
     name = next(name for name in names(data) if name.startswith("ppt/charts/") and name.endswith(".xml"))
@@ -85,7 +85,7 @@ def test_a_broken_chart_is_left_out_and_named(read: Read) -> None:
     assert document.metadata == {"parts_not_read": name}
 
 
-def test_a_broken_slide_is_not_left_out(read: Read) -> None:
+def test_a_broken_slide_is_refused(read: Read) -> None:
     with pytest.raises(DocumentRejected, match="The presentation is broken"):
         read("a.pptx", with_parts(plain(), {SLIDE: "<p:sld"}))
 
@@ -103,11 +103,11 @@ def test_diagrams_are_read(read: Read) -> None:
 def test_groups_pictures_and_embedded_files_are_read(read: Read) -> None:
     def fill(slide: Any) -> None:
         group = slide.shapes.add_group_shape().shapes.add_group_shape()
-        group.shapes.add_textbox(*PLACE).text_frame.text = "In the group"
+        group.shapes.add_textbox(*BOUNDS).text_frame.text = "In the group"
         image = files._saved(lambda file: Image.new("RGB", (9, 9)).save(file, "png"))
         picture = slide.shapes.add_picture(io.BytesIO(image), 0, 0)
         picture._element.nvPicPr.cNvPr.set("descr", "The line to Vienna")
-        slide.shapes.add_ole_object(io.BytesIO(files.workbook()), "Excel.Sheet.12", *PLACE[:2])
+        slide.shapes.add_ole_object(io.BytesIO(files.workbook()), "Excel.Sheet.12", *BOUNDS[:2])
 
     found = lines(read, slide_bytes(fill))
     assert found[:3] == ["Prices", "In the group", "Picture: The line to Vienna"]
@@ -117,7 +117,7 @@ def test_groups_pictures_and_embedded_files_are_read(read: Read) -> None:
 
 def test_merged_cells_of_tables_are_read(read: Read) -> None:
     def fill(slide: Any) -> None:
-        table = slide.shapes.add_table(2, 2, *PLACE).table
+        table = slide.shapes.add_table(2, 2, *BOUNDS).table
         for row, values in enumerate((("city", ""), ("Vienna", "41\v42"))):
             for column, value in enumerate(values):
                 table.cell(row, column).text_frame.text = value
@@ -126,7 +126,7 @@ def test_merged_cells_of_tables_are_read(read: Read) -> None:
     assert lines(read, slide_bytes(fill)) == ["Prices", "| city |  |\n| --- | --- |\n| Vienna | 41 42 |"]
 
 
-def test_shapes_that_are_written_twice_are_read_once(read: Read) -> None:
+def test_alternate_versions_of_a_shape_are_read_once(read: Read) -> None:
     choice, fallback = shape("<a:r><a:t>Newer</a:t></a:r>"), shape("<a:r><a:t>Older</a:t></a:r>")
     both = (
         f'<mc:AlternateContent xmlns:mc="{MC}"><mc:Choice Requires="x">{choice}</mc:Choice>'
@@ -135,7 +135,7 @@ def test_shapes_that_are_written_twice_are_read_once(read: Read) -> None:
     assert lines(read, with_shape(plain(), both)) == ["Prices", "Newer"]
 
 
-def test_equations_and_fields_are_read_where_they_stand(read: Read) -> None:
+def test_equations_and_fields_are_read_at_their_position(read: Read) -> None:
     base, power = (f"<m:{name}><m:r><m:t>{text}</m:t></m:r></m:{name}>" for name, text in (("e", "c"), ("sup", "2")))
     equation = f"<m:oMath><m:sSup>{base}{power}</m:sSup></m:oMath>"
     math = f'<a14:m xmlns:a14="http://schemas.microsoft.com/office/drawing/2010/main" xmlns:m="{M}">{equation}</a14:m>'
@@ -143,7 +143,7 @@ def test_equations_and_fields_are_read_where_they_stand(read: Read) -> None:
     assert lines(read, with_shape(plain(), shape(text))) == ["Prices", "E = mc^2\n2026"]
 
 
-def test_shapes_with_the_number_of_the_title_are_read(read: Read) -> None:
+def test_shapes_with_the_id_of_the_title_are_read(read: Read) -> None:
     assert 'id="2"' in part(plain(), SLIDE)
     assert lines(read, with_shape(plain(), shape(f"<a:r><a:t>{FACT}</a:t></a:r>"))) == ["Prices", FACT]
 

@@ -1,4 +1,4 @@
-"""BM25's terms: which words of a text are found."""
+"""The terms of BM25: the words of a text that a query finds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ingest.vector_store.sparse import document_terms, query_terms
         ("黒い猫が寝ている", "猫"),
     ],
 )
-def test_the_terms_of_a_query_are_among_those_of_the_text_it_is_in(text: str, query: str) -> None:
+def test_the_terms_of_a_query_are_among_those_of_a_text_that_contains_it(text: str, query: str) -> None:
     wanted = set(query_terms(query).indices)
     assert wanted and wanted <= set(document_terms(text).indices)
 
@@ -32,7 +32,7 @@ def test_other_words_are_not_found(text: str, query: str) -> None:
     assert not set(query_terms(query).indices) & set(document_terms(text).indices)
 
 
-def test_a_chinese_letter_between_others_is_a_word_of_the_query() -> None:
+def test_a_single_chinese_character_is_a_query_term() -> None:
     assert set(query_terms("猫は何?").indices) & set(document_terms("黒い猫が寝ている").indices)
 
 

@@ -1,4 +1,4 @@
-"""Types whose source is text: what is read is what the file says, wherever it lies in its markup."""
+"""Types whose source is text: all text is read, wherever it is in the markup."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_plain_text_keeps_its_text_and_is_divided_at_blank_lines(read: Read) -> 
     assert document.media_type == "text/plain"
 
 
-def test_control_characters_are_left_out(read: Read) -> None:
+def test_control_characters_are_removed(read: Read) -> None:
     assert read("note.txt", b"a\x08b\x1b[0mc" + b" text" * 100).text.startswith("ab[0mc")
 
 
@@ -59,14 +59,14 @@ def test_markdown(read: Read) -> None:
         ("See [the guide](https://example.com) ![map](a.png)", "See the guide map"), ("2 ~~3~~ trains", "2 3 trains"),
     ],
 )  # fmt: skip
-def test_sections_of_markdown_are_called_as_their_headings_are_shown(read: Read, heading: str, title: str) -> None:
+def test_sections_of_markdown_are_named_as_their_headings_are_displayed(read: Read, heading: str, title: str) -> None:
     document = read("a.md", f"# {heading}\n\nwords\n".encode())
     assert [element.section for element in document.elements] == [title, title]
     assert heading in document.text
 
 
 @pytest.mark.parametrize("mark", ["[a", "![]("])
-def test_a_heading_of_very_many_links_ends_in_time(read: Read, mark: str) -> None:
+def test_a_heading_of_very_many_links_is_read_in_bounded_time(read: Read, mark: str) -> None:
     started = time.process_time()
     assert read("a.md", f"# {mark * 100_000}\n".encode()).elements
     assert time.process_time() - started < 10
@@ -106,7 +106,7 @@ def test_tables_of_data_become_records(read: Read, name: str, data: bytes) -> No
     assert kinds_and_texts(document) == [("table", "name | age\nname: Smith, Ann; age: 41\nname: Bob")]
 
 
-def test_a_table_without_names_of_columns_is_its_values(read: Read) -> None:
+def test_a_table_without_column_names_is_its_values(read: Read) -> None:
     assert read("numbers.csv", b"1,2\n3,4\n").text == "1 | 2\n3 | 4"
 
 
@@ -147,7 +147,7 @@ def test_notebook(read: Read) -> None:
         ({"output_type": "stream", "text": ["\x1b[32mgreen\x1b[0m"]}, "green"),
     ],
 )  # fmt: skip
-def test_what_the_cells_of_a_notebook_showed_is_kept(read: Read, output: dict[str, object], expected: str) -> None:
+def test_outputs_of_notebook_cells_are_read(read: Read, output: dict[str, object], expected: str) -> None:
     cells = [{"cell_type": "code", "source": "run()", "outputs": [output]}]
     text = read("study.ipynb", json.dumps({"cells": cells}).encode()).text
     assert text.count(expected) == 1
@@ -174,20 +174,22 @@ def test_source_code_keeps_its_indentation_and_is_divided_at_definitions(read: R
         ("note.md", codecs.BOM_UTF16_LE + "# hi".encode("utf-16-le"), detection.MARKDOWN),
     ],
 )
-def test_the_type_is_found_from_content_then_from_the_name(read: Read, name: str, data: bytes, media_type: str) -> None:
+def test_the_type_is_detected_from_content_then_from_the_name(
+    read: Read, name: str, data: bytes, media_type: str
+) -> None:
     assert read(name, data).media_type == media_type
 
 
-def test_marks_of_byte_order_within_a_text_are_left_out(read: Read) -> None:
+def test_byte_order_marks_inside_a_text_are_removed(read: Read) -> None:
     assert read("a.txt", codecs.BOM_UTF8 * 2 + b"one\n" + codecs.BOM_UTF8 + b"two").text == "one\ntwo"
 
 
-def test_control_characters_that_divide_words_still_do(read: Read) -> None:
+def test_control_characters_that_separate_words_still_do(read: Read) -> None:
     text = read("a.txt", b"alpha\x0bbeta\x0cgamma\x1fdelta\x1eend" + b" text" * 100).text
     assert text.split()[:5] == ["alpha", "beta", "gamma", "delta", "end"]
 
 
-def test_a_table_with_decimal_commas_below_other_lines_is_divided_at_its_semicolons(read: Read) -> None:
+def test_a_table_with_decimal_commas_below_other_lines_is_split_at_its_semicolons(read: Read) -> None:
     data = (
         'Statement\nIBAN: AT12, Bank\n\n"day";"text";"fare"\n1.1.;"Vienna\nand back";-41,50\n2.1.;Rome, one way;57,00\n'
     )
@@ -198,7 +200,7 @@ def test_a_table_with_decimal_commas_below_other_lines_is_divided_at_its_semicol
     ]  # fmt: skip
 
 
-def test_a_first_row_with_a_time_or_a_date_names_no_columns(read: Read) -> None:
+def test_a_first_row_with_a_time_or_a_date_is_not_a_header(read: Read) -> None:
     assert (
         read("a.csv", b"12:30,Meeting,Room 4\n13:45,Lunch,Canteen\n").text
         == "12:30 | Meeting | Room 4\n13:45 | Lunch | Canteen"
@@ -217,11 +219,11 @@ def test_a_first_row_with_a_time_or_a_date_names_no_columns(read: Read) -> None:
         (b"Ann,,Vienna\nBob,x,Rome\n", "Ann | Vienna"),
     ],
 )
-def test_columns_have_the_names_of_the_first_row_where_it_has_names(read: Read, data: bytes, line: str) -> None:
+def test_columns_have_the_names_of_the_first_row_if_it_has_names(read: Read, data: bytes, line: str) -> None:
     assert line in read("a.csv", data).text.split("\n")
 
 
-def test_xml_keeps_the_attributes_that_say_something(read: Read) -> None:
+def test_xml_attributes_with_text_are_read(read: Read) -> None:
     sentence = "The night train to Vienna leaves at nine. " * 8
     drawing = "M 10 10 L 20 20 " * 20
     document = read(
@@ -231,28 +233,28 @@ def test_xml_keeps_the_attributes_that_say_something(read: Read) -> None:
     assert "see Rome too" in document.text and "p who: Ann" in document.text
 
 
-def test_xml_says_what_its_own_entities_stand_for_and_nothing_of_other_files(read: Read) -> None:
+def test_internal_entities_of_xml_are_expanded_and_external_ones_are_not(read: Read) -> None:
     own = '<!DOCTYPE a [<!ENTITY co "Trains Ltd">]>'
     assert read("a.xml", f"{own}<a><b>By &co;</b></a>".encode()).text == "b: By Trains Ltd"
     other = '<!DOCTYPE a [<!ENTITY co SYSTEM "/etc/passwd">]>'
     assert "&co;" in read("a.xml", f"{other}<a><b>By &co;</b></a>".encode()).text
 
 
-def test_the_title_of_a_part_of_an_xml_document_is_the_heading_of_that_part(read: Read) -> None:
+def test_a_title_in_xml_is_the_heading_of_its_parent_element(read: Read) -> None:
     chapter = '<chapter id="one"><title>Vienna</title><para>By night</para></chapter>'
     document = read("a.xml", f'<book version="5"><title>Trains</title>{chapter}</book>'.encode())
     assert sections(document)["chapter id: one\npara: By night"] == "Trains > Vienna"
     assert sections(document)["book version: 5"] == "Trains"
 
 
-def test_words_of_a_word_document_that_is_xml_stay_whole(read: Read) -> None:
+def test_words_of_a_word_document_saved_as_xml_are_not_split(read: Read) -> None:
     runs = "<w:p><w:r><w:t>The night tr</w:t></w:r><w:r><w:t>ain</w:t></w:r></w:p>"
     namespace = "http://schemas.microsoft.com/office/word/2003/wordml"
     xml = f'<?xml version="1.0"?><w:wordDocument xmlns:w="{namespace}"><w:body>{runs}</w:body></w:wordDocument>'
     assert read("a.xml", xml.encode()).text == "The night train"
 
 
-def test_notes_and_line_breaks_within_a_paragraph_of_xml_do_not_run_into_words(read: Read) -> None:
+def test_notes_and_line_breaks_inside_a_paragraph_of_xml_separate_words(read: Read) -> None:
     xml = "<a><p>It was <b>ver</b>y late.<lb/>Anchors<note>were counted</note></p></a>"
     assert read("a.xml", xml.encode()).text == "It was very late. Anchors were counted"
 
@@ -274,14 +276,14 @@ def test_json_keeps_numbers_and_repeated_keys_as_they_are_written(read: Read) ->
     )  # fmt: skip
 
 
-def test_json_with_escaped_letters_is_read_as_letters(read: Read) -> None:
+def test_escaped_letters_of_json_are_read_as_letters(read: Read) -> None:
     document = read("a.json", json.dumps({"name": "Größe", "other": ["Брузовец", 1]}, indent=2).encode("ascii"))
     assert "Größe" in document.text and "Брузовец" in document.text
     written = '{\n  "a": 1,\n\n  "b": 2\n}'
     assert read("b.json", written.encode()).text == written
 
 
-def test_a_line_that_is_nested_too_deeply_is_kept_as_it_is(read: Read) -> None:
+def test_a_line_that_is_nested_too_deeply_is_kept_unchanged(read: Read) -> None:
     deep = "[" * 5000 + "]" * 5000
     lines = "\n".join(['{"a": 1}'] * 6 + [deep, '{"b": 2}'])
     assert read("a.jsonl", lines.encode()).text.endswith("]\nb: 2")

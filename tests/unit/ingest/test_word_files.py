@@ -1,4 +1,4 @@
-"""Word files lose nothing that they show: notes, comments, forms, tracked changes, text boxes, equations, drawings."""
+"""Word files: all text is read, from notes, comments, forms, tracked changes, text boxes, equations and drawings."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def test_notes_of_a_table_follow_the_table(read: Read) -> None:
     ]  # fmt: skip
 
 
-def test_comments_follow_what_they_are_about_and_are_not_lost_with_it(read: Read) -> None:
+def test_comments_follow_their_text_and_survive_its_deletion(read: Read) -> None:
     xml = p("True.", mark("comment", 0)) + p("Other.", f"<w:del>{mark('comment', 1)}</w:del>") + p("Last.")
     assert lines(read, word_file(xml, {"comments.xml": COMMENTS}, ("c1", "comments"))) == [
         "True.", "Comment by Ann: Is this true?", "Other.", "Last.", "Comment: Nobody asks.",
     ]  # fmt: skip
 
 
-def test_comments_that_python_docx_writes(read: Read) -> None:
+def test_comments_that_python_docx_writes_are_read(read: Read) -> None:
     def fill(document: docx.document.Document) -> None:
         document.add_comment(document.add_paragraph(FACT).runs, text="Check the time.", author="Bob")
 
@@ -136,13 +136,13 @@ def test_text_boxes_are_read_once_with_their_notes(read: Read) -> None:
     assert body(read, p("Before.", inline)) == ["Before.", "In the box"]
 
 
-def test_text_boxes_only_older_programs_can_show(read: Read) -> None:
+def test_text_boxes_with_only_a_fallback_are_read(read: Read) -> None:
     pict = f"<w:pict><v:shape><v:textbox>{BOX}</v:textbox></v:shape></w:pict>"
     empty = f'<mc:AlternateContent><mc:Choice Requires="x"/><mc:Fallback>{pict}</mc:Fallback></mc:AlternateContent>'
     assert body(read, p("Before.", f"<w:r>{empty}</w:r>")) == ["Before.", "In the box"]
 
 
-def test_text_boxes_in_text_boxes_and_in_cells(read: Read) -> None:
+def test_text_boxes_in_text_boxes_and_in_cells_are_read(read: Read) -> None:
     inner = f"<w:r><w:pict><v:textbox>{BOX}</v:textbox></w:pict></w:r>"
     outer = f"<w:r><w:pict><v:textbox><w:txbxContent>{p('Outer', inner)}</w:txbxContent></v:textbox></w:pict></w:r>"
     cell = f"<w:tbl><w:tblGrid><w:gridCol/></w:tblGrid><w:tr><w:tc>{p('Cell', outer)}</w:tc></w:tr></w:tbl>"
@@ -168,7 +168,7 @@ def test_headers_and_footers_are_read_with_their_boxes(read: Read) -> None:
     assert lines(read, with_parts(data, {"word/header1.xml": header})) == ["Confidential\nDRAFT", FACT, "Page one"]
 
 
-def test_equations_are_written_on_a_line(read: Read) -> None:
+def test_equations_are_written_on_one_line(read: Read) -> None:
     def m(text: str) -> str:
         return f"<m:r><m:t>{text}</m:t></m:r>"
 
@@ -198,7 +198,7 @@ def test_charts_and_diagrams_are_read(read: Read) -> None:
     ]
 
 
-def test_a_chart_that_many_drawings_name_is_read_once(read: Read) -> None:
+def test_a_chart_that_several_drawings_refer_to_is_read_once(read: Read) -> None:
     drawing = '<w:r><w:drawing><wp:inline><c:chart r:id="x1"/></wp:inline></w:drawing></w:r>'
     data = word_file(p("Text.", drawing) * 2, {"charts/chart1.xml": CHART}, ("x1", "chart"))
     assert lines(read, data) == ["Text.", "Chart: Fares by city", "Adults: Vienna 41; Rome 57", "Text."]
@@ -217,7 +217,7 @@ def test_descriptions_of_pictures_are_read_if_they_say_anything(read: Read, word
     assert body(read, p("Text.", picture)) == ["Text.", *([line] if line else [])]
 
 
-def test_marks_that_stand_for_text(read: Read) -> None:
+def test_form_fields_symbols_and_ruby_are_read(read: Read) -> None:
     def field(content: str) -> str:
         return f'<w:r><w:fldChar w:fldCharType="begin"><w:ffData>{content}</w:ffData></w:fldChar></w:r>'
 
@@ -236,13 +236,13 @@ def test_marks_that_stand_for_text(read: Read) -> None:
     ]
 
 
-def test_what_divides_words_and_what_does_not(read: Read) -> None:
+def test_tabs_breaks_and_hyphens_are_read(read: Read) -> None:
     marks = ("tab", "br", "cr", "noBreakHyphen", "softHyphen")
     xml = p("a", "".join(f"<w:r><w:{name}/><w:t>{number}</w:t></w:r>" for number, name in enumerate(marks)))
     assert body(read, xml) == ["a\t0\n1\n2-34"]
 
 
-def test_pages_that_the_author_began_are_counted(read: Read) -> None:
+def test_page_breaks_of_the_author_are_counted(read: Read) -> None:
     page = '<w:r><w:br w:type="page"/></w:r>'
     before = "<w:p><w:pPr><w:pageBreakBefore/></w:pPr>" + r("Third") + "</w:p>"
     document = read("a.docx", word_file(p("First", page + r("Second")) + before + p("Still third")))
@@ -251,7 +251,7 @@ def test_pages_that_the_author_began_are_counted(read: Read) -> None:
     ]  # fmt: skip
 
 
-def test_pages_that_word_noted_down_are_not_counted_twice(read: Read) -> None:
+def test_page_breaks_that_word_also_recorded_are_not_counted_twice(read: Read) -> None:
     xml = p("First", '<w:r><w:br w:type="page"/></w:r>') + p("", "<w:r><w:lastRenderedPageBreak/></w:r>" + r("Second"))
     document = read("a.docx", word_file(xml))
     assert [(element.text, element.page) for element in document.elements] == [("First", 1), ("Second", 2)]
@@ -310,7 +310,7 @@ def test_templates_and_files_with_macros_are_read(read: Read, kind: str) -> None
     assert lines(read, data) == lines(read, files.word())
 
 
-def test_broken_parts_are_left_out_and_named(read: Read) -> None:
+def test_broken_parts_are_skipped_and_named(read: Read) -> None:
     data = word_file(p(FACT, mark("footnote", 7)), {"footnotes.xml": "<w:foot"}, ("n1", "footnotes"))
     document = read("a.docx", data)
     assert (document.text, document.metadata) == (FACT, {"parts_not_read": "word/footnotes.xml"})
@@ -318,7 +318,7 @@ def test_broken_parts_are_left_out_and_named(read: Read) -> None:
     assert FACT in read("a.docx", missing).text
 
 
-def test_a_broken_header_is_left_out(read: Read) -> None:
+def test_a_broken_header_is_skipped(read: Read) -> None:
     def fill(document: docx.document.Document) -> None:
         document.sections[0].header.paragraphs[0].text = "Confidential"
         document.add_paragraph(FACT)
@@ -327,21 +327,22 @@ def test_a_broken_header_is_left_out(read: Read) -> None:
     assert (document.text, document.metadata["parts_not_read"]) == (FACT, "word/header1.xml")
 
 
-def test_a_directory_that_says_it_begins_later_than_it_does(read: Read) -> None:
+def test_a_wrong_directory_offset_means_a_broken_file(read: Read) -> None:
     data = bytearray(files.word())
-    # Where the directory begins: parts then lie before the beginning of the file.
-    place = data.rindex(b"PK\x05\x06") + 16
-    data[place : place + 4] = (int.from_bytes(data[place : place + 4], "little") + 1000).to_bytes(4, "little")
+    # The offset of the directory: with a larger one, parts begin before the start of the file.
+    start = data.rindex(b"PK\x05\x06") + 16
+    offset = int.from_bytes(data[start : start + 4], "little")
+    data[start : start + 4] = (offset + 1000).to_bytes(4, "little")
     with pytest.raises(DocumentRejected, match="is broken"):
         read("a.docx", bytes(data))
 
 
-def test_a_broken_document_is_not_read_in_part(read: Read) -> None:
+def test_a_broken_main_part_is_refused(read: Read) -> None:
     with pytest.raises(DocumentRejected, match="The Word document is broken"):
         read("a.docx", with_parts(files.word(), {"word/document.xml": "<w:document"}))
 
 
-def test_comments_whose_type_is_not_named(read: Read) -> None:
+def test_comments_without_a_content_type_are_read(read: Read) -> None:
     kind = "application/vnd.openxmlformats-officedocument.wordprocessingml.comments+xml"
     data = word_file(p(FACT, mark("comment", 0)), {"comments.xml": COMMENTS}, ("c1", "comments"))
     assert lines(read, data) == lines(read, typed(data, {"word/comments.xml": kind}))
