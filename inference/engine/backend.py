@@ -1,4 +1,4 @@
-"""The port to the model: what the engine needs of a runtime. `llama_backend` implements it, tests use a fake."""
+"""The port to the model: what the engine needs from a runtime. `llama_backend` implements it; tests use a fake."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DecodeStatus(Enum):
     """How a step ended."""
 
     DONE = "done"
-    #: No room in the KV cache; nothing was changed.
+    #: The KV cache has no room; nothing was changed.
     FULL = "full"
     #: `interrupt()` was called; part of the batch may be in the cache.
     INTERRUPTED = "interrupted"
@@ -27,7 +27,7 @@ class DecodeStatus(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BatchEntry:
-    """Tokens of one sequence in a step: at positions `start`, `start + 1`, …; the last `rows` of them give logits."""
+    """Tokens of one sequence in a step, at positions `start`, `start + 1`, …; the last `rows` of them yield logits."""
 
     seq_id: int
     tokens: Sequence[int]
@@ -39,13 +39,13 @@ class TokenSampler(Protocol):
     """Chooses the tokens of one sequence and remembers them (penalties, random state)."""
 
     def sample(self, row: int, mask: bytes | None = None) -> int:
-        """The token for the logits at `row` (an index into the last batch's tokens), already accepted.
+        """Choose a token from the logits at `row` (an index into the last batch's tokens), remember it and return it.
 
         `mask` has one bit per token of the vocabulary, least significant bit first; tokens with 0 are not chosen.
         """
 
     def close(self) -> None:
-        """Frees it."""
+        """Free the sampler's memory."""
 
 
 class Tokenizer(Protocol):
@@ -60,28 +60,28 @@ class Tokenizer(Protocol):
         """The token that ends a turn, if the model has one."""
 
     def tokenize(self, text: str, *, special: bool, add_bos: bool = False) -> list[int]:
-        """Token ids of a text; with `special`, control tokens are recognised."""
+        """Return the token ids of a text; with `special`, control tokens are recognised."""
 
     def token_bytes(self, token: int) -> bytes:
-        """What a token stands for in text: nothing for control tokens."""
+        """Return the bytes that a token stands for in text: none for control tokens."""
 
     def token_text(self, token: int) -> str:
-        """A token's name, control tokens included."""
+        """Return a token's text, control tokens included."""
 
 
 class Backend(Tokenizer, Protocol):
-    """A loaded model with a KV cache. Only the engine's thread calls it, but for the methods that say otherwise."""
+    """A loaded model with a KV cache. Only the engine's thread calls it, except where a method says otherwise."""
 
     @property
     def model(self) -> ModelInfo: ...
 
     @property
     def sequences(self) -> int:
-        """Sequence ids there are: 0 … sequences - 1."""
+        """The number of sequence ids: 0 … sequences - 1."""
 
     @property
     def cells(self) -> int:
-        """Tokens the KV cache holds over all sequences; a shared prefix counts once."""
+        """Tokens that the KV cache holds over all sequences; a shared prefix counts once."""
 
     @property
     def parked_tokens(self) -> int:
@@ -89,7 +89,7 @@ class Backend(Tokenizer, Protocol):
 
     @property
     def batch_tokens(self) -> int:
-        """Tokens of one step at most."""
+        """The most tokens of one step."""
 
     @property
     def chat_template(self) -> str | None:
@@ -97,66 +97,66 @@ class Backend(Tokenizer, Protocol):
 
     @property
     def control_tokens(self) -> Mapping[str, int]:
-        """What `tokenize(special=True)` reads as control tokens, and which."""
+        """The texts that `tokenize(special=True)` reads as control tokens, each with its token."""
 
     @property
     def can_trim(self) -> bool:
-        """Whether a part of a sequence can be removed from the cache (not so for recurrent models)."""
+        """Whether a part of a sequence can be removed from the cache (recurrent models cannot do that)."""
 
     def decode(self, batch: Sequence[BatchEntry]) -> DecodeStatus:
-        """Runs the model over a batch.
+        """Run the model over a batch.
 
         Raises:
             InternalError: if the runtime fails; `reset` is needed then.
         """
 
     def logits(self, row: int) -> NDArray[np.float32]:
-        """The logits at `row` of the last batch, shape [vocab_size]; valid until the next `decode`."""
+        """Return the logits at `row` of the last batch, shape [vocab_size]; valid until the next `decode`."""
 
     def copy_prefix(self, source: int, target: int, length: int) -> None:
-        """Lets the empty sequence `target` share the first `length` tokens of `source`."""
+        """Let the empty sequence `target` share the first `length` tokens of `source`."""
 
     def trim(self, seq_id: int, length: int) -> None:
-        """Removes what is behind the first `length` tokens of a sequence."""
+        """Remove all but the first `length` tokens of a sequence from the cache."""
 
     def park(self, seq_id: int, key: int) -> None:
-        """Copies what is in the cache of a sequence to main memory, under `key`."""
+        """Copy the cache of a sequence to main memory, under `key`."""
 
     def unpark(self, key: int, target: int, length: int) -> bool:
-        """Copies the first `length` tokens parked under `key` to the empty sequence `target`; they stay parked.
+        """Copy the first `length` tokens parked under `key` to the empty sequence `target`; they stay parked.
 
-        False if there is no room for all that is parked there, or parking it had failed: then `target` is empty still.
+        Return False, and leave `target` empty, if the cache has no room for all that is parked there or parking failed.
         """
 
     def forget(self, key: int) -> None:
-        """Drops what is parked under `key`."""
+        """Drop what is parked under `key`."""
 
     def create_sampler(
         self, sampling: SamplingParams, seed: int, prompt: Sequence[int], generated: Sequence[int]
     ) -> TokenSampler:
-        """A sampler in the state it has after `generated` tokens."""
+        """Return a sampler in the state that it has after the `generated` tokens."""
 
     def interrupt(self) -> None:
-        """Stops a running `decode` soon. Callable from any thread."""
+        """Stop a running `decode` soon. Callable from any thread."""
 
     def clear_interrupt(self) -> None:
-        """Makes `decode` work again after `interrupt`."""
+        """Make `decode` work again after `interrupt`."""
 
     def is_end(self, token: int) -> bool:
-        """Whether the token ends an answer. Callable from any thread."""
+        """Return whether the token ends an answer. Callable from any thread."""
 
     def grammar_tokenizer(self) -> Any:
-        """The vocabulary as llguidance's `LLTokenizer`; takes about a second. Callable from any thread."""
+        """Return the vocabulary as llguidance's `LLTokenizer`; takes about a second. Callable from any thread."""
 
     def reset(self) -> None:
-        """Empties the KV cache, and drops all that is parked."""
+        """Empty the KV cache and drop everything that is parked."""
 
     def close(self) -> None:
-        """Frees the model."""
+        """Free the model."""
 
 
 def warm_up(backend: Backend) -> None:
-    """One step with a prompt and one without, so that the first request does not pay for lazy allocations.
+    """Run one step with a prompt and one without, so that the first request does not pay for lazy allocations.
 
     Raises:
         ConfigurationError: if the model cannot compute anything.

@@ -1,4 +1,4 @@
-"""Does in the model's KV cache what the prompt cache's books say."""
+"""Applies the prompt cache's decisions to the model's KV cache."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from inference.engine.prompt_cache import Copy, Forget, Operation, Park, Trim, U
 
 
 def apply_operations(operations: Iterable[Operation], backend: Backend) -> set[int]:
-    """Does all of them in their order; answers the sequence ids that have not got the prefix they should have."""
+    """Apply all operations in their order; return the ids of the sequences whose prefix could not be restored."""
     lost: set[int] = set()
     for operation in operations:
         match operation:

@@ -1,4 +1,4 @@
-"""How large a context fits into memory. Pure: sizes in, sizes out."""
+"""Decides how large a context fits into memory. Pure: sizes in, sizes out."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from core.errors import ConfigurationError
 from core.settings import Settings
 from inference.engine.prompt_lookup import MAX_DRAFT_TOKENS
 
-#: Share of the free memory that the KV cache may take.
+#: The share of the free memory that the KV cache may take.
 KV_MEMORY_SHARE = 0.5
-#: Contexts' worth of tokens that finished sequences leave in main memory, if that share of what is free allows.
+#: How many contexts' worth of tokens of finished sequences are kept in main memory, within a share of what is free.
 PARKED_CONTEXTS = 4
 PARKED_MEMORY_SHARE = 0.1
-#: A prompt and its last draft need a little more than the context.
+#: A prompt and its last draft need slightly more than the context.
 SPARE_CELLS = 256
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Sizes of the context, in tokens and sequences."""
+class ContextSize:
+    """The sizes of a context, in tokens and sequences."""
 
     context_length: int
     cells: int
     sequences: int
     batch_tokens: int
-    #: Tokens kept of finished sequences.
+    #: Tokens of finished sequences that are kept in main memory.
     parked_tokens: int
 
 
-def choose_layout(
+def choose_context_size(
     settings: Settings,
     *,
     trained_tokens: int,
@@ -40,12 +40,12 @@ def choose_layout(
     free_bytes: int,
     batch_tokens: int,
     most_sequences: int,
-) -> Layout:
-    """All slots get a full context if memory allows; at least one must.
+) -> ContextSize:
+    """Return a context that is large enough for all slots if memory allows, and for one slot at least.
 
-    `trained_tokens` is the context the model was trained with (0: unknown), `cell_bytes` the size of one token in the
-    KV cache, `free_bytes` the memory that is left once the model is loaded, `batch_tokens` the tokens of a step where
-    N_BATCH does not say.
+    `trained_tokens` is the context that the model was trained with (0: unknown), `cell_bytes` the size of one token in
+    the KV cache, `free_bytes` the memory that is left once the model is loaded, `batch_tokens` the tokens of a step if
+    N_BATCH is not set.
 
     Raises:
         ConfigurationError: if not even one sequence fits.
@@ -70,7 +70,7 @@ def choose_layout(
     sequences = min(settings.slots, most_sequences)
     batch_tokens = min(max(settings.n_batch or batch_tokens, settings.slots * (1 + MAX_DRAFT_TOKENS)), cells)
     parked = _parked_tokens(settings, context_length, cell_bytes, free_bytes)
-    return Layout(context_length, cells, sequences, batch_tokens, parked)
+    return ContextSize(context_length, cells, sequences, batch_tokens, parked)
 
 
 def _parked_tokens(settings: Settings, context_length: int, cell_bytes: float, free_bytes: int) -> int:

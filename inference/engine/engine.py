@@ -1,7 +1,7 @@
-"""The engine: one thread that owns the model, and what other threads may ask of it.
+"""The engine: one thread that owns the model, and the methods that other threads may call.
 
-Requests and aborts are messages to that thread. It runs steps: take messages, plan, decode, sample, report. The sink is
-called once per step, on that thread, with the events of all sequences.
+Requests and aborts are messages to that thread. It runs steps: take messages, plan, decode, sample, emit events. The
+sink is called once per step, on that thread, with the events of all sequences.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ from inference.engine.inbox import Abort, Inbox, Submit, Wake
 from inference.engine.model_files import resolve_model
 from inference.engine.preparation import Preparation, PreparedPrompt
 from inference.engine.prompt_cache import PromptCache
-from inference.engine.running_sequence import Generation, Produced
+from inference.engine.running_sequence import Produced, RunningSequence
 from inference.engine.sampling import check_sampling, seed_of
 from inference.engine.scheduler import PlannedWork, Scheduler, StepPlan
 from inference.engine.sequence import ActiveSequence, SequenceRequest, Sink
 from inference.engine.stats import Counters, EngineStats
-from inference.engine.step_events import Report
+from inference.engine.step_events import StepEvents
 from inference.engine.token_budget import TokenBudget
 from inference.grammars.compiler import GrammarCompiler
 from inference.text.chat_template import ChatTemplate
 
-#: After so many crashes without a good step between them, the engine gives up.
+#: After this many crashes without a successful step in between, the engine gives up.
 MAX_CRASHES_IN_A_ROW = 3
-#: A shorter piece of a prompt is computed to its end when its sequence is aborted: the others' work would be lost too.
+#: Aborting a sequence interrupts the step only if the step computes at least this many tokens of its prompt: an
+#: interruption also loses the work of the other sequences.
 WORTH_INTERRUPTING_TOKENS = 128
-#: How often deadlines are looked at while nothing runs.
+#: How often deadlines are checked while nothing runs.
 IDLE_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
@@ -57,18 +58,18 @@ class Engine:
         )
         self._scheduler = Scheduler(slots, backend.batch_tokens, cache)
         self._token_budget = TokenBudget(backend.batch_tokens)
-        self._generations: dict[str, Generation] = {}
+        self._running_sequences: dict[str, RunningSequence] = {}
         self._inbox = Inbox()
-        self._report = Report()
+        self._events = StepEvents()
         self._counters = Counters()
-        #: Compiles what `SequenceRequest.constraint` takes. To be called on the caller's thread.
         template = _chat_template(backend)
+        #: Compiles the grammars for `SequenceRequest.constraint`, on the caller's thread.
         self.grammars = GrammarCompiler(backend.grammar_tokenizer, template.call_format)
         self._order = 0
         self._crashes_in_a_row = 0
-        #: Sequences with a long piece of their prompt in the running step: aborting one of them interrupts it.
+        #: Sequences with a long piece of their prompt in the running step: aborting one of them interrupts the step.
         self._prompts_in_step: frozenset[str] = frozenset()
-        self._came_round_at = time.monotonic()
+        self._last_turn_at = time.monotonic()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._preparation = Preparation(
@@ -79,20 +80,20 @@ class Engine:
             default_max_tokens=default_max_tokens,
         )
 
-    # Any thread
+    # Called from any thread
 
     def start(self) -> None:
         self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """Whether it serves requests."""
+        """Whether the engine serves requests."""
         return self._thread.is_alive() and not self._closing.is_set()
 
     @property
     def silent_seconds(self) -> float:
-        """How long ago its thread last came round: more than a step takes means that the step hangs."""
-        return time.monotonic() - self._came_round_at
+        """The time since the engine's thread last finished a turn; if far longer than a step, the step hangs."""
+        return time.monotonic() - self._last_turn_at
 
     def prepare(
         self,
@@ -102,20 +103,20 @@ class Engine:
         max_tokens: int | None = None,
         sampling: SamplingParams | None = None,
     ) -> PreparedPrompt:
-        """The prompt of a conversation; with `sampling`, its parameters are checked too.
+        """Return the prompt of a conversation; with `sampling`, check its parameters too.
 
         Raises:
-            ContextLengthExceeded: if it leaves no room for an answer.
-            InvalidRequest: if it is empty, broken or out of bounds.
+            ContextLengthExceeded: if the prompt leaves no room for an answer.
+            InvalidRequest: if the conversation is empty or malformed, or a parameter is out of bounds.
         """
         return self._preparation.prepare(messages, tools=tools, max_tokens=max_tokens, sampling=sampling)
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a plain text."""
+        """Return the number of tokens in a plain text."""
         return self._preparation.count_tokens(text)
 
     def submit(self, request: SequenceRequest) -> None:
-        """Queues a sequence; everything else comes through the sink.
+        """Queue a sequence; its events come through the sink.
 
         Raises:
             ContextLengthExceeded: if its prompt does not fit.
@@ -126,17 +127,17 @@ class Engine:
         if not self.alive:
             raise Unavailable("The inference engine has stopped.")
         self._inbox.post(Submit(request, time.time()))
-        if not self.alive:  # it may have ended in between, without seeing this
+        if not self.alive:  # it may have stopped after the first check, without taking this message
             raise Unavailable("The inference engine has stopped.")
 
     def abort(self, sequence_id: str, reason: str = "cancelled") -> None:
-        """Stops a sequence within one step; does nothing if it has ended already."""
+        """Stop a sequence within one step; do nothing if it has already ended."""
         self._inbox.post(Abort(sequence_id, reason))
         if sequence_id in self._prompts_in_step:
             self._backend.interrupt()
 
     def close(self, timeout_seconds: float = 30.0) -> None:
-        """Stops the engine and frees the model; sequences that have not ended are aborted."""
+        """Stop the engine, abort the sequences that have not ended, and free the model."""
         self._closing.set()
         self._inbox.post(Wake())
         self._backend.interrupt()
@@ -166,33 +167,33 @@ class Engine:
             if not 0 <= token < self.model.vocab_size:
                 raise InvalidRequest(f"Token {token} is not in the model's vocabulary.", param="messages")
 
-    # The engine's thread
+    # Called on the engine's thread only
 
     def _run(self) -> None:
         while not self._closing.is_set():
             try:
                 self._turn()
-                self._came_round_at = time.monotonic()
+                self._last_turn_at = time.monotonic()
                 self._crashes_in_a_row = 0
-            except Exception as error:  # the thread must outlive any fault: it fails the sequences and starts afresh
+            except Exception as error:  # the thread must survive any fault: it fails all sequences and starts afresh
                 log.exception("The engine crashed")
                 if not self._recover(error):
                     self._closing.set()
         self._end_all("the engine was closed")
 
     def _turn(self) -> None:
-        """One round: messages, deadlines, one step, and the report of all that."""
+        """Take messages, check deadlines, run one step and deliver the events."""
         self._take_messages(wait=self._scheduler.is_idle)
         for sequence in self._scheduler.expired(time.time()):
             self._drop(sequence, "deadline")
         if not self._scheduler.is_idle:
             self._step()
         self._flush()
-        # Here, so that what a finished sequence leaves is parked after its client has been told.
+        # Last, so that a client gets the end of its answer before the finished sequence is parked.
         self._apply_cache_operations()
 
     def _take_messages(self, *, wait: bool) -> None:
-        """Takes all messages; with `wait`, waits a moment for the first one."""
+        """Take all messages; with `wait`, wait briefly for the first one."""
         self._backend.clear_interrupt()
         for message in self._inbox.take(IDLE_SECONDS if wait else None):
             if isinstance(message, Submit):
@@ -203,7 +204,7 @@ class Engine:
     def _accept(self, message: Submit) -> None:
         request = message.request
         if self._scheduler.find(request.sequence_id) is not None:
-            log.error("Sequence %s is in the engine already: the second one is left out", request.sequence_id)
+            log.error("Sequence %s is already in the engine: the second request is ignored", request.sequence_id)
             return
         self._order += 1
         self._scheduler.add(ActiveSequence.of(request, message.arrived_at, self._order))
@@ -213,7 +214,7 @@ class Engine:
         for sequence in self._scheduler.running:
             if sequence.is_decoding:
                 decoding = True
-                sequence.draft = self._generation(sequence).draft()
+                sequence.draft = self._running_sequence(sequence).draft()
         plan = self._scheduler.plan(self._token_budget.prompt_tokens if decoding else None)
         self._admit(plan)
         if not plan.work:
@@ -228,18 +229,18 @@ class Engine:
         for sequence in plan.admitted:
             sequence.started_at = time.time()
             try:
-                generation = self._generation(sequence)
-            except LlmApiError as error:  # its own grammar does not allow what it resumes
+                running = self._running_sequence(sequence)
+            except LlmApiError as error:  # the grammar does not allow the tokens that the sequence resumes with
                 plan.drop(sequence)
                 self._fail(sequence, error)
                 continue
-            self._report.started(sequence)
-            if (reason := generation.finished_by_resume) is not None:
+            self._events.started(sequence)
+            if (reason := running.finished_by_resume) is not None:
                 plan.drop(sequence)
                 self._conclude(sequence, Produced(finish_reason=reason))
 
     def _decode(self, plan: StepPlan) -> bool:
-        """Runs the model over the plan; False if it has to be planned anew."""
+        """Run the model over the plan; return False if the step has to be planned again."""
         if not self._apply_cache_operations():
             return False
         batch = [BatchEntry(work.sequence.held_id, work.tokens, work.start, work.rows) for work in plan.work]
@@ -253,36 +254,36 @@ class Engine:
         for work in plan.work:
             self._backend.trim(work.sequence.held_id, work.start)
         if status is DecodeStatus.FULL:
-            self._relieve()
+            self._make_room()
         return False
 
-    def _relieve(self) -> None:
-        """The runtime has no room though the books say so: makes some, or gives up a sequence that is alone."""
+    def _make_room(self) -> None:
+        """Preempt a sequence, or fail it if it runs alone: the runtime has fewer free cells than the cache counted."""
         if self._scheduler.preempt_last() is None:
             self._fail(self._scheduler.running[0], InternalError("The KV cache has no room for this sequence."))
 
     def _apply_cache_operations(self) -> bool:
-        """Does what the books say; False if the plan that was made on them does not hold."""
+        """Apply the prompt cache's decisions; return False if one failed, so that the current plan is invalid."""
         lost = apply_operations(self._scheduler.cache.take_operations(), self._backend)
         for seq_id in lost:
-            log.warning("A cached prompt could not be taken over: it is computed again")
+            log.warning("A cached prompt could not be reused and is computed again")
             self._scheduler.forget_prefix(seq_id)
         return not lost
 
     def _collect(self, plan: StepPlan) -> None:
-        """Samples for all sequences whose logits are there."""
+        """Sample a token for each sequence whose logits this step has computed."""
         row = 0
         for work in plan.work:
             row += work.token_count
             if work.rows:
                 try:
                     self._sample(work, row - work.rows)
-                except LlmApiError as error:  # of its own grammar: the others have no part in it
+                except LlmApiError as error:  # from this sequence's grammar: the others go on
                     self._fail(work.sequence, error)
 
     def _sample(self, work: PlannedWork, row: int) -> None:
         sequence = work.sequence
-        produced = self._generation(sequence).advance(row)
+        produced = self._running_sequence(sequence).advance(row)
         if sequence.first_token_at is None:
             sequence.first_token_at = time.time()
         if work.rows > 1:
@@ -291,13 +292,13 @@ class Engine:
         self._conclude(sequence, produced)
 
     def _conclude(self, sequence: ActiveSequence, produced: Produced) -> None:
-        """Reports what a step has given a sequence, and ends it if that was the last."""
+        """Emit what a step produced for a sequence, and end the sequence if it is finished."""
         if produced.finish_reason is None:
-            self._report.produced(sequence, produced)
+            self._events.produced(sequence, produced)
             return
-        produced.text += self._generation(sequence).finish()
-        self._report.produced(sequence, produced)
-        self._report.finished(sequence, produced.finish_reason)
+        produced.text += self._running_sequence(sequence).finish()
+        self._events.produced(sequence, produced)
+        self._events.finished(sequence, produced.finish_reason)
         self._counters.cached_tokens += sequence.cached_tokens
         self._counters.finished += 1
         self._remove(sequence)
@@ -308,45 +309,45 @@ class Engine:
         self._token_budget.observe(prompt_tokens, decoding, seconds)
         self._counters.observe_step(prompt_tokens, len(plan.work), seconds)
 
-    # Ends of sequences
+    # How sequences end
 
     def _drop(self, sequence: ActiveSequence, reason: str) -> None:
         self._remove(sequence)
-        self._report.aborted(sequence.request.sequence_id, reason)
+        self._events.aborted(sequence.request.sequence_id, reason)
 
     def _fail(self, sequence: ActiveSequence, error: LlmApiError) -> None:
         self._remove(sequence)
-        self._report.failed(sequence.request.sequence_id, error)
+        self._events.failed(sequence.request.sequence_id, error)
 
     def _remove(self, sequence: ActiveSequence) -> None:
         self._scheduler.remove(sequence)
-        generation = self._generations.pop(sequence.request.sequence_id, None)
-        if generation is not None:
-            generation.close()
+        running = self._running_sequences.pop(sequence.request.sequence_id, None)
+        if running is not None:
+            running.close()
 
-    def _generation(self, sequence: ActiveSequence) -> Generation:
+    def _running_sequence(self, sequence: ActiveSequence) -> RunningSequence:
         name = sequence.request.sequence_id
-        generation = self._generations.get(name)
-        if generation is None:
+        running = self._running_sequences.get(name)
+        if running is None:
             seed = seed_of(sequence.request.sampling)
-            generation = Generation(sequence, self._backend, self.model.context_length, seed)
-            self._generations[name] = generation
-        return generation
+            running = RunningSequence(sequence, self._backend, self.model.context_length, seed)
+            self._running_sequences[name] = running
+        return running
 
     def _flush(self) -> None:
-        events = self._report.take()
+        events = self._events.take()
         if not events:
             return
         try:
             self._sink(events)
-        except Exception as error:  # the sink is not ours; what it has lost would be a hole in the answers
+        except Exception as error:  # the sink may raise anything; the events that it lost would be a gap in the answers
             log.exception("%d events could not be delivered", len(events))
             for name in {event.sequence_id for event in events}:
                 if (sequence := self._scheduler.find(name)) is not None:
                     self._fail(sequence, InternalError(f"A part of the answer could not be delivered: {error}"))
 
     def _recover(self, error: Exception) -> bool:
-        """Fails all sequences and empties the cache. False if it is no use going on."""
+        """Fail all sequences and empty the cache; return False if the engine has to stop."""
         self._counters.crashes += 1
         self._crashes_in_a_row += 1
         self._prompts_in_step = frozenset()
@@ -356,20 +357,20 @@ class Engine:
             self._flush()
             self._scheduler.clear()
             self._backend.reset()
-        except Exception:  # what recovers from anything must not be ended by anything
+        except Exception:  # recovery runs after any fault, so it must not raise itself
             log.exception("The engine could not recover")
             return False
         return self._crashes_in_a_row < MAX_CRASHES_IN_A_ROW
 
     def _end_all(self, reason: str) -> None:
-        """Answers everyone who still waits, those in the inbox included."""
+        """Abort all sequences, those in the inbox included, so that every client gets an answer."""
         try:
             self._take_messages(wait=False)
             for sequence in self._scheduler.sequences:
                 self._drop(sequence, reason)
             self._flush()
-        except Exception:  # the last act of the thread: there is nobody left to tell
-            log.exception("The engine could not tell its clients that it ends")
+        except Exception:  # the thread ends here, so nobody can handle it
+            log.exception("The engine could not abort its sequences when it stopped")
 
 
 def _chat_template(backend: Backend) -> ChatTemplate:
@@ -378,12 +379,12 @@ def _chat_template(backend: Backend) -> ChatTemplate:
 
 
 def open_engine(settings: Settings, sink: Sink) -> Engine:
-    """Finds and loads the model, warms it up and starts the engine.
+    """Find and load the model, warm it up and start the engine.
 
     Raises:
         ConfigurationError: if there is no model, or it cannot be loaded.
     """
-    # Imported here: what uses the engine with another backend needs no llama.cpp.
+    # Imported here, so that using the engine with another backend does not need llama.cpp.
     from inference.engine.llama_backend import LlamaBackend, faster_starter
 
     file = resolve_model(settings)

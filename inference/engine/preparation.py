@@ -1,4 +1,4 @@
-"""Turns a conversation into the tokens of a prompt and refuses what cannot be served, before any work is done."""
+"""Turns a conversation into the tokens of a prompt, and refuses early what cannot be served."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from inference.engine.backend import Tokenizer
 from inference.engine.sampling import check_sampling, require_unicode
 from inference.text.chat_template import ChatTemplate
 
-#: A text of more characters per token of context than this is tokenised from its beginning, and no further once that
-#: is too long already: 10 MB of spaces are one word to a tokeniser, which takes 18 s and over a gigabyte for them.
+#: Of a text with more characters per token of context than this, only a beginning is tokenised, which grows until it is
+#: too long or the text ends: 10 MB of spaces are one word to a tokeniser, which takes 18 s and over a gigabyte for it.
 PROBE_CHARACTERS_PER_TOKEN = 8
-#: A beginning may have a few tokens more than it has within the whole: the last word is cut.
+#: A beginning may have a few more tokens than the same characters have within the whole text: its last word is cut.
 PROBE_SLACK_TOKENS = 16
 
 
 @dataclass(frozen=True)
 class PreparedPrompt:
-    """A prompt that fits. `max_tokens` is what may be generated after it."""
+    """A prompt that fits into the context. `max_tokens` is how many tokens may be generated after it."""
 
     token_ids: list[int]
     max_tokens: int
@@ -29,7 +29,7 @@ class PreparedPrompt:
 
 
 class Preparation:
-    """Validates and tokenises. Safe to use from several threads."""
+    """Validates and tokenises conversations. Safe to use from several threads."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class Preparation:
         max_tokens: int | None = None,
         sampling: SamplingParams | None = None,
     ) -> PreparedPrompt:
-        """The prompt of a conversation.
+        """Return the prompt of a conversation.
 
         Raises:
-            ContextLengthExceeded: if the messages leave no room for an answer; both numbers are in its message.
-            InvalidRequest: if the messages are empty or broken, or a parameter is out of bounds.
+            ContextLengthExceeded: if the messages leave no room for an answer; the message names both lengths.
+            InvalidRequest: if the messages are empty or malformed, or a parameter is out of bounds.
         """
         if sampling is not None:
             check_sampling(sampling, self._vocab_size)
@@ -72,11 +72,11 @@ class Preparation:
         return PreparedPrompt(token_ids, self.room_for_answer(len(token_ids), max_tokens), text)
 
     def room_for_answer(self, prompt_tokens: int, max_tokens: int | None) -> int:
-        """Tokens to generate after a prompt at most: `max_tokens` if that fits, the default or what is left otherwise.
+        """Return how many tokens may follow a prompt: `max_tokens` if given, else the default or what is left.
 
         Raises:
             ContextLengthExceeded: if the prompt leaves no room.
-            InvalidRequest: if `max_tokens` is below 1, or more than is left.
+            InvalidRequest: if `max_tokens` is below 1, or does not fit.
         """
         if max_tokens is not None and max_tokens < 1:
             raise InvalidRequest(f"max_tokens is {max_tokens}; it must be at least 1.", param="max_tokens")
@@ -94,7 +94,7 @@ class Preparation:
         return min(room, self._default_max_tokens) if max_tokens is None else max_tokens
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a plain text; of one that is far longer than the context, an estimate from its beginning."""
+        """Return the number of tokens in a text; if it is far longer than the context, estimate it from a beginning."""
         characters = PROBE_CHARACTERS_PER_TOKEN * self._context_length
         while characters < len(text):
             tokens = len(self._tokenizer.tokenize(text[:characters], special=False))
@@ -104,7 +104,7 @@ class Preparation:
         return len(self._tokenizer.tokenize(text, special=False))
 
     def _probe(self, text: str) -> None:
-        """Refuses a text that cannot fit before anything else is done with it."""
+        """Raise ContextLengthExceeded for a text that cannot fit, before any other work on it."""
         if len(text) > PROBE_CHARACTERS_PER_TOKEN * self._context_length:
             tokens = self.count_tokens(text)
             if tokens > self._context_length + PROBE_SLACK_TOKENS:
@@ -115,7 +115,7 @@ class Preparation:
         for at, (text, trusted) in enumerate(pieces):
             token_ids += self._tokenizer.tokenize(text, special=trusted, add_bos=at == 0)
         if len(token_ids) > 1 and token_ids[0] == token_ids[1] == self._tokenizer.bos:
-            del token_ids[0]  # the template has written the one that the tokenizer adds
+            del token_ids[0]  # the template wrote the token that the tokenizer adds, too
         return token_ids
 
 

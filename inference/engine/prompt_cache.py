@@ -1,11 +1,12 @@
-"""Which tokens lie in the KV cache, under which sequence ids, and which prompts are kept beside it for later.
+"""Tracks which tokens the KV cache holds under which sequence ids, and which prompts are parked in main memory.
 
-Pure bookkeeping: it decides, and notes what the backend has to do in `operations`. A cell of the cache holds one token
+Pure bookkeeping: it decides, and lists in `operations` what the backend has to do. A cell of the cache holds one token
 at one position; sequences that share a prefix share its cells, so a shared prefix counts once.
 
-Only running sequences lie in cells. What a finished one had is parked: copied to main memory, and its cells are freed.
-In a unified cache each step goes over all cells in use, so cached prompts there would slow down everyone who runs
-(4,000 tokens of them: each step of the starter model takes 40 % longer), while a copy of 1,000 tokens takes 8 ms.
+Only running sequences occupy cells. When a sequence finishes, its tokens are parked: copied to main memory, and their
+cells freed. In a unified cache each step visits all occupied cells, so cached prompts in it would slow down every
+running sequence (4,000 cached tokens make each step of the starter model 40 % slower), while copying 1,000 tokens takes
+8 ms.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Trim:
-    """Remove what is behind the first `length` tokens of a sequence."""
+    """Remove all but the first `length` tokens of a sequence."""
 
     seq_id: int
     length: int
@@ -41,7 +42,7 @@ class Park:
 
 @dataclass(frozen=True, slots=True)
 class Unpark:
-    """Copy the first `length` tokens of what is parked under `key` to the empty sequence `target`; they stay parked."""
+    """Copy the first `length` tokens parked under `key` to the empty sequence `target`; they stay parked."""
 
     key: int
     target: int
@@ -60,7 +61,7 @@ Operation = Copy | Trim | Park | Unpark | Forget
 
 @dataclass(slots=True)
 class _Entry:
-    """One sequence id: the tokens under it, and the cells they lie in."""
+    """One sequence id, with its tokens and the cells that hold them."""
 
     tokens: list[int] = field(default_factory=list)
     cells: list[int] = field(default_factory=list)
@@ -74,12 +75,13 @@ class _Parked:
 
 
 class PromptCache:
-    """The KV cache's contents, and the parked prompts. Ids that are not in use hold nothing."""
+    """The contents of the KV cache, and the parked prompts. Ids that are not in use hold nothing."""
 
     def __init__(self, sequences: int, cells: int, *, can_share: bool = True, most_parked_tokens: int = 0) -> None:
-        """`can_share` is false for models whose cache cannot be cut (recurrent ones): then nothing is taken over.
+        """Create an empty cache.
 
-        `most_parked_tokens` bounds what is kept of finished sequences, the least recently used going first.
+        `can_share` is false for models whose cache cannot be trimmed (recurrent ones): then no prefix is reused.
+        `most_parked_tokens` bounds what is kept of finished sequences; the least recently used are dropped first.
         """
         self.cells = cells
         self._entries = [_Entry() for _ in range(sequences)]
@@ -89,7 +91,7 @@ class PromptCache:
         self._clock = 0
         self._can_share = can_share
         self._most_parked_tokens = most_parked_tokens
-        #: What the backend has to do, in this order, before the next step.
+        #: What the backend has to do before the next step, in this order.
         self.operations: list[Operation] = []
 
     @property
@@ -107,25 +109,28 @@ class PromptCache:
 
     @property
     def idle_sequences(self) -> int:
-        """Sequence ids that `acquire` can give out."""
+        """The number of sequence ids that `acquire` can still return."""
         return sum(not entry.in_use for entry in self._entries)
 
     def tokens(self, seq_id: int) -> list[int]:
-        """The tokens under a sequence id."""
+        """Return the tokens under a sequence id."""
         return self._entries[seq_id].tokens
 
     def best_prefix(self, tokens: Sequence[int]) -> int:
-        """How many tokens of the beginning of `tokens` are there, in the KV cache or parked."""
+        """Return the length of the longest prefix of `tokens` in the KV cache or among the parked prompts."""
         return max(self.shared_prefix(tokens)[1], self._parked_prefix(tokens)[1])
 
     def shared_prefix(self, tokens: Sequence[int]) -> tuple[int, int]:
-        """The running sequence with the longest common prefix with `tokens`, and its length: it needs no new cells."""
+        """Return the running sequence with the longest common prefix with `tokens`, and the prefix's length.
+
+        That prefix needs no new cells.
+        """
         return self._longest({at: entry.tokens for at, entry in enumerate(self._entries)}, tokens)
 
     def acquire(self, tokens: list[int]) -> tuple[int, int]:
-        """Takes a free id for `tokens`: its number, and how many of `tokens` are in the cache under it.
+        """Reserve a free id for `tokens`; return the id, and how many of `tokens` the cache already holds under it.
 
-        At least the last token is left to compute, because its logits are needed. `idle_sequences` must not be 0.
+        The last token is always left to compute, because its logits are needed. `idle_sequences` must not be 0.
         """
         target = next(at for at, entry in enumerate(self._entries) if not entry.in_use)
         source, shared = self.shared_prefix(tokens)
@@ -140,7 +145,7 @@ class PromptCache:
         return target, shared
 
     def extend(self, seq_id: int, tokens: Sequence[int]) -> None:
-        """Notes that the backend has computed `tokens` behind those it has. `free_cells` must suffice."""
+        """Record that the backend has appended `tokens` to a sequence. `free_cells` must suffice."""
         entry = self._entries[seq_id]
         entry.tokens.extend(tokens)
         for _ in tokens:
@@ -149,7 +154,7 @@ class PromptCache:
             entry.cells.append(cell)
 
     def truncate(self, seq_id: int, length: int) -> None:
-        """Removes what is behind the first `length` tokens of a sequence."""
+        """Remove all but the first `length` tokens of a sequence."""
         entry = self._entries[seq_id]
         if length >= len(entry.tokens):
             return
@@ -161,22 +166,22 @@ class PromptCache:
         self.operations.append(Trim(seq_id, length))
 
     def release(self, seq_id: int) -> None:
-        """Gives an id back, and parks what it holds."""
+        """Release an id, and park its tokens."""
         if self._can_share:
             self._park(seq_id)
         self.discard(seq_id)
 
     def discard(self, seq_id: int) -> None:
-        """Gives an id back; what it holds is lost."""
+        """Release an id, and drop its tokens."""
         self.truncate(seq_id, 0)
         self._entries[seq_id].in_use = False
 
     def has_room(self, cells: int) -> bool:
-        """Whether so many cells are free."""
+        """Return whether at least `cells` cells are free."""
         return len(self._free) >= cells
 
     def clear(self) -> None:
-        """Forgets everything: the backend was reset."""
+        """Forget everything, because the backend was reset."""
         for entry in self._entries:
             entry.tokens, entry.cells, entry.in_use = [], [], False
         self._references = [0] * self.cells
@@ -185,7 +190,7 @@ class PromptCache:
         self.operations.clear()
 
     def take_operations(self) -> list[Operation]:
-        """What the backend has to do now; handed out once."""
+        """Return what the backend has to do now, and empty the list."""
         operations, self.operations = self.operations, []
         return operations
 
@@ -202,9 +207,9 @@ class PromptCache:
         return best, length
 
     def _share(self, source: int, target: int, length: int) -> None:
-        giver, taker = self._entries[source], self._entries[target]
-        taker.tokens, taker.cells = giver.tokens[:length], giver.cells[:length]
-        for cell in taker.cells:
+        shared, entry = self._entries[source], self._entries[target]
+        entry.tokens, entry.cells = shared.tokens[:length], shared.cells[:length]
+        for cell in entry.cells:
             self._references[cell] += 1
         self.operations.append(Copy(source, target, length))
 
@@ -248,7 +253,7 @@ class PromptCache:
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    """Length of the longest common prefix of two lists, by bisection (comparing slices is fast in C)."""
+    """Return the length of the longest common prefix of two lists, by bisection: comparing slices is fast in C."""
     high = min(len(first), len(second))
     if not high or first[0] != second[0]:
         return 0

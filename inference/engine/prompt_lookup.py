@@ -1,7 +1,7 @@
-"""Prompt lookup decoding: guesses the next tokens by finding the last ones earlier in the text. Pure.
+"""Prompt lookup decoding: drafts the next tokens from where the last ones occurred earlier in the text. Pure.
 
-The guesses are verified in the same step as the token before them, so the distribution of the output does not change.
-How long a guess is follows how many of the last ones were right.
+Drafts are verified in the same step as the token before them, so the distribution of the output does not change. A
+draft's length depends on how many of the latest draft tokens were accepted.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 MAX_DRAFT_TOKENS = 8
 NGRAM_TOKENS = 3
-#: Below this share of right guesses, drafting costs more than it brings (a row in the batch is not free).
+#: Below this share of accepted tokens, drafting costs more than it saves: each draft token is a row in the batch.
 LEAST_ACCEPTANCE = 0.35
-#: Steps without a draft before it is tried again.
+#: Steps without a draft before drafting is tried again.
 REST_STEPS = 16
 
 
 class PromptLookup:
-    """The drafts of one sequence. Keeps an index of all n-grams of its text."""
+    """Drafts for one sequence, from an index of all n-grams in its text."""
 
     def __init__(self) -> None:
         self._ends: dict[tuple[int, ...], int] = {}
@@ -26,7 +26,7 @@ class PromptLookup:
         self._rest = 0
 
     def draft(self, tokens: Sequence[int], limit: int) -> list[int]:
-        """At most `limit` tokens that may follow `tokens`; empty where nothing suggests any."""
+        """Return at most `limit` tokens that may follow `tokens`; none if their last n-gram has not occurred before."""
         follows = self._find(tokens)
         if self._rest:
             self._rest -= 1
@@ -37,7 +37,7 @@ class PromptLookup:
         return list(tokens[follows : follows + length])
 
     def observe(self, drafted: int, accepted: int) -> None:
-        """Takes in how a draft has fared."""
+        """Record how many tokens of a draft were accepted."""
         if not drafted:
             return
         self._acceptance += 0.3 * (accepted / drafted - self._acceptance)
@@ -45,7 +45,7 @@ class PromptLookup:
             self._rest, self._acceptance = REST_STEPS, 0.5
 
     def _find(self, tokens: Sequence[int]) -> int | None:
-        """Where the text went on after the last occurrence of its last n-gram before now."""
+        """Return the position after the previous occurrence of the last n-gram, or None if there is none."""
         end = len(tokens)
         # The n-gram at the very end is looked up before it is indexed, or it would find itself.
         for stop in range(max(self._indexed + 1, NGRAM_TOKENS), end):

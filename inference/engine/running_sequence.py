@@ -15,18 +15,18 @@ from inference.text.detokenizer import Detokenizer
 
 @dataclass(slots=True)
 class Produced:
-    """What one step has given one sequence."""
+    """What one step has produced for one sequence."""
 
     text: str = ""
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
     finish_reason: FinishReason | None = None
-    #: Draft tokens that turned out right.
+    #: How many draft tokens were accepted.
     accepted: int = 0
 
 
-class Generation:
-    """Created when its sequence is first admitted, kept through preemptions, closed with it."""
+class RunningSequence:
+    """The sampler, grammar and detokenizer of a sequence, from its first admission to its end; preemptions keep it."""
 
     def __init__(self, sequence: ActiveSequence, backend: Backend, context_length: int, seed: int) -> None:
         request = sequence.request
@@ -42,28 +42,28 @@ class Generation:
         self._detokenizer = Detokenizer(
             backend.token_bytes, request.sampling.stop, request.resume_text_length, request.marks
         )
-        #: Text of the resumed tokens that was not sent before the interruption.
+        #: Text of the resumed tokens that the earlier attempt had not sent.
         self._backlog = ""
-        #: Set when the resumed tokens are a complete answer already.
+        #: Set if the resumed tokens are already a complete answer.
         self.finished_by_resume: FinishReason | None = None
         self._replay()
 
     def draft(self) -> list[int]:
-        """Guesses at the tokens after the next one; none unless lookup is on."""
+        """Return a draft of the tokens after the next one; empty unless prompt lookup is on."""
         if self._lookup is None or self._constraint is not None or self._sampling.logprobs:
             return []
         limit = min(MAX_DRAFT_TOKENS, self._most_tokens - self.sequence.generated - 1)
         return self._lookup.draft(self.sequence.tokens, limit) if limit > 0 else []
 
     def advance(self, row: int) -> Produced:
-        """Samples the next token at `row`, and those that confirm the draft in the rows after it."""
+        """Sample the next token at `row`, then one in each row after it as long as they confirm the draft."""
         produced = Produced(text=self._take_backlog())
         draft = self.sequence.draft
         for at in range(len(draft) + 1):
             token = self._choose(row + at, produced)
             self._take(token, produced)
-            right = at < len(draft) and token == draft[at]
-            if right and produced.finish_reason is None:
+            is_confirmed = at < len(draft) and token == draft[at]
+            if is_confirmed and produced.finish_reason is None:
                 produced.accepted += 1
             else:
                 break
@@ -72,7 +72,7 @@ class Generation:
         return produced
 
     def finish(self) -> str:
-        """The text that was held back until the end."""
+        """Return the text that was held back until the end."""
         return self._take_backlog() + self._detokenizer.finish()
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class Generation:
     def _choose(self, row: int, produced: Produced) -> int:
         token = self._sampler.sample(row, self._constraint.mask() if self._constraint else None)
         if self._constraint is not None and not self._ends(token):
-            token = self._held(token, row, self._constraint)
+            token = self._constrained(token, row, self._constraint)
         if self._sampling.logprobs and not self._ends(token):
             logits = self._backend.logits(row)
             produced.logprobs.append(
@@ -89,8 +89,8 @@ class Generation:
             )
         return token
 
-    def _held(self, token: int, row: int, constraint: Constraint) -> int:
-        """The token, or what the constraint wants in its place."""
+    def _constrained(self, token: int, row: int, constraint: Constraint) -> int:
+        """Return the token, or another one if the constraint refuses it."""
         if constraint.refuses(token):
             token = self._sampler.sample(row, constraint.mask())
         if not self._ends(token):
@@ -115,7 +115,7 @@ class Generation:
         return self._backend.is_end(token)
 
     def _replay(self) -> None:
-        """Brings the state to where an earlier attempt has stopped; what that held back comes with the next token."""
+        """Restore the state at which an earlier attempt stopped; text that it held back comes with the next token."""
         for token in self.sequence.request.resume_token_ids:
             if self._constraint is not None:
                 self._constraint.accept(token)

@@ -1,4 +1,4 @@
-"""Sampling parameters: their bounds, the seed, and log probabilities. The sampling itself is llama.cpp's, in C."""
+"""Sampling parameters: their bounds, the seed, and log probabilities. The sampling itself is done by llama.cpp."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_TOP_LOGPROBS = 20
 MAX_LOGIT_BIAS = 100.0
 MAX_LOGIT_BIAS_ENTRIES = 1024
 
-#: name, least, most: both allowed.
+#: Name, minimum and maximum, both inclusive.
 _BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("temperature", 0.0, 2.0),
     ("top_p", 0.0, 1.0),
@@ -33,7 +33,7 @@ _BOUNDS: tuple[tuple[str, float, float], ...] = (
 
 
 def check_sampling(sampling: SamplingParams, vocab_size: int) -> None:
-    """Whether the engine can sample like this.
+    """Check that all sampling parameters are within their bounds.
 
     Raises:
         InvalidRequest: naming the parameter, its value and what is allowed.
@@ -74,10 +74,10 @@ def _check_stop(stop: Sequence[str]) -> None:
 
 
 def require_unicode(text: str, param: str) -> None:
-    """Whether a text can be encoded.
+    """Check that a text can be encoded.
 
     Raises:
-        InvalidRequest: if it has a lone surrogate (half of a UTF-16 pair, as broken JSON escapes give).
+        InvalidRequest: if it has a lone surrogate (half of a UTF-16 pair, which malformed JSON escapes produce).
     """
     try:
         text.encode()
@@ -88,16 +88,16 @@ def require_unicode(text: str, param: str) -> None:
 
 
 def seed_of(sampling: SamplingParams) -> int:
-    """A 32-bit seed: the one asked for, else a random one."""
+    """Return a 32-bit seed: the requested one, else a random one."""
     return secrets.randbits(32) if sampling.seed is None else sampling.seed & 0xFFFFFFFF
 
 
 def token_logprob(
     logits: NDArray[np.float32], token: int, top: int, token_bytes: Callable[[int], bytes]
 ) -> TokenLogprob:
-    """Log probability of `token` and the `top` best ones, from raw logits of shape [vocab_size] (natural logarithm).
+    """Return the log probability of `token` and of the `top` best tokens, from raw logits of shape [vocab_size].
 
-    Tokens that a grammar rules out have none: where it allows fewer than `top`, there are fewer.
+    Logarithms are natural. Tokens that a grammar rules out are left out, so there may be fewer than `top`.
     """
     best = float(logits.max())
     total = best + math.log(float(np.exp(logits - best, dtype=np.float32).sum(dtype=np.float64)))

@@ -1,7 +1,7 @@
-"""Decides what each engine step computes. Plain Python: values in, decisions out; no clock, no model in sight.
+"""Decides what each engine step computes. Plain Python: values in, decisions out; it knows no clock and no model.
 
-A step is planned (`plan`), run by the engine, then confirmed (`commit`) or left as if it had not been. Sequences that
-decode come first with one token each (and their drafts), prompts fill up what is left of the step's token budget.
+A step is planned (`plan`) and run by the engine; if it succeeds it is recorded (`commit`), otherwise nothing changes.
+Decoding sequences come first, with one token each and their drafts; prompts fill the rest of the step's token budget.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from inference.engine.prompt_cache import PromptCache, common_prefix
 from inference.engine.sequence import ActiveSequence
 
 CLASSES: tuple[Priority, ...] = ("interactive", "batch")
-#: A prompt waits for another one to be computed when it saves at least so many tokens.
+#: A prompt waits for another one to be computed if that saves at least this many tokens.
 WORTH_WAITING_TOKENS = 32
-#: Room that each running sequence must have before a preempted one comes back.
+#: Cells that must be free for each running sequence before a preempted one is admitted again.
 GROWTH_TOKENS = 32
-#: So many interactive sequences may pass waiting batch work; then one of it gets a slot, and keeps it.
-BATCH_PATIENCE = 32
-#: Keys whose turn is remembered.
+#: After this many interactive sequences have overtaken waiting batch work, one batch sequence gets a slot and keeps it.
+MAX_OVERTAKES = 32
+#: For how many keys the scheduler remembers when they were last served.
 MAX_REMEMBERED_KEYS = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedWork:
-    """Tokens `start … start + count - 1` of a sequence, its draft behind them if it has one."""
+    """Tokens `start … start + count - 1` of a sequence, followed by its draft if it has one."""
 
     sequence: ActiveSequence
     start: int
     count: int
-    #: Logits are wanted for so many of the last tokens: none for a part of a prompt, one more than the draft otherwise.
+    #: How many of the last tokens need logits: none for a part of a prompt, otherwise one more than the draft.
     rows: int
-    #: Whether these are tokens of a prompt (or of what a preempted sequence had), not a decoding sequence's next one.
+    #: Whether these are tokens of a prompt (or of a preempted sequence), not the next one of a decoding sequence.
     is_prompt: bool
 
     @property
@@ -52,7 +52,7 @@ class StepPlan:
     """One step of the engine."""
 
     work: list[PlannedWork] = field(default_factory=list)
-    #: Sequences that have got a slot for the first time.
+    #: Sequences that got a slot for the first time.
     admitted: list[ActiveSequence] = field(default_factory=list)
     #: Tokens of `work`, drafts included.
     token_count: int = 0
@@ -62,13 +62,13 @@ class StepPlan:
         self.token_count += work.token_count
 
     def drop(self, sequence: ActiveSequence) -> None:
-        """Takes out a sequence that has lost its slot."""
+        """Remove the work of a sequence that has lost its slot."""
         self.work = [work for work in self.work if work.sequence is not sequence]
         self.token_count = sum(work.token_count for work in self.work)
 
 
 class Scheduler:
-    """Waiting and running sequences, at most `slots` of the latter, over one prompt cache."""
+    """The waiting and the running sequences, at most `slots` of the latter, over one prompt cache."""
 
     def __init__(self, slots: int, step_tokens: int, cache: PromptCache) -> None:
         self.slots = slots
@@ -77,14 +77,14 @@ class Scheduler:
         self.running: list[ActiveSequence] = []
         self._waiting: dict[Priority, dict[str, deque[ActiveSequence]]] = {name: {} for name in CLASSES}
         self._by_id: dict[str, ActiveSequence] = {}
-        #: When each key was last served, to go round among keys.
+        #: The turn in which each key was last served, so that keys take turns.
         self._served: dict[str, int] = {}
         self._turn = 0
-        #: Interactive sequences that have got a slot while batch work waited, since such work was last due.
-        self._passed = 0
+        #: How many interactive sequences got a slot while batch work waited, since batch work was last due.
+        self._overtakes = 0
         self.preemptions = 0
 
-    # Questions
+    # Queries
 
     @property
     def waiting(self) -> int:
@@ -103,18 +103,18 @@ class Scheduler:
         return self._by_id.get(sequence_id)
 
     def expired(self, now: float) -> list[ActiveSequence]:
-        """Sequences whose deadline has passed (Unix time)."""
+        """Return the sequences whose deadline has passed (Unix time)."""
         return [one for one in self._by_id.values() if one.request.deadline is not None and one.request.deadline <= now]
 
-    # Acts
+    # Commands
 
     def add(self, sequence: ActiveSequence) -> None:
-        """Queues a sequence. Its id must not be in use."""
+        """Queue a sequence. Its id must not be in use."""
         self._by_id[sequence.request.sequence_id] = sequence
         self._queue(sequence).append(sequence)
 
     def remove(self, sequence: ActiveSequence) -> None:
-        """Ends a sequence, wherever it is. What it has in the KV cache stays as a cached prompt."""
+        """Remove a running or waiting sequence. Its tokens in the KV cache are parked as a cached prompt."""
         self._by_id.pop(sequence.request.sequence_id, None)
         if sequence.seq_id is not None:
             self._release(sequence)
@@ -125,7 +125,7 @@ class Scheduler:
         self._forget_if_empty(sequence, queue)
 
     def clear(self) -> None:
-        """Drops everything, the cache's contents included: the engine starts afresh."""
+        """Drop all sequences and the cache's contents, because the engine starts afresh."""
         self.running.clear()
         self._by_id.clear()
         self._waiting = {name: {} for name in CLASSES}
@@ -133,7 +133,7 @@ class Scheduler:
         self.cache.clear()
 
     def plan(self, prompt_tokens: int | None = None) -> StepPlan:
-        """The next step. `prompt_tokens` bounds its prompt tokens while others decode (default: the step's budget)."""
+        """Plan the next step; `prompt_tokens` bounds its prompt tokens while sequences decode (default: the budget)."""
         plan = StepPlan()
         self._admit(plan)
         budget = self._plan_decoding(plan)
@@ -143,27 +143,27 @@ class Scheduler:
         return plan
 
     def commit(self, plan: StepPlan) -> None:
-        """Notes that the backend has computed a plan. Drafts lie behind `computed` until `settle` accepts them."""
+        """Record that the backend has computed a plan. Drafts stay beyond `computed` until `settle` accepts them."""
         for work in plan.work:
             sequence = work.sequence
             self.cache.extend(sequence.held_id, work.tokens)
             sequence.computed += work.count
 
     def settle(self, sequence: ActiveSequence, accepted: int) -> None:
-        """Keeps the first `accepted` draft tokens, which are in `tokens` now, and removes the others from the cache."""
+        """Keep the first `accepted` draft tokens, which are in `tokens` now, and remove the others from the cache."""
         sequence.computed += accepted
         sequence.draft = []
         self.cache.truncate(sequence.held_id, sequence.computed)
 
     def forget_prefix(self, seq_id: int) -> None:
-        """The backend could not take over what lay in the cache for a sequence that was just admitted."""
+        """Mark a just admitted sequence as not computed, because the backend could not reuse its cached prefix."""
         self.cache.truncate(seq_id, 0)
         for sequence in self.running:
             if sequence.seq_id == seq_id:
                 sequence.computed = sequence.cached_tokens = 0
 
     def preempt_last(self) -> ActiveSequence | None:
-        """Takes the slot from the running sequence that matters least; it goes on later. None if there is only one."""
+        """Preempt the least important running sequence and return it, or return None if only one runs."""
         if len(self.running) < 2:
             return None
         victim = max(self.running, key=_importance)
@@ -179,7 +179,7 @@ class Scheduler:
             self._start(sequence, plan)
 
     def _slot_for(self, sequence: ActiveSequence) -> bool:
-        """Whether there is a slot, after taking it from batch work if the sequence is interactive."""
+        """Return whether there is a slot; for an interactive sequence, preempt batch work to free one."""
         if len(self.running) < self.slots:
             return not self.running or self._has_room_for(sequence)
         yielding = [one for one in self.running if one.yields]
@@ -189,7 +189,10 @@ class Scheduler:
         return True
 
     def _has_room_for(self, sequence: ActiveSequence) -> bool:
-        """Whether it could stay a while. One that was preempted needs more, or it would come and go all the time."""
+        """Return whether the cache has room for a sequence.
+
+        A preempted one needs room for all sequences to grow, or it would soon be preempted again.
+        """
         _, shared = self.cache.shared_prefix(sequence.tokens)
         missing = len(sequence.tokens) - shared
         if not sequence.preemptions:
@@ -200,7 +203,7 @@ class Scheduler:
         queue = self._queue(sequence)
         queue.popleft()
         self._forget_if_empty(sequence, queue)
-        self._count_passing(sequence)
+        self._count_overtaking(sequence)
         self._turn += 1
         self._served[sequence.request.key] = self._turn
         self.running.append(sequence)
@@ -209,21 +212,24 @@ class Scheduler:
             sequence.cached_tokens = min(sequence.computed, sequence.prompt_length)
             plan.admitted.append(sequence)
 
-    def _count_passing(self, starting: ActiveSequence) -> None:
-        """Batch work must not wait for ever: one sequence of it at a time is due after its patience."""
+    def _count_overtaking(self, starting: ActiveSequence) -> None:
+        """Count how many interactive sequences overtake batch work, so that it does not wait for ever."""
         if starting.request.priority == "interactive":
-            self._passed = self._passed + 1 if self._waiting["batch"] else 0
+            self._overtakes = self._overtakes + 1 if self._waiting["batch"] else 0
         elif self._batch_is_due:
             starting.is_due = True
-            self._passed = 0
+            self._overtakes = 0
 
     @property
     def _batch_is_due(self) -> bool:
-        return self._passed >= BATCH_PATIENCE and not any(one.is_due for one in self.running)
+        return self._overtakes >= MAX_OVERTAKES and not any(one.is_due for one in self.running)
 
     def _next_waiting(self) -> ActiveSequence | None:
-        """Interactive before batch, unless that is due; the key with the fewest running sequences, then the one served
-        longest ago."""
+        """Return the sequence to admit next, or None.
+
+        Interactive work comes before batch work unless that is due. Among keys, the one with the fewest running
+        sequences comes first, then the one served longest ago.
+        """
         running = Counter(sequence.request.key for sequence in self.running)
         for name in reversed(CLASSES) if self._batch_is_due else CLASSES:
             queues = self._waiting[name]
@@ -244,11 +250,11 @@ class Scheduler:
     # Planning
 
     def _plan_decoding(self, plan: StepPlan) -> int:
-        """Adds one token, and its draft, of each sequence that decodes; returns what is left of the budget."""
+        """Plan one token and the draft of each decoding sequence; return what is left of the budget."""
         budget = self.step_tokens
         for sequence in [one for one in self.running if one.is_decoding]:
             if sequence.seq_id is None:
-                continue  # preempted by one before it in this loop
+                continue  # preempted earlier in this loop
             if sequence.draft:
                 self._shorten_draft(plan, sequence, budget)
             count = 1 + len(sequence.draft)
@@ -258,14 +264,14 @@ class Scheduler:
         return budget
 
     def _shorten_draft(self, plan: StepPlan, sequence: ActiveSequence, budget: int) -> None:
-        """Leaves a token of the budget to each of the others, and preempts nobody for a guess."""
+        """Shorten a draft so that each other decoding sequence has a token of the budget, and none is preempted."""
         others = sum(one.is_decoding for one in self.running) - len(plan.work) - 1
         sequence.draft = sequence.draft[: max(0, budget - others - 1)]
         if not self._room(plan, 1 + len(sequence.draft)):
             sequence.draft = []
 
     def _plan_prompts(self, plan: StepPlan, budget: int) -> None:
-        """Fills the budget with prompts, those that came first first."""
+        """Fill the budget with prompts, in order of importance."""
         prompts = sorted((one for one in self.running if not one.is_decoding), key=_importance)
         for sequence in prompts:
             if budget <= 0:
@@ -280,7 +286,10 @@ class Scheduler:
             budget -= count
 
     def _better_wait(self, sequence: ActiveSequence, prompts: Iterable[ActiveSequence]) -> bool:
-        """Whether a prompt before it is computing a prefix that it can share soon. Takes over what there is by now."""
+        """Return whether an earlier prompt is computing a prefix that this one can share soon.
+
+        Otherwise, share what has been computed by now.
+        """
         if sequence.preemptions or sequence.computed >= sequence.prompt_length:
             return False
         for earlier in prompts:
@@ -293,7 +302,7 @@ class Scheduler:
         return False
 
     def _share_more(self, sequence: ActiveSequence) -> None:
-        """Takes over a longer prefix, if one was computed since the sequence was admitted."""
+        """Share a longer prefix, if one has been computed since the sequence was admitted."""
         length = self.cache.best_prefix(sequence.tokens)
         before = sequence.computed
         if min(length, len(sequence.tokens) - 1) - before >= WORTH_WAITING_TOKENS:
@@ -302,7 +311,10 @@ class Scheduler:
             sequence.cached_tokens += min(sequence.computed, sequence.prompt_length) - before
 
     def _claim(self, plan: StepPlan, sequence: ActiveSequence, count: int) -> bool:
-        """Whether there is room for `count` more tokens of a sequence, after preempting those that matter less."""
+        """Make room for `count` more tokens of a sequence by preempting less important ones.
+
+        Return False if the sequence itself was preempted.
+        """
         while not self._room(plan, count):
             victim = max(self.running, key=_importance)
             self._preempt(victim)
@@ -327,5 +339,5 @@ class Scheduler:
 
 
 def _importance(sequence: ActiveSequence) -> tuple[bool, int]:
-    """Sorts the least important last: batch work after interactive, later arrivals after earlier ones."""
+    """Return a sort key: the least important comes last, which is batch work, then what arrived later."""
     return (sequence.yields, sequence.order)

@@ -1,4 +1,4 @@
-"""What the engine is asked for, what it reports, and the state of one sequence while it is in the engine."""
+"""Requests to the engine, its events, and the state of one sequence while it is in the engine."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from inference.grammars.constraint import Constraint
 
 
 class FinishReason(StrEnum):
-    """Why a sequence ended by itself."""
+    """Why a sequence finished."""
 
-    #: The model ended its answer, or a stop string came up.
+    #: The model ended its answer, or a stop string occurred.
     STOP = "stop"
-    #: `max_tokens` or the context is used up.
+    #: `max_tokens` or the context was used up.
     LENGTH = "length"
 
 
@@ -27,28 +27,28 @@ class SequenceRequest:
     sequence_id: str
     prompt_token_ids: list[int]
     sampling: SamplingParams = SamplingParams()
-    #: Tokens to generate at most, those in `resume_token_ids` included.
+    #: The most tokens to generate, those in `resume_token_ids` included.
     max_tokens: int = 256
     priority: Priority = "interactive"
-    #: Whose request it is: slots are shared out fairly among keys.
+    #: The API key that the request came with: slots are shared fairly among keys.
     key: str = ""
     #: Unix time in seconds after which nobody waits for the answer.
     deadline: float | None = None
-    #: Tokens that an earlier attempt has generated already: the answer goes on after them.
+    #: Tokens that an earlier attempt generated: the answer continues after them.
     resume_token_ids: list[int] = field(default_factory=list)
-    #: Characters of the answer that were sent already; only what comes after them is emitted.
+    #: Characters of the answer that were already sent; only the text after them is emitted.
     resume_text_length: int = 0
-    #: Makes the grammar to obey, on the engine's thread, from one that was compiled before.
+    #: Creates the state of a compiled grammar; called on the engine's thread.
     constraint: Callable[[], Constraint] | None = None
-    #: Control tokens that the answer's text shall have, and what stands for each there: without, they have no text.
+    #: Control tokens that must be visible in the answer's text, each with its stand-in; all others have no text.
     marks: Mapping[int, str] = field(default_factory=dict)
-    #: Whether drafts may be taken from the prompt (pays where the answer quotes it).
+    #: Whether drafts may be taken from the prompt, which pays if the answer quotes it.
     prompt_lookup: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceEvent:
-    """What all events of the engine have; `produced_at` is Unix time in seconds."""
+    """The base of all events of the engine; `produced_at` is Unix time in seconds."""
 
     sequence_id: str
     produced_at: float
@@ -56,12 +56,12 @@ class SequenceEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceStarted(SequenceEvent):
-    """The sequence has a slot."""
+    """The sequence got a slot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceDelta(SequenceEvent):
-    """New tokens. `text` is what is safe to show: it may lag behind `token_ids`, and be empty."""
+    """New tokens. `text` is what is safe to show: it may lag behind `token_ids` or be empty."""
 
     text: str
     token_ids: list[int]
@@ -79,14 +79,14 @@ class SequenceFinished(SequenceEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceFailed(SequenceEvent):
-    """Terminal: the sequence cannot go on."""
+    """Terminal: the sequence failed."""
 
     error: LlmApiError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceAborted(SequenceEvent):
-    """Terminal: nobody wants it any more (`reason` says why)."""
+    """Terminal: the sequence was aborted (`reason` says why: cancelled, deadline, engine closed)."""
 
     reason: str
 
@@ -96,7 +96,7 @@ Sink = Callable[[Sequence[SequenceEvent]], None]
 
 @dataclass(slots=True, eq=False)
 class ActiveSequence:
-    """A sequence in the scheduler. `tokens[:computed]` are in the KV cache under `seq_id`; the rest are not yet."""
+    """A sequence in the scheduler. `tokens[:computed]` are in the KV cache under `seq_id`; the others are pending."""
 
     request: SequenceRequest
     #: Prompt, then resumed, then generated tokens.
@@ -108,7 +108,7 @@ class ActiveSequence:
     computed: int = 0
     #: Tokens of the prompt that the cache held at the first admission.
     cached_tokens: int = 0
-    #: Guesses at the tokens after `tokens`, verified in the same step.
+    #: Drafted tokens that may follow `tokens`; the next step verifies them.
     draft: list[int] = field(default_factory=list)
     started_at: float | None = None
     first_token_at: float | None = None
@@ -122,7 +122,7 @@ class ActiveSequence:
 
     @property
     def held_id(self) -> int:
-        """`seq_id` of a sequence that is known to run."""
+        """The `seq_id` of a sequence that is known to be running."""
         if self.seq_id is None:
             raise RuntimeError(f"sequence {self.request.sequence_id} has no slot")
         return self.seq_id
@@ -134,17 +134,17 @@ class ActiveSequence:
 
     @property
     def prompt_length(self) -> int:
-        """Tokens of the prompt."""
+        """The number of tokens in the prompt."""
         return len(self.request.prompt_token_ids)
 
     @property
     def generated(self) -> int:
-        """Tokens generated so far, resumed ones included."""
+        """The number of tokens generated so far, resumed ones included."""
         return len(self.tokens) - self.prompt_length
 
     @property
     def pending(self) -> int:
-        """Tokens that are not in the KV cache yet; one while decoding."""
+        """The number of tokens that are not in the KV cache yet; one while decoding."""
         return len(self.tokens) - self.computed
 
     @property

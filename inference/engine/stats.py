@@ -1,4 +1,4 @@
-"""What the engine counts, for `/metrics` and the worker's announcements."""
+"""The engine's counters, for `/metrics` and the worker's announcements."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-#: Time over which the rate of tokens is taken.
+#: The time over which the token rate is averaged.
 WINDOW_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class EngineStats:
-    """A snapshot. Counts are since the start; `kv_*` are tokens of the KV cache, `parked` of cached prompts."""
+    """A snapshot. Counts are since the start; `kv_*` are tokens in the KV cache, `parked` tokens of cached prompts."""
 
     slots: int
     running: int
@@ -35,18 +35,18 @@ class EngineStats:
 
 @dataclass(slots=True)
 class Counters:
-    """Written by the engine's thread, read by any."""
+    """Counts since the start. Written by the engine's thread, read by any thread."""
 
     steps: int = 0
     generated_tokens: int = 0
-    #: Prompt tokens computed, and those that needed no computing.
+    #: Prompt tokens that were computed, and those that the cache held.
     prompt_tokens: int = 0
     cached_tokens: int = 0
     finished: int = 0
     crashes: int = 0
     batch_sequences: int = 0
     step_seconds: float = 0.0
-    #: (time, generated tokens until then) of the last steps.
+    #: Of the last steps: time, and tokens generated until then.
     _history: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=4096))
 
     def observe_step(self, prompt_tokens: int, sequences: int, seconds: float) -> None:
@@ -82,7 +82,7 @@ class Counters:
         )
 
     def _rate(self) -> float:
-        """Generated tokens per second over the last seconds, 0 when nothing ran."""
+        """Return the generated tokens per second over the last `WINDOW_SECONDS`, 0 if nothing ran."""
         history = list(self._history)
         now = time.monotonic()
         recent = [entry for entry in history if entry[0] >= now - WINDOW_SECONDS]

@@ -19,14 +19,14 @@ from inference.engine.sequence import (
 )
 
 
-class Report:
-    """Events that were not handed to the sink yet, in the order in which things happened."""
+class StepEvents:
+    """The events that the sink has not got yet, in the order in which they happened."""
 
     def __init__(self) -> None:
         self._events: list[SequenceEvent] = []
 
     def take(self) -> list[SequenceEvent]:
-        """All events, handed out once."""
+        """Return all events, and start an empty list."""
         events, self._events = self._events, []
         return events
 
@@ -35,7 +35,7 @@ class Report:
         self._events.append(SequenceStarted(sequence_id=name, produced_at=time.time()))
 
     def produced(self, sequence: ActiveSequence, produced: Produced) -> None:
-        """New tokens or text; nothing if there is neither."""
+        """Add an event with new tokens or text, if there are any."""
         if produced.token_ids or produced.text:
             self._events.append(
                 SequenceDelta(

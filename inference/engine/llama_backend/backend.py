@@ -16,9 +16,9 @@ from core.errors import ConfigurationError, InternalError
 from core.messages import SamplingParams
 from core.settings import Settings
 from inference.engine.backend import BatchEntry, DecodeStatus, TokenSampler
-from inference.engine.context_size import Layout
+from inference.engine.context_size import ContextSize
 from inference.engine.llama_backend.batch import Batch, pointer
-from inference.engine.llama_backend.loading import KV_TYPES, flash_attention, layout_of, load_model
+from inference.engine.llama_backend.loading import KV_TYPES, context_size_of, flash_attention, load_model
 from inference.engine.llama_backend.runtime import forward_log, last_error
 from inference.engine.llama_backend.sampler import create_sampler
 from inference.engine.model_files import ModelFile, ModelInfo
@@ -33,7 +33,7 @@ class LlamaBackend:
     """A GGUF model and its context. `interrupt`, `tokenize` and the `token_*` methods may be called from any thread."""
 
     def __init__(self, file: ModelFile, settings: Settings) -> None:
-        """Loads the model.
+        """Load the model.
 
         Raises:
             ConfigurationError: if llama.cpp cannot load it, or its KV cache does not fit into memory.
@@ -48,14 +48,14 @@ class LlamaBackend:
         self.eos = eos if eos >= 0 else None
         recurrent = llama.llama_model_is_recurrent(self._handle) or llama.llama_model_is_hybrid(self._handle)
         self.can_trim = not recurrent
-        layout = layout_of(self._handle, file, settings)
-        self.batch_tokens, self.sequences = layout.batch_tokens, layout.sequences
-        self.parked_tokens = layout.parked_tokens
+        size = context_size_of(self._handle, file, settings)
+        self.batch_tokens, self.sequences = size.batch_tokens, size.sequences
+        self.parked_tokens = size.parked_tokens
         self._parked: dict[int, NDArray[np.uint8]] = {}
-        # strlen(flag) is 0 or 1: a C function for llama.cpp to call after each node of its graph. A Python function
-        # there would take the GIL hundreds of times a step.
+        # llama.cpp calls the abort callback after each node of its graph. strlen(flag), a C function, returns 0 or 1;
+        # a Python function would take the GIL hundreds of times in each step.
         self._flag = ctypes.create_string_buffer(2)
-        self.context = self._create_context(layout, settings)
+        self.context = self._create_context(size, settings)
         self._memory = llama.llama_get_memory(self.context)
         self.cells = int(llama.llama_n_ctx(self.context))
         self._batch = Batch(self.batch_tokens)
@@ -63,18 +63,18 @@ class LlamaBackend:
         self._piece_cache: dict[int, bytes] = {}
         template = llama.llama_model_chat_template(self._handle, None)
         self.chat_template = template.decode("utf-8", errors="replace") if template else None
-        self.model = self._describe(file, layout.context_length)
+        self.model = self._describe(file, size.context_length)
         self.end_tokens = frozenset(
             token for token in range(self.vocab_size) if llama.llama_vocab_is_eog(self._vocab, token)
         )
         self.control_tokens = self._control_tokens()
 
-    def _create_context(self, layout: Layout, settings: Settings) -> Any:
+    def _create_context(self, size: ContextSize, settings: Settings) -> Any:
         params = llama.llama_context_default_params()
-        params.n_ctx = layout.cells
-        params.n_batch = params.n_ubatch = layout.batch_tokens
-        params.n_seq_max = layout.sequences
-        params.n_outputs_max = min(layout.batch_tokens, layout.sequences * (1 + MAX_DRAFT_TOKENS))
+        params.n_ctx = size.cells
+        params.n_batch = params.n_ubatch = size.batch_tokens
+        params.n_seq_max = size.sequences
+        params.n_outputs_max = min(size.batch_tokens, size.sequences * (1 + MAX_DRAFT_TOKENS))
         params.n_outputs_max_per_seq = 1 + MAX_DRAFT_TOKENS
         params.n_threads = params.n_threads_batch = settings.inference_threads or settings.cores
         params.flash_attn_type = _FLASH_ATTENTION[flash_attention(settings)]
@@ -86,7 +86,7 @@ class LlamaBackend:
         context = llama.llama_init_from_model(self._handle, params)
         if not context:
             raise ConfigurationError(
-                f"llama.cpp could not make a context of {layout.cells} tokens ({last_error()}): "
+                f"llama.cpp could not make a context of {size.cells} tokens ({last_error()}): "
                 "lower CONTEXT_LENGTH or INFERENCE_SLOTS."
             )
         return context
@@ -112,13 +112,13 @@ class LlamaBackend:
         )
         return {text: token for token in marked if (text := self.token_text(token))}
 
-    # Steps
+    # Decoding
 
     def decode(self, batch: Sequence[BatchEntry]) -> DecodeStatus:
         self._batch.fill(batch)
         status = llama.llama_decode(self.context, self._batch.raw)
         if status == 0:
-            # Waits for a GPU here, where the GIL is free.
+            # Wait for a GPU here, because this call releases the GIL.
             llama.llama_synchronize(self.context)
             return DecodeStatus.DONE
         if status == 1:
@@ -204,8 +204,8 @@ class LlamaBackend:
     def grammar_tokenizer(self) -> Any:
         from llguidance import LLTokenizer
 
-        # llguidance's own reader of llama.cpp's vocabularies takes more for control tokens than llama.cpp does: also
-        # what a vocabulary has added between angle brackets, such as Qwen's `<tool_call>`. That is text to us.
+        # By itself, llguidance takes more tokens for control tokens than llama.cpp does: also those that a vocabulary
+        # has added in angle brackets, such as Qwen's `<tool_call>`, which this project reads as text.
         control = frozenset(self.control_tokens.values())
         pieces = (self._piece(token, special=True) for token in range(self.vocab_size))
         return LLTokenizer.from_llamacpp(  # type: ignore[attr-defined]

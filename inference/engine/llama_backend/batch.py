@@ -22,7 +22,7 @@ class Batch:
         self.seq_id = np.zeros(capacity, np.int32)
         self.wanted = np.zeros(capacity, np.int8)
         self._ones = np.ones(capacity, np.int32)
-        # llama.cpp wants a pointer to a list of ids for each token: each list has one member here.
+        # llama.cpp takes a pointer to a list of sequence ids for each token: here each list has one member.
         self._seq_pointers = (self.seq_id.ctypes.data + 4 * np.arange(capacity)).astype(np.uintp)
         self.raw = llama.llama_batch(
             n_tokens=0,
@@ -47,5 +47,5 @@ class Batch:
 
 
 def pointer(array: NDArray[Any], kind: Any) -> Any:
-    """The array's memory, as C takes it."""
+    """Return a C pointer to the array's memory."""
     return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))

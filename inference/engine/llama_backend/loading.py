@@ -1,4 +1,4 @@
-"""Loads a GGUF file, and decides how large its context is."""
+"""Loads a GGUF file and decides how large its context is."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ import psutil
 
 from core.errors import ConfigurationError
 from core.settings import Settings
-from inference.engine.context_size import Layout, choose_layout
+from inference.engine.context_size import ContextSize, choose_context_size
 from inference.engine.llama_backend.runtime import forward_log, last_error
 from inference.engine.model_files import ModelFile, memory_limit_bytes
 
-#: Types of the KV cache: llama.cpp's, and bytes per number.
+#: Types of the KV cache: llama.cpp's type, and bytes per number.
 KV_TYPES = {
     "f16": (llama.GGML_TYPE_F16, 2.0),
     "q8_0": (llama.GGML_TYPE_Q8_0, 34 / 32),
     "q4_0": (llama.GGML_TYPE_Q4_0, 18 / 32),
 }
 
-#: Tokens of a step, where nobody says: on a CPU without flash attention, what a larger one computes leaves its caches.
+#: Tokens of a step if N_BATCH is not set. On a CPU without flash attention, a larger step exceeds the CPU's caches.
 GPU_BATCH_TOKENS = 512
 CPU_BATCH_TOKENS = 256
-#: How often the progress of a load is told.
+#: How often the progress of loading is logged.
 PROGRESS_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
@@ -51,25 +51,25 @@ def load_model(file: ModelFile, settings: Settings) -> Any:
 
 
 def _progress_of(name: str) -> Any:
-    """Tells the log how far a load has come. To be held until the load ends: C calls it."""
-    told_at = time.monotonic()
+    """Return a callback that logs the progress of loading. Keep a reference until loading ends, because C calls it."""
+    logged_at = time.monotonic()
 
-    def tell(share: float, _data: Any) -> bool:
-        nonlocal told_at
-        if time.monotonic() - told_at >= PROGRESS_SECONDS:
-            told_at = time.monotonic()
+    def log_progress(share: float, _data: Any) -> bool:
+        nonlocal logged_at
+        if time.monotonic() - logged_at >= PROGRESS_SECONDS:
+            logged_at = time.monotonic()
             log.info("Loading %s: %.0f %%", name, 100 * share)
         return True
 
-    return llama.llama_progress_callback(tell)
+    return llama.llama_progress_callback(log_progress)
 
 
-def layout_of(model: Any, file: ModelFile, settings: Settings) -> Layout:
+def context_size_of(model: Any, file: ModelFile, settings: Settings) -> ContextSize:
     heads = max(1, int(llama.llama_model_n_head(model)))
     width = int(llama.llama_model_n_embd(model)) // heads * int(llama.llama_model_n_head_kv(model))
     cell_bytes = 2 * int(llama.llama_model_n_layer(model)) * width * KV_TYPES[settings.kv_cache_type][1]
     available = min(psutil.virtual_memory().available, memory_limit_bytes())
-    return choose_layout(
+    return choose_context_size(
         settings,
         trained_tokens=int(llama.llama_model_n_ctx_train(model)),
         cell_bytes=cell_bytes,
@@ -80,10 +80,11 @@ def layout_of(model: Any, file: ModelFile, settings: Settings) -> Layout:
 
 
 def flash_attention(settings: Settings) -> Literal["auto", "on", "off"]:
-    """What to ask llama.cpp for.
+    """Return the flash attention mode to request from llama.cpp.
 
-    Its kernel for CPUs computes small batches number by number: at 1,500 tokens of context a step of one sequence takes
-    twice as long with it, and one of 8 sequences and a piece of a prompt three times. A quantised cache needs it.
+    By default it is off on CPUs, unless the cache is quantised, which requires it. The CPU kernel computes small
+    batches number by number: at 1,500 tokens of context, a step of one sequence takes twice as long with it, and a step
+    of 8 sequences and a piece of a prompt takes three times as long.
     """
     if settings.flash_attention != "auto" or llama.llama_supports_gpu_offload():
         return settings.flash_attention
@@ -91,9 +92,10 @@ def flash_attention(settings: Settings) -> Literal["auto", "on", "off"]:
 
 
 def faster_starter(file: ModelFile, folder: Path) -> ModelFile:
-    """The starter model requantised to Q8_0, made once and kept in `folder`; the given file where that cannot be done.
+    """Return the starter model requantised to Q8_0, which is made once and kept in `folder`.
 
-    On CPUs it computes prompts twice as fast as its Q4_1 original, for 46 MB more.
+    On CPUs it computes prompts twice as fast as the Q4_1 original, for 46 MB more. Return the given file on a GPU, or
+    if requantising fails.
     """
     if llama.llama_supports_gpu_offload():
         return file

@@ -1,4 +1,4 @@
-"""llama.cpp's log, and the last error that it told there."""
+"""llama.cpp's log, and the last error in it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _last_error = ""
 
 
 def _forward_log(level: int, text: bytes, _data: Any) -> None:
-    """Passes llama.cpp's warnings and errors on."""
+    """Forward llama.cpp's warnings and errors to this process' log."""
     global _last_error
-    # The context is shared by all slots: that it is longer than the model was trained for means nothing.
+    # All slots share the context, so the warning that it is longer than the model was trained for means nothing.
     if level in _LOG_LEVELS and b"n_ctx_seq" not in text:
         message = text.decode("utf-8", errors="replace").strip()
         if level == 4:
@@ -25,15 +25,15 @@ def _forward_log(level: int, text: bytes, _data: Any) -> None:
         log.log(_LOG_LEVELS[level], "llama.cpp: %s", message)
 
 
-#: A module-level object: C keeps a pointer to it for ever.
+#: Kept at module level, because C holds a pointer to it for ever.
 _on_log = llama.llama_log_callback(_forward_log)
 
 
 def forward_log() -> None:
-    """Sends llama.cpp's warnings and errors to this process' log from now on."""
+    """Send llama.cpp's warnings and errors to this process' log from now on."""
     llama.llama_log_set(_on_log, ctypes.c_void_p(0))
 
 
 def last_error() -> str:
-    """What llama.cpp last told as an error; its functions only say that they failed."""
+    """Return the last error that llama.cpp logged; its functions only return that they failed."""
     return _last_error

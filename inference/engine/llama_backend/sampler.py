@@ -1,4 +1,4 @@
-"""Chains of llama.cpp's samplers: they choose the tokens, in C."""
+"""Token samplers: chains of llama.cpp's samplers, and a faster greedy one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from core.messages import SamplingParams
 from inference.engine.model_files import ModelInfo
 
-#: Tokens that `repeat_penalty` looks back over, prompt included, as in llama.cpp.
+#: How many of the last tokens `repeat_penalty` considers, prompt included, as in llama.cpp.
 REPEAT_WINDOW_TOKENS = 64
 
 
 class LoadedModel(Protocol):
-    """What samplers need of a loaded model: `logits` are float32 [vocab_size] of a row of the last batch."""
+    """What samplers need from a loaded model: `logits` are float32 [vocab_size] of a row of the last batch."""
 
     context: Any
     vocab_size: int
@@ -29,7 +29,7 @@ class LoadedModel(Protocol):
 
 
 def _sample_function() -> Any:
-    """`llama_sampler_sample` as a call that keeps the GIL: it is short, and giving the GIL away can cost 5 ms."""
+    """Return `llama_sampler_sample` as a function that keeps the GIL: it is short, and releasing that can cost 5 ms."""
     prototype = ctypes.PYFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)
     return prototype(ctypes.cast(llama._lib.llama_sampler_sample, ctypes.c_void_p).value or 0)
 
@@ -38,7 +38,7 @@ _sample = _sample_function()
 
 
 class GreedySampler:
-    """The likeliest token, as llama.cpp's greedy sampler finds it, without its list of 12 bytes for each candidate."""
+    """Chooses the likeliest token, as llama.cpp's greedy sampler does, without building its list of all candidates."""
 
     def __init__(self, backend: LoadedModel, sampling: SamplingParams) -> None:
         self._backend = backend
@@ -56,7 +56,7 @@ class GreedySampler:
         return int(logits.argmax())
 
     def close(self) -> None:
-        """Holds nothing."""
+        """Do nothing, because this sampler holds no memory of llama.cpp."""
 
 
 class LlamaSampler:
@@ -119,7 +119,7 @@ class LlamaSampler:
             llama.llama_sampler_chain_add(self._chain, counted)
 
     def _add_choice(self, sampling: SamplingParams, seed: int, drawn: int) -> None:
-        """The filters and the draw. `drawn` random numbers were used by an earlier attempt."""
+        """Add the filters and the random draw. An earlier attempt has used `drawn` random numbers."""
         if sampling.top_k > 0:
             llama.llama_sampler_chain_add(self._chain, llama.llama_sampler_init_top_k(sampling.top_k))
         if sampling.typical_p < 1:
@@ -137,19 +137,19 @@ class LlamaSampler:
 def create_sampler(
     backend: LoadedModel, sampling: SamplingParams, seed: int, prompt: Sequence[int], generated: Sequence[int]
 ) -> GreedySampler | LlamaSampler:
-    """The sampler for these parameters, in the state it has after `generated` tokens."""
+    """Return the sampler for these parameters, in the state that it has after the `generated` tokens."""
     if sampling.temperature <= 0 and not has_penalties(sampling):
         return GreedySampler(backend, sampling)
     return LlamaSampler(backend, sampling, seed, prompt, generated)
 
 
 def has_penalties(sampling: SamplingParams) -> bool:
-    """Whether a token's chances depend on the tokens before it."""
+    """Return whether a token's probability depends on the tokens before it."""
     return sampling.repeat_penalty != 1.0 or bool(sampling.frequency_penalty or sampling.presence_penalty)
 
 
 def bias_of(sampling: SamplingParams, backend: LoadedModel) -> dict[int, float]:
-    """What is added to the logits of which tokens."""
+    """Return what is added to the logits, by token."""
     bias = dict(sampling.logit_bias)
     if sampling.ignore_eos:
         bias.update(dict.fromkeys(backend.end_tokens, -np.inf))
@@ -157,13 +157,13 @@ def bias_of(sampling: SamplingParams, backend: LoadedModel) -> dict[int, float]:
 
 
 def apply_mask(logits: NDArray[np.float32], mask: bytes) -> None:
-    """Rules out the tokens whose bit in `mask` is 0."""
+    """Rule out the tokens whose bit in `mask` is 0."""
     bits = np.unpackbits(np.frombuffer(mask, np.uint8), count=logits.shape[0], bitorder="little")
     logits[bits == 0] = -np.inf
 
 
 def _skip_draws(draw: Any, count: int) -> None:
-    """Advances the random state of a `dist` sampler by `count` choices between two made-up tokens."""
+    """Advance the random state of a `dist` sampler by making `count` choices between two made-up tokens."""
     for _ in range(count):
         pair = (llama.llama_token_data * 2)(llama.llama_token_data(0, 0.0, 0.0), llama.llama_token_data(1, 0.0, 0.0))
         array = llama.llama_token_data_array(data=pair, size=2, selected=-1, sorted=False)

@@ -1,6 +1,6 @@
 """A calculator: arithmetic on a parsed expression, with bounds on its length, its depth and the size of its numbers.
 
-simpleeval is not used: it computes `3999999 ** 399999` for 4 s, and strings, `True` and complex numbers pass through it.
+simpleeval is not used: it computes `3999999 ** 399999` for 4 s, and lets text, `True` and complex numbers through.
 """
 
 from __future__ import annotations

@@ -110,7 +110,8 @@ def test_words_are_compared_without_their_endings() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["ship ships shipped shipping", "generate generated generation", "study studies studying", "use used using"]
+    "words",
+    ["ship ships shipped shipping", "generate generated generation", "study studies studying", "use used using"],
 )
 def test_forms_of_a_word_are_one_term(words: str) -> None:
     assert len(terms_of(words)) == 1

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.messages import Priority
-from inference.engine.scheduler import BATCH_PATIENCE
+from inference.engine.scheduler import MAX_OVERTAKES
 from inference.engine.sequence import SequenceRequest
 from tests.fakes.fake_backend import answer
 from tests.unit.inference.driver import Driver
@@ -137,23 +137,23 @@ def test_batch_work_ends_under_a_load_that_never_ends(slots: int, jobs: int, cha
         driver.step()
         due = [one for one in driver.scheduler.running if one.request.priority == "batch"]
         assert len(due) <= 1, "interactive work has all the other slots"
-        assert driver.order[: BATCH_PATIENCE + 1].count("batch-0") == (len(driver.order) > BATCH_PATIENCE)
+        assert driver.order[: MAX_OVERTAKES + 1].count("batch-0") == (len(driver.order) > MAX_OVERTAKES)
         ended = jobs - len(left())
-        assert len(driver.order) <= (ended + 1) * (BATCH_PATIENCE + 1) + slots * 30 * 2 * (ended + 1), "it starves"
+        assert len(driver.order) <= (ended + 1) * (MAX_OVERTAKES + 1) + slots * 30 * 2 * (ended + 1), "it starves"
 
 
 def test_work_that_is_due_waits_for_a_slot_and_keeps_it() -> None:
     # Given a batch sequence that is due, while a chat runs in the only slot
     driver = Driver(slots=1, sequences=1, cells=1000, step_tokens=64)
     driver.submit(request("batch", endless(20), max_tokens=20, priority="batch"))
-    for at in range(BATCH_PATIENCE + 5):
+    for at in range(MAX_OVERTAKES + 5):
         driver.submit(request(f"chat-{at}", [at, 3], max_tokens=2))
     # When everything runs to its end
     driver.run_to_end()
     # Then it came after its patience, was never preempted, and the chats were all answered
-    assert driver.order.index("batch") == BATCH_PATIENCE
+    assert driver.order.index("batch") == MAX_OVERTAKES
     assert driver.scheduler.preemptions == 0
-    assert len(driver.ended) == BATCH_PATIENCE + 6
+    assert len(driver.ended) == MAX_OVERTAKES + 6
 
 
 def test_keys_take_turns() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import ConfigurationError
 from core.settings import load_settings
-from inference.engine.context_size import choose_layout
+from inference.engine.context_size import choose_context_size
 from inference.engine.prompt_lookup import PromptLookup
 from inference.engine.token_budget import LEAST_TOKENS, LONGEST_STEP, TokenBudget
 
@@ -30,7 +30,7 @@ def test_pieces_never_get_too_small_or_too_large() -> None:
 
 def layout(free_bytes: int, trained: int = 8192, **values: object) -> tuple[int, int]:
     settings = load_settings(_env_file=None, inference_slots=4, **values)
-    made = choose_layout(
+    made = choose_context_size(
         settings, trained_tokens=trained, cell_bytes=1000, free_bytes=free_bytes, batch_tokens=256, most_sequences=256
     )
     return made.context_length, made.cells
