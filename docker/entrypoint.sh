@@ -1,7 +1,7 @@
 #!/bin/sh
-# Starts one process of llm-api: api, worker ROLE, watcher, flower, migrate, secrets, healthcheck ROLE; anything else is
-# run as it is. Where the files of docker-compose.yml's internal secrets are there, the addresses of the services are
-# put together from them; an address that is set already wins.
+# Starts one process of llm-api: api, worker ROLE, watcher, flower, migrate, secrets or healthcheck ROLE. Anything else
+# is run as a command. If the secrets that docker-compose.yml generates exist, the addresses of the services are built
+# from them, unless they are set already.
 set -eu
 
 SECRETS_DIR="${SECRETS_DIR:-/secrets}"
@@ -20,8 +20,8 @@ compose_addresses() {
     fi
 }
 
-# In its container the API listens on every address, and who can reach it is decided by where the port is published.
-# On loopback no key is needed; on any other address the API's own guard stands: API_KEYS or ALLOW_ANONYMOUS.
+# The API listens on all addresses of its container; the address where its port is published decides who can reach it.
+# On loopback no key is needed. On any other address the API requires API_KEYS or ALLOW_ANONYMOUS, as it always does.
 listen() {
     export HOST=0.0.0.0 PORT=8000
     case "${BIND_ADDRESS:-}" in
@@ -29,7 +29,7 @@ listen() {
     esac
 }
 
-# Reads what the command lines need of the settings. A wrong setting ends the start here, in one line that names it.
+# Reads the settings that the command lines need. An invalid setting ends the start here, with one line that names it.
 read_settings() {
     values="$(
         python - <<'PYTHON'
@@ -42,8 +42,8 @@ try:
     settings = load_settings()
 except ConfigurationError as error:
     sys.exit(error.message)
-waiting = settings.inference_waiting_limit
-print(settings.log_level.lower(), settings.cores, settings.parsers, settings.slots + waiting)
+pool_threads = settings.slots + settings.inference_waiting_limit
+print(settings.log_level.lower(), settings.cores, settings.parsers, pool_threads)
 PYTHON
     )"
     read -r LEVEL CORES PARSERS POOL_THREADS <<VALUES
@@ -58,9 +58,9 @@ worker() {
         index | inference) export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$CORES}" ;;
         *) export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" ;;
     esac
-    # As in cli/programs.py: threads that wait leave their core to others soon.
+    # As in cli/programs.py: waiting threads soon yield their core to others.
     export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-3000}"
-    # And: workers have nothing to tell each other.
+    # Also as there: workers do not need to exchange messages with each other.
     set -- celery --quiet -A tasks worker --without-gossip --without-mingle -n "$role@%h" -l "$LEVEL"
     case "$role" in
         ingest) set -- "$@" -Q ingest -P prefork -c "$PARSERS" ;;

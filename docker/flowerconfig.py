@@ -1,10 +1,10 @@
-"""Flower's options in a container: every address there, published on loopback only, with a login, and read-only."""
+"""Flower's options in a container: it listens on all addresses there, requires a login, and is read-only."""
 
 from core.settings import load_settings
 
 _settings = load_settings()
 if _settings.flower_password is None:
-    raise SystemExit("FLOWER_PASSWORD must be set: Flower is not shown without a login.")
+    raise SystemExit("FLOWER_PASSWORD must be set: Flower does not start without a login.")
 
 address = "0.0.0.0"  # noqa: S104 - the container's own network
 port = 5555

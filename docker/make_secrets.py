@@ -1,8 +1,8 @@
-"""Generates the secrets that the containers use among themselves, on the first start; later ones keep them.
+"""Generates the secrets that the containers share, on the first start; later starts keep them.
 
     python docker/make_secrets.py FOLDER
 
-The folder is a volume that only these containers see. They run as different users, so the files are readable to all.
+The folder is a volume that only these containers mount. They run as different users, so all can read the files.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ maxmemory-policy noeviction
 
 
 def make_secrets(folder: Path) -> list[str]:
-    """Writes what is missing and answers the names of what it wrote. The Redis configuration is written each time."""
+    """Write the missing secrets and return their names. The Redis configuration is written each time."""
     written = [name for name in NAMES if not (folder / name).exists()]
     for name in written:
-        # Hexadecimal: needs no quoting in a URL or in a configuration file.
+        # Hexadecimal, which needs no quoting in URLs and configuration files.
         _write(folder / name, secrets.token_hex(24))
     password = (folder / "redis_password").read_text(encoding="ascii").strip()
     _write(folder / "redis.conf", REDIS_CONFIG.format(password=password))
@@ -36,7 +36,7 @@ def make_secrets(folder: Path) -> list[str]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Writes a file whole or not at all: a start that is broken off must not leave an empty password."""
+    """Write a file completely or not at all: an interrupted start must not leave an empty password."""
     draft = path.with_suffix(".new")
     draft.write_text(text, encoding="ascii")
     draft.chmod(0o444)
@@ -44,10 +44,10 @@ def _write(path: Path, text: str) -> None:
 
 
 def main() -> None:
-    """Makes the secrets in the folder that is named on the command line."""
+    """Generate the secrets in the folder that is named on the command line."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    print("Generated:", ", ".join(make_secrets(folder)) or "nothing, all are there")
+    print("Generated:", ", ".join(make_secrets(folder)) or "nothing, all secrets exist")
 
 
 if __name__ == "__main__":

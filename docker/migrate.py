@@ -1,4 +1,4 @@
-"""Brings the catalog's tables up to date, so that no other container has to wait for another's migration."""
+"""Migrates the catalog before the other containers start, so that none of them waits for another's migration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from core.settings import get_settings
 
 
 def main() -> None:
-    """Migrates the catalog of `DATABASE_URL`."""
+    """Migrate the catalog of `DATABASE_URL`."""
     catalog = Catalog.open(get_settings().catalog_url)
     try:
         catalog.migrate()

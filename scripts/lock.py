@@ -1,8 +1,8 @@
-"""Writes requirements.lock: the exact versions in this environment of everything that pyproject.toml asks for.
+"""Writes requirements.lock: the exact version in this environment of every dependency in pyproject.toml.
 
     .venv/bin/python scripts/lock.py        after changing dependencies and installing them
 
-pip reads the file as constraints, so it says which version, and pyproject.toml says what.
+pip reads the file as constraints: it fixes versions, and pyproject.toml decides what is installed.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ HEADER = """\
 
 
 def top_level() -> list[str]:
-    """The requirements that pyproject.toml names, with all extras."""
+    """Return the requirements in pyproject.toml, with all extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
 
 
 def closure(requirements: Iterable[str]) -> dict[str, str]:
-    """Name and version of every installed distribution that these requirements lead to."""
+    """Return the name and version of every installed distribution that these requirements need, directly or not."""
     installed = {canonicalize_name(found.metadata["Name"]): found for found in distributions()}
     versions: dict[str, str] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
-    waiting = [(Requirement(line), frozenset[str]()) for line in requirements]
-    while waiting:
-        requirement, asked = waiting.pop()
-        if not _applies(requirement, asked):
+    pending = [(Requirement(line), frozenset[str]()) for line in requirements]
+    while pending:
+        requirement, requested_extras = pending.pop()
+        if not _applies(requirement, requested_extras):
             continue
         name, extras = canonicalize_name(requirement.name), frozenset(requirement.extras)
         if (name, extras) in seen:
             continue
         seen.add((name, extras))
         found = installed[name]
-        # A local label such as +cpu says where it came from, not what it is.
+        # A local label such as +cpu names a build, not another version.
         versions[name] = found.version.partition("+")[0]
-        waiting += _needs(found, extras)
+        pending += _needs(found, extras)
     return versions
 
 

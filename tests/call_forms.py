@@ -1,4 +1,4 @@
-"""All forms of calls, with their markers as text and as control tokens of a vocabulary of bytes."""
+"""All formats of tool calls, with their markers as text and as control tokens of a byte vocabulary."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from inference.grammars.call_formats import FORMATS, CallFormat, CallParser, MistralNamedFormat, Text, ToolCall
 from inference.text.detokenizer import Detokenizer
 
-#: Spare tokens of the vocabulary of bytes, in another order than the markers.
+#: Control tokens of the byte vocabulary, in another order than the markers.
 CONTROLS = {
     "[CALL_ID]": 256, "[ARGS]": 257, "[TOOL_CALLS]": 258, "</tool_call>": 259, "<tool_call>": 260,
 }  # fmt: skip
@@ -21,13 +21,13 @@ def form_id(form: CallFormat) -> str:
 
 
 def text_of(form: CallFormat, tokens: Sequence[int]) -> str:
-    """What the parser of a form is given of these tokens."""
+    """Return the text that the parser of a format gets from tokens."""
     detokenizer = Detokenizer(lambda token: bytes([token]) if token < 256 else b"", marks=form.marks)
     return "".join(map(detokenizer.push, tokens)) + detokenizer.finish()
 
 
 def parsed(parser: CallParser, text: str, size: int = 1) -> list[Text | ToolCall]:
-    """What a parser finds in a text that comes in pieces of `size` characters; texts that follow each other as one."""
+    """Return what a parser finds in a text sent in pieces of `size` characters, with adjacent texts joined."""
     found = [one for at in range(0, len(text), size) for one in parser.push(text[at : at + size])]
     merged: list[Text | ToolCall] = []
     for one in [*found, *parser.finish()]:

@@ -1,14 +1,14 @@
-"""Chat templates that write calls as those of well-known models do, with what these refuse."""
+"""Chat templates that write calls and refuse messages as those of well-known models do."""
 
 from __future__ import annotations
 
-#: In `<tool_call>` tags, as Hermes, Qwen 2.5 and SmolLM3.
+#: Calls in `<tool_call>` tags: Hermes, Qwen 2.5 and SmolLM3.
 TAGGED = (
     "{% for tool in tools or [] %}[{{ tool | tojson }}]{% endfor %}{% for message in messages %}{{ message.role }}:"
     "{% for call in message.tool_calls or [] %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}"
     "{{ message.content }};{% endfor %}"
 )
-#: As Llama 3.1 and its followers: one at a time, without tags.
+#: One call at a time, without tags: Llama 3.1 and models derived from it.
 BARE = """\
 {%- if tools %}Respond in the format {"name": function name, "parameters": dictionary}.
 {%- for tool in tools %}{{ tool | tojson }}{% endfor %}{% endif %}
@@ -47,7 +47,7 @@ def _mistral(calls: str, result: str) -> str:
     return _MISTRAL.replace("<calls>", calls).replace("<result>", result)
 
 
-#: As Mistral's models up to Small 3.1: behind a control token, in one list.
+#: A list of calls after a control token: Mistral's models up to Small 3.1.
 LISTED = _mistral(
     "[TOOL_CALLS][{% for call in message.tool_calls %}"
     + _CHECKED_CALL
@@ -60,14 +60,14 @@ LISTED = _mistral(
 _NAMED_CALLS = "{% for call in message.tool_calls %}[TOOL_CALLS]{{ call.function.name }}"
 _NAMED_ARGUMENTS = "[ARGS]{{ call.function.arguments | tojson }}{% endfor %}"
 _RESULT_TEXT = "{{ message.content }}[/TOOL_RESULTS]"
-#: As Mistral's newer models: each behind a control token of its own.
+#: Each call after its own control token: Mistral's newer models.
 NAMED = _mistral(_NAMED_CALLS + _NAMED_ARGUMENTS, "[TOOL_RESULTS]" + _RESULT_TEXT)
 #: The same with ids.
 NAMED_WITH_IDS = _mistral(
     _NAMED_CALLS + _CHECKED_CALL + "[CALL_ID]{{ call.id }}" + _NAMED_ARGUMENTS,
     _CHECKED_RESULT + "[TOOL_RESULTS]{{ message.tool_call_id }}[TOOL_CONTENT]" + _RESULT_TEXT,
 )
-#: As Functionary 3.1: in tags with the function's name. Takes arguments as text only.
+#: Calls in tags with the function's name: Functionary 3.1. It takes arguments as text only.
 FUNCTION_TAGS = """\
 {%- for tool in tools or [] %}Use '{{ tool.function.name }}': {{ tool.function | tojson }}, as in
 <function=example_name>{"example": "value"}</function>
@@ -76,7 +76,7 @@ FUNCTION_TAGS = """\
 {%- for call in message.tool_calls or [] %}
 {{- '<function=' + call.function.name + '>' + call.function.arguments + '</function>' }}
 {%- endfor %}{% endfor %}"""
-#: As Qwen3-Coder: in tags for each parameter.
+#: A tag for each parameter: Qwen3-Coder.
 PARAMETER_TAGS = """\
 {%- for tool in tools or [] %}<function><name>{{ tool.function.name }}</name></function>{% endfor %}
 {%- if tools %}Reply as in: <tool_call>

@@ -17,8 +17,8 @@ from tests.support import wait_until
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    """The URL of a private Redis server that lives as long as the tests. Tests share it: use names of your own."""
-    # Not under pytest's directory: a socket's path may have 107 bytes.
+    """Run a private Redis server for all tests, and yield its URL. Tests share it, so each uses its own names."""
+    # Not under pytest's directory, since the path of a socket can have at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="llm-api-redis-") as directory:
         config, url = Path(directory, "redis.conf"), f"unix://{directory}/redis.sock"
         write_config(config, socket=Path(directory, "redis.sock"), data_dir=Path(directory, "data"))
@@ -36,7 +36,7 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture
 def settings(tmp_path: Path, redis_url: str) -> Settings:
-    """Settings with a fresh `DATA_DIR`, the private Redis and an inbox of their own."""
+    """Return settings with a new `DATA_DIR`, the private Redis and a new inbox."""
     return load_settings(
         data_dir=tmp_path / "data", redis_url=redis_url, watch_dirs=(str(tmp_path / "inbox"),), _env_file=None
     )

@@ -1,4 +1,4 @@
-"""GGUF files with another chat template, and other tokens, than the models they are made of."""
+"""Copies of GGUF files with another chat template and other tokens."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-#: Types of a token: a control token, and one that somebody has added as text.
+#: Types of a token: a control token, and a text token that the user has added.
 CONTROL, USER_DEFINED = 3, 4
 ALIGNMENT = 32
 _STRING, _ARRAY = 8, 9
-#: The formats of numbers by their type.
+#: The `struct` formats of numbers by their GGUF type.
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 Value = tuple[int, Any]
 
 
 def changed_copy(source: Path, target: Path, template: str, renamed: Mapping[str, tuple[str, int]]) -> Path:
-    """`source` with this chat template, and with some tokens given another text and type."""
+    """Write a copy of `source` to `target`, with another chat template and other texts and types for some tokens."""
     with source.open("rb") as file:
         magic, version, tensors, count = _read(file, "4sIQQ")
         fields = dict(_field(file) for _ in range(count))

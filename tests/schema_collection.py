@@ -1,6 +1,6 @@
-"""400 JSON schemas of the kinds that clients send: fifty objects of public APIs' shapes, each in eight ways of writing.
+"""400 JSON schemas of the kinds that clients send: fifty objects, shaped like those of public APIs, in eight styles.
 
-`data/schema_objects.txt` has the objects, and says how its lines are read.
+`data/schema_objects.txt` contains the objects, and explains its format.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ OBJECTS = Path(__file__).with_name("data") / "schema_objects.txt"
 FORMATS = frozenset(
     ["uuid", "email", "uri", "date", "date-time", "time", "duration", "ipv4", "ipv6", "hostname", "password", "byte"]
 )
-#: What its own documentation says of an API's uncommon wishes; none can be enforced, so each is refused by its name.
+#: Keywords that no grammar can enforce, so that a schema with one of them is refused with the keyword's name.
 UNENFORCEABLE: tuple[tuple[str, Any], ...] = (
     ("uniqueItems", True),
     ("not", {"required": ["legacy_id"]}),
@@ -30,7 +30,7 @@ UNENFORCEABLE: tuple[tuple[str, Any], ...] = (
 
 
 class Field:
-    """A field of an object; `schema(refer)` writes it, with `refer` for other objects."""
+    """A field of an object."""
 
     def __init__(self, text: str) -> None:
         self.required = text.startswith("*")
@@ -39,6 +39,7 @@ class Field:
         self.kind = kind.removesuffix("?")
 
     def schema(self, refer: Callable[[str], Any]) -> Any:
+        """Return the schema of the field; `refer` returns the schema for another object's name."""
         kind = self.kind
         if kind.endswith("[]"):
             return {"type": "array", "items": _leaf(kind[:-2], refer)}
@@ -80,7 +81,7 @@ PARSED: dict[str, list[Field]] = {
 
 
 def _described(name: str) -> Schema:
-    """As OpenAPI 3.0 documents write it: `nullable`, examples, annotations; other objects in place."""
+    """Return a schema as in OpenAPI 3.0 documents: `nullable`, examples, annotations, and nested objects inlined."""
     properties = {}
     for number, field in enumerate(PARSED[name]):
         extra: Schema = {"description": f"The {field.name} of the {name}."}
@@ -92,7 +93,7 @@ def _described(name: str) -> Schema:
 
 
 def _strict(name: str) -> Schema:
-    """As OpenAI's strict mode wants it: closed, all required, what is optional may be null."""
+    """Return a schema for OpenAI's strict mode: closed, with all fields required; optional ones may be null."""
 
     def value(field: Field) -> Any:
         found = field.schema(_strict)
@@ -109,7 +110,7 @@ def _strict(name: str) -> Schema:
 
 
 def _page(name: str) -> Schema:
-    """A list as REST APIs answer it."""
+    """Return the schema of a list as REST APIs return it."""
     return {
         "type": "object",
         "properties": {
@@ -123,7 +124,7 @@ def _page(name: str) -> Schema:
 
 
 def _pydantic(name: str) -> Schema:
-    """As pydantic writes a model: `$defs`, titles, `anyOf` with null, defaults."""
+    """Return a schema as pydantic writes it: `$defs`, titles, `anyOf` with null, defaults."""
     used: dict[str, Schema] = {}
 
     def refer(other: str) -> Schema:
@@ -146,7 +147,7 @@ def _pydantic(name: str) -> Schema:
 
 
 def _union(name: str) -> Schema:
-    """The object or an error, told apart by a constant."""
+    """Return the schema of the object or an error, with a constant that distinguishes them."""
 
     def tagged(tag: str, part: Schema) -> Schema:
         return part | {
@@ -161,7 +162,7 @@ def _union(name: str) -> Schema:
 
 
 def _draft(name: str) -> Schema:
-    """An older draft: `definitions`, `allOf` with a base, bounds that are exclusive by a boolean."""
+    """Return a schema of an older draft: `definitions`, `allOf` with a base, exclusive bounds as booleans."""
     own = {field.name: field.schema(lambda other: {"$ref": f"#/definitions/{other}"}) for field in PARSED[name]}
     used = [field.kind.strip("@[]{}") for field in PARSED[name] if field.kind.startswith("@")]
     base = {"type": "object", "properties": {"revision": {"type": "integer", "minimum": 0, "exclusiveMinimum": True}}}
@@ -180,13 +181,13 @@ def _draft(name: str) -> Schema:
     }
 
 
-def _change(name: str, wish: tuple[str, Any] | None) -> Schema:
-    """A merge patch: nothing is required, but something must be there. `wish` is what cannot be enforced."""
+def _change(name: str, unenforceable: tuple[str, Any] | None) -> Schema:
+    """Return the schema of a merge patch, which needs any one field, with a keyword that cannot be enforced."""
     properties = {field.name: field.schema(_described) for field in PARSED[name]}
     changed: Schema = {"type": "object", "properties": properties, "minProperties": 1, "additionalProperties": False}
-    if wish is None:
+    if unenforceable is None:
         return changed
-    keyword, value = wish
+    keyword, value = unenforceable
     if keyword in ("uniqueItems", "contains"):
         properties["tags"] = {"type": "array", "items": {"type": "string"}, keyword: value}
     elif keyword == "pattern":
@@ -197,7 +198,7 @@ def _change(name: str, wish: tuple[str, Any] | None) -> Schema:
 
 
 def _extraction(name: str) -> Schema:
-    """What is asked of a model that reads: a few objects, a note, a confidence."""
+    """Return a schema for extraction from a text: a few objects, the reasoning, a confidence."""
     return {
         "type": "object",
         "properties": {
@@ -219,10 +220,10 @@ def _pruned(name: str) -> Schema:
 
 
 def collection() -> Iterator[tuple[str, Schema, str | None]]:
-    """Each schema with its name, and the keyword by which it is refused (None: it can be enforced)."""
+    """Yield each schema with its name, and the keyword for which it is refused, or None if it can be enforced."""
     for number, name in enumerate(PARSED):
-        wish = UNENFORCEABLE[number // 2 % len(UNENFORCEABLE)] if number % 2 else None
-        ways = (_described, _strict, _page, _pydantic, _union, _draft, _extraction)
-        for way in ways:
-            yield f"{way.__name__.strip('_')}-{name}", way(name), None
-        yield f"change-{name}", _change(name, wish), wish[0] if wish else None
+        unenforceable = UNENFORCEABLE[number // 2 % len(UNENFORCEABLE)] if number % 2 else None
+        styles = (_described, _strict, _page, _pydantic, _union, _draft, _extraction)
+        for style in styles:
+            yield f"{style.__name__.strip('_')}-{name}", style(name), None
+        yield f"change-{name}", _change(name, unenforceable), unenforceable[0] if unenforceable else None

@@ -1,4 +1,4 @@
-"""What a vector store holds, for tests that compare it with the catalog."""
+"""The contents of a vector store, for tests that compare it with the catalog."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from core.catalog import Catalog, DocumentState
 from ingest.indexing.chunk_files import read_chunks
 from ingest.vector_store.edge import EdgeVectorStore
 
-#: A point: document, generation, chunk, path, folder, and the hash of its text.
+#: A point: its document, generation, chunk index, path, folder, and content hash.
 PointKey = tuple[str, int, int, str | None, str | None, str]
 
 
 def points_in(store: EdgeVectorStore) -> Counter[PointKey]:
-    """All points of the embedded store."""
+    """Return all points of the embedded store."""
     found: Counter[PointKey] = Counter()
     offset = None
     while True:
@@ -29,7 +29,7 @@ def points_in(store: EdgeVectorStore) -> Counter[PointKey]:
 
 
 def points_expected(catalog: Catalog, blobs: BlobStore) -> Counter[PointKey]:
-    """The points that belong to the documents of the catalog: those of their active generations, each once."""
+    """Return the points that the catalog's documents must have: those of their active generations, each once."""
     expected: Counter[PointKey] = Counter()
     page = catalog.list_documents(state=DocumentState.COMPLETED, limit=100_000)
     for document in page.items:

@@ -1,4 +1,4 @@
-"""What tests share: waiting for facts, free ports, and a stack started as a user starts it."""
+"""Helpers of tests: waiting for conditions, free ports, and a stack that is started as users start it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STOP_SECONDS = 100.0
 
 
 def wait_until(predicate: Callable[[], object], timeout_seconds: float = 10.0, what: str = "") -> None:
-    """Returns as soon as the predicate is true.
+    """Return as soon as the predicate is true.
 
     Raises:
         AssertionError: it was still false after the timeout.
@@ -60,36 +60,36 @@ async def wait_until_async(
 
 
 def free_port() -> int:
-    """A TCP port on which nothing listens now."""
+    """Return a TCP port on which nothing listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def clean_environment(**changes: str) -> dict[str, str]:
-    """This environment without any setting of llm-api, so that a test sees the defaults, and with these changes."""
+    """Return this environment without settings of llm-api, so that a test sees the defaults, and with changes."""
     settings = {name.upper() for name in Settings.model_fields}
     kept = {name: value for name, value in os.environ.items() if name.upper() not in settings}
     return {**kept, "PYTHONPATH": str(ROOT), **changes}
 
 
 def command(*arguments: str) -> list[str]:
-    """The `llm-api` command line: the installed script, or the module where it is not installed."""
+    """Return the command line of `llm-api`: the installed script, or the module if the script is not installed."""
     script = Path(sys.executable).with_name("llm-api")
     return [str(script), *arguments] if script.exists() else [sys.executable, "-m", "cli", *arguments]
 
 
 def anonymous_bytes(pid: int) -> int:
-    """This process's share of memory that no file backs."""
+    """Return a process's share of memory that no file backs."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     (kilobytes,) = (line.split()[1] for line in rollup.splitlines() if line.startswith("Pss_Anon:"))
     return int(kilobytes) * 1024
 
 
 class Stack:
-    """`llm-api up` in a directory of its own, with free ports and every other setting at its default.
+    """`llm-api up` in its own directory, with free ports and every other setting at its default.
 
-    As a context manager it starts on entry, and on exit stops and asserts that no process is left.
+    As a context manager, it starts the stack on entry. On exit it stops it and asserts that no process is left.
     """
 
     max_upload_bytes = 1_000_000
@@ -142,14 +142,14 @@ class Stack:
         return self._up.pid
 
     def up_command(self) -> list[str]:
-        """What is run to start it."""
+        """Return the command that starts the stack."""
         return command("up")
 
     def start(self) -> None:
-        """Starts the stack and returns once it says that it is ready.
+        """Start the stack and return when it reports that it is ready.
 
         Raises:
-            AssertionError: it ended, or was not ready in time; with what it printed.
+            AssertionError: it ended or was not ready in time; the message contains its output.
         """
         if self._up is not None:
             self._up.wait(STOP_SECONDS)
@@ -172,7 +172,7 @@ class Stack:
             raise AssertionError(f"the stack did not start:\n{printed}") from error
 
     def stop(self) -> int | None:
-        """Sends TERM and waits for the end. Answers the exit status."""
+        """Send TERM, wait for the end and return the exit status."""
         if self._up is None:
             return None
         if self._up.poll() is None:
@@ -182,7 +182,7 @@ class Stack:
         return status
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Runs another `llm-api` command against this stack."""
+        """Run another `llm-api` command against this stack."""
         return subprocess.run(
             command(*arguments),
             cwd=self.directory,
@@ -194,35 +194,35 @@ class Stack:
         )
 
     def status(self) -> dict[str, Any]:
-        """What `llm-api status --json` prints."""
+        """Return what `llm-api status --json` prints."""
         status: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
         return status
 
     def is_ready(self) -> bool:
-        """Whether `/ready` answers 200."""
+        """Return whether `/ready` answers with 200."""
         try:
             return httpx.get(f"{self.base_url}/ready", timeout=10).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
 
     def pid_of(self, name: str) -> int:
-        """Pid of a supervised process, 0 while it does not run."""
+        """Return the pid of a supervised process, or 0 while it does not run."""
         try:
             return Supervisor(self.runtime.supervisor_socket).processes()[name].pid
         except Unavailable:
             return 0
 
     def kill(self, name: str) -> int:
-        """kill -9 of a supervised process; answers the pid it had. Waits for one that is just being started."""
+        """Kill a supervised process with SIGKILL and return its pid. A process that is starting is waited for."""
         wait_until(lambda: self.pid_of(name), START_SECONDS, f"{name}'s start")
         pid = self.pid_of(name)
-        # Pid 0 would be this process's own group.
+        # Pid 0 would kill the process group of the tests.
         assert pid > 0
         os.kill(pid, signal.SIGKILL)
         return pid
 
     def processes(self) -> list[psutil.Process]:
-        """Every living process of the stack but `up` itself."""
+        """Return all running processes of the stack except `up` itself."""
         guard = lock_owner(self.runtime.guard_lock)
         return stack_processes(self.runtime.path) + ([psutil.Process(guard)] if guard else [])
 

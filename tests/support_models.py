@@ -1,4 +1,4 @@
-"""Small embedding models with random weights, made on disk as sentence-transformers saves them."""
+"""Small embedding models with random weights, written to disk as sentence-transformers saves models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WINDOW_TOKENS = 64
 
 
 def tiny_model(folder: Path, *, prompts: dict[str, str] | None = None, card: str = "", **config: Any) -> Path:
-    """Writes a BERT of one layer with the starter's vocabulary; `config` goes into its `config.json`."""
+    """Write a BERT of one layer with the starter's vocabulary. `config` is added to its `config.json`."""
     import torch
     from transformers import BertConfig, BertModel
 

@@ -1,4 +1,4 @@
-"""Who may import whom: the contracts of import-linter in pyproject.toml, and the limit on a file's length."""
+"""The structure of the code: the import contracts in pyproject.toml, and the limit on a file's length."""
 
 from __future__ import annotations
 

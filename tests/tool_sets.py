@@ -1,4 +1,4 @@
-"""Sets of tools as programs of all kinds declare them, made by a generator: the same number, the same set."""
+"""Generated sets of tools like those that programs of all kinds declare. The same number makes the same set."""
 
 from __future__ import annotations
 
@@ -104,6 +104,6 @@ def _tool(draw: random.Random, number: int) -> Schema:
 
 
 def tool_set(number: int) -> list[Schema]:
-    """Set of tools number `number`: one to three of them."""
+    """Return the set of tools with this number, which has one to three tools."""
     draw = random.Random(number)
     return [_tool(draw, at) for at in range(draw.randint(1, 3))]

@@ -1,4 +1,4 @@
-"""A model without a model: the next token follows from all tokens before it, so a wrong KV cache shows in the text."""
+"""A fake model whose next token depends on all tokens before it, so that a wrong KV cache shows in the text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.messages import SamplingParams
 from inference.engine.backend import BatchEntry, DecodeStatus
 from inference.engine.model_files import ModelInfo
 
-#: Tokens are bytes; behind them come the end, the beginning and a control token that chat templates use.
+#: Tokens are bytes, followed by the end, the beginning and a control token that chat templates use.
 END, BOS, TURN = 256, 257, 258
 VOCAB_SIZE = 259
 _NAMES = {END: "<|end|>", BOS: "<|bos|>", TURN: "<|turn|>"}
@@ -22,13 +22,13 @@ ALPHABET = b"abcdefghijklmnopqrstuvwxyz "
 
 
 def next_token(prefix: Sequence[int]) -> int:
-    """What this model says after `prefix`: one of the letters, or the end about every 64 tokens."""
+    """Return the model's token after a prefix: a letter, or the end for about one of 64 prefixes."""
     digest = crc32(np.asarray(prefix, np.int32).tobytes())
     return END if digest % 64 == 0 else ALPHABET[digest % len(ALPHABET)]
 
 
 def answer(prompt: Sequence[int], max_tokens: int) -> list[int]:
-    """What this model generates when nothing interferes."""
+    """Return the tokens that the model generates for a prompt if nothing interferes."""
     tokens = list(prompt)
     while len(tokens) - len(prompt) < max_tokens:
         token = next_token(tokens)
@@ -60,7 +60,7 @@ class FakeSampler:
 
 
 class FakeBackend:
-    """Keeps the tokens of each sequence as a KV cache would, and refuses what a real one would refuse."""
+    """Keeps the tokens of each sequence as a KV cache does, and refuses what a real one refuses."""
 
     bos: int | None = BOS
     eos: int | None = END
@@ -79,7 +79,7 @@ class FakeBackend:
         self.content: dict[int, list[int]] = {at: [] for at in range(sequences)}
         self.parked: dict[int, list[int]] = {}
         self.parked_tokens = 4 * context_length
-        #: Makes `unpark` fail, as when the cache is too fragmented.
+        #: Makes `unpark` fail, as it does when the cache is too fragmented.
         self.unpark_fails = False
         self.steps: list[list[BatchEntry]] = []
         self.samplers: list[FakeSampler] = []
@@ -110,7 +110,7 @@ class FakeBackend:
         logits = np.zeros(VOCAB_SIZE, np.float32)
         prefix = self._rows[row]
         logits[next_token(prefix)] = 10.0
-        # The second best, for when the end is ruled out.
+        # A second best token, for when the end is not allowed.
         logits[ALPHABET[len(prefix) % len(ALPHABET)]] += 1.0
         return logits
 
@@ -127,7 +127,7 @@ class FakeBackend:
         self.parked[key] = list(self.content[seq_id])
 
     def unpark(self, key: int, target: int, length: int) -> bool:
-        assert not self.content[target], "what is unparked goes to an empty sequence"
+        assert not self.content[target], "the target of an unpark must be empty"
         assert length <= len(self.parked[key])
         if self.unpark_fails:
             return False

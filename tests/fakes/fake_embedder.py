@@ -1,4 +1,4 @@
-"""An embedding model of a few lines: texts that share words have vectors that are close."""
+"""A fake embedding model: texts that share words have similar vectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ingest.embedding.embedder import Purpose, Vectors
 
 
 class FakeEmbedder:
-    """Each word is a dimension. Keeps the batches it was given; can be held up, and refuses the text "poison"."""
+    """Each word is a dimension. Records its batches, waits while `proceed` is cleared, and refuses "poison"."""
 
     model_name = "fake"
     dimension = 1024
@@ -36,7 +36,7 @@ class FakeEmbedder:
         return np.stack([self.vector(text) for text in texts])
 
     def vector(self, text: str) -> Vectors:
-        """The vector of one text, of length 1."""
+        """Return the vector of a text, of length 1."""
         vector = np.full(self.dimension, 1e-3, dtype=np.float32)
         for word in text.lower().replace(".", "").split():
             vector[zlib.crc32(word.encode()) % self.dimension] += 1

@@ -1,4 +1,4 @@
-"""A `JobStream` without Redis: jobs are played by a function from the request to the events."""
+"""A `JobStream` without Redis, in which a function makes the events of a job from its request."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from core.errors import LlmApiError, Unavailable
 from tasks.jobs.kinds import JobKind
 from tasks.jobs.queues import Role
 
-#: Makes the events of a job. An `asyncio.Event` among them holds the job until it is set.
+#: Makes the events of a job. At an `asyncio.Event` among them, the job waits until it is set.
 Script = Callable[[str, msgspec.Struct, str], Iterable[events.AnyEvent | asyncio.Event]]
 Frame = tuple[int, events.AnyEvent]
 
 
 @dataclass
 class Submitted:
-    """A job that was sent."""
+    """A job that was submitted."""
 
     job_id: str
     kind: str
@@ -34,7 +34,7 @@ class Submitted:
 
 @dataclass
 class FakeJobStream:
-    """Plays each submitted job by `scripts[kind]`. `failure` makes every call fail, as a Redis that is away does."""
+    """Emits the events of `scripts[kind]` for each job. `failure` makes every call fail, as if Redis did not answer."""
 
     scripts: dict[str, Script] = field(default_factory=dict)
     live: dict[Role, dict[str, dict[str, Any]]] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class FakeJobStream:
 
 
 class FakeReader:
-    """Reads the one job that was submitted under its id."""
+    """Reads the events of the job that was submitted with this id."""
 
     def __init__(self, stream: FakeJobStream, job_id: str, after: int) -> None:
         self._stream = stream
@@ -129,7 +129,7 @@ class FakeReader:
 
 @dataclass
 class FakeHints:
-    """Takes the producer's hints; `on_ingest` plays the workers."""
+    """Records the producer's hints; `on_ingest` stands in for the workers."""
 
     on_ingest: Callable[[str], None] = lambda _: None
     ingested: list[str] = field(default_factory=list)

@@ -1,9 +1,9 @@
-"""`llm-api up` with its real supervision and a real Redis, over processes that do next to nothing.
+"""`llm-api up` with its real supervision and a real Redis, but with processes that do almost nothing.
 
     python -m tests.fakes.tiny_stack ["broken"]
 
-Each process appends its name to `stopped` when it is told to stop. `ingest` has a child that outlives it, as Celery's
-prefork pool does. With "broken", `index` fails to start.
+Each process appends its name to `stopped` when it gets SIGTERM. `ingest` has a child that survives SIGTERM, as Celery's
+prefork pool has. With "broken", `index` fails to start.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BROKEN = "raise SystemExit('there is no model')"
 
 
 def ready_file(name: str) -> Callable[[float], bool]:
-    """Ready once the process that was started then has written its file."""
+    """Return a check that the process, started at a given time, has written its file since."""
     path = Path(f"{name}.ready")
     return lambda started_at: path.exists() and path.stat().st_mtime >= started_at
 
@@ -49,7 +49,7 @@ def ready_file(name: str) -> Callable[[float], bool]:
 def tiny_programs(settings: Settings, *, broken: bool) -> list[Program]:
     programs = [redis_program(settings, RuntimeDir(settings.runtime_dir))]
     for name in ("ingest", "index", "watcher", "api"):
-        # A command in supervisord's configuration is one line, so the code goes into a file.
+        # The code is in a file, since a command in supervisord's configuration has one line.
         script = Path(f"{name}.py").absolute()
         script.write_text(BROKEN if broken and name == "index" else WORKER)
         command = [sys.executable, str(script), name, "child" if name == "ingest" else "alone"]

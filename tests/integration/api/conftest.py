@@ -1,4 +1,4 @@
-"""The application of the unit tests, whose fixtures these are, over a real Redis."""
+"""The fixtures of the API's unit tests, used with a real Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A producer over a real Redis and a real catalog."""
+"""Fixtures: a producer over a real Redis, a real catalog, and a world with the real engine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 
 @pytest.fixture(scope="package")
 def world(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """The real engine behind real Redis, once for all tests that generate."""
+    """Start the real engine with a real Redis, once for all tests that generate."""
     folder = tmp_path_factory.mktemp("data")
     producer = Producer(load_settings(_env_file=None, redis_url=redis_url))
     catalog = Catalog.open(f"sqlite:///{folder / 'catalog.sqlite3'}")

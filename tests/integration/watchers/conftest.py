@@ -1,4 +1,4 @@
-"""Worlds with a watched folder."""
+"""Fixtures: worlds with a watched folder."""
 
 from __future__ import annotations
 
