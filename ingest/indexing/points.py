@@ -1,8 +1,8 @@
-"""Indexing of chunks: embeds the new texts, writes all points, and checks that the store has them."""
+"""Indexing of chunks in steps: embeds the new texts, writes all points, and checks that the store has them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -19,8 +19,12 @@ DocumentChunk = tuple[int, Chunk]
 WRITE_POINTS = 64
 
 
-#: Called with the number of chunks that are done and of texts that were embedded for them.
-BetweenBatches = Callable[[int, int], None]
+@dataclass(frozen=True)
+class IndexProgress:
+    """How many chunks are indexed, and how many texts were embedded for them."""
+
+    chunks: int = 0
+    embedded: int = 0
 
 
 class BulkEmbedder(Protocol):
@@ -42,34 +46,33 @@ class ChunkedDocument:
 
 
 def index_document(
-    chunks: Sequence[Chunk],
-    *,
-    document: DocumentMeta,
-    embedder: BulkEmbedder,
-    store: VectorStore,
-    batch: int = 16,
-    between_batches: BetweenBatches = lambda _done, _embedded: None,
+    chunks: Sequence[Chunk], *, document: DocumentMeta, embedder: BulkEmbedder, store: VectorStore, batch: int = 16
 ) -> int:
-    """Write the points of one document as `index_documents` does, and return the number of texts that were embedded."""
-    chunked = ChunkedDocument(document, chunks)
-    return index_documents([chunked], embedder=embedder, store=store, batch=batch, between_batches=between_batches)[0]
+    """Write the points of one document at once, and return the number of texts that were embedded.
+
+    See `index_steps` for what it raises.
+    """
+    steps = index_steps([ChunkedDocument(document, chunks)], embedder=embedder, store=store, batch=batch)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            (embedded,) = finished.value
+            return int(embedded)
 
 
-def index_documents(
-    documents: Sequence[ChunkedDocument],
-    *,
-    embedder: BulkEmbedder,
-    store: VectorStore,
-    batch: int = 16,
-    between_batches: BetweenBatches = lambda _done, _embedded: None,
-) -> list[int]:
-    """Write the points of one generation of each document. Doing it twice changes nothing.
+def index_steps(
+    documents: Sequence[ChunkedDocument], *, embedder: BulkEmbedder, store: VectorStore, batch: int = 16
+) -> Generator[IndexProgress, None, list[int]]:
+    """Write the points of one generation of each document, one batch per step. Doing it twice changes nothing.
+
+    It may be closed between two steps, and started again at any time.
 
     Args:
         batch: texts embedded at a time. They have similar lengths, so that little is computed on padding.
-        between_batches: called before each batch with the number of chunks that are done and of texts that were
-            embedded for them, over all documents. An error that it raises ends the indexing, which can be started
-            again at any time.
+
+    Yields:
+        The progress over all documents, before each batch.
 
     Returns:
         The number of texts that were embedded for each document. For the other texts the store has a vector already,
@@ -79,7 +82,7 @@ def index_documents(
         InternalError: the store does not have the points that were written.
         Unavailable: the model is shutting down, or a store server does not answer.
     """
-    embedded = _write(documents, embedder, store, batch, between_batches)
+    embedded = yield from _write(documents, embedder, store, batch)
     for number, chunked in enumerate(documents):
         document = chunked.document
         count = store.count(document.id, document.generation)
@@ -87,7 +90,8 @@ def index_documents(
             # An earlier attempt with other settings made more chunks of the same generation. This is rare, so the
             # generation is deleted and written again; the active generation stays searchable.
             store.delete_generation(document.id, document.generation)
-            embedded[number] += _write([chunked], embedder, store, batch, between_batches)[0]
+            again = yield from _write([chunked], embedder, store, batch)
+            embedded[number] += again[0]
             count = store.count(document.id, document.generation)
         if count != len(chunked.chunks):
             raise InternalError(f"The vector store has {count} points of {document.id}, not {len(chunked.chunks)}.")
@@ -95,20 +99,16 @@ def index_documents(
 
 
 def _write(
-    documents: Sequence[ChunkedDocument],
-    embedder: BulkEmbedder,
-    store: VectorStore,
-    batch: int,
-    between_batches: BetweenBatches,
-) -> list[int]:
+    documents: Sequence[ChunkedDocument], embedder: BulkEmbedder, store: VectorStore, batch: int
+) -> Generator[IndexProgress, None, list[int]]:
     chunks = [(number, chunk) for number, chunked in enumerate(documents) for chunk in chunked.chunks]
-    new = _write_known(chunks, documents, store, between_batches)
+    new = yield from _write_known(chunks, documents, store)
     done = len(chunks) - sum(map(len, new.values()))
     embedded = [0] * len(documents)
     by_length = sorted(new.values(), key=lambda same: len(same[0][1].text))
     points: list[Point] = []
     for group in _groups(by_length, batch):
-        between_batches(done, sum(embedded))
+        yield IndexProgress(done, sum(embedded))
         vectors = embedder.embed([same[0][1].text for same in group], purpose="document", priority="bulk")
         for same, vector in zip(group, vectors, strict=True):
             points += [_point(chunk, vector, documents[number].document) for number, chunk in same]
@@ -123,16 +123,13 @@ def _write(
 
 
 def _write_known(
-    chunks: Sequence[DocumentChunk],
-    documents: Sequence[ChunkedDocument],
-    store: VectorStore,
-    between_batches: BetweenBatches,
-) -> dict[str, list[DocumentChunk]]:
+    chunks: Sequence[DocumentChunk], documents: Sequence[ChunkedDocument], store: VectorStore
+) -> Generator[IndexProgress, None, dict[str, list[DocumentChunk]]]:
     """Write the chunks whose text has a vector in the store already, and return the others by their content hash."""
     new: dict[str, list[DocumentChunk]] = {}
     done = 0
     for group in _groups(chunks, WRITE_POINTS):
-        between_batches(done, 0)
+        yield IndexProgress(done)
         vectors = store.vectors_by_hash(sorted({chunk.content_hash for _, chunk in group}))
         known = [
             _point(chunk, vectors[chunk.content_hash], documents[number].document)

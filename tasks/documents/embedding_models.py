@@ -79,7 +79,7 @@ class Models:
 
     def holding(self, record: StoreRecord | None) -> Model | None:
         """The open model whose store this is."""
-        return next((model for model in self.all if record and place(model.record) == place(record)), None)
+        return next((model for model in self.all if record and location(model.record) == location(record)), None)
 
     def named(self, name: str | None) -> Model:
         """The open model of this name; the default if there is none."""
@@ -96,7 +96,7 @@ class Models:
             model.close()
 
 
-def place(record: StoreRecord) -> tuple[str, str, int]:
+def location(record: StoreRecord) -> tuple[str, str, int]:
     """Where the points are, whatever the setting was called that led there."""
     return record.store_id, record.embedding_model, record.dimension
 
@@ -109,17 +109,17 @@ def open_models(catalog: Catalog, settings: Settings) -> Models:
     Raises:
         ConfigurationError: one that the settings name cannot be loaded, or a store cannot be opened.
     """
-    shelf = _Shelf(settings)
+    loader = _Loader(settings)
     try:
-        default = shelf.open(settings.embedding_model_name, settings.embedding_dimension)
-        chosen = {name: shelf.open(name) for name in settings.embedding_models}
+        default = loader.open(settings.embedding_model_name, settings.embedding_dimension)
+        chosen = {name: loader.open(name) for name in settings.embedding_models}
         collections = catalog.placed_collections()
-        former = [model for model in map(shelf.open_former, _records(collections)) if model]
+        former = [model for model in map(loader.open_former, _records(collections)) if model]
         for name in sorted({one.model_choice for one in collections if one.model_choice} - chosen.keys()):
-            if (model := shelf.open_if_there(name)) is not None:
+            if (model := loader.open_if_there(name)) is not None:
                 chosen[name] = model
     except BaseException:
-        shelf.close()
+        loader.close()
         raise
     return Models(default, chosen, former)
 
@@ -128,7 +128,7 @@ def _records(collections: Sequence[Collection]) -> list[StoreRecord]:
     return list(dict.fromkeys(one.store for one in collections if one.store))
 
 
-class _Shelf:
+class _Loader:
     """Opens models, each store once."""
 
     def __init__(self, settings: Settings) -> None:
@@ -161,7 +161,7 @@ class _Shelf:
         if (known := self._known(record.embedding_model, record.dimension)) is not None:
             return known
         model = self.open_if_there(record.model_source, record.dimension)
-        if model is None or place(model.record) == place(record):
+        if model is None or location(model.record) == location(record):
             return model
         log.warning("the vectors of the former embedding model %s are gone", record.embedding_model)
         self._open.remove(model)

@@ -9,18 +9,17 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.catalog import Catalog, Claim
+from core.catalog import LEASE_SECONDS, Catalog, Claim
 from core.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-LEASE_SECONDS = 30.0
 RENEW_SECONDS = 10.0
 
 
 @contextmanager
 def kept_alive(catalog: Catalog, claims: list[Claim]) -> Iterator[None]:
-    """Renews the leases of `claims` every ten seconds. What is removed from the list meanwhile is left alone."""
+    """Renew the leases of `claims` every RENEW_SECONDS. Claims may be added to and removed from the list meanwhile."""
     stopping = threading.Event()
 
     def renew() -> None:

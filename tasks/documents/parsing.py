@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.blobs import BlobStore
 from core.catalog import (
+    LEASE_SECONDS,
     ORIGINAL_MISSING,
     Catalog,
     Claim,
@@ -33,7 +34,7 @@ from ingest.chunker import ChunkSettings
 from ingest.pipeline import has_tokenizer, parse_to_chunks
 from ingest.sandbox.process_limits import CpuTimeExceeded
 from tasks.documents.dispatch import send_waiting
-from tasks.documents.leases import LEASE_SECONDS, kept_alive
+from tasks.documents.leases import kept_alive
 from tasks.jobs.producer import Producer
 
 log = logging.getLogger(__name__)

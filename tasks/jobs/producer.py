@@ -31,7 +31,7 @@ WORKER_TTL_SECONDS = 6.0
 #: How long a job may lie in an empty queue before its message counts as lost.
 LOST_MESSAGE_SECONDS = 5.0
 #: More attempts than this fail the job: whatever kills its workers would go on doing so.
-MAX_ATTEMPTS = 3
+MAX_JOB_ATTEMPTS = 3
 #: Between two messages to the indexer.
 WAKE_INTERVAL_MS = 200
 #: Batch messages that may lie in the queue.
@@ -175,7 +175,7 @@ class Producer:
             record = self.records.load(job_id)
             if record is None or record.done or not self._is_lost(record):
                 return False
-            if record.attempt >= MAX_ATTEMPTS:
+            if record.attempt >= MAX_JOB_ATTEMPTS:
                 self._give_up(record)
                 return False
             if self.records.retry(record) is None:

@@ -13,7 +13,7 @@ from core.errors import InternalError
 from core.settings import load_settings
 from ingest.embedding.service import EmbeddingService
 from ingest.indexing.chunk_files import read_chunks
-from ingest.indexing.points import index_document
+from ingest.indexing.points import ChunkedDocument, index_document, index_steps
 from ingest.parsed_document import Chunk, content_hash_of
 from ingest.pipeline import parse_to_chunks
 from ingest.vector_store import VectorStore
@@ -112,16 +112,12 @@ def test_texts_of_like_length_are_embedded_together(
 def test_it_stops_between_batches_and_can_go_on(
     store: VectorStore, service: EmbeddingService, embedder: FakeEmbedder
 ) -> None:
-    chunks, calls = chunks_of(*(f"text {number}" for number in range(200))), 0
-
-    def stop_late(_done: int, _embedded: int) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 14:
-            raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        index_document(chunks, document=META, embedder=service, store=store, between_batches=stop_late)
+    chunks = chunks_of(*(f"text {number}" for number in range(200)))
+    steps = index_steps([ChunkedDocument(META, chunks)], embedder=service, store=store)
+    for _ in range(14):
+        progress = next(steps)
+    steps.close()
+    assert 0 < progress.embedded == progress.chunks < 200
     done = store.count("doc-1", 1)
     assert 0 < done < 200
     index_document(chunks, document=META, embedder=service, store=store)

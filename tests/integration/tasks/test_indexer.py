@@ -21,7 +21,9 @@ from ingest.pipeline import ParseResult, parse_to_chunks
 from ingest.vector_store.edge import EdgeVectorStore
 from tasks.documents.dispatch import bundles, send_waiting
 from tasks.documents.embedding_models import Model, Models
-from tasks.documents.indexer import GROUP_CHUNKS, Indexer, grouped
+from tasks.documents.index_run import grouped
+from tasks.documents.indexer import Indexer
+from tasks.documents.indexing_schedule import SHORT_CHUNKS
 from tasks.documents.parsing import ParsingService
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Queue
@@ -105,7 +107,7 @@ def test_a_document_goes_through_all_stages(world: World, producer: Producer) ->
 
 
 def test_small_documents_do_not_wait_for_a_large_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.documents.indexer.PASS_SECONDS", 0)
+    monkeypatch.setattr("tasks.documents.indexing_schedule.INTERRUPT_SECONDS", 0)
     large = world.add(LARGE)
     small, gone = world.add("A short note."), world.add("One that is deleted.")
     world.parsing.parse(large.id)
@@ -123,7 +125,7 @@ def test_small_documents_do_not_wait_for_a_large_one(world: World, monkeypatch: 
     wait_until(lambda: world.state(large) is DocumentState.COMPLETED)
     # Then they are done before it
     rows = world.catalog.documents_by_id([large.id, small.id, gone.id])
-    assert rows[large.id].chunk_count > GROUP_CHUNKS
+    assert rows[large.id].chunk_count > SHORT_CHUNKS
     assert rows[small.id].completed_at < rows[large.id].completed_at
     assert gone.id not in rows
     assert world.store.count(large.id, large.generation) == rows[large.id].chunk_count
@@ -133,7 +135,7 @@ def test_small_documents_do_not_wait_for_a_large_one(world: World, monkeypatch: 
 def test_a_large_document_that_is_deleted_while_it_is_indexed_leaves_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.documents.indexer.PASS_SECONDS", 0)
+    monkeypatch.setattr("tasks.documents.indexing_schedule.INTERRUPT_SECONDS", 0)
     large = world.add(LARGE)
     world.parsing.parse(large.id)
     embed = world.service.embed
@@ -309,12 +311,19 @@ def test_a_document_that_cannot_be_embedded_holds_up_no_other(world: World) -> N
     wait_until(lambda: [world.state(one) is DocumentState.COMPLETED for one in documents] == [True, False, True])
 
 
+def be_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let leases, pauses and the time that a long document has to itself be a tenth of a second."""
+    for module in ("indexer", "index_run"):
+        monkeypatch.setattr(f"tasks.documents.{module}.LEASE_SECONDS", 0.1)
+    for name in ("IDLE_SECONDS", "FAULT_PAUSE_SECONDS", "INTERRUPT_SECONDS"):
+        monkeypatch.setattr(f"tasks.documents.indexing_schedule.{name}", 0.1)
+
+
 def test_a_document_that_cannot_be_indexed_says_so_while_others_can_be(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("LEASE_SECONDS", "IDLE_SECONDS", "FAULT_PAUSE_SECONDS"):
-        monkeypatch.setattr(f"tasks.documents.indexer.{name}", 0.1)
-    monkeypatch.setattr("tasks.documents.indexer.MAX_ATTEMPTS", 1000)
+    be_quick(monkeypatch)
+    monkeypatch.setattr("tasks.documents.indexer.MAX_INDEX_ATTEMPTS", 1000)
     culprit = world.add("poison")
     world.parse(culprit)
     world.indexer.start()
@@ -337,8 +346,7 @@ def test_documents_are_grouped_by_their_chunks() -> None:
 
 
 def test_a_fault_of_a_small_document_is_none_of_a_large_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LEASE_SECONDS", "IDLE_SECONDS", "FAULT_PAUSE_SECONDS", "PASS_SECONDS"):
-        monkeypatch.setattr(f"tasks.documents.indexer.{name}", 0.1)
+    be_quick(monkeypatch)
     poison, large = world.add("poison"), world.add(LARGE)
     world.parse(poison)
     world.parse(large)
@@ -348,7 +356,7 @@ def test_a_fault_of_a_small_document_is_none_of_a_large_one(world: World, monkey
 
 
 def test_an_outage_is_the_fault_of_no_document(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.documents.indexer.FAULT_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("tasks.documents.indexing_schedule.FAULT_PAUSE_SECONDS", 0.01)
     documents = [world.add(f"The harbour of town {number} opens at dawn.") for number in range(3)]
     count, upsert = [0], world.store.upsert
 

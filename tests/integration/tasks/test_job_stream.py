@@ -15,7 +15,7 @@ from core.messages import ChatMessage, GenerateRequest
 from core.settings import Settings, load_settings
 from tasks.jobs.keys import channel, finished_key, heartbeat_key, job_key
 from tasks.jobs.kinds import CHAT
-from tasks.jobs.producer import MAX_ATTEMPTS, Producer
+from tasks.jobs.producer import MAX_JOB_ATTEMPTS, Producer
 from tasks.jobs.queues import Queue, Role
 from tasks.jobs.records import Append, JobRecords
 from tasks.jobs.stream import JobStream
@@ -147,7 +147,7 @@ async def test_a_running_job_without_heartbeat_is_sent_again(stream: JobStream, 
 async def test_a_job_that_goes_on_losing_its_workers_fails(stream: JobStream, producer: Producer) -> None:
     job_id = new_id("job")
     await stream.submit(job_id, CHAT, REQUEST)
-    for attempt in range(1, MAX_ATTEMPTS + 1):
+    for attempt in range(1, MAX_JOB_ATTEMPTS + 1):
         append(producer.records, job_id, text(job_id, "x", attempt), attempt=attempt)
         producer.revive(job_id)
     _, last = (await read_all(stream, job_id))[-1]
