@@ -1,4 +1,4 @@
-"""One watched folder on disk: which files in it count, and what state they are in."""
+"""One watched folder on disk: which of its files are mirrored, and what state they are in."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from core.settings import WatchRoot
 from watchers.builtin_ignores import is_ignored, is_ignored_name, rule_for_name
 from watchers.ignore_file import IGNORE_FILE, IgnoreRules
 from watchers.reconcile import FileStat
-from watchers.skipped import IRREGULAR, LINK, Skips
+from watchers.skip_report import IRREGULAR, LINK, SkipReport
 
 logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 20
-#: There can be no file of this name: it is gone, or its name is too long for this disk.
+#: Errors that mean that there is no such file: it is gone, or its name is too long for this disk.
 _NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
-#: Inodes of some network file systems use all 64 bits; databases keep 63.
+#: Inodes of some network file systems use all 64 bits; databases store 63.
 _INODE_MASK = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Tells a folder from another one at the same path, such as the empty mount point below it."""
+    """Distinguishes a folder from another one at the same path, such as the empty mount point below it."""
 
     device: int
     inode: int
@@ -40,23 +40,23 @@ class Identity:
 
 
 class Stopped(Exception):
-    """The watcher was asked to stop in the middle of a file."""
+    """The watcher was stopped while it read a file."""
 
 
 class Folder:
-    """A watched folder. Paths in and out are relative to it, as the operating system spells them."""
+    """A watched folder. Paths are relative to it, as the operating system spells them."""
 
     def __init__(self, root: WatchRoot, excluded: Sequence[Path] = ()) -> None:
         self.path = str(root.path)
         self.collection = root.collection
         self.mode = root.mode
-        #: Its name in the catalog.
+        #: The folder's path as the catalog stores it.
         self.key = to_text(self.path)
         self.rules = IgnoreRules(self.path)
         self._excluded = [os.path.relpath(path, self.path) for path in excluded if _is_inside(path, root.path)]
 
     def identity(self) -> Identity | None:
-        """Which folder is at the path now; None when there is none, or it cannot be reached."""
+        """Return the identity of the folder that is at the path now, or None if there is none or it is unreachable."""
         try:
             status = Path(self.path).stat()
         except OSError:
@@ -64,9 +64,10 @@ class Folder:
         return Identity(status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
 
     def relative(self, path: str) -> str | None:
-        """An absolute path relative to the folder ("" for itself); None when it is not in it, or does not count.
+        """Return an absolute path relative to the folder ("" for the folder itself).
 
-        Files that only `.llmignore` keeps out are told too; a changed `.llmignore` is told as the folder that it is in.
+        Return None if the path is not in the folder, is excluded, or is ignored by a built-in rule. Paths that only
+        `.llmignore` ignores are returned. For a `.llmignore` file, return the folder that contains it.
         """
         if path == self.path:
             return ""
@@ -80,7 +81,7 @@ class Folder:
         return None if is_ignored(relative) or self._is_excluded(relative) else relative
 
     def is_ignored(self, relative: str) -> bool:
-        """Whether a file is there, and a rule of its folder's owner keeps it out."""
+        """Return whether a file exists and a rule of `.llmignore` ignores it."""
         try:
             return self.rules.is_ignored(relative) and self._regular(relative) is not None
         except OSError:
@@ -90,11 +91,12 @@ class Folder:
         return f"{self.path.rstrip('/')}/{relative}" if relative else self.path
 
     def stat(self, relative: str) -> FileStat | None:
-        """The state of a file; None when there is no regular file, it is reached over a link out of the folder, or a
-        rule keeps it out.
+        """Return the state of a file.
+
+        Return None if there is no regular file, if it is reached over a link out of the folder, or if it is ignored.
 
         Raises:
-            OSError: it cannot be told, for want of permission or because the disk does not answer.
+            OSError: the state is unknown, because of missing permission or because the disk does not answer.
         """
         found = self._regular(relative)
         return None if found is None or self.rules.is_ignored(relative) else found
@@ -114,12 +116,12 @@ class Folder:
             return None
         return _file_stat(status)
 
-    def scan(self, prefix: str = "", skips: Skips | None = None) -> Iterator[tuple[str, FileStat]]:
-        """All files that count, or those below the subfolder `prefix`. What cannot be read is logged and left out.
+    def scan(self, prefix: str = "", skips: SkipReport | None = None) -> Iterator[tuple[str, FileStat]]:
+        """Yield all files to mirror, or those below the subfolder `prefix`. Log and skip what cannot be read.
 
-        `skips` is told what is passed over.
+        Skipped files are added to the report `skips`.
         """
-        skips = skips if skips is not None else Skips(self.key)
+        skips = skips if skips is not None else SkipReport(self.key)
         self.rules.forget()
         pending = [prefix] if self._is_entered(prefix) else []
         while pending:
@@ -140,20 +142,20 @@ class Folder:
                         elif (found := self._entry_stat(entry, relative, skips)) is not None:
                             yield relative, found
             except (FileNotFoundError, NotADirectoryError):
-                continue  # removed since it was listed, or never a folder
+                continue  # it was removed after it was listed, or is not a folder
             except OSError as error:
                 logger.warning("The folder %s cannot be read: %s", to_text(self.absolute(current)), error.strerror)
                 skips.add(current, f"it cannot be read: {error.strerror}", is_folder=True)
 
     def hash(self, relative: str, stop: threading.Event) -> str:
-        """SHA-256 of the file's content, in hex. Raises OSError, or Stopped once `stop` is set."""
+        """Return the SHA-256 of the file's content in hex. Raise OSError, or Stopped once `stop` is set."""
         digest = hashlib.sha256()
         self.read(relative, digest.update, stop)
         return digest.hexdigest()
 
     def read(self, relative: str, take: Callable[[bytes], object], stop: threading.Event) -> None:
-        """Gives the file's content to `take`, block by block. Raises OSError, or Stopped once `stop` is set."""
-        # Not blocking: what was a file a moment ago may be a pipe now.
+        """Pass the file's content to `take`, block by block. Raise OSError, or Stopped once `stop` is set."""
+        # O_NONBLOCK, because the file may have been replaced by a pipe, whose open would block.
         descriptor = os.open(self.absolute(relative), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             while block := file.read(BLOCK_BYTES):
@@ -162,7 +164,7 @@ class Folder:
                 take(block)
 
     def _is_entered(self, folder: str) -> bool:
-        """Whether a scan may begin there: no rule keeps the folder out. One whose rules cannot be read is left out."""
+        """Return whether a scan may begin in a folder: no rule ignores it, and its rules can be read."""
         try:
             return not self.rules.is_folder_ignored(folder)
         except OSError as error:
@@ -174,7 +176,7 @@ class Folder:
             return f"built-in rule: {rule_for_name(name)}"
         return self.rules.rule_for(relative, is_folder=is_folder)
 
-    def _entry_stat(self, entry: os.DirEntry[str], relative: str, skips: Skips) -> FileStat | None:
+    def _entry_stat(self, entry: os.DirEntry[str], relative: str, skips: SkipReport) -> FileStat | None:
         try:
             if entry.is_symlink():
                 found = self.stat(relative)
@@ -192,12 +194,13 @@ class Folder:
             skips.add(relative, IRREGULAR)
             return None
         if not os.access(entry.path, os.R_OK):
-            # Told, not passed over: what was taken before stays, and it is taken once it can be read.
+            # It is reported, but its state is returned: an existing document stays, and it is ingested once it can
+            # be read.
             skips.add(relative, f"it cannot be read: {os.strerror(errno.EACCES)}")
         return _file_stat(status)
 
     def _is_within(self, relative: str, is_link: bool) -> bool:
-        """Whether a file is really in the folder. A link may name a file of it; a linked folder is not entered."""
+        """Return whether a file is really in the folder: no parent is a link, and a link leads to a file inside."""
         root = os.path.realpath(self.path).rstrip("/")
         parent, _, name = relative.rpartition("/")
         expected = f"{root}/{parent}" if parent else root

@@ -1,6 +1,7 @@
-"""Keeps a folder that is not there, is not the one it was, or lost most of its files, from taking its documents along.
+"""The guard against mass deletion: it keeps the documents of a folder that is missing, was replaced by another one, or
+lost most of its files.
 
-What it knows is in the catalog: it holds over restarts, and is what the API tells and confirms.
+Its state is in the catalog, so it survives restarts, and the API can show it and confirm deletions.
 """
 
 from __future__ import annotations
@@ -16,40 +17,40 @@ from watchers.reconcile import MASS_DELETION_FLOOR, is_mass_deletion, is_restore
 
 logger = logging.getLogger(__name__)
 
-#: Files that are deleted within this time are deleted "at once": removing a tree takes a while.
+#: Files that are deleted within this time count as deleted at once: removing a tree takes a while.
 WINDOW_SECONDS = 60.0
 
 
 class Guard:
-    """Decides which deletions are carried out. Each method may raise `Unavailable`: the catalog does not answer."""
+    """Decides which deletions are carried out. Each method may raise `Unavailable` if the catalog does not answer."""
 
     def __init__(self, catalog: Catalog, clock: Callable[[], float]) -> None:
         self._catalog = catalog
         self._clock = clock
         self._folders: dict[str, WatchedFolder] = {}
-        #: Deletions of lost files carried out lately, by folder: when, and how many.
+        #: The recent deletions of lost files, by folder: their times and numbers.
         self._deleted: dict[str, deque[tuple[float, int]]] = {}
 
     def knows(self, folder: Folder) -> bool:
-        """Whether this root has been mirrored before."""
+        """Return whether this folder has been mirrored before."""
         return self._known(folder).identity is not None
 
     def state(self, folder: Folder) -> FolderState:
-        """Where the folder stands, as far as it is known without asking the catalog."""
+        """Return the folder's state, as far as it is known without asking the catalog."""
         known = self._folders.get(folder.key)
         return known.state if known is not None else FolderState.STARTING
 
     def may_delete(self, folder: Folder) -> bool:
-        """Whether what is missing in the folder has been deleted: it is the very folder that was mirrored."""
+        """Return whether missing files count as deleted: the folder is watched and is the one that was mirrored."""
         known, identity = self._known(folder), folder.identity()
         return identity is not None and str(identity) == known.identity and known.state is FolderState.WATCHED
 
-    def allows(self, folder: Folder, lost_count: int, following_count: int) -> bool:
-        """Whether these documents may be deleted now. If they are too many at once, the folder is held from now on.
+    def allows(self, folder: Folder, lost_count: int, upcoming_count: int) -> bool:
+        """Return whether these documents may be deleted now. If they are too many at once, hold the folder.
 
         Args:
-            lost_count: documents to delete that nobody meant to keep out; those that a rule keeps out do not count.
-            following_count: documents that are about to follow.
+            lost_count: documents to delete whose files are gone; those whose files are ignored do not count.
+            upcoming_count: further documents whose files are gone and that are about to be deleted too.
         """
         if not self.may_delete(folder):
             return False
@@ -57,17 +58,17 @@ class Guard:
             return True
         recent = self._recently_deleted(folder)
         count = self._catalog.count_in_root(folder.key)
-        if is_mass_deletion(count + recent, lost_count + following_count + recent):
-            self._hold(folder, count, lost_count + following_count)
+        if is_mass_deletion(count + recent, lost_count + upcoming_count + recent):
+            self._hold(folder, count, lost_count + upcoming_count)
             return False
         self._deleted.setdefault(folder.key, deque()).append((self._clock(), lost_count))
         return True
 
-    def consider(self, folder: Folder, identity: Identity, row_count: int, lost_count: int) -> None:
-        """Judges a folder by a scan of all of it.
+    def check_scan(self, folder: Folder, identity: Identity, row_count: int, lost_count: int) -> None:
+        """Hold or accept a folder after a complete scan of it.
 
-        Too many missing files hold it back, whatever folder it is; those of another folder than the one that was
-        mirrored (such as the empty mount point below it) even when they are few.
+        Too many missing files hold the folder. If it is not the folder that was mirrored (but, for example, the empty
+        mount point below it), a single missing file is enough.
         """
         known = self._known(folder)
         if known.state is FolderState.HELD and not is_restored(known.document_count, lost_count):
@@ -82,14 +83,14 @@ class Guard:
             logger.info("The files of %s are back.", folder.key)
         self._accept(folder, str(identity), row_count)
 
-    def miss(self, folder: Folder) -> None:
-        """The folder is not there."""
+    def record_missing(self, folder: Folder) -> None:
+        """Record that the folder is missing."""
         known = self._known(folder)
         if known.state is FolderState.MISSING:
             return
         count = self._catalog.count_in_root(folder.key)
         logger.error(
-            "The watched folder %s is not there. Its %d documents are kept; mount it, make it again, or say by "
+            "The watched folder %s is missing. Its %d documents are kept. Mount it, create it again, or confirm with "
             "`llm-api watch confirm` that they are to be deleted.",
             folder.key,
             count,
@@ -97,14 +98,14 @@ class Guard:
         self._save(replace(known, state=FolderState.MISSING, document_count=count, missing_count=count))
 
     def is_confirmed(self, folder: Folder) -> bool:
-        """Whether a person said that what is missing was meant to be deleted."""
+        """Return whether a person confirmed that the missing files were deleted on purpose."""
         if self._known(folder).state not in (FolderState.HELD, FolderState.MISSING):
             return False
         saved = self._catalog.watched_folder(folder.key)
         return saved is not None and saved.confirmed
 
     def end_confirmation(self, folder: Folder) -> None:
-        """What is missing has been deleted: the folder as it is now is the one to mirror."""
+        """Record that the confirmed deletion is done: from now on, the present folder is the one to mirror."""
         known, identity = self._known(folder), folder.identity()
         self._deleted.pop(folder.key, None)
         if identity is None:
@@ -117,8 +118,8 @@ class Guard:
         known = self._known(folder)
         if known.state is not FolderState.HELD:
             logger.error(
-                "%d of the %d documents of %s have no file there any more. They are kept until the files are back, or "
-                "until `llm-api watch confirm` (or POST /v1/watch/confirm) says that they are to be deleted.",
+                "The files of %d of the %d documents of %s are gone. The documents are kept until the files are back, "
+                "or until `llm-api watch confirm` (or POST /v1/watch/confirm) confirms the deletion.",
                 lost_count,
                 row_count,
                 folder.key,

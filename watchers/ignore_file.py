@@ -1,4 +1,4 @@
-"""`.llmignore`: which files a folder's owner keeps out, in the syntax of `.gitignore`, in any folder of the tree."""
+"""`.llmignore`: a user's rules of files to ignore, in the syntax of `.gitignore`, in any folder of the tree."""
 
 from __future__ import annotations
 
@@ -17,34 +17,38 @@ IGNORE_FILE = ".llmignore"
 
 
 class IgnoreRules:
-    """The rules of one watched folder, read when they are first needed. Used by one thread."""
+    """The rules of one watched folder, which are read when they are first needed. Not thread-safe."""
 
     def __init__(self, root: str) -> None:
         self._root = root
-        #: By folder, relative to the root; None: it has no rules.
+        #: Rules by folder, relative to the root; None: the folder has none.
         self._specs: dict[str, GitIgnoreSpec | None] = {}
 
     def forget(self) -> None:
-        """The files with the rules may have changed: they are read again."""
+        """Forget the rules, so that they are read again: their files may have changed."""
         self._specs.clear()
 
     def is_ignored(self, path: str) -> bool:
-        """Whether a file, relative to the root, or a folder above it is ignored.
+        """Return whether a file, relative to the root, or a folder above it is ignored.
 
         Raises:
-            OSError: rules are there that cannot be read, so that nobody can tell.
+            OSError: a file with rules cannot be read, so the answer is unknown.
         """
         folder = path.rpartition("/")[0]
         return self.is_folder_ignored(folder) or self.is_matched(path, is_folder=False)
 
     def is_folder_ignored(self, folder: str) -> bool:
-        """Whether a folder, relative to the root, or one above it is ignored; "" is the root. Raises as above."""
+        """Return whether a folder, relative to the root ("" for the root), or one above it is ignored.
+
+        Raises:
+            OSError: see `is_ignored`.
+        """
         parts = folder.split("/") if folder else []
         levels = range(1, len(parts) + 1)
         return any(self.is_matched("/".join(parts[:level]), is_folder=True) for level in levels)
 
     def is_matched(self, path: str, *, is_folder: bool) -> bool:
-        """Whether the rules name just this path. Those nearest to it come first, and in a file the last one.
+        """Return whether a rule ignores exactly this path. The nearest rules win, and within a file the last one.
 
         Raises:
             OSError: see `is_ignored`.
@@ -52,7 +56,7 @@ class IgnoreRules:
         return self.rule_for(path, is_folder=is_folder) is not None
 
     def rule_for(self, path: str, *, is_folder: bool) -> str | None:
-        """The rule that ignores just this path, if one does: see `is_matched`."""
+        """Return the rule that ignores exactly this path, or None: see `is_matched`."""
         for folder in _folders_above(path):
             spec = self._spec(folder)
             if spec is not None:
@@ -70,7 +74,7 @@ class IgnoreRules:
 
 
 def _folders_above(path: str) -> Iterator[str]:
-    """The folders that a path is in, the innermost first, "" at last."""
+    """Yield the folders that contain a path, from the innermost to the root ("")."""
     while path:
         path = path.rpartition("/")[0]
         yield path
@@ -90,6 +94,6 @@ def _is_pattern(file: Path, number: int, line: str) -> bool:
     try:
         GitIgnoreSpec.from_lines([line])
     except GitIgnorePatternError:
-        logger.warning("%s, line %d is no pattern of .gitignore and is passed over: %s", to_text(file), number, line)
+        logger.warning("%s, line %d is not a .gitignore pattern and has no effect: %s", to_text(file), number, line)
         return False
     return True

@@ -1,4 +1,4 @@
-"""The operating system's word on what happens in the folders. Hints only: some are late, some are lost."""
+"""Events of the file system. They are only hints: some are late, some are lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 POLLING_SECONDS = 1.0
 STOP_ATTEMPTS = 1000
-#: Without "opened" and "closed unwritten": reading a file, as the workers do, is no change.
+#: Without "opened" and "closed without writing": reading a file, as the workers do, is not a change.
 EVENTS: list[type[events.FileSystemEvent]] = [
     events.FileCreatedEvent,
     events.FileModifiedEvent,
@@ -37,7 +37,7 @@ EVENTS: list[type[events.FileSystemEvent]] = [
 
 @dataclass(frozen=True)
 class Hint:
-    """Something happened to a path of a folder: to a file, or to a whole tree ("" is the folder itself)."""
+    """A path of a folder that something happened to: a file, or a whole tree ("" is the folder itself)."""
 
     folder: Folder
     path: str
@@ -45,7 +45,7 @@ class Hint:
 
 
 class FolderObserver:
-    """Watches folders, and passes what happens in them to `on_hint`, from threads of its own."""
+    """Watches folders and passes their events to `on_hint`, from threads of its own."""
 
     def __init__(self, on_hint: Callable[[Hint], None], on_overflow: Callable[[], None], *, polling: bool) -> None:
         self._on_hint = on_hint
@@ -60,12 +60,12 @@ class FolderObserver:
         self._observer.start()
 
     def stop(self) -> None:
-        """Stops watching; waits for its threads, 2 s at most."""
+        """Stop watching. Wait for its threads, at most 2 s."""
         logging.getLogger("watchdog.observers").removeHandler(self._overflow)
         _stop(self._observer)
 
     def restart(self) -> None:
-        """Begins anew, with no folder watched."""
+        """Start again, with no folder watched."""
         _stop(self._observer)
         self._watches.clear()
         self._is_broken = False
@@ -74,7 +74,7 @@ class FolderObserver:
 
     @property
     def is_alive(self) -> bool:
-        """Whether events still come. A fault in watchdog's bookkeeping ends one of its threads, without a word."""
+        """Whether events still arrive. A fault in watchdog's bookkeeping ends one of its threads silently."""
         threads = [self._observer, *self._observer.emitters]
         reader = getattr(self._observer, "_inotify_fd", None)
         if reader is not None:
@@ -82,15 +82,15 @@ class FolderObserver:
         return not self._is_broken and all(thread.is_alive() for thread in threads)
 
     def watch(self, folder: Folder) -> bool:
-        """Starts to watch a folder. False when the system refuses: then only scans see it."""
-        # The system reports real paths, and does not watch a link itself.
+        """Start to watch a folder. Return False if the system refuses: then only scans find its changes."""
+        # The system reports real paths, and does not watch the target of a link.
         observed = os.path.realpath(folder.path)
         handler = _Handler(folder, observed, self._on_hint)
         try:
             self._watches[folder] = self._observer.schedule(handler, observed, recursive=True, event_filter=EVENTS)
         except OSError as error:
             logger.warning(
-                "%s cannot be watched (%s), only scanned: raise fs.inotify.max_user_watches and "
+                "%s cannot be watched (%s) and is only scanned. Raise fs.inotify.max_user_watches and "
                 "fs.inotify.max_user_instances, or set WATCH_POLLING=true.",
                 to_text(folder.path),
                 error,
@@ -99,13 +99,13 @@ class FolderObserver:
         return True
 
     def unwatch(self, folder: Folder) -> None:
-        """Stops to watch a folder that is not there any more."""
+        """Stop watching a folder that is gone."""
         watch = self._watches.pop(folder, None)
         if watch is not None:
             try:
                 self._observer.unschedule(watch)
             except (KeyError, OSError) as error:
-                logger.debug("the watch of %s did not end well: %r", folder.key, error)
+                logger.debug("the watch of %s could not be removed: %r", folder.key, error)
                 self._is_broken = True
 
     def _new_observer(self) -> BaseObserver:
@@ -118,7 +118,7 @@ def _stop(observer: BaseObserver) -> None:
             observer.stop()
             break
         except KeyError as error:
-            # watchdog loses count of watches when trees are renamed onto each other: each try removes one more of them.
+            # watchdog's table of watches is wrong after trees were renamed onto each other. Each try removes one more.
             logger.debug("watchdog does not know its watch %s", error)
     observer.join(timeout=2)
 
@@ -137,12 +137,12 @@ class _Handler(events.FileSystemEventHandler):
     def _hint(self, path: str, is_tree: bool) -> None:
         relative = self._folder.relative(self._folder.path + path.removeprefix(self._observed))
         if relative is not None:
-            # Other rules may concern all files of their folder.
+            # Changed rules may affect all files of their folder.
             self._on_hint(Hint(self._folder, relative, is_tree or path.endswith(f"/{IGNORE_FILE}")))
 
 
 class _OverflowListener(logging.Handler):
-    """watchdog tells of lost events in its log, and nowhere else."""
+    """Calls `on_overflow` when events were lost, which watchdog reports only in its log."""
 
     def __init__(self, on_overflow: Callable[[], None]) -> None:
         super().__init__(level=logging.WARNING)

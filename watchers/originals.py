@@ -1,4 +1,4 @@
-"""Our own copies of watched files, for folders whose files may go while their documents stay."""
+"""Copies of watched files in the blob store, for folders whose files may go while their documents stay."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ logger = logging.getLogger(__name__)
 
 
 class Originals:
-    """Copies files of one folder to the blobs, and removes them from it where that is its mode."""
+    """Copies files of one folder to the blobs, and removes them from the folder if its mode says so."""
 
     def __init__(self, folder: Folder, blobs_path: Path, stop: threading.Event, max_upload_bytes: int) -> None:
         self._folder = folder
         self._blobs_path = blobs_path
         self._stop = stop
         self._max_upload_bytes = max_upload_bytes
-        #: Files that were taken and could not be removed, by path: they stay, and are not taken again.
-        self._left: dict[str, FileStat] = {}
+        #: Files that were ingested but could not be removed, by path: they are not ingested again.
+        self._unremovable: dict[str, FileStat] = {}
 
     @cached_property
     def _blobs(self) -> BlobStore:
-        # Opened when it is needed: a watcher that only mirrors can do without the blobs' disk.
+        # Opened when it is first needed, because a watcher that only mirrors works without the blobs' disk.
         return BlobStore(self._blobs_path)
 
     @property
     def is_consumed(self) -> bool:
-        """Whether files are removed once they are taken."""
+        """Whether files are removed from the folder once they are ingested."""
         return self._folder.mode is WatchMode.CONSUME
 
-    def is_wanted(self, stat: FileStat) -> bool:
-        """Whether a file of this size is copied; one that is too large is refused where it lies."""
+    def should_copy(self, stat: FileStat) -> bool:
+        """Return whether a file of this size is copied; one that is too large stays in the folder and is refused."""
         return self._folder.mode is not WatchMode.MIRROR and stat.size_bytes <= self._max_upload_bytes
 
-    def is_left(self, path: str, stat: FileStat) -> bool:
-        """Whether the file was taken before, and could not be removed."""
-        return self._left.get(path) == stat
+    def is_unremovable(self, path: str, stat: FileStat) -> bool:
+        """Return whether the file was ingested before but could not be removed."""
+        return self._unremovable.get(path) == stat
 
     def copy(self, path: str, content_hash: str) -> str | None:
-        """The key of a durable copy; None when the file has changed since it was hashed.
+        """Copy a file durably and return the copy's key, or None if the file has changed since it was hashed.
 
         Raises:
-            OSError: it cannot be read, or the disk of the blobs is full.
-            Stopped: in the middle of it.
+            OSError: the file cannot be read, or the blobs' disk is full.
+            Stopped: the watcher was stopped meanwhile.
         """
         digest = hashlib.sha256()
         with self._blobs.stage(path.rpartition("/")[2]) as staged:
@@ -64,25 +64,25 @@ class Originals:
             return staged.commit().key if digest.hexdigest() == content_hash else None
 
     def discard(self, blob_key: str | None) -> None:
-        """Removes a copy that nothing refers to any more."""
+        """Remove a copy to which nothing refers any more."""
         if blob_key is not None:
             self._blobs.delete(blob_key)
 
-    def taken_key(self, path: str, stat: FileStat, content_hash: str) -> str:
-        """The idempotency key of a file: after a crash before its removal, it is not a second document."""
+    def idempotency_key(self, path: str, stat: FileStat, content_hash: str) -> str:
+        """Return a file's idempotency key: if a crash prevents its removal, it does not become a second document."""
         state = f"{stat.size_bytes}:{stat.mtime_ns}:{stat.inode}:{content_hash}"
         name = f"{self._folder.key}\0{to_text(path)}\0{state}"
         return f"consumed:{hashlib.sha256(name.encode()).hexdigest()}"
 
     def remove(self, path: str, stat: FileStat) -> None:
-        """Removes a file that was taken from the folder, unless it has changed since."""
+        """Remove an ingested file from the folder, unless it has changed since."""
         try:
             if self._folder.stat(path) == stat:
                 Path(self._folder.absolute(path)).unlink()
-                self._left.pop(path, None)
-                logger.info("taken, and removed from the folder: %s", to_text(path))
+                self._unremovable.pop(path, None)
+                logger.info("ingested, and removed from the folder: %s", to_text(path))
         except FileNotFoundError:
             return
         except OSError as error:
-            self._left[path] = stat
-            logger.warning("%s was taken, but cannot be removed from its folder: %s", to_text(path), error.strerror)
+            self._unremovable[path] = stat
+            logger.warning("%s was ingested, but cannot be removed from its folder: %s", to_text(path), error.strerror)

@@ -1,4 +1,4 @@
-"""What differs between a folder and the catalog, and what that means. Pure: values in, decisions out."""
+"""The comparison of a folder with the catalog. Pure: values in, decisions out."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from core.catalog import Document, to_os
 from core.settings import WatchMode
 
-#: Fewer files than this may always be deleted at once.
+#: The least number of missing files that counts as a mass deletion.
 MASS_DELETION_FLOOR = 5
 
 
 @dataclass(frozen=True)
 class FileStat:
-    """What tells one state of a file from another without reading it."""
+    """The state of a file, as far as it is known without reading the content."""
 
     size_bytes: int
     mtime_ns: int
@@ -23,24 +23,24 @@ class FileStat:
 
 @dataclass(frozen=True)
 class Row:
-    """A document of the catalog, as far as it concerns its file. The path is relative to the root."""
+    """The part of a document that concerns its file. The path is relative to the root."""
 
     document_id: str
     path: str
     content_hash: str
     collection: str
     stat: FileStat
-    #: The key of our own copy of the file, if there is one.
+    #: The key of the file's copy in the blob store, if there is one.
     blob_key: str | None = None
-    #: Its file was gone when it was to be read.
+    #: The file was missing when a worker wanted to read it.
     is_lost: bool = False
-    #: No document, but a file that stays out: a person has deleted its document.
+    #: The document was deleted over the API, and its file is ignored until it changes.
     is_ignored: bool = False
 
 
 @dataclass(frozen=True)
 class Changed:
-    """A document whose file is there in another state: touched, of new content, or there again."""
+    """A document whose file has another state: it was touched, has new content, or is back."""
 
     row: Row
     stat: FileStat
@@ -48,7 +48,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class Moved:
-    """A document whose file is at another path now."""
+    """A document whose file is now at another path."""
 
     row: Row
     path: str
@@ -62,8 +62,8 @@ class Difference:
     appeared: dict[str, FileStat] = field(default_factory=dict)
     changed: list[Changed] = field(default_factory=list)
     vanished: list[Row] = field(default_factory=list)
-    #: Files that stayed out, and are of another state now or gone.
-    readmitted: list[Row] = field(default_factory=list)
+    #: Ignored files that have changed or are gone.
+    no_longer_ignored: list[Row] = field(default_factory=list)
 
     @property
     def paths(self) -> Iterable[str]:
@@ -71,17 +71,17 @@ class Difference:
         yield from self.appeared
         yield from (changed.row.path for changed in self.changed)
         yield from (row.path for row in self.vanished)
-        yield from (row.path for row in self.readmitted)
+        yield from (row.path for row in self.no_longer_ignored)
 
     @property
     def lost(self) -> list[Row]:
-        """The rows whose files are gone, and have not just another name."""
-        there = set(self.appeared.values())
-        return [row for row in self.vanished if row.stat not in there]
+        """The rows whose files are gone and were not merely renamed."""
+        appeared = set(self.appeared.values())
+        return [row for row in self.vanished if row.stat not in appeared]
 
 
 def row_of(document: Document) -> Row:
-    """What of a document concerns its file."""
+    """Return the row of a document."""
     return Row(
         document_id=document.id,
         path=to_os(document.path or ""),
@@ -96,7 +96,7 @@ def row_of(document: Document) -> Row:
 def compare(
     files: Mapping[str, FileStat], rows: Iterable[Row], collection: str, mode: WatchMode = WatchMode.MIRROR
 ) -> Difference:
-    """Holds the files of a folder (or of some of its paths) against the rows of the same paths."""
+    """Compare the files of a folder (or of some of its paths) with the rows of the same paths."""
     difference = Difference(appeared=dict(files))
     ignored = []
     for row in rows:
@@ -113,22 +113,22 @@ def compare(
         if difference.appeared.get(row.path) == row.stat:
             del difference.appeared[row.path]
         else:
-            difference.readmitted.append(row)
+            difference.no_longer_ignored.append(row)
     return difference
 
 
 def _follows(row: Row, mode: WatchMode) -> bool:
-    """Whether a document goes when its file does. In folders that are emptied, what was stored stays."""
+    """Return whether a document is deleted with its file. In consumed folders, a stored document stays."""
     return mode is WatchMode.MIRROR or (mode is WatchMode.CONSUME and row.blob_key is None)
 
 
 def _needs_copy(row: Row, mode: WatchMode) -> bool:
-    """Whether the file is still to be stored (and then removed, where that is meant)."""
+    """Return whether the file still has to be copied (and then, in a consumed folder, removed)."""
     return mode is WatchMode.CONSUME or (mode is WatchMode.ADDITIVE and row.blob_key is None)
 
 
 def pair_by_stat(appeared: Mapping[str, FileStat], vanished: Iterable[Row]) -> list[Moved]:
-    """Moves within a file system: the file at the new path is the very file that has gone from the old one."""
+    """Return the moves within a file system: the file at the new path is the same as the one that vanished."""
     at = {stat: path for path, stat in appeared.items()}
     moves = []
     for row in vanished:
@@ -139,7 +139,10 @@ def pair_by_stat(appeared: Mapping[str, FileStat], vanished: Iterable[Row]) -> l
 
 
 def pair_by_hash(appeared: Mapping[str, FileStat], hashes: Mapping[str, str], vanished: Iterable[Row]) -> list[Moved]:
-    """Moves by copying: the new path has the content of one that has gone. The same file name goes first."""
+    """Return the moves by copying: a file at a new path has the content of one that vanished.
+
+    Among several vanished files, prefer one with the same file name.
+    """
     sources: dict[str, list[Row]] = {}
     for row in vanished:
         sources.setdefault(row.content_hash, []).append(row)
@@ -154,20 +157,20 @@ def pair_by_hash(appeared: Mapping[str, FileStat], hashes: Mapping[str, str], va
 
 
 def is_mass_deletion(row_count: int, lost_count: int, floor: int = MASS_DELETION_FLOOR) -> bool:
-    """Whether so many documents lost their files at once that somebody should say so: more than half of them."""
+    """Return whether so many documents lost their files at once that a person must confirm it: more than half."""
     return lost_count >= floor and lost_count * 2 > row_count
 
 
 def is_restored(row_count: int, lost_count: int) -> bool:
-    """Whether the files are back after a mass deletion from a folder of `row_count` documents: nine tenths are there.
+    """Return whether the files are back after a mass deletion: nine tenths of `row_count` documents have their file.
 
-    Not just half of them: a disk that comes back bit by bit must not lose the other half.
+    Half of them is not enough, because a disk that comes back step by step must not lose the other half.
     """
     return lost_count * 10 <= row_count
 
 
 def topmost(prefixes: Iterable[str]) -> list[str]:
-    """The folders that lie in no other of the given ones; "" is the root, above all."""
+    """Return the folders that are not inside another of the given ones; "" is the root, which contains all."""
     found: list[str] = []
     for prefix in sorted(prefixes, key=lambda path: path.split("/") if path else []):
         if not found or not is_below(prefix, found[-1]):
@@ -176,7 +179,7 @@ def topmost(prefixes: Iterable[str]) -> list[str]:
 
 
 def is_below(path: str, prefix: str) -> bool:
-    """Whether a path is the folder `prefix`, or in it."""
+    """Return whether a path is the folder `prefix` or is in it."""
     return not prefix or path == prefix or path.startswith(f"{prefix}/")
 
 

@@ -1,4 +1,5 @@
-"""The watcher's one loop: hints come in, paths wait until they rest, the mirror acts on them, scans correct it all."""
+"""The watcher's main loop: hints mark paths, paths wait until they are stable, the mirror acts on them, and scans find
+what the hints missed."""
 
 from __future__ import annotations
 
@@ -20,16 +21,16 @@ from watchers.mirror import Messenger, Mirror
 from watchers.observer import FolderObserver, Hint
 from watchers.originals import Originals
 from watchers.reconcile import FileStat, Row, topmost
-from watchers.skipped import DELETED, Skips
+from watchers.skip_report import DELETED, SkipReport
 from watchers.stability import Mark, StabilityTracker
 
 logger = logging.getLogger(__name__)
 
-#: Between two looks at whether the folders themselves are still there.
-TEND_SECONDS = 1.0
-#: Before what the catalog could not take is tried again.
+#: The time between two checks of whether the watched folders exist.
+FOLDER_CHECK_SECONDS = 1.0
+#: The time before a retry when the catalog does not answer.
 RETRY_SECONDS = 1.0
-#: Before a scan looks for what a fault of ours has passed over.
+#: The time before a scan looks for changes that were missed because of an internal fault.
 RETRY_AFTER_FAULT_SECONDS = 10.0
 
 Key = tuple[Folder, str]
@@ -53,15 +54,15 @@ class Watcher:
         self._guard = Guard(catalog, clock)
         self._mirrors = {folder: self._mirror(folder, settings, messenger) for folder in self._folders}
         self._tracker: StabilityTracker[Key] = StabilityTracker(settings.watch_stable_seconds)
-        #: None wakes the loop up.
+        #: None only wakes the loop.
         self._hints: queue.SimpleQueue[Hint | None] = queue.SimpleQueue()
         self._observer = FolderObserver(self._hints.put, self._on_overflow, polling=settings.watch_polling)
-        #: Held folders in which something has happened: their files may be back.
-        self._stirred: set[Folder] = set()
+        #: Folders with recent events: if one is held, its files may be back.
+        self._hinted: set[Folder] = set()
         self._present: dict[Folder, object] = {}
-        #: What was passed over in the last scan of each folder, as the catalog knows it.
+        #: The report of skipped files of each folder, as it was last saved in the catalog.
         self._skipped: dict[Folder, tuple[dict[str, int], list[SkippedFile]]] = {}
-        self._next_tend = self._next_scan = clock()
+        self._next_folder_check = self._next_scan = clock()
 
     def _mirror(self, folder: Folder, settings: Settings, messenger: Messenger) -> Mirror:
         limit = settings.max_upload_bytes
@@ -69,23 +70,23 @@ class Watcher:
         return Mirror(folder, self._catalog, messenger, originals, self._stopping, limit)
 
     def run(self) -> None:
-        """Watches until `stop` is called, from another thread or a signal handler."""
+        """Watch until `stop` is called, from another thread or a signal handler."""
         self._observer.start()
         try:
             while not self._stopping.is_set():
                 self._step()
         except Stopped:
-            logger.info("stopped while reading a file: the next start takes it")
+            logger.info("stopped while reading a file: it will be ingested after the next start")
         finally:
             self._observer.stop()
 
     def stop(self) -> None:
-        """Makes `run` return, within a second or two."""
+        """Make `run` return within a second or two."""
         self._stopping.set()
         self._hints.put(None)
 
     def info(self) -> dict[str, Any]:
-        """What the watcher says of itself to the other processes."""
+        """Return what the watcher announces about itself to the other processes."""
         return {
             "folders": [
                 {
@@ -106,9 +107,9 @@ class Watcher:
     def _step(self) -> None:
         try:
             now = self._clock()
-            if now >= self._next_tend:
-                self._next_tend = now + TEND_SECONDS
-                self._tend()
+            if now >= self._next_folder_check:
+                self._next_folder_check = now + FOLDER_CHECK_SECONDS
+                self._check_folders()
             if now >= self._next_scan:
                 self._next_scan = now + self._rescan_seconds
                 for folder in self._folders:
@@ -116,67 +117,67 @@ class Watcher:
             self._take_hints()
             self._settle()
         except LlmApiError as error:
-            # The catalog is away. What this step has lost, the scan that is due now finds again.
-            logger.warning("%s Trying again.", error.message)
+            # The catalog does not answer. The scan that is due now finds the changes that this step has lost.
+            logger.warning("%s Retrying.", error.message)
             self._next_scan = self._clock() + RETRY_SECONDS
             self._stopping.wait(RETRY_SECONDS)
         except Stopped:
             raise
         except Exception:
-            # A fault with one file must not end the mirroring of all others; the next scan comes by it again.
+            # A fault with one file must not stop the mirroring of the others. The next scan tries the file again.
             logger.exception("a step of the watcher failed")
             self._next_scan = min(self._next_scan, self._clock() + RETRY_AFTER_FAULT_SECONDS)
             self._stopping.wait(RETRY_SECONDS)
 
     def _on_overflow(self) -> None:
-        logger.warning("Events of the file system were lost: scanning the folders.")
+        logger.warning("Events of the file system were lost, so the folders are scanned.")
         self._next_scan = self._clock()
         self._hints.put(None)
 
-    # The folders themselves
+    # Watched folders
 
-    def _tend(self) -> None:
-        """Watches the folders that are there, and no longer those that are not."""
+    def _check_folders(self) -> None:
+        """Watch the folders that exist, and stop watching those that do not."""
         for folder in self._folders:
             identity = folder.identity()
             if identity is None and self._may_create(folder):
                 _create(folder)
                 identity = folder.identity()
             if identity is None:
-                self._lose(folder)
+                self._folder_missing(folder)
             elif self._present.get(folder) != identity:
-                self._find(folder)
+                self._folder_found(folder)
                 self._present[folder] = identity
-            self._ask_about(folder)
+            self._check_held(folder)
         if not self._observer.is_alive:
-            logger.warning("The observer of the file system has failed: starting it again.")
+            logger.warning("The observer of the file system has failed and is started again.")
             self._observer.restart()
             self._present.clear()
-            self._next_tend = self._clock()
+            self._next_folder_check = self._clock()
 
     def _may_create(self, folder: Folder) -> bool:
-        """Only a folder that was never mirrored is made: an absent one with documents is not mounted."""
+        """Return whether the folder was never mirrored: a missing one that has documents may not be mounted."""
         return not self._guard.knows(folder) and not self._catalog.count_in_root(folder.key)
 
-    def _lose(self, folder: Folder) -> None:
-        self._guard.miss(folder)
+    def _folder_missing(self, folder: Folder) -> None:
+        self._guard.record_missing(folder)
         self._present.pop(folder, None)
         self._observer.unwatch(folder)
 
-    def _find(self, folder: Folder) -> None:
+    def _folder_found(self, folder: Folder) -> None:
         self._observer.unwatch(folder)
         self._observer.watch(folder)
         logger.info("watching %s for the collection %s", folder.key, folder.collection)
         self._scan(folder)
 
-    def _ask_about(self, folder: Folder) -> None:
-        """Deletes what was held back once a person has confirmed it; looks again where files may be back."""
+    def _check_held(self, folder: Folder) -> None:
+        """Carry out a held deletion that a person has confirmed. Scan a held folder whose files may be back."""
         if self._guard.is_confirmed(folder):
             self._delete_missing(folder)
             self._guard.end_confirmation(folder)
-        elif folder in self._stirred and self._guard.state(folder) is FolderState.HELD:
+        elif folder in self._hinted and self._guard.state(folder) is FolderState.HELD:
             self._scan(folder)
-        self._stirred.discard(folder)
+        self._hinted.discard(folder)
 
     def _delete_missing(self, folder: Folder) -> None:
         files = self._files(folder)
@@ -186,7 +187,7 @@ class Watcher:
 
     # Scans
 
-    def _files(self, folder: Folder, prefix: str = "", skips: Skips | None = None) -> dict[str, FileStat]:
+    def _files(self, folder: Folder, prefix: str = "", skips: SkipReport | None = None) -> dict[str, FileStat]:
         files = {}
         for path, stat in folder.scan(prefix, skips):
             if self._stopping.is_set():
@@ -195,30 +196,31 @@ class Watcher:
         return files
 
     def _scan(self, folder: Folder, prefix: str = "") -> None:
-        """Marks every path in which the folder and the catalog differ."""
+        """Mark every path in which the folder and the catalog differ."""
         identity = folder.identity()
         if identity is None:
             return
-        skips = Skips(folder.key)
+        skips = SkipReport(folder.key)
         files = self._files(folder, prefix, skips)
         rows = self._mirrors[folder].rows(prefix)
         difference = self._mirrors[folder].compare(files, rows)
         if not prefix and folder.identity() == identity:
             documents = sum(not row.is_ignored for row in rows)
             lost = [row for row in difference.lost if not folder.is_ignored(row.path)]
-            self._guard.consider(folder, identity, documents, len(lost))
-            self._report(folder, skips, [row for row in rows if row.is_ignored and files.get(row.path) == row.stat])
+            self._guard.check_scan(folder, identity, documents, len(lost))
+            ignored = [row for row in rows if row.is_ignored and files.get(row.path) == row.stat]
+            self._save_skipped(folder, skips, ignored)
         now = self._clock()
-        gone = {row.path for row in [*difference.vanished, *difference.readmitted]}
+        gone = {row.path for row in [*difference.vanished, *difference.no_longer_ignored]}
         if gone and not self._guard.may_delete(folder):
             gone.clear()
         for path in difference.paths:
             if path in files or path in gone:
                 self._tracker.notice((folder, path), files.get(path), now)
 
-    def _report(self, folder: Folder, skips: Skips, deleted: Sequence[Row]) -> None:
-        """Records what is passed over, for the coverage report, if it is not what was recorded last."""
-        for row in deleted:
+    def _save_skipped(self, folder: Folder, skips: SkipReport, ignored: Sequence[Row]) -> None:
+        """Save the report of skipped files, with those ignored after a deletion, if it has changed."""
+        for row in ignored:
             skips.add(row.path, DELETED)
         report = (dict(skips.counts), skips.files)
         if self._skipped.get(folder) != report:
@@ -228,8 +230,8 @@ class Watcher:
     # Hints
 
     def _take_hints(self) -> None:
-        """Waits until something happens or is due, and marks the paths that something happened to."""
-        deadlines = [self._next_tend, self._next_scan]
+        """Wait until a hint arrives or something is due, and mark the paths of the hints."""
+        deadlines = [self._next_folder_check, self._next_scan]
         if self._tracker.next_deadline is not None:
             deadlines.append(self._tracker.next_deadline)
         hints: dict[Hint, None] = {}
@@ -248,7 +250,7 @@ class Watcher:
         now = self._clock()
         trees: dict[Folder, list[str]] = {}
         for hint in hints:
-            self._stirred.add(hint.folder)
+            self._hinted.add(hint.folder)
             if hint.is_tree:
                 trees.setdefault(hint.folder, []).append(hint.path)
             else:
@@ -261,10 +263,10 @@ class Watcher:
         try:
             stat = hint.folder.stat(hint.path)
         except OSError:
-            stat = None  # the mirror looks again, and says what is wrong
+            stat = None  # the mirror reads it again and logs the error
         self._tracker.mark((hint.folder, hint.path), stat, now)
 
-    # Paths at rest
+    # Stable paths
 
     def _settle(self) -> None:
         due: dict[Folder, list[Mark[str]]] = {}
@@ -288,20 +290,20 @@ class Watcher:
 
     def _may_delete(self, folder: Folder, lost_count: int) -> bool:
         waiting = [mark.key[1] for mark in self._tracker.waiting if mark.stat is None and mark.key[0] is folder]
-        # More files have gone, and are about to be settled: all of them count as one loss.
-        following = self._mirrors[folder].count_at(waiting) if lost_count and waiting else 0
-        return self._guard.allows(folder, lost_count, following)
+        # Further files have gone and will be settled soon: all of them count as one loss.
+        upcoming = self._mirrors[folder].count_at(waiting) if lost_count and waiting else 0
+        return self._guard.allows(folder, lost_count, upcoming)
 
 
 def _create(folder: Folder) -> None:
     try:
         Path(folder.path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        logger.error("The watched folder %s cannot be made: %s", folder.key, error.strerror)
+        logger.error("The watched folder %s cannot be created: %s", folder.key, error.strerror)
 
 
 def _open_folders(settings: Settings) -> list[Folder]:
-    """The watched folders; what lies in one of them but belongs to another, or to this program, is left out of it."""
+    """Return the watched folders. Each excludes other watched folders and the program's own folders inside it."""
     roots = settings.watch_roots
     own = [settings.state_dir, settings.blobs_path, *(root.path for root in roots)]
     return [Folder(root, own) for root in roots]

@@ -1,4 +1,4 @@
-"""What must not cost a document: folders that vanish, stores that are away, events that are lost."""
+"""Faults that must not lose a document: folders that vanish, stores that do not answer, events that are lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support import wait_until
 REPOSITORY = Path(__file__).parents[3]
 
 
-def test_a_folder_that_vanishes_deletes_nothing_and_goes_on_when_it_is_back(world: World, tmp_path: Path) -> None:
+def test_a_vanished_folder_deletes_nothing_and_is_mirrored_again_when_it_is_back(world: World, tmp_path: Path) -> None:
     world.start()
     (world.inbox / "a.txt").write_text("a")
     before = world.settle_on("a.txt")
@@ -34,7 +34,7 @@ def test_a_folder_that_vanishes_deletes_nothing_and_goes_on_when_it_is_back(worl
     assert after["a.txt"] == before["a.txt"]
 
 
-def test_an_absent_folder_with_documents_is_not_made_at_the_start(world: World, tmp_path: Path) -> None:
+def test_a_missing_folder_with_documents_is_not_created_at_the_start(world: World, tmp_path: Path) -> None:
     world.start()
     (world.inbox / "a.txt").write_text("a")
     before = world.settle_on("a.txt")
@@ -69,7 +69,7 @@ def state(world: World) -> str:
     return str(world.info["folders"][0]["state"])
 
 
-def test_few_files_are_deleted_without_a_question(world: World) -> None:
+def test_few_files_are_deleted_without_confirmation(world: World) -> None:
     world.start()
     fill(world, 4)
     for path in world.inbox.iterdir():
@@ -78,7 +78,7 @@ def test_few_files_are_deleted_without_a_question(world: World) -> None:
 
 
 @pytest.mark.parametrize("is_running", [True, False])
-def test_more_than_half_of_the_files_at_once_are_kept_until_somebody_confirms(world: World, is_running: bool) -> None:
+def test_the_loss_of_more_than_half_of_the_files_must_be_confirmed(world: World, is_running: bool) -> None:
     world.start()
     before = fill(world, 10)
     if not is_running:
@@ -88,7 +88,7 @@ def test_more_than_half_of_the_files_at_once_are_kept_until_somebody_confirms(wo
     if not is_running:
         world.start()
     wait_until(lambda: state(world) == "held")
-    (world.inbox / "new.txt").write_text("what is new is taken all the same")
+    (world.inbox / "new.txt").write_text("new files are ingested all the same")
     after = world.settle(lambda documents: "new.txt" in documents)
     assert {path: after[path] for path in before} == before
     world.stop()
@@ -99,7 +99,7 @@ def test_more_than_half_of_the_files_at_once_are_kept_until_somebody_confirms(wo
     wait_until(lambda: state(world) == "watched")
 
 
-def test_files_that_come_back_lift_the_guard(world: World, tmp_path: Path) -> None:
+def test_a_held_folder_is_watched_again_when_its_files_are_back(world: World, tmp_path: Path) -> None:
     world.start()
     before = fill(world, 10)
     outside = tmp_path / "outside"
@@ -115,7 +115,7 @@ def test_files_that_come_back_lift_the_guard(world: World, tmp_path: Path) -> No
     assert {document.id for document in after.values()} < {document.id for document in before.values()}
 
 
-def test_a_vanished_folder_is_emptied_once_that_is_confirmed(world: World, tmp_path: Path) -> None:
+def test_the_documents_of_a_vanished_folder_are_deleted_once_that_is_confirmed(world: World, tmp_path: Path) -> None:
     world.start()
     fill(world, 2)
     world.inbox.rename(tmp_path / "elsewhere")
@@ -125,7 +125,7 @@ def test_a_vanished_folder_is_emptied_once_that_is_confirmed(world: World, tmp_p
     assert not world.inbox.exists()
 
 
-def test_a_rename_of_everything_is_no_loss(world: World) -> None:
+def test_renaming_all_files_is_not_a_loss(world: World) -> None:
     world.start()
     (world.inbox / "tree").mkdir()
     for number in range(10):
@@ -139,37 +139,37 @@ def test_a_rename_of_everything_is_no_loss(world: World) -> None:
     assert state(world) == "watched"
 
 
-def test_a_queue_that_is_away_stops_nothing(world: World) -> None:
+def test_files_are_mirrored_while_the_queue_does_not_answer(world: World) -> None:
     world.start()
-    world.messenger.is_away = True
+    world.messenger.is_unavailable = True
     (world.inbox / "a.txt").write_text("a")
     world.settle_on("a.txt")
     assert [one.dispatched_at for one in world.catalog.find_documents(str(world.inbox))] == [None]
     (world.inbox / "a.txt").unlink()
     world.settle_on()
-    world.messenger.is_away = False
+    world.messenger.is_unavailable = False
     (world.inbox / "b.txt").write_text("b")
     wait_until(lambda: world.messenger.ingested)
 
 
-def test_a_catalog_that_is_away_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_watcher_waits_for_a_catalog_that_does_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = threading.Event()
     add = world.catalog.add_files
 
-    def away_at_first(new: Sequence[NewDocument]) -> list[str]:
+    def refuse_at_first(new: Sequence[NewDocument]) -> list[str]:
         if not refused.is_set():
             refused.set()
             raise Unavailable("The catalog does not answer.")
         return add(new)
 
-    monkeypatch.setattr(world.catalog, "add_files", away_at_first)
+    monkeypatch.setattr(world.catalog, "add_files", refuse_at_first)
     world.start()
     (world.inbox / "a.txt").write_text("a")
     world.settle_on("a.txt")
     assert refused.is_set()
 
 
-def test_lost_events_are_made_up_for_by_a_scan(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scan_follows_lost_events(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("watchers.observer.FolderObserver.watch", lambda *_: True)
     world.start()
     (world.inbox / "a.txt").write_text("a")
@@ -177,7 +177,7 @@ def test_lost_events_are_made_up_for_by_a_scan(world: World, monkeypatch: pytest
     world.settle_on("a.txt")
 
 
-def test_an_observer_that_has_died_is_started_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_observer_is_started_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.start()
     with monkeypatch.context() as patch:
         patch.setattr("watchers.observer.FolderObserver.is_alive", False)
@@ -187,7 +187,7 @@ def test_an_observer_that_has_died_is_started_again(world: World, monkeypatch: p
     world.settle_on("a.txt", "b.txt")
 
 
-def test_the_periodic_scan_finds_what_no_event_told(
+def test_the_periodic_scan_finds_changes_without_events(
     make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("watchers.observer.FolderObserver.watch", lambda *_: True)

@@ -1,4 +1,4 @@
-"""The folder's life, event by event, with the real observer."""
+"""Mirroring of a folder, change by change, with the real observer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support import wait_until
 TEXT = "The warranty lasts two years."
 
 
-def test_files_that_were_there_before_are_taken_at_the_start(world: World) -> None:
+def test_existing_files_are_ingested_at_the_start(world: World) -> None:
     (world.inbox / "deep" / "er").mkdir(parents=True)
     (world.inbox / "deep" / "er" / "a.txt").write_text(TEXT)
     world.start()
@@ -27,12 +27,12 @@ def test_files_that_were_there_before_are_taken_at_the_start(world: World) -> No
     assert documents["deep/er/a.txt"].state is DocumentState.QUEUED
 
 
-def test_the_folder_is_made_when_it_is_missing(world: World) -> None:
+def test_a_missing_folder_is_created(world: World) -> None:
     world.start()
     assert world.inbox.is_dir()
 
 
-def test_a_new_file_is_handed_over_soon_after_its_last_write(world: World) -> None:
+def test_a_new_file_is_dispatched_soon_after_its_last_write(world: World) -> None:
     world.start()
     written_at = time.monotonic()
     (world.inbox / "a.txt").write_text(TEXT)
@@ -44,9 +44,9 @@ def test_a_new_file_is_handed_over_soon_after_its_last_write(world: World) -> No
     wait_until(lambda: world.catalog.find_documents(str(world.inbox))[0].dispatched_at is not None)
 
 
-def test_a_slow_writer_is_taken_once_and_only_after_its_end(world: World) -> None:
+def test_a_file_that_is_written_slowly_is_ingested_once_and_only_when_complete(world: World) -> None:
     world.start()
-    pause = threading.Event()  # never set: the writer's own slowness is what is tested
+    pause = threading.Event()  # never set: the slow writer is what is tested
     with (world.inbox / "slow.txt").open("w") as file:
         for number in range(6):
             file.write(f"line {number}\n")
@@ -78,7 +78,7 @@ def test_a_changed_file_becomes_a_new_generation(world: World) -> None:
     assert (second.state, second.active_generation) == (DocumentState.QUEUED, 1)
 
 
-def test_a_touch_is_not_queued_again(world: World) -> None:
+def test_a_touched_file_is_not_queued_again(world: World) -> None:
     world.start()
     (world.inbox / "a.txt").write_text(TEXT)
     first = world.settle_on("a.txt")["a.txt"]
@@ -98,7 +98,7 @@ def test_a_file_replaced_by_the_same_content_is_not_queued_again(world: World) -
     assert (replaced.id, replaced.generation) == (first.id, 1)
 
 
-def test_a_deleted_file_is_deleted_and_its_name_can_come_back(world: World) -> None:
+def test_the_document_of_a_deleted_file_is_deleted_and_the_name_can_be_used_again(world: World) -> None:
     world.start()
     (world.inbox / "a.txt").write_text(TEXT)
     first = world.settle_on("a.txt")["a.txt"]
@@ -122,7 +122,7 @@ def test_a_renamed_file_keeps_its_document(world: World) -> None:
     assert world.messenger.ingested == [first.id]
 
 
-def test_a_file_that_was_renamed_when_it_was_to_be_read_is_read_after_all(world: World) -> None:
+def test_a_file_that_was_renamed_before_a_worker_read_it_is_queued_again(world: World) -> None:
     world.start()
     (world.inbox / "a.txt").write_text(TEXT)
     first = world.settle_on("a.txt")["a.txt"]
@@ -133,7 +133,7 @@ def test_a_file_that_was_renamed_when_it_was_to_be_read_is_read_after_all(world:
     wait_until(lambda: world.messenger.ingested == [first.id, first.id])
 
 
-def test_a_file_that_was_away_when_it_was_to_be_read_is_read_at_the_next_scan(world: World) -> None:
+def test_a_file_that_was_missing_when_a_worker_wanted_it_is_queued_again_by_the_next_scan(world: World) -> None:
     world.start()
     (world.inbox / "a.txt").write_text(TEXT)
     first = world.settle_on("a.txt")["a.txt"]
@@ -155,7 +155,7 @@ def test_a_renamed_tree_keeps_its_documents(world: World) -> None:
     assert {document.id for document in after.values()} == {document.id for document in before.values()}
 
 
-def test_a_tree_moved_in_is_taken_and_moved_out_is_deleted(world: World, tmp_path: Path) -> None:
+def test_a_tree_is_ingested_when_it_is_moved_in_and_deleted_when_it_is_moved_out(world: World, tmp_path: Path) -> None:
     world.start()
     outside = tmp_path / "outside"
     (outside / "deep").mkdir(parents=True)
@@ -167,7 +167,7 @@ def test_a_tree_moved_in_is_taken_and_moved_out_is_deleted(world: World, tmp_pat
     world.settle_on()
 
 
-def test_a_deleted_tree_deletes_what_was_in_it_and_nothing_else(world: World) -> None:
+def test_deleting_a_tree_deletes_its_documents_and_no_others(world: World) -> None:
     world.start()
     for path in ("tree/a.txt", "tree/sub/b.txt", "tree2/c.txt"):
         (world.inbox / path).parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +177,7 @@ def test_a_deleted_tree_deletes_what_was_in_it_and_nothing_else(world: World) ->
     world.settle_on("tree2/c.txt")
 
 
-def test_what_happened_while_the_watcher_was_stopped_is_found(world: World) -> None:
+def test_changes_while_the_watcher_was_stopped_are_found(world: World) -> None:
     world.start()
     for name in ("kept", "changed", "moved", "deleted"):
         (world.inbox / f"{name}.txt").write_text(name)
@@ -205,7 +205,7 @@ def test_a_move_by_copy_is_found_by_its_content(world: World) -> None:
     assert world.settle_on("b.txt")["b.txt"].id == first.id
 
 
-def test_ignored_names_and_linked_folders_are_passed_over(world: World, tmp_path: Path) -> None:
+def test_ignored_names_and_linked_folders_are_skipped(world: World, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret.txt").write_text("secret")
@@ -242,7 +242,7 @@ def test_names_that_are_not_utf8_and_very_long_ones(world: World) -> None:
     assert paths == {world.inbox / odd, world.inbox / long}
 
 
-def test_a_folder_that_can_only_be_read_is_mirrored_and_never_written_to(world: World) -> None:
+def test_a_read_only_folder_is_mirrored_and_never_written_to(world: World) -> None:
     (world.inbox / "sub").mkdir(parents=True)
     (world.inbox / "sub" / "a.txt").write_text(TEXT)
     paths = [world.inbox / "sub" / "a.txt", world.inbox / "sub", world.inbox]
@@ -257,7 +257,7 @@ def test_a_folder_that_can_only_be_read_is_mirrored_and_never_written_to(world: 
         path.chmod(0o755)
 
 
-def test_polling_sees_the_same(make_world: Callable[..., World]) -> None:
+def test_polling_finds_the_same_changes(make_world: Callable[..., World]) -> None:
     world = make_world(watch_polling=True)
     world.start()
     (world.inbox / "a.txt").write_text(TEXT)
@@ -268,10 +268,10 @@ def test_polling_sees_the_same(make_world: Callable[..., World]) -> None:
     world.settle_on()
 
 
-# What a person keeps out: by `.llmignore`, or by deleting the document
+# Ignored files: by `.llmignore`, or because a person deleted the document
 
 
-def test_newly_ignored_files_leave_and_others_come_in(world: World) -> None:
+def test_files_that_become_ignored_are_deleted_and_others_are_added(world: World) -> None:
     world.start()
     for path in ("a.md", "b.txt", "sub/c.md", "sub/d.md", "sub/e.md", "sub/f.md", "sub/g.md"):
         (world.inbox / path).parent.mkdir(exist_ok=True)
@@ -285,7 +285,7 @@ def test_newly_ignored_files_leave_and_others_come_in(world: World) -> None:
     world.settle(lambda documents: len(documents) == 7)
 
 
-def test_rules_that_changed_while_the_watcher_was_stopped_hold(world: World) -> None:
+def test_rules_that_changed_while_the_watcher_was_stopped_apply(world: World) -> None:
     world.start()
     for number in range(6):
         (world.inbox / f"{number}.txt").write_text(str(number))
@@ -296,7 +296,7 @@ def test_rules_that_changed_while_the_watcher_was_stopped_hold(world: World) -> 
     world.settle_on("0.txt")
 
 
-def test_a_file_whose_document_was_deleted_stays_out_until_it_changes(world: World) -> None:
+def test_a_file_whose_document_was_deleted_is_ignored_until_it_changes(world: World) -> None:
     world.start()
     (world.inbox / "a.txt").write_text(TEXT)
     (world.inbox / "b.txt").write_text("b")
@@ -316,7 +316,7 @@ def test_a_file_whose_document_was_deleted_stays_out_until_it_changes(world: Wor
     assert documents["sub/a.txt"].state is DocumentState.QUEUED
 
 
-def test_a_file_whose_document_was_deleted_comes_in_again_after_it_was_away(world: World) -> None:
+def test_a_file_whose_document_was_deleted_is_ingested_again_after_it_was_gone(world: World) -> None:
     world.start()
     (world.inbox / "a.txt").write_text(TEXT)
     [document] = world.settle_on("a.txt").values()

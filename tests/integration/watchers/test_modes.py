@@ -1,4 +1,4 @@
-"""Folders that are not mirrored: those that only add, and those that are emptied."""
+"""The modes other than mirror: additive and consumed folders. And the report of skipped files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.catalog import Document, DocumentState
 from tests.integration.watchers.world import World
 from tests.support import wait_until
 from watchers.service import Watcher
-from watchers.skipped import DELETED, IRREGULAR, LINK, MAX_LISTED, Skips
+from watchers.skip_report import DELETED, IRREGULAR, LINK, MAX_LISTED, SkipReport
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_consumed_file_is_stored_and_removed(make: Callable[[str], World]) -> 
     assert {document.state for document in found} == {DocumentState.QUEUED}
 
 
-def test_a_file_that_is_too_large_stays_where_it_is(make_world: Callable[..., World], tmp_path: Path) -> None:
+def test_a_file_that_is_too_large_stays_in_the_folder(make_world: Callable[..., World], tmp_path: Path) -> None:
     world = make_world(watch_dirs=(f"{tmp_path / 'inbox'}=papers:consume",), max_upload_bytes=10)
     world.start()
     (world.inbox / "large.txt").write_text("more than ten bytes")
@@ -91,7 +91,7 @@ def test_a_file_that_is_too_large_stays_where_it_is(make_world: Callable[..., Wo
     wait_until(lambda: [original(world, found) for found in all_documents(world) if found.blob_key] == ["small"])
 
 
-def test_a_file_that_cannot_be_removed_is_taken_once(
+def test_a_file_that_cannot_be_removed_is_ingested_once(
     make: Callable[[str], World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make("consume")
@@ -110,7 +110,7 @@ def test_a_file_that_cannot_be_removed_is_taken_once(
         world.stop()
     world.start()
     wait_until(lambda: not list(world.inbox.iterdir()))
-    assert len(all_documents(world)) == 2, "the next start knows them, and only removes them"
+    assert len(all_documents(world)) == 2, "after the next start they are known and only removed"
 
 
 def test_a_crash_before_the_removal_makes_no_second_document(
@@ -130,7 +130,7 @@ def test_a_crash_before_the_removal_makes_no_second_document(
     assert list((world.settings.blobs_path / "originals").rglob("blob-*")) == blobs
 
 
-def test_a_mirrored_folder_that_is_to_be_consumed_is_emptied(world: World) -> None:
+def test_a_mirrored_folder_is_emptied_when_its_mode_becomes_consume(world: World) -> None:
     world.start()
     (world.inbox / "a.txt").write_text("a")
     [mirrored] = world.settle_on("a.txt").values()
@@ -141,11 +141,11 @@ def test_a_mirrored_folder_that_is_to_be_consumed_is_emptied(world: World) -> No
     world.start()
     wait_until(lambda: not (world.inbox / "a.txt").exists())
     wait_until(lambda: world.catalog.get_document(mirrored.id).state is DocumentState.DELETING)
-    [taken] = [document for document in all_documents(world) if document.state is DocumentState.QUEUED]
-    assert original(world, taken) == "a"
+    [consumed] = [document for document in all_documents(world) if document.state is DocumentState.QUEUED]
+    assert original(world, consumed) == "a"
 
 
-def test_what_rules_keep_out_is_reported_with_its_rule(make_world: Callable[..., World], tmp_path: Path) -> None:
+def test_skipped_files_are_reported_with_the_reason(make_world: Callable[..., World], tmp_path: Path) -> None:
     world = make_world(watch_rescan_seconds=1)
     files = {".llmignore": "*.bak\n", "a.txt": "a", "b.bak": "b", "~$c.docx": "c", "sub/.llmignore": "drafts/\n"}
     files |= {"sub/drafts/d.txt": "d", "sub/.git/e": "e", "gone.txt": "gone"}
@@ -183,8 +183,8 @@ def test_what_rules_keep_out_is_reported_with_its_rule(make_world: Callable[...,
     assert "b.bak" in world.settle(lambda documents: "b.bak" in documents)
 
 
-def test_of_many_files_that_are_kept_out_the_first_are_listed_and_all_are_counted(tmp_path: Path) -> None:
-    skips = Skips(str(tmp_path))
+def test_of_many_skipped_files_the_first_are_listed_and_all_are_counted(tmp_path: Path) -> None:
+    skips = SkipReport(str(tmp_path))
     for number in range(MAX_LISTED + 5):
         skips.add(f"{number}.bak", "rule")
     assert skips.counts == {"rule": MAX_LISTED + 5} and len(skips.files) == MAX_LISTED

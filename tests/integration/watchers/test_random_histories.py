@@ -1,4 +1,4 @@
-"""At rest, catalog, folder and vector store are the same: after any history, with the watcher stopped in between."""
+"""After any history of changes, also while the watcher is stopped, catalog and vector store match the folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.integration.watchers.world import World
 from tests.store_contents import points_expected, points_in
 from tests.support import wait_until
 
-#: watchdog warns of a renamed folder whose name is taken again; it overwrites its entry, which is right.
+#: watchdog warns if a folder gets the name of a renamed one. It overwrites its entry, which is right.
 pytestmark = pytest.mark.filterwarnings("ignore:.*:RuntimeWarning:watchdog")
 
 OPERATIONS = 40
@@ -36,7 +36,7 @@ class History:
         self._random = random.Random(seed)
         self._is_running = False
         self._number = 0
-        #: Files that somebody is still writing.
+        #: Files that are still being written.
         self._open: list[TextIO] = []
 
     def step(self) -> None:
@@ -82,7 +82,7 @@ class History:
         path.write_text(self._text())
 
     def rest(self) -> None:
-        """Lets the watcher follow everything, unless somebody is still writing."""
+        """Let the watcher mirror everything, unless files are still being written."""
         if self._is_running and not self._open:
             wait_until(lambda: is_mirrored(self._world), 15)
 
@@ -141,7 +141,7 @@ class History:
             self._number += 1
 
     def _text(self) -> str:
-        # Few texts, so that the same content is often at several paths.
+        # Only a few texts, so that the same content is often at several paths.
         return self._random.choice(("One harbour.\n", "Two harbours.\n", "Three lighthouses.\n"))
 
     def _free_path(self) -> Path:
@@ -174,20 +174,20 @@ def workers(world: World, tmp_path: Path) -> Iterator[Workers]:
 
 
 def confirm(world: World) -> None:
-    """What a person does whose folder has lost most of its files."""
+    """Confirm all held deletions, as a person would."""
     for folder in world.catalog.watched_folders():
         if folder.state is FolderState.HELD and not folder.confirmed:
             world.catalog.confirm_watched_folder(folder.root)
 
 
 def is_mirrored(world: World) -> bool:
-    """Whether the catalog has the files of the folder; what is held back is confirmed."""
+    """Return whether the catalog has the files of the folder. Confirm held deletions."""
     confirm(world)
     return {path: document.content_hash for path, document in world.documents().items()} == on_disk(world.inbox)
 
 
-def live(world: World, workers: Workers, outside: Path, seed: int, operations: int) -> None:
-    """A random history, and then the comparison of folder, catalog and store."""
+def run_history(world: World, workers: Workers, outside: Path, seed: int, operations: int) -> None:
+    """Run a random history, then compare folder, catalog and store."""
     outside.mkdir()
     world.inbox.mkdir()
     history = History(world, outside, seed)
@@ -201,20 +201,20 @@ def live(world: World, workers: Workers, outside: Path, seed: int, operations: i
     for path, document in documents.items():
         status = (world.inbox / path).stat()
         state = (document.size_bytes, document.mtime_ns, document.inode, document.state)
-        # In a file that nobody has written anything to, there is nothing to find.
+        # An empty file has nothing to index.
         ended = DocumentState.COMPLETED if status.st_size else DocumentState.FAILED
         assert state == (status.st_size, status.st_mtime_ns, status.st_ino, ended)
     assert points_in(workers.store) == points_expected(world.catalog, workers.blobs)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_catalog_and_store_end_as_the_folder(world: World, workers: Workers, tmp_path: Path, seed: int) -> None:
-    live(world, workers, tmp_path / "outside", seed, OPERATIONS)
+def test_catalog_and_store_match_the_folder(world: World, workers: Workers, tmp_path: Path, seed: int) -> None:
+    run_history(world, workers, tmp_path / "outside", seed, OPERATIONS)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(100, 140))
-def test_catalog_and_store_end_as_the_folder_after_long_histories(
+def test_catalog_and_store_match_the_folder_after_long_histories(
     world: World, workers: Workers, tmp_path: Path, seed: int
 ) -> None:
-    live(world, workers, tmp_path / "outside", seed, 10 * OPERATIONS)
+    run_history(world, workers, tmp_path / "outside", seed, 10 * OPERATIONS)

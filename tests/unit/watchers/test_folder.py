@@ -1,4 +1,4 @@
-"""Which files of a folder count."""
+"""The files of a folder that are mirrored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from core.settings import WatchRoot
 from watchers.folder import Folder, Stopped
-from watchers.skipped import Skips
+from watchers.skip_report import SkipReport
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_scan_sees_regular_files_at_any_depth(root: Path) -> None:
     assert dict(found.scan()) == {path: found.stat(path) for path in paths(found)}
 
 
-def test_what_cannot_be_read_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_files_are_reported(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "secret").mkdir()
     for name in ("a.txt", "private.txt"):
         (root / name).write_text(name)
@@ -53,10 +53,10 @@ def test_what_cannot_be_read_is_told(root: Path, monkeypatch: pytest.MonkeyPatch
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    # The tests may be run by root, who may read everything.
+    # Permissions are faked, because root, who may run the tests, can read everything.
     monkeypatch.setattr("watchers.folder.os.scandir", refusing)
     monkeypatch.setattr("watchers.folder.os.access", lambda path, mode: not str(path).endswith("private.txt"))
-    skips = Skips("inbox")
+    skips = SkipReport("inbox")
     assert {path for path, _ in folder(root).scan(skips=skips)} == {"a.txt", "private.txt"}
     reason = "it cannot be read: Permission denied"
     assert {(one.path, one.reason) for one in skips.files} == {("secret/", reason), ("private.txt", reason)}
@@ -90,7 +90,7 @@ def test_a_root_that_is_a_link_is_followed(root: Path, tmp_path: Path) -> None:
     assert found.stat("sub/a.txt") is not None
 
 
-def test_what_belongs_to_others_is_left_out(root: Path) -> None:
+def test_excluded_folders_are_not_scanned(root: Path) -> None:
     for path in ("a.txt", "data/x.txt", "database/y.txt"):
         (root / path).parent.mkdir(exist_ok=True)
         (root / path).write_text(path)
@@ -109,7 +109,7 @@ def test_paths_are_relative_to_the_folder(root: Path) -> None:
     assert found.absolute("") == str(root)
 
 
-def test_the_identity_tells_one_folder_from_the_next(root: Path) -> None:
+def test_another_folder_at_the_same_path_has_another_identity(root: Path) -> None:
     found = folder(root)
     first = found.identity()
     root.rename(root.parent / "elsewhere")

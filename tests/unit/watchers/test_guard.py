@@ -1,4 +1,4 @@
-"""The guard against losing a folder's documents with the folder."""
+"""The guard against mass deletion."""
 
 from __future__ import annotations
 
@@ -62,36 +62,34 @@ def add(catalog: Catalog, folder: Folder, count: int) -> list[str]:
 def test_a_folder_seen_for_the_first_time_is_accepted(folder: Folder, guard: Guard) -> None:
     assert not guard.may_delete(folder)
     assert not guard.knows(folder)
-    guard.consider(folder, identity(folder), 0, 0)
+    guard.check_scan(folder, identity(folder), 0, 0)
     assert guard.may_delete(folder)
     assert guard.knows(folder)
     assert guard.state(folder) is FolderState.WATCHED
 
 
 def test_few_files_may_always_be_deleted(folder: Folder, guard: Guard, catalog: Catalog) -> None:
-    guard.consider(folder, identity(folder), 4, 0)
+    guard.check_scan(folder, identity(folder), 4, 0)
     add(catalog, folder, 4)
     assert guard.allows(folder, 4, 0)
 
 
-def test_more_than_half_of_the_files_at_once_are_held_even_after_a_restart(
+def test_the_loss_of_more_than_half_of_the_files_is_held_even_after_a_restart(
     folder: Folder, guard: Guard, catalog: Catalog, clock: Clock
 ) -> None:
     add(catalog, folder, 10)
-    guard.consider(folder, identity(folder), 10, 0)
+    guard.check_scan(folder, identity(folder), 10, 0)
     assert not guard.allows(folder, 6, 0)
     assert guard.state(folder) is FolderState.HELD
     again = Guard(catalog, clock)
     assert not again.may_delete(folder)
-    again.consider(folder, identity(folder), 10, 6)
+    again.check_scan(folder, identity(folder), 10, 6)
     assert again.state(folder) is FolderState.HELD
 
 
-def test_deletions_one_after_the_other_count_together(
-    folder: Folder, guard: Guard, catalog: Catalog, clock: Clock
-) -> None:
+def test_recent_deletions_count_together(folder: Folder, guard: Guard, catalog: Catalog, clock: Clock) -> None:
     ids = add(catalog, folder, 10)
-    guard.consider(folder, identity(folder), 10, 0)
+    guard.check_scan(folder, identity(folder), 10, 0)
     assert guard.allows(folder, 3, 0)
     catalog.delete_documents(ids[:3])
     assert not guard.allows(folder, 3, 0)
@@ -99,90 +97,88 @@ def test_deletions_one_after_the_other_count_together(
 
 def test_deletions_long_ago_do_not_count(folder: Folder, guard: Guard, catalog: Catalog, clock: Clock) -> None:
     ids = add(catalog, folder, 10)
-    guard.consider(folder, identity(folder), 10, 0)
+    guard.check_scan(folder, identity(folder), 10, 0)
     assert guard.allows(folder, 3, 0)
     catalog.delete_documents(ids[:3])
     clock.now += WINDOW_SECONDS + 1
     assert guard.allows(folder, 3, 0)
 
 
-def test_files_that_follow_count_too(folder: Folder, guard: Guard, catalog: Catalog) -> None:
+def test_upcoming_deletions_count_too(folder: Folder, guard: Guard, catalog: Catalog) -> None:
     add(catalog, folder, 10)
-    guard.consider(folder, identity(folder), 10, 0)
-    assert not guard.allows(folder, lost_count=1, following_count=8)
+    guard.check_scan(folder, identity(folder), 10, 0)
+    assert not guard.allows(folder, lost_count=1, upcoming_count=8)
 
 
-def test_files_that_their_owner_keeps_out_are_not_lost(folder: Folder, guard: Guard, catalog: Catalog) -> None:
+def test_ignored_files_are_not_lost(folder: Folder, guard: Guard, catalog: Catalog) -> None:
     add(catalog, folder, 10)
-    guard.consider(folder, identity(folder), 10, 0)
-    assert guard.allows(folder, lost_count=0, following_count=0)
+    guard.check_scan(folder, identity(folder), 10, 0)
+    assert guard.allows(folder, lost_count=0, upcoming_count=0)
 
 
-def test_files_that_were_kept_out_a_moment_ago_do_not_count_with_those_that_are_lost(
-    folder: Folder, guard: Guard, catalog: Catalog
-) -> None:
+def test_recently_ignored_files_do_not_count_as_lost(folder: Folder, guard: Guard, catalog: Catalog) -> None:
     ids = add(catalog, folder, 16)
-    guard.consider(folder, identity(folder), 16, 0)
-    assert guard.allows(folder, lost_count=0, following_count=0)
+    guard.check_scan(folder, identity(folder), 16, 0)
+    assert guard.allows(folder, lost_count=0, upcoming_count=0)
     catalog.delete_documents(ids[:11])
-    assert guard.allows(folder, lost_count=1, following_count=0)
+    assert guard.allows(folder, lost_count=1, upcoming_count=0)
     catalog.delete_documents(ids[11:12])
-    guard.consider(folder, identity(folder), 4, 0)
+    guard.check_scan(folder, identity(folder), 4, 0)
     assert guard.state(folder) is FolderState.WATCHED
 
 
-def test_another_collection_or_mode_in_the_settings_is_told_at_once(
+def test_a_new_collection_or_mode_in_the_settings_is_saved_at_once(
     folder: Folder, guard: Guard, catalog: Catalog, clock: Clock
 ) -> None:
-    guard.consider(folder, identity(folder), 0, 0)
+    guard.check_scan(folder, identity(folder), 0, 0)
     saved = catalog.watched_folder(folder.key)
     assert saved is not None
-    catalog.save_watched_folder(replace(saved, collection="of before", mode=WatchMode.ADDITIVE))
+    catalog.save_watched_folder(replace(saved, collection="the old one", mode=WatchMode.ADDITIVE))
     Guard(catalog, clock).knows(folder)
-    told = catalog.watched_folder(folder.key)
-    assert told is not None and (told.collection, told.mode) == (folder.collection, folder.mode)
+    updated = catalog.watched_folder(folder.key)
+    assert updated is not None and (updated.collection, updated.mode) == (folder.collection, folder.mode)
 
 
-def test_a_held_folder_is_let_go_when_its_files_are_back(folder: Folder, guard: Guard) -> None:
-    guard.consider(folder, identity(folder), 10, 0)
-    guard.consider(folder, identity(folder), 10, 8)
-    guard.consider(folder, identity(folder), 10, 5)
-    assert guard.state(folder) is FolderState.HELD, "half of them are not all of them"
-    guard.consider(folder, identity(folder), 90, 5)
-    assert guard.state(folder) is FolderState.HELD, "new files do not stand for the old ones"
-    guard.consider(folder, identity(folder), 10, 1)
+def test_a_held_folder_is_watched_again_when_its_files_are_back(folder: Folder, guard: Guard) -> None:
+    guard.check_scan(folder, identity(folder), 10, 0)
+    guard.check_scan(folder, identity(folder), 10, 8)
+    guard.check_scan(folder, identity(folder), 10, 5)
+    assert guard.state(folder) is FolderState.HELD, "half of them are not enough"
+    guard.check_scan(folder, identity(folder), 90, 5)
+    assert guard.state(folder) is FolderState.HELD, "new files do not replace the missing ones"
+    guard.check_scan(folder, identity(folder), 10, 1)
     assert guard.may_delete(folder)
 
 
-def test_another_folder_is_doubted_even_for_few_files(folder: Folder, guard: Guard, tmp_path: Path) -> None:
-    guard.consider(folder, identity(folder), 2, 0)
+def test_another_folder_is_held_even_for_few_missing_files(folder: Folder, guard: Guard, tmp_path: Path) -> None:
+    guard.check_scan(folder, identity(folder), 2, 0)
     Path(folder.path).rename(tmp_path / "elsewhere")
     assert not guard.may_delete(folder)
     Path(folder.path).mkdir()
-    guard.consider(folder, identity(folder), 2, 2)
+    guard.check_scan(folder, identity(folder), 2, 2)
     assert guard.state(folder) is FolderState.HELD
-    guard.consider(folder, identity(folder), 2, 0)
+    guard.check_scan(folder, identity(folder), 2, 0)
     assert guard.may_delete(folder)
 
 
-def test_a_confirmation_lets_a_held_folder_go(folder: Folder, guard: Guard, catalog: Catalog) -> None:
-    guard.consider(folder, identity(folder), 10, 10)
+def test_a_held_folder_is_watched_again_after_a_confirmation(folder: Folder, guard: Guard, catalog: Catalog) -> None:
+    guard.check_scan(folder, identity(folder), 10, 10)
     assert not guard.is_confirmed(folder)
     catalog.confirm_watched_folder(folder.key)
-    guard.consider(folder, identity(folder), 10, 9)
+    guard.check_scan(folder, identity(folder), 10, 9)
     assert guard.is_confirmed(folder), "a scan in between does not undo it"
     guard.end_confirmation(folder)
     assert guard.may_delete(folder)
     assert not guard.is_confirmed(folder)
 
 
-def test_a_missing_folder_is_missing_over_restarts(
+def test_a_missing_folder_is_still_missing_after_a_restart(
     folder: Folder, guard: Guard, catalog: Catalog, clock: Clock
 ) -> None:
     add(catalog, folder, 3)
-    guard.consider(folder, identity(folder), 3, 0)
+    guard.check_scan(folder, identity(folder), 3, 0)
     Path(folder.path).rmdir()
-    guard.miss(folder)
+    guard.record_missing(folder)
     again = Guard(catalog, clock)
     assert not again.may_delete(folder)
     assert again.state(folder) is FolderState.MISSING

@@ -1,4 +1,4 @@
-"""What differs between a folder and the catalog."""
+"""The comparison of a folder with the catalog."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def row(path: str, number: int, content_hash: str = "h", collection: str = "defa
     return Row(f"doc-{path}", path, content_hash, collection, stat(number))
 
 
-def test_each_path_is_the_same_new_changed_or_gone() -> None:
+def test_each_path_is_unchanged_new_changed_or_gone() -> None:
     files = {"same": stat(1), "new": stat(2), "changed": stat(3)}
     rows = [row("same", 1), row("changed", 4), row("gone", 5)]
     difference = compare(files, rows, "default")
@@ -45,12 +45,12 @@ def test_a_document_of_another_collection_is_changed() -> None:
     assert compare({"a": stat(1)}, [document], "new").changed == [Changed(document, stat(1))]
 
 
-def test_a_file_is_known_again_by_its_inode_size_and_time() -> None:
+def test_a_moved_file_is_recognised_by_its_inode_size_and_time() -> None:
     gone = [row("a", 1), row("b", 2)]
     assert pair_by_stat({"c": stat(2), "d": stat(3)}, gone) == [Moved(gone[1], "c", stat(2))]
 
 
-def test_a_copy_is_known_again_by_its_content_and_the_same_name_goes_first() -> None:
+def test_a_copied_file_is_recognised_by_its_content_and_preferably_its_name() -> None:
     gone = [row("x/a.txt", 1, "h"), row("x/b.txt", 2, "h")]
     appeared = {"y/b.txt": stat(8), "y/c.txt": stat(9), "y/d.txt": stat(10)}
     hashes = {"y/b.txt": "h", "y/c.txt": "h", "y/d.txt": "other"}
@@ -60,7 +60,7 @@ def test_a_copy_is_known_again_by_its_content_and_the_same_name_goes_first() -> 
     ]
 
 
-def test_the_loss_of_most_documents_is_suspicious() -> None:
+def test_the_loss_of_most_documents_is_a_mass_deletion() -> None:
     assert not is_mass_deletion(0, 0)
     assert not is_mass_deletion(10, 5)
     assert is_mass_deletion(10, 6)
@@ -69,7 +69,7 @@ def test_the_loss_of_most_documents_is_suspicious() -> None:
     assert is_mass_deletion(1, 1, floor=1)
 
 
-def test_files_are_back_when_nearly_all_of_them_are() -> None:
+def test_a_folder_is_restored_when_nearly_all_files_are_back() -> None:
     assert is_restored(10, 1)
     assert is_restored(1, 0)
     assert not is_restored(10, 2)
@@ -87,7 +87,7 @@ def test_files_are_back_when_nearly_all_of_them_are() -> None:
         (WatchMode.CONSUME, "blob", False, True),
     ],
 )
-def test_the_mode_says_what_a_missing_and_an_unchanged_file_mean(
+def test_the_mode_decides_about_missing_and_unchanged_files(
     mode: WatchMode, blob_key: str | None, vanishes: bool, changes: bool
 ) -> None:
     stat = FileStat(1, 1, 1)
@@ -96,7 +96,7 @@ def test_the_mode_says_what_a_missing_and_an_unchanged_file_mean(
     assert bool(compare({"a": stat}, [row], "default", mode).changed) is changes
 
 
-def test_folders_within_others_are_left_out() -> None:
+def test_folders_inside_others_are_not_topmost() -> None:
     assert topmost(["a/b", "a", "ab", "a/b/c", "c/d"]) == ["a", "ab", "c/d"]
     assert topmost(["a", "", "b"]) == [""]
     assert topmost(["a b/c", "a", "a/x"]) == ["a", "a b/c"]
@@ -106,7 +106,7 @@ PATHS = st.text("ab/ ", min_size=1, max_size=5).map(lambda text: "/".join(filter
 
 
 @given(st.sets(PATHS, max_size=8), PATHS)
-def test_topmost_covers_just_what_it_was_given(prefixes: set[str], path: str) -> None:
+def test_topmost_folders_cover_exactly_the_given_ones(prefixes: set[str], path: str) -> None:
     found = topmost(prefixes)
     assert any(is_below(path, prefix) for prefix in prefixes) == any(is_below(path, prefix) for prefix in found)
     assert not any(is_below(one, other) for one in found for other in found if one != other)
@@ -116,7 +116,7 @@ NUMBERED = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 4))
 
 
 @given(files=NUMBERED, rows=NUMBERED)
-def test_acting_on_the_difference_makes_the_catalog_the_folder(files: dict[str, int], rows: dict[str, int]) -> None:
+def test_applying_the_difference_makes_the_catalog_match(files: dict[str, int], rows: dict[str, int]) -> None:
     folder = {path: stat(number) for path, number in files.items()}
     catalog = {path: row(path, number) for path, number in rows.items()}
     difference = compare(folder, catalog.values(), "default")

@@ -1,4 +1,4 @@
-"""The stability tracker, against a clock that is only a number."""
+"""The stability tracker, with a clock that is only a number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def tracker() -> StabilityTracker[str]:
     return StabilityTracker(STABLE)
 
 
-def test_a_path_is_due_after_its_rest() -> None:
+def test_a_path_is_due_once_it_is_stable() -> None:
     paths = tracker()
     paths.mark("a", STAT, 10.0)
     assert paths.next_deadline == 11.0
@@ -27,7 +27,7 @@ def test_a_path_is_due_after_its_rest() -> None:
     assert paths.next_deadline is None
 
 
-def test_every_mark_restarts_the_clock() -> None:
+def test_every_mark_restarts_the_wait() -> None:
     paths = tracker()
     paths.mark("a", STAT, 10.0)
     paths.mark("a", OTHER, 10.5)
@@ -35,7 +35,7 @@ def test_every_mark_restarts_the_clock() -> None:
     assert paths.due(11.5) == [Mark("a", OTHER)]
 
 
-def test_a_scan_restarts_it_only_for_another_state() -> None:
+def test_a_scan_restarts_the_wait_only_for_another_state() -> None:
     paths = tracker()
     paths.notice("a", STAT, 10.0)
     paths.notice("a", STAT, 10.5)
@@ -50,7 +50,7 @@ def test_a_delay_may_be_given() -> None:
     assert paths.next_deadline == 10.1
 
 
-def test_what_waits_is_told() -> None:
+def test_waiting_paths_are_listed() -> None:
     paths = tracker()
     paths.mark("a", STAT, 1.0)
     paths.mark("b", None, 1.0)
@@ -63,8 +63,8 @@ def test_what_waits_is_told() -> None:
         st.tuples(st.sampled_from("abc"), st.floats(0, 2, allow_nan=False), st.booleans()), min_size=1, max_size=40
     )
 )
-def test_each_path_is_given_once_and_exactly_when_it_has_rested(steps: list[tuple[str, float, bool]]) -> None:
-    """Against a model: the time of the last mark of each path."""
+def test_each_path_is_due_once_and_exactly_when_it_is_stable(steps: list[tuple[str, float, bool]]) -> None:
+    """Compare the tracker with a simple model: the time of the last mark of each path."""
     paths, now = tracker(), 0.0
     last_mark: dict[str, float] = {}
     for key, seconds, takes in steps:

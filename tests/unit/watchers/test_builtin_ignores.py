@@ -1,4 +1,4 @@
-"""What in a folder is no document."""
+"""The built-in rules of files to ignore."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from watchers.builtin_ignores import is_ignored
         ".~lock.letter.odt#",
     ],
 )
-def test_leavings_are_ignored(path: str) -> None:
+def test_files_of_systems_editors_and_transfers_are_ignored(path: str) -> None:
     assert is_ignored(path)
 
 

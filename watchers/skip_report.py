@@ -1,4 +1,4 @@
-"""What of a watched folder is no document, and which rule says so."""
+"""The report of files in a watched folder that were skipped, with the reason."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections import Counter
 
 from core.catalog import SkippedFile, to_text
 
-#: Files of a folder that are told one by one; the others are counted.
+#: The number of files of a folder that are listed; the others are only counted.
 MAX_LISTED = 1000
-DELETED = "its document was deleted over the API: it stays out until it changes"
-LINK = "a link to no file of this folder"
+DELETED = "its document was deleted over the API: it is ignored until it changes"
+LINK = "a link that does not lead to a file of this folder"
 IRREGULAR = "neither a file nor a folder"
 
 
-class Skips:
-    """What one scan of a whole folder has passed over."""
+class SkipReport:
+    """The files that one scan of a whole folder skipped."""
 
     def __init__(self, root: str) -> None:
         self._root = root
-        #: By reason. A folder counts as one: what is in it is not looked at.
+        #: Numbers by reason. A folder counts as one, because its content is not scanned.
         self.counts: Counter[str] = Counter()
         self.files: list[SkippedFile] = []
 
     def add(self, path: str, reason: str, *, is_folder: bool = False) -> None:
-        """Passes over a file, or a folder with all that is in it. `path` as the operating system spells it."""
+        """Add a skipped file, or a folder with all its content. `path` is as the operating system spells it."""
         self.counts[to_text(reason)] += 1
         if len(self.files) < MAX_LISTED:
             self.files.append(SkippedFile(self._root, to_text(path) + "/" * is_folder, to_text(reason)))

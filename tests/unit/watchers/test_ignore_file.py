@@ -1,4 +1,4 @@
-"""`.llmignore`: the rules of a folder's owner."""
+"""`.llmignore`: a user's rules of files to ignore."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from watchers.ignore_file import IgnoreRules
 
 
 def rules(root: Path, **files: str) -> IgnoreRules:
-    """Rules by folder; `_` is the root, and `a__b` is `a/b`."""
+    """Write files with rules, by folder: `_` is the root, and `a__b` is `a/b`. Return the rules."""
     for folder, text in files.items():
         path = root / folder.strip("_").replace("__", "/") / ".llmignore"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,16 +42,16 @@ def test_patterns_mean_what_they_mean_to_git(tmp_path: Path, path: str, ignored:
     assert rules(tmp_path, _=text).is_ignored(path) is ignored
 
 
-def test_the_nearest_rules_come_first(tmp_path: Path) -> None:
+def test_the_nearest_rules_win(tmp_path: Path) -> None:
     found = rules(tmp_path, _="*.md\nsecret/\n", sub="!*.md\n*.txt\n", secret="!*\n")
     assert found.is_ignored("a.md")
     assert not found.is_ignored("sub/a.md")
     assert found.is_ignored("sub/a.txt")
     assert not found.is_ignored("a.txt")
-    assert found.is_ignored("secret/a.txt"), "nothing in an ignored folder comes back"
+    assert found.is_ignored("secret/a.txt"), "no rule can include a file of an ignored folder again"
 
 
-def test_a_pattern_that_is_none_is_named_and_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_invalid_pattern_is_logged_and_has_no_effect(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert rules(tmp_path, _="*.log\n!\n").is_ignored("a.log")
     assert ".llmignore, line 2" in caplog.text
@@ -72,7 +72,7 @@ def test_changed_rules_are_read_at_the_next_scan(tmp_path: Path) -> None:
     assert not folder.is_ignored("sub/none.txt")
 
 
-def test_changed_rules_are_told_as_their_folder(tmp_path: Path) -> None:
+def test_a_change_of_rules_is_a_change_of_their_folder(tmp_path: Path) -> None:
     folder = Folder(WatchRoot(tmp_path, "default"))
     assert folder.relative(f"{tmp_path}/.llmignore") == ""
     assert folder.relative(f"{tmp_path}/a/b/.llmignore") == "a/b"
@@ -80,7 +80,7 @@ def test_changed_rules_are_told_as_their_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "loop"])
-def test_rules_that_are_no_file_are_none(tmp_path: Path, kind: str) -> None:
+def test_rules_that_are_not_a_regular_file_have_no_effect(tmp_path: Path, kind: str) -> None:
     path = tmp_path / ".llmignore"
     {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "loop": lambda: path.symlink_to(path)}[kind]()
     assert not IgnoreRules(str(tmp_path)).is_ignored("a.txt")
