@@ -1,1 +1,1 @@
-"""The `llm-api` command: starting, watching and stopping the stack, and a client of its API."""
+"""The `llm-api` command: it starts, supervises and stops the stack, and is a client of its API."""

@@ -1,4 +1,4 @@
-"""The commands that are clients of the API: ask, search, jobs, models, functions; and what all of them share."""
+"""The commands that call the API: ask, search, jobs, models, functions; and options and tables that all of them use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.settings import get_settings
 
 Url = Annotated[str | None, typer.Option(envvar="LLM_API_URL", help="The API's URL (default: by HOST and PORT).")]
 Key = Annotated[str | None, typer.Option("--api-key", envvar="LLM_API_KEY", help="Default: the first of API_KEYS.")]
-Limit = Annotated[int, typer.Option(min=1, help="How many to show.")]
+Limit = Annotated[int, typer.Option(min=1, help="How many to show at most.")]
 Collection = Annotated[str | None, typer.Option(help="Only this collection.")]
 Collections = Annotated[list[str] | None, typer.Option("--collection", help="Only this collection; may be repeated.")]
 Filters = Annotated[
@@ -26,8 +26,8 @@ Filters = Annotated[
     typer.Option(
         "--filter",
         "-f",
-        help="Only documents that this holds for: KEY=VALUE (or !=, <, <=, >, >=), or JSON as the API takes it. "
-        "May be repeated: then all must hold.",
+        help="Only documents that match: KEY=VALUE (or !=, <, <=, >, >=), or JSON as the API takes it. "
+        "May be repeated: then documents must match all.",
     ),
 ]
 
@@ -39,18 +39,18 @@ def ask(
     question: Annotated[str, typer.Argument(help="The question.")],
     collection: Collections = None,
     filters: Filters = None,
-    sources: Annotated[int | None, typer.Option(min=1, help="Chunks to answer from (RAG_TOP_K).")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None,
-    plain: Annotated[bool, typer.Option("--plain", help="Ask the model alone, without the documents.")] = False,
+    sources: Annotated[int | None, typer.Option(min=1, help="Chunks to answer from (default: RAG_TOP_K).")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens of the answer at most.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Ask the model only, without the documents.")] = False,
     url: Url = None,
     api_key: Key = None,
 ) -> None:
-    """Ask a question about the documents; the answer is printed as it is written."""
+    """Ask a question about the documents, and print the answer while it is generated."""
     body: Json = {"stream": True, "max_tokens": max_tokens}
     scope = {"collections": collection or None, "filters": filters_of(filters or [])}
     if plain:
         if any(scope.values()):
-            raise InvalidRequest("--plain asks without the documents: leave out --collection and --filter.")
+            raise InvalidRequest("--plain does not use the documents, so omit --collection and --filter.")
         path = "/v1/chat/completions"
         body |= {"model": "default", "messages": [{"role": "user", "content": question}]}
     else:
@@ -66,16 +66,16 @@ def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     collection: Collections = None,
     filters: Filters = None,
-    top_k: Annotated[int | None, typer.Option(min=1, max=100, help="How many chunks.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, max=100, help="How many chunks to show.")] = None,
     url: Url = None,
     api_key: Key = None,
 ) -> None:
-    """Show the chunks that fit a query best."""
+    """Show the chunks that match a query best."""
     scope = {"collections": collection or None, "filters": filters_of(filters or [])}
     with ApiClient(get_settings(), url, api_key) as client:
         hits = client.post("/v1/rag/search", {"query": query, "top_k": top_k, **scope})["data"]
     for hit in hits:
-        screen.print(Text.assemble((_place(hit), "bold"), (f"   score {hit['score']:.3f}", "dim")))
+        screen.print(Text.assemble((_location(hit), "bold"), (f"   score {hit['score']:.3f}", "dim")))
         screen.print(Text("  " + " ".join(hit["text"].split())), "")
     if not hits:
         screen.print("nothing found")
@@ -130,12 +130,12 @@ def _print_answer(events: Iterator[Json]) -> list[Json]:
 
 def _print_sources(sources: Sequence[Json]) -> None:
     if not sources:
-        screen.print(Text("(no document fits the question)", style="yellow"))
+        screen.print(Text("(no document is relevant to the question)", style="yellow"))
     for number, source in enumerate(sources, 1):
-        screen.print(Text(f"[{number}] {_place(source)}   score {source['score']:.3f}", style="dim"))
+        screen.print(Text(f"[{number}] {_location(source)}   score {source['score']:.3f}", style="dim"))
 
 
-def _place(hit: Json) -> str:
+def _location(hit: Json) -> str:
     parts = [hit.get("path") or hit["filename"]]
     if hit.get("page"):
         parts.append(f"page {hit['page']}")
@@ -145,12 +145,12 @@ def _place(hit: Json) -> str:
 
 
 def table(rows: Sequence[Json], names: Sequence[str], formatted: dict[str, Any] | None = None) -> Table | str:
-    """Rows with some of their keys as columns, or `none`."""
+    """Return a table of rows with these keys as columns, or `none` if there are no rows."""
     if not rows:
         return "none"
     table = Table(box=None, header_style="bold")
     for name in (*names, *(formatted or {})):
-        # An id that is cut short cannot be copied into the next command.
+        # Ids are not cut short, so that they can be copied into the next command.
         table.add_column(name, no_wrap=name in ("id", "name", "status"), overflow="fold")
     for row in rows:
         plain = [printable(str(row.get(name) if row.get(name) is not None else "")) for name in names]
@@ -159,7 +159,7 @@ def table(rows: Sequence[Json], names: Sequence[str], formatted: dict[str, Any] 
 
 
 def printable(text: str) -> str:
-    """The text without what would be a command to the terminal: names of files are anybody's."""
+    """Return the text without control characters: anybody can name a file so that it commands the terminal."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 

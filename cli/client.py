@@ -1,4 +1,4 @@
-"""A small client of the API for the commands: errors for a person, lists page by page, streams of events."""
+"""A small client of the API for the commands: readable errors, lists page by page, streams of events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.settings import LOOPBACK_HOSTS, Settings
 
 PAGE_SIZE = 100
 CONNECT_TIMEOUT_SECONDS = 5.0
-#: Silence of a stream that means that nobody will speak again; the API sends a comment much more often.
+#: A stream that is silent for this long is broken: the API sends a comment much more often.
 READ_TIMEOUT_SECONDS = 120.0
 
 Json = dict[str, Any]
@@ -29,9 +29,9 @@ class RequestRefused(LlmApiError):
 
 
 class ApiClient:
-    """Calls the API of `url`, or the one of this machine's settings. A context manager.
+    """Calls the API at `url`, or at the address in this machine's settings. A context manager.
 
-    Every method raises `Unavailable` when nothing answers, and `RequestRefused` for an error answer.
+    Every method raises `Unavailable` if nothing answers, and `RequestRefused` if the answer is an error.
     """
 
     def __init__(self, settings: Settings, url: str | None = None, api_key: str | None = None) -> None:
@@ -41,7 +41,7 @@ class ApiClient:
             base_url=self.url,
             headers={"Authorization": f"Bearer {keys[0]}"} if keys else {},
             timeout=httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
-            # A proxy that is set for the outer world must not be asked for this machine.
+            # A proxy from the environment must not be used for requests to this machine.
             trust_env=urlsplit(self.url).hostname not in LOOPBACK_HOSTS,
         )
 
@@ -54,23 +54,23 @@ class ApiClient:
         self._client.close()
 
     def get(self, path: str, **params: Any) -> Json:
-        """`GET`; parameters that are None are left out."""
+        """Send a `GET` request, without parameters that are None, and return the answer."""
         return self._json("GET", path, params=_without_none(params))
 
     def post(self, path: str, body: Json | None = None) -> Json:
-        """`POST` of a JSON body."""
+        """Send a `POST` request with a JSON body, without fields that are None, and return the answer."""
         return self._json("POST", path, json=_without_none(body) if body is not None else None)
 
     def patch(self, path: str, changes: Json) -> Json:
-        """`PATCH` with the fields to change; None is sent as null."""
+        """Send a `PATCH` request with the fields to change, and return the answer. None is sent as null."""
         return self._json("PATCH", path, json=changes)
 
     def delete(self, path: str) -> Json:
-        """`DELETE`."""
+        """Send a `DELETE` request, and return the answer."""
         return self._json("DELETE", path)
 
     def listed(self, path: str, limit: int, **params: Any) -> list[Json]:
-        """The first `limit` items of a list, over as many pages as it takes."""
+        """Return the first `limit` items of a list, from as many pages as necessary."""
         items: list[Json] = []
         while len(items) < limit:
             page = self.get(
@@ -82,11 +82,11 @@ class ApiClient:
         return items
 
     def upload(self, body: Iterator[bytes], content_type: str) -> Json:
-        """Uploads a multipart body that is made while it is sent."""
+        """Upload a multipart body, which is generated while it is sent."""
         return self._json("POST", "/v1/rag/documents/upload", content=body, headers={"content-type": content_type})
 
     def stream(self, path: str, body: Json) -> Iterator[Json]:
-        """`POST` of a request with `stream`; yields the events until `[DONE]`."""
+        """Send a `POST` request for a stream, and yield the events until `[DONE]`."""
         with self._reachable(), self._client.stream("POST", path, json=_without_none(body)) as response:
             if response.status_code >= httpx.codes.BAD_REQUEST:
                 response.read()
@@ -105,14 +105,15 @@ class ApiClient:
         try:
             yield
         except httpx.ConnectError as error:
-            message = f"Nothing answers at {self.url}. Start it with `llm-api up`, or name it by --url."
+            message = f"Nothing answers at {self.url}. Start the API with `llm-api up`, or name its URL with --url."
             raise Unavailable(message) from error
         except httpx.TransportError as error:
-            raise Unavailable(f"The API at {self.url} broke off: {error or type(error).__name__}") from error
+            message = f"The connection to the API at {self.url} broke off: {error or type(error).__name__}"
+            raise Unavailable(message) from error
 
 
 def multipart(files: Mapping[str, Path], fields: dict[str, str], boundary: str) -> Iterator[bytes]:
-    """The parts of a multipart body with files by the name they are sent with, read while they are sent."""
+    """Yield the parts of a multipart body. Its files, by the name to send, are read while they are sent."""
     for name, value in fields.items():
         yield f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
     for name, path in files.items():
@@ -127,7 +128,7 @@ def multipart(files: Mapping[str, Path], fields: dict[str, str], boundary: str) 
                     yield block
         except OSError as error:
             raise InvalidRequest(
-                f"{path} cannot be read: {error.strerror}. Nothing of this request was taken."
+                f"{path} cannot be read: {error.strerror}. No file of this request was uploaded."
             ) from error
         yield b"\r\n"
     yield f"--{boundary}--\r\n".encode()
@@ -153,7 +154,7 @@ def _refused(response: httpx.Response) -> RequestRefused:
         detail = f" ({error['param']})" if error.get("param") else ""
         return RequestRefused(f"{error['message']}{detail}")
     except (ValueError, KeyError, TypeError):
-        # Not from the API, so perhaps another program listens there.
+        # The answer is not from the API; perhaps another program listens there.
         return RequestRefused(f"{response.request.url} answered {response.status_code} {response.reason_phrase}")
 
 

@@ -1,4 +1,4 @@
-"""`llm-api collections`: list, create, show, rename, settings, delete."""
+"""`llm-api collections`: list, create, show, rename, set, delete."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ from core.errors import InvalidRequest
 from core.settings import get_settings
 
 PATH = "/v1/rag/collections"
-#: The value that gives a setting back to the server.
+#: The value that resets a setting to the server's.
 SERVER_DEFAULT = "default"
-#: Rows in the table of reasons.
+#: The number of rows in the table of reasons.
 SHOWN_REASONS = 10
 
 Name = Annotated[str, typer.Argument(help="Its name (or id).")]
-ChunkTokens = Annotated[str | None, typer.Option(help="Tokens of a chunk, or `default` for CHUNK_TOKENS.")]
+ChunkTokens = Annotated[str | None, typer.Option(help="Tokens of a chunk at most, or `default` for CHUNK_TOKENS.")]
 EmbeddingModel = Annotated[
-    str | None, typer.Option(help="EMBEDDING_MODEL_NAME, one of EMBEDDING_MODELS, or `default`.")
+    str | None, typer.Option(help="EMBEDDING_MODEL_NAME, one of EMBEDDING_MODELS, or `default` for the server's.")
 ]
-Overlap = Annotated[str | None, typer.Option(help="Tokens that neighbours share, or `default`.")]
+Overlap = Annotated[
+    str | None, typer.Option(help="Tokens that neighbouring chunks share, or `default` for CHUNK_OVERLAP_TOKENS.")
+]
 
 collections_app = typer.Typer(help="Collections: list, create, show, rename, set, delete.", no_args_is_help=False)
 
 
 @collections_app.callback(invoke_without_command=True)
 def collections(context: typer.Context, url: Url = None, api_key: Key = None) -> None:
-    """List collections with how many of their documents are found, wait, were skipped or failed."""
+    """List collections with how many of their documents are indexed, wait, were skipped or failed."""
     if context.invoked_subcommand is None:
         with ApiClient(get_settings(), url, api_key) as client:
             screen.print(coverage_table(coverage(client)))
@@ -46,7 +48,7 @@ def create_collection(
     url: Url = None,
     api_key: Key = None,
 ) -> None:
-    """Make a collection."""
+    """Create a collection."""
     body = {"name": name, **_settings(chunk_tokens, chunk_overlap_tokens, embedding_model)}
     with ApiClient(get_settings(), url, api_key) as client:
         created = client.post(PATH, body)
@@ -55,7 +57,7 @@ def create_collection(
 
 @collections_app.command("show")
 def show_collection(name: Name, url: Url = None, api_key: Key = None) -> None:
-    """Show one collection, with what was skipped or failed and why."""
+    """Show one collection, with the reasons why documents were skipped or failed."""
     with ApiClient(get_settings(), url, api_key) as client:
         screen.console.print_json(data=client.get(collection_path(name)))
 
@@ -64,7 +66,7 @@ def show_collection(name: Name, url: Url = None, api_key: Key = None) -> None:
 def rename_collection(
     name: Name, new_name: Annotated[str, typer.Argument()], url: Url = None, api_key: Key = None
 ) -> None:
-    """Rename a collection; nothing is indexed again."""
+    """Rename a collection. Nothing is indexed again."""
     with ApiClient(get_settings(), url, api_key) as client:
         client.patch(collection_path(name), {"name": new_name})
     screen.print(f"{name} is now {new_name}")
@@ -79,7 +81,7 @@ def set_collection(
     url: Url = None,
     api_key: Key = None,
 ) -> None:
-    """Change how documents are cut or embedded. They are indexed again, and found as they were until that is done."""
+    """Change chunk settings or the embedding model. All documents are indexed again, and stay searchable meanwhile."""
     changes = _settings(chunk_tokens, chunk_overlap_tokens, embedding_model)
     if not changes:
         raise InvalidRequest("Nothing to set: name --chunk-tokens, --chunk-overlap-tokens or --embedding-model.")
@@ -107,19 +109,19 @@ def delete_collection(
 
 
 def coverage(client: ApiClient, collection: str | None = None) -> list[Json]:
-    """Each collection, or the one named, with its coverage."""
+    """Return each collection, or the one named, with its coverage."""
     found: list[Json] = client.get(PATH)["data"] if collection is None else [client.get(collection_path(collection))]
     return found
 
 
 def coverage_table(found: Sequence[Json]) -> Any:
-    """How much of collections is found."""
+    """Return a table of how much of each collection is indexed."""
     rows = [_row(one) for one in found]
     return table(rows, ("name", "documents", "indexed", "stale", "pending", "skipped", "failed", "chunks"))
 
 
 def reasons_table(found: Sequence[Json]) -> Any:
-    """Why something of collections is not found: what failed first, then the most frequent reasons."""
+    """Return a table of why documents are not indexed: first the failed ones, then by frequency."""
     rows = [
         {"name": one["name"], "what": what, "number": number, "reason": reason}
         for one in found
@@ -141,7 +143,7 @@ def _row(collection: Json) -> Json:
 
 
 def collection_path(name: str) -> str:
-    """Where a collection is in the API."""
+    """Return the path of a collection in the API."""
     return f"{PATH}/{quote(name, safe='')}"
 
 
@@ -162,5 +164,5 @@ def _number(name: str, value: str) -> int | None:
         return None
     if not (value.isascii() and value.isdecimal()):
         option = name.replace("_", "-")
-        raise InvalidRequest(f"--{option}={value}: a number of tokens, or `{SERVER_DEFAULT}`.")
+        raise InvalidRequest(f"--{option}={value}: give a number of tokens, or `{SERVER_DEFAULT}`.")
     return int(value)

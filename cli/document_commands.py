@@ -1,4 +1,4 @@
-"""`llm-api ingest` and `llm-api documents`: send files, see how far they are, retry, cancel, delete."""
+"""`llm-api ingest` and `llm-api documents`: upload files, show their progress, retry, cancel, delete."""
 
 from __future__ import annotations
 
@@ -23,34 +23,32 @@ from cli.filter_options import value_of
 from core.errors import InvalidRequest, Unavailable
 from core.settings import DEFAULT_COLLECTION, get_settings
 
-#: Files of one upload request: a folder of thousands is sent in pieces that can each be tried again.
+#: The number of files of one upload request: a folder of thousands is sent in batches that can each be retried.
 BATCH_FILES = 50
 POLL_SECONDS = 0.5
-#: Unfinished documents asked about in one round: they are done in the order they came, so the first ones tell.
+#: The number of unfinished documents per poll: documents finish in the order in which they came, so the first suffice.
 ASKED_AT_ONCE = 8
 _DONE = {"retry": "are queued again", "cancel": "were cancelled"}
 SETTLED = ("completed", "failed", "cancelled")
 PATH = "/v1/rag/documents"
 
 documents_app = typer.Typer(
-    help="Documents: what is found and what is not; list, show, retry, cancel, delete.", no_args_is_help=False
+    help="Documents: what is indexed and what is not; list, show, retry, cancel, delete.", no_args_is_help=False
 )
 
 
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(exists=True, help="Files, or folders with files.")],
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="Files, or folders that contain files.")],
     collection: Annotated[str, typer.Option(help="The collection to add them to.")] = "default",
     attribute: Annotated[
-        list[str] | None, typer.Option("--attribute", "-a", help="KEY=VALUE to filter by later; may be repeated.")
+        list[str] | None, typer.Option("--attribute", "-a", help="KEY=VALUE, for filters; may be repeated.")
     ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="A file whose name is taken becomes its document's new version.")
-    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace documents that have the same name.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait until they are searchable.")] = True,
     url: Url = None,
     api_key: Key = None,
 ) -> None:
-    """Upload files and wait until they can be asked about. Ends with status 1 if one of them failed."""
+    """Upload files and wait until they are searchable. Exit with status 1 if one of them failed."""
     files, unreadable = _readable(_files(paths))
     fields = {"collection": collection, "metadata": json.dumps(_attributes(attribute or []))}
     fields |= {"replace": "true"} if replace else {}
@@ -61,9 +59,9 @@ def ingest(
             found = _settled(client, found)
     screen.print(document_table(found))
     if known:
-        screen.print(f"{known} of {len(files)} files were there already")
+        screen.print(f"{known} of {len(files)} files had already been uploaded")
     for path in unreadable:
-        screen.print(f"{printable(str(path))} was left out: you may not read it")
+        screen.print(f"{printable(str(path))} was skipped: you have no permission to read it")
     if unreadable or any(document["status"] in ("failed", "cancelled") for document in found):
         raise typer.Exit(1)
 
@@ -71,13 +69,13 @@ def ingest(
 @documents_app.callback(invoke_without_command=True)
 def documents(
     context: typer.Context,
-    status: Annotated[str | None, typer.Option(help="Only those with this status, such as failed.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only documents with this status, such as failed.")] = None,
     collection: Collection = None,
     limit: Limit = 20,
     url: Url = None,
     api_key: Key = None,
 ) -> None:
-    """Show how much of each collection is found, and the newest documents."""
+    """Show how much of each collection is indexed, and the newest documents."""
     if context.invoked_subcommand is not None:
         return
     with ApiClient(get_settings(), url, api_key) as client:
@@ -99,7 +97,7 @@ def skipped_files(
     url: Url = None,
     api_key: Key = None,
 ) -> None:
-    """List files that rules (built-in ones, .llmignore) keep out of a collection's watched folders."""
+    """List the skipped files of a collection's watched folders, with the reason, such as a rule of .llmignore."""
     with ApiClient(get_settings(), url, api_key) as client:
         found = client.listed(f"{collection_path(collection)}/skipped", limit)
     screen.print(table(found, ("path", "reason", "folder")))
@@ -115,25 +113,25 @@ def show_document(document_id: str, url: Url = None, api_key: Key = None) -> Non
 @documents_app.command("retry")
 def retry_documents(
     document_ids: Annotated[list[str] | None, typer.Argument()] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="All failed documents.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Retry all failed documents.")] = False,
     collection: Collection = None,
     url: Url = None,
     api_key: Key = None,
 ) -> None:
-    """Try failed or cancelled documents again: those named, or all that failed."""
-    _turn("retry", document_ids or [], failed, collection, "--failed", url, api_key)
+    """Retry failed or cancelled documents: those named, or all that failed."""
+    _apply("retry", document_ids or [], failed, collection, "--failed", url, api_key)
 
 
 @documents_app.command("cancel")
 def cancel_documents(
     document_ids: Annotated[list[str] | None, typer.Argument()] = None,
-    unfinished: Annotated[bool, typer.Option("--all", help="All that wait or are worked on.")] = False,
+    unfinished: Annotated[bool, typer.Option("--all", help="Cancel all that wait or are being processed.")] = False,
     collection: Collection = None,
     url: Url = None,
     api_key: Key = None,
 ) -> None:
-    """Stop the work on documents: on those named, or on all that are not done."""
-    _turn("cancel", document_ids or [], unfinished, collection, "--all", url, api_key)
+    """Cancel the indexing of documents: of those named, or of all that are not done."""
+    _apply("cancel", document_ids or [], unfinished, collection, "--all", url, api_key)
 
 
 @documents_app.command("delete")
@@ -145,7 +143,7 @@ def delete_documents(document_ids: list[str], url: Url = None, api_key: Key = No
             screen.print(f"deleted {document_id}")
 
 
-def _turn(
+def _apply(
     action: str,
     document_ids: Sequence[str],
     every: bool,
@@ -155,7 +153,7 @@ def _turn(
     api_key: str | None,
 ) -> None:
     if bool(document_ids) == every:
-        raise InvalidRequest(f"Name documents by their ids, or all of them by {option}.")
+        raise InvalidRequest(f"Name documents by their ids, or choose all of them with {option}.")
     with ApiClient(get_settings(), url, api_key) as client:
         for document_id in document_ids:
             screen.print(f"{document_id} is {client.post(f'{PATH}/{document_id}/{action}')['status']}")
@@ -165,7 +163,7 @@ def _turn(
 
 
 def document_table(found: Sequence[Json]) -> Table | str:
-    """Documents as rows; of one that has stalled, the reason."""
+    """Return a table of documents. It shows why a document failed or has stalled."""
     rows = [
         {
             **document,
@@ -185,7 +183,7 @@ def _stall(document: Json) -> str:
 
 
 def _files(paths: Sequence[Path]) -> dict[str, Path]:
-    """The files by the name they are sent with: below a folder, that of the folder with the way to them."""
+    """Return the files by the name to send: for a file in a folder, its path from that folder's name on."""
     found = {}
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -198,20 +196,20 @@ def _files(paths: Sequence[Path]) -> dict[str, Path]:
 
 
 def _readable(files: Mapping[str, Path]) -> tuple[dict[str, Path], list[Path]]:
-    """Those that can be sent, by name, and the others.
+    """Return the readable files by name, and the paths of the others.
 
     Raises:
-        InvalidRequest: none of them can be.
+        InvalidRequest: none of them is readable.
     """
     readable = {name: path for name, path in files.items() if os.access(path, os.R_OK)}
     others = [path for name, path in files.items() if name not in readable]
     if not readable:
-        raise InvalidRequest("You may read none of these files: " + ", ".join(map(str, others)))
+        raise InvalidRequest("You have no permission to read these files: " + ", ".join(map(str, others)))
     return readable, others
 
 
 def _attributes(given: Sequence[str]) -> dict[str, Any]:
-    """`KEY=VALUE` each; a value that is a number, true or false is one."""
+    """Parse attributes given as `KEY=VALUE`. A value is a number or a truth value if it looks like one in JSON."""
     attributes: dict[str, Any] = {}
     for item in given:
         key, separator, value = item.partition("=")
@@ -242,7 +240,7 @@ def _counted(parts: Iterator[bytes], progress: Progress, task: Any) -> Iterator[
 
 
 def _settled(client: ApiClient, found: Sequence[Json]) -> list[Json]:
-    """The documents once each of them is completed, failed or cancelled."""
+    """Return the documents once each of them is completed, failed or cancelled."""
     current = {document["id"]: document for document in found}
     columns = (TextColumn("indexing {task.fields[done]} of {task.fields[of]}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=screen.console, transient=True) as progress:
@@ -260,10 +258,10 @@ def _show(progress: Progress, task: Any, current: Mapping[str, Json], waiting: i
 
 
 def _refresh(client: ApiClient, current: dict[str, Json], waiting: Sequence[str]) -> bool:
-    """Asks about the first documents that are not done; False once a few of them are still not."""
+    """Update the documents that are not done, from the first on. Return False once several are still not done."""
     unfinished = 0
     for document_id in waiting:
-        # The API may be restarting: what was uploaded is durable, so asking on is right.
+        # The API may be restarting. The uploads are durable, so it is right to keep asking.
         with suppress(Unavailable):
             current[document_id] = client.get(f"{PATH}/{document_id}")
         unfinished += current[document_id]["status"] not in SETTLED

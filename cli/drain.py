@@ -1,4 +1,4 @@
-"""Stopping the stack in order: whoever takes new work first, whoever holds the work last."""
+"""Stopping the stack in order: first the processes that accept new work, last those that hold it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Phase:
     quit_seconds: float = 0.0
 
 
-#: Whatever is named in no phase stops in the first one. The sum stays below a container's 75 s.
+#: A process that no phase names stops before the first one. The sum stays below a container's grace period of 75 s.
 PHASES = (
     Phase(frozenset({"api"}), 15),
     Phase(frozenset({"watcher"}), 5, 1),
-    # QUIT makes Celery give running tasks a last chance; what they did not finish is taken up again after the start.
+    # On QUIT, Celery gives running tasks a last chance; unfinished work is resumed after the next start.
     Phase(frozenset({"maintenance", "ingest", "index", "inference"}), 15, 10),
     Phase(frozenset({"flower"}), 5),
     Phase(frozenset({"redis"}), 15),
@@ -38,9 +38,9 @@ class Drain:
 
     Args:
         supervisor: A client of the running supervisord.
-        runtime_dir: The stack's runtime directory, by which its processes are known.
+        runtime_dir: The stack's runtime directory, which marks its processes.
         report: Called with a line about each step.
-        wait_factor: Every wait is multiplied by this; 0 kills at once. Asked again at each step.
+        wait_factor: Returns the factor by which all waits are multiplied; 0 kills at once. Called again at each step.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class Drain:
         self._wait_factor = wait_factor
 
     def run(self, phases: Sequence[Phase] = PHASES) -> None:
-        """Stops everything.
+        """Stop all processes.
 
         Raises:
-            Unavailable: supervisord went away meanwhile; what is left has to be swept.
+            Unavailable: supervisord went away meanwhile; the caller has to sweep the remaining processes.
         """
         named = frozenset[str]().union(*(phase.names for phase in phases))
         others = frozenset(self._supervisor.processes()) - named
@@ -72,7 +72,7 @@ class Drain:
     def _run_phase(self, phase: Phase) -> None:
         leaders = [info for info in self._supervisor.processes().values() if info.name in phase.names]
         for info in leaders:
-            # Also those that wait for their next start: stopping makes supervisord forget about them.
+            # Also stop those that wait for a restart, so that supervisord does not start them again.
             self._supervisor.stop(info.name)
         running = self._wait(phase.names, phase.term_seconds, "TERM")
         if running and phase.quit_seconds:
@@ -91,13 +91,13 @@ class Drain:
 
     def _wait(self, names: frozenset[str], seconds: float, signal_name: str) -> frozenset[str]:
         started = time.monotonic()
-        told = False
+        is_reported = False
         while running := self._running(names):
             waited = time.monotonic() - started
             if waited >= seconds * self._wait_factor():
                 break
-            if waited > 1 and not told and signal_name == "TERM":
-                told = True
+            if waited > 1 and not is_reported and signal_name == "TERM":
+                is_reported = True
                 self._report(f"waiting for {', '.join(sorted(running))} to finish")
             time.sleep(POLL_SECONDS)
         return running
@@ -105,7 +105,7 @@ class Drain:
     def _running(self, names: frozenset[str]) -> frozenset[str]:
         found = [info for info in self._supervisor.processes().values() if info.name in names]
         for info in found:
-            # One that died by itself just before is started again unless it is told to stop then.
+            # A process that died by itself just before is started again by supervisord, so stop it again.
             if info.state in STARTED_STATES:
                 self._supervisor.stop(info.name)
         return frozenset(info.name for info in found if info.state not in AT_REST_STATES)

@@ -15,17 +15,17 @@ _TYPES = {"=": "eq", "!=": "ne", ">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 
 
 def filters_of(given: Sequence[str]) -> Json | None:
-    """The filter that all of these hold in; None without any.
+    """Return a filter that combines all of these with `and`, or None if there are none.
 
     Raises:
-        InvalidRequest: one is neither JSON nor a comparison.
+        InvalidRequest: one of them is neither JSON nor a comparison.
     """
     filters = [_parsed(one) for one in given]
     return {"type": "and", "filters": filters} if len(filters) > 1 else filters[0] if filters else None
 
 
 def value_of(text: str) -> Any:
-    """A number or truth value where the text is one in JSON, else the text."""
+    """Return the number or truth value that the text is in JSON, else the text."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -38,7 +38,7 @@ def _parsed(text: str) -> Json:
         try:
             found: Json = json.loads(text)
         except ValueError as error:
-            raise InvalidRequest(f"--filter {text}: it is no JSON: {error}.", param="filter") from error
+            raise InvalidRequest(f"--filter {text}: this is not valid JSON: {error}.", param="filter") from error
         return found
     comparison = _COMPARISON.match(text)
     if comparison is None:

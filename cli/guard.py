@@ -1,9 +1,11 @@
-"""The process that ends a stack whose `llm-api up` was killed. It holds the read end of a pipe that only `up` can write
-to: when the pipe ends, `up` is gone, however it went.
+"""The guard: a process that stops a stack whose `llm-api up` was killed.
+
+It holds the read end of a pipe to which only `up` can write. The end of the pipe means that `up` has ended, in whatever
+way.
 
     python -m cli.guard RUNTIME_DIR DESCRIPTOR
 
-It needs the standard library and psutil, reads no settings, and lives in a session of its own.
+It needs only the standard library and psutil, reads no settings, and runs in a session of its own.
 """
 
 from __future__ import annotations
@@ -20,14 +22,14 @@ from cli.runtime import Lock, RuntimeDir
 from cli.supervisor import Supervisor
 from core.errors import Unavailable
 
-#: Nobody waits for answers any more, so the waits of a normal stop are cut.
+#: Without `up` nobody waits for the running work, so the waits of a normal stop are shortened.
 WAIT_FACTOR = 0.3
 
 
 def stop_orphans(runtime: RuntimeDir) -> int:
-    """Stops what is left of a stack: in order through its supervisor if that answers, and then whatever remains.
+    """Stop what is left of a stack: in order through its supervisor if that answers, then whatever remains.
 
-    Answers how many processes had to be swept.
+    Return the number of processes that had to be swept.
     """
     supervisor = Supervisor(runtime.supervisor_socket)
     with suppress(Unavailable):
@@ -37,7 +39,7 @@ def stop_orphans(runtime: RuntimeDir) -> int:
 
 
 def main(runtime_dir: str, descriptor: str) -> None:
-    """Waits for the end of the pipe, then stops what is left."""
+    """Wait for the end of the pipe, then stop what is left of the stack."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     runtime = RuntimeDir(Path(runtime_dir))

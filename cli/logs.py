@@ -1,4 +1,4 @@
-"""Following the log files of the processes, and printing them so that they can be told apart."""
+"""Following the log files of the processes, and printing their lines with the process's name."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LEVEL_STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
 LOG_LINE = re.compile(
     r"\d{4}-\d\d-\d\d (?P<time>\d\d:\d\d:\d\d)[,.]\d+ (?P<level>[A-Z]+) (?P<logger>[\w.]+): (?P<message>.*)"
 )
-#: What beat does every few seconds, when it went well.
+#: What Celery's beat logs every few seconds if nothing is wrong.
 ROUTINE = re.compile(r"Sending due task|Task maintenance\.\w+\[[^]]+\] (received|succeeded)")
-#: A process that writes faster is shown with a gap, rather than ever later.
+#: If a process writes faster than this, lines are left out, so that the output does not fall behind.
 MAX_BYTES_PER_POLL = 256 * 1024
 
 
 class LogTail:
-    """New complete lines of one log file, across rotations. Starts at the end of what is there now."""
+    """The new complete lines of one log file, across rotations. Starts at the present end of the file."""
 
     def __init__(self, path: Path, *, from_start: bool = False) -> None:
         self._path = path
@@ -34,7 +34,7 @@ class LogTail:
             self._skip_to_end()
 
     def lines(self) -> list[str]:
-        """The lines that were completed since the last call."""
+        """Return the lines that were completed since the last call."""
         try:
             found = self._path.stat()
         except FileNotFoundError:
@@ -64,7 +64,7 @@ class LogTail:
 
 
 class LogPrinter:
-    """Prints what the processes log, each line after its process's name."""
+    """Prints what the processes log, with the name of the process before each line."""
 
     def __init__(self, screen: Screen, log_dir: Path, names: Sequence[str]) -> None:
         self._screen = screen
@@ -73,7 +73,7 @@ class LogPrinter:
         self._colors = {name: COLORS[index % len(COLORS)] for index, name in enumerate(names)}
 
     def print_new(self) -> None:
-        """Prints what was logged since the last call."""
+        """Print what was logged since the last call."""
         for name, tail in self._tails.items():
             for line in filter(is_worth_showing, tail.lines()):
                 prefix = Text(f"{name:<{self._width}} │ ", style=self._colors[name])
@@ -81,12 +81,12 @@ class LogPrinter:
 
 
 def is_worth_showing(line: str) -> bool:
-    """Whether a line says more than that the clock ticks. All lines stay in the files."""
+    """Return whether a line is neither empty nor about a periodic task. The log files keep all lines."""
     return bool(line.strip()) and not ROUTINE.search(line)
 
 
 def readable(line: str) -> Text:
-    """A log line for a person: the time of day, the level where it matters, and the message."""
+    """Return a log line for a person: the time of day, the level from WARNING on, and the message."""
     found = LOG_LINE.match(line)
     if found is None:
         return Text.from_ansi(line)
@@ -96,11 +96,11 @@ def readable(line: str) -> Text:
 
 
 def last_lines(path: Path, count: int, start: int = 0) -> list[str]:
-    """The last non-empty lines of a file from byte `start` on; empty when there is no file."""
+    """Return the last non-empty lines of a file from byte `start` on; an empty list if there is no file."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            # A file that is shorter than it was has been rotated.
+            # A file that is shorter than `start` has been rotated.
             file.seek(max(start if start <= size else 0, size - 64 * 1024))
             text = file.read().decode(errors="replace")
     except FileNotFoundError:

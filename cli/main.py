@@ -17,7 +17,7 @@ from core.settings import get_settings
 
 
 class ReadableErrors(TyperGroup):
-    """Prints an error for a person, and exits with status 1."""
+    """Prints errors without a traceback, and exits with status 1."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -45,15 +45,15 @@ def up() -> None:
 
 @app.command()
 def down() -> None:
-    """Stop what `llm-api up` started."""
+    """Stop the processes that `llm-api up` started."""
     from cli.up import down as run
 
     raise typer.Exit(run(get_settings(), Screen()))
 
 
 @app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Show processes with their memory, queues, documents by state, and models. Status 1 if nothing runs."""
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False) -> None:
+    """Show processes with their memory, queues, documents by state, and models. Exit with status 1 if nothing runs."""
     from cli.status import status as run
 
     raise typer.Exit(run(get_settings(), Screen(), as_json=as_json))

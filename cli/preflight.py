@@ -1,4 +1,4 @@
-"""What is checked before anything is started, so that the message names a setting and not a traceback."""
+"""Checks before anything is started, so that the user gets the name of a setting and not a traceback."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ GGUF_MAGIC = b"GGUF"
 
 
 def check(settings: Settings) -> None:
-    """Checks what must hold before the first process starts.
+    """Check the settings before the first process starts.
 
     Raises:
-        ConfigurationError: naming the setting to change.
+        ConfigurationError: a setting cannot work; the message names it.
     """
     if settings.port == settings.flower_port and settings.host == settings.flower_host:
         raise ConfigurationError(f"PORT and FLOWER_PORT are both {settings.port}: set one of them to another port.")
@@ -30,7 +30,9 @@ def check(settings: Settings) -> None:
     if settings.model_path is not None:
         require_model_file(settings.model_path)
     if settings.functions_dir is not None and not settings.functions_dir.is_dir():
-        raise ConfigurationError(f"FUNCTIONS_DIR={settings.functions_dir} is no folder: make it, or name another one.")
+        raise ConfigurationError(
+            f"FUNCTIONS_DIR={settings.functions_dir} is not a folder: create it, or name another one."
+        )
     for root in settings.watch_roots:
         if Path(root.path).exists() and not Path(root.path).is_dir():
             raise ConfigurationError(f"WATCH_DIRS names {root.path}, which is a file: name the folder that it is in.")
@@ -39,20 +41,20 @@ def check(settings: Settings) -> None:
 
 
 def require_free_port(port_setting: str, host_setting: str, host: str, port: int) -> None:
-    """Raises `ConfigurationError` unless a server can listen on this address."""
+    """Raise `ConfigurationError` unless a server can listen on this address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-            # Binding alone succeeds beside a listener on macOS.
+            # On macOS, binding alone succeeds even if another process listens.
             probe.listen(1)
         except OSError as error:
             raise ConfigurationError(_why_not(error, port_setting, host_setting, host, port)) from error
 
 
 def require_model_file(path: Path) -> None:
-    """Raises `ConfigurationError` unless there is a GGUF file, which the inference worker would find out later."""
+    """Raise `ConfigurationError` unless this is a GGUF file: the inference worker would notice only later."""
     try:
         with path.open("rb") as file:
             magic = file.read(len(GGUF_MAGIC))
@@ -60,16 +62,16 @@ def require_model_file(path: Path) -> None:
         raise ConfigurationError(f"MODEL_PATH={path} cannot be read: {error.strerror or error}") from error
     if magic != GGUF_MAGIC:
         raise ConfigurationError(
-            f"MODEL_PATH={path} is not a GGUF file, whatever its name says. "
+            f"MODEL_PATH={path} is not a GGUF file, although its name ends so. "
             "Download it again, or convert the model with llama.cpp's convert_hf_to_gguf.py."
         )
 
 
 def prepare_directories(settings: Settings) -> None:
-    """Makes `DATA_DIR`, for this user only when it is new, and the folder of the blobs.
+    """Create `DATA_DIR` and the folder of the blobs. A new `DATA_DIR` is accessible to this user only.
 
     Raises:
-        ConfigurationError: it cannot be made or written.
+        ConfigurationError: a folder cannot be created or written.
     """
     try:
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -83,7 +85,7 @@ def prepare_directories(settings: Settings) -> None:
 
 
 def migrate_catalog(settings: Settings) -> None:
-    """Brings the catalog's tables up to date. Raises what the catalog raises when its database does not answer."""
+    """Create or upgrade the catalog's tables. Raise `Unavailable` if its database does not answer."""
     catalog = Catalog.open(settings.catalog_url)
     try:
         catalog.migrate()
@@ -111,8 +113,8 @@ def _why_not(error: OSError, port_setting: str, host_setting: str, host: str, po
             f"Set {port_setting} to a free port (for example {port_setting}={port % 65535 + 1})."
         )
     if error.errno == errno.EACCES:
-        return f"Port {port} may not be used by this user. Set {port_setting} to one above 1023."
-    return f"{host_setting}={host} is no address of this machine ({error.strerror or error})."
+        return f"This user may not use port {port}. Set {port_setting} to one above 1023."
+    return f"{host_setting}={host} is not an address of this machine ({error.strerror or error})."
 
 
 def _by_whom(port: int) -> str:

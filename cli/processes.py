@@ -1,4 +1,4 @@
-"""Finding and ending the processes of one stack by the marker in their environment. Needs psutil and nothing else."""
+"""Finding and ending the processes of one stack, by a marker in their environment. Imports only psutil."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ MARKER = "LLM_API_STACK"
 
 
 def stack_processes(runtime_dir: Path, exclude: Collection[int] = ()) -> list[psutil.Process]:
-    """The living processes of the stack with this runtime directory, whoever their parent is by now.
+    """Return the living processes of the stack with this runtime directory, whatever their parent is now.
 
-    The process that asks is never among them.
+    The calling process is not among them.
     """
     skipped = {os.getpid(), *exclude}
     return [process for process in _own_processes() if process.pid not in skipped and _belongs(process, runtime_dir)]
 
 
 def sweep(runtime_dir: Path, *, exclude: Collection[int] = (), grace_seconds: float = 3.0) -> int:
-    """Ends every process of the stack: TERM, then KILL after the grace. Answers how many there were.
+    """End every process of the stack: TERM, and KILL after the grace period. Return their number.
 
-    A supervisor among them would start the others again, so it is killed first.
+    supervisord is killed at once, because it would start the others again.
     """
     found: set[int] = set()
     while processes := stack_processes(runtime_dir, exclude):
@@ -40,9 +40,9 @@ def sweep(runtime_dir: Path, *, exclude: Collection[int] = (), grace_seconds: fl
 
 
 def kill_group(group: int, runtime_dir: Path) -> int:
-    """Kills what is left of a supervised process's group after its leader is gone. Answers how many there were.
+    """Kill what is left of a supervised process's group after its leader is gone. Return the number of processes.
 
-    The marker is checked, so a number that was given to somebody else's group meanwhile does no harm.
+    The marker is checked, so it does no harm if the system has reused the number for another group.
     """
     members = [process for process in stack_processes(runtime_dir) if _group_of(process) == group]
     _kill(members)
@@ -50,7 +50,7 @@ def kill_group(group: int, runtime_dir: Path) -> int:
 
 
 def resident_bytes(process: psutil.Process) -> int:
-    """Resident memory of a process, 0 when it is gone."""
+    """Return the resident memory of a process, or 0 if it is gone."""
     try:
         return int(process.memory_info().rss)
     except psutil.Error:

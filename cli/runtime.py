@@ -1,4 +1,4 @@
-"""The private directory in which one stack keeps its sockets, generated configuration and locks."""
+"""The private directory of a stack's sockets, generated configuration and locks."""
 
 from __future__ import annotations
 
@@ -39,40 +39,40 @@ class RuntimeDir:
 
     @property
     def up_lock(self) -> Path:
-        """Held by `llm-api up` as long as it lives; has its pid."""
+        """Lock file that `llm-api up` holds as long as it runs; contains its pid."""
         return self.path / "up.lock"
 
     @property
     def guard_lock(self) -> Path:
-        """Held by the guard process as long as it lives; has its pid."""
+        """Lock file that the guard holds as long as it runs; contains its pid."""
         return self.path / "guard.lock"
 
     def prepare(self) -> None:
-        """Makes the directory, for this user only.
+        """Create the directory, accessible to this user only.
 
         Raises:
-            ConfigurationError: the path is taken by something that is not a directory of this user.
+            ConfigurationError: the path exists and is not a directory of this user.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = self.path.lstat()
-        # It may lie in /tmp, where anyone could have put a link or a directory of theirs first.
+        # It may be in /tmp, where another user could have created a link or a directory of this name before.
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
             raise ConfigurationError(
-                f"{self.path} must be a directory that belongs to you, since sockets are put there. "
+                f"{self.path} must be a directory that belongs to you, because it holds sockets. "
                 "Remove it, or set XDG_RUNTIME_DIR to a private directory."
             )
         self.path.chmod(0o700)
 
 
 class Lock:
-    """A lock file that has its owner's pid and that the system releases when its owner dies, however it dies."""
+    """A lock file that contains its owner's pid. The system releases it when its owner ends, in whatever way."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Takes the lock if it is free."""
+        """Take the lock if it is free, and return whether it was."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,14 +85,14 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Gives the lock back."""
+        """Release the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def lock_owner(path: Path) -> int | None:
-    """Pid of the process that holds a lock file, None when it is free."""
+    """Return the pid of the process that holds a lock file, or None if it is free."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -100,7 +100,7 @@ def lock_owner(path: Path) -> int | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        # Its owner writes the pid right after it took the lock.
+        # Its owner writes the pid right after it takes the lock, so the file may still be empty.
         return int(os.pread(descriptor, 20, 0) or b"0")
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What the commands print on: Rich, and safe when the terminal has gone."""
+"""The output of the commands: Rich, and safe if the terminal is closed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from rich.console import Console, RenderableType
 
 
 class Screen:
-    """Standard output that may vanish: stopping the stack must not fail because nobody reads along."""
+    """Standard output that may be closed: stopping the stack must not fail because the terminal is gone."""
 
     def __init__(self, file: IO[str] | None = None) -> None:
-        self.console: Console = _LastingConsole(file=file, highlight=False, soft_wrap=True)
+        self.console: Console = _BrokenPipeSafeConsole(file=file, highlight=False, soft_wrap=True)
         if not self.console.is_terminal:
-            # A file or a pipe has no width of its own, and the usual guess of 80 columns cuts tables.
+            # A file or a pipe has no width, and Rich's default of 80 columns cuts tables.
             self.console.width = 160
 
     def print(self, *lines: RenderableType) -> None:
-        """Prints each on a line of its own."""
+        """Print each item on a line of its own."""
         for line in lines:
             try:
                 self.console.print(line)
@@ -26,11 +26,11 @@ class Screen:
                 self.console.quiet = True
 
     def waiting(self, text: str) -> AbstractContextManager[Any]:
-        """A spinner with a text on a terminal, nothing elsewhere."""
+        """Return a spinner with a text if this is a terminal, else a context manager that does nothing."""
         return self.console.status(text) if self.console.is_terminal else nullcontext()
 
 
-class _LastingConsole(Console):
+class _BrokenPipeSafeConsole(Console):
     def on_broken_pipe(self) -> None:
-        # Rich would end the process here.
+        # By default, Rich would end the process here.
         self.quiet = True

@@ -1,4 +1,4 @@
-"""The stack while `llm-api up` runs it: supervisord, the guard, starting in waves, restarts, and the ordered stop."""
+"""The stack while `llm-api up` runs it: supervisord, the guard, the start in waves, restarts, and the ordered stop."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from core.errors import LlmApiError, Unavailable
 
 SUPERVISOR_START_SECONDS = 20.0
 POLL_SECONDS = 0.1
-#: A process that supervisord gave up on is tried again after this time, for as long as the stack runs.
+#: A process that supervisord gave up on is started again after this time, for as long as the stack runs.
 FATAL_RETRY_SECONDS = 30.0
 
 
 class StartFailed(LlmApiError):
-    """A process did not become ready; the message says which and why, `log` has its last words from `log_start` on."""
+    """A process did not become ready; the message says which and why. Its output is in `log` from `log_start` on."""
 
     def __init__(self, message: str, log: Path, log_start: int = 0) -> None:
         super().__init__(message)
@@ -37,9 +37,9 @@ class StartFailed(LlmApiError):
 
 @dataclass
 class Stack:
-    """The running processes of one runtime directory. One owner: the thread of `llm-api up`.
+    """The running processes of one runtime directory. Only the thread of `llm-api up` uses it.
 
-    `report` gets a line for a person about whatever happens by itself; `stopping` asks whether to give up starting.
+    `report` is called with a line about each unexpected event; `stopping` returns whether to abandon the start.
     """
 
     runtime: RuntimeDir
@@ -50,7 +50,8 @@ class Stack:
     stopping: Callable[[], bool] = lambda: False
     _supervisord: subprocess.Popen[bytes] | None = None
     _guard: subprocess.Popen[bytes] | None = None
-    _lifeline: int | None = None
+    #: The write end of the guard's pipe.
+    _guard_pipe: int | None = None
     _pids: dict[str, int] = field(default_factory=dict)
     _fatal_since: dict[str, float] = field(default_factory=dict)
     _log_starts: dict[str, int] = field(default_factory=dict)
@@ -64,14 +65,14 @@ class Stack:
         return [program.name for program in self.programs]
 
     def start(self, on_ready: Callable[[str, float], None], on_waiting: Callable[[Sequence[str]], None]) -> None:
-        """Starts everything and returns when all of it is ready, or when `stopping()`.
+        """Start all processes, and return when all of them are ready or when `stopping()`.
 
         Args:
-            on_ready: Called with the name of each process that becomes ready, and its seconds.
-            on_waiting: Called often with the names of those that are not ready yet.
+            on_ready: Called with the name of each process that becomes ready, and how many seconds it took.
+            on_waiting: Called repeatedly with the names of those that are not ready yet.
 
         Raises:
-            StartFailed: a process died repeatedly or was not ready in time.
+            StartFailed: a process ended repeatedly or was not ready in time.
         """
         supervisor_config.write_config(self.runtime, self.log_dir, [program.spec for program in self.programs])
         logs = {name: supervisor_config.log_path(self.log_dir, name) for name in self.names}
@@ -82,24 +83,24 @@ class Stack:
             members = [program for program in self.programs if program.wave == wave]
             self._start_wave(members, on_ready, on_waiting)
 
-    def last_word(self, name: str) -> str:
-        """The last line that a process has logged since it was started; "" if there is none yet."""
+    def last_log_line(self, name: str) -> str:
+        """Return the last line that a process has logged since it was started, or "" if there is none yet."""
         log = supervisor_config.log_path(self.log_dir, name)
         return "".join(last_lines(log, 1, self._log_starts.get(name, 0)))
 
     def watch(self) -> None:
-        """Puts right what has gone wrong since the last call. To be called about every second."""
+        """Restart what has failed since the last call. Call this about every second."""
         self._watch_guard()
         if self._supervisord is not None and self._supervisord.poll() is not None:
             self._replace_supervisord()
             return
-        # A supervisord that is just too busy to answer is asked again at the next call.
+        # If supervisord is too busy to answer, it is asked again at the next call.
         with suppress(Unavailable):
             for info in self._supervisor.processes().values():
                 self._watch_process(info)
 
     def stop(self, wait_factor: Callable[[], float] = lambda: 1.0) -> None:
-        """Stops all processes in order, then supervisord and the guard. Nothing of the stack is left after it."""
+        """Stop all processes in order, then supervisord and the guard. No process of the stack remains."""
         with suppress(Unavailable):
             Drain(self._supervisor, self.runtime.path, report=self.report, wait_factor=wait_factor).run()
         with suppress(Unavailable):
@@ -144,10 +145,10 @@ class Stack:
     def _watch_process(self, info: ProcessInfo) -> None:
         before = self._pids.get(info.name)
         if before and info.pid != before:
-            # Celery's children outlive a killed parent and would go on working beside its successor.
+            # Celery's children outlive a killed parent and would continue to work beside its successor.
             kill_group(before, self.runtime.path)
             del self._pids[info.name]
-            self.report(f"{info.name} ended unexpectedly and is started again")
+            self.report(f"{info.name} ended unexpectedly and is restarted")
         if info.pid:
             self._pids[info.name] = info.pid
         if info.state != STATE_FATAL:
@@ -155,11 +156,11 @@ class Stack:
         elif time.monotonic() - self._fatal_since.setdefault(info.name, time.monotonic()) > FATAL_RETRY_SECONDS:
             del self._fatal_since[info.name]
             self._supervisor.start(info.name)
-            self.report(f"{info.name} kept failing and is tried again; its log: {info.log}")
+            self.report(f"{info.name} failed repeatedly and is started again; its log: {info.log}")
 
     def _replace_supervisord(self) -> None:
-        self.report("supervisord ended unexpectedly: everything is started again")
-        # Its processes live on without a supervisor, and hold the sockets and stores that their successors need.
+        self.report("supervisord ended unexpectedly; all processes are restarted")
+        # Its processes are still running, and hold the sockets and stores that their successors need.
         sweep(self.runtime.path, exclude=self._guard_pid)
         self._pids.clear()
         self._spawn_supervisord()
@@ -221,13 +222,13 @@ class Stack:
                 )
         finally:
             os.close(read_end)
-        if self._lifeline is not None:
-            os.close(self._lifeline)
-        self._lifeline = write_end
+        if self._guard_pipe is not None:
+            os.close(self._guard_pipe)
+        self._guard_pipe = write_end
 
     def _watch_guard(self) -> None:
         if self._guard is not None and self._guard.poll() is not None:
-            self.report("the guard process ended unexpectedly and is started again")
+            self.report("the guard process ended unexpectedly and is restarted")
             self._spawn_guard()
 
     @property
@@ -235,9 +236,9 @@ class Stack:
         return [self._guard.pid] if self._guard else []
 
     def _end_guard(self) -> None:
-        if self._lifeline is not None:
-            os.close(self._lifeline)
-            self._lifeline = None
+        if self._guard_pipe is not None:
+            os.close(self._guard_pipe)
+            self._guard_pipe = None
         if self._guard is not None:
             _wait_or_kill(self._guard, 10)
 

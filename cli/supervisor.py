@@ -1,4 +1,4 @@
-"""Talking to supervisord: its generated configuration, and its XML-RPC interface over a unix socket."""
+"""Controlling supervisord: its generated configuration, and its XML-RPC interface over a unix socket."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from xml.parsers.expat import ExpatError
 from cli.runtime import RuntimeDir
 from core.errors import ConfigurationError, Unavailable
 
-#: More early exits in a row than this and supervisord gives up on a process (state FATAL).
+#: After more early exits in a row than this, supervisord gives up on a process (state FATAL).
 START_RETRIES = 3
-#: Beyond any wait of ours: supervisord's own KILL, if nobody is left to drain.
+#: The time until supervisord itself sends KILL. Longer than all waits of a drain, which normally sends it.
 STOP_WAIT_SECONDS = 90
 
 STATE_FATAL = "FATAL"
@@ -30,7 +30,7 @@ AT_REST_STATES = frozenset({"STOPPED", STATE_FATAL, "UNKNOWN"})
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """A process to supervise. Dying within `settle_seconds` of its start counts as a failed start."""
+    """A process to supervise. If it ends within `settle_seconds` after its start, the start has failed."""
 
     name: str
     command: Sequence[str]
@@ -40,7 +40,7 @@ class ProcessSpec:
 
 @dataclass(frozen=True)
 class ProcessInfo:
-    """What supervisord says of a process. `pid` is 0 when it does not run; `started_at` is in Unix seconds."""
+    """The state of a process as supervisord reports it. `pid` is 0 if it does not run; `started_at` is Unix seconds."""
 
     name: str
     state: str
@@ -54,38 +54,38 @@ class ProcessInfo:
 class Supervisor:
     """A client of one supervisord.
 
-    Every method raises `core.errors.Unavailable` when it does not answer within five seconds.
+    Every method raises `core.errors.Unavailable` if it does not answer within five seconds.
     """
 
     def __init__(self, socket_path: Path) -> None:
         self._socket_path = socket_path
 
     def ping(self) -> None:
-        """Returns if supervisord answers."""
+        """Check that supervisord answers."""
         self._call("supervisor.getState")
 
     def processes(self) -> dict[str, ProcessInfo]:
-        """All processes by name."""
+        """Return all processes by name."""
         return {raw["name"]: _as_info(raw) for raw in self._call("supervisor.getAllProcessInfo")}
 
     def start(self, name: str) -> None:
-        """Starts a process, without waiting for it. One that runs already is left alone."""
+        """Start a process without waiting for it. Do nothing if it is already running."""
         self._call("supervisor.startProcess", name, False, ignoring="ALREADY_STARTED")
 
     def stop(self, name: str) -> None:
-        """Sends TERM, without waiting. The process is not started again."""
+        """Send TERM without waiting. The process is not restarted."""
         self._call("supervisor.stopProcess", name, False, ignoring="NOT_RUNNING")
 
     def signal(self, name: str, signal_name: str) -> None:
-        """Sends a signal by its name, such as `QUIT`."""
+        """Send a signal, given by its name, such as `QUIT`."""
         self._call("supervisor.signalProcess", name, signal_name, ignoring="NOT_RUNNING")
 
     def shutdown(self) -> None:
-        """Ends supervisord itself."""
+        """End supervisord itself."""
         self._call("supervisor.shutdown", ignoring="SHUTDOWN_STATE")
 
     def _call(self, method: str, *args: Any, ignoring: str | None = None) -> Any:
-        # A connection for each call: one that is kept answers nothing after supervisord was replaced.
+        # Each call opens a connection, because an older one does not work after supervisord was replaced.
         transport = _UnixTransport(self._socket_path)
         try:
             with xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport) as proxy:
@@ -99,10 +99,10 @@ class Supervisor:
 
 
 def write_config(runtime: RuntimeDir, log_dir: Path, specs: Sequence[ProcessSpec]) -> None:
-    """Writes supervisord's configuration. No process starts by itself: Redis has to be ready before the others.
+    """Write supervisord's configuration. No process starts by itself, because Redis has to be ready before the others.
 
     Raises:
-        ConfigurationError: a path cannot be written in its syntax.
+        ConfigurationError: a path cannot be written in the syntax of the configuration.
     """
     log_dir.mkdir(parents=True, exist_ok=True)
     sections = [
@@ -132,7 +132,7 @@ def write_config(runtime: RuntimeDir, log_dir: Path, specs: Sequence[ProcessSpec
 
 
 def log_path(log_dir: Path, name: str) -> Path:
-    """The log file of a process."""
+    """Return the path of a process's log file."""
     return log_dir / f"{name}.log"
 
 
@@ -163,14 +163,14 @@ def _section(name: str, values: Mapping[str, str]) -> str:
 def _escaped(value: str) -> str:
     if any(mark in value for mark in (" ;", " #", "\n", "\t;", "\t#")):
         raise ConfigurationError(
-            f"{value!r} cannot be used: supervisord takes what follows a blank and ; or # as a comment. "
-            "Choose a DATA_DIR (and a place for llm-api) without them."
+            f"{value!r} cannot be used: in supervisord's configuration, a blank followed by ; or # begins a comment. "
+            "Choose paths without them for DATA_DIR and for llm-api itself."
         )
     return value.replace("%", "%%")
 
 
 def _file_limit() -> int:
-    # supervisord closes this many descriptors before each start, so not the million that some systems allow.
+    # supervisord closes this many descriptors before each start, so it must not be the million of some systems.
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -30,13 +30,13 @@ LOOP_SECONDS = 0.2
 WATCH_SECONDS = 1.0
 #: A normal stop waits up to 75 s for running work.
 DOWN_TIMEOUT_SECONDS = 100.0
-#: All that is left then is the interpreter's own end.
+#: After the lock is released, only the end of the interpreter remains.
 EXIT_TIMEOUT_SECONDS = 5.0
 LOG_LINES_OF_A_FAILURE = 20
 
 
 class StopRequests:
-    """Counts the signals that ask for the end: one drains, a second one stops waiting."""
+    """Counts the signals that request a stop: the first one drains, a second one ends all waits."""
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -54,13 +54,13 @@ class StopRequests:
         return 1.0 if self.count < 2 else 0.0
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        # Only a count: the main loop looks at it several times a second, and no lock is touched in a handler.
+        # Only count, because a handler must not take locks. The main loop reads the count several times a second.
         del number, frame
         self.count += 1
 
 
 class Up:
-    """One run of `llm-api up`, in the foreground until it is told to stop."""
+    """One run of `llm-api up`, in the foreground until a signal stops it."""
 
     def __init__(self, settings: Settings, screen: Screen, programs: Callable[[], Sequence[Program]]) -> None:
         self._settings = settings
@@ -71,10 +71,10 @@ class Up:
         self._stop = StopRequests()
 
     def run(self) -> int:
-        """Starts the stack, prints its logs, and stops it. Answers the exit status.
+        """Start the stack, print its logs, and stop it. Return the exit status.
 
         Raises:
-            ConfigurationError: nothing was started, and the message names what to change.
+            ConfigurationError: nothing was started; the message names what to change.
         """
         preflight.prepare_directories(self._settings)
         self._runtime.prepare()
@@ -94,9 +94,9 @@ class Up:
                 f"(pid {lock_owner(self._runtime.up_lock)}). Stop it with `llm-api down`, or set another DATA_DIR, "
                 "PORT and FLOWER_PORT for a second stack."
             )
-        await_guard(self._runtime, self._say)
+        await_guard(self._runtime, self._report)
         if count := sweep(self._runtime.path):
-            self._say(f"stopped {count} processes that an earlier run had left behind")
+            self._report(f"stopped {count} processes that an earlier run had left behind")
 
     def _supervise(self) -> int:
         self._stop.install()
@@ -106,7 +106,7 @@ class Up:
             self._log_dir,
             programs,
             self._settings.start_timeout_seconds,
-            report=self._say,
+            report=self._report,
             stopping=self._stop.any,
         )
         self._screen.print(Text(f"Starting {len(programs)} processes (logs: {self._log_dir})", style="bold"))
@@ -118,9 +118,9 @@ class Up:
             self._explain(failure)
             return 1
         finally:
-            self._say("stopping (again to stop at once)")
+            self._report("stopping (a second signal or Ctrl-C stops at once)")
             stack.stop(self._stop.wait_factor)
-            self._say("stopped; no process is left")
+            self._report("stopped; no process is left")
         return 0
 
     def _start(self, stack: Stack) -> None:
@@ -133,8 +133,8 @@ class Up:
             def on_waiting(names: Sequence[str]) -> None:
                 if spinner is not None and names:
                     waited = f"waiting for {', '.join(names)} ({time.monotonic() - started:.0f} s)"
-                    # A large model takes minutes to load, and says how far it is.
-                    spinner.update(Text(f"{waited}  {stack.last_word(names[0])}"))
+                    # A large model takes minutes to load, and its worker logs the progress.
+                    spinner.update(Text(f"{waited}  {stack.last_log_line(names[0])}"))
 
             stack.start(on_ready, on_waiting)
 
@@ -163,8 +163,8 @@ class Up:
         if settings.model_path is None and settings.model_repo_id is None:
             lines += [
                 "",
-                "[yellow]The language model is the starter, SmolLM2-135M: a demonstration that every part works.[/]",
-                "[yellow]For real use set MODEL_PATH=/path/to/model.gguf (a GGUF file of an instruct model).[/]",
+                "[yellow]The language model is the starter, SmolLM2-135M, which only shows that every part works.[/]",
+                "[yellow]For real use, set MODEL_PATH=/path/to/model.gguf (a GGUF file of an instruct model).[/]",
             ]
         self._screen.print(*lines, "  Ctrl-C or `llm-api down` stops it.", "")
 
@@ -172,14 +172,14 @@ class Up:
         self._screen.print(Text(failure.message, style="bold red"))
         for line in last_lines(failure.log, LOG_LINES_OF_A_FAILURE, failure.log_start):
             self._screen.print(Text("  │ ", style="red") + Text.from_ansi(line))
-        self._screen.print(Text(f"Its whole log: {failure.log}", style="bold"))
+        self._screen.print(Text(f"The whole log: {failure.log}", style="bold"))
 
-    def _say(self, line: str) -> None:
+    def _report(self, line: str) -> None:
         self._screen.print(Text(f"llm-api: {line}", style="dim"))
 
 
 def up(settings: Settings, screen: Screen) -> int:
-    """Runs the whole stack until it is told to stop. Answers the exit status."""
+    """Run the whole stack until a signal stops it. Return the exit status."""
     producer = Producer(settings)
     try:
         return Up(settings, screen, lambda: stack_programs(settings, RuntimeDir(settings.runtime_dir), producer)).run()
@@ -188,7 +188,7 @@ def up(settings: Settings, screen: Screen) -> int:
 
 
 def down(settings: Settings, screen: Screen) -> int:
-    """Stops a running stack, and whatever is left of a killed one. Answers the exit status."""
+    """Stop a running stack, or what is left of a killed one. Return the exit status."""
     runtime = RuntimeDir(settings.runtime_dir)
     owner = lock_owner(runtime.up_lock)
     if owner is None:
@@ -206,7 +206,7 @@ def down(settings: Settings, screen: Screen) -> int:
 
 
 def await_guard(runtime: RuntimeDir, report: Callable[[str], None]) -> None:
-    """Waits until the guard of a killed run has stopped what that left behind; one that hangs is killed."""
+    """Wait until the guard of a killed run has stopped the remaining processes. Kill a guard that hangs."""
     owner = lock_owner(runtime.guard_lock)
     if owner is None:
         return
@@ -222,12 +222,12 @@ def _await_release(lock: Path) -> None:
     deadline = time.monotonic() + DOWN_TIMEOUT_SECONDS
     while (owner := lock_owner(lock)) is not None:
         if time.monotonic() > deadline:
-            raise Unavailable(f"Process {owner} does not end. Its logs are under DATA_DIR/logs.")
+            raise Unavailable(f"Process {owner} does not end. Its logs are in DATA_DIR/logs.")
         time.sleep(LOOP_SECONDS)
 
 
 def _await_exit(pid: int) -> None:
-    """Waits until a process that has let go of its lock is gone too; one that nobody has reaped yet counts as gone."""
+    """Wait until a process that has released its lock has ended too. A zombie counts as ended."""
     deadline = time.monotonic() + EXIT_TIMEOUT_SECONDS
     with suppress(psutil.NoSuchProcess):
         while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""`llm-api watch`: the watched folders, and the word that held deletions wait for."""
+"""`llm-api watch`: the watched folders, and the confirmation of held deletions."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def watch(context: typer.Context, url: Url = None, api_key: Key = None) -> None:
 
 @watch_app.command("confirm")
 def confirm(
-    path: Annotated[Path | None, typer.Argument(help="The folder; all that are held if none is named.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="The folder (default: all that are held).")] = None,
     url: Url = None,
     api_key: Key = None,
 ) -> None:
-    """Say that the files missing from a folder were meant to be deleted. Their documents are deleted then."""
+    """Confirm that the missing files of a folder were deleted on purpose. Their documents are then deleted."""
     body = {} if path is None else {"path": os.path.abspath(path)}
     with ApiClient(get_settings(), url, api_key) as client:
         confirmed = client.post(f"{PATH}/confirm", body)["data"]

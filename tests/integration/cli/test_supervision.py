@@ -1,4 +1,4 @@
-"""Supervision for real: supervisord, the guard, a real Redis, and processes that do nothing but be killed."""
+"""Supervision with a real supervisord, guard and Redis, and with trivial processes that can be killed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TinyStack(Stack):
         return [sys.executable, "-m", "tests.fakes.tiny_stack", *self.arguments]
 
     def run_up(self) -> subprocess.CompletedProcess[str]:
-        """Runs `up` where it is expected to fail."""
+        """Run `up` and wait for its end, for a start that is expected to fail."""
         return subprocess.run(
             self.up_command(), cwd=self.directory, env=self.environment, capture_output=True, text=True, timeout=60
         )
@@ -91,7 +91,7 @@ def test_kill_of_up_leaves_no_orphan_and_the_next_start_works(tmp_path: Path) ->
     stack.start()
     redis.Redis.from_url(stack.settings.redis_client_url).set("kept", "yes")
     os.kill(stack.up_pid, signal.SIGKILL)
-    # Not waiting for the guard: the next start does.
+    # The test does not wait for the guard, because the next start does.
     with stack:
         assert redis.Redis.from_url(stack.settings.redis_client_url).get("kept") == b"yes"
 
@@ -133,7 +133,7 @@ def test_down_stops_it(tmp_path: Path) -> None:
     assert stack.run("status", check=False).returncode == 1
 
 
-def test_process_that_cannot_start_is_named_with_its_last_words(tmp_path: Path) -> None:
+def test_process_that_cannot_start_is_named_with_its_last_log_lines(tmp_path: Path) -> None:
     stack = TinyStack(tmp_path)
     stack.arguments = ("broken",)
     result = stack.run_up()

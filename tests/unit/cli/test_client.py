@@ -1,4 +1,4 @@
-"""The commands against a small HTTP server that answers as the API does."""
+"""The commands, against a small HTTP server that answers as the API does."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_nothing_listening_says_how_to_start() -> None:
         client.get("/v1/models")
 
 
-def test_stream_that_breaks_off_is_no_success(client: ApiClient) -> None:
+def test_stream_that_breaks_off_is_an_error(client: ApiClient) -> None:
     FakeApi.answers["POST /v1/rag/chat"] = (200, b'data: {"choices": []}\n\n')
     with pytest.raises(Unavailable, match="broke off"):
         list(client.stream("/v1/rag/chat", {"query": "x"}))
@@ -169,12 +169,12 @@ def test_search_and_ask_take_filters_and_collections(url: str, options: list[str
     "arguments",
     [["search", "q", "-f", "shelf"], ["search", "q", "-f", "{"], ["ask", "q", "--plain", "--collection", "a"]],
 )
-def test_a_scope_that_cannot_be_meant_is_refused(url: str, arguments: list[str]) -> None:
+def test_invalid_filters_and_options_are_refused(url: str, arguments: list[str]) -> None:
     assert CliRunner().invoke(app, arguments).exit_code == 1
     assert FakeApi.received == []
 
 
-def test_skipped_files_are_listed_with_their_rule(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_skipped_files_are_listed_with_the_reason(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     skipped = {"id": "skip-1", "path": "b.bak", "reason": ".llmignore: *.bak", "folder": "/in"}
     FakeApi.answers["GET /v1/rag/collections/c/skipped"] = (200, {"data": [skipped], "has_more": False})
     app(["documents", "skipped", "--collection", "c"], standalone_mode=False)
@@ -200,9 +200,7 @@ def test_ingest_uploads_and_waits(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.usefixtures("url")
-def test_a_file_that_may_not_be_read_is_named_and_the_others_are_sent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_file_is_named_and_the_others_are_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.txt", "private\x1b.txt"):
         (tmp_path / name).write_text("hello")
     refused = ["private\x1b.txt"]
@@ -215,19 +213,19 @@ def test_a_file_that_may_not_be_read_is_named_and_the_others_are_sent(
     assert FakeApi.received[0][2].count(b"filename=") == 1
     refused.append("a.txt")
     assert CliRunner().invoke(app, ["ingest", str(tmp_path)]).exit_code == 1
-    assert len(FakeApi.received) == 1, "nothing is sent where nothing can be read"
+    assert len(FakeApi.received) == 1, "nothing is sent if no file can be read"
 
 
-def test_a_file_that_vanishes_while_it_is_sent_is_named(tmp_path: Path) -> None:
+def test_a_file_that_vanishes_during_the_upload_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"gone\.txt cannot be read"):
         list(multipart({"gone.txt": tmp_path / "gone.txt"}, {}, "b"))
 
 
-def test_a_name_sends_no_commands_to_the_terminal() -> None:
+def test_a_file_name_cannot_send_commands_to_the_terminal() -> None:
     assert printable("\x1b[31mred\n.txt é") == "\ufffd[31mred\ufffd.txt é"
 
 
-def test_reasons_of_failures_come_first_and_what_is_not_shown_is_counted() -> None:
+def test_reasons_of_failures_come_first_and_further_ones_are_counted() -> None:
     skipped = {f"rule {number}": 50 for number in range(SHOWN_REASONS + 3)}
     coverage = {"skipped": skipped, "failed": {"damaged": 1}}
     console = Console(width=100, record=True, file=io.StringIO())
@@ -249,7 +247,7 @@ def test_failed_documents_are_retried_one_by_one_or_all(capsys: pytest.CaptureFi
 
 
 @pytest.mark.usefixtures("url")
-def test_documents_begin_with_what_is_found_of_each_collection(capsys: pytest.CaptureFixture[str]) -> None:
+def test_documents_are_listed_after_the_coverage_of_each_collection(capsys: pytest.CaptureFixture[str]) -> None:
     coverage = {"documents": 9, "indexed": 5, "stale": 1, "pending": 1, "chunks": 70}
     coverage |= {"skipped": {"The file is empty.": 2}, "failed": {"a": 1, "b": 1}}
     FakeApi.answers["GET /v1/rag/collections"] = (200, {"data": [{"name": "contracts", "coverage": coverage}]})
@@ -260,7 +258,7 @@ def test_documents_begin_with_what_is_found_of_each_collection(capsys: pytest.Ca
 
 
 @pytest.mark.usefixtures("url")
-def test_collections_are_made_changed_and_deleted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_collections_are_created_changed_and_deleted(capsys: pytest.CaptureFixture[str]) -> None:
     path = "/v1/rag/collections/a%2Fb"
     FakeApi.answers["POST /v1/rag/collections"] = (201, {"name": "a/b", "id": "col-1"})
     FakeApi.answers[f"PATCH {path}"] = (200, {"reindexing": 3})

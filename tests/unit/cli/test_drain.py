@@ -11,13 +11,13 @@ from cli.supervisor import ProcessInfo, Supervisor
 
 
 class FakeSupervisor:
-    """Processes that end at the signals named for them; `reborn` was killed just before and is about to start again."""
+    """Processes that end at the signals in `ends_at`. `restarting` was just killed and is about to start again."""
 
-    def __init__(self, ends_at: dict[str, str], reborn: str = "") -> None:
+    def __init__(self, ends_at: dict[str, str], restarting: str = "") -> None:
         self.ends_at = ends_at
         self.states = dict.fromkeys(ends_at, "RUNNING")
-        if reborn:
-            self.states[reborn] = "EXITED"
+        if restarting:
+            self.states[restarting] = "EXITED"
         self.calls: list[tuple[str, str]] = []
 
     def processes(self) -> dict[str, ProcessInfo]:
@@ -40,11 +40,11 @@ class FakeSupervisor:
 
 
 def drained(supervisor: FakeSupervisor, *phases: Phase, wait_factor: float = 1.0) -> list[str]:
-    said: list[str] = []
-    Drain(cast(Supervisor, supervisor), Path("/nowhere"), report=said.append, wait_factor=lambda: wait_factor).run(
+    reports: list[str] = []
+    Drain(cast(Supervisor, supervisor), Path("/nowhere"), report=reports.append, wait_factor=lambda: wait_factor).run(
         phases
     )
-    return said
+    return reports
 
 
 @pytest.fixture(autouse=True)
@@ -62,33 +62,33 @@ def test_phases_run_one_after_the_other() -> None:
     assert supervisor.calls == [("api", "TERM"), ("index", "TERM"), ("redis", "TERM")]
 
 
-def test_what_does_not_end_at_term_gets_quit_then_kill() -> None:
+def test_a_process_that_does_not_end_at_term_gets_quit_then_kill() -> None:
     supervisor = FakeSupervisor({"polite": "TERM", "busy": "QUIT", "stuck": "KILL"})
-    said = drained(supervisor, phase("polite", "busy", "stuck"))
+    reports = drained(supervisor, phase("polite", "busy", "stuck"))
     assert [signal for name, signal in supervisor.calls if name == "polite"] == ["TERM"]
     assert [signal for name, signal in supervisor.calls if name == "busy"] == ["TERM", "QUIT"]
     assert [signal for name, signal in supervisor.calls if name == "stuck"] == ["TERM", "QUIT", "KILL"]
-    assert "sending KILL to stuck" in said
+    assert "sending KILL to stuck" in reports
 
 
-def test_process_that_died_just_before_is_stopped_when_it_comes_back() -> None:
-    supervisor = FakeSupervisor({"index": "TERM"}, reborn="index")
+def test_a_process_that_died_just_before_is_stopped_when_it_restarts() -> None:
+    supervisor = FakeSupervisor({"index": "TERM"}, restarting="index")
     drained(supervisor, phase("index", term_seconds=5.0))
     assert supervisor.states == {"index": "STOPPED"}
 
 
-def test_without_patience_nothing_is_waited_for() -> None:
+def test_a_wait_factor_of_zero_kills_at_once() -> None:
     supervisor = FakeSupervisor({"stuck": "KILL"})
     drained(supervisor, phase("stuck", term_seconds=1000.0, quit_seconds=1000.0), wait_factor=0.0)
     assert supervisor.states == {"stuck": "STOPPED"}
 
 
-def test_process_that_is_in_no_phase_is_stopped_first() -> None:
+def test_a_process_that_is_in_no_phase_is_stopped_first() -> None:
     supervisor = FakeSupervisor({"redis": "TERM", "extra": "TERM"})
     drained(supervisor, phase("redis"))
     assert supervisor.calls[0] == ("extra", "TERM")
 
 
-def test_default_phases_end_within_the_grace_of_a_container() -> None:
+def test_the_default_phases_end_within_the_grace_period_of_a_container() -> None:
     longest: Any = sum(each.term_seconds + each.quit_seconds for each in drain.PHASES)
     assert longest <= 75

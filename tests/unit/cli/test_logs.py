@@ -7,7 +7,7 @@ from cli.logs import LogPrinter, LogTail, is_worth_showing, last_lines, readable
 from cli.screen import Screen
 
 
-def test_tail_gives_complete_lines_written_after_it_began(tmp_path: Path) -> None:
+def test_tail_returns_complete_lines_that_were_written_after_its_start(tmp_path: Path) -> None:
     path = tmp_path / "api.log"
     path.write_text("old\n")
     tail = LogTail(path)
@@ -29,14 +29,14 @@ def test_tail_follows_a_rotation(tmp_path: Path) -> None:
     assert tail.lines() == ["new"]
 
 
-def test_tail_waits_for_a_file_that_is_not_there_yet(tmp_path: Path) -> None:
+def test_tail_waits_for_a_file_that_does_not_exist_yet(tmp_path: Path) -> None:
     tail = LogTail(tmp_path / "api.log")
     assert tail.lines() == []
     (tmp_path / "api.log").write_text("first\n")
     assert tail.lines() == ["first"]
 
 
-def test_tail_says_that_it_leaves_out_what_is_too_much(tmp_path: Path) -> None:
+def test_tail_leaves_out_lines_if_there_are_too_many(tmp_path: Path) -> None:
     path = tmp_path / "api.log"
     tail = LogTail(path)
     path.write_text("line of a loop\n" * 50_000)
@@ -52,7 +52,7 @@ def test_printer_names_the_process_of_each_line(tmp_path: Path) -> None:
     assert output.getvalue() == "api       │ [bold]not markup[/]\n"
 
 
-def test_last_lines_of_a_missing_file_are_none(tmp_path: Path) -> None:
+def test_a_missing_file_has_no_last_lines(tmp_path: Path) -> None:
     assert last_lines(tmp_path / "none.log", 5) == []
     (tmp_path / "some.log").write_text("a\n\nb\nc\n")
     assert last_lines(tmp_path / "some.log", 2) == ["b", "c"]
@@ -74,7 +74,7 @@ def test_lines_are_shortened_for_a_person() -> None:
     assert readable("Traceback (most recent call last):").plain == "Traceback (most recent call last):"
 
 
-def test_what_beat_does_all_the_time_is_not_shown() -> None:
+def test_periodic_tasks_are_not_shown() -> None:
     start = "2026-11-22 18:26:50,847 INFO celery.x:"
     assert not is_worth_showing(f"{start} Scheduler: Sending due task reconcile (maintenance.reconcile)")
     assert not is_worth_showing(f"{start} Task maintenance.reconcile[3-5] succeeded in 0.003s: None")

@@ -45,7 +45,7 @@ def test_model_file_must_be_gguf(tmp_path: Path) -> None:
     preflight.require_model_file(model)
 
 
-def test_a_folder_of_functions_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_of_functions_is_named(tmp_path: Path) -> None:
     settings = load_settings(
         data_dir=tmp_path, port=free_port(), flower_port=free_port(), functions_dir=tmp_path / "functoins"
     )
@@ -91,7 +91,7 @@ def test_stack_has_every_process_and_no_password_on_a_command_line(private: Sett
     assert runtime.flower_config.stat().st_mode & 0o077 == 0
 
 
-def test_threads_of_workers_that_compute_do_not_spin_for_long_unless_the_user_says_so(
+def test_threads_of_workers_spin_only_briefly_unless_the_user_decides_otherwise(
     private: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = RuntimeDir(tmp_path / "run")
@@ -100,10 +100,10 @@ def test_threads_of_workers_that_compute_do_not_spin_for_long_unless_the_user_sa
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     by_default = {program.name: program.spec.environment for program in stack_programs(private, runtime, producer)}
     monkeypatch.setenv("GOMP_SPINCOUNT", "100000")
-    as_said = {program.name: program.spec.environment for program in stack_programs(private, runtime, producer)}
+    by_user = {program.name: program.spec.environment for program in stack_programs(private, runtime, producer)}
     producer.close()
     assert by_default["inference"]["GOMP_SPINCOUNT"] == by_default["index"]["GOMP_SPINCOUNT"] == "3000"
-    assert "GOMP_SPINCOUNT" not in as_said["inference"]
+    assert "GOMP_SPINCOUNT" not in by_user["inference"]
 
 
 def test_children_send_no_telemetry_and_carry_the_marker(tmp_path: Path) -> None:
@@ -134,10 +134,10 @@ def test_lock_names_its_owner_until_it_is_released(tmp_path: Path) -> None:
     ("host", "reached"),
     [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("127.0.0.1", "127.0.0.1"), ("fe80::1", "[fe80::1]"), ("nas", "nas")],
 )
-def test_host_to_reach_a_server_by(host: str, reached: str) -> None:
+def test_a_server_is_reached_at_a_host_that_a_url_can_have(host: str, reached: str) -> None:
     assert reachable_host(host) == reached
 
 
-def test_numbers_for_a_person() -> None:
+def test_durations_and_sizes_are_readable() -> None:
     assert [duration(seconds) for seconds in (5, 65, 3700, 90_000)] == ["5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h"]
     assert megabytes(1_500 * 2**20) == "1,500 MB"

@@ -21,7 +21,7 @@ def test_recent_server_on_path_is_preferred(tmp_path: Path, monkeypatch: pytest.
     assert redis_server.find_redis_server() == binary
 
 
-def test_old_server_on_path_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_server_on_path_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_binary(tmp_path / "redis-server", "5.0.14")
     packaged = fake_binary(tmp_path / "packaged", "6.2.14")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")

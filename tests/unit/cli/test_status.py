@@ -1,4 +1,4 @@
-"""What `llm-api status` says of watched folders."""
+"""Watched folders in `llm-api status`."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ def test_a_held_folder_is_shown_with_what_to_do(
     assert "llm-api watch confirm" in printed
 
 
-def test_nothing_is_said_before_the_first_start(settings: Settings) -> None:
+def test_no_folders_are_shown_before_the_first_start(settings: Settings) -> None:
     assert collect(settings)["folders"] == []

@@ -20,7 +20,7 @@ def runtime(tmp_path: Path) -> RuntimeDir:
 
 
 def parsed(runtime: RuntimeDir) -> ServerOptions:
-    """The configuration as supervisord itself reads it."""
+    """Return the configuration as supervisord itself reads it."""
     options = ServerOptions()
     options.realize(args=["-c", str(runtime.supervisor_config)])
     return options
