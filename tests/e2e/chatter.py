@@ -1,4 +1,4 @@
-"""What the tests that pull plugs share: somebody who chats all the while, kills, and what is searchable after them."""
+"""Helpers of the tests that kill processes: a client that chats all the time, kills, and searches for files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support import Stack, wait_until
 
 
 class Chatter(threading.Thread):
-    """Streams one chat after the other, and keeps how each ended and its longest silence."""
+    """Streams one chat after the other. Records how each ended, and the longest silence."""
 
     def __init__(self, base_url: str) -> None:
         super().__init__(daemon=True)
@@ -31,13 +31,14 @@ class Chatter(threading.Thread):
             "max_tokens": 400,
             "stream": True,
         }
-        heard = time.monotonic()
+        last_line_at = time.monotonic()
         lines: list[str] = []
         try:
             with httpx.stream("POST", f"{self.base_url}/v1/chat/completions", json=request, timeout=30) as response:
                 for line in response.iter_lines():
-                    self.longest_silence_seconds = max(self.longest_silence_seconds, time.monotonic() - heard)
-                    heard = time.monotonic()
+                    silence_seconds = time.monotonic() - last_line_at
+                    self.longest_silence_seconds = max(self.longest_silence_seconds, silence_seconds)
+                    last_line_at = time.monotonic()
                     if line.startswith("data: "):
                         lines.append(line[6:])
                 if response.status_code != 200:
@@ -49,7 +50,7 @@ class Chatter(threading.Thread):
 
 
 def classify(frames: list[str]) -> str:
-    """How a stream ended: whole, with an error frame, or silently cut."""
+    """Return how a stream ended: whole, with an error frame, or cut without a word."""
     if frames and frames[-1] == "[DONE]":
         whole = any(choice.get("finish_reason") for frame in frames[:-1] for choice in json.loads(frame)["choices"])
         return "whole" if whole else "silent [DONE]"
@@ -59,12 +60,12 @@ def classify(frames: list[str]) -> str:
 
 
 def kill(stack: Stack, name: str) -> None:
-    """kill -9 of one supervised process; returns once another one has taken its place."""
+    """Send KILL to a supervised process, and return once another one has replaced it."""
     before = stack.kill(name)
     wait_until(lambda: stack.pid_of(name) not in (0, before), 60)
 
 
 def searchable(http: httpx.Client, number: int) -> int:
-    """How many chunks of file `number` a search for its own word finds."""
+    """Return how many chunks of file `number` a search for its unique word finds."""
     hits = http.post("/v1/rag/search", json={"query": f"marker{number:04d}", "top_k": 20}).json()["data"]
     return sum(hit["filename"] == f"file{number:04d}.txt" for hit in hits)

@@ -1,4 +1,4 @@
-"""One stack for the tests that only use it; those that kill things start their own."""
+"""Fixtures: one stack for all tests that only use it. Tests that kill processes start their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real files for the end-to-end tests, made on the spot, and how to wait for what becomes of them."""
+"""Helpers that write real files for the end-to-end tests, and that wait for their documents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support import wait_until
 
 
 def write_docx(path: Path, *paragraphs: str) -> Path:
-    """A Word document with a heading."""
+    """Write a Word document with a heading, and return its path."""
     document = docx.Document()
     document.add_heading(path.stem, level=1)
     for paragraph in paragraphs:
@@ -23,7 +23,7 @@ def write_docx(path: Path, *paragraphs: str) -> Path:
 
 
 def write_pdf(path: Path, *pages: str, password: str | None = None) -> Path:
-    """A PDF with a text layer, one text a page."""
+    """Write a PDF with a text layer, one text for each page, and return its path."""
     from reportlab.lib.pdfencrypt import StandardEncryption
 
     pdf = canvas.Canvas(str(path), encrypt=StandardEncryption(password) if password else None)
@@ -35,7 +35,7 @@ def write_pdf(path: Path, *pages: str, password: str | None = None) -> Path:
 
 
 def documents(http: httpx.Client, **filters: str) -> list[dict[str, Any]]:
-    """All documents, page by page."""
+    """Return all documents, from as many pages as necessary."""
     found: list[dict[str, Any]] = []
     after: dict[str, str] = {}
     while True:
@@ -49,7 +49,7 @@ def documents(http: httpx.Client, **filters: str) -> list[dict[str, Any]]:
 
 
 def settled(http: httpx.Client, filename: str, timeout_seconds: float = 60) -> dict[str, Any]:
-    """The document of this name once it is completed or failed."""
+    """Wait until the document of this name is completed or failed, and return it."""
     result: list[dict[str, Any]] = []
 
     def is_settled() -> bool:

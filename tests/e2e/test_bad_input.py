@@ -1,4 +1,4 @@
-"""Requests that cannot be served, over the whole stack: a clear 400 each, and the engine goes on."""
+"""Invalid requests to the whole stack: each is answered with a clear 400, and the engine continues."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("path", "fields", "param"), BAD)
-def test_it_is_refused_by_name(http: httpx.Client, path: str, fields: dict[str, Any], param: str, stream: bool) -> None:
+def test_an_invalid_field_is_named(
+    http: httpx.Client, path: str, fields: dict[str, Any], param: str, stream: bool
+) -> None:
     basis: dict[str, Any] = {"prompt": "Hello"} if path == COMPLETIONS else {"messages": HELLO}
     answer = http.post(path, json={**basis, "stream": stream, **fields})
     assert answer.status_code == 400, answer.text
@@ -60,7 +62,7 @@ def test_it_is_refused_by_name(http: httpx.Client, path: str, fields: dict[str, 
     assert error["param"].split(".")[0] == param and error["message"]
 
 
-def test_half_a_character_is_no_json(http: httpx.Client) -> None:
+def test_half_a_surrogate_pair_is_invalid_json(http: httpx.Client) -> None:
     body = b'{"messages": [{"role": "user", "content": "half \\ud83d a character"}]}'
     answer = http.post(CHAT, content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400
@@ -69,7 +71,7 @@ def test_half_a_character_is_no_json(http: httpx.Client) -> None:
 
 
 def arrivals(stack: Stack) -> Iterator[float]:
-    """When each frame of a stream came."""
+    """Yield the time at which each frame of a stream arrives."""
     request = {"messages": HELLO, "max_tokens": 100, "ignore_eos": True, "stream": True}
     with httpx.stream("POST", f"{stack.base_url}{CHAT}", json=request, timeout=60) as response:
         for line in response.iter_lines():
@@ -78,7 +80,7 @@ def arrivals(stack: Stack) -> Iterator[float]:
 
 
 @pytest.mark.parametrize("letters", [" ", "<|im_end|>"])
-def test_ten_megabytes_are_refused_while_a_stream_goes_on(stack: Stack, http: httpx.Client, letters: str) -> None:
+def test_ten_megabytes_are_refused_while_a_stream_continues(stack: Stack, http: httpx.Client, letters: str) -> None:
     body = json.dumps({"messages": [{"role": "user", "content": letters * (10_000_000 // len(letters)) + "x"}]})
     with ThreadPoolExecutor(1) as pool:
         stream = arrivals(stack)
@@ -91,11 +93,11 @@ def test_ten_megabytes_are_refused_while_a_stream_goes_on(stack: Stack, http: ht
     assert answer.status_code == 400, answer.text
     error = answer.json()["error"]
     assert (error["code"], error["param"]) == ("context_length_exceeded", "messages")
-    assert took < 10, "spaces took the tokeniser 18 s"
+    assert took < 10, "without a limit, the tokeniser took 18 s for spaces"
     assert max(after - before for before, after in pairwise(times)) < 3
 
 
-def test_after_all_that_it_answers(http: httpx.Client) -> None:
+def test_the_server_still_answers_after_all_invalid_requests(http: httpx.Client) -> None:
     answer = http.post(CHAT, json={"messages": HELLO, "max_tokens": 8, "n": 8})
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["choices"]) == 8

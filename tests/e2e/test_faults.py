@@ -1,4 +1,4 @@
-"""Pulling the plug: every process is killed once, and nothing is lost."""
+"""Faults: every process is killed once, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from tests.support import Stack, wait_until
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 
 FILES = 50
-#: A chat goes on, or ends with an error, within this time after a kill.
+#: A chat continues, or ends with an error, within this time after a kill.
 CHAT_SECONDS = 15
-#: Measured: so much can the shape of a batch move the difference of two logits.
+#: Measured: the shape of a batch can change the difference of two logits by this much.
 CLOSE_LOGITS = 0.5
 PROCESSES = ("ingest", "index", "inference", "maintenance", "watcher", "flower", "redis", "api")
 
 
 def first_difference(text: str, scores: list[dict[str, Any]]) -> float | None:
-    """How far the two best tokens of an undisturbed run are apart where the text differs from it first, as the
-    difference of their logits; None if it does not.
+    """Return the difference of the logits of the two best tokens where the text first differs from an undisturbed run.
+
+    Return None if the text does not differ.
     """
     given, expected, starts = text.encode(), b"", []
     for score in scores:
@@ -41,7 +42,7 @@ def first_difference(text: str, scores: list[dict[str, Any]]) -> float | None:
         return None
     pairs = zip(given, expected, strict=False)
     at = next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(given), len(expected)))
-    # The token in which they differ, or the one before it: other tokens can begin with the same letters.
+    # The token in which they differ, or the one before it, because other tokens can begin with the same letters.
     position = max(number for number, start in enumerate(starts) if start <= at)
     return min(
         scores[number]["top_logprobs"][0]["logprob"] - scores[number]["top_logprobs"][1]["logprob"]
@@ -50,8 +51,9 @@ def first_difference(text: str, scores: list[dict[str, Any]]) -> float | None:
 
 
 def assert_greedy(text: str, undisturbed: Iterable[list[dict[str, Any]]]) -> None:
-    """The text is that of an undisturbed run, or differs first where that run's two best tokens were close. A batch's
-    shape moves logits a little, those of the undisturbed run too, so one of several runs will do.
+    """Check that the text is that of an undisturbed run, or first differs where that run's two best tokens were close.
+
+    The shape of a batch changes logits a little, in undisturbed runs too, so a match with one of several runs will do.
     """
     margins = []
     for scores in undisturbed:
@@ -59,7 +61,7 @@ def assert_greedy(text: str, undisturbed: Iterable[list[dict[str, Any]]]) -> Non
         if margin is None or margin <= CLOSE_LOGITS:
             return
         margins.append(margin)
-    raise AssertionError(f"{text!r} is no greedy text: where it differs the best tokens are {margins} apart")
+    raise AssertionError(f"{text!r} is not a greedy text: where it differs, the best tokens are {margins} apart")
 
 
 def test_killing_each_process_in_turn_loses_nothing(tmp_path: Path) -> None:
@@ -85,13 +87,13 @@ def test_killing_each_process_in_turn_loses_nothing(tmp_path: Path) -> None:
         chatter.join(timeout=60)
         assert [searchable(http, number) for number in range(FILES)] == [1] * FILES
         assert "silent [DONE]" not in chatter.endings
-        assert chatter.endings.count("cut") <= 1, "only the API's own death cuts a stream"
+        assert chatter.endings.count("cut") <= 1, "only the kill of the API cuts a stream"
         assert "whole" in chatter.endings
         assert chatter.longest_silence_seconds < CHAT_SECONDS
 
 
-def test_streams_go_on_in_the_next_inference_worker(tmp_path: Path) -> None:
-    """Given eight streams, when their worker is killed, then each goes on where it was: no error, gap or repeat."""
+def test_streams_continue_in_the_next_inference_worker(tmp_path: Path) -> None:
+    """Check that eight streams whose worker is killed continue where they were: without error, gap or repetition."""
     tokens, streams = 96, 8
     begun = threading.Barrier(streams + 1, timeout=60)
 
@@ -123,7 +125,7 @@ def test_streams_go_on_in_the_next_inference_worker(tmp_path: Path) -> None:
                         begun.wait()
         return last, chunks
 
-    # Each token by itself, so that their number says how far a stream was.
+    # Each token is streamed by itself, so the number of chunks says how far a stream was.
     with Stack(tmp_path, {"STREAM_INTERVAL_MS": "0"}) as stack, ThreadPoolExecutor(streams) as pool:
         answers = [pool.submit(stream_one, number) for number in range(streams)]
         begun.wait()
@@ -155,14 +157,14 @@ def test_a_hanging_redis_is_answered_503_within_seconds(tmp_path: Path) -> None:
                 assert answer.status_code == 503 and answer.json()["error"]["code"] == "queue_unavailable"
                 assert time.monotonic() - began < 5
             kept = http.post("/v1/rag/documents", json={"texts": ["The kiwi is brown."]})
-            assert kept.status_code == 202, "the document is safe, and waits"
+            assert kept.status_code == 202, "the document is stored and waits"
         finally:
             os.kill(redis_pid, signal.SIGCONT)
         wait_until(lambda: http.post("/v1/chat/completions", json=request).status_code == 200, 30)
         wait_until(lambda: [d["status"] for d in documents(http)] == ["completed"], 60)
 
 
-def test_killing_up_leaves_no_orphan_and_the_next_start_goes_on(tmp_path: Path) -> None:
+def test_killing_up_leaves_no_orphan_and_the_next_start_continues_the_work(tmp_path: Path) -> None:
     stack = Stack(tmp_path)
     stack.start()
     try:

@@ -1,4 +1,4 @@
-"""LangChain: a small agent on the client's tools and on the server's, structured output, and embeddings."""
+"""LangChain: a small agent with tools of the client and of the server, structured output, and embeddings."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Person(BaseModel):
 
 @tool
 def count_pieces(warehouse: bool) -> int:
-    """How many pieces are in stock."""
+    """Return the number of pieces in stock."""
     return 17 if warehouse else 3
 
 
 @pytest.fixture
 def answers() -> list[dict[str, Any]]:
-    """The bodies of the answers, as they came."""
+    """Return the list to which `model` appends the bodies of the answers."""
     return []
 
 
@@ -55,7 +55,7 @@ def model(stack: Stack, answers: list[dict[str, Any]]) -> Iterator[ChatOpenAI]:
         )
 
 
-def test_an_agent_runs_the_client_s_tools(model: ChatOpenAI) -> None:
+def test_an_agent_runs_tools_of_the_client(model: ChatOpenAI) -> None:
     messages: list[Any] = [HumanMessage("How many pieces are there?")]
     choices = iter(["required", "none"])
     while True:
@@ -79,7 +79,7 @@ def test_calls_are_streamed(model: ChatOpenAI) -> None:
     assert isinstance(whole.tool_calls[0]["args"]["warehouse"], bool)
 
 
-def test_an_agent_on_the_server_s_functions(model: ChatOpenAI, answers: list[dict[str, Any]]) -> None:
+def test_an_agent_uses_functions_of_the_server(model: ChatOpenAI, answers: list[dict[str, Any]]) -> None:
     asked = {"server_tools": ["get_current_time"], "max_tool_rounds": 1, "tool_choice": "required"}
     message = model.bind(extra_body=asked, parallel_tool_calls=False).invoke("What time is it in UTC?")
 
@@ -96,7 +96,7 @@ def test_structured_output(model: ChatOpenAI, method: Any) -> None:
 
 
 def test_embeddings(stack: Stack) -> None:
-    # Otherwise it sends the ids of OpenAI's tokenizer, which the server's model does not have.
+    # With `check_embedding_ctx_length`, LangChain would send token ids of OpenAI's tokenizer.
     embeddings = OpenAIEmbeddings(
         base_url=f"{stack.base_url}/v1",
         api_key="none",  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The main job as its users do it: drop a file, ask about it, watch it in Flower."""
+"""The main use: drop a file, ask about it, watch the workers in Flower."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 WARRANTY = "The warranty of the Aurora coffee machine lasts four years and covers the pump and the motor."
 
 
-def test_dropped_file_is_answered_from_and_named(stack: Stack, http: httpx.Client) -> None:
+def test_an_answer_uses_a_dropped_file_and_names_it(stack: Stack, http: httpx.Client) -> None:
     write_docx(stack.inbox / "warranty.docx", WARRANTY, "Returns are accepted within sixty days of purchase.")
     assert settled(http, "warranty.docx")["status"] == "completed"
     answer = http.post("/v1/rag/chat", json={"query": "How long is the warranty of the coffee machine?"})
@@ -33,7 +33,7 @@ def test_dropped_file_is_answered_from_and_named(stack: Stack, http: httpx.Clien
     assert body["usage"]["prompt_tokens"] > 20 and body["usage"]["completion_tokens"] > 0
 
 
-def test_streamed_rag_chat_tells_sources_before_text(stack: Stack, http: httpx.Client) -> None:
+def test_streamed_rag_chat_sends_sources_before_text(stack: Stack, http: httpx.Client) -> None:
     (stack.inbox / "tea.txt").write_text("Green tea is steeped for two minutes at eighty degrees.")
     settled(http, "tea.txt")
     request = {"query": "How long is green tea steeped?", "stream": True, "max_tokens": 16}
@@ -45,7 +45,7 @@ def test_streamed_rag_chat_tells_sources_before_text(stack: Stack, http: httpx.C
     assert first["sources"][0]["filename"] == "tea.txt"
 
 
-def test_a_follow_up_is_answered_from_what_it_is_about(http: httpx.Client) -> None:
+def test_a_follow_up_question_finds_the_documents_of_the_conversation(http: httpx.Client) -> None:
     texts = ["The Marlow kettle boils a litre in two minutes.", "The Sable toaster has room for six slices."]
     metadata = [{"shelf": "kettles", "year": 2021}, {"shelf": "toasters", "year": 2024}]
     assert http.post("/v1/rag/documents", json={"texts": texts, "metadata": metadata}).status_code in (200, 201)
@@ -65,7 +65,7 @@ def test_a_follow_up_is_answered_from_what_it_is_about(http: httpx.Client) -> No
     assert nothing["sources"] == [] and "could not find" in nothing["answer"]
 
 
-def test_a_changed_file_is_answered_anew_and_a_removed_one_forgotten(stack: Stack, http: httpx.Client) -> None:
+def test_search_follows_a_changed_and_a_removed_file(stack: Stack, http: httpx.Client) -> None:
     path = stack.inbox / "changing.txt"
     path.write_text("The office key is kept under the blue flowerpot.")
     document = settled(http, "changing.txt")
@@ -91,7 +91,7 @@ def test_pdf_pages_are_cited(stack: Stack, http: httpx.Client) -> None:
     assert hit["page"] == 2
 
 
-def test_bad_files_fail_with_a_reason_and_the_rest_go_on(stack: Stack, http: httpx.Client) -> None:
+def test_bad_files_fail_with_a_reason_and_others_are_indexed(stack: Stack, http: httpx.Client) -> None:
     inbox = stack.inbox
     (inbox / "empty.txt").write_bytes(b"")
     (inbox / "program.bin").write_bytes(bytes(range(256)) * 64)
@@ -112,8 +112,8 @@ def test_bad_files_fail_with_a_reason_and_the_rest_go_on(stack: Stack, http: htt
         assert document["error"] and reason in str(document["error"]), (name, document["error"])
 
 
-def test_a_folder_of_every_type_is_searchable_or_says_why_not(stack: Stack, http: httpx.Client) -> None:
-    # Given files of all types, 61 of them, in a folder that is moved in at once
+def test_files_of_every_type_are_searchable_or_fail_with_a_reason(stack: Stack, http: httpx.Client) -> None:
+    # Given a file of each type in a folder that is moved in at once
     made = stack.inbox.parent / "types"
     made.mkdir()
     contents = {file.name: file.make() for file in PARSED} | {name: make() for name, make, _ in REJECTED}
@@ -147,7 +147,7 @@ def test_upload_and_texts_are_searchable_and_deletable(http: httpx.Client, tmp_p
     )
     assert posted.status_code in (200, 201), posted.text
     hits = http.post("/v1/rag/search", json={"query": "Zephyr kite wind"}).json()["data"]
-    assert "Zephyr" in hits[0]["text"], "what a post of texts has answered for is searchable"
+    assert "Zephyr" in hits[0]["text"], "posted texts are searchable once the post is answered"
     files = [
         ("files", ("one.txt", b"Tulips are planted in October.", "text/plain")),
         ("files", ("two.csv", b"plant,month\nrose,March\n", "text/csv")),
@@ -161,7 +161,7 @@ def test_upload_and_texts_are_searchable_and_deletable(http: httpx.Client, tmp_p
     wait_until(lambda: http.get(f"/v1/rag/documents/{document_id}").status_code == 404, 20)
 
 
-def test_chat_streams_what_it_answers_whole(client: openai.OpenAI) -> None:
+def test_a_streamed_chat_equals_the_plain_answer(client: openai.OpenAI) -> None:
     request = {
         "model": "llama-2-7b-chat",
         "messages": [{"role": "user", "content": "Name three colours."}],
@@ -174,12 +174,12 @@ def test_chat_streams_what_it_answers_whole(client: openai.OpenAI) -> None:
     assert text == whole.choices[0].message.content
     assert [chunk.choices[0].delta.role for chunk in chunks if chunk.choices].count("assistant") == 1
     assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
-    assert whole.model != "llama-2-7b-chat", "the answer names the model that gave it"
+    assert whole.model != "llama-2-7b-chat", "the answer names the model that generated it"
 
 
 def test_embeddings_are_unit_vectors_in_both_encodings(client: openai.OpenAI) -> None:
     texts = ["a cat sat on the mat", "the economy grew"]
-    # The client asks for base64 by itself, which the strict mode of its own schema does not know.
+    # By default the client asks for base64, which its own schema refuses in strict mode.
     lenient = openai.OpenAI(base_url=client.base_url, api_key="none", max_retries=0)
     packed = lenient.embeddings.create(model="jina-embeddings-v3", input=texts)
     plain = client.embeddings.create(model="jina-embeddings-v3", input=texts, encoding_format="float")

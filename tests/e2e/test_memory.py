@@ -1,4 +1,4 @@
-"""Memory stays what it is, however many files come: run by `make soak`."""
+"""The memory of the workers does not grow with the number of files. Run by `make soak`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tests.support import Stack, anonymous_bytes, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.soak]
 
-#: A tenth of them is indexed before the memory is read for the first time.
+#: The memory is read for the first time after a tenth of these files.
 FILES = int(os.environ.get("SOAK_FILES", "5000"))
 MOST_GROWTH = 1.05
 SECONDS_PER_FILE = 2.0
 WORKERS = ("ingest", "index")
-#: Longer than a worker waits for more work before it gives memory back.
+#: Longer than a worker waits for more work before it returns memory to the system.
 SETTLED_SECONDS = 3.0
 
 
 def write(inbox: Path, numbers: range) -> None:
-    """Notes of one to twelve paragraphs, no two alike."""
+    """Write notes of one to twelve paragraphs, no two of them alike."""
     for number in numbers:
         folder = inbox / str(number // 250)
         folder.mkdir(exist_ok=True)
@@ -35,16 +35,16 @@ def write(inbox: Path, numbers: range) -> None:
 
 
 def resident_bytes(stack: Stack, worker: str) -> int:
-    """Resident memory of a worker and its children: what they share counts once, and mapped files do not count.
+    """Return the resident memory of a worker and its children. Shared memory counts once, mapped files do not count.
 
-    The pages of the vector store's files are the kernel's cache: it takes them back when memory is short.
+    The pages of the vector store's files belong to the kernel's cache, which frees them when memory is short.
     """
     process = psutil.Process(stack.pid_of(worker))
     return sum(anonymous_bytes(one.pid) for one in [process, *process.children(recursive=True)])
 
 
 def at_rest(stack: Stack) -> dict[str, int]:
-    """What the workers hold once the last batch's memory has gone back: readings that fall no more."""
+    """Return the workers' memory once it no longer falls, because the memory of the last batch has been returned."""
     lowest, fell_at = float("inf"), time.monotonic()
 
     def has_settled() -> bool:

@@ -1,4 +1,4 @@
-"""A collection moves to another embedding model on the running stack, as a person has it do so."""
+"""A person moves a collection to another embedding model on the running stack."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOTES = {
 
 @pytest.fixture(scope="module")
 def offering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack that offers a second model."""
+    """Start a stack that offers a second model."""
     folder = tmp_path_factory.mktemp("models")
     other = tiny_model(folder / "other-model")
     with Stack(folder, {"EMBEDDING_MODELS": str(other)}) as stack:

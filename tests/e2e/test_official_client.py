@@ -1,4 +1,4 @@
-"""The official client, strict about every field, over every operation: sync and async, streamed and not."""
+"""The official client, with strict validation, for every operation: sync and async, streamed and not."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ PARAMETERS: dict[str, Any] = {
     "required": ["unit"],
     "additionalProperties": False,
 }
-#: An answer that is the same whatever runs beside it: batches of another size round otherwise, and near ties tip over.
+#: A fixed answer, which does not depend on what else runs: the size of a batch changes rounding and thereby near ties.
 SENTENCE = "Mild, with a little rain — and a café’s warmth — in the evening. 🌦"
 SAY: Any = {"type": "json_schema", "json_schema": {"name": "said", "schema": {"const": SENTENCE}}}
-#: The id of " tea" in the starter model; with a bias of 100 it is all that is written.
+#: The id of " tea" in the starter model; with a bias of 100, it is the only token that is generated.
 TEA = "7188"
 FUNCTION: Any = {"name": "get_weather", "parameters": PARAMETERS}
 TOOL: Any = {"type": "function", "function": FUNCTION}
@@ -48,23 +48,23 @@ async def api(request: pytest.FixtureRequest, stack: Stack) -> AsyncIterator[Any
 
 
 def lenient(api: Any) -> Any:
-    """The same client, not strict: where its strictness refuses what OpenAI sends, too."""
+    """Return the client without strict validation, for answers that it would refuse from OpenAI too."""
     return api.with_options(_extra_kwargs={"_strict_response_validation": False})
 
 
 async def done(value: Any) -> Any:
-    """The value of a call of either client."""
+    """Return the value of a call of either client."""
     return await value if inspect.isawaitable(value) else value
 
 
 async def items(stream: Any) -> list[Any]:
-    """All items of a stream or page of either client."""
+    """Return all items of a stream or page of either client."""
     stream = await done(stream) if not hasattr(stream, "__aiter__") else stream
     return [item async for item in stream] if hasattr(stream, "__aiter__") else list(stream)
 
 
 async def final(manager: Any) -> Any:
-    """The completion at the end of `chat.completions.stream`, also where `max_tokens` cut it, which it raises."""
+    """Return the final completion of `chat.completions.stream`, also if `max_tokens` cut it: then the client raises."""
     try:
         if hasattr(manager, "__aenter__"):
             async with manager as stream:
@@ -90,7 +90,7 @@ async def test_chat(api: Any) -> None:
     assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
 
 
-async def test_chat_as_the_client_puts_its_stream_together(api: Any) -> None:
+async def test_the_client_assembles_a_chat_from_its_stream(api: Any) -> None:
     answer = await final(api.chat.completions.stream(**ASK))
     assert answer.choices[0].message.content
     assert answer.choices[0].finish_reason in ("stop", "length")
@@ -146,7 +146,7 @@ async def test_structured_output(api: Any) -> None:
 
 async def test_functions_of_the_server(api: Any) -> None:
     extensions = {"server_tools": ["get_current_time"], "max_tool_rounds": 1}
-    # The zone is in the question and one call is enough, so that little hangs on what the model makes of it.
+    # The question has the time zone and one call is enough, so that the test depends little on the model.
     question = [{"role": "user", "content": "What time is it in UTC?"}]
     one = {"tool_choice": "required", "parallel_tool_calls": False}
     asked = {**ASK, "messages": question, "max_tokens": 50, **one, "extra_body": extensions}
@@ -174,7 +174,7 @@ async def test_chat_with_documents(api: Any, http: httpx.Client) -> None:
 async def test_completions(api: Any) -> None:
     asked: dict[str, Any] = {"model": "any", "prompt": "Once", "max_tokens": 12, "logit_bias": {TEA: 100}}
     plain = await done(api.completions.create(**asked))
-    # A chunk before the last has no finish_reason, from OpenAI either, and the strict client takes none without.
+    # Only the last chunk has a finish_reason, with OpenAI too, and the strict client refuses chunks without one.
     chunks = await items(await done(lenient(api).completions.create(**asked, stream=True)))
 
     assert plain.choices[0].text.split() == ["tea"] * 12
@@ -183,7 +183,7 @@ async def test_completions(api: Any) -> None:
 
 
 async def test_embeddings(api: Any) -> None:
-    # Where the caller names no format, the client asks for base64, and is strict about it before it has decoded it.
+    # Without a format, the client asks for base64, and validates the answer before it has decoded it.
     packed = await done(lenient(api).embeddings.create(model="any", input=["one", "two"]))
     both = await done(api.embeddings.create(model="any", input=["one", "two"], encoding_format="float"))
     alone = await done(api.embeddings.create(model="any", input="two", encoding_format="float"))

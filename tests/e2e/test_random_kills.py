@@ -1,4 +1,4 @@
-"""Pulling plugs at random while many files come in: at the end catalog, folder and vector store are the same."""
+"""Random kills while many files are ingested: at the end, catalog and vector store match the folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.soak, pytest.mark.timeout(1800)]
 
 FILES = 500
 KILLS = 20
-#: Those that documents go through; "child" is one of the processes that parse.
+#: The processes that documents go through; "child" is one of the parsing processes.
 VICTIMS = ("watcher", "ingest", "child", "index", "maintenance", "redis", "api")
 
 
@@ -39,20 +39,20 @@ class Ingestion:
         for number in range(FILES):
             path = self._stack.inbox / f"{number % 10}" / f"{number:04}.txt"
             path.parent.mkdir(exist_ok=True)
-            # Every tenth text is there twice.
+            # Every tenth text occurs twice.
             path.write_text(f"This file speaks of marker{number - number % 10 // 9:04} and of nothing else.\n")
 
     def kill(self) -> None:
         victim = self._random.choice(VICTIMS)
         if victim == "child":
-            wait_until(self._kill_child, 60, "a process that parses")
+            wait_until(self._kill_child, 60, "a parsing process")
         else:
-            # Its pid is an old one where the same process was killed a moment ago and nobody has noticed yet.
+            # The pid is an old one if the same process was just killed and supervisord has not noticed it yet.
             with contextlib.suppress(ProcessLookupError):
                 self._stack.kill(victim)
 
     def _kill_child(self) -> bool:
-        """False while there is none, as after the ingest worker was killed itself."""
+        """Kill a parsing process. Return False if there is none, for example because the ingest worker was killed."""
         with contextlib.suppress(psutil.NoSuchProcess):
             pid = self._stack.pid_of("ingest")
             for child in psutil.Process(pid).children()[:1] if pid else []:
@@ -61,7 +61,7 @@ class Ingestion:
         return False
 
     def change(self) -> None:
-        """A rename, a change and a deletion, such as they happen meanwhile."""
+        """Rename a file, change one and delete one."""
         files = sorted(path for path in self._stack.inbox.rglob("*.txt"))
         renamed, changed, deleted = self._random.sample(files, 3)
         renamed.rename(renamed.with_name(f"renamed-{renamed.name}"))
@@ -69,7 +69,7 @@ class Ingestion:
         deleted.unlink()
 
     def wait_for(self, completed: int) -> None:
-        """Until so many documents are completed."""
+        """Wait until this many documents are completed."""
         wait_until(lambda: self._catalog.counts_by_state().get(DocumentState.COMPLETED, 0) >= completed, 180)
 
     def documents(self) -> dict[str, Document]:

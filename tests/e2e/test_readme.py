@@ -1,4 +1,4 @@
-"""Every example of the README and of docs/ runs, as it is written there."""
+"""Every example of the README and of docs/ runs as it is written there."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from tests.support import ROOT, Stack
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-#: Blocks that are not run here, by how they begin, and why.
+#: Blocks that are not run here, by how they begin, and the reason.
 NOT_RUN = {
-    "make run ": "installs, which takes ten minutes; this stack is what it starts",
+    "make run ": "installs, which takes ten minutes; the tests' stack is the same",
     "FUNCTIONS_DIR=": "`make run` with a setting, see above; tests/unit/functions loads the functions of a folder",
-    "HOST=0.0.0.0 ": "`make run` with settings; would serve the tests' machine to its network",
-    "MODEL_PATH=": "a model that is not here, and one that is downloaded from the hub",
+    "HOST=0.0.0.0 ": "`make run` with settings; would open the tests' machine to its network",
+    "MODEL_PATH=": "needs a model that is not here, and one that is downloaded from the hub",
     "EMBEDDING_MODEL_NAME=": "downloads gigabytes from the hub",
     "EMBEDDING_MODELS=": "the same; tests/e2e/test_models_of_collections.py does it with a small model",
-    "mkdir -p inbox": "builds the containers; tests/unit/test_compose.py checks what they are made of",
+    "mkdir -p inbox": "builds the containers; tests/unit/test_compose.py checks their configuration",
     "docker-compose exec ": "needs the containers",
-    "celery -A tasks ": "starts what this stack has started; compared with it below",
+    "celery -A tasks ": "starts the same workers as this stack; a test below compares the commands",
     "apt-get ": "changes the machine",
     "WATCH_DIRS=": "a line of settings",
-    "llm-api watch ": "confirms the loss of an example folder",
+    "llm-api watch ": "confirms the deletion of an example folder",
     " watched folders": "a drawing",
     "{": "JSON that is part of a request",
 }
 
 
 class Example(NamedTuple):
-    """A fenced block. `place` is the file and the line."""
+    """A fenced block. `location` is the file and the line."""
 
-    place: str
+    location: str
     language: str
     text: str
 
@@ -66,7 +66,7 @@ RUN = [example for example in examples() if reason_not_to_run(example) is None]
 
 @pytest.fixture(scope="module")
 def folder(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the examples run: with the files they name, and a curl that fails when it is answered an error."""
+    """Return the folder in which the examples run, with the files that they name and a curl that fails on errors."""
     folder = tmp_path_factory.mktemp("readme")
     write_docx(folder / "warranty.docx", "The warranty lasts four years.")
     write_pdf(folder / "manual.pdf", "Press the red button twice.")
@@ -85,7 +85,7 @@ def test_each_exception_is_needed() -> None:
     assert len(RUN) >= 15
 
 
-def test_more_machines_are_started_with_the_commands_of_one(stack: Stack) -> None:
+def test_workers_on_further_machines_are_started_with_the_same_commands(stack: Stack) -> None:
     (text,) = [example.text for example in examples() if example.text.startswith("celery -A tasks ")]
     written = [line.partition("#")[0].split() for line in text.splitlines() if " worker " in line]
     running = [process.cmdline() for process in stack.processes()]
@@ -96,19 +96,19 @@ def test_more_machines_are_started_with_the_commands_of_one(stack: Stack) -> Non
 
 
 def queues_and_pool(command: list[str]) -> tuple[str, str]:
-    command = command[command.index("worker") :]  # Python has an option -P, too
+    command = command[command.index("worker") :]  # Python has an option -P too
     return command[command.index("-Q") + 1], command[command.index("-P") + 1]
 
 
-@pytest.mark.parametrize("example", RUN, ids=[example.place for example in RUN])
+@pytest.mark.parametrize("example", RUN, ids=[example.location for example in RUN])
 def test_an_example_runs(stack: Stack, folder: Path, example: Example) -> None:
     text = example.text.replace("localhost:8000", f"localhost:{stack.port}")
     if example.language == "python":
         command = [sys.executable, "-c", text]
     else:
-        assert "curl" in text, "a new kind of example: run it, or say in NOT_RUN why not"
+        assert "curl" in text, "this is a new kind of example: run it, or add the reason to NOT_RUN"
         if shutil.which("curl") is None:
-            pytest.skip("there is no curl on this machine")
+            pytest.skip("curl is not installed")
         command = ["bash", "-euo", "pipefail", "-c", text]
     environment = {**os.environ, "CURL_HOME": str(folder), "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=140)

@@ -1,4 +1,4 @@
-"""Long runs, for `make soak`: memory over thousands of requests, and kills at random for minutes."""
+"""Long runs for `make soak`: memory over thousands of requests, and random kills for minutes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ KILLED = ("ingest", "index", "inference", "maintenance", "watcher", "redis")
 
 
 def memory_bytes(stack: Stack) -> int:
-    """What the inference worker holds. Its share of the model's file hangs on how many others map it at the time."""
+    """Return the inference worker's memory without the model's file, whose share depends on other processes."""
     return anonymous_bytes(stack.pid_of("inference"))
 
 
 def ask(http: httpx.Client, number: int) -> None:
-    """A short request like no other one: streamed or not, with what samplers and grammars there are."""
+    """Send a short unique request: streamed or not, with varying samplers and grammars."""
     request = {
         "messages": [{"role": "user", "content": f"{number}. Say something about the number {number * 7919}. " * 2}],
         "max_tokens": 4 + number % 5,
@@ -63,7 +63,7 @@ def test_memory_does_not_grow_over_thousands_of_requests(tmp_path: Path) -> None
 
 
 def test_kills_at_random_lose_nothing(tmp_path: Path) -> None:
-    """Given chats and files all the while, whatever is killed, then each chat is whole, and each file is found once."""
+    """Check that random kills during chats and ingestion cut no chat, and that each file is found exactly once."""
     dice = random.Random(1)
     with Stack(tmp_path) as stack, httpx.Client(base_url=stack.base_url, timeout=30) as http:
         chatters = [Chatter(stack.base_url) for _ in range(CHATTERS)]
@@ -77,7 +77,7 @@ def test_kills_at_random_lose_nothing(tmp_path: Path) -> None:
                 files += 1
             endings = sum(len(chatter.endings) for chatter in chatters)
             kill(stack, dice.choice(KILLED))
-            # The next one falls into work that has gone on: some chats were answered since.
+            # The next kill waits until some more chats were answered, so that it interrupts work that had continued.
             seen = endings + dice.randrange(6)
             wait_until(lambda seen=seen: sum(len(one.endings) for one in chatters) > seen, 120)
         for chatter in chatters:

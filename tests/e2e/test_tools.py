@@ -1,4 +1,4 @@
-"""Tools of the client and of the server, to the end of the conversation, over the whole stack."""
+"""Tools of the client and of the server, up to the final answer, over the whole stack."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def calls_of(answer: Any) -> list[tuple[str, str]]:
     return [(call.function.name, call.function.arguments) for call in answer.choices[0].message.tool_calls or ()]
 
 
-def test_a_tool_is_called_its_result_sent_back_and_an_answer_given(client: openai.OpenAI) -> None:
+def test_a_tool_is_called_and_its_result_answered(client: openai.OpenAI) -> None:
     first = client.chat.completions.create(tools=[WEATHER, CLOCK], tool_choice="required", **ASK)
     (choice,) = first.choices
     assert choice.finish_reason == "tool_calls" and choice.message.tool_calls
@@ -43,7 +43,7 @@ def test_a_tool_is_called_its_result_sent_back_and_an_answer_given(client: opena
     assert second.choices[0].message.tool_calls is None
 
 
-def test_a_stream_of_calls_equals_the_plain_answer(client: openai.OpenAI) -> None:
+def test_streamed_calls_equal_those_of_the_plain_answer(client: openai.OpenAI) -> None:
     named: Any = {"type": "function", "function": {"name": "get_weather"}}
     plain = client.chat.completions.create(tools=[WEATHER, CLOCK], tool_choice=named, **ASK)
     with client.chat.completions.stream(tools=[WEATHER, CLOCK], tool_choice=named, **ASK) as stream:
@@ -53,7 +53,7 @@ def test_a_stream_of_calls_equals_the_plain_answer(client: openai.OpenAI) -> Non
     assert streamed.choices[0].finish_reason == plain.choices[0].finish_reason == "tool_calls"
 
 
-def test_a_schema_that_cannot_be_enforced_is_a_plain_400_before_any_stream(client: openai.OpenAI) -> None:
+def test_a_schema_that_cannot_be_enforced_is_refused_before_the_stream(client: openai.OpenAI) -> None:
     form: Any = {"type": "json_schema", "json_schema": {"name": "odd", "schema": {"not": {"type": "null"}}}}
     for stream in (False, True):
         with pytest.raises(openai.BadRequestError, match='"not"') as refused:
@@ -77,10 +77,10 @@ SEARCH: dict[str, Any] = {
 }
 
 
-def test_the_server_searches_the_documents_and_the_model_goes_on(client: openai.OpenAI, http: httpx.Client) -> None:
+def test_the_server_searches_the_documents_and_the_model_answers(client: openai.OpenAI, http: httpx.Client) -> None:
     texts = {"texts": ["The lighthouse of Farol is painted green."], "collection": "sights"}
     assert http.post("/v1/rag/documents", json=texts).is_success
-    # What the starter model searches for is its own idea; a call in the history gives it a good one.
+    # The starter model invents its own queries, so a call in the history shows it a good one.
     ran = {"id": "call_1", "name": "search_documents", "arguments": '{"query": "Farol lighthouse", "top_k": 1}',
            "result": {"passages": []}}  # fmt: skip
     messages: Any = [
@@ -104,7 +104,7 @@ def test_the_server_searches_the_documents_and_the_model_goes_on(client: openai.
     assert (again["name"], again["arguments"], again["error"]) == (call["name"], call["arguments"], None)
 
 
-def test_functions_that_are_not_there_are_named(client: openai.OpenAI) -> None:
+def test_unknown_functions_are_named(client: openai.OpenAI) -> None:
     for stream in (False, True):
         with pytest.raises(openai.BadRequestError, match="search_documents") as refused:
             client.chat.completions.create(stream=stream, extra_body={"server_tools": ["brew_coffee"]}, **ASK)

@@ -1,4 +1,4 @@
-"""Blobs: durable once committed, gone if not."""
+"""Blobs: durable once they are committed, removed if they are not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def store(tmp_path: Path) -> BlobStore:
     return BlobStore(tmp_path / "blobs")
 
 
-def test_a_committed_blob_is_there(store: BlobStore) -> None:
+def test_a_committed_blob_can_be_read(store: BlobStore) -> None:
     with store.stage("Report.PDF") as staged:
         assert staged.write(b"one ") == 4
         assert staged.write(b"two") == 7
@@ -46,13 +46,13 @@ def test_a_deleted_blob_is_gone_and_may_be_deleted_again(store: BlobStore) -> No
 
 
 @pytest.mark.parametrize("key", ["../../etc/passwd", "/etc/passwd", "ab/../x", "", "ab/blob-00/../../x"])
-def test_what_is_no_key_is_refused(store: BlobStore, key: str) -> None:
+def test_an_invalid_key_is_refused(store: BlobStore, key: str) -> None:
     with pytest.raises(ValueError, match="not the key"):
         store.path(key)
 
 
 @pytest.mark.parametrize("name", ["a.", "a", ".x/../../b", "a.päth", "a." + "x" * 50, "a.t\0t"])
-def test_odd_names_make_no_odd_keys(store: BlobStore, name: str) -> None:
+def test_odd_names_do_not_get_into_keys(store: BlobStore, name: str) -> None:
     assert store.path(store.put(b"x", name).key).is_file()
 
 
@@ -68,7 +68,7 @@ def test_chunks_of_other_generations_are_deleted(store: BlobStore) -> None:
         store.chunks_path("../x", 1)
 
 
-def test_abandoned_writing_is_swept_up(store: BlobStore) -> None:
+def test_abandoned_files_are_swept(store: BlobStore) -> None:
     old, young = store.staging / "old", store.staging / "young"
     for path in (old, young):
         path.write_bytes(b"half")

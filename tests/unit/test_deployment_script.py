@@ -1,4 +1,4 @@
-"""`test_docker_deployment.py` against an imitated deployment, whole and with one thing broken at a time."""
+"""`test_docker_deployment.py` against an imitated deployment: one that works, and ones with a single fault."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANSWER = "Hello there"
 
 
 class Imitation:
-    """Answers as a deployment does. `broken` replaces the answer to a method and path."""
+    """Answers as a deployment does. `broken` replaces the answers to a method and path."""
 
     def __init__(self) -> None:
         self.documents: dict[str, dict[str, Any]] = {}
@@ -146,7 +146,7 @@ BROKEN: list[tuple[str, str, Callable[[], httpx.Response], str]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "answer", "check"), BROKEN)
-def test_what_is_broken_is_named_and_the_rest_is_checked(
+def test_a_fault_is_named_and_the_rest_is_checked(
     imitation: Imitation,
     capsys: pytest.CaptureFixture[str],
     method: str,

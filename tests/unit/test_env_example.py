@@ -1,4 +1,4 @@
-"""`.env.example` and the README's table name every setting, with the default it really has."""
+"""`.env.example` and the README's table name every setting, with its real default."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REMEDY = "run: python scripts/settings_docs.py"
 
 @pytest.fixture
 def uncommented(tmp_path: Path) -> Path:
-    """`.env.example` with every setting in force."""
+    """Return the path of a copy of `.env.example` in which every setting is set."""
     text = (ROOT / ".env.example").read_text(encoding="utf-8")
     path = tmp_path / ".env"
     path.write_text(re.sub(r"^#(?=[A-Z])", "", text, flags=re.MULTILINE), encoding="utf-8")
@@ -38,7 +38,7 @@ def test_the_defaults_of_env_example_are_those_of_the_settings(
     assert load_settings(_env_file=uncommented) == load_settings(_env_file=None)
 
 
-def test_as_it_is_env_example_changes_nothing() -> None:
+def test_an_unchanged_env_example_sets_nothing() -> None:
     assert dotenv_values(ROOT / ".env.example") == {}
 
 

@@ -1,4 +1,4 @@
-"""The bounds on schemas that clients send."""
+"""The bounds on the JSON schemas that clients send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory that was freed goes back to the system."""
+"""Freed memory is returned to the system."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PIECES, PIECE_BYTES = 2_000, 64 * 1024
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator can be asked")
-def test_gaps_between_what_lives_longer_are_given_back() -> None:
+def test_gaps_between_longer_lived_blocks_are_returned() -> None:
     pieces = [bytearray(PIECE_BYTES) for _ in range(PIECES)]
-    del pieces[: PIECES - 1]  # the last one lies at the end of the heap
+    del pieces[: PIECES - 1]  # the last one is at the end of the heap
     before = anonymous_bytes(os.getpid())
     trim_memory()
     assert anonymous_bytes(os.getpid()) < before - PIECES * PIECE_BYTES // 2

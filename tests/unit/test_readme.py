@@ -1,4 +1,4 @@
-"""The README's examples are well-formed, and what it refers to is there."""
+"""The README's examples are well-formed, and the files, settings and targets that it names exist."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ BODIES: dict[str, Any] = {
 
 
 def commands() -> list[list[str]]:
-    """The commands of all shell blocks, as a shell splits them."""
+    """Return the commands of all shell blocks, split as a shell does."""
     found: list[list[str]] = []
     for text in [text for language, text in BLOCKS if not language]:
         joined = text.replace("\\\n", " ")
-        # A quoted body goes over several lines, so lines are put together until the quotes are closed.
+        # A quoted body spans several lines, so lines are joined until the quotes are closed.
         pending = ""
         for line in joined.splitlines():
             pending = f"{pending}\n{line}" if pending else line
@@ -80,7 +80,7 @@ def test_the_function_of_the_readme_can_be_registered(monkeypatch: pytest.Monkey
     assert all(argument.get("description") for argument in described.values())
 
 
-def test_links_lead_to_files_that_are_there() -> None:
+def test_links_lead_to_existing_files() -> None:
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README)
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []

@@ -1,4 +1,4 @@
-"""What is wrong with a setting is said with its name, its value and what is allowed."""
+"""Wrong settings: the message has the name, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEYS = ("0123456789abcdef",)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "server.lan"])
-def test_the_world_is_not_served_without_keys(host: str) -> None:
+def test_other_machines_are_not_served_without_keys(host: str) -> None:
     with pytest.raises(ConfigurationError, match=f"HOST={host}.*API_KEYS.*ALLOW_ANONYMOUS"):
         load_settings(_env_file=None, host=host)
     assert load_settings(_env_file=None, host=host, api_keys=KEYS).api_keys
@@ -27,7 +27,7 @@ def test_this_machine_is_served_without_keys(host: str) -> None:
 
 
 @pytest.mark.parametrize("entry", ["sha256:", "sha256:abc", "sha256:" + "g" * 64, "sha256:" + "0" * 65])
-def test_half_a_hash_is_refused_and_not_shown(entry: str) -> None:
+def test_an_invalid_hash_is_refused_and_not_shown(entry: str) -> None:
     with pytest.raises(ConfigurationError, match="64 hexadecimal") as caught:
         load_settings(_env_file=None, api_keys=f"plain-key,{entry}")
     assert "plain-key" not in str(caught.value) and entry not in str(caught.value).replace("`sha256:`", "")
@@ -40,7 +40,7 @@ def test_half_a_hash_is_refused_and_not_shown(entry: str) -> None:
         ({"rate_limit_requests_per_minute": "often"}, "RATE_LIMIT_REQUESTS_PER_MINUTE='often': .*integer"),
     ],
 )
-def test_a_limit_that_is_none_is_refused(setting: dict[str, Any], message: str) -> None:
+def test_an_invalid_limit_is_refused(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         load_settings(_env_file=None, **setting)
 
@@ -72,7 +72,7 @@ def test_a_watched_folder_has_a_path_a_collection_and_a_mode(entry: str, path: s
         ("/srv/a=x,/srv/a/=y:consume", "WATCH_DIRS names a folder twice"),
     ],
 )
-def test_a_watched_folder_that_is_written_wrong_is_told(entry: str, message: str) -> None:
+def test_an_invalid_watched_folder_is_refused_by_name(entry: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         load_settings(_env_file=None, watch_dirs=entry)
 

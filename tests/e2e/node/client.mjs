@@ -1,4 +1,4 @@
-// The npm package of OpenAI against the server at BASE_URL. Prints "ok NAME" for each check; the first that fails ends it.
+// Checks of OpenAI's npm package against the server at BASE_URL. Prints "ok NAME" for each check; stops at a failure.
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 
@@ -26,7 +26,7 @@ const checks = {
     assert.ok(answer.usage.total_tokens > 0);
   },
   async streaming() {
-    // The same whatever runs beside it: batches of another size round otherwise, and a near tie tips over.
+    // A fixed answer, which does not depend on what else runs: the size of a batch changes rounding and near ties.
     const sentence = "Mild, with a little rain — and a café’s warmth — in the evening. 🌦";
     const form = { type: "json_schema", json_schema: { name: "said", schema: { const: sentence } } };
     const said = { ...ask, max_tokens: 80, response_format: form };

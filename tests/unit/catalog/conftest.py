@@ -1,4 +1,4 @@
-"""A migrated catalog on each database, with a clock that tests move by hand."""
+"""Fixtures: a migrated catalog on each database, with a clock that tests advance."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BACKENDS = [
 
 
 class Clock:
-    """Unix seconds that pass only when told to."""
+    """A clock of Unix seconds that only `advance` moves."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000.0
@@ -41,7 +41,7 @@ def clock() -> Clock:
 
 @pytest.fixture(params=BACKENDS)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of an empty database."""
+    """Return the URL of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'catalog.sqlite3'}"
     assert POSTGRESQL_URL is not None
@@ -63,7 +63,7 @@ def catalog(database_url: str, clock: Clock) -> Iterator[Catalog]:
 
 @pytest.fixture
 def add(catalog: Catalog, clock: Clock) -> Callable[..., Document]:
-    """Adds an upload; keywords change what is added. Each is a second younger than the one before."""
+    """Return a function that adds an upload, with its keywords as fields. Each is a second younger than the last."""
 
     def add(**changes: Any) -> Document:
         clock.advance(1)
@@ -81,7 +81,7 @@ def add(catalog: Catalog, clock: Clock) -> Callable[..., Document]:
 
 @pytest.fixture
 def add_file(add: Callable[..., Document]) -> Callable[..., Document]:
-    """Adds a file of the watched folder /inbox."""
+    """Return a function that adds a file of the watched folder /inbox."""
 
     def add_file(path: str, **changes: Any) -> Document:
         stat = {"mtime_ns": 1, "inode": 1}

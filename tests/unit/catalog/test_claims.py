@@ -1,4 +1,4 @@
-"""Claims: one holder at a time, and none that lost its claim can change anything."""
+"""Claims: one worker at a time, and a worker that lost its claim can change nothing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_several_are_claimed_and_ended_at_once(catalog: Catalog, add: Add, clock
     assert (failed.state, failed.error, failed.error_code) == (DocumentState.FAILED, "no ", "empty_file")
 
 
-def test_a_document_that_is_given_back_waits_as_before(catalog: Catalog, add: Add) -> None:
+def test_a_document_that_is_released_by_the_parser_waits_as_before(catalog: Catalog, add: Add) -> None:
     document = add()
     catalog.mark_dispatched([document.id])
     catalog.end_parsing([Released(claimed(catalog, document))])
@@ -63,7 +63,7 @@ def test_a_document_that_is_given_back_waits_as_before(catalog: Catalog, add: Ad
     catalog.end_parsing([])
 
 
-def test_a_claim_lives_as_long_as_it_is_renewed(catalog: Catalog, add: Add, clock: Clock) -> None:
+def test_a_claim_holds_as_long_as_it_is_renewed(catalog: Catalog, add: Add, clock: Clock) -> None:
     document = add()
     claim = claimed(catalog, document)
     clock.advance(25)
@@ -111,7 +111,7 @@ def test_a_lost_claim_changes_nothing(
     assert catalog.get_document(document.id) == before
 
 
-def test_a_lease_that_ended_without_a_successor_still_counts(catalog: Catalog, add: Add, clock: Clock) -> None:
+def test_a_claim_still_holds_after_its_lease_if_no_worker_took_over(catalog: Catalog, add: Add, clock: Clock) -> None:
     claim = claimed(catalog, add())
     clock.advance(100)
     assert catalog.advance(
@@ -121,7 +121,7 @@ def test_a_lease_that_ended_without_a_successor_still_counts(catalog: Catalog, a
     assert (document.chunk_count, document.media_type, document.properties) == (2, "text/plain", {"pages": "2"})
 
 
-def test_a_document_that_crashes_three_workers_is_set_aside(catalog: Catalog, add: Add, clock: Clock) -> None:
+def test_a_document_that_crashes_three_workers_fails(catalog: Catalog, add: Add, clock: Clock) -> None:
     document, other = add(), add()
     for _ in range(3):
         claimed(catalog, document)
@@ -133,7 +133,7 @@ def test_a_document_that_crashes_three_workers_is_set_aside(catalog: Catalog, ad
     claimed(catalog, other)
 
 
-def test_success_of_a_stage_forgives_its_crashes(catalog: Catalog, add: Add, clock: Clock) -> None:
+def test_the_success_of_a_stage_resets_the_attempts(catalog: Catalog, add: Add, clock: Clock) -> None:
     document = add()
     claimed(catalog, document)
     clock.advance(31)
@@ -143,7 +143,7 @@ def test_success_of_a_stage_forgives_its_crashes(catalog: Catalog, add: Add, clo
     assert claimed(catalog, document, INDEX).document.attempts == 0
 
 
-def test_a_dead_child_is_not_waited_for(catalog: Catalog, add: Add) -> None:
+def test_the_claims_of_a_dead_child_end_at_once(catalog: Catalog, add: Add) -> None:
     document, other = add(), add()
     claimed(catalog, other, worker="w:8")
     for attempt in (1, 2):
@@ -158,12 +158,12 @@ def test_a_dead_child_is_not_waited_for(catalog: Catalog, add: Add) -> None:
     assert catalog.get_document(other.id).state is DocumentState.PARSING
 
 
-def test_a_worker_takes_its_own_claims_back_at_its_start(catalog: Catalog, add: Add) -> None:
+def test_a_worker_reclaims_its_own_claims_at_its_start(catalog: Catalog, add: Add) -> None:
     document, other = add(), add()
     for item in (document, other):
         catalog.advance(claimed(catalog, item), DocumentState.PARSED)
     claim = claimed(catalog, document, INDEX, worker="indexer")
-    assert catalog.reclaim("index", **INDEX) == 0, "a longer name is another worker"
+    assert catalog.reclaim("index", **INDEX) == 0, "a longer name belongs to another worker"
     assert catalog.reclaim("indexer", **INDEX) == 1
     assert not catalog.renew(claim)
     again = catalog.claim_next("indexer", **INDEX, limit=9)
@@ -178,7 +178,7 @@ def test_a_released_document_is_as_before(catalog: Catalog, add: Add) -> None:
     assert (released.state, released.attempts, released.dispatched_at) == (DocumentState.QUEUED, 0, None)
 
 
-def test_a_deletion_is_never_given_up(catalog: Catalog, add: Add, clock: Clock) -> None:
+def test_a_deletion_never_fails(catalog: Catalog, add: Add, clock: Clock) -> None:
     document = add()
     catalog.delete_document(document.id)
     for _ in range(5):
@@ -195,7 +195,7 @@ def test_the_oldest_are_claimed_first(catalog: Catalog, add: Add) -> None:
     assert catalog.claim_next("w", **PARSE, limit=3) == []
 
 
-def test_only_small_ones_are_claimed_where_that_is_asked_for(catalog: Catalog, add: Add, clock: Clock) -> None:
+def test_claims_can_be_limited_to_small_documents(catalog: Catalog, add: Add, clock: Clock) -> None:
     documents = [add() for _ in range(3)]
     for document, chunks in zip(documents, (65, 64, 0), strict=True):
         catalog.advance(claimed(catalog, document), DocumentState.PARSED, chunk_count=chunks)
@@ -206,7 +206,7 @@ def test_only_small_ones_are_claimed_where_that_is_asked_for(catalog: Catalog, a
     assert [claim.document.id for claim in catalog.claim_next("w", **INDEX, limit=9, max_chunks=64)] == small
 
 
-def test_claiming_many_sets_poison_aside(catalog: Catalog, add: Add, clock: Clock) -> None:
+def test_claiming_many_fails_documents_that_crash_workers(catalog: Catalog, add: Add, clock: Clock) -> None:
     for _ in range(2):
         add()
     for _ in range(3):
@@ -216,7 +216,7 @@ def test_claiming_many_sets_poison_aside(catalog: Catalog, add: Add, clock: Cloc
     assert catalog.counts_by_state() == {"failed": 2}
 
 
-def test_what_is_dispatched_again_and_when(catalog: Catalog, add: Add, clock: Clock) -> None:
+def test_documents_without_a_recent_message_are_dispatchable(catalog: Catalog, add: Add, clock: Clock) -> None:
     queued, running, abandoned = add(), add(), add()
     assert [document.id for document in catalog.dispatchable(10)] == [queued.id, running.id, abandoned.id]
     assert len(catalog.dispatchable(2)) == 2
@@ -232,7 +232,7 @@ def test_what_is_dispatched_again_and_when(catalog: Catalog, add: Add, clock: Cl
 
 
 def claim_all(url: str, worker: str) -> list[str]:
-    """Claims one by one until nothing is left; runs in threads and in processes."""
+    """Claim documents one by one until none is left. Runs in threads and in processes."""
     catalog = Catalog.open(url)
     taken = []
     while claims := catalog.claim_next(worker, **PARSE, limit=1):

@@ -1,4 +1,4 @@
-"""Migrations, transactions, and databases that are away."""
+"""Migrations, transactions, and databases that do not answer."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def migrate_and_count(url: str) -> int:
 
 
 @pytest.mark.parametrize("pool", [ThreadPoolExecutor, ProcessPoolExecutor])
-def test_many_may_migrate_at_once(database_url: str, pool: Any) -> None:
+def test_several_processes_may_migrate_at_once(database_url: str, pool: Any) -> None:
     context = {"mp_context": multiprocessing.get_context("spawn")} if pool is ProcessPoolExecutor else {}
     with pool(3, **context) as workers:
         assert list(workers.map(migrate_and_count, [database_url] * 3)) == [0, 0, 0]
 
 
-def test_the_migrations_make_the_tables_of_the_models(catalog: Catalog) -> None:
+def test_the_migrations_create_the_tables_that_the_code_declares(catalog: Catalog) -> None:
     with catalog._read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
@@ -50,7 +50,7 @@ def test_the_newest_revision_is_the_one_the_code_names() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD_REVISION
 
 
-def test_collections_of_before_keep_the_key_that_their_points_carry(tmp_path: Path) -> None:
+def test_old_collections_keep_the_key_that_their_points_carry(tmp_path: Path) -> None:
     catalog = Catalog.open(f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
@@ -63,7 +63,7 @@ def test_collections_of_before_keep_the_key_that_their_points_carry(tmp_path: Pa
     catalog.close()
 
 
-def test_collections_of_before_stay_in_the_store_that_all_of_them_were_in(tmp_path: Path) -> None:
+def test_old_collections_stay_in_the_store_that_they_shared(tmp_path: Path) -> None:
     catalog = Catalog.open(f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
@@ -83,7 +83,7 @@ def test_collections_of_before_stay_in_the_store_that_all_of_them_were_in(tmp_pa
     catalog.close()
 
 
-def test_migrating_again_keeps_what_is_there(catalog: Catalog, add: Callable[..., Document]) -> None:
+def test_migrating_again_keeps_the_data(catalog: Catalog, add: Callable[..., Document]) -> None:
     document = add()
     catalog.migrate()
     assert catalog.get_document(document.id) == document
@@ -124,19 +124,19 @@ def test_a_locked_database_is_unavailable(tmp_path: Path, monkeypatch: pytest.Mo
     catalog.close()
 
 
-def test_a_database_that_is_away_is_unavailable() -> None:
+def test_a_database_that_does_not_answer_is_unavailable() -> None:
     catalog = Catalog.open("postgresql://nobody@127.0.0.1:1/none")
     with pytest.raises(Unavailable):
         catalog.ping()
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://localhost/x", "sqlite://", "sqlite:///:memory:"])
-def test_a_wrong_url_is_said_at_once(url: str) -> None:
+def test_a_wrong_url_is_refused_at_once(url: str) -> None:
     with pytest.raises(ConfigurationError, match="DATABASE_URL"):
         Catalog.open(url)
 
 
-def test_the_folder_of_the_database_is_made(tmp_path: Path) -> None:
+def test_the_folder_of_the_database_is_created(tmp_path: Path) -> None:
     catalog = Catalog.open(f"sqlite:///{tmp_path}/data/deep/catalog.sqlite3")
     catalog.migrate()
     catalog.ping()

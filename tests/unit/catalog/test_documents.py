@@ -1,4 +1,4 @@
-"""Documents as producers and readers see them."""
+"""Documents, as their producers and readers see them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_file_added_again_is_touched_or_a_new_generation(catalog: Catalog, add
     assert (other.id, other.generation, other.collection) == (first.id, 3, "other")
 
 
-def test_many_files_are_added_as_one_by_one(catalog: Catalog, add_file: Add) -> None:
+def test_many_files_are_added_at_once(catalog: Catalog, add_file: Add) -> None:
     known = complete(catalog, add_file("b.txt"))
 
     def new(path: str, content_hash: str = "a" * 64, root: str = "/inbox") -> NewDocument:
@@ -89,14 +89,14 @@ def test_a_new_version_keeps_the_old_one_searchable(catalog: Catalog, add_file: 
     assert complete(catalog, changed).active_generation == 2
 
 
-def test_a_touch_changes_only_the_stat(catalog: Catalog, add_file: Add) -> None:
+def test_touching_a_file_changes_only_its_state(catalog: Catalog, add_file: Add) -> None:
     document = complete(catalog, add_file("a.txt"))
     touched = catalog.touch_source(document.id, **STAT)
     assert (touched.state, touched.generation) == (DocumentState.COMPLETED, 1)
     assert (touched.size_bytes, touched.mtime_ns, touched.inode) == (11, 2, 2)
 
 
-def test_a_move_keeps_the_document_and_tells_the_indexer(catalog: Catalog, add_file: Add) -> None:
+def test_a_move_keeps_the_document_and_marks_its_points_as_old(catalog: Catalog, add_file: Add) -> None:
     document = complete(catalog, add_file("a.txt"))
     moved = catalog.move_document(document.id, path="sub/b.txt", filename="b.txt", mtime_ns=1, inode=1)
     assert (moved.state, moved.active_generation, moved.path) == (DocumentState.COMPLETED, 1, "sub/b.txt")
@@ -116,7 +116,7 @@ def test_a_move_keeps_the_document_and_tells_the_indexer(catalog: Catalog, add_f
         (DocumentState.PARSED, DocumentState.INDEXING, DocumentState.PARSED),
     ],
 )
-def test_a_move_under_work_starts_the_stage_again(
+def test_a_move_restarts_a_stage_that_a_worker_is_in(
     catalog: Catalog, add_file: Add, expected: DocumentState, claimed: DocumentState, after: DocumentState
 ) -> None:
     document = add_file("a.txt")

@@ -1,4 +1,4 @@
-"""Names on disk as text, and back."""
+"""File names converted to text and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.catalog import to_os, to_text
 
 
 @given(st.binary())
-def test_every_name_comes_back(name: bytes) -> None:
+def test_every_name_survives_the_conversion(name: bytes) -> None:
     path = os.fsdecode(name)
     text = to_text(path)
     text.encode()
@@ -20,7 +20,7 @@ def test_every_name_comes_back(name: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.txt", "Größe/日本.pdf", "\uef80", "\uef80\udcff", "caf\udce9"])
-def test_ordinary_names_are_kept_and_odd_ones_come_back(name: str) -> None:
+def test_ordinary_and_odd_names_survive_the_conversion(name: str) -> None:
     assert to_os(to_text(name)) == name
     if max(name) < "\udc80":
         assert to_text(name) == name
