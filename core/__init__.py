@@ -1,1 +1,1 @@
-"""What every process shares: settings, errors, messages, events, the catalog and the blobs."""
+"""The parts that every process shares: settings, errors, messages, events, the catalog and the blobs."""
