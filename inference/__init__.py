@@ -1,1 +1,1 @@
-"""The LLM engine: continuous batching over llama.cpp. Knows neither Celery nor FastAPI nor Redis."""
+"""The LLM engine: continuous batching over llama.cpp. It knows neither Celery nor FastAPI nor Redis."""

@@ -1,12 +1,12 @@
-"""Functions that the server can run for a model: the registry, what ships with it, and how a user's own are found.
+"""Functions that the server runs for a model: the registry, the built-in functions, and the discovery of a user's own.
 
-A file in `FUNCTIONS_DIR` needs no more than this:
+A complete file in `FUNCTIONS_DIR`:
 
     from inference.functions import function_registry
 
     @function_registry.register
     def stock_level(article: str) -> int:
-        \"\"\"How many pieces of an article are in stock.
+        \"\"\"Return how many pieces of an article are in stock.
 
         Args:
             article: The article number, such as "A-1042".

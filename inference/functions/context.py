@@ -1,4 +1,4 @@
-"""What a function is given besides its arguments: ports to the rest of the system, never the system itself."""
+"""The context that a function can take: ports to the rest of the system."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import httpx
 from core.messages import Hit
 from inference.functions.errors import FunctionError
 
-#: Enough for a forecast of two weeks by the hour, too little to fill the memory.
+#: Enough for an hourly forecast of two weeks, too little to fill the memory.
 MAX_RESPONSE_BYTES = 2**20
 HTTP_TIMEOUT_SECONDS = 10.0
 
 
 class DocumentSearch(Protocol):
-    """Search in the ingested documents; the adapter is given by whoever calls the functions."""
+    """The port to searching the ingested documents; the caller of the functions provides the adapter."""
 
     def search(self, query: str, top_k: int, collection: str | None) -> Sequence[Hit]:
-        """The best `top_k` chunks, best first; of every collection when `collection` is None.
+        """Return the best `top_k` chunks, best first; from all collections if `collection` is None.
 
         Raises:
-            core.errors.LlmApiError: the search cannot answer now.
+            core.errors.LlmApiError: if the search is not available now.
         """
         ...
 
@@ -36,9 +36,9 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class FunctionContext:
-    """Passed to each parameter that is annotated `FunctionContext`; such a parameter is hidden from the model.
+    """Passed to the parameter annotated `FunctionContext`, which is hidden from the model.
 
-    `base_urls` maps a host to the URL that stands in for it: a mirror, or a test's own server.
+    `base_urls` maps a host to a URL that replaces it: a mirror, or a test's own server.
     """
 
     documents: DocumentSearch | None = None
@@ -47,14 +47,14 @@ class FunctionContext:
     allowed_hosts: frozenset[str] = frozenset()
 
     def for_hosts(self, hosts: frozenset[str]) -> FunctionContext:
-        """The same context, for a function that declared these hosts."""
+        """Return the same context for a function that declared these hosts."""
         return replace(self, allowed_hosts=hosts)
 
     def get_json(self, host: str, path: str, params: Mapping[str, str | int | float]) -> Any:
-        """The JSON that `https://host/path` answers. Redirects are not followed.
+        """Return the JSON from `https://host/path`, without following redirects.
 
         Raises:
-            FunctionError: the host was not declared, cannot be reached, or answered something else.
+            FunctionError: if the host was not declared, cannot be reached, or does not answer with JSON.
         """
         if host not in self.allowed_hosts:
             raise FunctionError(f"This function may not call {host}: it did not declare it.")

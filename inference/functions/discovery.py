@@ -1,4 +1,4 @@
-"""Finding functions: those that ship with the server, those in `FUNCTIONS_DIR`, and those of installed packages."""
+"""Finds and loads functions: the built-in ones, those in `FUNCTIONS_DIR`, and those of installed packages."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from inference.functions.registry import FunctionRegistry, function_registry
 
 log = logging.getLogger(__name__)
 
-#: A package names a module here; importing it registers its functions.
+#: The entry point group in which a package names its module; importing the module registers its functions.
 ENTRY_POINT_GROUP = "llm_api.functions"
 _MODULE_PREFIX = "llm_api_user_functions"
 
 
 @dataclass(frozen=True)
 class LoadFailure:
-    """A source of functions that could not be loaded, and why; the others are not touched by it."""
+    """A source of functions that could not be loaded, and why; the other sources are not affected."""
 
     source: str
     reason: str
@@ -34,16 +34,16 @@ class LoadFailure:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What is there now, by name, and what could not be loaded."""
+    """The names of all loaded functions, and the sources that could not be loaded."""
 
     names: list[str]
     failures: list[LoadFailure]
 
 
 def load_functions(settings: Settings, registry: FunctionRegistry = function_registry) -> LoadReport:
-    """Loads all functions into the registry that they register with, and sets its time limit.
+    """Load all functions into the registry, and set its time limit.
 
-    `registry` is only ever another one in tests; the files themselves import `function_registry`.
+    Only tests pass another `registry`; the files themselves import `function_registry`.
     """
     registry.timeout_seconds = settings.function_timeout_seconds
     for module in pkgutil.iter_modules(builtin.__path__):
@@ -65,17 +65,17 @@ def _load_folder(folder: Path | None, registry: FunctionRegistry) -> list[LoadFa
     if not folder.is_dir():
         return [LoadFailure(str(folder), "FUNCTIONS_DIR is not a folder")]
     if str(folder.resolve()) not in sys.path:
-        sys.path.append(str(folder.resolve()))  # last, so that a helper module shadows nothing that is installed
+        sys.path.append(str(folder.resolve()))  # last, so that its modules do not shadow installed ones
     files = sorted(path for path in folder.glob("*.py") if not path.name.startswith(("_", ".")))
     attempts = (_attempt(str(path), _module_name(path), registry, _file_loader(path)) for path in files)
     return [failure for failure in attempts if failure]
 
 
 def _attempt(source: str, module_name: str, registry: FunctionRegistry, load: Callable[[], None]) -> LoadFailure | None:
-    """Loads one source; what it registered before it broke is taken back, so that it is there whole or not at all."""
+    """Load one source; if it fails, unregister its functions, so that either all of them or none are available."""
     try:
         load()
-    except (Exception, SystemExit) as error:  # code of others may raise anything, and must not stop the server
+    except (Exception, SystemExit) as error:  # a user's code may raise anything, and must not stop the server
         log.debug("Loading %s failed", source, exc_info=True)
         registry.unregister_source(module_name)
         return LoadFailure(source, f"{type(error).__name__}: {error}")
@@ -94,9 +94,9 @@ def _file_loader(path: Path) -> Callable[[], None]:
         name = _module_name(path)
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
-            raise ImportError(f"{path} is no Python file")
+            raise ImportError(f"{path} is not a Python file")
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # annotations and pickling look the module up by its name
+        sys.modules[name] = module  # annotations and pickling look up the module by its name
         try:
             spec.loader.exec_module(module)
         except BaseException:
@@ -107,6 +107,6 @@ def _file_loader(path: Path) -> Callable[[], None]:
 
 
 def _module_name(path: Path) -> str:
-    """A name of its own for each file, whatever the files of other folders are called."""
+    """Return a unique module name, even if files in other folders have the same name."""
     key = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
     return f"{_MODULE_PREFIX}_{key}_{path.stem}"

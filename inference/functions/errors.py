@@ -1,4 +1,4 @@
-"""Errors of functions: one for who writes a function, one for who calls it."""
+"""Errors of functions: one for the author of a function, one for its caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registry of functions that the server runs. Whatever goes wrong in a call is an answer for the model."""
+"""The registry of functions that the server runs. Any error in a call becomes an answer for the model."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ log = logging.getLogger(__name__)
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
-#: A call that ran out of time goes on in its thread, as Python cannot stop one; this many may pile up.
+#: The most calls that run at once, including those past their time limit: Python cannot stop their threads.
 MAX_RUNNING = 64
 MAX_ARGUMENTS_BYTES = 64 * 2**10
-#: A result goes into the prompt, where a few thousand tokens are all there is.
+#: A result goes into the prompt, which has room for a few thousand tokens.
 MAX_RESULT_BYTES = 32 * 2**10
 
 
 @dataclass(frozen=True)
 class FunctionResult:
-    """What a call came to: `result` as JSON data, or `error` for the model to explain."""
+    """The outcome of a call: `result` as JSON data, or `error` for the model to explain."""
 
     name: str
     result: Any = None
@@ -43,14 +43,14 @@ class FunctionResult:
 
     @property
     def content(self) -> str:
-        """The text of the `tool` message that tells the model."""
+        """The text of the `tool` message for the model."""
         body = self.result if self.error is None else {"error": self.error}
         return json.dumps(body, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
 class RegisteredFunction:
-    """A function with its schema. `hosts` are the only ones it says it calls; `source` is the module it came from."""
+    """A function with its schema. It may call only its declared `hosts`; `source` is the module that registered it."""
 
     name: str
     function: Callable[..., Any]
@@ -71,7 +71,7 @@ class RegisteredFunction:
 
 
 class FunctionRegistry:
-    """Functions by name. Thread-safe; calls block their caller, so make them off the event loop and off the engine."""
+    """Functions by name. Thread-safe; a call blocks its caller, so call from neither the event loop nor the engine."""
 
     def __init__(self, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS, max_running: int = MAX_RUNNING) -> None:
         self.timeout_seconds = timeout_seconds
@@ -93,10 +93,10 @@ class FunctionRegistry:
         hosts: Iterable[str] = (),
         timeout_seconds: float | None = None,
     ) -> AnyFunction | Callable[[AnyFunction], AnyFunction]:
-        """Registers a function, as `@register` or `@register(hosts={"example.org"})`; the function stays as it is.
+        """Register a function, as `@register` or `@register(hosts={"example.org"})`, and return it unchanged.
 
         Raises:
-            FunctionDefinitionError: it cannot be called by a model, or the name is taken by another module's function.
+            FunctionDefinitionError: if a model cannot call it, or another module has registered that name.
         """
 
         def add(target: AnyFunction) -> AnyFunction:
@@ -106,7 +106,7 @@ class FunctionRegistry:
         return add if function is None else add(function)
 
     def unregister_source(self, source: str) -> None:
-        """Forgets what a module has registered: it broke later on, or is loaded again."""
+        """Remove the functions of a module that failed to load."""
         with self._lock:
             self._functions = {name: known for name, known in self._functions.items() if known.source != source}
 
@@ -116,20 +116,20 @@ class FunctionRegistry:
         return sorted(self._functions)
 
     def get(self, name: str) -> RegisteredFunction | None:
-        """A function by its name."""
+        """Return the function with this name, or None."""
         return self._functions.get(name)
 
     def schemas(self, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
-        """The functions in the form of OpenAI's `tools`, sorted by name; only the named ones if `names` is given."""
+        """Return the functions in the form of OpenAI's `tools`, sorted by name; with `names`, only the named ones."""
         wanted = self.names if names is None else sorted(set(names) & set(self._functions))
         return [self._functions[name].schema for name in wanted]
 
     def call(
         self, name: str, arguments: str | Mapping[str, Any], context: FunctionContext | None = None
     ) -> FunctionResult:
-        """Runs a function with arguments as a model wrote them: JSON text or an object.
+        """Run a function with arguments as a model wrote them: JSON text or an object.
 
-        Never raises for what the function, or the model, does wrong: that is the result's `error`.
+        Faults of the function or of the model do not raise; they are the result's `error`.
         """
         registered = self._functions.get(name)
         try:
@@ -142,7 +142,7 @@ class FunctionRegistry:
             return FunctionResult(name, error=f"Wrong arguments: {describe_problems(error)}")
         except (FunctionError, LlmApiError) as error:
             return FunctionResult(name, error=str(error))
-        except Exception as error:  # code of others: whatever it raises is told to the model, and here to its owner
+        except Exception as error:  # a user's code may raise anything: the model gets the error, its owner a log entry
             log.warning("The function %s failed", name, exc_info=True)
             return FunctionResult(name, error=f"The function failed: {type(error).__name__}: {error}")
 
@@ -164,7 +164,7 @@ class FunctionRegistry:
         if not self._running.acquire(blocking=False):
             raise FunctionError("Too many functions are running or hanging. Try again later.")
         outcome: Future[Any] = Future()
-        # A daemon thread of its own: one that hangs holds up neither other calls nor the end of the process.
+        # Each call has its own daemon thread, so that a hanging one delays neither other calls nor the process's exit.
         work = threading.Thread(
             target=copy_context().run,
             args=(self._work, registered, keywords, limit, outcome),
@@ -173,7 +173,7 @@ class FunctionRegistry:
         )
         try:
             work.start()
-        except RuntimeError:  # no more threads
+        except RuntimeError:  # the system allows no more threads
             self._running.release()
             raise
         if not wait([outcome], timeout=limit).done:
@@ -186,7 +186,7 @@ class FunctionRegistry:
         try:
             answer = registered.function(**keywords)
             outcome.set_result(asyncio.run(_awaited(answer, limit)) if inspect.isawaitable(answer) else answer)
-        except Exception as error:  # carried to the caller's thread, where `call` tells them apart
+        except Exception as error:  # re-raised in the caller's thread, where `call` handles it
             outcome.set_exception(error)
         except BaseException as error:  # such as SystemExit: a function may not end the server
             outcome.set_exception(FunctionError(f"The function tried to end the program ({type(error).__name__})."))
@@ -205,11 +205,11 @@ async def _awaited(answer: Awaitable[Any], limit_seconds: float) -> Any:
     except TimeoutError:
         if deadline.expired():
             raise _out_of_time(limit_seconds) from None
-        raise  # a time limit of the function's own
+        raise  # the function's own time limit
 
 
 def _parse_arguments(arguments: str | Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as an object; no text at all means none, as some models write it."""
+    """Return the arguments as an object; an empty text, which some models write, means no arguments."""
     if not isinstance(arguments, str):
         return dict(arguments)
     if len(arguments) > MAX_ARGUMENTS_BYTES:
@@ -224,7 +224,7 @@ def _parse_arguments(arguments: str | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_json(value: Any) -> Any:
-    """The value as JSON data, small enough for a prompt."""
+    """Return the value as JSON data, or raise FunctionError if it has no JSON form or is too large for a prompt."""
     try:
         data = to_jsonable_python(value, inf_nan_mode="null")
     except PydanticSerializationError as error:

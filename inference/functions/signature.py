@@ -1,4 +1,4 @@
-"""A Python function's signature and docstring as a model needs them: a description and a JSON schema."""
+"""Turns a Python function's signature and docstring into what a model needs: a description and a JSON schema."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Signature:
     context_parameter: str | None
 
     def bind(self, arguments: dict[str, Any], context: FunctionContext) -> dict[str, Any]:
-        """Validated keyword arguments.
+        """Return validated keyword arguments.
 
         Raises:
             ValidationError: naming each wrong argument.
@@ -44,10 +44,10 @@ class Signature:
 
 
 def inspect_function(function: Callable[..., Any], name: str) -> Signature:
-    """Reads a function's signature.
+    """Read a function's signature and docstring.
 
     Raises:
-        FunctionDefinitionError: an argument has no annotation, or one that JSON cannot express.
+        FunctionDefinitionError: if an argument has no annotation, or one that JSON cannot express.
     """
     if not NAME_PATTERN.fullmatch(name):
         raise FunctionDefinitionError(f"{name!r} is no name for a function: 1 to 64 of A-Z, a-z, 0-9, _ and -.")
@@ -61,7 +61,7 @@ def inspect_function(function: Callable[..., Any], name: str) -> Signature:
         if annotation is FunctionContext:
             context_parameter = parameter.name
             continue
-        # Fields get neutral names: a parameter may be called `schema` or `_x`, which a pydantic model cannot have.
+        # Fields get neutral names, because a pydantic model cannot have fields such as `schema` or `_x`.
         field = f"argument_{len(fields)}"
         fields[field] = parameter.name
         definitions[field] = _definition(parameter, annotation, documented.get(parameter.name))
@@ -70,7 +70,7 @@ def inspect_function(function: Callable[..., Any], name: str) -> Signature:
 
 
 def describe_problems(error: ValidationError) -> str:
-    """The wrong arguments in one line that a model can act on."""
+    """Return the wrong arguments on one line, so that a model can correct them."""
     problems = []
     for problem in error.errors(include_url=False, include_context=False):
         where = ".".join(str(part) for part in problem["loc"]) or "arguments"
@@ -118,7 +118,7 @@ def _json_schema(model: type[BaseModel], name: str) -> dict[str, Any]:
 
 
 def _without_titles(schema: dict[str, Any]) -> dict[str, Any]:
-    """Drops pydantic's generated titles: they repeat the names, and each costs tokens of the prompt."""
+    """Remove pydantic's generated titles, which repeat the names and cost tokens of the prompt."""
     cleaned: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "title" and isinstance(value, str):

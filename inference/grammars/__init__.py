@@ -1,1 +1,1 @@
-"""Grammars that an answer must obey: JSON schemas, tool calls, and the call formats of models."""
+"""Grammars that constrain an answer: JSON schemas, tool calls, and the formats in which models write calls."""

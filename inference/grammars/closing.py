@@ -1,9 +1,9 @@
-"""Brings an answer to its end before its tokens run out: JSON or a call that is cut in the middle is of no use.
+"""Completes an answer before its tokens run out, because JSON or a call that is cut off is useless.
 
-The grammar is followed a second time, byte by byte, where it is cheap to search for a short text that completes the
-answer. (Control tokens, which have no bytes, are symbols of their own there.) While that text fits into the tokens that
-are left, the model writes what it likes. A token after which it would no longer fit is refused, and the text's next
-token is the only one that may come.
+A second matcher follows the grammar byte by byte; over bytes it is cheap to search for a short text that completes the
+answer (control tokens, which have no bytes, are symbols of their own there). As long as that text fits into the
+remaining tokens, the model chooses freely. A token after which it would no longer fit is refused, and only the next
+token of the completing text is allowed.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from llguidance import LLMatcher
 
 from inference.grammars.shortest_end import FIRST_CONTROL, Symbols, shortest_end
 
-#: While more tokens than this many times the end's, and these, are left, the end is looked at now and then only.
+#: The end is near if at most `NEAR_TIMES` times its tokens plus `NEAR_TOKENS` are left. Until then, the end is searched
+#: for only every `SEARCH_EVERY_TOKENS` tokens.
 NEAR_TIMES, NEAR_TOKENS = 2, 192
-LOOK_EVERY_TOKENS = 16
-#: No token of what ends an answer is longer, on average.
+SEARCH_EVERY_TOKENS = 16
+#: The tokens of a completing text have at most this many bytes on average.
 MOST_BYTES_PER_TOKEN = 8
 
 
 @dataclass(frozen=True)
 class End:
-    """A text that completes an answer, and the tokens that it takes."""
+    """A text that completes an answer, and its tokens."""
 
     text: Symbols
     tokens: list[int]
 
 
 class Closing:
-    """How far one answer is from its end. Used by the engine's thread only."""
+    """Tracks how one answer can be completed. Used by the engine's thread only."""
 
     def __init__(
         self,
@@ -43,32 +44,38 @@ class Closing:
         controls: Sequence[int] = (),
         text_end: bytes = b"",
     ) -> None:
-        """`state` is the beginning of the grammar over bytes, `tokenizer` the model's `LLTokenizer`; `controls` are the
-        tokens of the vocabulary that the grammar has beside bytes, `text_end` is what ends text of several lines.
+        """Start at the beginning of an answer.
+
+        Args:
+            state: The initial state of the grammar over bytes.
+            tokenizer: The model's `LLTokenizer`.
+            max_tokens: The most tokens of the answer.
+            controls: The control tokens of the vocabulary that the grammar contains beside bytes.
+            text_end: The text that ends an unquoted value of several lines.
         """
         self._state = state
         self._tokenizer = tokenizer
         self._controls = controls
         self._text_end = text_end
         self._left = max_tokens
-        #: Where nothing is an answer too, the answer's end is no end that has to be written.
+        #: If the grammar already accepts here, no closing tokens are needed.
         self._must_stop = not state.is_accepting()
-        #: The end from here; None while it is not known, or there is none.
+        #: How to complete the answer from here; None if that is not known, or there is no way.
         self._end: End | None = self._search(state)
         self._needed = len(self._end.tokens) if self._end else 0
         self._refused = False
-        #: What was looked at last: a token, and the state and the end after it.
+        #: The last result of `_look_ahead`: a token, and the state and the end after it.
         self._ahead: tuple[int, LLMatcher, End | None] | None = None
 
     @property
     def forced(self) -> int | None:
-        """The token that must come next, where only one will do."""
+        """The only token that may come next, or None if the model may choose."""
         if self._end is None or not self._end.tokens or len(self._end.tokens) > self._left:
             return None
         return self._end.tokens[0] if self._refused or len(self._end.tokens) == self._left else None
 
     def refuses(self, token: int) -> bool:
-        """Whether no end would fit after a token, and one fits now: then `forced` has to be taken in its place."""
+        """Return whether no end would fit after the token, but one fits now: then `forced` must be taken instead."""
         if token == self.forced or not self._is_near:
             return False
         _, _, end = self._ahead = self._look_ahead(token)
@@ -80,10 +87,10 @@ class Closing:
         return self.forced is not None
 
     def take(self, token: int) -> None:
-        """Goes on by a token."""
-        looks = self._is_near or self._left % LOOK_EVERY_TOKENS == 0
+        """Advance by a token."""
+        searches = self._is_near or self._left % SEARCH_EVERY_TOKENS == 0
         if self._ahead is None or self._ahead[0] != token:
-            self._ahead = self._look_ahead(token, searches=looks)
+            self._ahead = self._look_ahead(token, searches=searches)
         _, self._state, self._end = self._ahead
         self._ahead, self._refused = None, False
         self._left -= 1
@@ -102,7 +109,7 @@ class Closing:
         return token, after, self._search(after) if end is None and searches else end
 
     def _kept(self, token: int, written: Symbols, after: LLMatcher) -> End | None:
-        """The known end, if the token is its beginning or leaves it as it is: most tokens do, within a text."""
+        """Return the known end without a search, if the token begins it or does not change it, as most tokens do."""
         if self._end is None:
             return None
         if self._end.tokens and token == self._end.tokens[0]:
@@ -137,6 +144,6 @@ class Closing:
 
     def _tokens_of(self, text: bytes) -> list[int] | None:
         tokens: list[int] = self._tokenizer.tokenize_bytes(text)
-        if self._tokenizer.decode_bytes(tokens) != text:  # some tokenizers put a space in front
+        if self._tokenizer.decode_bytes(tokens) != text:  # some tokenizers insert a space at the beginning
             tokens = self._tokenizer.greedy_tokenize(text.decode(errors="replace"))
         return tokens if self._tokenizer.decode_bytes(tokens) == text else None

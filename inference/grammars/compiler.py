@@ -1,7 +1,7 @@
-"""Grammars through llguidance: JSON schemas, regular expressions and tool calls that the answer must obey.
+"""Compiles grammars with llguidance: JSON schemas, regular expressions and tool calls that constrain an answer.
 
-Compiling happens off the engine's thread and is cached; the engine's thread only copies the result and computes masks
-(about 0.1 ms a token).
+Grammars are compiled off the engine's thread and cached; the engine's thread only copies the result and computes masks
+(about 0.1 ms per token).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from llguidance import LLMatcher, LLTokenizer
 from core.errors import InternalError, InvalidRequest
 from core.json_schema import check_schema
 from inference.grammars import lark
-from inference.grammars.call_formats import Asked, CallFormat, TaggedFormat, ToolMode
+from inference.grammars.call_formats import AnswerOptions, CallFormat, TaggedFormat, ToolMode
 from inference.grammars.closing import Closing
 from inference.grammars.constraint import Constraint
 from inference.grammars.shortest_end import FIRST_CONTROL, byte_tokenizer
 from inference.grammars.tool_grammar import arguments_schema, parameters_field, tool_grammar
 
-#: Of all schemas of a request together; the limits of each are in `core.json_schema`.
+#: The limit for all schemas of a request together; the limits for each are in `core.json_schema`.
 MAX_GRAMMAR_BYTES = 256 * 2**10
 CACHED_GRAMMARS = 64
 
@@ -35,7 +35,7 @@ class GrammarConstraint:
     """The state of one sequence in a grammar."""
 
     def __init__(self, matcher: LLMatcher, closing: Closing | None = None) -> None:
-        """With `closing`, the answer comes to its end before its tokens do."""
+        """Start a sequence; with `closing`, the answer is completed before its tokens run out."""
         self._matcher = matcher
         self._closing = closing
 
@@ -62,16 +62,16 @@ class GrammarConstraint:
 
 @dataclass(frozen=True)
 class Compiled:
-    """A grammar over the model's vocabulary, and over bytes."""
+    """A grammar over the model's vocabulary, and the same grammar over bytes."""
 
     matcher: LLMatcher
     bytewise: LLMatcher
     tokenizer: LLTokenizer
-    #: The form of the calls in it.
+    #: The format of the calls in it, if any.
     form: CallFormat | None
 
     def constraint(self, max_tokens: int | None) -> GrammarConstraint:
-        """A fresh state; with `max_tokens` its end fits into these."""
+        """Return a state at the beginning; with `max_tokens`, the answer is completed within that many tokens."""
         closing = None
         if max_tokens:
             controls, text_end = (list(self.form.controls.values()), self.form.text_end) if self.form else ([], "")
@@ -83,7 +83,7 @@ class GrammarCompiler:
     """Compiles grammars for one vocabulary. Safe to use from several threads."""
 
     def __init__(self, make_tokenizer: Callable[[], LLTokenizer], call_format: CallFormat | None = None) -> None:
-        """`make_tokenizer` takes about a second and is called with the first grammar."""
+        """Create a compiler; `make_tokenizer` takes about a second and is called for the first grammar."""
         self._make_tokenizer = make_tokenizer
         self.call_format: CallFormat = call_format or TaggedFormat()
         self._tokenizer: LLTokenizer | None = None
@@ -93,22 +93,22 @@ class GrammarCompiler:
     def json_schema(
         self, schema: dict[str, Any], *, param: str = "response_format", max_tokens: int | None = None
     ) -> ConstraintFactory:
-        """Answers are JSON that fits a schema (`{}` is any JSON value, `{"type": "object"}` any object).
+        """Compile a grammar of JSON that fits a schema (`{}` is any JSON value, `{"type": "object"}` any object).
 
-        With `max_tokens`, an answer that would be cut off there is brought to its end before.
+        With `max_tokens`, an answer that would be cut off there is completed before.
 
         Raises:
-            InvalidRequest: if the schema cannot be enforced; `param` is the field it came in.
+            InvalidRequest: if the schema cannot be enforced; `param` is the request's field that has the schema.
         """
         check_schema(schema, param)
         compiled = self._compile(f"start: {lark.of_schema(schema)}\n", param)
         return lambda: compiled.constraint(max_tokens)
 
     def regex(self, pattern: str, *, param: str = "response_format") -> ConstraintFactory:
-        """Answers match a regular expression as a whole.
+        """Compile a grammar of answers that match a regular expression as a whole.
 
         Raises:
-            InvalidRequest: if it is no regular expression.
+            InvalidRequest: if it is not a regular expression.
         """
         compiled = self._compile(LLMatcher.grammar_from_regex(pattern), param)
         return lambda: compiled.constraint(None)
@@ -123,31 +123,31 @@ class GrammarCompiler:
         param: str = "tools",
         max_tokens: int | None = None,
     ) -> ConstraintFactory:
-        """Answers are calls of these functions in the model's form, or may become such (`mode` "auto").
+        """Compile a grammar of calls of these functions in the model's format; with `mode` "auto", calls are optional.
 
-        With `max_tokens`, a call that would be cut off there is brought to its end before.
+        With `max_tokens`, a call that would be cut off there is completed before.
 
         Raises:
             InvalidRequest: if a schema cannot be enforced, or there is no function.
         """
-        form, asked = self.call_format, Asked(mode, parallel, answer_schema)
-        grammar = tool_grammar(tools, asked, form, param=param)
+        form, options = self.call_format, AnswerOptions(mode, parallel, answer_schema)
+        grammar = tool_grammar(tools, options, form, param=param)
         bytewise = grammar
         if form.controls:
-            bytewise = tool_grammar(tools, asked, form, param=param, first_control=FIRST_CONTROL)
+            bytewise = tool_grammar(tools, options, form, param=param, first_control=FIRST_CONTROL)
         try:
             compiled = self._compile(grammar, param, bytewise, form)
         except InvalidRequest:
             if answer_schema is not None:
                 self.json_schema(answer_schema)
-            for at, tool in enumerate(tools):  # alone, the schema at fault can be named
+            for at, tool in enumerate(tools):  # compile each schema alone, so that the error names the one at fault
                 field = parameters_field(param, at)
                 self.json_schema(arguments_schema(tool["function"], field), param=field)
             raise
         return lambda: compiled.constraint(max_tokens)
 
     def warm_up(self) -> None:
-        """Loads the vocabulary, which would delay the first grammar by about a second."""
+        """Load the vocabulary, which would delay the first grammar by about a second."""
         with self._lock:
             self._load_tokenizer()
 
@@ -179,14 +179,14 @@ class GrammarCompiler:
 
 
 def only(mask: bytes, token: int) -> bytes:
-    """A mask that allows one token and no other."""
+    """Return a mask that allows only one token."""
     narrowed = bytearray(len(mask))
     narrowed[token >> 3] = 1 << (token & 7)
     return bytes(narrowed)
 
 
 def _check(matcher: LLMatcher, param: str) -> None:
-    """Whether a compiled grammar has a beginning: some (a `$ref` to itself) compile and allow no token at all."""
+    """Check that a grammar compiled, and that it allows a first token: a `$ref` to itself compiles but allows none."""
     if matcher.is_error():
         raise InvalidRequest(f"{param}: the schema cannot be enforced: {_reason(matcher)}", param=param)
     beginning = matcher.deep_copy()
@@ -194,11 +194,11 @@ def _check(matcher: LLMatcher, param: str) -> None:
         raise InvalidRequest(f"{param}: the schema cannot be enforced: no text fits it.", param=param)
 
 
-#: What the compiler says of its own grammar rather than of the client's schema.
-_PLACE = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
-#: The compiler's advice to its caller, who is not the client.
+#: The position in the compiler's grammar, which means nothing to the client.
+_POSITION = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
+#: Advice for the caller of the compiler, which the client cannot follow.
 _ADVICE = re.compile(r"constraints are not supported\. Enable 'coerce_one_of'.*", re.DOTALL)
-#: Where the compiler does not name the keyword that it speaks of.
+#: Beginnings of messages that do not name the keyword they refer to, with that keyword.
 _KEYWORDS = (
     ("regex parse error", "pattern"),
     ("Pointer", "$ref"),
@@ -209,10 +209,10 @@ _QUOTATION = re.compile(r"\n\s*\d+ \| .*", re.DOTALL)
 
 
 def _reason(matcher: LLMatcher) -> str:
-    """What the compiler has to say of the schema, on one line."""
-    reason = _QUOTATION.sub("", _PLACE.sub("", matcher.get_error().strip()))
+    """Return the compiler's message about the schema, on one line."""
+    reason = _QUOTATION.sub("", _POSITION.sub("", matcher.get_error().strip()))
     reason = _ADVICE.sub("of schemas that may overlap cannot be told apart", reason)
     for said, keyword in _KEYWORDS:
         if reason.startswith(said):
             reason = f"{keyword}: {reason}"
-    return " ".join(reason.split())[:500] or "it is no schema"
+    return " ".join(reason.split())[:500] or "it is not a schema"

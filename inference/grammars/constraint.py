@@ -1,4 +1,4 @@
-"""What the engine asks of a grammar while it generates."""
+"""The port to a grammar that the engine uses while it generates."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from typing import Protocol
 
 
 class Constraint(Protocol):
-    """Restricts which tokens may come next (a grammar). One object per sequence, used by the engine's thread only."""
+    """Restricts which tokens may come next. One object per sequence, used by the engine's thread only."""
 
     def mask(self) -> bytes | None:
-        """One bit per token of the vocabulary (1: allowed), or None when every token is."""
+        """Return one bit per token of the vocabulary (1: allowed), or None if every token is allowed."""
 
     def refuses(self, token: int) -> bool:
-        """Whether a token that the mask allows leads too far: then a new mask allows what has to come instead."""
+        """Return whether a token that the mask allows leaves no room to complete the answer.
+
+        Then `mask` allows only the token that must come instead.
+        """
 
     def accept(self, token: int) -> None:
-        """Advances by a chosen token."""
+        """Advance by a chosen token."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing may follow but the end."""
+        """Whether only the end of the answer may follow."""

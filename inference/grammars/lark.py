@@ -1,4 +1,4 @@
-"""Pieces of grammars in llguidance's dialect of Lark. Pure."""
+"""Builds parts of grammars in llguidance's dialect of Lark. Pure."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Any
 
 from inference.grammars.schema_dialects import modern
 
-#: JSON is written as models have seen it most, and never runs away in white space.
+#: Separators as models have seen them most often; no other white space, which a model could write without end.
 JSON_STYLE = {"whitespace_flexible": False, "key_separator": ": ", "item_separator": ", "}
 
 
 def literal(text: str) -> str:
-    """Exactly this text."""
+    """Return a terminal that matches exactly this text."""
     return json.dumps(text)
 
 
 def token(number: int) -> str:
-    """Exactly this token of the vocabulary."""
+    """Return a terminal that matches exactly this token of the vocabulary."""
     return f"<[{number}]>"
 
 
 def pattern(text: str) -> str:
-    """This text, within a regular expression."""
+    """Return this text, escaped for a regular expression."""
     return re.escape(text).replace("\\\n", "\\n").replace("/", "\\/")
 
 
 def of_schema(schema: dict[str, Any]) -> str:
-    """JSON that fits a schema."""
+    """Return a rule that matches JSON of a schema."""
     return f"%json {json.dumps(styled(schema))}"
 
 
 def styled(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema as it is compiled, with the way its JSON is to be written."""
+    """Return the schema to compile, which also says how its JSON is formatted."""
     return {**modern(schema), "x-guidance": JSON_STYLE}

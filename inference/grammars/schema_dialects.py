@@ -1,11 +1,11 @@
-"""What schemas of OpenAPI documents and of older drafts say in their own way, as JSON Schema says it today. Pure."""
+"""Converts schemas of OpenAPI documents and of older drafts to today's JSON Schema. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-#: Formats that JSON Schema defines. All others (`int32`, `password`, `byte`, …) say nothing about what is valid.
+#: Formats that JSON Schema defines. All others (`int32`, `password`, `byte`, …) do not restrict what is valid.
 FORMATS = frozenset({
     "date-time", "date", "time", "duration", "email", "idn-email", "hostname", "idn-hostname", "ipv4", "ipv6", "uri",
     "uri-reference", "iri", "iri-reference", "uuid", "uri-template", "json-pointer", "relative-json-pointer", "regex",
@@ -16,9 +16,9 @@ _LISTED = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
 
 
 def modern(schema: Any) -> Any:
-    """The schema without what changes nothing, and with draft 4's exclusive bounds as numbers; a copy.
+    """Return a copy without keywords that have no effect, and with draft 4's exclusive bounds as numbers.
 
-    Only where schemas stand: a property may be called `format`, and an example may look like a schema.
+    It changes only schemas: a property may be called `format`, and an example may look like a schema.
     """
     if not isinstance(schema, dict):
         return schema

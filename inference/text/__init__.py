@@ -1,1 +1,1 @@
-"""Text around the model: chat templates, detokenizing, citations, the RAG prompt, and rewriting of questions."""
+"""Text before and after the model: chat templates, detokenizing, citations, the RAG prompt, and question rewriting."""

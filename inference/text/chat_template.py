@@ -1,4 +1,4 @@
-"""From messages to a prompt, by the model's own chat template (sandboxed Jinja) or ChatML where it has none."""
+"""Renders messages as a prompt with the model's own chat template (sandboxed Jinja), or with ChatML if it has none."""
 
 from __future__ import annotations
 
@@ -40,7 +40,11 @@ class ChatTemplate:
     def __init__(
         self, source: str | None, *, bos: str = "", eos: str = "", control_tokens: Mapping[str, int] | None = None
     ) -> None:
-        """`source` is the template in the GGUF; `control_tokens` are what the tokenizer reads as control tokens."""
+        """Compile a template.
+
+        `source` is the template in the GGUF file; `control_tokens` are the texts that the tokenizer reads as control
+        tokens.
+        """
         if source is None:
             log.warning(
                 "The model's file has no chat template: using ChatML, which may not be what it was trained with"
@@ -53,17 +57,19 @@ class ChatTemplate:
         environment.globals.update(raise_exception=_raise, strftime_now=_strftime_now)
         self._template = environment.from_string(self._source)
         self._names = {"bos_token": bos, "eos_token": eos}
-        #: The template's own form of calls, where that can be enforced and read: what the model is told and what it is
-        #: held to must be the same. Others get a description of the tagged form.
+        #: The template's own call format, if it can be enforced and parsed, because the prompt and the grammar must use
+        #: the same format. For other templates, a system message describes the tagged format.
         self._native = native_format(self._rendered, control_tokens or {})
-        #: The form in which this model is to write calls.
+        #: The format in which this model writes calls.
         self.call_format: CallFormat = self._native.form if self._native else TaggedFormat(control_tokens)
         texts = sorted((text for text in control_tokens or () if len(text) > 1), key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, texts))) if texts else None
 
     def render(self, messages: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = ()) -> list[tuple[str, bool]]:
-        """The prompt as pieces of (text, trusted). Control tokens count only in trusted pieces, so that a message
-        which spells one out cannot end its turn and pose as another role.
+        """Return the prompt as pieces of (text, trusted).
+
+        Control tokens are recognised only in trusted pieces, so that a message that spells one out cannot end its turn
+        and pose as another role.
 
         Raises:
             InvalidRequest: if the template refuses the conversation (for instance an unknown role).
@@ -79,11 +85,11 @@ class ChatTemplate:
 
     def _text(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> str:
         refusals: list[Exception] = []
-        for attempt in (messages, _taking_turns(messages)):
+        for attempt in (messages, _alternating(messages)):
             try:
                 return self._rendered(attempt, tools)
             except (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
-                # Templates are programs: what they do with an odd conversation is theirs, and the client's to mend.
+                # A template is a program that may fail on an unusual conversation, which only the client can change.
                 refusals.append(error)
         raise InvalidRequest(
             f"The model's chat template refuses these messages: {refusals[0]}", param="messages"
@@ -94,9 +100,9 @@ class ChatTemplate:
 
 
 class _Guard:
-    """Puts marks in place of control tokens in what users write, and takes them out again after rendering."""
+    """Replaces control tokens in users' texts with marks, and restores them after rendering as untrusted pieces."""
 
-    #: A private-use character; users' own are doubled, so that none can be taken for a mark.
+    #: A private-use character. In users' texts it is itself replaced by a mark, so that it cannot forge one.
     MARK = "\ue0f7"
 
     def __init__(self, control: re.Pattern[str] | None) -> None:
@@ -120,7 +126,7 @@ class _Guard:
 
 
 def _shape(message: ChatMessage, guard: _Guard, arguments_as_text: bool = False) -> dict[str, Any]:
-    """A message as templates expect it: content always a string, tool arguments as objects or as text."""
+    """Return a message as templates expect it: content always a string, tool arguments as objects or as text."""
     shaped: dict[str, Any] = {"role": message.role, "content": guard.protect(message.content or "")}
     if message.name:
         shaped["name"] = guard.protect(message.name)
@@ -140,7 +146,7 @@ def _with_arguments(call: dict[str, Any], as_text: bool) -> dict[str, Any]:
     try:
         arguments = text if as_text else json.loads(text)
     except ValueError:
-        return call  # what a model once wrote need not be JSON: shown as it is
+        return call  # arguments that a model wrote need not be JSON: they are rendered unchanged
     return {**call, "function": {**function, "arguments": arguments}}
 
 
@@ -157,7 +163,7 @@ def _guarded(value: Any, guard: _Guard) -> Any:
 def _with_tools_prompt(
     messages: list[dict[str, Any]], tools: Sequence[dict[str, Any]], guard: _Guard
 ) -> list[dict[str, Any]]:
-    """For templates that ignore tools: they go into the system message."""
+    """Return the messages with the tools in the system message, for templates that ignore tools."""
     listed = "\n".join(_to_json(_guarded(tool, guard)) for tool in tools)
     prompt = TOOLS_PROMPT.format(tools=listed)
     if messages and messages[0]["role"] == "system":
@@ -166,22 +172,24 @@ def _with_tools_prompt(
 
 
 def _plain_tool_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Calls and results as plain text. Results that follow each other become one message: many templates insist that
-    the roles take turns.
+    """Return the messages with calls and results as plain text.
+
+    Consecutive results become one message, because many templates insist that the roles alternate.
     """
     plain: list[dict[str, Any]] = []
     for message in messages:
-        said = _plain_tool_message(message)
+        converted = _plain_tool_message(message)
         if message["role"] == "tool" and plain and plain[-1].get("is_result"):
-            plain[-1]["content"] += f"\n{said['content']}"
+            plain[-1]["content"] += f"\n{converted['content']}"
         else:
-            plain.append({**said, "is_result": True} if message["role"] == "tool" else said)
+            plain.append({**converted, "is_result": True} if message["role"] == "tool" else converted)
     return plain
 
 
-def _taking_turns(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Messages of one role as one, and an empty answer between results and the next question: many templates refuse
-    what does not go back and forth between user and assistant.
+def _alternating(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the messages with consecutive ones of a role merged, and an empty answer between a result and a question.
+
+    Many templates refuse a conversation that does not alternate between user and assistant.
     """
     turns: list[dict[str, Any]] = []
     for message in messages:
@@ -197,7 +205,7 @@ def _taking_turns(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _plain_tool_message(message: dict[str, Any]) -> dict[str, Any]:
-    """Calls and results as plain text, for templates that know neither."""
+    """Return a message with its calls or its result as plain text, for templates that know neither."""
     if message["role"] == "tool":
         return {"role": "user", "content": f"<tool_response>\n{message['content']}\n</tool_response>"}
     if message.get("tool_calls"):
@@ -208,7 +216,7 @@ def _plain_tool_message(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _to_json(value: Any, indent: int | None = None, **_options: Any) -> str:
-    """Jinja's own `tojson` escapes for HTML, which models have never seen."""
+    """Return a value as JSON; Jinja's own `tojson` escapes it for HTML, which models have never seen."""
     return json.dumps(value, ensure_ascii=False, indent=indent)
 
 

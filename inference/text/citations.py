@@ -1,8 +1,8 @@
-"""Citations in an answer while it is written: `[1]` at the end of each sentence that a source supports. Pure.
+"""Adds citations to an answer while it streams: `[1]` at the end of each sentence that a source supports. Pure.
 
-The model's own markers are taken out, checked against their sources, and put where the sentence ends, those that hold.
-A sentence that it left without one gets the marker of the source it shares the most words with, if they are enough.
-The text itself passes through unchanged, and at once: held back are only white space and what may become a marker.
+The model's own markers are removed and checked against their sources; those that hold are written at the end of the
+sentence. A sentence without a marker gets that of the source with which it shares the most words, if it shares enough.
+The text itself passes through unchanged and at once: only white space and possible markers are held back.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 from inference.text.overlap import support, terms_of
 
-#: A source must have this share of a sentence's terms to be given as its source, or if the model has named it.
+#: A source must contain this share of a sentence's terms to be cited, or the lower one if the model itself cites it.
 ATTACH_SUPPORT = 0.6
 CLAIM_SUPPORT = 0.3
-#: A sentence with fewer terms than this ("Sure.") has no source.
+#: A sentence with fewer terms than this ("Sure.") gets no source.
 LEAST_TERMS = 2
-#: Longer brackets are text.
+#: Longer brackets are not markers.
 MAX_MARKER = 24
 
 _MARKER = re.compile(r"\[\s*\d{1,3}(?:\s*[,;]\s*\d{1,3})*\s*\]")
@@ -26,19 +26,20 @@ _LIST_NUMBER = re.compile(r"^\s*\d{1,3}[.)]")
 _ENDS = ".!?…"
 _ENDS_UNSPACED = "。！？"
 _CLOSING = "\"'”’»)*_`"
-#: Lines that begin so are headings and tables, which get no marker of their own.
+#: Beginnings of headings, tables and quotations, which get no marker unless the model writes one.
 _UNCITED_LINES = ("#", "|", ">")
 _FENCE = "```"
 
 
 class Citer:
-    """Reads an answer as it is written. What comes out does not depend on how it was cut into pieces."""
+    """Adds the citations to a streamed answer. The result does not depend on how the text was cut into pieces."""
 
     def __init__(self, sources: Sequence[str], replayed_characters: int = 0) -> None:
-        """
+        """Start an answer.
+
         Args:
-            sources: the texts that `[1]`, `[2]`, … stand for.
-            replayed_characters: of the result that an earlier attempt has given out; they are left out.
+            sources: The texts that `[1]`, `[2]`, … stand for.
+            replayed_characters: How many characters of the result an earlier attempt has emitted; they are skipped.
         """
         self._sources = sources
         self._replayed = replayed_characters
@@ -47,7 +48,7 @@ class Citer:
         self._sentence = ""
         self._claimed: list[int] = []
         self._claimed_at_end = False
-        #: The sentence has come to a full stop; what follows says whether that was its end.
+        #: The sentence has reached a full stop; the next character tells whether that was its end.
         self._ending = False
         self._blanks = ""
         self._bracket = ""
@@ -55,19 +56,19 @@ class Citer:
         self._in_code = False
 
     def push(self, text: str) -> str:
-        """What of the result is certain now."""
+        """Take a piece of the answer; return the part of the result that is certain now."""
         for character in text:
             self._take(character)
-        return self._given()
+        return self._take_output()
 
     def finish(self) -> str:
-        """The rest of the result."""
-        self._spill_bracket()
+        """Return the rest of the result."""
+        self._flush_bracket()
         self._close()
         self._flush_blanks()
-        return self._given()
+        return self._take_output()
 
-    def _given(self) -> str:
+    def _take_output(self) -> str:
         text = "".join(self._out)
         self._out.clear()
         skipped = min(self._replayed, len(text))
@@ -98,15 +99,15 @@ class Citer:
         elif _MARKER_BEGINNING.fullmatch(self._bracket + character) and len(self._bracket) < MAX_MARKER:
             self._bracket += character
         else:
-            self._spill_bracket()
+            self._flush_bracket()
             self._take(character)
 
-    def _spill_bracket(self) -> None:
+    def _flush_bracket(self) -> None:
         text, self._bracket = self._bracket, ""
         self._write_all(text)
 
     def _claim(self, marker: str) -> None:
-        """Takes a marker out, with the blanks before it."""
+        """Remove a marker and the blanks before it, and remember its sources."""
         self._claimed += [int(number) for number in re.findall(r"\d+", marker)]
         self._claimed_at_end = self._ending
         self._blanks = ""
@@ -133,7 +134,7 @@ class Citer:
             self._ending = False
 
     def _is_over(self, following: str) -> bool:
-        """Whether the full stop before `following` ended the sentence: not in `3.5`, `e.g. this` or `1. First`."""
+        """Return whether the full stop before `following` ended the sentence: not in `3.5`, `e.g. this`, `1. First`."""
         if self._sentence.rstrip(_CLOSING)[-1:] in _ENDS_UNSPACED:
             return True
         if _LIST_NUMBER.fullmatch(self._sentence):
@@ -158,7 +159,7 @@ class Citer:
         self._blanks = ""
 
     def _close(self) -> None:
-        """The sentence is at its end: its markers come here."""
+        """End the sentence with its markers."""
         numbers = self._supported()
         if numbers:
             self._out.append(" " + "".join(f"[{number}]" for number in numbers))

@@ -1,4 +1,4 @@
-"""From tokens to text that is safe to show: no half character, no part of a stop string."""
+"""Turns tokens into text that is safe to show: no partial character, no part of a stop string."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 
 class Detokenizer:
-    """Collects the bytes of tokens and gives out text as soon as no later token can take it back.
+    """Collects the bytes of tokens, and returns text as soon as no later token can change it.
 
-    `stop_found` becomes true when a stop string has come up; the text before it is the last that is given out.
+    `stop_found` becomes true when a stop string occurs; no text is returned after that.
     """
 
     def __init__(
@@ -20,17 +20,17 @@ class Detokenizer:
         marks: Mapping[int, str] | None = None,
     ) -> None:
         self._token_bytes = token_bytes
-        #: What stands in the text for tokens that have none.
+        #: Stand-ins for tokens that have no text.
         self._marks = marks or {}
         self._stop = tuple(stop)
-        #: Characters that an earlier attempt has sent already.
+        #: How many characters an earlier attempt has already sent.
         self._skip = skip_characters
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
         self.stop_found = False
 
     def push(self, token: int) -> str:
-        """Takes a token, returns the text that is safe now."""
+        """Take a token; return the text that is safe now."""
         if self.stop_found:
             return ""
         mark = self._marks.get(token)
@@ -41,7 +41,7 @@ class Detokenizer:
         return self._new(self._before_stop(self._held + text))
 
     def finish(self) -> str:
-        """The held back text at the end of the sequence. The bytes of an incomplete character are dropped."""
+        """Return the text that was held back, at the end of the sequence; drop the bytes of an incomplete character."""
         text, self._held = self._held, ""
         return self._new(text)
 
@@ -55,7 +55,7 @@ class Detokenizer:
         return text[: len(text) - keep]
 
     def _possible_start(self, text: str) -> int:
-        """Length of the longest end of `text` that a stop string begins with."""
+        """Return the length of the longest end of `text` with which a stop string begins."""
         longest = max(len(stop) for stop in self._stop) - 1
         for length in range(min(longest, len(text)), 0, -1):
             end = text[-length:]

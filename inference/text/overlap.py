@@ -1,4 +1,4 @@
-"""How much of a sentence stands in a text, which without a model says best whether the text supports it. Pure."""
+"""Measures the share of a sentence that a text contains: without a model, the best sign that it supports it. Pure."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _NUMBERS |= {word: str(number) for number, word in zip(range(20, 100, 10), _TENS
 
 @lru_cache(maxsize=256)
 def terms_of(text: str) -> frozenset[str]:
-    """The words that carry meaning, without their endings, and the numbers, whether in digits or in words."""
+    """Return the stems of the words that carry meaning, and the numbers, whether written in digits or in words."""
     return frozenset(_terms(text))
 
 
 def _terms(text: str) -> Iterable[str]:
-    # One for each call: a stemmer may not be shared between threads.
+    # A new one for each call, because a stemmer must not be shared between threads.
     stemmer = Stemmer("english")
     for match in _WORD.finditer(text.lower()):
         word = match.group()
@@ -51,7 +51,7 @@ def _terms(text: str) -> Iterable[str]:
 
 
 def support(sentence: str, source: str) -> float:
-    """The share of the sentence's terms that the source has, 0 to 1; 0 if it has a number that the source has not."""
+    """Return the share of the sentence's terms that the source has, 0 to 1; 0 if it lacks one of the numbers."""
     terms, known = terms_of(sentence), terms_of(source)
     if not terms or any(term[0].isdigit() and term not in known for term in terms):
         return 0.0

@@ -1,4 +1,4 @@
-"""A follow-up question as one that can be searched for: what a model is asked, and what of its answer is used. Pure."""
+"""Rewrites a follow-up question so that it can be searched for: asks a model, and checks its answer. Pure."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ INSTRUCTION = (
     "Below are a conversation and the question that follows it. Write the question so that it can be understood "
     "without the conversation: put names in the place of words like 'it' or 'there'. Answer with the question alone."
 )
-#: What of the conversation is shown: the last messages, and the beginning of each.
+#: How much of the conversation the model gets: the last messages, and the beginning of each.
 MESSAGES_SHOWN = 4
 CHARACTERS_SHOWN = 400
 LONGEST_REWRITE_CHARACTERS = 300
-#: A rewrite with fewer of its terms from the conversation is about something else.
+#: A rewrite of which the conversation contains a smaller share of terms is about something else.
 LEAST_KNOWN_TERMS = 0.6
 
 
 def is_follow_up(messages: Sequence[ChatMessage]) -> bool:
-    """Whether something was said before the last question."""
-    history, _ = _parted(messages)
+    """Return whether there are messages before the last question."""
+    history, _ = _split(messages)
     return bool(history)
 
 
 def rewrite_messages(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """What a model is asked in order to rewrite the last question of a conversation."""
-    history, question = _parted(messages)
-    told = "\n".join(f"{message.role}: {_shown(message)}" for message in history[-MESSAGES_SHOWN:])
-    content = f"{INSTRUCTION}\n\n<conversation>\n{told}\n</conversation>\n\nQuestion: {question[:CHARACTERS_SHOWN]}"
+    """Return the messages that ask a model to rewrite the last question of a conversation."""
+    history, question = _split(messages)
+    shown = "\n".join(f"{message.role}: {_shown(message)}" for message in history[-MESSAGES_SHOWN:])
+    content = f"{INSTRUCTION}\n\n<conversation>\n{shown}\n</conversation>\n\nQuestion: {question[:CHARACTERS_SHOWN]}"
     return [ChatMessage("user", content)]
 
 
 def usable_rewrite(answer: str, messages: Sequence[ChatMessage]) -> str | None:
-    """The question in a model's answer; None if it has none, or one about something else than the conversation."""
+    """Return the question in a model's answer, or None if it has none, or one that is not about the conversation."""
     lines = [line.strip().strip("\"'*") for line in answer.splitlines() if line.strip()]
     text = lines[0].removeprefix("Question:").strip() if lines else ""
     terms = terms_of(text)
-    history, question = _parted(messages)
+    history, question = _split(messages)
     known = terms_of(" ".join([question, *(message.content or "" for message in history)]))
     if not terms or len(text) > LONGEST_REWRITE_CHARACTERS or len(terms & known) < LEAST_KNOWN_TERMS * len(terms):
         return None
     return text
 
 
-def _parted(messages: Sequence[ChatMessage]) -> tuple[list[ChatMessage], str]:
-    """What users and the model have said before the last question, and that question."""
+def _split(messages: Sequence[ChatMessage]) -> tuple[list[ChatMessage], str]:
+    """Return what users and the model wrote before the last question, and that question."""
     at = max((at for at, message in enumerate(messages) if message.role == "user"), default=len(messages))
     history = [item for item in messages[:at] if item.role in ("user", "assistant") and item.content]
     return history, (messages[at].content or "") if at < len(messages) else ""

@@ -22,7 +22,7 @@ MAX_DEPTH = 50
 MAX_INTEGER_BITS = 4096
 MAX_FACTORIAL = 400
 MAX_DIGITS = 30
-#: Integers beyond this lose digits in many JSON readers, so they are answered as text.
+#: Larger integers lose digits in many JSON parsers, so they are returned as text.
 LARGEST_EXACT_INTEGER = 2**53
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -44,7 +44,7 @@ def _factorial(value: Number) -> int:
 
 
 def _round(value: Number, digits: Number = 0) -> Number:
-    if not isinstance(digits, int) or not -MAX_DIGITS <= digits <= MAX_DIGITS:  # Python would take 10 to that power
+    if not isinstance(digits, int) or not -MAX_DIGITS <= digits <= MAX_DIGITS:  # Python would compute 10**digits
         raise FunctionError(f"round takes a number of digits from -{MAX_DIGITS} to {MAX_DIGITS}.")
     return round(value, digits) if digits else round(value)
 
@@ -101,14 +101,14 @@ def calculate(expression: str) -> dict[str, Any]:
 
 
 def evaluate(expression: str) -> Number:
-    """The value of an expression.
+    """Return the value of an expression.
 
     Raises:
-        FunctionError: it is no arithmetic, divides by zero, or gets too large.
+        FunctionError: if the expression is not arithmetic, divides by zero, or a number gets too large.
     """
     if len(expression) > MAX_EXPRESSION_CHARACTERS:
         raise FunctionError(f"The expression is longer than {MAX_EXPRESSION_CHARACTERS} characters.")
-    # Before parsing, as Python's own ^ binds weaker than +.
+    # Replaced before parsing, because Python's own ^ has a lower precedence than +.
     text = expression.strip().replace("^", "**").replace("×", "*").replace("÷", "/").replace("−", "-")
     try:
         tree = ast.parse(text, mode="eval")
@@ -145,7 +145,7 @@ def _value(node: ast.expr, depth: int) -> Number:
 
 
 def _power(base: Number, exponent: Number) -> Number:
-    # Asked before the power is taken: afterwards the memory and the time would be gone.
+    # Checked before computing the power, which could take all memory and time.
     if isinstance(base, int) and isinstance(exponent, int) and abs(exponent) * base.bit_length() > MAX_INTEGER_BITS:
         raise FunctionError("The numbers get too large.")
     return _bounded(base**exponent)
@@ -164,4 +164,4 @@ def _bounded(number: Any) -> Number:
 def _presentable(number: Number) -> Number | str:
     if isinstance(number, int):
         return number if abs(number) <= LARGEST_EXACT_INTEGER else str(number)
-    return float(f"{number:.15g}")  # 0.1 + 0.2 is 0.3 to a person
+    return float(f"{number:.15g}")  # people expect 0.1 + 0.2 to be 0.3

@@ -17,13 +17,13 @@ from inference.functions.context import FunctionContext
 from inference.functions.errors import FunctionError
 from inference.functions.registry import function_registry
 
-#: Some thousand years to either side, within what `datetime` can hold.
+#: A bound on each amount to add: a million days are 2,700 years.
 Count = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
 
 
 @function_registry.register
 def get_current_time(context: FunctionContext, timezone: str = "UTC") -> dict[str, Any]:
-    """The current date and time in a time zone.
+    """Return the current date and time in a time zone.
 
     Args:
         timezone: IANA name such as "Europe/Berlin", or a city such as "Tokyo".
@@ -56,12 +56,12 @@ def add_to_date(
     weeks: Count = 0,
     days: Count = 0,
 ) -> dict[str, Any]:
-    """The date some time after (or, with negative numbers, before) a date.
+    """Add years, months, weeks and days to a date; negative numbers subtract.
 
     Args:
         date: The date to start from, such as "2026-01-31", or "today".
         years: Years to add.
-        months: Months to add; the day is kept, or the month's last day taken where there is no such day.
+        months: Months to add; if the resulting month has no such day, its last day is taken.
         weeks: Weeks to add.
         days: Days to add.
     """
@@ -75,7 +75,7 @@ def add_to_date(
 
 @function_registry.register
 def days_between(context: FunctionContext, start: str, end: str) -> dict[str, Any]:
-    """The time between two dates, in days, weeks and working days; negative when the end comes first.
+    """Return the time between two dates in days, weeks and working days; negative if the end comes first.
 
     Args:
         start: First date, such as "2026-01-31", or "today".
@@ -93,10 +93,10 @@ def days_between(context: FunctionContext, start: str, end: str) -> dict[str, An
 
 
 def find_zone(name: str) -> ZoneInfo:
-    """The time zone of an IANA name, in any case, or of a city that has one.
+    """Return the time zone with an IANA name, in any case, or of a city in such a name.
 
     Raises:
-        FunctionError: there is none; names that are close are in the message.
+        FunctionError: if there is none; the message suggests similar names.
     """
     wanted = name.strip().replace(" ", "_").lower()
     known = _zones()
@@ -112,7 +112,7 @@ def find_zone(name: str) -> ZoneInfo:
 
 @lru_cache(maxsize=1)
 def _zones() -> dict[str, str]:
-    """Lower-case name → IANA name, for whole names and for the cities of the regions."""
+    """Return the IANA names by lower-case name, and by the lower-case city that they end with."""
     names = sorted(available_timezones() | {"UTC"})
     cities = {name.rpartition("/")[2].lower(): name for name in names if "/" in name and not name.startswith("Etc/")}
     return cities | {name.lower(): name for name in names}
@@ -129,8 +129,8 @@ def _described(moment: datetime) -> dict[str, Any]:
     }
 
 
-# dateutil.parser, which knows more forms, is not used: it takes "14.30" for the 14th, "1430" for a year and
-# 01/02/2026 for January without asking, where a refusal lets the model write the time again.
+# dateutil.parser is not used: it silently takes "14.30" for the 14th, "1430" for a year, and 01/02/2026 for January 2.
+# A refusal instead lets the model write the time again.
 
 
 def _local_time(text: str, zone: ZoneInfo, now: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""Search in the documents that were ingested."""
+"""Search in the ingested documents."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inference.functions.context import FunctionContext
 from inference.functions.errors import FunctionError
 from inference.functions.registry import function_registry
 
-#: A chunk is cut here in the answer: several of them share the prompt.
+#: The text of each chunk is cut at this length, because several chunks share the prompt.
 MAX_TEXT_CHARACTERS = 2000
 
 

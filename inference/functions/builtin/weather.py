@@ -21,7 +21,7 @@ Location = Annotated[str, Field(min_length=1, max_length=200)]
 _CURRENT = "temperature_2m,apparent_temperature,relative_humidity_2m,precipitation,weather_code,wind_speed_10m"
 _DAILY = "weather_code,temperature_2m_max,temperature_2m_min,precipitation_sum,precipitation_probability_max"
 
-#: WMO code table 4677, as far as Open-Meteo uses it.
+#: The codes of WMO table 4677 that Open-Meteo uses.
 CONDITIONS = {
     0: "clear sky",
     1: "mainly clear",
@@ -56,7 +56,7 @@ CONDITIONS = {
 
 @dataclass(frozen=True)
 class Place:
-    """A place on the map, with the name to tell the user which one was taken."""
+    """A place on the map, with a label that tells the user which one was chosen."""
 
     label: str
     latitude: float
@@ -90,7 +90,7 @@ class _Answer(BaseModel):
 
 @function_registry.register(hosts=HOSTS)
 def get_current_weather(context: FunctionContext, location: Location, unit: Unit = "celsius") -> dict[str, Any]:
-    """The weather at a place right now.
+    """Return the current weather at a place.
 
     Args:
         location: A city or a postal code, such as "Paris" or "Paris, Texas".
@@ -119,7 +119,7 @@ def get_current_weather(context: FunctionContext, location: Location, unit: Unit
 def get_weather_forecast(
     context: FunctionContext, location: Location, days: Annotated[int, Field(ge=1, le=16)] = 3, unit: Unit = "celsius"
 ) -> dict[str, Any]:
-    """The weather forecast for a place, day by day, today first.
+    """Return the weather forecast for a place, day by day, today first.
 
     Args:
         location: A city or a postal code, such as "Paris" or "Paris, Texas".
@@ -134,10 +134,10 @@ def get_weather_forecast(
 
 
 def find_place(context: FunctionContext, location: str) -> Place:
-    """The best match for a place's name. What follows a comma chooses among places of one name.
+    """Return the best match for a place's name; text after a comma selects among places with the same name.
 
     Raises:
-        FunctionError: there is none, or the service does not answer.
+        FunctionError: if there is no match, or the service does not answer.
     """
     name, _, qualifier = (part.strip() for part in location.partition(","))
     answer = context.get_json(GEOCODING_HOST, "/v1/search", {"name": name, "count": 10, "format": "json"})
@@ -161,7 +161,7 @@ class _Match(BaseModel):
     admin2: str | None = None
 
     def fits(self, qualifier: str) -> bool:
-        """Whether each part of "Texas, US" names the place's region or country, the region by its beginning too."""
+        """Return whether each part of a qualifier such as "Texas, US" begins the name of a region or country."""
         known = [part.lower() for part in (self.country, self.country_code, self.admin1, self.admin2) if part]
         wanted = [part.strip().lower() for part in qualifier.split(",") if part.strip()]
         return all(any(name.startswith(part) for name in known) for part in wanted)
@@ -192,7 +192,7 @@ def _days(daily: _Daily) -> list[dict[str, Any]]:
         daily.temperature_2m_min,
         daily.precipitation_sum,
         daily.precipitation_probability_max,
-        strict=False,  # a column that ends early ends the forecast
+        strict=False,  # if a column is shorter, the forecast ends there
     )
     return [
         {

@@ -1,4 +1,4 @@
-"""The forms in which models write calls. Which one is a model's own is seen from how its template writes a call."""
+"""The formats in which models write calls. A model's own format is recognised from how its template writes a call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inference.grammars.call_formats.base import (
     PROBE_ID,
     PROBE_NAME,
     PROBE_TOOL,
-    Asked,
+    AnswerOptions,
     CallFormat,
     CallParser,
     Text,
@@ -26,12 +26,12 @@ from inference.grammars.call_formats.parameter_tags import ParameterTagFormat
 from inference.grammars.call_formats.tagged import TaggedFormat
 
 __all__ = [
-    "FORMATS", "Asked", "BareFormat", "CallFormat", "CallParser", "FunctionTagFormat", "MistralListFormat",
-    "MistralNamedFormat", "Native", "ParameterTagFormat", "TaggedFormat", "Text", "ToolCall", "ToolMode",
+    "FORMATS", "AnswerOptions", "BareFormat", "CallFormat", "CallParser", "FunctionTagFormat", "MistralListFormat",
+    "MistralNamedFormat", "NativeFormat", "ParameterTagFormat", "TaggedFormat", "Text", "ToolCall", "ToolMode",
     "native_format",
 ]  # fmt: skip
 
-#: All forms, in the order in which they are looked for.
+#: All formats, in the order in which they are tried.
 FORMATS: tuple[type[CallFormat], ...] = (
     TaggedFormat,
     MistralListFormat,
@@ -43,8 +43,8 @@ FORMATS: tuple[type[CallFormat], ...] = (
 
 
 @dataclass(frozen=True)
-class Native:
-    """The form in which a template writes calls, and whether it takes arguments as JSON text rather than as objects."""
+class NativeFormat:
+    """The format in which a template writes calls, and whether it takes arguments as JSON text instead of objects."""
 
     form: CallFormat
     arguments_as_text: bool
@@ -52,21 +52,21 @@ class Native:
 
 def native_format(
     render: Callable[[list[dict[str, Any]], list[dict[str, Any]]], str], control_tokens: Mapping[str, int]
-) -> Native | None:
-    """How a template writes calls; None if it writes none, does not list tools, or has another form.
+) -> NativeFormat | None:
+    """Return how a template writes calls, or None if it writes none, does not list tools, or has an unknown format.
 
-    `render` takes messages and tools, and may raise whatever templates raise. `control_tokens` are the vocabulary's.
+    `render` takes messages and tools, and may raise any error. `control_tokens` are those of the vocabulary.
     """
     for as_text in (False, True):
         prompt = _probed(render, json.dumps(PROBE_ARGUMENTS) if as_text else PROBE_ARGUMENTS)
         for kind in FORMATS:
             if prompt is not None and (form := kind.written_in(prompt, control_tokens)) is not None:
-                return Native(form, as_text)
+                return NativeFormat(form, as_text)
     return None
 
 
 def _probed(render: Callable[[list[dict[str, Any]], list[dict[str, Any]]], str], arguments: Any) -> str | None:
-    """A prompt with a call and its result; None if the template cannot write one that has both, or no tools."""
+    """Return a prompt with a probe call and its result, or None if the template omits the result or the tools."""
     function = {"name": PROBE_NAME, "arguments": arguments}
     question = {"role": "user", "content": "Probe."}
     called = {
@@ -76,8 +76,8 @@ def _probed(render: Callable[[list[dict[str, Any]], list[dict[str, Any]]], str],
     }
     result = {"role": "tool", "name": PROBE_NAME, "tool_call_id": PROBE_ID, "content": "probed"}
     try:
-        asked = render([question], [PROBE_TOOL])
+        listed = render([question], [PROBE_TOOL])
         answered = render([question, called, result], [PROBE_TOOL])
-    except Exception:  # templates are programs of others: one that cannot do this has no calls
+    except Exception:  # a template is a program that may raise anything: if it cannot render this, it has no calls
         return None
-    return answered if PROBE_NAME in asked and "probed" in answered else None
+    return answered if PROBE_NAME in listed and "probed" in answered else None

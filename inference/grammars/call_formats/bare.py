@@ -13,31 +13,31 @@ from inference.grammars import lark
 from inference.grammars.call_formats.base import (
     PROBE_ARGUMENTS,
     PROBE_NAME,
-    Asked,
+    AnswerOptions,
     CallFormat,
     CallParser,
-    Speller,
+    Terminals,
     Text,
     ToolCall,
 )
 from inference.grammars.call_formats.objects import object_rules, read_object
 
-#: How an answer that is a call begins; what is written otherwise is text.
+#: The beginning of an answer that is a call; any other answer is text.
 START = '{"name": "'
 
 
 class BareFormat(CallFormat):
-    """One JSON object without tags, which has to be all of the answer."""
+    """One JSON object without tags, which must be the whole answer."""
 
-    def rules(self, asked: Asked, _spell: Speller) -> str:
+    def rules(self, options: AnswerOptions, _terminal: Terminals) -> str:
         call = f"call: any_call {lark.literal('}')}\n"
-        if not asked.is_free:
-            return asked.or_answer("call") + call
-        # Any text but one that begins as a call does: it leaves that path at some character, or ends on it.
+        if not options.is_free:
+            return options.or_answer("call") + call
+        # Any text that does not begin like a call: it differs from `START` at some character, or ends before that.
         others = [f"{lark.pattern(START[:at])}([^{lark.pattern(START[at])}](.|\\n)*)?" for at in range(len(START))]
         return f"start: call | text\ntext: /{'|'.join(others)}/\n{call}"
 
-    def call_rules(self, rule: str, name: str, schema: dict[str, Any], _spell: Speller) -> str:
+    def call_rules(self, rule: str, name: str, schema: dict[str, Any], _terminal: Terminals) -> str:
         return object_rules(rule, name, "parameters", schema)
 
     def parser(self, _tools: Sequence[dict[str, Any]] = ()) -> CallParser:
@@ -49,7 +49,10 @@ class BareFormat(CallFormat):
         return cls(control_tokens) if call in prompt else None
 
     def conversation(self, messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
-        """Parallel calls one after the other, each with its result: these templates know one call at a time."""
+        """Return the messages with parallel calls in sequence, each followed by its result.
+
+        These templates allow only one call per message.
+        """
         single: list[ChatMessage] = []
         results = {one.tool_call_id: one for one in messages if one.role == "tool" and one.tool_call_id is not None}
         moved: set[str] = set()
@@ -68,7 +71,7 @@ class BareFormat(CallFormat):
 
 
 class BareCallParser:
-    """An answer that is one call, or else text."""
+    """Reads an answer that is either one call or text."""
 
     def __init__(self) -> None:
         self._held = ""

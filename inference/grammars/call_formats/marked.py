@@ -1,4 +1,4 @@
-"""What forms have in common whose calls begin with a marker, amid text."""
+"""The base of formats whose calls begin with a marker and may be surrounded by text."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 from inference.grammars import lark
 from inference.grammars.call_formats.base import (
     MAX_PARALLEL_CALLS,
-    Asked,
+    AnswerOptions,
     CallFormat,
     CallParser,
-    Speller,
+    Terminals,
     Text,
     ToolCall,
 )
@@ -23,49 +23,50 @@ Schemas = Mapping[str, dict[str, Any]]
 
 
 class MarkedFormat(CallFormat):
-    """Calls that begin with a marker, amid text, any number of them."""
+    """Any number of calls that begin with a marker and may be surrounded by text."""
 
     opening: ClassVar[str]
-    #: Between one call and the next.
+    #: The text between two calls.
     separator: ClassVar[str] = ""
-    #: Whether each of several calls has a marker of its own.
+    #: Whether each of several calls has its own marker.
     repeats: ClassVar[bool] = True
 
     @abstractmethod
-    def body(self, asked: Asked, spell: Speller) -> str:
-        """What follows the opening marker, as a piece of a grammar."""
+    def body(self, options: AnswerOptions, terminal: Terminals) -> str:
+        """Return the part of a grammar that matches what follows the opening marker."""
 
     @abstractmethod
     def body_end(self, text: str) -> int:
-        """Where the body ends that text behind an opening marker begins with: -1 if not in this text, 0 if what is
-        there is none.
+        """Return where the body ends that `text`, which follows an opening marker, begins with.
+
+        Return -1 if the end is not in this text yet, or 0 if the text does not begin with a body.
         """
 
     @abstractmethod
     def read(self, body: str, schemas: Schemas) -> list[Call]:
-        """The calls in a body, whose end may be cut off; empty if it has none."""
+        """Return the calls in a body, whose end may be cut off; none if it has no calls."""
 
-    def rules(self, asked: Asked, spell: Speller) -> str:
-        shared = f"body: {self.body(asked, spell)}\n"
-        if asked.is_free:
-            return self._free_rules(asked, spell) + shared
-        return asked.or_answer(f"call{self._more(asked)}") + f"call: {spell(self.opening)} body\n" + shared
+    def rules(self, options: AnswerOptions, terminal: Terminals) -> str:
+        shared = f"body: {self.body(options, terminal)}\n"
+        if options.is_free:
+            return self._free_rules(options, terminal) + shared
+        return options.or_answer(f"call{self._more(options)}") + f"call: {terminal(self.opening)} body\n" + shared
 
     def parser(self, tools: Sequence[dict[str, Any]] = ()) -> CallParser:
         functions = (tool["function"] for tool in tools)
         return MarkedCallParser(self, {one["name"]: one.get("parameters") or {} for one in functions})
 
-    def _more(self, asked: Asked) -> str:
+    def _more(self, options: AnswerOptions) -> str:
         separator = f"{lark.literal(self.separator)} " if self.separator else ""
-        return f" ({separator}call){{0,{MAX_PARALLEL_CALLS - 1}}}" if asked.parallel and self.repeats else ""
+        return f" ({separator}call){{0,{MAX_PARALLEL_CALLS - 1}}}" if options.parallel and self.repeats else ""
 
-    def _free_rules(self, asked: Asked, spell: Speller) -> str:
-        goes_on = asked.parallel and self.repeats
+    def _free_rules(self, options: AnswerOptions, terminal: Terminals) -> str:
+        goes_on = options.parallel and self.repeats
         if self.opening in self.controls:
-            # Text has no control tokens, so that it ends where one comes up.
+            # Text contains no control tokens, so it ends where one occurs.
             start = "(text? opening body)* text?" if goes_on else "text? (opening body)?"
-            return f"start: {start}\ntext: /(.|\\n)+/\nopening: {spell(self.opening)}\n"
-        # A lazy rule ends as soon as it can: with the first opening marker.
+            return f"start: {start}\ntext: /(.|\\n)+/\nopening: {terminal(self.opening)}\n"
+        # A lazy rule ends as soon as possible: with the first opening marker.
         start = "(begin body)* text" if goes_on else "text | begin body"
         return f"start: {start}\ntext: /(.|\\n)*/\nbegin[lazy]: /(.|\\n)*{lark.pattern(self.opening)}/\n"
 
@@ -76,9 +77,9 @@ class MarkedCallParser:
     def __init__(self, form: MarkedFormat, schemas: Schemas) -> None:
         self._form = form
         self._schemas = schemas
-        self._opening = form.seen(form.opening)
+        self._opening = form.marker_in_text(form.opening)
         self._held = ""
-        #: White space before a call, which is text only if the call is none.
+        #: White space before a possible call, which is text only if there turns out to be no call.
         self._gap = ""
         self._inside = False
         self._calls = 0
@@ -95,7 +96,7 @@ class MarkedCallParser:
         return found
 
     def finish(self) -> list[Text | ToolCall]:
-        """What is left at the end of the answer. A call whose closing marker was cut off counts if it is whole."""
+        """Return the rest at the end of the answer; a complete call counts even if its closing marker was cut off."""
         held, self._held = self._held, ""
         if self._inside:
             self._inside = False
@@ -108,7 +109,7 @@ class MarkedCallParser:
             text = before.rstrip()
             self._held, self._gap, self._inside = after, before[len(text) :], True
             return self._text(text)
-        # White space is held back too: before a call it is none of the text.
+        # White space is held back too, because white space before a call does not belong to the text.
         text = before[: len(before) - _possible_start(before, self._opening)].rstrip()
         if not text:
             return None
@@ -131,10 +132,10 @@ class MarkedCallParser:
         return [ToolCall(first + at, name, arguments) for at, (name, arguments) in enumerate(calls)]
 
     def _text(self, text: str) -> list[Text | ToolCall]:
-        told = self._form.told(text)
-        return [Text(told)] if told else []
+        visible = self._form.without_marks(text)
+        return [Text(visible)] if visible else []
 
 
 def _possible_start(text: str, marker: str) -> int:
-    """Length of the longest end of `text` that the marker begins with."""
+    """Return the length of the longest end of `text` with which the marker begins."""
     return next((size for size in range(min(len(marker) - 1, len(text)), 0, -1) if marker.startswith(text[-size:])), 0)

@@ -1,4 +1,4 @@
-"""Calls behind Mistral's `[TOOL_CALLS]`, whose markers are control tokens: as one list, or each with its own marker."""
+"""Mistral's calls after `[TOOL_CALLS]`, whose markers are control tokens: as one list, or each with its own marker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from core.messages import ChatMessage
 from inference.grammars import lark
-from inference.grammars.call_formats.base import MAX_PARALLEL_CALLS, PROBE_NAME, Asked, Speller
+from inference.grammars.call_formats.base import MAX_PARALLEL_CALLS, PROBE_NAME, AnswerOptions, Terminals
 from inference.grammars.call_formats.marked import MarkedFormat, Schemas
 from inference.grammars.call_formats.objects import (
     Call,
@@ -29,13 +29,14 @@ _ID = f"[a-zA-Z0-9]{{{ID_CHARACTERS}}}"
 
 
 class MistralFormat(MarkedFormat):
-    """What both forms have in common: templates that want ids of nine letters and digits."""
+    """The base of both formats, whose templates require ids of nine letters and digits."""
 
     opening = OPEN
 
     def conversation(self, messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
-        """The messages with such ids, the same for a call and its result, and in each request. Results without an id
-        are taken in the order of their calls.
+        """Return the messages with such ids: the same for a call and its result, and the same in each request.
+
+        Results without an id are assigned in the order of their calls.
         """
         renamed: list[ChatMessage] = []
         open_calls: list[str] = []
@@ -62,14 +63,14 @@ class MistralListFormat(MistralFormat):
     markers = (OPEN,)
     repeats = False
 
-    def body(self, asked: Asked, _spell: Speller) -> str:
-        more = f" ({lark.literal(', ')} one){{0,{MAX_PARALLEL_CALLS - 1}}}" if asked.parallel else ""
+    def body(self, options: AnswerOptions, _terminal: Terminals) -> str:
+        more = f" ({lark.literal(', ')} one){{0,{MAX_PARALLEL_CALLS - 1}}}" if options.parallel else ""
         opening, closing = lark.literal(', "id": "'), lark.literal('"')
         one = f"one: any_call ({opening} /{_ID}/ {closing})? {lark.literal('}')}\n"
-        # Tokenizers of the older models put a space in front of what follows a control token.
+        # The tokenizers of older models insert a space after a control token.
         return f'" "? "[" one{more} "]"\n{one}'
 
-    def call_rules(self, rule: str, name: str, schema: dict[str, Any], _spell: Speller) -> str:
+    def call_rules(self, rule: str, name: str, schema: dict[str, Any], _terminal: Terminals) -> str:
         return object_rules(rule, name, "arguments", schema)
 
     def body_end(self, text: str) -> int:
@@ -91,22 +92,22 @@ class MistralNamedFormat(MistralFormat):
         super().__init__(control_tokens)
         self._has_ids = has_ids
 
-    def body(self, _asked: Asked, _spell: Speller) -> str:
+    def body(self, _options: AnswerOptions, _terminal: Terminals) -> str:
         return "any_call"
 
-    def call_rules(self, rule: str, name: str, schema: dict[str, Any], spell: Speller) -> str:
-        call_id = f"{spell(CALL_ID)} /{_ID}/ " if self._has_ids else ""
-        return arguments_rules(rule, f"{lark.literal(name)} {call_id}{spell(ARGS)}", schema)
+    def call_rules(self, rule: str, name: str, schema: dict[str, Any], terminal: Terminals) -> str:
+        call_id = f"{terminal(CALL_ID)} /{_ID}/ " if self._has_ids else ""
+        return arguments_rules(rule, f"{lark.literal(name)} {call_id}{terminal(ARGS)}", schema)
 
     def body_end(self, text: str) -> int:
-        start = end_of_head(text, self.seen(ARGS))
+        start = end_of_head(text, self.marker_in_text(ARGS))
         if start == 0 or text[start : start + 1] not in ("", "{"):
             return 0
         return end_of_json(text, start) if start > 0 else -1
 
     def read(self, body: str, _schemas: Schemas) -> list[Call]:
-        head, _, arguments = body.partition(self.seen(ARGS))
-        name = head.partition(self.seen(CALL_ID))[0]
+        head, _, arguments = body.partition(self.marker_in_text(ARGS))
+        name = head.partition(self.marker_in_text(CALL_ID))[0]
         return [(name, arguments)] if name and is_arguments(arguments) else []
 
     @classmethod
@@ -117,7 +118,7 @@ class MistralNamedFormat(MistralFormat):
 
 
 def nine_characters(call_id: str | None) -> str:
-    """The id if it is one of nine letters and digits, else one that is made of it."""
+    """Return the id if it has nine letters and digits, else one derived from it."""
     if call_id is not None and re.fullmatch(_ID, call_id):
         return call_id
     return sha256((call_id or "").encode(errors="surrogatepass")).hexdigest()[:ID_CHARACTERS]

@@ -1,4 +1,4 @@
-"""Calls as JSON objects, which several forms have between their markers. Pure."""
+"""Calls as JSON objects, which several formats have between their markers. Pure."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import msgspec
 from inference.grammars import lark
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-#: A whole string, the beginning of one, or a bracket.
+#: A complete string, the beginning of one, or a bracket.
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"|["\[\]{}]', re.DOTALL)
 
-#: No head of a call is longer: a function's name has 64 characters at most.
+#: The head of a call is at most this long: a function's name has 64 characters at most.
 MOST_HEAD_CHARACTERS = 128
 #: A function's name, and its arguments as JSON.
 Call = tuple[str, str]
 
 
 class _Object(msgspec.Struct):
-    """The arguments stay as the model wrote them: numbers keep all their digits."""
+    """A call. The arguments stay as the model wrote them, so that numbers keep all their digits."""
 
     name: str
     arguments: msgspec.Raw = msgspec.Raw(b"")
-    #: What some models call them.
+    #: Some models' name for the arguments.
     parameters: msgspec.Raw = msgspec.Raw(b"{}")
 
     @property
@@ -41,17 +41,17 @@ _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeEncodeError)
 
 
 def object_rules(rule: str, name: str, field: str, schema: dict[str, Any]) -> str:
-    """The rules of a call as an object whose second field has the arguments, but for the brace that ends it."""
+    """Return the rules of a call as an object whose second field has the arguments, without its closing brace."""
     return arguments_rules(rule, lark.literal(f'{{"name": {json.dumps(name)}, "{field}": '), schema)
 
 
 def arguments_rules(rule: str, opening: str, schema: dict[str, Any], closing: str = "") -> str:
-    """The rules of an opening, the arguments behind it, and what closes them."""
+    """Return the rules of an opening, the arguments after it, and what closes them."""
     return f"{rule}: {opening} {rule}_arguments {closing}\n{rule}_arguments: {lark.of_schema(schema)}\n"
 
 
 def read_object(text: str) -> Call | None:
-    """The call that an object is; None if it is none."""
+    """Return the call in a JSON object, or None if the text is not a call."""
     try:
         return _object.decode(text).call
     except _UNREADABLE:
@@ -59,7 +59,7 @@ def read_object(text: str) -> Call | None:
 
 
 def read_list(text: str) -> list[Call]:
-    """The calls in a list of objects; empty if it is none."""
+    """Return the calls in a JSON list of objects; none if the text is not such a list."""
     try:
         return [one.call for one in _list.decode(text)]
     except _UNREADABLE:
@@ -67,7 +67,7 @@ def read_list(text: str) -> list[Call]:
 
 
 def is_arguments(text: str) -> bool:
-    """Whether this is a JSON object."""
+    """Return whether the text is a JSON object."""
     try:
         _arguments.decode(text)
     except _UNREADABLE:
@@ -76,12 +76,12 @@ def is_arguments(text: str) -> bool:
 
 
 def in_string(text: str) -> bool:
-    """Whether JSON that begins like this is within a string."""
+    """Return whether JSON that begins with `text` is inside a string at its end."""
     return '"' in _STRING.sub("", text)
 
 
 def end_of_json(text: str, start: int = 0) -> int:
-    """Where the object or list ends that begins at `start`; -1 if it is not whole."""
+    """Return where the object or list that begins at `start` ends, or -1 if it is incomplete."""
     depth = 0
     for part in _PART.finditer(text, start):
         if part[0] == '"':
@@ -94,9 +94,7 @@ def end_of_json(text: str, start: int = 0) -> int:
 
 
 def end_of_tag(text: str, tag: str, start: int = 0) -> int:
-    """Where the first `tag` ends that stands behind the JSON at `start`, and not in a string of it; -1 if there is
-    none.
-    """
+    """Return where the first `tag` ends that follows the JSON at `start` and is not in one of its strings, or -1."""
     at = text.find(tag, start)
     while at >= 0 and in_string(text[start:at]):
         at = text.find(tag, at + 1)
@@ -104,8 +102,9 @@ def end_of_tag(text: str, tag: str, start: int = 0) -> int:
 
 
 def end_of_head(text: str, marker: str) -> int:
-    """Where the first `marker` ends, which has a function's name in front of it: -1 if it is not in this text, 0 if it
-    is too far away for that.
+    """Return where the first `marker`, which follows a function's name, ends.
+
+    Return -1 if it is not in this text yet, or 0 if too much text precedes it for a name.
     """
     at = text.find(marker, 0, MOST_HEAD_CHARACTERS + len(marker))
     if at < 0:

@@ -8,9 +8,9 @@ Paris
 </function>
 </tool_call>
 
-A string stands there as it is, and ends where the first line comes that closes its parameter. All else is JSON, and so
-are strings that have to fit more than their type. A function whose schema does more than list its parameters gets them
-as one JSON object in their place.
+A string is unquoted, and ends at the first line that closes its parameter. Other values are JSON, and so are strings
+with more constraints than their type. If a function's schema does more than list its parameters, one JSON object
+replaces them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import msgspec
 
 from core.messages import ChatMessage
 from inference.grammars import lark
-from inference.grammars.call_formats.base import Asked, Speller
+from inference.grammars.call_formats.base import AnswerOptions, Terminals
 from inference.grammars.call_formats.marked import MarkedFormat, Schemas
 from inference.grammars.call_formats.objects import Call, arguments_rules, end_of_head, end_of_json, is_arguments
 from inference.grammars.call_formats.tagged import CLOSE, OPEN
@@ -36,7 +36,7 @@ HEAD_END = ">\n"
 
 _ANNOTATIONS = frozenset({"title", "description", "default", "examples", "deprecated", "$comment"})
 _LISTING = _ANNOTATIONS | {"type", "properties", "required", "additionalProperties", "$defs", "definitions", "$schema"}
-#: What references within the schema of one parameter may lead to.
+#: The parts of the whole schema that references in one parameter's schema may point to.
 _SHARED = ("$defs", "definitions")
 
 
@@ -48,11 +48,11 @@ class ParameterTagFormat(MarkedFormat):
     separator = "\n"
     text_end = PARAMETER_END
 
-    def body(self, _asked: Asked, spell: Speller) -> str:
+    def body(self, _options: AnswerOptions, terminal: Terminals) -> str:
         text = f"parameter_text[lazy]: /(.|\\n)*{lark.pattern(PARAMETER_END)}/\n"
-        return f"{lark.literal(FUNCTION)} any_call {lark.literal(FUNCTION_END)} {spell(CLOSE)}\n{text}"
+        return f"{lark.literal(FUNCTION)} any_call {lark.literal(FUNCTION_END)} {terminal(CLOSE)}\n{text}"
 
-    def call_rules(self, rule: str, name: str, schema: dict[str, Any], _spell: Speller) -> str:
+    def call_rules(self, rule: str, name: str, schema: dict[str, Any], _terminal: Terminals) -> str:
         opening = lark.literal(name + HEAD_END)
         if not _lists_parameters(schema):
             return arguments_rules(rule, opening, schema, closing=lark.literal("\n"))
@@ -63,16 +63,16 @@ class ParameterTagFormat(MarkedFormat):
         return f"{rule}: {' '.join(parts)}\n{rules}"
 
     def body_end(self, text: str) -> int:
-        return _scanned(text, self.seen(CLOSE)).end
+        return _scanned(text, self.marker_in_text(CLOSE)).end
 
     def read(self, body: str, schemas: Schemas) -> list[Call]:
-        found = _scanned(body, self.seen(CLOSE))
+        found = _scanned(body, self.marker_in_text(CLOSE))
         properties = schemas.get(found.name, {}).get("properties", {})
         arguments = found.whole or _as_object(found.values, properties)
         return [(found.name, arguments)] if found.end > 0 and is_arguments(arguments) else []
 
     def conversation(self, messages: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
-        """The messages with arguments that are objects, whatever a model has once written: templates list them."""
+        """Return the messages with all arguments as JSON objects, even malformed ones, because templates list them."""
         return [
             msgspec.structs.replace(message, tool_calls=[_with_object(call) for call in message.tool_calls])
             if message.tool_calls
@@ -83,12 +83,12 @@ class ParameterTagFormat(MarkedFormat):
 
 @dataclass
 class _Scanned:
-    """What a body begins with: its `end` as `body_end` tells it, and the parts of a whole one."""
+    """The parts of a body, as far as it is complete, and its `end` as `body_end` returns it."""
 
     end: int
     name: str = ""
     values: list[tuple[str, str]] = field(default_factory=list)
-    #: The object that stands in place of the parameters.
+    #: The JSON object that replaces the parameters.
     whole: str = ""
 
 
@@ -120,7 +120,7 @@ def _scanned(text: str, close: str) -> _Scanned:
 
 
 def _as_object(values: Sequence[tuple[str, str]], properties: Mapping[str, Any]) -> str:
-    """The arguments as JSON. Numbers keep all their digits."""
+    """Return the arguments as JSON. Numbers keep all their digits."""
     parts = (
         f"{json.dumps(key, ensure_ascii=False)}: "
         f"{json.dumps(value, ensure_ascii=False) if _is_text(properties.get(key, _TEXT)) else value}"
@@ -141,7 +141,7 @@ _TEXT: dict[str, Any] = {"type": "string"}
 
 
 def _is_text(schema: Any) -> bool:
-    """Whether a parameter is a string that stands as it is: any string, or one of a few."""
+    """Return whether a parameter is an unquoted string: any string, or one of a few choices."""
     if not isinstance(schema, dict):
         return False
     said = {key: value for key, value in modern(schema).items() if key not in _ANNOTATIONS}
@@ -156,7 +156,7 @@ def _is_closed_by_its_end(text: str) -> bool:
 
 
 def _lists_parameters(schema: dict[str, Any]) -> bool:
-    """Whether the parameters that a schema lists, each by itself, are all that it says."""
+    """Return whether a schema only lists its parameters, each with its own schema."""
     properties = schema.get("properties")
     if not isinstance(properties, dict) or not _LISTING.issuperset(schema) or schema.get("additionalProperties", True):
         return False

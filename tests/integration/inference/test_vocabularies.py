@@ -13,7 +13,7 @@ from core.settings import load_settings
 from inference.engine.engine import Engine
 from inference.engine.llama_backend import LlamaBackend
 from inference.engine.model_files import resolve_model
-from inference.grammars.call_formats import Asked, CallFormat, MistralListFormat, MistralNamedFormat, ToolMode
+from inference.grammars.call_formats import AnswerOptions, CallFormat, MistralListFormat, MistralNamedFormat, ToolMode
 from inference.grammars.tool_grammar import tool_grammar
 from inference.text.chat_template import ChatTemplate
 from tests.chat_templates import LISTED, NAMED, NAMED_WITH_IDS
@@ -103,7 +103,7 @@ def test_calls_behind_control_tokens_are_enforced(
 ) -> None:
     form = form_of(template, backend.control_tokens)
     assert isinstance(form, MistralListFormat | MistralNamedFormat) and len(form.controls) == len(form.markers)
-    grammar, calls = tool_grammar(TOOLS, Asked(mode, parallel=True), form), CALLS[template]
+    grammar, calls = tool_grammar(TOOLS, AnswerOptions(mode, parallel=True), form), CALLS[template]
     assert takes(vocabulary, grammar, backend.tokenize(calls, special=True))
     for right, wrong in [
         ("add_all", "add_"),
@@ -114,7 +114,7 @@ def test_calls_behind_control_tokens_are_enforced(
     ]:
         if right in calls:
             assert not takes(vocabulary, grammar, backend.tokenize(calls.replace(right, wrong), special=True)), wrong
-    one_only = tool_grammar(TOOLS, Asked(mode), form)
+    one_only = tool_grammar(TOOLS, AnswerOptions(mode), form)
     assert not takes(vocabulary, one_only, backend.tokenize(calls, special=True))
 
 
@@ -123,9 +123,9 @@ def test_text_is_free_until_the_control_token_comes_up(
     backend: LlamaBackend, vocabulary: LLTokenizer, template: str
 ) -> None:
     form = form_of(template, backend.control_tokens)
-    grammar = tool_grammar(TOOLS, Asked("auto"), form)
+    grammar = tool_grammar(TOOLS, AnswerOptions("auto"), form)
     spelled = backend.tokenize("Write [TOOL_CALLS][ARGS]\nand {so} on.", special=False)
     assert takes(vocabulary, grammar, spelled)
     begun = [*spelled, backend.control_tokens["[TOOL_CALLS]"]]
     assert not takes(vocabulary, grammar, [*begun, *backend.tokenize(" Hello", special=False)])
-    assert not takes(vocabulary, tool_grammar(TOOLS, Asked("required"), form), spelled)
+    assert not takes(vocabulary, tool_grammar(TOOLS, AnswerOptions("required"), form), spelled)

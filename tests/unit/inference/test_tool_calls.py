@@ -134,7 +134,7 @@ def calls_as_text(form: CallFormat) -> list[str]:
             plain, with_id = (f"[TOOL_CALLS]add{call_id}[ARGS]ADD" for call_id in ("", "[CALL_ID]123abcXYZ"))
             texts = [with_id, plain + plain]
     for marker in form.controls:
-        texts = [text.replace(marker, form.seen(marker)) for text in texts]
+        texts = [text.replace(marker, form.marker_in_text(marker)) for text in texts]
     # Where the same characters are within the arguments, they are text.
     return [text.replace("ADD", ADD).replace("TEXT", json.loads(ADD)["b"]) for text in texts]
 
@@ -154,7 +154,7 @@ def test_calls_among_what_looks_like_them_are_found_however_they_arrive(
 ) -> None:
     pieces = [
         *calls_as_text(form),
-        *map(form.seen, form.markers),
+        *map(form.marker_in_text, form.markers),
         "word",
         " ",
         "\n",
@@ -183,7 +183,7 @@ def test_what_is_no_call_in_any_form_is_text_and_nothing_is_lost(
 
 @pytest.mark.parametrize("form", [form for form in AMID_TEXT if form.controls], ids=form_id)
 def test_control_tokens_are_never_text(form: CallFormat) -> None:
-    opening, *others = (form.seen(marker) for marker in form.markers)
+    opening, *others = (form.marker_in_text(marker) for marker in form.markers)
     assert parse(f"So {opening}: that {''.join(others)} is it", 3, form) == [Text("So : that  is it")]
 
 

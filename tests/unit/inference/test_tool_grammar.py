@@ -8,7 +8,7 @@ import pytest
 from llguidance import LLMatcher, LLTokenizer
 
 from inference.grammars.call_formats import (
-    Asked,
+    AnswerOptions,
     BareFormat,
     CallFormat,
     FunctionTagFormat,
@@ -27,7 +27,7 @@ def is_answer(
     text: str, mode: ToolMode, form: CallFormat | None = None, *, parallel: bool = True, tools: Any = (CLOCK,)
 ) -> bool:
     """Whether the grammar takes this as a whole answer."""
-    grammar = tool_grammar(tools, Asked(mode, parallel), form or BareFormat())
+    grammar = tool_grammar(tools, AnswerOptions(mode, parallel), form or BareFormat())
     matcher = LLMatcher(LLTokenizer("byte"), grammar)
     assert not matcher.is_error(), matcher.get_error()
     tokens = list(text.encode())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
-from inference.grammars.call_formats import Asked, CallFormat, ToolCall
+from inference.grammars.call_formats import AnswerOptions, CallFormat, ToolCall
 from inference.grammars.tool_grammar import tool_grammar
 from tests.call_forms import FORMS, form_id, parsed, text_of
 from tests.tool_sets import tool_set
@@ -39,7 +39,7 @@ def written_at_random(grammar: str, draw: random.Random) -> list[int]:
 def test_whatever_is_written_is_a_call_that_fits_its_schema(form: CallFormat) -> None:
     for number in range(SETS):
         tools, draw = tool_set(number), random.Random(number)
-        answer = text_of(form, written_at_random(tool_grammar(tools, Asked("required"), form), draw))
+        answer = text_of(form, written_at_random(tool_grammar(tools, AnswerOptions("required"), form), draw))
         (call,) = parsed(form.parser(tools), answer, size=len(answer))
         assert isinstance(call, ToolCall), (number, answer)
         assert_fits(tools, call, number)
