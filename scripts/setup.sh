@@ -27,8 +27,21 @@ fail() {
 
 fingerprint() { cat pyproject.toml requirements.lock scripts/setup.sh <(pwd) | cksum; }
 
+# Some versions of GCC declare that a configuration of AMX tiles has 8 bytes, and drop what is stored in the other 56.
+# llama.cpp uses AMX where the processor has it, and would then end with an illegal instruction. The header shows it.
+miscompiles_amx() {
+    grep -qsw amx_int8 /proc/cpuinfo &&
+        echo '#include <immintrin.h>' | "${CC:-cc}" -mamx-tile -E - 2>/dev/null | grep -qF '(const void **)__config'
+}
+
+cmake_args() {
+    local without_amx=''
+    miscompiles_amx && without_amx='-DCMAKE_C_FLAGS=-U__AMX_INT8__ -DCMAKE_CXX_FLAGS=-U__AMX_INT8__'
+    printf '%s' "${CMAKE_ARGS:-}${CMAKE_ARGS:+ }$without_amx"
+}
+
 # Options for the builds of torch and llama.cpp. Changing them needs a new environment.
-build_options() { printf '%s\n' "${CMAKE_ARGS:-}" "${TORCH_INDEX_URL:-}" "${EXTRA_INDEX:-}"; }
+build_options() { printf '%s\n' "$(cmake_args)" "${TORCH_INDEX_URL:-}" "${EXTRA_INDEX:-}"; }
 wants_other_build() {
     [ -n "$(build_options)" ] && [ "$(build_options)" != "$(cat "$VENV/.build-options" 2>/dev/null)" ]
 }
@@ -80,7 +93,6 @@ elapsed() { printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
 
 # pip prints nothing while it compiles for minutes, so this shows that it is still running.
 with_heartbeat() {
-    SECONDS=0
     "$@" >>"$LOG" 2>&1 &
     local pid=$! ticks=0
     trap 'kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; exit 130' INT TERM
@@ -93,20 +105,26 @@ with_heartbeat() {
     wait "$pid"
 }
 
-install_packages() {
-    local target=. arguments=() index cores
-    [ "$EXTRA" = dev ] && target='.[dev]'
-    # pip would reuse the cached wheel of an earlier build, even if that had other options.
-    [ -n "${CMAKE_ARGS:-}" ] && arguments+=(--no-cache-dir)
-    [ -n "${TORCH_INDEX_URL:-}" ] && arguments+=(--extra-index-url "$TORCH_INDEX_URL")
-    for index in ${EXTRA_INDEX:-}; do arguments+=(--extra-index-url "$index"); done
-    cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
-    : >"$LOG"
-    CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$cores}" with_heartbeat \
-        "$VENV/bin/python" -m pip install --disable-pip-version-check \
-        ${arguments[@]+"${arguments[@]}"} -c requirements.lock -e "$target" && return
+pip_install() {
+    with_heartbeat "$VENV/bin/python" -m pip install --disable-pip-version-check -c requirements.lock "$@" && return
     tail -n 30 "$LOG" >&2
     fail "The installation failed. The lines above end its log, $LOG."
+}
+
+install_packages() {
+    local target=. indexes=() index cores cmake
+    [ "$EXTRA" = dev ] && target='.[dev]'
+    [ -n "${TORCH_INDEX_URL:-}" ] && indexes+=(--extra-index-url "$TORCH_INDEX_URL")
+    for index in ${EXTRA_INDEX:-}; do indexes+=(--extra-index-url "$index"); done
+    cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+    export CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$cores}"
+    cmake=$(cmake_args)
+    SECONDS=0
+    : >"$LOG"
+    # First, and not from the cache: pip would reuse the wheel of an earlier build, even if that had other options.
+    [ -z "$cmake" ] ||
+        CMAKE_ARGS="$cmake" pip_install --no-cache-dir --no-deps ${indexes[@]+"${indexes[@]}"} llama-cpp-python
+    pip_install ${indexes[@]+"${indexes[@]}"} -e "$target"
 }
 
 has_usable_environment() {
