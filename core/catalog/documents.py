@@ -190,10 +190,7 @@ class DocumentQueries(MigratedDatabase):
             return _fetch(connection, document_id)
 
     def find_documents(self, root: str, prefix: str = "") -> list[Document]:
-        """Return all documents of a watched folder or of its subfolder `prefix`, except deleted ones.
-
-        Documents that are being deleted count as deleted.
-        """
+        """Return the documents of a watched folder or its subfolder `prefix`, except those deleted or being deleted."""
         query = SELECT_DOCUMENT.where(documents.c.root == root, ALIVE)
         if prefix:
             # LIKE does not work here: a name may contain its wildcards.
