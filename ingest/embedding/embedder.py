@@ -148,7 +148,7 @@ class Embedder:
             )
         text = self._tokenizer.decode(ids)
         if not text:
-            raise InvalidRequest("The token ids are no text.", param="input")
+            raise InvalidRequest("The token ids contain no text.", param="input")
         return text
 
 
