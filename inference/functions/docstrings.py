@@ -1,4 +1,8 @@
-"""Reads the docstrings of functions: the description, and what they say about each argument."""
+"""Reads the docstrings of functions: the description, and what they say about each argument.
+
+griffe does the work. docstring_parser is not used: one line without a colon among the arguments, or an error without
+its type under "Raises", makes it take the whole docstring for the description.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Functions that ship with the server. A new module here is found by itself."""
+"""The built-in functions. Every module in this folder is imported automatically."""

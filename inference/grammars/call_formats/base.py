@@ -149,7 +149,7 @@ class CallFormat(ABC):
 
     @classmethod
     def written_in(cls, prompt: str, control_tokens: Mapping[str, int]) -> Self | None:
-        """Return the format if a template wrote the probe call in it into this prompt, else None."""
+        """Return this format if `prompt`, which a template has written, contains the probe call in it, else None."""
         parser = cls().parser([PROBE_TOOL])
         found = [*parser.push(prompt), *parser.finish()]
         return cls(control_tokens) if any(isinstance(one, ToolCall) and one.is_probe for one in found) else None

@@ -30,7 +30,7 @@ from inference.engine.sequence import (
 from tests.support import wait_until
 
 GREEDY = SamplingParams(temperature=0)
-#: How far apart two logits may be that a batch's shape can swap.
+#: The largest difference of two log probabilities whose order the shape of a batch may change.
 MARGIN = 1.0
 QUESTIONS = ["Name three rivers.", "What is a violin?", "Write a line about the sea.", "Why is the sky blue?"]
 
@@ -83,7 +83,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
 
 
 def agreement(first: str, second: str) -> float:
-    """Share of the longer text until the first difference: a batch's shape moves logits a little."""
+    """Return the share of the longer text before the first difference: a batch's shape changes logits slightly."""
     same = next(
         (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
     )
@@ -94,8 +94,8 @@ def test_greedy_answers_are_the_same_again(harness: Harness) -> None:
     assert harness.text(harness.start(QUESTIONS[0])) == harness.text(harness.start(QUESTIONS[0])) != ""
 
 
-def test_four_at_once_say_what_they_say_alone(harness: Harness) -> None:
-    # Given answers with the two best tokens of each place
+def test_four_answers_at_once_are_the_same_as_alone(harness: Harness) -> None:
+    # Given answers with the two best tokens at each position
     sampling = SamplingParams(temperature=0, logprobs=True, top_logprobs=2)
     alone = []
     for question in QUESTIONS:
@@ -105,12 +105,12 @@ def test_four_at_once_say_what_they_say_alone(harness: Harness) -> None:
     together = [harness.start(question) for question in QUESTIONS]
     for name, other in zip(alone, together, strict=True):
         harness.end(other)
-        # Then a text differs first, if at all, where two tokens were about as likely
+        # Then the first difference, if any, is where two tokens were about equally likely
         tokens, others = harness.tokens(name), harness.tokens(other)
         at = next((at for at, (a, b) in enumerate(zip(tokens, others, strict=False)) if a != b), None)
         if at is not None:
-            told = [entry for event in harness.of(name) if isinstance(event, SequenceDelta) for entry in event.logprobs]
-            best, second = told[at].top
+            deltas = [event for event in harness.of(name) if isinstance(event, SequenceDelta)]
+            best, second = [entry for delta in deltas for entry in delta.logprobs][at].top
             assert best[1] - second[1] < MARGIN, (at, best, second)
 
 
@@ -124,7 +124,9 @@ def test_a_seed_repeats_a_sampled_answer(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, SamplingParams(temperature=0.9, seed=7, frequency_penalty=0.5)])
-def test_a_resumed_answer_goes_on_as_if_nothing_had_happened(harness: Harness, sampling: SamplingParams) -> None:
+def test_a_resumed_answer_continues_as_if_it_had_not_been_interrupted(
+    harness: Harness, sampling: SamplingParams
+) -> None:
     prompt = harness.engine.prepare([ChatMessage("user", QUESTIONS[2])]).token_ids
     whole = harness.start(prompt, sampling=sampling)
     text, tokens = harness.text(whole), harness.tokens(whole)
@@ -186,7 +188,7 @@ def test_logit_bias_forbids_a_token(harness: Harness) -> None:
     assert harness.tokens(harness.start(QUESTIONS[0], sampling=sampling))[0] != first
 
 
-def test_prompt_lookup_says_the_same_in_fewer_steps(harness: Harness) -> None:
+def test_prompt_lookup_gives_the_same_text_in_fewer_steps(harness: Harness) -> None:
     prompt = "Repeat exactly: the red fox, the blue whale, the green frog, the red fox, the blue whale, the green frog"
     plain = harness.text(harness.start(prompt, max_tokens=60))
     before = harness.engine.stats().steps
@@ -195,7 +197,7 @@ def test_prompt_lookup_says_the_same_in_fewer_steps(harness: Harness) -> None:
     assert harness.engine.stats().steps - before <= len(harness.tokens(name))
 
 
-def test_what_does_not_fit_names_both_numbers(harness: Harness) -> None:
+def test_the_error_for_a_prompt_that_does_not_fit_names_both_lengths(harness: Harness) -> None:
     with pytest.raises(ContextLengthExceeded, match=r"1024 tokens.*\d{4} tokens"):
         harness.engine.prepare([ChatMessage("user", "word " * 3000)])
 
@@ -208,10 +210,10 @@ def test_ten_megabytes_are_refused_at_once(harness: Harness, text: str) -> None:
     with pytest.raises(ContextLengthExceeded):
         harness.engine.prepare([ChatMessage("user", text)])
     assert harness.engine.count_tokens(text) > 100_000
-    assert time.thread_time() - began < 2, "seconds of this thread's computing; spaces took 18 as a whole"
+    assert time.thread_time() - began < 2, "CPU seconds of this thread; tokenising all spaces took 18"
 
 
-def test_a_long_prompt_that_fits_is_not_refused_by_its_beginning(harness: Harness) -> None:
+def test_a_long_prompt_that_fits_is_not_refused_for_its_beginning(harness: Harness) -> None:
     text = " " * 20_000 + "x"
     assert len(text) > PROBE_CHARACTERS_PER_TOKEN * 1024
     assert len(harness.engine.prepare([ChatMessage("user", text)], max_tokens=8).token_ids) < 1000
@@ -230,7 +232,7 @@ def test_a_broken_model_file_is_a_clear_error(tmp_path: Path) -> None:
         LlamaBackend(ModelFile(path, "cut"), load_settings(_env_file=None))
 
 
-def test_a_load_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_loading_logs_its_progress(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(loading, "PROGRESS_SECONDS", 0.0)
     settings = load_settings(_env_file=None)
     file = resolve_model(settings)
@@ -302,15 +304,15 @@ def test_a_schema_that_cannot_be_enforced_is_refused(harness: Harness, schema: d
     assert caught.value.param == "response_format"
 
 
-def test_a_parked_prompt_gives_the_text_it_would_give_anew(harness: Harness) -> None:
-    # Given a conversation that another one begins like, after many others have come and gone
+def test_a_parked_prompt_gives_the_same_text_as_a_new_one(harness: Harness) -> None:
+    # Given a conversation that was answered before several others
     first = harness.engine.prepare([ChatMessage("user", "Tell me about the river Danube and its cities.")]).token_ids
     alone = harness.end(harness.start([*first, 330], max_tokens=12))
     for question in QUESTIONS:
         harness.end(harness.start(question, max_tokens=4))
-    # When it comes again
+    # When it is sent again
     again = harness.end(harness.start([*first, 330], max_tokens=12))
-    # Then it is taken over, and goes on with the same text
+    # Then its cached prompt is reused, and the text is the same
     assert again.usage.cached_tokens == len(first)
     assert alone.usage.cached_tokens < len(first)
     assert again.usage.completion_tokens == 12

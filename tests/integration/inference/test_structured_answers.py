@@ -1,4 +1,4 @@
-"""The starter model answers with JSON that fits real schemas, and ends it before its tokens run out."""
+"""The starter model answers with JSON that fits real schemas, and completes it before its tokens run out."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from inference.engine.sequence import (
 from tests.schema_collection import Schema, collection
 
 MAX_TOKENS = 512
-#: Of all answers, those that may be cut off.
+#: The share of all answers that may be cut off.
 MOST_CUT = 0.05
 CASES = [(name, schema) for name, schema, refused in collection() if refused is None]
 
 
 class Model:
-    """The engine, as a function from a schema to an answer."""
+    """The engine as a function from a schema to an answer."""
 
     def __init__(self, folder: Path) -> None:
         settings = load_settings(_env_file=None, data_dir=folder, inference_slots=8, context_length=1024)
@@ -51,7 +51,7 @@ class Model:
                 answer.set_exception(AssertionError(f"{event}"))
 
     def answer(self, name: str, schema: Schema, max_tokens: int = MAX_TOKENS) -> tuple[str, FinishReason]:
-        """The answer's text and how it ended. The seed is the name, so that a fault comes again."""
+        """Return an answer's text and finish reason. The seed depends on the name, so that faults are repeatable."""
         prompt = self.engine.prepare([ChatMessage("user", f"Write an example of a {name.replace('-', ' ')} as JSON.")])
         constraint = self.engine.grammars.json_schema(schema, max_tokens=max_tokens)
         answer: Future[tuple[str, FinishReason]] = Future()
@@ -77,7 +77,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
 
 
 def answer_all(model: Model, cases: Sequence[tuple[str, Schema]], max_tokens: int = MAX_TOKENS) -> list[str]:
-    """Answers all, checks each that was not cut off, and gives the names of those that were."""
+    """Answer all cases, check each answer that was not cut off, and return the names of those that were."""
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda case: model.answer(*case, max_tokens), cases))
     cut = []
@@ -90,7 +90,7 @@ def answer_all(model: Model, cases: Sequence[tuple[str, Schema]], max_tokens: in
 
 
 def check(name: str, schema: Schema, text: str) -> None:
-    # As decimals: 10.2 is no multiple of 0.01 in binary.
+    # Parsed as decimals, because in binary 10.2 is not a multiple of 0.01.
     schema, answer = json.loads(json.dumps(schema), parse_float=Decimal), json.loads(text, parse_float=Decimal)
     kind = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
     problems = [error.message for error in kind(schema, format_checker=kind.FORMAT_CHECKER).iter_errors(answer)]
@@ -114,14 +114,14 @@ def test_a_sample_of_real_schemas_is_answered_with_json_that_fits(model: Model) 
         ({"type": "object"}, 48),
     ],
 )
-def test_json_that_knows_no_end_is_ended(model: Model, schema: Schema, max_tokens: int) -> None:
+def test_json_that_could_go_on_for_ever_is_completed(model: Model, schema: Schema, max_tokens: int) -> None:
     text, reason = model.answer(f"very long and detailed list of {max_tokens} things", schema, max_tokens)
     assert reason is FinishReason.STOP
     check("", schema, text)
 
 
 @pytest.mark.model
-def test_an_answer_that_cannot_fit_is_cut_and_says_so(model: Model) -> None:
+def test_an_answer_that_cannot_fit_is_cut_off_with_its_finish_reason(model: Model) -> None:
     keys = [f"a_rather_long_name_of_a_property_{number}" for number in range(20)]
     schema = {"type": "object", "properties": {key: {"type": "string"} for key in keys}, "required": keys}
     _, reason = model.answer("record", schema, 40)
@@ -136,7 +136,7 @@ def test_all_real_schemas_are_answered_with_json_that_fits(model: Model) -> None
 
 
 @pytest.mark.model
-def test_a_schema_that_nothing_enforces_is_refused_before_any_token(model: Model) -> None:
+def test_a_schema_that_cannot_be_enforced_is_refused_before_any_token(model: Model) -> None:
     for name, schema, keyword in collection():
         if keyword is not None:
             with pytest.raises(InvalidRequest) as refused:

@@ -1,4 +1,4 @@
-"""Vocabularies that other models have, in a file made of the starter model's."""
+"""Vocabularies of other models, in a copy of the starter model's file."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def vocabulary(backend: LlamaBackend) -> LLTokenizer:
 
 
 def takes(vocabulary: LLTokenizer, grammar: str, tokens: list[int]) -> bool:
-    """Whether a grammar takes these tokens as a whole answer."""
+    """Return whether a grammar accepts these tokens as a complete answer."""
     matcher = LLMatcher(vocabulary, grammar)
     assert not matcher.is_error(), matcher.get_error()
     if matcher.validate_tokens(tokens) < len(tokens):
@@ -70,7 +70,7 @@ def test_an_added_token_between_angle_brackets_is_text_to_grammars(
     assert takes(vocabulary, 'start: "<tool_call>"', [token]) and takes(vocabulary, "start: /(.|\\n)*/", [token])
 
 
-def test_a_control_token_is_no_text_to_grammars(backend: LlamaBackend, vocabulary: LLTokenizer) -> None:
+def test_a_control_token_is_not_text_to_grammars(backend: LlamaBackend, vocabulary: LLTokenizer) -> None:
     token = backend.control_tokens["[TOOL_CALLS]"]
     assert backend.tokenize("[TOOL_CALLS]", special=True) == [token] and backend.token_bytes(token) == b""
     assert takes(vocabulary, f"start: <[{token}]>", [token])
@@ -98,7 +98,7 @@ def form_of(template: str, controls: Mapping[str, int]) -> CallFormat:
 
 @pytest.mark.parametrize("template", CALLS, ids=["listed", "named", "named with ids"])
 @pytest.mark.parametrize("mode", ["auto", "required"])
-def test_calls_behind_control_tokens_are_enforced(
+def test_calls_after_control_tokens_are_enforced(
     backend: LlamaBackend, vocabulary: LLTokenizer, template: str, mode: ToolMode
 ) -> None:
     form = form_of(template, backend.control_tokens)
@@ -119,7 +119,7 @@ def test_calls_behind_control_tokens_are_enforced(
 
 
 @pytest.mark.parametrize("template", CALLS, ids=["listed", "named", "named with ids"])
-def test_text_is_free_until_the_control_token_comes_up(
+def test_text_is_free_until_the_control_token_occurs(
     backend: LlamaBackend, vocabulary: LLTokenizer, template: str
 ) -> None:
     form = form_of(template, backend.control_tokens)

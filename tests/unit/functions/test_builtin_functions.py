@@ -1,4 +1,4 @@
-"""The calculator, the clock and the search in documents, called as a model calls them."""
+"""The calculator, the clock and the document search, called as a model calls them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_calculator_calculates(expression: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "message"),
     [
         ("1 / 0", "Division by zero"),
         ("9 ** 9 ** 9", "too large"),
@@ -78,11 +78,11 @@ def test_the_calculator_calculates(expression: str, value: Any) -> None:
         ("1\x00", "arithmetic"),
     ],
 )
-def test_the_calculator_refuses_what_is_no_bounded_arithmetic(expression: str, told: str) -> None:
-    assert told in (call("calculate", expression=expression).error or "")
+def test_the_calculator_refuses_anything_but_bounded_arithmetic(expression: str, message: str) -> None:
+    assert message in (call("calculate", expression=expression).error or "")
 
 
-def test_the_current_time_is_told_in_a_time_zone_and_in_a_city() -> None:
+def test_the_current_time_is_returned_for_a_time_zone_and_for_a_city() -> None:
     berlin = call("get_current_time", timezone="europe/berlin").result
     assert berlin["datetime"] == "2026-03-28T23:30:00+01:00"
     assert berlin["weekday"] == "Saturday"
@@ -91,11 +91,11 @@ def test_the_current_time_is_told_in_a_time_zone_and_in_a_city() -> None:
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlim", "Mars", "../../etc/passwd", ""])
-def test_an_unknown_time_zone_is_told(zone: str) -> None:
+def test_an_unknown_time_zone_is_reported(zone: str) -> None:
     assert "There is no time zone" in (call("get_current_time", timezone=zone).error or "")
 
 
-def test_a_misspelt_time_zone_is_told_with_what_is_close() -> None:
+def test_a_misspelt_time_zone_is_reported_with_similar_names() -> None:
     assert "Europe/Berlin" in (call("get_current_time", timezone="Europe/Berlim").error or "").split("Use")[0]
 
 
@@ -107,7 +107,7 @@ def test_times_are_converted_over_the_date_line_and_with_todays_date() -> None:
 
 
 @pytest.mark.parametrize(
-    ("time", "told"),
+    ("time", "message"),
     [
         ("2026-03-29T02:30", "does not exist in Europe/Berlin"),
         ("half past nine", "is no time"),
@@ -115,9 +115,9 @@ def test_times_are_converted_over_the_date_line_and_with_todays_date() -> None:
         ("14.30", "is no time"),
     ],
 )
-def test_a_time_that_does_not_exist_is_told(time: str, told: str) -> None:
+def test_a_time_that_does_not_exist_is_reported(time: str, message: str) -> None:
     error = call("convert_time", time=time, from_timezone="Europe/Berlin", to_timezone="UTC").error
-    assert told in (error or "")
+    assert message in (error or "")
 
 
 @pytest.mark.parametrize(
@@ -133,12 +133,12 @@ def test_a_time_that_does_not_exist_is_told(time: str, told: str) -> None:
         ({}, "2026-03-28"),
     ],
 )
-def test_dates_are_added_to(arguments: dict[str, Any], expected: str) -> None:
+def test_times_are_added_to_dates(arguments: dict[str, Any], expected: str) -> None:
     assert call("add_to_date", **arguments).result["date"] == expected
 
 
 @pytest.mark.parametrize("arguments", [{"years": 9000}, {"days": 999_999, "years": 7000}, {"months": -30_000}])
-def test_a_date_outside_the_calendar_is_told(arguments: dict[str, Any]) -> None:
+def test_a_date_outside_the_calendar_is_reported(arguments: dict[str, Any]) -> None:
     assert "outside the years" in (call("add_to_date", **arguments).error or "")
 
 
@@ -151,7 +151,7 @@ def test_the_time_between_dates_is_counted() -> None:
 
 
 class Shelf:
-    """Documents of the test, and what they were asked."""
+    """A document search with one fixed hit, which records its calls."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, int, str | None]] = []
@@ -172,7 +172,7 @@ def test_documents_are_searched_through_the_port() -> None:
     assert len(passage["text"]) == 2000
 
 
-def test_a_search_that_cannot_be_made_is_told() -> None:
+def test_a_search_that_is_not_available_is_reported() -> None:
     away = call("search_documents", FunctionContext(documents=Shelf()), query="x", collection="away")
     assert away.error == "The index worker does not answer."
     assert call("search_documents", query="x").error == "Searching documents is not available here."

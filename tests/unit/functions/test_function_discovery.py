@@ -1,4 +1,4 @@
-"""Where functions are found, and that one broken file leaves the others alone."""
+"""Finding functions; a broken file does not affect the others."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ raise RuntimeError("no such device")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """An empty folder of functions; what was registered from it is forgotten afterwards."""
+    """Yield an empty folder of functions, and unregister its functions afterwards."""
     path_before = list(sys.path)
     yield tmp_path
     sys.path[:] = path_before
@@ -64,14 +64,14 @@ def settings(folder: Path | None = None) -> Settings:
     return load_settings(_env_file=None, functions_dir=folder, function_timeout_seconds=7)
 
 
-def test_what_ships_is_there_without_configuration() -> None:
+def test_the_builtin_functions_are_there_without_configuration() -> None:
     report = load_functions(settings())
     assert set(report.names) >= BUILTIN
     assert report.failures == []
     assert function_registry.timeout_seconds == 7
 
 
-def test_every_function_that_ships_is_described_whole() -> None:
+def test_every_builtin_function_and_argument_has_a_description() -> None:
     load_functions(settings())
     for schema in function_registry.schemas(BUILTIN):
         function = schema["function"]
@@ -101,11 +101,11 @@ def test_a_broken_file_is_named_and_the_rest_load(folder: Path, caplog: pytest.L
     assert reasons["a_broken.py"] == "RuntimeError: no such device"
     assert "inference.functions.builtin.calculator" in reasons["d_taken.py"]
     assert "stock_level" in report.names
-    assert "half_there" not in report.names, "a file is there whole or not at all"
+    assert "half_there" not in report.names, "either all functions of a file are registered or none"
     assert str(folder / "a_broken.py") in caplog.text
 
 
-def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     (failure,) = load_functions(settings(tmp_path / "nowhere")).failures
     assert failure.reason == "FUNCTIONS_DIR is not a folder"
 

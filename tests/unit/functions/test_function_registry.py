@@ -1,4 +1,4 @@
-"""The registry: schemas from signatures, and calls whose every outcome is an answer for the model."""
+"""The registry: schemas from signatures, and calls in which every outcome is an answer for the model."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_schema_comes_from_the_signature_and_the_docstring(registry: Functio
             },
         }
     ]
-    assert order("a", 1) == "1 a s", "the function itself stays as it is"
+    assert order("a", 1) == "1 a s", "the function itself is not changed"
 
 
 def test_a_restructured_text_docstring_is_read_too(registry: FunctionRegistry) -> None:
@@ -112,20 +112,20 @@ def test_models_enums_dates_and_lists_become_schemas_and_come_back_as_values(reg
     }
 
 
-def test_parameters_may_have_names_that_a_pydantic_model_could_not(registry: FunctionRegistry) -> None:
+def test_parameters_may_have_names_that_a_pydantic_field_cannot_have(registry: FunctionRegistry) -> None:
     @registry.register
     def odd(schema: str, model_config: int, _hidden: bool = False, title: str = "t") -> list[Any]:
-        """Odd names."""
+        """Take odd names."""
         return [schema, model_config, _hidden, title]
 
     assert list(parameters_of(registry, "odd")["properties"]) == ["schema", "model_config", "_hidden", "title"]
     assert registry.call("odd", {"schema": "s", "model_config": 2, "_hidden": True}).result == ["s", 2, True, "t"]
 
 
-def test_a_context_is_given_and_hidden_from_the_model(registry: FunctionRegistry) -> None:
+def test_a_context_is_passed_and_hidden_from_the_model(registry: FunctionRegistry) -> None:
     @registry.register(hosts=["example.org"])
     def hosts(context: FunctionContext) -> list[str]:
-        """Which hosts."""
+        """List the allowed hosts."""
         return sorted(context.allowed_hosts)
 
     assert parameters_of(registry, "hosts")["properties"] == {}
@@ -133,7 +133,7 @@ def test_a_context_is_given_and_hidden_from_the_model(registry: FunctionRegistry
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ('{"count": "many"}', "count: "),
         ("{}", "count: Field required"),
@@ -144,7 +144,7 @@ def test_a_context_is_given_and_hidden_from_the_model(registry: FunctionRegistry
         ("[" * 60_000, "not JSON"),
     ],
 )
-def test_wrong_arguments_are_told(registry: FunctionRegistry, arguments: str, told: str) -> None:
+def test_wrong_arguments_are_reported(registry: FunctionRegistry, arguments: str, message: str) -> None:
     @registry.register
     def buy(count: int) -> int:
         """Buy."""
@@ -152,7 +152,7 @@ def test_wrong_arguments_are_told(registry: FunctionRegistry, arguments: str, to
 
     result = registry.call("buy", arguments)
     assert result.result is None
-    assert told in (result.error or "")
+    assert message in (result.error or "")
     assert json.loads(result.content) == {"error": result.error}
 
 
@@ -166,7 +166,7 @@ def test_numbers_written_as_text_are_accepted(registry: FunctionRegistry) -> Non
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (FunctionError("The shop is closed."), "The shop is closed."),
         (Unavailable("The store does not answer."), "The store does not answer."),
@@ -176,37 +176,37 @@ def test_numbers_written_as_text_are_accepted(registry: FunctionRegistry) -> Non
     ],
 )
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_what_a_function_raises_is_told(
-    registry: FunctionRegistry, error: BaseException, told: str, asynchronous: bool
+def test_errors_of_a_function_are_reported(
+    registry: FunctionRegistry, error: BaseException, message: str, asynchronous: bool
 ) -> None:
     def fail() -> None:
-        """Fails."""
+        """Fail."""
         raise error
 
     async def fail_later() -> None:
-        """Fails."""
+        """Fail."""
         await asyncio.sleep(0)
         raise error
 
     registry.register(name="fail")(fail_later if asynchronous else fail)
-    assert registry.call("fail", {}).error == told
+    assert registry.call("fail", {}).error == message
 
 
-def test_an_unknown_function_is_told_with_those_there_are(registry: FunctionRegistry) -> None:
+def test_an_unknown_function_is_reported_with_the_known_ones(registry: FunctionRegistry) -> None:
     @registry.register
     def known() -> None:
-        """Known."""
+        """Return nothing."""
 
     assert registry.call("unknown", {}).error == "There is no function 'unknown'. There are: known."
 
 
-def test_a_hanging_function_is_given_up_and_hanging_ones_are_bounded() -> None:
+def test_calls_to_a_hanging_function_time_out_and_their_number_is_bounded() -> None:
     registry = FunctionRegistry(timeout_seconds=0.05, max_running=1)
     release, ended = threading.Event(), threading.Event()
 
     @registry.register
     def hang() -> None:
-        """Hangs."""
+        """Hang."""
         release.wait(10)
         ended.set()
 
@@ -223,7 +223,7 @@ def test_an_async_function_is_cancelled_when_its_time_is_over(registry: Function
 
     @registry.register(timeout_seconds=0.05)
     async def hang() -> None:
-        """Hangs."""
+        """Hang."""
         try:
             await asyncio.Event().wait()
         finally:
@@ -236,37 +236,37 @@ def test_an_async_function_is_cancelled_when_its_time_is_over(registry: Function
 def test_async_functions_run(registry: FunctionRegistry) -> None:
     @registry.register
     async def double(number: float) -> float:
-        """Double."""
+        """Double a number."""
         await asyncio.sleep(0)
         return number * 2
 
     assert registry.call("double", '{"number": 1.5}').content == "3.0"
 
 
-def test_results_without_a_json_form_or_too_large_for_a_prompt_are_told(registry: FunctionRegistry) -> None:
+def test_results_without_a_json_form_or_too_large_for_a_prompt_are_reported(registry: FunctionRegistry) -> None:
     @registry.register
     def thing() -> object:
-        """A thing."""
+        """Return an object without a JSON form."""
         return object()
 
     @registry.register
     def much() -> str:
-        """Much."""
+        """Return a long text."""
         return "x" * 100_000
 
     assert "no JSON form" in (registry.call("thing", {}).error or "")
     assert "at most 32768 fit" in (registry.call("much", {}).error or "")
 
 
-def test_numbers_that_json_has_not_and_circles_do_not_break_the_answer(registry: FunctionRegistry) -> None:
+def test_infinite_numbers_and_circular_lists_do_not_break_the_answer(registry: FunctionRegistry) -> None:
     @registry.register
     def infinite() -> list[float]:
-        """Infinite."""
+        """Return infinite numbers."""
         return [float("inf"), float("nan"), 1.5]
 
     @registry.register
     def circle() -> list[Any]:
-        """A list that has itself."""
+        """Return a list that contains itself."""
         endless: list[Any] = []
         endless.append(endless)
         return endless
@@ -295,7 +295,7 @@ def test_calls_from_many_threads_run_at_the_same_time(registry: FunctionRegistry
 
     @registry.register
     def meet(number: int) -> int:
-        """Returns when eight are there."""
+        """Return when eight calls run at the same time."""
         together.wait(5)
         return number
 
@@ -305,19 +305,19 @@ def test_calls_from_many_threads_run_at_the_same_time(registry: FunctionRegistry
 
 
 def no_annotation(thing) -> None:  # type: ignore[no-untyped-def]
-    """No annotation."""
+    """Take an argument without an annotation."""
 
 
 def variadic(*things: str) -> None:
-    """Any number of arguments."""
+    """Take any number of arguments."""
 
 
 def no_json(thing: threading.Event) -> None:
-    """A type that JSON has not."""
+    """Take an argument whose type has no JSON form."""
 
 
 def unknown_type(thing: Unheard) -> None:  # type: ignore[name-defined]  # noqa: F821
-    """A type that does not exist."""
+    """Take an argument whose type does not exist."""
 
 
 @pytest.mark.parametrize("function", [no_annotation, variadic, no_json, unknown_type])
@@ -333,11 +333,11 @@ def test_names_follow_the_rule_of_openai(registry: FunctionRegistry) -> None:
 
 def test_a_name_belongs_to_one_module(registry: FunctionRegistry) -> None:
     def twice() -> int:
-        """First."""
+        """Return 1."""
         return 1
 
     def again() -> int:
-        """Second."""
+        """Return 2."""
         return 2
 
     again.__name__ = "twice"

@@ -28,7 +28,7 @@ PARIS_TEXAS = {
 
 
 class OpenMeteo(ThreadingHTTPServer):
-    """A server with the two endpoints that are used. `answer` replaces what the forecast says."""
+    """A server with the two endpoints that the functions use. `answer` replaces the forecast's response."""
 
     daemon_threads = True
 
@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, json.dumps(_forecast(query)).encode())
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
-        """Silent: a test's output is its result."""
+        """Log nothing, to keep the output of the tests clean."""
 
     def _send(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -107,7 +107,7 @@ def now_at(context: FunctionContext, location: str, **arguments: Any) -> Functio
     return function_registry.call("get_current_weather", {"location": location, **arguments}, context)
 
 
-def test_the_current_weather_is_told(server: OpenMeteo) -> None:
+def test_the_current_weather_is_returned(server: OpenMeteo) -> None:
     result = now_at(server.context, "Paris", unit="fahrenheit").result
     assert result["location"] == "Paris, France"
     assert result["condition"] == "light rain"
@@ -117,11 +117,11 @@ def test_the_current_weather_is_told(server: OpenMeteo) -> None:
 
 
 @pytest.mark.parametrize("location", ["Paris, Texas", "Paris, US", "Paris, Texas, United States", "Paris, tex"])
-def test_what_follows_the_comma_chooses_the_place(server: OpenMeteo, location: str) -> None:
+def test_text_after_the_comma_selects_the_place(server: OpenMeteo, location: str) -> None:
     assert now_at(server.context, location).result["location"] == "Paris, Texas, United States"
 
 
-def test_a_forecast_has_a_day_for_each(server: OpenMeteo) -> None:
+def test_a_forecast_has_an_entry_for_each_day(server: OpenMeteo) -> None:
     arguments = {"location": "Paris", "days": 3}
     result = function_registry.call("get_weather_forecast", arguments, server.context).result
     assert [day["date"] for day in result["days"]] == ["2026-03-28", "2026-03-29", "2026-03-30"]
@@ -130,13 +130,13 @@ def test_a_forecast_has_a_day_for_each(server: OpenMeteo) -> None:
     assert "days: " in (too_long.error or "")
 
 
-def test_an_unknown_place_is_told(server: OpenMeteo) -> None:
+def test_an_unknown_place_is_reported(server: OpenMeteo) -> None:
     assert now_at(server.context, "Nowhere").error == "No place called 'Nowhere' was found."
     assert now_at(server.context, "Paris, Spain").error == "No place called 'Paris, Spain' was found."
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         ((400, b'{"error": true, "reason": "Latitude must be in range"}'), "Latitude must be in range"),
         ((502, b"<html>Bad gateway</html>"), "status 502 and no JSON"),
@@ -146,14 +146,14 @@ def test_an_unknown_place_is_told(server: OpenMeteo) -> None:
         ((200, b"[" + b" " * 2**21 + b"]"), "more than 1048576 bytes"),
     ],
 )
-def test_a_service_that_misbehaves_is_told(server: OpenMeteo, answer: tuple[int, bytes], told: str) -> None:
+def test_a_service_that_misbehaves_is_reported(server: OpenMeteo, answer: tuple[int, bytes], message: str) -> None:
     server.answer = answer
-    assert told in (now_at(server.context, "Paris").error or "")
+    assert message in (now_at(server.context, "Paris").error or "")
 
 
-def test_offline_the_model_is_told_that_the_service_cannot_be_reached() -> None:
+def test_offline_the_error_says_that_the_service_cannot_be_reached() -> None:
     with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # bound and not listening: a connection is refused
+        unused.bind(("127.0.0.1", 0))  # bound but not listening, so that connections are refused
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         error = now_at(FunctionContext(base_urls=dict.fromkeys(weather.HOSTS, url)), "Paris").error
     assert "geocoding-api.open-meteo.com cannot be reached: this server may be offline" in (error or "")

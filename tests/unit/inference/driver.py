@@ -1,4 +1,4 @@
-"""Runs a scheduler over the fake model as the engine does, without a thread: for property tests."""
+"""Runs a scheduler over the fake model as the engine does, but without a thread, for property tests."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Driver:
             if self.scheduler.is_idle:
                 return
             self.step()
-        raise AssertionError("sequences are left after so many steps")
+        raise AssertionError(f"some sequences have not ended after {most_steps} steps")
 
     def _sample(self, sequence: ActiveSequence, row: int, rows: int) -> None:
         sequence.first_token_at = 1.0

@@ -1,4 +1,4 @@
-"""Tools in prompts: by the model's template where it knows the tags that are enforced, by a description otherwise."""
+"""Tools in prompts: written by the model's template if its call format is known, otherwise described."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from inference.text.chat_template import CHATML, ChatTemplate
 from tests.chat_templates import BARE, FUNCTION_TAGS, LISTED, NAMED, NAMED_WITH_IDS, PARAMETER_TAGS, TAGGED
 
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
-#: A template with another form of calls, which is neither enforced nor read here.
+#: A template with an unknown call format, which can neither be enforced nor parsed.
 FOREIGN = "{% if tools %}[TOOLS]{% endif %}" + CHATML
 
 
@@ -40,7 +40,7 @@ def render(source: str | None, messages: list[ChatMessage], *tools: dict[str, An
 
 
 @pytest.mark.parametrize("source", [None, CHATML, FOREIGN])
-def test_tools_are_described_where_the_template_does_not_know_the_tags(source: str | None) -> None:
+def test_tools_are_described_if_the_template_does_not_know_the_tags(source: str | None) -> None:
     prompt = render(source, [ChatMessage("system", "Be kind."), ChatMessage("user", "Hi")], TOOL)
     assert "[TOOLS]" not in prompt
     system = prompt.partition("<|im_end|>")[0]
@@ -50,13 +50,13 @@ def test_tools_are_described_where_the_template_does_not_know_the_tags(source: s
 
 @pytest.mark.parametrize("tools", [(), (TOOL,)])
 @pytest.mark.parametrize("arguments", ["", "{}"])
-def test_calls_and_results_are_text_where_the_template_knows_neither(tools: Any, arguments: str) -> None:
+def test_calls_and_results_are_text_if_the_template_knows_neither(tools: Any, arguments: str) -> None:
     prompt = render(CHATML, history(arguments), *tools)
     assert '<tool_call>\n{"name": "clock", "arguments": {}}\n</tool_call>' in prompt
     assert "<|im_start|>user\n<tool_response>\n12:00\n</tool_response>" in prompt
 
 
-def test_a_template_that_knows_the_tags_has_its_way() -> None:
+def test_a_template_that_knows_the_tags_writes_the_calls() -> None:
     prompt = render(TAGGED, history('{"zone": "UTC"}'), TOOL)
     assert prompt == (
         '[{"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}]user:What time is it?;'
@@ -79,7 +79,7 @@ def test_a_template_that_knows_the_tags_has_its_way() -> None:
     ],
     ids=["tagged", "bare", "listed", "named", "named with ids", "function tags", "parameter tags", "none", "foreign"],
 )
-def test_the_form_of_calls_is_seen_from_how_a_template_writes_one(
+def test_the_call_format_is_recognised_from_how_a_template_writes_a_call(
     source: str | None, form: type[CallFormat], is_native: bool
 ) -> None:
     assert ChatTemplate(source).call_format.__class__ is form
@@ -97,18 +97,18 @@ def two_calls() -> list[ChatMessage]:
     ]
 
 
-def test_parallel_calls_are_told_one_by_one_where_a_template_knows_one_at_a_time() -> None:
+def test_parallel_calls_are_written_one_by_one_if_a_template_allows_only_one_per_message() -> None:
     prompt = render(BARE, two_calls(), TOOL)
     call = '{"name": "clock", "parameters": {}}'
     assert prompt.endswith(f"<|assistant|>{call}<|ipython|>12:00<|assistant|>{call}<|ipython|>12:01")
 
 
-def test_templates_that_take_arguments_as_text_get_them_so() -> None:
+def test_templates_that_take_arguments_as_text_get_text() -> None:
     assert '<function=clock>{"zone":"UTC"}</function>' in render(FUNCTION_TAGS, history('{"zone":"UTC"}'), TOOL)
     assert "<function=clock>{}</function>" in render(FUNCTION_TAGS, history(""), TOOL)
 
 
-def test_templates_that_list_parameters_get_them_also_where_a_model_has_written_none() -> None:
+def test_templates_that_list_parameters_get_an_object_even_from_malformed_arguments() -> None:
     call = "<tool_call>\n<function=clock>\n{}</function>\n</tool_call>"
     parameter = "<parameter={}>\n{}\n</parameter>\n"
     zone = parameter.format("zone", "UTC") + parameter.format("at", '["12:00", null]')
@@ -117,7 +117,7 @@ def test_templates_that_list_parameters_get_them_also_where_a_model_has_written_
     assert call.format(parameter.format("arguments", "{oops")) in render(PARAMETER_TAGS, history("{oops"), TOOL)
 
 
-def test_results_are_one_turn_where_the_roles_take_turns() -> None:
+def test_results_are_merged_into_one_turn_if_the_roles_must_alternate() -> None:
     turns = "{% for message in messages %}{{ message.role }}:{{ message.content }};{% endfor %}"
     prompt = render(turns, two_calls())
     assert [part.partition(":")[0] for part in prompt.split(";")] == ["user", "assistant", "user", ""]
@@ -129,7 +129,7 @@ def ids_in(prompt: str) -> list[str]:
 
 
 @pytest.mark.parametrize("source", [LISTED, NAMED_WITH_IDS], ids=["listed", "named"])
-def test_ids_become_ones_of_nine_characters_that_results_share_with_their_calls(source: str) -> None:
+def test_calls_and_their_results_share_ids_of_nine_characters(source: str) -> None:
     first, second, *results = ids_in(render(source, two_calls(), TOOL))
     assert first != second and results == [second, first]
     own = [{**call, "id": f"abcdEFGH{at}"} for at, call in enumerate(two_calls()[1].tool_calls or [])]
@@ -139,14 +139,14 @@ def test_ids_become_ones_of_nine_characters_that_results_share_with_their_calls(
     ]
 
 
-def test_results_without_an_id_are_those_of_the_calls_in_their_order() -> None:
+def test_results_without_an_id_are_assigned_to_the_calls_in_order() -> None:
     messages = [*two_calls()[:2], ChatMessage("tool", "12:00"), ChatMessage("tool", "12:01")]
     first, second, *results = ids_in(render(LISTED, messages, TOOL))
     assert first != second and results == [first, second]
 
 
 @pytest.mark.parametrize("source", [LISTED, NAMED, NAMED_WITH_IDS], ids=["listed", "named", "named with ids"])
-def test_what_does_not_take_turns_is_made_to(source: str) -> None:
+def test_messages_whose_roles_do_not_alternate_are_rearranged(source: str) -> None:
     after_results = [*two_calls(), ChatMessage("user", "Thanks."), ChatMessage("user", "And now?")]
     prompt = render(source, after_results, TOOL)
     assert prompt.endswith("[INST]Thanks.\n\nAnd now?[/INST]") and prompt.count("[TOOL_RESULTS]") == 2
@@ -154,7 +154,7 @@ def test_what_does_not_take_turns_is_made_to(source: str) -> None:
         render(source, [ChatMessage("user", "Hi"), ChatMessage("wizard", "Hey")])
 
 
-def test_control_tokens_in_a_message_or_a_call_are_only_text() -> None:
+def test_control_tokens_in_a_message_or_a_call_are_text() -> None:
     control = {"[TOOL_CALLS]": 5, "[ARGS]": 6}
     call = {"id": "c", "type": "function", "function": {"name": "clock", "arguments": '{"a": "[ARGS]"}'}}
     messages = [ChatMessage("user", "[TOOL_CALLS]clock[ARGS]{}"), ChatMessage("assistant", tool_calls=[call])]

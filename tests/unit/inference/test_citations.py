@@ -1,4 +1,4 @@
-"""Markers in an answer: attached, checked, moved to the ends of sentences, and the same however the text is cut."""
+"""Markers in an answer: added, checked, moved to the ends of sentences, and independent of how the text is cut."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cited(text: str, sources: list[str] | None = None) -> str:
 @pytest.mark.parametrize(
     ("text", "result"),
     [
-        # Left out: attached.
+        # The model wrote no marker: one is added.
         ("The warranty lasts four years.", "The warranty lasts four years. [1]"),
         ("The warranty lasts 4 years", "The warranty lasts 4 years [1]"),
         (
@@ -33,25 +33,25 @@ def cited(text: str, sources: list[str] | None = None) -> str:
         ),
         ("- covers the pump\n- shipping is free\n", "- covers the pump [1]\n- shipping is free [2]\n"),
         ("保修期为四年。涵盖水泵和电机。", "保修期为四年。 [3]涵盖水泵和电机。 [3]"),
-        # Given: kept, at the end of the sentence.
+        # The model's marker holds: it is kept, at the end of the sentence.
         ("The warranty lasts four years [1].", "The warranty lasts four years. [1]"),
         ("The warranty lasts four years. [1] It is good.", "The warranty lasts four years. [1] It is good."),
         ("The warranty [1] lasts four years.", "The warranty lasts four years. [1]"),
         ("The pump warranty costs nothing at all [1].", "The pump warranty costs nothing at all. [1]"),
         ("Shipping is free and the pump is covered [2, 1].", "Shipping is free and the pump is covered. [1][2]"),
         ("Shipping is free and the pump is covered [2] [1].", "Shipping is free and the pump is covered. [1][2]"),
-        # Given, and not true: dropped.
+        # The model's marker does not hold: it is dropped.
         ("The warranty lasts four years [2].", "The warranty lasts four years. [1]"),
         ("The warranty lasts four years [7].", "The warranty lasts four years. [1]"),
         ("Whales sing at night [1].", "Whales sing at night."),
         ("The warranty lasts five years [1].", "The warranty lasts five years."),
         ("The warranty of the pump lasts 40 years.", "The warranty of the pump lasts 40 years."),
-        # Nothing to cite.
+        # There is nothing to cite.
         ("Sure! Here it is:\nHello.", "Sure! Here it is:\nHello."),
         ("Does the warranty last four years?", "Does the warranty last four years?"),
         ("# Warranty of the pump\n", "# Warranty of the pump\n"),
         ("", ""),
-        # No marker, and no end of a sentence.
+        # Brackets that are not markers, and full stops that do not end a sentence.
         ("Costs [a] and [12 or so and list[0] of x[12] [", "Costs [a] and [12 or so and list of x ["),
         ("```\nwarranty[1] lasts four. Years\n```\n", "```\nwarranty[1] lasts four. Years\n```\n"),
         ("Call `warranty[1]` to see.", "Call `warranty[1]` to see."),
@@ -65,7 +65,7 @@ def test_markers_say_what_the_sources_say(text: str, result: str) -> None:
     assert cited(text) == result
 
 
-def test_without_sources_no_marker_is_left() -> None:
+def test_without_sources_all_markers_are_removed() -> None:
     assert cited("The warranty [1] lasts four years [2]. Really.", []) == "The warranty lasts four years. Really."
 
 
@@ -88,15 +88,15 @@ def test_the_result_does_not_depend_on_the_pieces(pieces: list[str], size: int) 
 
 
 @given(PIECES, st.integers(0, 200))
-def test_a_second_attempt_tells_only_the_rest(pieces: list[str], told: int) -> None:
+def test_a_second_attempt_emits_only_the_rest(pieces: list[str], sent: int) -> None:
     text = "".join(pieces)
     whole = cited(text)
-    told = min(told, len(whole))
-    citer = Citer(SOURCES, replayed_characters=told)
-    assert citer.push(text) + citer.finish() == whole[told:]
+    sent = min(sent, len(whole))
+    citer = Citer(SOURCES, replayed_characters=sent)
+    assert citer.push(text) + citer.finish() == whole[sent:]
 
 
-def test_text_passes_at_once() -> None:
+def test_text_is_emitted_at_once() -> None:
     citer = Citer(SOURCES)
     assert [citer.push(piece) for piece in ("The", " warranty", " lasts four years", ".", " Next")] == [
         "The", " warranty", " lasts four years", ".", " [1] Next"]  # fmt: skip

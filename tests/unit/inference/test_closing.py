@@ -1,4 +1,4 @@
-"""A model that writes at random what it may comes to an end in time, over a vocabulary of bytes."""
+"""Answers of a model that writes random allowed tokens are completed in time, over a vocabulary of bytes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.tool_sets import tool_set
 BYTES: LLTokenizer = byte_tokenizer()
 END = BYTES.eos_token
 CASES = [(name, schema) for name, schema, refused in collection() if refused is None]
-#: Every shortest answer fits into this; most that are written at random do not.
+#: Every shortest answer fits into this; most random answers do not.
 MOST_BYTES = 256
 
 
 def written(constraint: Constraint, most: int, draw: random.Random) -> tuple[list[int], bool]:
-    """What a model writes that takes any token that it may, as the engine lets it; and whether it came to an end."""
+    """Return the tokens that a model writes at random under a constraint, as in the engine, and whether it ended."""
     tokens: list[int] = []
     while len(tokens) < most:
         token = drawn(constraint, draw)
@@ -65,7 +65,7 @@ def test_random_json_of_real_schemas_ends_in_time_and_fits(cases: list[tuple[str
         assert ended, (name, text)
         check(schema, text)
         closed += len(text) > MOST_BYTES * 0.9
-    assert closed > len(cases) / 4, "the room must have been short for many"
+    assert closed > len(cases) / 4, "many answers must have been close to the limit"
 
 
 @pytest.mark.parametrize("form", FORMS, ids=form_id)
@@ -127,14 +127,14 @@ def test_the_shortest_answer_is_found(schema: Any, shortest: str | None) -> None
         assert bytes(found).decode() == shortest
 
 
-def test_there_is_no_end_where_none_fits() -> None:
+def test_there_is_no_end_if_none_fits() -> None:
     matcher = LLMatcher(BYTES, f"start: {of_schema({'const': 'x' * 100})}\n", log_level=0)
     assert shortest_end(matcher, 50) is None
     constraint = GrammarCompiler(byte_tokenizer).json_schema({"const": "x" * 100}, max_tokens=50)()
     assert written(constraint, 50, random.Random(1)) == (list(b'"' + b"x" * 49), False)
 
 
-def test_free_text_is_cut_where_its_tokens_end() -> None:
+def test_free_text_is_cut_off_at_its_last_token() -> None:
     tools = [{"type": "function", "function": {"name": "get_time"}}]
     constraint = GrammarCompiler(byte_tokenizer).tool_calls(tools, mode="auto", max_tokens=20)()
     for token in b"It is late, so goodb":
@@ -144,7 +144,7 @@ def test_free_text_is_cut_where_its_tokens_end() -> None:
 
 
 @pytest.mark.parametrize("form", CONTROLLED, ids=form_id)
-def test_a_call_that_a_control_token_begins_within_text_ends_in_time(form: CallFormat) -> None:
+def test_a_call_that_begins_with_a_control_token_after_text_ends_in_time(form: CallFormat) -> None:
     tool = {"type": "function", "function": {"name": "say", "parameters": {"properties": {"text": {"type": "string"}}}}}
     constraint = GrammarCompiler(byte_tokenizer, form).tool_calls([tool], mode="auto", max_tokens=150)()
     beginning = [*b"Look: ", next(iter(form.controls.values()))]
@@ -152,5 +152,5 @@ def test_a_call_that_a_control_token_begins_within_text_ends_in_time(form: CallF
         assert not constraint.refuses(token)
         constraint.accept(token)
     tokens, _ = written(constraint, 150 - len(beginning), random.Random(1))
-    said, call = parsed(form.parser([tool]), text_of(form, [*beginning, *tokens]))
-    assert said == Text("Look:") and isinstance(call, ToolCall) and call.name == "say"
+    text, call = parsed(form.parser([tool]), text_of(form, [*beginning, *tokens]))
+    assert text == Text("Look:") and isinstance(call, ToolCall) and call.name == "say"

@@ -1,4 +1,4 @@
-"""The detokenizer: no half character, no part of a stop string, and nothing lost."""
+"""The detokenizer: no partial character, no part of a stop string, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ cuts = st.lists(st.integers(0, 200), max_size=30)
 
 
 @given(texts, stops, cuts)
-def test_text_is_what_stands_before_the_first_stop_string(text: str, stop: list[str], at: list[int]) -> None:
+def test_the_text_before_the_first_stop_string_is_emitted(text: str, stop: list[str], at: list[int]) -> None:
     deltas, detokenizer = detokenize(split(text, at), stop)
-    given_out = "".join(deltas)
-    assert "�" not in given_out
-    assert text.startswith(given_out)
+    emitted = "".join(deltas)
+    assert "�" not in emitted
+    assert text.startswith(emitted)
     assert detokenizer.stop_found == any(one in text for one in stop)
-    assert not any(one in given_out for one in stop)
+    assert not any(one in emitted for one in stop)
     if not detokenizer.stop_found:
-        assert given_out == text
+        assert emitted == text
 
 
 @given(texts, stops, cuts, st.integers(0, 30))
-def test_resumed_text_goes_on_where_it_ended(text: str, stop: list[str], at: list[int], sent: int) -> None:
+def test_resumed_text_continues_after_what_was_sent(text: str, stop: list[str], at: list[int], sent: int) -> None:
     whole, _ = detokenize(split(text, at), stop)
     rest, _ = detokenize(split(text, at), stop, skip=sent)
     assert "".join(rest) == "".join(whole)[sent:]
@@ -59,10 +59,10 @@ def test_a_character_cut_by_the_end_is_dropped() -> None:
     assert "".join(detokenize([b"ok", "€".encode()[:2]], [])[0]) == "ok"
 
 
-def test_the_start_of_a_stop_string_is_held_until_it_is_refuted() -> None:
+def test_the_start_of_a_stop_string_is_held_back_until_it_cannot_be_one() -> None:
     deltas, _ = detokenize([b"x STO", b"RE"], ["STOP"])
     assert deltas == ["x ", "STORE", ""]
 
 
-def test_held_text_comes_at_the_end() -> None:
+def test_text_held_back_is_emitted_at_the_end() -> None:
     assert detokenize([b"x STO"], ["STOP"])[0] == ["x ", "STO"]

@@ -1,4 +1,4 @@
-"""The engine over the fake model: messages in, events out, and what happens when something breaks."""
+"""The engine over the fake model: messages in, events out, and what happens if something fails."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def text_of(prompt: list[int], tokens: int) -> str:
 
 
 def endless(length: int = 60) -> list[int]:
-    """A prompt whose answer is at least `length` tokens long."""
+    """Return a prompt whose answer is at least `length` tokens long."""
     return next(prompt for at in range(256) if len(answer(prompt := [at], length)) == length)
 
 
@@ -131,18 +131,18 @@ def test_a_second_prompt_reports_what_was_cached(engine: Engine, sink: Recorder)
     assert end.usage.cached_tokens == len(prompt)
 
 
-def test_a_prompt_that_cannot_be_taken_over_is_computed_again(
+def test_a_cached_prompt_that_cannot_be_reused_is_computed_again(
     engine: Engine, backend: FakeBackend, sink: Recorder
 ) -> None:
-    # Given a cached prompt that the runtime finds no room for
+    # Given a cached prompt for which the runtime has no room
     prompt = list(range(97, 122))
     engine.submit(request("first", prompt, max_tokens=3))
     sink.wait("first")
     backend.unpark_fails = True
-    # When two prompts begin like it, one of which would share it with the other
+    # When two prompts begin like it, so that the second would share the prefix of the first
     engine.submit(request("second", [*prompt, 5, 6], max_tokens=3))
     engine.submit(request("third", [*prompt, 5, 7], max_tokens=3))
-    # Then both are answered in full, and no token counts as cached that was not
+    # Then both are answered in full, and no token wrongly counts as cached
     for name, ending in (("second", [5, 6]), ("third", [5, 7])):
         end = sink.wait(name)
         assert isinstance(end, SequenceFinished)
@@ -212,7 +212,7 @@ def test_resuming_continues_the_text(engine: Engine, sink: Recorder, known: int)
     # When another attempt resumes it
     engine.submit(request("again", prompt, max_tokens=60, resume_token_ids=whole[:known], resume_text_length=sent))
     end = sink.wait("again")
-    # Then the text goes on after what was sent, and the usage counts the whole answer
+    # Then the text continues after what was sent, and the usage counts the whole answer
     assert sink.text("again") == bytes(whole).decode()[sent:]
     assert isinstance(end, SequenceFinished)
     assert end.usage.completion_tokens == 60
@@ -284,16 +284,16 @@ class BrokenGrammar:
     def accept(self, token: int) -> None:
         self._accepted += 1
         if self._accepted == 3:
-            raise InternalError("the grammar is at a loss")
+            raise InternalError("the grammar failed")
 
 
 @pytest.mark.parametrize("resumed", [[], [97, 97, 97]])
-def test_a_grammar_that_fails_takes_nobody_with_it(engine: Engine, sink: Recorder, resumed: list[int]) -> None:
+def test_a_grammar_that_fails_affects_only_its_sequence(engine: Engine, sink: Recorder, resumed: list[int]) -> None:
     engine.submit(request("fine", endless(), max_tokens=60))
     engine.submit(request("broken", endless(), max_tokens=60, constraint=BrokenGrammar, resume_token_ids=resumed))
     end = sink.wait("broken")
     assert isinstance(end, SequenceFailed)
-    assert end.error.message == "the grammar is at a loss"
+    assert end.error.message == "the grammar failed"
     assert isinstance(sink.wait("fine"), SequenceFinished)
     assert sink.text("fine") == text_of(endless(), 60)
     assert engine.stats().crashes == 0
@@ -330,7 +330,7 @@ def test_a_broken_sink_fails_only_what_it_lost(backend: FakeBackend) -> None:
     engine.close()
 
 
-def test_closing_aborts_what_runs(backend: FakeBackend, sink: Recorder) -> None:
+def test_closing_aborts_all_sequences(backend: FakeBackend, sink: Recorder) -> None:
     engine = Engine(backend, slots=1, default_max_tokens=16, sink=sink)
     engine.start()
     engine.submit(request("running", endless(100), max_tokens=100))

@@ -1,4 +1,4 @@
-"""Log probabilities of tokens that a grammar has left, and of those that it has not."""
+"""Log probabilities of tokens that a grammar allows, and of those that it rules out."""
 
 from __future__ import annotations
 

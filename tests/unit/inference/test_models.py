@@ -1,4 +1,4 @@
-"""Which model file is taken, and what is said when there is none."""
+"""The choice of the model file, and the errors if it is missing or unsuitable."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         resolve_model(settings_with(model_path=tmp_path / "gone.gguf"))
 
 
-def test_a_file_of_another_form_is_refused(tmp_path: Path) -> None:
+def test_a_file_in_another_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "page.gguf"
     path.write_text("<html>not found</html>")
     with pytest.raises(ConfigurationError, match="not a GGUF file"):

@@ -15,7 +15,7 @@ prompts = st.lists(st.integers(0, 1), min_size=1, max_size=40)
 
 
 class CacheMachine(RuleBasedStateMachine):
-    """Compares the books with a KV cache that does what the operations say."""
+    """Compares the prompt cache's records with a fake KV cache that applies its operations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.apply()
 
     @invariant()
-    def books_are_right(self) -> None:
+    def records_match_the_kv_cache(self) -> None:
         for seq_id, content in self.backend.content.items():
             assert self.cache.tokens(seq_id) == content
             assert seq_id in self.in_use or not content
@@ -106,7 +106,7 @@ def test_the_same_prompt_again_leaves_one_token_to_compute() -> None:
     assert cache.acquire([1, 2, 3])[1] == 2
 
 
-def test_a_finished_prompt_leaves_its_cells_and_is_parked() -> None:
+def test_a_finished_prompt_frees_its_cells_and_is_parked() -> None:
     cache = PromptCache(1, 100, most_parked_tokens=50)
     seq_id = fill(cache, [1, 2, 3])
     cache.take_operations()
@@ -125,9 +125,9 @@ def test_the_least_recently_used_prompt_is_forgotten_first() -> None:
     for start in (1, 2):
         cache.release(fill(cache, [start] * 10))
     cache.discard(cache.acquire([1] * 10)[0])
-    # When a third one comes
+    # When a third one is parked
     cache.release(fill(cache, [3] * 10))
-    # Then the other one is gone
+    # Then the one that was not used again is dropped
     assert [cache.best_prefix([start] * 10) for start in (1, 2, 3)] == [10, 0, 10]
 
 
@@ -142,13 +142,13 @@ def test_a_longer_version_of_a_conversation_replaces_the_shorter_one() -> None:
     assert cache.parked_tokens == 5
 
 
-def test_a_model_that_cannot_cut_its_cache_shares_nothing() -> None:
+def test_a_model_that_cannot_trim_its_cache_shares_nothing() -> None:
     cache = PromptCache(2, 100, can_share=False, most_parked_tokens=50)
     cache.release(fill(cache, [1, 2, 3]))
     assert cache.acquire([1, 2, 3])[1] == 0
 
 
-def test_a_prompt_that_no_room_is_left_for_is_not_taken_over() -> None:
+def test_a_parked_prompt_that_does_not_fit_is_not_reused() -> None:
     cache = PromptCache(2, 20, most_parked_tokens=50)
     cache.release(fill(cache, [1] * 10))
     fill(cache, [2] * 15)

@@ -33,7 +33,7 @@ def test_the_budget_is_kept(lengths: list[int], budget: int) -> None:
     assert used == hits[: len(used)]
 
 
-def test_documents_stand_in_the_users_turn_before_the_question() -> None:
+def test_documents_precede_the_question_in_the_users_turn() -> None:
     messages, used = rag_messages(CONVERSATION, [hit("Here."), hit("There.")], 1000, words)
     assert len(used) == 2
     assert messages[0] == CONVERSATION[0]
@@ -54,7 +54,7 @@ def test_nothing_changes_without_hits_room_or_a_question() -> None:
     assert rag_messages(CONVERSATION[:1], [hit("x")], 1000, words) == (CONVERSATION[:1], [])
 
 
-def test_hits_stand_by_document_in_its_order_without_repetition() -> None:
+def test_hits_are_grouped_by_document_in_its_order_without_repetition() -> None:
     hits = [
         hit("fourth fifth sixth", "a.txt", 3, 50, 68),
         hit("elsewhere", "b.txt"),
@@ -70,7 +70,7 @@ def test_hits_stand_by_document_in_its_order_without_repetition() -> None:
     assert content.index("third") < content.index("fifth")
 
 
-def test_documents_never_stand_in_the_systems_turn() -> None:
+def test_documents_are_never_in_the_systems_turn() -> None:
     messages, _ = rag_messages(CONVERSATION, [hit("Here.")], 1000, words)
     assert [message.role for message in messages] == ["system", "user"]
     assert "Here." not in (messages[0].content or "")

@@ -1,4 +1,4 @@
-"""Follow-up questions: which are, what a model is shown, and which of its answers are used."""
+"""Follow-up questions: how they are recognised, what the model gets, and which of its answers are used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from core.messages import ChatMessage
 from inference.text.rewriting import is_follow_up, rewrite_messages, usable_rewrite
 
-TALK = [
+CONVERSATION = [
     ChatMessage("system", "Be kind."),
     ChatMessage("user", "How long is the warranty of the Aurora coffee machine?"),
     ChatMessage("assistant", "Four years."),
@@ -15,14 +15,14 @@ TALK = [
 ]
 
 
-def test_a_question_follows_up_on_what_was_said_before() -> None:
-    assert is_follow_up(TALK)
-    assert not is_follow_up(TALK[:2]) and not is_follow_up(TALK[:1]) and not is_follow_up([])
+def test_a_question_after_other_messages_is_a_follow_up() -> None:
+    assert is_follow_up(CONVERSATION)
+    assert not is_follow_up(CONVERSATION[:2]) and not is_follow_up(CONVERSATION[:1]) and not is_follow_up([])
 
 
 def test_the_model_sees_the_end_of_the_conversation() -> None:
     long = [ChatMessage("user", f"number {n} " + "word " * 1000) for n in range(20)]
-    [message] = rewrite_messages([*long, *TALK])
+    [message] = rewrite_messages([*long, *CONVERSATION])
     content = message.content or ""
     assert len(content) < 3000 and "Be kind" not in content and "number 1 " not in content
     assert (
@@ -43,4 +43,4 @@ def test_the_model_sees_the_end_of_the_conversation() -> None:
     ],
 )
 def test_a_rewrite_is_about_the_conversation_or_is_not_used(answer: str, used: str | None) -> None:
-    assert usable_rewrite(answer, TALK) == used
+    assert usable_rewrite(answer, CONVERSATION) == used

@@ -1,4 +1,4 @@
-"""The scheduler: no slot used twice, no token lost, every sequence ends, the budget is kept."""
+"""The scheduler: no slot is used twice, no token is lost, every sequence ends, and the budget is kept."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def request(
 
 
 def endless(length: int) -> list[int]:
-    """A prompt whose answer is at least `length` tokens long."""
+    """Return a prompt whose answer is at least `length` tokens long."""
     return next(prompt for at in range(256) if len(answer(prompt := [at], length)) == length)
 
 
@@ -74,7 +74,7 @@ def test_every_sequence_gets_the_text_it_would_get_alone(
     for at, (prompt, max_tokens, _, _) in enumerate(wanted):
         if str(at) not in aborted:
             assert driver.ended[str(at)] == answer(prompt, max_tokens)
-    assert driver.cache.idle_sequences == slots, "an id was not given back"
+    assert driver.cache.idle_sequences == slots, "an id was not released"
 
 
 @settings(max_examples=60, deadline=None)
@@ -92,11 +92,11 @@ def test_drafts_do_not_change_the_text(prompt: list[int], most: int, right: int,
 
 def test_decoding_goes_on_while_a_long_prompt_is_computed() -> None:
     driver = Driver(slots=2, sequences=2, cells=1000, step_tokens=64)
-    driver.submit(request("talking", [1], max_tokens=100))
+    driver.submit(request("decoding", [1], max_tokens=100))
     driver.step()
     driver.submit(request("long", list(range(200)), max_tokens=1))
     plan = driver.step(prompt_tokens=16)
-    assert [(work.sequence.request.sequence_id, work.count) for work in plan.work] == [("talking", 1), ("long", 16)]
+    assert [(work.sequence.request.sequence_id, work.count) for work in plan.work] == [("decoding", 1), ("long", 16)]
 
 
 def test_a_prompt_alone_takes_the_whole_budget() -> None:
@@ -121,16 +121,16 @@ def test_interactive_comes_before_batch_and_takes_its_slot() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 6), st.integers(1, 8), st.integers(1, 30))
 def test_batch_work_ends_under_a_load_that_never_ends(slots: int, jobs: int, chat_tokens: int, job_tokens: int) -> None:
-    """Given more interactive work than slots at all times, batch work ends, one after the other."""
+    """Check that batch work ends, one sequence after the other, while interactive work always exceeds the slots."""
     driver = Driver(slots=slots, sequences=slots, cells=1000, step_tokens=64)
     for at in range(jobs):
         driver.submit(request(f"batch-{at}", [at], max_tokens=job_tokens, priority="batch"))
     chats = 0
 
-    def left() -> set[str]:
+    def unfinished() -> set[str]:
         return {f"batch-{at}" for at in range(jobs)} - set(driver.ended)
 
-    while left():
+    while unfinished():
         while driver.scheduler.waiting < slots + jobs:
             chats += 1
             driver.submit(request(f"chat-{chats}", [chats % 256, 7], max_tokens=chat_tokens))
@@ -138,7 +138,7 @@ def test_batch_work_ends_under_a_load_that_never_ends(slots: int, jobs: int, cha
         due = [one for one in driver.scheduler.running if one.request.priority == "batch"]
         assert len(due) <= 1, "interactive work has all the other slots"
         assert driver.order[: MAX_OVERTAKES + 1].count("batch-0") == (len(driver.order) > MAX_OVERTAKES)
-        ended = jobs - len(left())
+        ended = jobs - len(unfinished())
         assert len(driver.order) <= (ended + 1) * (MAX_OVERTAKES + 1) + slots * 30 * 2 * (ended + 1), "it starves"
 
 
@@ -150,7 +150,7 @@ def test_work_that_is_due_waits_for_a_slot_and_keeps_it() -> None:
         driver.submit(request(f"chat-{at}", [at, 3], max_tokens=2))
     # When everything runs to its end
     driver.run_to_end()
-    # Then it came after its patience, was never preempted, and the chats were all answered
+    # Then it was overtaken no more often than allowed, was never preempted, and all chats were answered
     assert driver.order.index("batch") == MAX_OVERTAKES
     assert driver.scheduler.preemptions == 0
     assert len(driver.ended) == MAX_OVERTAKES + 6
@@ -172,7 +172,7 @@ def test_choices_of_one_prompt_compute_it_once() -> None:
     sequences = [driver.submit(request(str(at), prompt, max_tokens=3)) for at in range(3)]
     # When they run to their end
     driver.run_to_end()
-    # Then the second and the third have taken all but the last token from the first
+    # Then the second and the third have shared all but the last token of the first
     assert [sequence.cached_tokens for sequence in sequences] == [0, 99, 99]
     computed = sum(len(entry.tokens) for step in driver.backend.steps for entry in step)
     assert computed < 100 + 3 * 10
@@ -185,11 +185,11 @@ def test_a_full_cache_preempts_the_latest_which_goes_on_later() -> None:
     first, second = (driver.submit(request(str(at), prompt, max_tokens=30)) for at, prompt in enumerate(prompts))
     # When they run to their end
     driver.run_to_end()
-    # Then the text of both is whole, and only the second had to wait
+    # Then both texts are complete, and only the second had to wait
     assert driver.ended == {str(at): answer(prompt, 30) for at, prompt in enumerate(prompts)}
     assert first.preemptions == 0
     assert second.preemptions >= 1
-    assert driver.scheduler.preemptions < 10, "it came and went all the time"
+    assert driver.scheduler.preemptions < 10, "it was preempted again and again"
 
 
 def test_removing_a_waiting_sequence_forgets_it() -> None:
@@ -203,7 +203,7 @@ def test_removing_a_waiting_sequence_forgets_it() -> None:
     assert set(driver.ended) == {"running"}
 
 
-def test_expired_ones_are_named() -> None:
+def test_sequences_past_their_deadline_are_returned() -> None:
     driver = Driver(slots=1, sequences=1, cells=100, step_tokens=32)
     late = driver.submit(request("late", deadline=10.0))
     driver.submit(request("patient", deadline=20.0))

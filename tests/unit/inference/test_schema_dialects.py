@@ -1,11 +1,11 @@
-"""How older schemas are written today."""
+"""The conversion of older schemas to today's JSON Schema."""
 
 from __future__ import annotations
 
 from inference.grammars.schema_dialects import modern
 
 
-def test_old_ways_of_writing_are_brought_up_to_date_where_schemas_stand() -> None:
+def test_outdated_keywords_are_converted_in_schemas_and_nowhere_else() -> None:
     schema = {
         "type": "object",
         "properties": {
@@ -32,4 +32,4 @@ def test_old_ways_of_writing_are_brought_up_to_date_where_schemas_stand() -> Non
         "default": {"format": "password"},
         "$defs": {"secret": {"anyOf": [{"type": "string"}, {"const": {"format": "x"}}]}},
     }
-    assert schema["properties"]["format"] == {"type": "integer", "format": "int32"}, "the client's own is not touched"  # type: ignore[index]
+    assert schema["properties"]["format"] == {"type": "integer", "format": "int32"}, "the client's schema is the same"  # type: ignore[index]

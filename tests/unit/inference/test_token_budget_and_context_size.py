@@ -1,4 +1,4 @@
-"""How much of a prompt a step carries, and how large a context is made."""
+"""The number of prompt tokens in a step, the size of a context, and drafts from the prompt."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ def test_pieces_never_get_too_small_or_too_large() -> None:
     assert (slow.prompt_tokens, fast.prompt_tokens) == (LEAST_TOKENS, 512)
 
 
-def layout(free_bytes: int, trained: int = 8192, **values: object) -> tuple[int, int]:
+def chosen_size(free_bytes: int, trained: int = 8192, **values: object) -> tuple[int, int]:
     settings = load_settings(_env_file=None, inference_slots=4, **values)
-    made = choose_context_size(
+    size = choose_context_size(
         settings, trained_tokens=trained, cell_bytes=1000, free_bytes=free_bytes, batch_tokens=256, most_sequences=256
     )
-    return made.context_length, made.cells
+    return size.context_length, size.cells
 
 
 def test_all_slots_get_a_context_if_memory_allows() -> None:
-    assert layout(10**9) == (2048, 4 * 2048 + 256)
-    assert layout(8_000_000) == (2048, 4000)
+    assert chosen_size(10**9) == (2048, 4 * 2048 + 256)
+    assert chosen_size(8_000_000) == (2048, 4000)
 
 
-def test_a_context_beyond_the_models_training_is_cut() -> None:
-    assert layout(10**9, trained=512)[0] == 512
+def test_a_context_is_not_longer_than_the_model_was_trained_for() -> None:
+    assert chosen_size(10**9, trained=512)[0] == 512
 
 
 def test_too_little_memory_names_the_setting() -> None:
     with pytest.raises(ConfigurationError, match="CONTEXT_LENGTH=2048"):
-        layout(1_000_000)
+        chosen_size(1_000_000)
 
 
 def test_lookup_continues_the_last_occurrence() -> None:
@@ -55,7 +55,7 @@ def test_lookup_continues_the_last_occurrence() -> None:
     assert PromptLookup().draft([1, 2, 3, 4], 3) == []
 
 
-def test_lookup_rests_when_its_guesses_are_wrong() -> None:
+def test_lookup_pauses_when_its_drafts_are_wrong() -> None:
     lookup = PromptLookup()
     tokens = [1, 2, 3, 4, 5, 9, 1, 2, 3]
     for _ in range(10):

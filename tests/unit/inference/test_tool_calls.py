@@ -1,4 +1,4 @@
-"""Tool calls in the model's text."""
+"""The parsers that find tool calls in a model's text."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def parse(text: str, size: int = 1, form: CallFormat | None = None) -> list[Text
 
 
 @given(st.integers(1, 100))
-def test_calls_and_text_are_told_apart_however_they_arrive(size: int) -> None:
+def test_calls_and_text_are_separated_however_they_arrive(size: int) -> None:
     assert parse(f"Well < that.{CALL}{CALL}", size) == [
         Text("Well < that."),
         ToolCall(0, "add", '{"a": 1}'),
@@ -44,11 +44,11 @@ def test_calls_and_text_are_told_apart_however_they_arrive(size: int) -> None:
 
 
 @given(st.text(st.sampled_from("<tool_cal>/x{}"), max_size=60), st.integers(1, 10))
-def test_what_is_no_call_is_text_and_nothing_is_lost(text: str, size: int) -> None:
+def test_anything_but_a_call_is_text_and_nothing_is_lost(text: str, size: int) -> None:
     assert "".join(one.text for one in parse(text, size) if isinstance(one, Text)) == text
 
 
-def test_a_call_without_its_closing_tag_counts_if_it_is_whole() -> None:
+def test_a_call_without_its_closing_tag_counts_if_it_is_complete() -> None:
     assert parse('<tool_call>{"name": "add", "arguments": {}}') == [ToolCall(0, "add", "{}")]
     assert parse('<tool_call>{"name": "add", "argu') == [Text('<tool_call>{"name": "add", "argu')]
 
@@ -60,11 +60,11 @@ def test_broken_json_is_text() -> None:
 @given(
     st.lists(st.sampled_from([CALL, "word", " ", "\n", "<", "<tool_call>", "{oops}</tool_call>"])), st.integers(1, 40)
 )
-def test_white_space_around_calls_is_told_the_same_however_it_arrives(parts: list[str], size: int) -> None:
+def test_white_space_around_calls_is_the_same_however_it_arrives(parts: list[str], size: int) -> None:
     assert parse("".join(parts), size) == parse("".join(parts), 10_000)
 
 
-def test_white_space_before_a_call_is_no_text() -> None:
+def test_white_space_before_a_call_is_dropped() -> None:
     assert parse(f"\n{CALL}\n{CALL}\n") == [ToolCall(0, "add", '{"a": 1}'), ToolCall(1, "add", '{"a": 1}')]
     assert parse(f"So: \n{CALL}") == [Text("So:"), ToolCall(0, "add", '{"a": 1}')]
     assert parse(" just text \n") == [Text(" just text \n")]
@@ -79,7 +79,7 @@ BARE = '{"name": "add", "parameters": {"a": 1}}'
 
 
 @given(st.integers(1, 100))
-def test_an_answer_without_tags_is_one_call_as_a_whole(size: int) -> None:
+def test_a_whole_answer_without_tags_is_one_call(size: int) -> None:
     assert parse(BARE, size, BareFormat()) == [ToolCall(0, "add", '{"a": 1}')]
 
 
@@ -90,13 +90,13 @@ def test_without_tags_everything_else_is_text(text: str, size: int) -> None:
     assert parse(text, size, BareFormat()) == ([Text(text)] if text else [])
 
 
-def test_text_without_tags_is_told_as_soon_as_it_is_none() -> None:
+def test_text_without_tags_is_emitted_as_soon_as_it_cannot_be_a_call() -> None:
     parser = BareFormat().parser()
     assert parser.push('{"na') == [] and not parser.is_inside
     assert parser.push("val") == [Text('{"naval')] and parser.push("!") == [Text("!")]
 
 
-def test_a_call_without_tags_that_is_cut_off_is_known_to_be_one() -> None:
+def test_a_call_without_tags_that_is_cut_off_is_recognised() -> None:
     parser = BareFormat().parser()
     assert parser.push(BARE[:-1]) == [] and parser.is_inside
     assert parser.push("}") == [] and not parser.is_inside
@@ -116,7 +116,7 @@ ADD = '{"a": 1, "b": "]}[ARGS]</tool_call></function>\\\\\\""}'
 
 
 def calls_as_text(form: CallFormat) -> list[str]:
-    """Answers of one call, or of two, as parsers of the form are given them."""
+    """Return answers with one call and with two calls, as the parsers of the format get them."""
     match form:
         case TaggedFormat():
             one = '<tool_call>\n{"name": "add", "arguments": ADD}\n</tool_call>'
@@ -135,13 +135,13 @@ def calls_as_text(form: CallFormat) -> list[str]:
             texts = [with_id, plain + plain]
     for marker in form.controls:
         texts = [text.replace(marker, form.marker_in_text(marker)) for text in texts]
-    # Where the same characters are within the arguments, they are text.
+    # Replaced last, because the same characters within the arguments are text.
     return [text.replace("ADD", ADD).replace("TEXT", json.loads(ADD)["b"]) for text in texts]
 
 
 @pytest.mark.parametrize("form", AMID_TEXT, ids=form_id)
 @given(size=st.integers(1, 100))
-def test_each_form_is_read_however_it_arrives(form: CallFormat, size: int) -> None:
+def test_each_format_is_parsed_however_it_arrives(form: CallFormat, size: int) -> None:
     one, two = calls_as_text(form)
     assert parse(f"So [: {one}", size, form) == [Text("So [:"), ToolCall(0, "add", ADD)]
     assert parse(two, size, form) == [ToolCall(0, "add", ADD), ToolCall(1, "add", ADD)]
@@ -149,7 +149,7 @@ def test_each_form_is_read_however_it_arrives(form: CallFormat, size: int) -> No
 
 @pytest.mark.parametrize("form", AMID_TEXT, ids=form_id)
 @given(data=st.data(), size=st.integers(1, 40))
-def test_calls_among_what_looks_like_them_are_found_however_they_arrive(
+def test_calls_among_similar_text_are_found_however_they_arrive(
     form: CallFormat, data: st.DataObject, size: int
 ) -> None:
     pieces = [
@@ -171,7 +171,7 @@ def test_calls_among_what_looks_like_them_are_found_however_they_arrive(
 
 @pytest.mark.parametrize("form", PLAIN, ids=form_id)
 @given(data=st.data(), size=st.integers(1, 10))
-def test_what_is_no_call_in_any_form_is_text_and_nothing_is_lost(
+def test_anything_but_a_call_is_text_in_each_format_and_nothing_is_lost(
     form: CallFormat, data: st.DataObject, size: int
 ) -> None:
     pieces = [*form.markers, *PIECES, *"<tool_cal>/x[TOL_CALS]ARG"]
@@ -188,13 +188,13 @@ def test_control_tokens_are_never_text(form: CallFormat) -> None:
 
 
 @pytest.mark.parametrize("form", [form for form in AMID_TEXT if form.controls], ids=form_id)
-def test_what_is_spelled_like_a_control_token_is_text(form: CallFormat) -> None:
+def test_text_that_spells_a_control_token_is_text(form: CallFormat) -> None:
     text = calls_as_text(type(form)())[0]
     assert parse(text, 5, form) == [Text(text)]
 
 
 END = "\n</parameter>\n"
-#: What is no end of a parameter, nor becomes one together with the end behind it.
+#: Texts that neither contain the end of a parameter nor form one together with the end after them.
 TEXTS = (st.text() | st.sampled_from(["", "\n", "\n</parameter> x", "</function>\n"])).filter(
     lambda text: (text + END).find(END) == len(text)
 )
@@ -202,12 +202,12 @@ VALUES = st.dictionaries(st.sampled_from("ab"), TEXTS)
 
 
 @given(values=VALUES, size=st.integers(1, 30))
-def test_strings_stand_as_they_are_between_the_tags_of_a_parameter(values: dict[str, str], size: int) -> None:
+def test_strings_between_the_tags_of_a_parameter_are_unquoted(values: dict[str, str], size: int) -> None:
     values = {**values, "a": 12345678901234567890123}
     (call,) = parse(tagged_parameters(values), size, ParameterTagFormat())
     assert isinstance(call, ToolCall) and json.loads(call.arguments) == values
 
 
-def test_what_is_no_json_of_a_parameter_that_is_no_string_is_no_call() -> None:
+def test_malformed_json_in_a_parameter_makes_the_call_text() -> None:
     text = tagged_parameters({"a": "one"})
     assert parse(text, 7, ParameterTagFormat()) == [Text(text)]

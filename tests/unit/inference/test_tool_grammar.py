@@ -1,4 +1,4 @@
-"""The grammars of calls, over a vocabulary of bytes."""
+"""The grammars of tool calls, over a vocabulary of bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CALL = '{"name": "get_time", "parameters": {}}'
 def is_answer(
     text: str, mode: ToolMode, form: CallFormat | None = None, *, parallel: bool = True, tools: Any = (CLOCK,)
 ) -> bool:
-    """Whether the grammar takes this as a whole answer."""
+    """Return whether the grammar accepts this text as a complete answer."""
     grammar = tool_grammar(tools, AnswerOptions(mode, parallel), form or BareFormat())
     matcher = LLMatcher(LLTokenizer("byte"), grammar)
     assert not matcher.is_error(), matcher.get_error()
@@ -47,7 +47,7 @@ def test_a_call_without_tags_is_enforced_from_its_beginning(mode: ToolMode) -> N
 @pytest.mark.parametrize(
     "text", ["It is noon.\nReally {so}.", '{"name": 3}', '{"time": "noon"}', '{"na', "{", '{"name": ', ""]
 )
-def test_text_is_free_unless_it_begins_as_a_call(text: str) -> None:
+def test_text_is_free_unless_it_begins_like_a_call(text: str) -> None:
     assert is_answer(text, "auto")
     assert not is_answer(text, "required")
 
@@ -122,7 +122,7 @@ def test_each_parameter_between_tags_fits_its_schema() -> None:
         assert not fits(wrong), wrong
 
 
-def test_a_schema_that_does_not_just_list_its_parameters_is_one_object() -> None:
+def test_the_arguments_of_a_schema_that_does_more_than_list_parameters_are_one_object() -> None:
     text = "<tool_call>\n<function=pay>\n{}\n</function>\n</tool_call>"
     for arguments, is_right in [('{"card": 1}', True), ('{"cash": true, "card": 1}', True), ("{}", False)]:
         assert is_answer(text.replace("{}", arguments), "auto", ParameterTagFormat(), tools=[SHOP, EITHER]) is is_right

@@ -1,4 +1,4 @@
-"""`tool_choice: required` over a hundred sets of tools and a model that writes at random what it may."""
+"""`tool_choice: required` with a hundred sets of tools and a model that writes random allowed tokens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_BYTES = 20_000
 
 
 def written_at_random(grammar: str, draw: random.Random) -> list[int]:
-    """An answer in which every byte is any of those that the grammar allows."""
+    """Return an answer in which each byte is a random one of those that the grammar allows."""
     matcher = LLMatcher(BYTES, grammar)
     assert not matcher.is_error(), matcher.get_error()
     written: list[int] = []
@@ -36,7 +36,7 @@ def written_at_random(grammar: str, draw: random.Random) -> list[int]:
 
 
 @pytest.mark.parametrize("form", FORMS, ids=form_id)
-def test_whatever_is_written_is_a_call_that_fits_its_schema(form: CallFormat) -> None:
+def test_every_random_answer_is_a_call_that_fits_its_schema(form: CallFormat) -> None:
     for number in range(SETS):
         tools, draw = tool_set(number), random.Random(number)
         answer = text_of(form, written_at_random(tool_grammar(tools, AnswerOptions("required"), form), draw))
