@@ -1,1 +1,1 @@
-"""The HTTP side: validates, submits jobs, renders their events. It imports no model, parser or vector store."""
+"""The HTTP API. It validates requests, submits jobs and renders their events; it imports no model, parser or store."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -38,7 +38,7 @@ ROUTERS = (
 
 
 def create_app(settings: Settings | None = None, services: Services | None = None) -> FastAPI:
-    """The application. Services that are given are used as they are; otherwise they are opened at its start.
+    """Return the application. It uses the given services, or else opens its own at startup.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -47,9 +47,9 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
     if services is None:
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     app = FastAPIOffline(
-        # Everything the page loads comes from here, and no validator elsewhere is told about it.
+        # The documentation page loads everything from this server and sends the API's description to no validator.
         redoc_url=None,
-        # A path with a slash too many is an unknown one, and answered as such.
+        # A path with an extra trailing slash is answered 404, like any unknown path.
         redirect_slashes=False,
         static_url=ASSETS_PATH,
         swagger_ui_parameters={"validatorUrl": None},
@@ -57,7 +57,7 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
         version=_version(),
         summary="Chat, RAG and embeddings over your own documents, on your own machine.",
         lifespan=_lifespan(settings, services),
-        responses={"default": {"model": ErrorAnswer, "description": "An error, as OpenAI clients know it."}},
+        responses={"default": {"model": ErrorAnswer, "description": "An error object in OpenAI's format."}},
     )
     app.state.metrics = Metrics()
     install_error_handlers(app)
@@ -69,7 +69,7 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
-    """The last added is the outermost: request ids, then CORS, so that a browser may read refusals too."""
+    """Add the middleware, innermost first. CORS is outside the key check, so that browsers can read refusals too."""
     app.add_middleware(LimitMiddleware)
     app.add_middleware(
         GuardMiddleware,
@@ -91,7 +91,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
 def _lifespan(settings: Settings, services: Services | None) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _given(services) if services else open_services(settings) as opened:
+        async with nullcontext(services) if services else open_services(settings) as opened:
             app.state.services = opened
             yield
 
@@ -99,15 +99,10 @@ def _lifespan(settings: Settings, services: Services | None) -> Any:
 
 
 @asynccontextmanager
-async def _given(services: Services) -> AsyncIterator[Services]:
-    yield services
-
-
-@asynccontextmanager
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
-    """Opens the catalog, the blobs and both sides of Redis; closes them at the end.
+    """Open the catalog, the blob store and the connections to Redis, and close them at the end.
 
-    The imports are here because SQLAlchemy and Celery take longer to import than the rest of the API.
+    The imports are inside because SQLAlchemy and Celery take longer to import than the rest of the API.
     """
     from core.blobs import BlobStore
     from core.catalog import Catalog
@@ -135,7 +130,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
 
 def _openapi(app: FastAPI, *, has_keys: bool) -> dict[str, Any]:
-    """The OpenAPI document, made once."""
+    """Return the OpenAPI document, which is built at the first call."""
     if app.openapi_schema is None:
         app.openapi_schema = describe_api(app, has_keys=has_keys)
     return app.openapi_schema

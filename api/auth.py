@@ -1,6 +1,6 @@
 """API keys: `API_KEYS`, sent as `Authorization: Bearer KEY` (or `X-API-Key: KEY`).
 
-A key goes no further than this file: records, rows and logs know it by the beginning of its hash.
+A key never leaves this file: records, rows and logs identify it by the beginning of its hash.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from core.settings import KEY_HASH_PREFIX
 
 #: Routes that need no key: probes, and the description of the API.
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
-#: Scripts and styles of `/docs`.
+#: The scripts and styles that `/docs` loads.
 ASSETS_PATH = "/docs-assets"
 
 
 def is_open(path: str) -> bool:
-    """Whether a path is served without a key."""
+    """Return whether a path is served without a key."""
     return path in OPEN_PATHS or path.startswith((f"{ASSETS_PATH}/", "/docs/"))
 
 
 class KeyRing:
-    """The accepted keys, kept as digests. Without any, everyone is let in."""
+    """The accepted keys, stored as digests. If there are none, every request is accepted."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = [_configured_digest(key) for key in keys]
 
     def identify(self, headers: Headers) -> str:
-        """A short id of the request's key, or "" where no keys are configured.
+        """Return a short id of the request's key, or "" if no keys are configured.
 
         Raises:
             AuthenticationFailed: the key is missing or wrong.
@@ -45,7 +45,7 @@ class KeyRing:
                 "No API key was given. Send it as 'Authorization: Bearer KEY'.", code="missing_api_key"
             )
         digest = _digest(given)
-        # Every key is compared, so the time says nothing about which one was close.
+        # Every key is compared, so the time taken does not reveal which one matched.
         matches = [hmac.compare_digest(digest, known) for known in self._digests]
         if not any(matches):
             raise AuthenticationFailed("The API key is wrong.")

@@ -1,4 +1,4 @@
-"""What routes work with, opened once per process, and the bits of a request that many of them read."""
+"""The services that routes use, opened once per process, and the parts of a request that many routes read."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Stream(Protocol):
 
 
 class Hints(Protocol):
-    """The part of `tasks.jobs.producer.Producer` that the API uses; it blocks."""
+    """The part of `tasks.jobs.producer.Producer` that the API uses. Its methods block."""
 
     def ingest(self, document_id: str) -> bool: ...
 
@@ -76,28 +76,28 @@ class Services:
     blobs: BlobStore
     stream: Stream
     hints: Hints
-    #: None where keys have no limits.
+    #: None if keys have no limits.
     limits: Limits | None = None
 
 
-# The dependencies are coroutines though they wait for nothing: FastAPI runs any other function in a thread, each time.
+# The dependencies are coroutines, although they await nothing, because FastAPI runs plain functions in a thread.
 
 
 async def get_services(request: Request) -> Services:
-    """The services of this process."""
+    """Return the services of this process."""
     services: Services = request.app.state.services
     return services
 
 
 async def get_key(request: Request) -> str:
-    """Short id of the request's API key; "" where none are configured."""
+    """Return the short id of the request's API key, or "" if no keys are configured."""
     key: str = request.state.key
     return key
 
 
 @dataclass(frozen=True)
 class Preferences:
-    """What `Prefer` (RFC 7240) asks for."""
+    """The preferences in the `Prefer` header (RFC 7240)."""
 
     respond_async: bool = False
     wait_seconds: float | None = None
@@ -106,13 +106,13 @@ class Preferences:
 async def get_preferences(
     prefer: Annotated[list[str] | None, Header(description="RFC 7240: `respond-async`, `wait=SECONDS`")] = None,
 ) -> Preferences:
-    """Reads `Prefer`; what is not understood is ignored, as the RFC says."""
-    wished = {}
+    """Parse `Prefer`. Unknown preferences are ignored, as the RFC requires."""
+    preferences = {}
     for part in ",".join(prefer or ()).replace(";", ",").split(","):
         name, _, value = part.partition("=")
-        wished[name.strip().lower()] = value.strip().strip('"')
-    wait = wished.get("wait", "")
-    return Preferences("respond-async" in wished, float(wait) if wait.isdecimal() and len(wait) < 10 else None)
+        preferences[name.strip().lower()] = value.strip().strip('"')
+    wait = preferences.get("wait", "")
+    return Preferences("respond-async" in preferences, float(wait) if wait.isdecimal() and len(wait) < 10 else None)
 
 
 ServicesDep = Annotated[Services, Depends(get_services)]
@@ -121,12 +121,12 @@ PreferencesDep = Annotated[Preferences, Depends(get_preferences)]
 
 
 async def in_thread(function: Callable[..., ResultT], *args: Any) -> ResultT:
-    """Runs what blocks (catalog, blobs, producer) off the event loop."""
+    """Run a blocking function (of the catalog, the blob store or the producer) in a thread."""
     return await to_thread.run_sync(function, *args)
 
 
 class JsonRequest(Request):
-    """Reads bodies as strict JSON: no NaN, no lone surrogates, no numbers that overflow."""
+    """A request whose body is parsed as strict JSON: no NaN, no lone surrogates, no numbers that overflow."""
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
@@ -151,5 +151,5 @@ class JsonRoute(APIRoute):
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON response; pydantic is not asked, `value` is on the wire as it is."""
+    """Return a JSON response with `value` as it is, without validation by pydantic."""
     return Response(msgspec.json.encode(value), status, dict(headers or {}), "application/json")

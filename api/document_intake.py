@@ -1,4 +1,4 @@
-"""Takes documents in, waits for them, shows them. An original is durable and catalogued before anyone is told."""
+"""Accepts documents, waits for them and renders them. An original is stored and catalogued before workers are woken."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ log = logging.getLogger(__name__)
 WAIT_POLL_SECONDS = 0.05
 TEXT_SUFFIXES = frozenset({".txt", ".md", ".markdown"})
 MAX_NAME_LENGTH = 255
-#: Messages sent when any number of documents is queued: the workers send the rest.
-HINTED_AT_ONCE = 8
+#: Messages that are sent for any number of newly queued documents. The workers send the rest as they finish some.
+HINT_LIMIT = 8
 
 
 @dataclass(frozen=True)
 class Intake:
-    """What one request brings: where it goes, and what makes a repetition of it the same documents."""
+    """Where the documents of a request go, and how a repetition of the request is recognised."""
 
     collection: str
     source: Source
     key: str = ""
     idempotency_key: str | None = None
-    #: A file whose name is taken becomes the new version of the document that has it.
+    #: Whether a file becomes a new version of the document that has its name already.
     replace: bool = False
 
 
 @dataclass(frozen=True)
-class Item:
-    """One original with its durable blob. `path` is the name it was given, cleaned."""
+class Original:
+    """A stored original. `path` is the name that the client gave it, cleaned."""
 
     blob: Blob
     path: str
@@ -54,7 +54,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Added:
-    """A document that was added, or the one that was there already."""
+    """A document that was added, or the existing one that a repetition matches."""
 
     document: Document
     is_duplicate: bool
@@ -63,127 +63,130 @@ class Added:
 def store_texts(
     services: Services, texts: Sequence[str], metadata: Sequence[dict[str, Any]], intake: Intake
 ) -> list[Added]:
-    """Makes documents of texts. Blocks.
+    """Store texts as documents. Blocks.
 
     Raises:
-        TooLarge: a text is over MAX_UPLOAD_BYTES; none was stored.
-        Unavailable: the disk or the catalog refuses.
+        TooLarge: a text is larger than MAX_UPLOAD_BYTES. None was stored.
+        Unavailable: the disk or the catalog cannot be written.
     """
     encoded = [text.encode() for text in texts]
     for number, data in enumerate(encoded):
         if len(data) > services.settings.max_upload_bytes:
             raise too_large(f"Text {number}", services.settings.max_upload_bytes, param=f"texts.{number}")
-    items: list[Item] = []
-    with storage(services.blobs, items):
+    originals: list[Original] = []
+    with storage(services.blobs, originals):
         for data, attributes in zip(encoded, metadata, strict=True):
             name = _text_name(data, attributes)
-            items.append(Item(services.blobs.put(data, name), name, attributes, "text/plain"))
-    return add_documents(services, items, intake)
+            originals.append(Original(services.blobs.put(data, name), name, attributes, "text/plain"))
+    return add_documents(services, originals, intake)
 
 
 @contextmanager
-def storage(blobs: BlobStore, stored: Sequence[Item] = ()) -> Iterator[None]:
-    """Where originals are written: a disk that refuses is told, and what was `stored` before it did is removed.
+def storage(blobs: BlobStore, stored: Sequence[Original] = ()) -> Iterator[None]:
+    """Report faults of the disk while originals are written, and remove those that were `stored` before the fault.
 
     Raises:
-        Unavailable: the disk is full, or cannot be written.
+        Unavailable: the disk is full or cannot be written.
     """
     try:
         yield
     except OSError as error:
-        for item in stored:
-            blobs.delete(item.blob.key)
+        for original in stored:
+            blobs.delete(original.blob.key)
         log.error("an original cannot be stored: %s", error)
         raise Unavailable(f"The file cannot be stored: {error.strerror}.", code="storage_unavailable") from error
 
 
 def too_large(what: str, limit_bytes: int, *, param: str | None = None) -> TooLarge:
-    """The refusal of an original over the limit."""
+    """Return the error for an original over the size limit."""
     return TooLarge(f"{what} is larger than {limit_bytes} bytes (MAX_UPLOAD_BYTES).", param=param)
 
 
-def add_documents(services: Services, items: Sequence[Item], intake: Intake) -> list[Added]:
-    """Records originals and hints that they wait. Blocks.
+def add_documents(services: Services, originals: Sequence[Original], intake: Intake) -> list[Added]:
+    """Record originals in the catalog and wake the workers. Blocks.
 
-    The same content under the same name, or a repeated `Idempotency-Key`, gives the document that is there already;
-    if it had failed, it is tried again.
+    For content that was sent before under the same name, or a repeated `Idempotency-Key`, this returns the existing
+    document. If that had failed, it is retried.
 
     Raises:
         Conflict: the `Idempotency-Key` was sent before with another content, name, collection or attributes.
     """
     added: list[Added] = []
     try:
-        # With a key of the client's it is made with the first document, and not for a request that is refused.
+        # A request with an idempotency key may still be refused: its collection is created with its first document.
         collection_id = "" if intake.idempotency_key else services.catalog.ensure_collection(intake.collection).id
-        for number, item in enumerate(items):
-            new = _new(item, intake, number, collection_id)
-            added.append(_add(services.catalog, services.blobs, item, new, intake.replace))
+        for number, original in enumerate(originals):
+            new = _new(original, intake, number, collection_id)
+            added.append(_add(services.catalog, services.blobs, original, new, intake.replace))
     finally:
-        # What could not be recorded any more must leave nothing behind.
-        for item in items[len(added) :]:
-            services.blobs.delete(item.blob.key)
+        # Originals that were not recorded because of a fault must not stay on disk.
+        for original in originals[len(added) :]:
+            services.blobs.delete(original.blob.key)
     hint_ingest(services, [one.document for one in added])
     return added
 
 
-def _add(catalog: Catalog, blobs: BlobStore, item: Item, new: NewDocument, replace_named: bool) -> Added:
+def _add(catalog: Catalog, blobs: BlobStore, original: Original, new: NewDocument, replace_named: bool) -> Added:
     if replace_named:
         document, unneeded = catalog.replace_document(new)
     else:
         document = catalog.add_document(new)
-        unneeded = item.blob.key if document.blob_key != item.blob.key else None
-    if unneeded == item.blob.key and _sent(document) != _sent(new):
+        unneeded = original.blob.key if document.blob_key != original.blob.key else None
+    if unneeded == original.blob.key and _identifying_fields(document) != _identifying_fields(new):
         message = "This Idempotency-Key was sent before with another content, name, collection or attributes."
         raise Conflict(message, param="Idempotency-Key")
     if unneeded:
         blobs.delete(unneeded)
-    is_duplicate = unneeded == item.blob.key
+    is_duplicate = unneeded == original.blob.key
     if is_duplicate and document.state in (DocumentState.FAILED, DocumentState.CANCELLED):
         document = catalog.retry_document(document.id)
     return Added(document, is_duplicate)
 
 
-def _sent(document: Document | NewDocument) -> tuple[Any, ...]:
-    """What a client sends of a document, in which a repetition is the same."""
+def _identifying_fields(document: Document | NewDocument) -> tuple[Any, ...]:
+    """Return the fields from the client that must be equal in a repetition."""
     return document.content_hash, document.collection, document.path, document.attributes
 
 
-def _new(item: Item, intake: Intake, number: int, collection_id: str) -> NewDocument:
+def _new(original: Original, intake: Intake, number: int, collection_id: str) -> NewDocument:
     new = NewDocument(
         collection=intake.collection,
-        filename=PurePosixPath(item.path).name,
+        filename=PurePosixPath(original.path).name,
         source=intake.source,
-        content_hash=item.blob.content_hash,
-        size_bytes=item.blob.size_bytes,
-        blob_key=item.blob.key,
-        path=item.path,
-        media_type=item.media_type,
-        attributes=item.attributes,
+        content_hash=original.blob.content_hash,
+        size_bytes=original.blob.size_bytes,
+        blob_key=original.blob.key,
+        path=original.path,
+        media_type=original.media_type,
+        attributes=original.attributes,
     )
     return replace(new, idempotency_key=_identity(new, intake, number, collection_id))
 
 
 def _identity(new: NewDocument, intake: Intake, number: int, collection_id: str) -> str:
-    """What makes two documents the same one: the client's key, else name, content, collection and attributes."""
+    """Return a hash that repetitions share: of the client's key, or of the document's origin, name and content."""
     parts: list[Any] = ["key", intake.key, intake.idempotency_key, number]
     if not intake.idempotency_key:
-        # The id, not the name: a collection may be renamed, and its name given to another one.
+        # The collection's id, not its name: it may be renamed, and another one may take its name.
         parts = ["content", new.source, collection_id, new.path, new.content_hash, new.attributes]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def hint_ingest(services: Services, documents: Iterable[Document]) -> None:
-    """Wakes the ingest workers. Blocks. Nothing is lost without Redis: reconciliation finds the rows."""
+    """Send messages to the ingest workers. Blocks. If Redis is down, reconciliation finds the documents later."""
     try:
         for document in documents:
             if document.state is DocumentState.QUEUED and not services.hints.ingest(document.id):
                 return
     except Unavailable as error:
-        log.warning("documents wait for reconciliation: %s", error.message)
+        log.warning("new documents wait until reconciliation wakes a worker: %s", error.message)
 
 
 def _text_name(data: bytes, attributes: dict[str, Any]) -> str:
-    """`filename` of the metadata, else one by content. Its suffix says plain text: that is what is parsed."""
+    """Return the `filename` attribute, or else a name made from the content.
+
+    The suffix is always one of plain text, because that is how the text is parsed.
+    """
     given = attributes.get("filename")
     if not isinstance(given, str):
         return f"text-{hashlib.sha256(data).hexdigest()[:12]}.txt"
@@ -192,19 +195,19 @@ def _text_name(data: bytes, attributes: dict[str, Any]) -> str:
 
 
 def clean_path(name: str) -> str:
-    """A file's name as a client gave it, as a relative path without tricks: no `..`, no control characters."""
+    """Return a file name from a client as a safe relative path, without `..` and control characters."""
     printable = "".join(char for char in name.replace("\\", "/") if char.isprintable())
     parts = [part[-MAX_NAME_LENGTH:] for part in printable.split("/") if part.strip() not in ("", ".", "..")]
     return "/".join(parts[-16:]) or "unnamed"
 
 
 def hint_waiting(services: Services) -> None:
-    """Wakes the ingest workers after many documents were queued at once; each one they finish sends the next."""
-    hint_ingest(services, services.catalog.dispatchable(HINTED_AT_ONCE))
+    """Wake the ingest workers after many documents were queued. For each one they finish, they send the next."""
+    hint_ingest(services, services.catalog.dispatchable(HINT_LIMIT))
 
 
 async def wait_until_settled(services: Services, documents: Sequence[Document], wait_seconds: float) -> list[Document]:
-    """The documents once all are completed or failed, or as they are when the time is over."""
+    """Wait until all documents are settled or the time is over, and return their latest states."""
     deadline = time.monotonic() + wait_seconds
     current = {document.id: document for document in documents}
     while (pending := [one for one in current.values() if one.state not in SETTLED]) and time.monotonic() < deadline:
@@ -216,17 +219,17 @@ async def wait_until_settled(services: Services, documents: Sequence[Document], 
 
 
 def is_settled(documents: Iterable[Document]) -> bool:
-    """Whether nothing more happens to any of them by itself."""
+    """Return whether no document will change any more by itself."""
     return all(document.state in SETTLED for document in documents)
 
 
 def shown_state(state: DocumentState) -> str:
-    """The state as users see it: a parsed document waits for its indexing."""
+    """Return the state as users see it: `parsed`, the wait for the indexer, is shown as `indexing`."""
     return (DocumentState.INDEXING if state is DocumentState.PARSED else state).value
 
 
 def document_wire(document: Document, liveness: Liveness) -> Wire:
-    """A document as users see it. Times are Unix seconds, rounded down."""
+    """Return a document in the form of the API. Times are Unix seconds, rounded down."""
     return {
         "id": document.id,
         "object": "document",
@@ -249,8 +252,8 @@ def document_wire(document: Document, liveness: Liveness) -> Wire:
     }
 
 
-async def described(services: Services, document: Document) -> Wire:
-    """One document as users see it, with how many come before it where it waits."""
+async def detailed_document_wire(services: Services, document: Document) -> Wire:
+    """Return a document in the form of the API. If it waits, `waiting_before` says how many come before it."""
     wire = document_wire(document, await liveness_for(services, [document]))
     if document.state in (DocumentState.QUEUED, DocumentState.PARSED):
         wire["progress"]["waiting_before"] = await in_thread(services.catalog.waiting_before, document)
@@ -258,7 +261,7 @@ async def described(services: Services, document: Document) -> Wire:
 
 
 async def document_list(services: Services, documents: Sequence[Document], *, has_more: bool = False) -> Wire:
-    """A list of documents."""
+    """Return a list of documents in the form of the API."""
     liveness = await liveness_for(services, list(documents))
     return {
         "object": "list",

@@ -1,4 +1,4 @@
-"""Every error, on every route, as the OpenAI error object `{"error": {message, type, param, code}}`."""
+"""Renders every error of every route as OpenAI's error object `{"error": {message, type, param, code}}`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from core.errors import Unavailable as _Unavailable
 
 log = logging.getLogger(__name__)
 
-#: What a client is told to wait when the error itself knows nothing better.
+#: `Retry-After` of errors that come without a time of their own.
 DEFAULT_RETRY_AFTER_SECONDS = 5
 RETRYABLE_STATUSES = frozenset({429, 503})
-#: How pydantic calls a field that is not there; the second one says which of several things an object is.
+#: Pydantic's error types for a missing field, and for a missing field that selects the variant of an object.
 MISSING = frozenset({"missing", "union_tag_not_found"})
 
 
 class JobFailed(LlmApiError):
-    """A job ended with an error that another process has made."""
+    """A job ended with an error that a worker has reported."""
 
     def __init__(self, error: ErrorInfo) -> None:
         super().__init__(error.message, param=error.param, code=error.code)
@@ -39,7 +39,7 @@ class JobFailed(LlmApiError):
 
 
 def describe(error: BaseException) -> ErrorInfo:
-    """The error object of any exception; what is not ours is logged and answered without its details."""
+    """Return the error object of an exception. An unexpected one is logged, and its details are not shown."""
     if isinstance(error, LlmApiError):
         return error.info
     log.error("unexpected error", exc_info=error)
@@ -49,7 +49,7 @@ def describe(error: BaseException) -> ErrorInfo:
 
 
 def error_body(info: ErrorInfo) -> bytes:
-    """The JSON of an error. What is no Unicode in a message that quotes the request is replaced."""
+    """Return the JSON of an error. A message may quote the request: invalid Unicode in it is replaced."""
     wire = {key: _clean(value) for key, value in info.as_wire().items()}
     return msgspec.json.encode({"error": wire})
 
@@ -57,7 +57,7 @@ def error_body(info: ErrorInfo) -> bytes:
 def error_response(
     info: ErrorInfo, *, retry_after_seconds: float | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """The response of an error, with `Retry-After` where trying again can help."""
+    """Return the response for an error, with `Retry-After` if trying again can help."""
     sent = dict(headers or {})
     if info.status in RETRYABLE_STATUSES:
         wait = DEFAULT_RETRY_AFTER_SECONDS if retry_after_seconds is None else retry_after_seconds
@@ -68,13 +68,13 @@ def error_response(
 
 
 def response_to(error: BaseException) -> Response:
-    """The response of any exception."""
+    """Return the response for an exception."""
     wait = error.retry_after_seconds if isinstance(error, LlmApiError) else None
     return error_response(describe(error), retry_after_seconds=wait)
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Renders what routes raise; unexpected exceptions are left to `api.middleware`."""
+    """Install handlers for the errors that routes raise. `api.middleware` answers unexpected exceptions."""
 
     async def known(_: Request, error: Exception) -> Response:
         return response_to(error)
@@ -93,11 +93,14 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 def describe_validation(error: RequestValidationError) -> ErrorInfo:
-    """The first problem of a request, with the field in `param` (`messages.0.content`)."""
+    """Return the error object of an invalid request: its first problem, with the field in `param`.
+
+    `param` is a path such as `messages.0.content`.
+    """
     problems = error.errors()
     problem = _first_problem(problems)
     param = _param(problem, error.body)
-    # A field that may be several things, and is none of them, has a problem for each.
+    # A field of a union type that matches no variant has a problem for each variant.
     others = [other for other in problems if other["loc"][:-1] == problem["loc"][:-1]]
     reasons = dict.fromkeys(str(other["msg"]) for other in others if _param(other, error.body) == param)
     message = _validation_message(problem, param, list(reasons))
@@ -105,18 +108,18 @@ def describe_validation(error: RequestValidationError) -> ErrorInfo:
 
 
 def _first_problem(problems: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The first problem; of a field that may be several things, what came closest to being one of them."""
+    """Return the first problem. For a field of a union type, return that of the variant that matched furthest."""
     first_path = problems[0]["loc"][:-1]
     same_field = [problem for problem in problems if problem["loc"][: len(first_path)] == first_path]
     return max(same_field, key=lambda problem: len(problem["loc"]))
 
 
 def _param(problem: Mapping[str, Any], body: Any) -> str | None:
-    """The path of the field as the client wrote it, without the names of union branches that pydantic puts in."""
-    place, *path = problem["loc"]
+    """Return the path of the field in the client's JSON, without the union variants that pydantic inserts."""
+    source, *path = problem["loc"]
     if problem["type"] == "json_invalid":
         return None
-    if place != "body":
+    if source != "body":
         return ".".join(str(part) for part in path) or None
     names = _resolved(path, body, missing=problem["type"] == "missing")
     if problem["type"].startswith("union_tag_"):
@@ -162,14 +165,14 @@ def _validation_code(problem: Mapping[str, Any]) -> str | None:
 
 
 def _describe_http(request: Request, error: HTTPException) -> ErrorInfo:
-    """Errors of the framework: unknown routes and methods, bodies that cannot be read."""
-    where = f"{request.method} {request.url.path}"
+    """Return the error object of a framework error: an unknown route or method, or an unreadable body."""
+    route = f"{request.method} {request.url.path}"
     match error.status_code:
         case 404:
-            return NotFound(f"There is no route {where}.", code="unknown_url").info
+            return NotFound(f"There is no route {route}.", code="unknown_url").info
         case 405:
             return ErrorInfo(
-                f"{where}: this method is not allowed here.", "invalid_request_error", None, "method_not_allowed", 405
+                f"{route}: this method is not allowed here.", "invalid_request_error", None, "method_not_allowed", 405
             )
         case 413:
             return ErrorInfo(str(error.detail), "invalid_request_error", None, "too_large", 413)

@@ -1,4 +1,4 @@
-"""Runs jobs for routes: waits for the answer, streams it, or hands the job over to be asked about later."""
+"""Runs jobs for routes: waits for the answer, streams it, or leaves the job to run without the client."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Call:
-    """A job to be run for a request that came to `path`."""
+    """A job to run for a request to `path`."""
 
     kind: JobKind
     request: msgspec.Struct
     path: str
     key: str = ""
-    #: What the form of the answer depends on: see `api.renderers`.
+    #: What the renderer needs to know of the request: see `api.renderers`.
     options: Options = field(default_factory=dict)
-    #: What this route calls the fields that an error may name, where it is not what chat calls them.
+    #: This route's names of fields that an error may name, by their names in the chat route, if they differ.
     params: Mapping[str, str] = field(default_factory=dict)
     job_id: str = field(default_factory=lambda: new_id("job"))
     created: int = field(default_factory=lambda: int(time.time()))
@@ -49,7 +49,7 @@ class Call:
 
     @property
     def endpoint(self) -> str:
-        """Where the job comes from, as its catalog row keeps it: the path, with the options as a query string."""
+        """The endpoint in the job's catalog row: the path, with the options as a query string."""
         return f"{self.path}?{urlencode(self.options)}" if self.options else self.path
 
 
@@ -60,13 +60,13 @@ async def respond(
     if prefer.respond_async:
         return await submit_async(services, call)
     if stream is not None:
-        return stream_of(services, call, stream)
-    answer = await answer_of(request, services, call)
+        return stream_answer(services, call, stream)
+    answer = await wait_for_answer(request, services, call)
     return json_response(await call.kind.renderer(call.path)(FinishedJob(services, call.head, answer, call.options)))
 
 
 async def job_events(services: Services, call: Call) -> AsyncGenerator[events.AnyEvent, None]:
-    """Submits an interactive job and yields its events. Closing this before its end cancels the job.
+    """Submit an interactive job and yield its events. Closing the generator early cancels the job.
 
     Raises:
         JobFailed: the job ended with an error, or was cancelled.
@@ -90,12 +90,18 @@ async def job_events(services: Services, call: Call) -> AsyncGenerator[events.An
 
 
 def cancelled_info(reason: str) -> ErrorInfo:
-    """How the end of a job that nobody will finish is told to someone who still waits for it."""
+    """Return the error for a client that still waits for a job that was cancelled."""
     return ErrorInfo(f"The request was cancelled: {reason}.", Unavailable.type, None, "cancelled", Unavailable.status)
 
 
-async def answer_of(request: Request, services: Services, call: Call) -> Answer:
-    """Waits for a job's answer; a client that leaves cancels it (`ClientGone`)."""
+async def wait_for_answer(request: Request, services: Services, call: Call) -> Answer:
+    """Wait for a job's answer.
+
+    Raises:
+        ClientGone: the client has left, and the job was cancelled.
+        JobFailed: the job ended with an error, or was cancelled.
+        Unavailable: Redis does not answer, or the queue is full.
+    """
     answer = Answer()
     async with cancelled_by_disconnect(request.receive), aclosing(job_events(services, call)) as job:
         async for event in job:
@@ -103,8 +109,8 @@ async def answer_of(request: Request, services: Services, call: Call) -> Answer:
     return answer
 
 
-def stream_of(services: Services, call: Call, render: ChatStream) -> Response:
-    """Streams a job's answer. Status and headers wait for `Accepted`, so a refusal is a plain error."""
+def stream_answer(services: Services, call: Call, render: ChatStream) -> Response:
+    """Stream a job's answer. Status and headers are sent after `Accepted`, so that a refusal is a plain error."""
 
     async def frames() -> AsyncGenerator[bytes, None]:
         async with aclosing(job_events(services, call)) as job:
@@ -117,7 +123,7 @@ def stream_of(services: Services, call: Call, render: ChatStream) -> Response:
 
 
 async def submit_async(services: Services, call: Call) -> Response:
-    """Makes the job outlive its client: 202 with its `Location`."""
+    """Submit a durable job, which outlives its client. Answer 202 with its `Location`."""
     request = msgspec.json.encode(call.request).decode()
     job: Job = await in_thread(
         services.catalog.create_job, call.job_id, call.kind.name, call.endpoint, request, call.key or None
@@ -126,14 +132,14 @@ async def submit_async(services: Services, call: Call) -> Response:
     try:
         position = await services.stream.submit(call.job_id, call.kind, call.request, durable=True, key=call.key)
     except Unavailable as error:
-        # The row is durable, and reconciliation submits what nobody has: refusing now would make the client send twice.
-        log.warning("job %s is sent later: %s", call.job_id, error.message)
+        # The row is committed, and reconciliation submits it later. An error would make the client send it twice.
+        log.warning("job %s will be submitted later: %s", call.job_id, error.message)
     headers = {"location": f"/v1/jobs/{job.id}", "preference-applied": "respond-async"}
     return json_response(job_wire(job, position=position), 202, headers)
 
 
 def job_wire(job: Job, *, position: int | None = None, result: Any = None) -> Wire:
-    """A job as users see it. Times are Unix seconds, rounded down."""
+    """Return a job in the form of the API. Times are Unix seconds, rounded down."""
     return {
         "id": job.id,
         "object": "job",
@@ -142,14 +148,14 @@ def job_wire(job: Job, *, position: int | None = None, result: Any = None) -> Wi
         "status": job.state.value,
         "position": position,
         "created_at": int(job.created_at),
-        "started_at": _whole(job.started_at),
-        "finished_at": _whole(job.finished_at),
+        "started_at": _whole_seconds(job.started_at),
+        "finished_at": _whole_seconds(job.finished_at),
         "result": result,
         "error": _error_wire(job.error),
     }
 
 
-def _whole(seconds: float | None) -> int | None:
+def _whole_seconds(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds)
 
 

@@ -1,4 +1,4 @@
-"""Limits of a key, around the routes that work: 429 with `Retry-After`, and `x-ratelimit-…` on every answer."""
+"""Enforces the limits of each key: 429 with `Retry-After`, and `x-ratelimit-…` on every counted answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.errors import RateLimited
 if TYPE_CHECKING:
     from tasks.jobs.key_limits import Allowance, Verdict
 
-#: Asking how work is going is free; asking for work is not.
+#: Only requests for work count. Reading and deleting are free.
 COUNTED_METHODS = frozenset({"POST"})
 RATE_HEADERS = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
 
@@ -55,7 +55,7 @@ class LimitMiddleware:
         try:
             await self._app(scope, receive, send_with_headers)
         finally:
-            # A request that is cancelled gives its slot back too.
+            # Shielded, so that a cancelled request releases its slot too.
             await asyncio.shield(asyncio.ensure_future(limits.release(verdict)))
 
 
@@ -64,7 +64,7 @@ def _is_counted(scope: Scope) -> bool:
 
 
 def refusal(limits: Limits, verdict: Verdict) -> RateLimited:
-    """What a client over its limit is told."""
+    """Return the error for a client that is over its limit."""
     wait = verdict.retry_after_seconds
     if verdict.refused == "rate":
         return RateLimited(
@@ -73,7 +73,7 @@ def refusal(limits: Limits, verdict: Verdict) -> RateLimited:
             retry_after_seconds=wait,
         )
     return RateLimited(
-        f"{limits.concurrent_requests} requests of this key are running, and no more may at once "
+        f"{limits.concurrent_requests} requests of this key are running, which is the limit "
         "(MAX_CONCURRENT_REQUESTS_PER_KEY). Try again when one of them has ended.",
         code="concurrency_limit_exceeded",
         retry_after_seconds=wait,
@@ -81,13 +81,13 @@ def refusal(limits: Limits, verdict: Verdict) -> RateLimited:
 
 
 def rate_headers(allowance: Allowance) -> dict[str, str]:
-    """The headers as OpenAI sends them; the reset is a duration such as `1m0s`, `8.64s` or `120ms`."""
+    """Return the rate headers in OpenAI's format. The reset is a duration such as `1m0s`, `8.64s` or `120ms`."""
     values = (str(allowance.limit), str(allowance.remaining), duration(allowance.reset_seconds))
     return dict(zip(RATE_HEADERS, values, strict=True))
 
 
 def duration(seconds: float) -> str:
-    """A duration as OpenAI's headers write it."""
+    """Return a duration in the format of OpenAI's headers."""
     milliseconds = round(seconds * 1000)
     if milliseconds < 1000:
         return f"{milliseconds}ms"

@@ -1,4 +1,4 @@
-"""Which models the live workers have loaded."""
+"""The models that the live workers have loaded, and the `model` of requests."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from api.dependencies import Services, in_thread
 from core.errors import InvalidRequest, NotFound
 from tasks.jobs.queues import Role
 
-#: Stands in for the time at which a worker was ready, where it does not say so.
+#: Used for workers that do not say when they became ready.
 STARTED_AT = time.time()
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that a live worker serves. `created`: when that worker was ready, in Unix seconds."""
+    """A model that a live worker serves. `created` is the Unix time in seconds at which that worker became ready."""
 
     name: str
     role: Role
@@ -24,7 +24,11 @@ class LoadedModel:
 
 
 async def loaded_models(services: Services, *roles: Role) -> list[LoadedModel]:
-    """The models of the live workers, each once. Raises Unavailable when Redis does not answer."""
+    """Return the models of the live workers, each once.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
     found: dict[str, LoadedModel] = {}
     for role in roles:
         for info in (await services.stream.workers(role)).values():
@@ -34,47 +38,49 @@ async def loaded_models(services: Services, *roles: Role) -> list[LoadedModel]:
 
 
 @dataclass(frozen=True)
-class AskedModel:
-    """What the `model` of a request names: a model, and with `MODEL@COLLECTION` documents to answer from."""
+class RequestedModel:
+    """The `model` of a request: a model's name and, from `MODEL@COLLECTION`, the collection to answer from."""
 
     name: str | None
     collection: str | None = None
 
 
-async def asked_model(services: Services, asked: str | None) -> AskedModel:
-    """Reads `model` of a chat. A name with an `@` that means no collection is the name of a model like any other.
+async def requested_model(services: Services, model: str | None) -> RequestedModel:
+    """Parse the `model` of a chat.
+
+    A name with an `@` is a model's name like any other, unless a collection follows the `@`.
 
     Raises:
-        InvalidRequest: behind the name of a loaded model stands a collection that there is not.
+        InvalidRequest: the name of a loaded model is followed by `@` and a collection that does not exist.
         NotFound: with STRICT_MODELS, no such model is loaded.
     """
-    found = await _split(services, asked) if asked is not None and "@" in asked else AskedModel(asked)
-    await check_model(services, found.name, Role.INFERENCE)
-    return found
+    requested = await _split(services, model) if model is not None and "@" in model else RequestedModel(model)
+    await check_model(services, requested.name, Role.INFERENCE)
+    return requested
 
 
-async def _split(services: Services, asked: str) -> AskedModel:
-    loaded = [model.name for model in await loaded_models(services, Role.INFERENCE)]
-    if asked in loaded:
-        return AskedModel(asked)
+async def _split(services: Services, model: str) -> RequestedModel:
+    loaded = [one.name for one in await loaded_models(services, Role.INFERENCE)]
+    if model in loaded:
+        return RequestedModel(model)
     collections = await collection_names(services)
     for name in loaded:
-        if asked.startswith(f"{name}@"):
-            collection = asked.removeprefix(f"{name}@")
+        if model.startswith(f"{name}@"):
+            collection = model.removeprefix(f"{name}@")
             if collection not in collections:
                 raise InvalidRequest(f"There is no collection named {collection!r}.", param="model")
-            return AskedModel(name, collection)
-    name, _, collection = asked.partition("@")
-    return AskedModel(name, collection) if name and collection in collections else AskedModel(asked)
+            return RequestedModel(name, collection)
+    name, _, collection = model.partition("@")
+    return RequestedModel(name, collection) if name and collection in collections else RequestedModel(model)
 
 
 async def collection_names(services: Services) -> list[str]:
-    """All collections, by name."""
+    """Return the names of all collections."""
     return [collection.name for collection in await in_thread(services.catalog.list_collections)]
 
 
 async def check_model(services: Services, name: str | None, role: Role) -> None:
-    """With STRICT_MODELS, refuses the name of a model that is not loaded.
+    """Refuse the name of a model that is not loaded, if STRICT_MODELS is set.
 
     Raises:
         NotFound: no live worker of the role has a model of this name.

@@ -1,4 +1,4 @@
-"""Counters of this process, for Prometheus."""
+"""The metrics of this process, for Prometheus."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300
 
 
 class Metrics:
-    """The metrics of one application; each has its own registry, so that two can live in one process."""
+    """The metrics of one application. Each has its own registry, so that one process can hold several applications."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -26,23 +26,27 @@ class Metrics:
             buckets=_BUCKETS,
         )
         self._queued = Gauge(
-            "llm_api_queue_messages", "Messages that lie in a queue.", ["queue"], registry=self._registry
+            "llm_api_queue_messages", "Messages that wait in a queue.", ["queue"], registry=self._registry
         )
         self._documents = Gauge("llm_api_documents", "Documents by state.", ["state"], registry=self._registry)
         self._engine = Gauge(
             "llm_api_engine",
-            "What an inference worker's engine counts and holds: slots, waiting, steps, cached_tokens, …",
+            "Counters and gauges of an inference worker's engine: slots, waiting, steps, cached_tokens, …",
             ["worker", "figure"],
             registry=self._registry,
         )
 
     def observe(self, method: str, status: int, seconds: float) -> None:
-        """Counts a request."""
+        """Count a request."""
         self._requests.labels(method, str(status)).inc()
         self._seconds.labels(method).observe(seconds)
 
     async def response(self, services: Services) -> Response:
-        """The metrics in Prometheus' text format. Raises Unavailable when Redis or the catalog does not answer."""
+        """Return the metrics in Prometheus' text format.
+
+        Raises:
+            Unavailable: Redis or the catalog does not answer.
+        """
         for queue, length in (await services.stream.queue_lengths()).items():
             self._queued.labels(queue).set(length)
         self._documents.clear()

@@ -1,4 +1,4 @@
-"""What is around every route: request ids, keys, body sizes, counters, and the answer to what nobody expected."""
+"""Middleware around every route: request ids, keys, body sizes, metrics, and the answer to unexpected errors."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import KeyRing, is_open
 from api.errors import response_to
-from api.sse import LAST_WORD_SECONDS, ClientGone, server_stopping
+from api.sse import STOP_NOTICE_SECONDS, ClientGone, server_stopping
 from core.errors import InvalidRequest, TooLarge
 from core.ids import new_id
 
 REQUEST_ID_HEADER = "x-request-id"
-_SANE_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_VALID_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
-#: What the counters say of a client that left before its answer (nginx's number for it).
+#: The status under which a client that left before its answer is counted (nginx's number for it).
 CLIENT_GONE_STATUS = 499
 
-#: Called once per request with method, status and seconds.
+#: Called once per request with its method, its status and its duration in seconds.
 Observe = Callable[[str, int, float], None]
 
 
 class RequestIdMiddleware:
-    """Gives every response `x-request-id` (the client's own if it is a sane one) and tells `observe` about it."""
+    """Sets `x-request-id` of every response (the client's own if it is valid) and passes the request to `observe`."""
 
     def __init__(self, app: ASGIApp, observe: Observe) -> None:
         self._app = app
@@ -42,7 +42,7 @@ class RequestIdMiddleware:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-        request_id = given if _SANE_REQUEST_ID.fullmatch(given) else new_id("req")
+        request_id = given if _VALID_REQUEST_ID.fullmatch(given) else new_id("req")
         began = time.monotonic()
         status = CLIENT_GONE_STATUS
 
@@ -60,7 +60,7 @@ class RequestIdMiddleware:
 
 
 class GuardMiddleware:
-    """Refuses requests without a key and bodies over the limit before anything is parsed; answers 500 for surprises."""
+    """Refuses missing keys and too large bodies before anything is parsed, and answers unexpected errors with 500."""
 
     def __init__(self, app: ASGIApp, keys: KeyRing, max_body_bytes: int, unlimited_paths: frozenset[str]) -> None:
         self._app = app
@@ -83,13 +83,14 @@ class GuardMiddleware:
             self._check(scope)
             await self._app(scope, self._limited(scope, receive), watched_send)
         except (ClientGone, ClientDisconnect):
-            await Response(status_code=CLIENT_GONE_STATUS)(scope, receive, watched_send)  # nobody reads it
+            # Nobody reads this response, but the metrics count its status.
+            await Response(status_code=CLIENT_GONE_STATUS)(scope, receive, watched_send)
         except asyncio.CancelledError:
-            # Only a server that stops cancels a whole request, and it does not wait for the task to say so.
+            # A whole request is cancelled only by a stopping server, which does not wait for this answer.
             if not started:
-                with anyio.move_on_after(LAST_WORD_SECONDS, shield=True):
+                with anyio.move_on_after(STOP_NOTICE_SECONDS, shield=True):
                     await response_to(server_stopping())(scope, receive, send)
-        except Exception as error:  # the last resort: whatever a route did not expect must still be answered
+        except Exception as error:  # an unexpected error must be answered too
             if started:
                 raise
             await response_to(error)(scope, receive, send)
@@ -97,7 +98,7 @@ class GuardMiddleware:
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
-            raise InvalidRequest("The URL contains a NUL character.")  # no database takes it
+            raise InvalidRequest("The URL contains a NUL character.")  # which no database accepts
         scope.setdefault("state", {})["key"] = ""
         if not is_open(scope["path"]):
             scope["state"]["key"] = self._keys.identify(headers)
@@ -115,7 +116,7 @@ class GuardMiddleware:
             message = await receive()
             seen_bytes += len(message.get("body", b""))
             if seen_bytes > self._max_body_bytes:
-                # FastAPI turns whatever else is raised while it reads a body into a 400.
+                # FastAPI answers any other exception that is raised while it reads a body with 400.
                 raise HTTPException(413, self._too_large().message)
             return message
 

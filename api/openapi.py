@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI knows of the routes, and the errors that every one of them may answer with."""
+"""The OpenAPI document: FastAPI's description of the routes, and the errors that each of them may answer."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from api.key_limits import COUNTED_METHODS
 
 Operation = dict[str, Any]
 
-#: What the statuses mean here; docs/limits.md tells more of 413, 429 and 503.
+#: The meanings of statuses; docs/limits.md explains 413, 429 and 503.
 MEANINGS = {
-    400: "The request is wrong; `param` names the field.",
-    401: "The key is missing or wrong.",
-    404: "What the request names is not there.",
-    413: "The body is over a limit of size.",
-    429: "The key is over a limit.",
-    503: "A part that is needed does not answer, or too much is waiting.",
+    400: "The request is invalid; `param` names the field.",
+    401: "The API key is missing or wrong.",
+    404: "The object that the request names does not exist.",
+    413: "The body is too large.",
+    429: "The key has reached one of its limits.",
+    503: "A service that the request needs does not answer, or too many requests are waiting.",
 }
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}}
 _ERROR_CONTENT = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
 
 
 def describe_api(app: FastAPI, *, has_keys: bool) -> dict[str, Any]:
-    """The document, without FastAPI's 422, which is never sent here, and with the keys if there are any."""
+    """Return the document, without FastAPI's 422, which is never sent, and with the key scheme if there are keys."""
     schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():

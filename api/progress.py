@@ -1,4 +1,4 @@
-"""How far a document is, whether it waits or has stalled, and the events that tell it."""
+"""The progress of documents: stage, percent, whether they wait or are stalled, and the stream of their changes."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from tasks.jobs.queues import Role
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
-#: How long what is known of the workers is taken to hold.
+#: How long the answer about live workers is reused.
 LIVENESS_SECONDS = 2.0
-#: Share of the way that is behind a document once its chunks are there; the rest is indexing.
+#: The percentage of a parsed document; the rest is indexing.
 PARSED_PERCENT = 20
-#: Who takes a document on from a state in which it waits.
+#: The role of the workers for which a document in this state waits.
 _WAITS_FOR = {DocumentState.QUEUED: Role.INGEST, DocumentState.PARSED: Role.INDEX}
 DocumentWire = Callable[[Document, "Liveness"], Wire]
 _WORKED_ON = (DocumentState.PARSING, DocumentState.INDEXING)
 
 
 class Liveness:
-    """Which workers are alive, asked at most every two seconds."""
+    """The roles that have live workers. Redis is asked at most every LIVENESS_SECONDS."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._asked_at = 0.0
-        self._trouble: dict[Role, str | None] = {}
+        self._problems: dict[Role, str | None] = {}
 
-    async def look(self) -> Liveness:
-        """Asks Redis, if the last answer is too old."""
-        if time.monotonic() - self._asked_at >= LIVENESS_SECONDS or not self._trouble:
-            self._trouble = {role: await self._ask(role) for role in _WAITS_FOR.values()}
+    async def refresh(self) -> Liveness:
+        """Ask Redis again if the last answer is too old."""
+        if time.monotonic() - self._asked_at >= LIVENESS_SECONDS or not self._problems:
+            self._problems = {role: await self._find_problem(role) for role in _WAITS_FOR.values()}
             self._asked_at = time.monotonic()
         return self
 
-    def trouble(self, role: Role) -> str | None:
-        """Why nothing of this role goes on; None if it does."""
-        return self._trouble.get(role)
+    def problem(self, role: Role) -> str | None:
+        """Return why no worker of this role works, or None if one does or that is not known."""
+        return self._problems.get(role)
 
-    async def _ask(self, role: Role) -> str | None:
+    async def _find_problem(self, role: Role) -> str | None:
         try:
             return None if await self._services.stream.workers(role) else f"No {role.value} worker is running."
         except Unavailable as error:
@@ -56,15 +56,15 @@ class Liveness:
 
 
 async def liveness_for(services: Services, documents: list[Document]) -> Liveness:
-    """What is known of the workers, asked only if one of the documents waits for them."""
+    """Return the liveness of the workers. Redis is asked only if one of the documents waits for a worker."""
     liveness = Liveness(services)
     if any(document.state in _WAITS_FOR for document in documents):
-        await liveness.look()
+        await liveness.refresh()
     return liveness
 
 
 def progress_wire(document: Document, liveness: Liveness, now: float) -> Wire:
-    """Stage, percent, activity and timings of a document at `now` (Unix seconds)."""
+    """Return stage, percent, activity and timings of a document at `now` (Unix seconds)."""
     activity, reason = _activity(document, liveness, now)
     return {
         "stage": stage_of(document.state),
@@ -80,7 +80,7 @@ def progress_wire(document: Document, liveness: Liveness, now: float) -> Wire:
 
 
 def stage_of(state: DocumentState) -> str:
-    """The state, with the wait for the index worker told apart from the work of it."""
+    """Return the stage. Unlike the status, it distinguishes waiting for the index worker (`parsed`) from indexing."""
     return "parsed" if state is DocumentState.PARSED else state.value
 
 
@@ -96,20 +96,20 @@ def _percent(document: Document) -> int:
 
 
 def _activity(document: Document, liveness: Liveness, now: float) -> tuple[str | None, str | None]:
-    """`waiting` for its turn, `working`, or `stalled` with the reason; None where nothing is to be done."""
+    """Return `waiting`, `working` or `stalled` with the reason, or None if nothing is to be done."""
     if document.state in _WORKED_ON:
         if document.lease_until is not None and document.lease_until >= now:
             return "working", None
-        return "stalled", "The worker that had it gives no sign of life; another one takes it over."
+        return "stalled", "The worker that had it stopped responding; another one will take it over."
     role = _WAITS_FOR.get(document.state)
     if role is None:
         return None, None
-    trouble = liveness.trouble(role)
-    return ("stalled", trouble) if trouble else ("waiting", f"It waits for its turn at an {role.value} worker.")
+    problem = liveness.problem(role)
+    return ("stalled", problem) if problem else ("waiting", f"It waits for an {role.value} worker.")
 
 
 def _timings(document: Document, now: float) -> Wire:
-    """Milliseconds in each stage, up to now in the one it is in; null where it has not been."""
+    """Return the milliseconds spent in each stage, up to now in the current one; None for stages not reached."""
     ended = document.ended_at
     last = ended if ended is not None else now
     moments = {
@@ -126,14 +126,14 @@ def _timings(document: Document, now: float) -> Wire:
 
 
 def event_id(document: Document, activity: str | None) -> str:
-    """Names what an event says, so that a client that has seen it does not get it again."""
+    """Return an id of what an event reports, so that a client that has seen it does not get it again."""
     return f"{int(document.updated_at * 1000)}.{document.state.value}.{document.chunks_indexed}.{activity or 'none'}"
 
 
 async def document_events(
     services: Services, document_id: str, last_event_id: str, wire: DocumentWire
 ) -> AsyncGenerator[bytes, None]:
-    """A frame for each change of a document that is seen, from now to its terminal state."""
+    """Yield a frame for each observed change of a document, from now until it is settled or deleted."""
     liveness, seen = Liveness(services), last_event_id
     yield b": following\n\n"
     while True:
@@ -142,7 +142,7 @@ async def document_events(
         if document is None:
             yield event_frame("gone", "deleted", msgspec.json.encode({"id": document_id, "status": "deleted"}))
             return
-        shown = wire(document, await liveness.look())
+        shown = wire(document, await liveness.refresh())
         number = event_id(document, shown["progress"]["activity"])
         if number != seen:
             yield event_frame(number, stage_of(document.state), msgspec.json.encode(shown))

@@ -1,6 +1,6 @@
-"""Turns the events of a job, or the stored result of a finished one, into the answers of the endpoints.
+"""Renders the events of a job, or the stored result of a finished one, as the answers of the endpoints.
 
-Live streams, plain answers and asynchronous jobs all come through here, so they say the same.
+Streams, plain answers and asynchronous jobs are all rendered here, so that they agree.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from core import events
 from core.messages import Hit, Timings, TokenLogprob, Usage
 
 Wire = dict[str, Any]
-#: How calls are told: as `tool_calls`, or as the one `function_call` of clients that sent `functions`.
+#: The form of calls: `tool_calls`, or the single `function_call` of clients that sent `functions`.
 ToolForm = Literal["tools", "functions"]
 
 
 class Choice(msgspec.Struct):
-    """One choice of an answer, as far as it has come."""
+    """One choice of an answer, as received so far."""
 
     index: int = 0
     text: str = ""
@@ -36,7 +36,7 @@ class Choice(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """What a job has answered so far; also the format of the `result` that a worker stores for an asynchronous job."""
+    """The answer of a job so far. A worker stores the `result` of an asynchronous job in this format too."""
 
     choices: list[Choice] = []
     usage: Usage = Usage()
@@ -46,7 +46,7 @@ class Answer(msgspec.Struct):
     result: Any = None
 
     def add(self, event: events.AnyEvent) -> None:
-        """Takes in the next event of the job."""
+        """Add the next event of the job."""
         match event:
             case events.Accepted():
                 self.model = event.model
@@ -93,7 +93,7 @@ def _add_server_call(calls: list[Wire], event: events.ToolCallDelta) -> None:
 
 @dataclass(frozen=True)
 class Head:
-    """What an answer says about itself. `created` is in Unix seconds."""
+    """The id and the time of an answer. `created` is in Unix seconds."""
 
     job_id: str
     created: int
@@ -103,7 +103,7 @@ class Head:
 
 
 def usage_wire(usage: Usage) -> Wire:
-    """`usage` of chat and completions."""
+    """Return the `usage` of chat and completions."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
@@ -114,7 +114,7 @@ def usage_wire(usage: Usage) -> Wire:
 
 
 def logprobs_wire(logprobs: Sequence[TokenLogprob]) -> Wire | None:
-    """`logprobs` of a chat choice; null where none were asked for."""
+    """Return the `logprobs` of a chat choice, or None if none were requested."""
     if not logprobs:
         return None
     return {"content": [_logprob_wire(entry) for entry in logprobs], "refusal": None}
@@ -126,12 +126,12 @@ def _logprob_wire(entry: TokenLogprob) -> Wire:
 
 
 def source_wire(number: int, hit: Hit) -> Wire:
-    """One source of a RAG answer; `index` counts from 1, as the prompt numbers them."""
+    """Return one source of a RAG answer. `index` counts from 1, like the numbers in the prompt."""
     return {"index": number, "file": hit.path or hit.filename, **hit_wire(hit)}
 
 
 def hit_wire(hit: Hit) -> Wire:
-    """A chunk that was found."""
+    """Return a chunk that was found, in the form of the API."""
     return {
         "object": "document.chunk",
         "document_id": hit.document_id,
@@ -153,12 +153,12 @@ def hit_wire(hit: Hit) -> Wire:
 
 
 def sources_wire(hits: Sequence[Hit]) -> list[Wire]:
-    """`sources`, in the order the answer was built from."""
+    """Return the `sources` in the order in which the prompt has them."""
     return [source_wire(number, hit) for number, hit in enumerate(hits, 1)]
 
 
 def chat_completion(head: Head, answer: Answer, form: ToolForm = "tools") -> Wire:
-    """A `chat.completion`; with hits, their `sources` too (an extension)."""
+    """Return a `chat.completion`. If there are hits, it has `sources` too (an extension)."""
     wire: Wire = {
         "id": head.id("chatcmpl"),
         "object": "chat.completion",
@@ -191,12 +191,12 @@ def _chat_choice(choice: Choice, form: ToolForm) -> Wire:
 
 
 def finish_reason_wire(reason: str | None, form: ToolForm) -> str | None:
-    """`finish_reason` of a choice."""
+    """Return the `finish_reason` of a choice."""
     return "function_call" if reason == "tool_calls" and form == "functions" else reason
 
 
 def text_completion(head: Head, answer: Answer) -> Wire:
-    """A legacy `text_completion`."""
+    """Return a legacy `text_completion`."""
     return {
         "id": head.id("cmpl"),
         "object": "text_completion",
@@ -211,7 +211,7 @@ def text_completion(head: Head, answer: Answer) -> Wire:
 
 
 def rag_answer(head: Head, answer: Answer) -> Wire:
-    """The answer of `/v1/rag/chat`."""
+    """Return the answer of `/v1/rag/chat`."""
     choice = answer.choices[0] if answer.choices else Choice(0)
     return {
         "id": head.id("ragcmpl"),
@@ -227,7 +227,7 @@ def rag_answer(head: Head, answer: Answer) -> Wire:
 
 
 def search_results(head: Head, answer: Answer) -> Wire:
-    """The answer of `/v1/rag/search`."""
+    """Return the answer of `/v1/rag/search`."""
     return {
         "id": head.id("search"),
         "object": "list",
@@ -238,7 +238,7 @@ def search_results(head: Head, answer: Answer) -> Wire:
 
 
 def embedding_list(answer: Answer, encoding_format: str) -> Wire:
-    """The answer of `/v1/embeddings`; vectors come as base64 of little-endian float32 and can stay so."""
+    """Return the answer of `/v1/embeddings`. The worker's vectors are base64 of little-endian float32 already."""
     encode: Callable[[str], str | list[float]] = str if encoding_format == "base64" else _floats
     return {
         "object": "list",
@@ -261,7 +261,7 @@ def _floats(vector: str) -> list[float]:
 class ChatStream:
     """Renders the events of one chat as the frames of a stream, in order.
 
-    With hits, the first chunk carries them as `sources`, before any text.
+    With `sources`, the first chunk carries the hits, before any text.
     """
 
     object = "chat.completion.chunk"
@@ -285,11 +285,11 @@ class ChatStream:
         self._hits: list[Hit] = []
         self._model = ""
         self._begun = False
-        #: The numbers of the calls that the server runs, by their ids.
+        #: The indices of the calls that the server runs, by their ids.
         self._server_calls: dict[str, int] = {}
 
     def frames(self, event: events.AnyEvent) -> Iterator[bytes]:
-        """The frames of the next event: none for those a client does not see."""
+        """Yield the frames of the next event. Events that clients do not see have none."""
         match event:
             case events.TextDelta():
                 yield self._text(event)
@@ -317,7 +317,7 @@ class ChatStream:
                 yield self._chunk([], usage=usage_wire(event.usage))
 
     def _opening(self) -> Iterator[bytes]:
-        """Roles, and the sources that the answer is built from."""
+        """Yield a chunk with the role for each choice, the first with the sources of the answer."""
         for index in range(self._choices):
             extension = {"sources": sources_wire(self._hits)} if self._sources and index == 0 else {}
             yield self._chunk([self._delta(index, {"role": "assistant"})], **extension)
@@ -346,7 +346,7 @@ class ChatStream:
 
 
 class CompletionStream(ChatStream):
-    """Renders the events of one legacy completion; its stream has no roles."""
+    """Renders the events of one legacy completion, whose stream has no roles."""
 
     object = "text_completion"
     prefix = "cmpl"

@@ -1,6 +1,6 @@
 """Renderers of job results. The table of job kinds (`tasks.jobs.kinds`) names one for each endpoint of a kind.
 
-The same renderer answers the client that waited and, later, the one that asks `/v1/jobs` for the result.
+The same renderer serves a client that waits and one that asks `/v1/jobs` for the result later.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from api.dependencies import Services, in_thread
 from api.document_intake import document_list
 from api.render import Answer, Head, ToolForm, Wire
 
-#: What an endpoint keeps of a request because the form of the answer depends on it.
+#: The parts of a request that determine the form of its answer.
 Options = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class FinishedJob:
-    """What a renderer works with. `services` are for what has to be looked up when the answer is given."""
+    """A finished job, and what a renderer needs besides. Through `services` it can look up the current state."""
 
     services: Services
     head: Head
@@ -53,12 +53,12 @@ async def search_results(job: FinishedJob) -> Wire:
 
 
 async def embedding_list(job: FinishedJob) -> Wire:
-    """Render embeddings as the option `encoding_format` asks, "float" or "base64"."""
+    """Render embeddings in the format of the option `encoding_format`: "float" (the default) or "base64"."""
     return render.embedding_list(job.answer, job.options.get("encoding_format", "float"))
 
 
 async def documents(job: FinishedJob) -> Wire:
-    """Render the documents of a documents job as they are now. Those that were deleted since are left out."""
+    """Render the documents of a documents job in their current state. Documents deleted since are left out."""
     ids = job.answer.result["documents"]
     found = await in_thread(job.services.catalog.documents_by_id, ids)
     return await document_list(job.services, [found[document_id] for document_id in ids if document_id in found])

@@ -1,4 +1,4 @@
-"""Server-sent events, and noticing that a client has gone."""
+"""Server-sent events, and detecting that a client has disconnected."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from core.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-#: A client that takes no frame for this long is given up; its job is cancelled.
+#: The stream of a client that reads no frame for this long is closed, and its job cancelled.
 SEND_TIMEOUT_SECONDS = 15.0
-#: A comment after this long without a frame keeps proxies from closing the connection.
+#: After this long without a frame a comment is sent, so that proxies do not close the connection.
 PING_SECONDS = 15.0
 DONE_FRAME = b"data: [DONE]\n\n"
-#: Time to tell a client that its stream ends because the server stops.
-LAST_WORD_SECONDS = 1.0
+#: Time to send clients the error that the server is stopping.
+STOP_NOTICE_SECONDS = 1.0
 _PING_FRAME = b": ping\n\n"
 
 
 def data_frame(value: object) -> bytes:
-    """`data: <json>`."""
+    """Return the frame `data: <json>`."""
     return b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
 def event_frame(number: int | str, name: str, payload: bytes) -> bytes:
-    """A frame with an id that `Last-Event-ID` can name; `payload` is JSON, which has no line breaks."""
+    """Return a frame with an id for `Last-Event-ID`. `payload` is JSON without line breaks."""
     return b"id: %s\nevent: %s\ndata: %s\n\n" % (str(number).encode(), name.encode(), payload)
 
 
 def server_stopping() -> Unavailable:
-    """Told to those whose request is still under way when the server's time to stop is over."""
+    """Return the error for requests that are still running when the server's time to stop is over."""
     return Unavailable("The server is stopping. Try again in a moment.", code="server_stopping")
 
 
@@ -48,12 +48,16 @@ def _error_frame(error: BaseException) -> bytes:
 
 
 class ClientGone(Exception):
-    """The client has left, so nobody reads what would be answered."""
+    """The client has disconnected, so that nobody would read an answer."""
 
 
 @asynccontextmanager
 async def cancelled_by_disconnect(receive: Receive) -> AsyncIterator[None]:
-    """Cancels its body when the client goes away, then raises `ClientGone`. The request must have been read."""
+    """Cancel the body of the `with` statement when the client disconnects. The request must have been read before.
+
+    Raises:
+        ClientGone: the client has disconnected.
+    """
     with anyio.CancelScope() as scope:
         watcher = asyncio.create_task(_watch(receive, scope))
         try:
@@ -71,9 +75,10 @@ async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
 
 
 class EventStream(Response):
-    """Sends frames as they come. Status and headers go out with the first frame, so what fails before is a plain error.
+    """A response that sends frames as they come.
 
-    The generator is closed when the client leaves, stops reading, or has everything.
+    Status and headers are sent with the first frame, so that an error before it is a plain error response. The
+    generator is closed when the client leaves, stops reading, or has received everything.
     """
 
     media_type = "text/event-stream"
@@ -81,7 +86,7 @@ class EventStream(Response):
     def __init__(self, frames: AsyncGenerator[bytes, None], headers: Mapping[str, str] | None = None) -> None:
         self._frames = frames
         self._last_sent = time.monotonic()
-        #: Since when the client has not taken a frame; None while it has all of them.
+        #: When the frame that the client has not read yet was sent; None if it has read all of them.
         self._sending_since: float | None = None
         self._is_slow = False
         self.status_code = 200
@@ -104,7 +109,7 @@ class EventStream(Response):
         first = await anext(self._frames, _PING_FRAME)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         with anyio.CancelScope() as scope:
-            keeper = asyncio.create_task(self._keep(send, scope))
+            keeper = asyncio.create_task(self._keep_alive(send, scope))
             try:
                 await self._send(send, first)
                 await self._send_rest(send)
@@ -112,20 +117,20 @@ class EventStream(Response):
             finally:
                 keeper.cancel()
         if self._is_slow:
-            log.warning("a client did not read for %g s and is given up", SEND_TIMEOUT_SECONDS)
+            log.warning("a stream was closed because its client did not read for %g s", SEND_TIMEOUT_SECONDS)
 
     async def _send_rest(self, send: Send) -> None:
         try:
             async for frame in self._frames:
                 await self._send(send, frame)
         except asyncio.CancelledError:
-            # The server stops (or the client has left, and this goes nowhere): a cut stream must not look whole.
+            # The server stops: an incomplete stream must end with an error. If the client has left, nobody reads it.
             if not self._is_slow:
-                with anyio.move_on_after(LAST_WORD_SECONDS, shield=True):
+                with anyio.move_on_after(STOP_NOTICE_SECONDS, shield=True):
                     last = _error_frame(server_stopping())
                     await send({"type": "http.response.body", "body": last, "more_body": False})
             raise
-        except Exception as error:  # the status is out: whatever failed can only be told in the stream
+        except Exception as error:  # the status has been sent, so an error can only be reported in the stream
             await self._send(send, _error_frame(error))
 
     async def _send(self, send: Send, frame: bytes) -> None:
@@ -133,9 +138,10 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": frame, "more_body": True})
         self._last_sent, self._sending_since = time.monotonic(), None
 
-    async def _keep(self, send: Send, scope: anyio.CancelScope) -> None:
-        """Keeps the connection from being closed while there is nothing to say, and gives up a client that does not
-        read. One timer for the stream, as one for each frame would cost more than the frame.
+    async def _keep_alive(self, send: Send, scope: anyio.CancelScope) -> None:
+        """Send comments while there are no frames, and cancel the stream of a client that does not read.
+
+        There is one timer for the whole stream, because one for each frame would cost more than the frame.
         """
         while True:
             due = self._last_sent + PING_SECONDS

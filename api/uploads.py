@@ -1,4 +1,4 @@
-"""Multipart uploads, streamed to disk: what is in memory is one chunk of the network and the small fields."""
+"""Multipart uploads, streamed to disk. Only one network chunk and the small form fields are held in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from api.dependencies import in_thread
-from api.document_intake import Item, clean_path, storage, too_large
+from api.document_intake import Original, clean_path, storage, too_large
 from api.schemas.rag import checked_attributes
 from core.blobs import BlobStore, StagedBlob
 from core.errors import InvalidRequest
@@ -24,7 +24,7 @@ MAX_FIELDS = 100
 
 @dataclass
 class _Part:
-    """The part that is being received: a file that is staged, or a field."""
+    """The part that is being received: a staged file, or a form field."""
 
     name: str = ""
     filename: str | None = None
@@ -35,7 +35,7 @@ class _Part:
 
 
 class UploadReceiver:
-    """Receives the body of one upload. Nothing it staged outlives `close`, except what `commit` made durable.
+    """Receives the body of one upload. `close` removes the staged files that `commit` has not made durable.
 
     `feed` and `commit` block: call them in a thread, one at a time.
     """
@@ -64,18 +64,18 @@ class UploadReceiver:
             "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
             "on_header_end": self._end_header,
             "on_headers_finished": self._end_headers,
-            "on_part_data": self._take,
+            "on_part_data": self._add_data,
             "on_part_end": self._end_part,
             "on_end": self._end,
         }
 
     def feed(self, data: bytes) -> None:
-        """Takes the next bytes of the body.
+        """Parse the next bytes of the body.
 
         Raises:
-            InvalidRequest: it is no multipart body.
-            TooLarge: a file is over MAX_UPLOAD_BYTES.
-            Unavailable: the disk refuses.
+            InvalidRequest: the body is not multipart.
+            TooLarge: a file is larger than MAX_UPLOAD_BYTES.
+            Unavailable: the disk is full or cannot be written.
         """
         try:
             with storage(self._blobs):
@@ -83,33 +83,39 @@ class UploadReceiver:
         except FormParserError as error:
             raise _broken(error) from error
 
-    def commit(self) -> list[Item]:
-        """Makes the files durable, once the whole body has come and is in order.
+    def commit(self) -> list[Original]:
+        """Make the files durable, after the whole body has been received.
 
         Raises:
-            InvalidRequest: the body has no end, no file, or metadata that do not fit.
+            InvalidRequest: the body is incomplete, has no file, or has invalid metadata.
+            Unavailable: the disk is full or cannot be written.
         """
         if not self._complete:
             raise InvalidRequest("The multipart body ends too early.", code="invalid_multipart")
         if not self._files:
             raise InvalidRequest("No file was sent. Send at least one part with a filename.", param="files")
         attributes = self._attributes()
-        committed: list[Item] = []
+        committed: list[Original] = []
         with storage(self._blobs, committed):
             for part, values in zip(self._files, attributes, strict=True):
                 assert part.staged is not None, "only parts with a staged blob are among the files"
-                committed.append(Item(part.staged.commit(), clean_path(part.filename or ""), values, part.media_type))
+                blob, path = part.staged.commit(), clean_path(part.filename or "")
+                committed.append(Original(blob, path, values, part.media_type))
         return committed
 
     def flag(self, name: str) -> bool:
-        """A field that is `true` or `false`, which it also is when it was not sent. Raises InvalidRequest."""
+        """Return the value of a field that is `true` or `false` (the default).
+
+        Raises:
+            InvalidRequest: it has another value.
+        """
         value = self.fields.get(name) or "false"
         if value not in ("true", "false"):
             raise InvalidRequest(f"Invalid '{name}': write true or false.", param=name)
         return value == "true"
 
     def close(self) -> None:
-        """Removes what was staged and not committed."""
+        """Remove the files that were staged and not committed."""
         self._stack.close()
 
     def _attributes(self) -> list[dict[str, Any]]:
@@ -127,7 +133,7 @@ class UploadReceiver:
             raise InvalidRequest(f"'{name}' has {len(checked)} items for {len(self._files)} files.", param=name)
         return checked
 
-    # Called by the parser
+    # Callbacks of the parser
 
     def _begin_part(self) -> None:
         self._part = _Part()
@@ -151,7 +157,7 @@ class UploadReceiver:
             raise InvalidRequest(f"At most {MAX_FILES} files at a time.", param=part.name or None)
         part.staged = self._stack.enter_context(self._blobs.stage(part.filename))
 
-    def _take(self, data: bytes, start: int, end: int) -> None:
+    def _add_data(self, data: bytes, start: int, end: int) -> None:
         part = self._part
         if part.staged is not None:
             if part.staged.write(data[start:end]) > self._max_file_bytes:
@@ -165,10 +171,8 @@ class UploadReceiver:
         part = self._part
         if part.staged is None:
             self.fields[part.name] = part.value.decode("utf-8", "replace")
-        elif part.filename or part.staged.size_bytes:
-            self._files.append(
-                part
-            )  # a browser sends a file input that was left empty as a part without name and content
+        elif part.filename or part.staged.size_bytes:  # browsers send an empty file input without name and content
+            self._files.append(part)
 
     def _end(self) -> None:
         self._complete = True
@@ -185,7 +189,7 @@ def _media_type(content_type: bytes) -> str | None:
 
 
 async def receive(receiver: UploadReceiver, body: AsyncIterator[bytes]) -> None:
-    """Reads the whole body to disk; `commit` then makes its files durable."""
+    """Feed the whole body to the receiver, which stages its files on disk."""
     async for chunk in body:
         if chunk:
             await in_thread(receiver.feed, chunk)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep
 from api.job_calls import Call, respond
-from api.loaded_models import asked_model
+from api.loaded_models import requested_model
 from api.render import ChatStream, CompletionStream, ToolForm
 from api.schemas.base import EVENT_STREAM
 from api.schemas.chat import ChatCompletion, ChatRequest, CompletionRequest, TextCompletion
@@ -31,11 +31,11 @@ router = APIRouter(tags=["chat"], route_class=JsonRoute)
 async def create_chat_completion(
     body: ChatRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep
 ) -> Response:
-    """Answers a conversation; with `stream`, as server-sent events."""
+    """Answer a conversation. With `stream`, the answer is sent as server-sent events."""
     body.check()
-    asked = await asked_model(services, body.model)
+    requested = await requested_model(services, body.model)
     tools = body.tool_use()
-    rag = _rag_options(body, asked.collection, services.settings)
+    rag = _rag_options(body, requested.collection, services.settings)
     job = GenerateRequest(
         messages=[turn for message in body.messages for turn in message.turns()],
         sampling=body.sampling(services.settings, logprobs=bool(body.logprobs), top_logprobs=body.top_logprobs or 0),
@@ -62,21 +62,21 @@ async def create_chat_completion(
 
 
 def _rag_options(body: ChatRequest, collection: str | None, settings: Settings) -> RagOptions | None:
-    """What to retrieve: as `rag` says, within the collection that `model` names."""
+    """Return what to retrieve, from `rag` and the collection that `model` names, or None for a chat without RAG."""
     if body.rag is None and collection is None:
         return None
     scope = body.rag or WireRagOptions.model_validate({})
     options = scope.options()
     if collection is not None:
         if options["collections"] not in ([], [collection]):
-            message = f"'model' names the collection {collection!r}, and 'rag' names others."
+            message = f"'model' names the collection {collection!r}, but 'rag' names others."
             raise InvalidRequest(message, param="rag.collection")
         options["collections"] = [collection]
-    return RagOptions(query=searched(body.last_question()), top_k=scope.top_k or settings.rag_top_k, **options)
+    return RagOptions(query=search_query(body.last_question()), top_k=scope.top_k or settings.rag_top_k, **options)
 
 
-def searched(question: str) -> str:
-    """What of a message is searched for: the model reads all of a long one, a search its beginning."""
+def search_query(question: str) -> str:
+    """Return the part of a question that is searched for. The model reads a long one whole, a search its beginning."""
     return question[:MAX_QUERY_CHARACTERS]
 
 
@@ -87,12 +87,13 @@ def searched(question: str) -> str:
 async def create_completion(
     body: CompletionRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep
 ) -> Response:
-    """The older way to ask: the prompt is one user message."""
+    """Answer a prompt (legacy). It becomes one user message of the model's chat template."""
     prompt = body.check()
-    asked = await asked_model(services, body.model)
+    requested = await requested_model(services, body.model)
     rag = None
-    if asked.collection is not None:
-        rag = RagOptions(query=searched(prompt), top_k=services.settings.rag_top_k, collections=[asked.collection])
+    if requested.collection is not None:
+        query, top_k = search_query(prompt), services.settings.rag_top_k
+        rag = RagOptions(query=query, top_k=top_k, collections=[requested.collection])
     job = GenerateRequest(
         messages=[ChatMessage("user", prompt)],
         sampling=body.sampling(services.settings),

@@ -1,4 +1,4 @@
-"""`/v1/rag/collections`: sets of documents with settings of their own, and how much of each is found."""
+"""`/v1/rag/collections`: sets of documents with their own settings, and how much of each is searchable."""
 
 from __future__ import annotations
 
@@ -28,22 +28,25 @@ router = APIRouter(prefix=COLLECTIONS_PATH, tags=["collections"], route_class=Js
 
 @router.post("", responses={201: {"model": schema.Collection}}, status_code=201)
 async def create_collection(body: schema.NewCollection, services: ServicesDep) -> Response:
-    """Makes a collection. Uploads make theirs by themselves; this is for settings that hold from the first document."""
-    settings = _stored(body.model_dump(exclude={"name"}))
+    """Create a collection.
+
+    A collection is also created by its first document. Create it yourself to give it settings of its own before that.
+    """
+    settings = _with_catalog_names(body.model_dump(exclude={"name"}))
     _check_model(settings["model_choice"], services.settings)
-    await _check(services, settings)
+    await _check_chunking(services, settings)
     create = partial(services.catalog.create_collection, body.name, **settings)
     created = await in_thread(create)
     await _wake_indexer(services)
-    return json_response(await _described(services, created), 201)
+    return json_response(await _with_coverage(services, created), 201)
 
 
 @router.get("", responses={200: {"model": ListAnswer[schema.Collection]}})
 async def list_collections(services: ServicesDep) -> Response:
-    """All collections by name, each with its coverage."""
+    """List all collections by name, each with its coverage."""
     found: list[Collection] = await in_thread(services.catalog.list_collections)
     coverage = {one.collection: one for one in await in_thread(services.catalog.coverage)}
-    # One that was made between the two questions is told the next time.
+    # A collection that was created between the two queries is left out.
     items = [collection_wire(one, coverage[one.name]) for one in found if one.name in coverage]
     ids = (items[0]["id"], items[-1]["id"]) if items else (None, None)
     return json_response({"object": "list", "data": items, "has_more": False, "first_id": ids[0], "last_id": ids[1]})
@@ -51,9 +54,9 @@ async def list_collections(services: ServicesDep) -> Response:
 
 @router.get("/{collection:path}/coverage", responses={200: {"model": schema.Coverage}})
 async def get_coverage(collection: str, services: ServicesDep) -> Response:
-    """What of the collection is found, and what is not and why."""
+    """Report how many documents of a collection are searchable, and why the others are not."""
     found: Collection = await in_thread(services.catalog.get_collection, collection)
-    return json_response((await _described(services, found))["coverage"])
+    return json_response((await _with_coverage(services, found))["coverage"])
 
 
 @router.get("/{collection:path}/skipped", responses={200: {"model": ListAnswer[schema.SkippedFile]}})
@@ -63,9 +66,9 @@ async def list_skipped(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: str | None = None,
 ) -> Response:
-    """What rules keep out of the collection's watched folders, by path: the first thousand of each folder.
+    """List the ignored files of the collection's watched folders by path, at most a thousand of each folder.
 
-    It is what the last full scan saw (every WATCH_RESCAN_SECONDS); `coverage` counts all of them.
+    The list is as of the last full scan (every WATCH_RESCAN_SECONDS). `coverage` counts all ignored files.
     """
     found: Collection = await in_thread(services.catalog.get_collection, collection)
     find = partial(services.catalog.list_skipped, found.name, limit=limit, after=after)
@@ -81,39 +84,39 @@ async def list_skipped(
 
 @router.get("/{collection:path}", responses={200: {"model": schema.Collection}})
 async def get_collection(collection: str, services: ServicesDep) -> Response:
-    """One collection, by its name or its id."""
+    """Return a collection by its name or its id."""
     found: Collection = await in_thread(services.catalog.get_collection, collection)
-    return json_response(await _described(services, found))
+    return json_response(await _with_coverage(services, found))
 
 
 @router.patch("/{collection:path}", responses={200: {"model": schema.Collection}})
 async def change_collection(collection: str, body: schema.CollectionChange, services: ServicesDep) -> Response:
-    """Renames it, or changes its settings. `reindexing` says how many documents are indexed again because of it.
+    """Rename a collection or change its settings. `reindexing` says how many documents are indexed again.
 
-    They are found as they were until their new chunks are whole; with another `embedding_model`, until those of all of
-    them are.
+    Search finds a document's old chunks until its new ones are complete. After a change of `embedding_model` it finds
+    the old chunks until the new ones of all documents are complete.
     """
-    changes = _stored(body.model_dump(exclude_unset=True))
+    changes = _with_catalog_names(body.model_dump(exclude_unset=True))
     found: Collection = await in_thread(services.catalog.get_collection, collection)
     if changes.get("name", found.name) != found.name:
         await _refuse_watched(services, found, "renamed")
-    # A choice of before stays, also when the settings do not offer it any more.
+    # Only a new choice is checked: an earlier one may stay after the settings stop offering that model.
     _check_model(changes.get("model_choice"), services.settings)
-    own = {name: getattr(found, name) for name in ("chunk_tokens", "chunk_overlap_tokens", "model_choice")}
-    await _check(services, own | {key: value for key, value in changes.items() if key in own})
+    current = {name: getattr(found, name) for name in ("chunk_tokens", "chunk_overlap_tokens", "model_choice")}
+    await _check_chunking(services, current | {key: value for key, value in changes.items() if key in current})
     changed, count = await in_thread(services.catalog.update_collection, found.id, changes)
     if count:
         await in_thread(hint_waiting, services)
-    described = await _described(services, changed)
+    answer = await _with_coverage(services, changed)
     if changed.model_choice != found.model_choice:
         await _wake_indexer(services)
-        count = max(count, described["coverage"]["indexed"])
-    return json_response(described | {"reindexing": count})
+        count = max(count, answer["coverage"]["indexed"])
+    return json_response(answer | {"reindexing": count})
 
 
 @router.delete("/{collection:path}", responses={200: {"model": schema.DeletedCollection}})
 async def delete_collection(collection: str, services: ServicesDep) -> Response:
-    """Removes a collection with all its documents: search does not find them any more when this answers."""
+    """Delete a collection with all its documents. Search no longer finds them when this returns."""
     found: Collection = await in_thread(services.catalog.get_collection, collection)
     await _refuse_watched(services, found, "deleted")
     count: int = await in_thread(services.catalog.delete_collection, found.id)
@@ -125,25 +128,29 @@ async def _wake_indexer(services: Services) -> None:
     try:
         await in_thread(services.hints.wake_indexer)
     except Unavailable as error:
-        log.warning("the index worker sees the change when Redis is back: %s", error.message)
+        log.warning("the index worker could not be woken and sees the change later: %s", error.message)
 
 
-def _stored(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings by the catalog's names for them."""
+def _with_catalog_names(settings: dict[str, Any]) -> dict[str, Any]:
+    """Rename settings of the API to the names that the catalog uses."""
     if "embedding_model" in settings:
         settings["model_choice"] = settings.pop("embedding_model")
     return settings
 
 
-async def _check(services: Services, own: dict[str, Any]) -> None:
-    """Raises InvalidRequest for settings that cannot be kept; the model's window is checked if the model is there."""
-    tokens, overlap = effective_chunking(own, services.settings)
-    window = await _window_tokens(services, own["model_choice"])
-    if own["chunk_tokens"] is not None and window is not None and own["chunk_tokens"] > window:
-        message = f"The embedding model reads {window} tokens of a text: 'chunk_tokens' may be at most that."
+async def _check_chunking(services: Services, collection: dict[str, Any]) -> None:
+    """Check the chunk settings of a collection. The model's window is known only while an index worker is running.
+
+    Raises:
+        InvalidRequest: a chunk would be longer than the model's window, or mostly overlap.
+    """
+    tokens, overlap = effective_chunking(collection, services.settings)
+    window = await _window_tokens(services, collection["model_choice"])
+    if collection["chunk_tokens"] is not None and window is not None and collection["chunk_tokens"] > window:
+        message = f"'chunk_tokens' may be at most {window}: the embedding model reads {window} tokens of a text."
         raise InvalidRequest(message, param="chunk_tokens")
     limit = tokens if tokens is not None else window
-    if own["chunk_overlap_tokens"] is not None and limit is not None and overlap * 2 > limit:
+    if collection["chunk_overlap_tokens"] is not None and limit is not None and overlap * 2 > limit:
         message = f"'chunk_overlap_tokens' may be at most half of the {limit} tokens of a chunk."
         raise InvalidRequest(message, param="chunk_overlap_tokens")
 
@@ -153,15 +160,18 @@ def _check_model(choice: str | None, settings: Settings) -> None:
     if choice is None or choice in allowed:
         return
     raise InvalidRequest(
-        f"{choice!r} is no embedding model that collections may choose. EMBEDDING_MODELS names those that are: "
-        f"{', '.join(allowed) or 'none'}. null is the server's own.",
+        f"Collections cannot choose the embedding model {choice!r}. EMBEDDING_MODEL_NAME and EMBEDDING_MODELS offer: "
+        f"{', '.join(allowed) or 'none'}. null means the server's model.",
         param="embedding_model",
     )
 
 
-def effective_chunking(own: dict[str, Any], settings: Settings) -> tuple[int | None, int]:
-    """Tokens of a chunk (None: the model's window) and of the overlap: the collection's own, else the server's."""
-    tokens, overlap = own["chunk_tokens"], own["chunk_overlap_tokens"]
+def effective_chunking(collection: dict[str, Any], settings: Settings) -> tuple[int | None, int]:
+    """Return the tokens of a chunk (None: the model's window) and of the overlap.
+
+    What the collection does not set is the server's setting.
+    """
+    tokens, overlap = collection["chunk_tokens"], collection["chunk_overlap_tokens"]
     return (
         settings.chunk_tokens if tokens is None else tokens,
         settings.chunk_overlap_tokens if overlap is None else overlap,
@@ -172,31 +182,36 @@ async def _window_tokens(services: Services, choice: str | None) -> int | None:
     try:
         workers = await services.stream.workers(Role.INDEX)
     except Unavailable as error:
-        log.warning("the embedding model's window is not known: %s", error.message)
+        log.warning("the embedding model's window is unknown: %s", error.message)
         return None
     known = [info.get("windows", {}) for info in workers.values()]
     return min((windows[choice or ""] for windows in known if (choice or "") in windows), default=None)
 
 
-async def _refuse_watched(services: Services, collection: Collection, what: str) -> None:
-    """Raises Conflict for what a watched folder would undo at its next scan."""
+async def _refuse_watched(services: Services, collection: Collection, change: str) -> None:
+    """Refuse a change that a watched folder would undo at its next scan.
+
+    Raises:
+        Conflict: a folder of WATCH_DIRS feeds this collection.
+    """
     feeding = [to_text(root.path) for root in services.settings.watch_roots if root.collection == collection.name]
     roots: list[str] = await in_thread(services.catalog.watched_roots, collection.id)
     watched = [root for root in roots if root in feeding]
     if watched:
         raise Conflict(
-            f"{collection.name!r} mirrors {watched[0]}: take that folder out of WATCH_DIRS before it is {what}.",
+            f"The collection {collection.name!r} is fed by the watched folder {watched[0]}. Remove that folder from "
+            f"WATCH_DIRS before the collection is {change}.",
             param="collection",
         )
 
 
-async def _described(services: Services, collection: Collection) -> Wire:
+async def _with_coverage(services: Services, collection: Collection) -> Wire:
     coverage: list[Coverage] = await in_thread(services.catalog.coverage, collection.name)
     return collection_wire(collection, coverage[0] if coverage else Coverage(collection.name))
 
 
 def collection_wire(collection: Collection, coverage: Coverage) -> Wire:
-    """A collection as users see it."""
+    """Return a collection in the form of the API."""
     return {
         "id": collection.id,
         "object": "collection",
@@ -211,7 +226,7 @@ def collection_wire(collection: Collection, coverage: Coverage) -> Wire:
 
 
 def coverage_wire(coverage: Coverage) -> Wire:
-    """A coverage report as users see it."""
+    """Return a coverage report in the form of the API."""
     return {
         "object": "collection.coverage",
         "collection": coverage.collection,

@@ -1,4 +1,4 @@
-"""`/v1/rag/documents`: add, upload, list, look at, try again and delete documents."""
+"""`/v1/rag/documents`: add, upload, list, follow, retry, cancel and delete documents."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from api.document_intake import (
     Added,
     Intake,
     add_documents,
-    described,
+    detailed_document_wire,
     document_list,
     document_wire,
     hint_ingest,
@@ -57,16 +57,16 @@ router = APIRouter(tags=["documents"], route_class=JsonRoute)
 _collection_name: TypeAdapter[str] = TypeAdapter(CollectionName)
 IdempotencyKey = Annotated[str | None, Header(max_length=MAX_IDEMPOTENCY_KEY)]
 DOCUMENTS: dict[int | str, dict[str, Any]] = {
-    201: {"model": ListAnswer[schema.Document], "description": "All are completed or failed."},
+    201: {"model": ListAnswer[schema.Document], "description": "All documents are completed or failed."},
     202: {
         "model": ListAnswer[schema.Document] | schema.Job,
-        "description": "Still under way; or the job, if one was asked for.",
+        "description": "Some documents are not finished. With `Prefer: respond-async`: the job.",
     },
 }
 
 
 class Status(StrEnum):
-    """States of a document as users see them."""
+    """The statuses of documents in the API."""
 
     QUEUED = "queued"
     PARSING = "parsing"
@@ -92,7 +92,10 @@ async def add_texts(
     prefer: PreferencesDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Adds texts and waits (at most INDEX_WAIT_SECONDS, or `Prefer: wait=`) until they are searchable."""
+    """Add texts and wait until they are searchable, at most INDEX_WAIT_SECONDS or the shorter `Prefer: wait=SECONDS`.
+
+    Sending the same text again returns the existing document.
+    """
     metadata = body.metadata if body.metadata is not None else [{} for _ in body.texts]
     if len(metadata) != len(body.texts):
         raise InvalidRequest(f"'metadata' has {len(metadata)} items for {len(body.texts)} texts.", param="metadata")
@@ -118,14 +121,16 @@ async def add_texts(
                             "collection": {"type": "string", "default": DEFAULT_COLLECTION},
                             "metadata": {
                                 "type": "string",
-                                "description": "Attributes as JSON: one object, or a list with one for each file.",
+                                "description": "Attributes as JSON: one object for all files, or a list with one for"
+                                " each file.",
                             },
                             "attributes": {"type": "string", "description": "The same as `metadata`."},
                             "replace": {
                                 "type": "string",
                                 "enum": ["true", "false"],
                                 "default": "false",
-                                "description": "A file whose name is taken becomes its document's new version.",
+                                "description": "Whether a file becomes the new version of the document that has its"
+                                " name already.",
                             },
                         },
                     }
@@ -141,13 +146,17 @@ async def upload(
     prefer: PreferencesDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Takes files of any field name. They are durable when this answers; with `Prefer: wait=` it waits for them."""
+    """Upload files, under any field names.
+
+    The files are safely stored when this returns, and indexed afterwards. With `Prefer: wait=SECONDS` it waits for
+    that, at most INDEX_WAIT_SECONDS.
+    """
     receiver = UploadReceiver(
         services.blobs, request.headers.get("content-type", ""), services.settings.max_upload_bytes
     )
     with closing(receiver):
         await receive(receiver, request.stream())
-        # Before anything is kept: a field that is refused leaves nothing.
+        # The fields are checked before any file is committed, so that a refused request leaves nothing behind.
         intake = Intake(_collection(receiver), Source.UPLOAD, key, idempotency_key, receiver.flag("replace"))
         items = await in_thread(receiver.commit)
     added = await in_thread(add_documents, services, items, intake)
@@ -175,7 +184,7 @@ async def _answer(
         return await submit_async(services, Call(kinds.DOCUMENTS, job, request.url.path, key))
     asked = default_wait_seconds if prefer.wait_seconds is None else prefer.wait_seconds
     if asked and not await _queue_answers(services):
-        asked = 0.0  # the documents are safe, but nothing will happen to them before Redis is back
+        asked = 0.0  # the documents are stored, but nobody works on them before Redis is back
     async with cancelled_by_disconnect(request.receive):
         documents = await wait_until_settled(services, documents, min(asked, services.settings.index_wait_seconds))
     answer = await document_list(services, documents)
@@ -201,7 +210,7 @@ async def list_documents(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: str | None = None,
 ) -> Response:
-    """Documents, the newest first, of one status and collection or of all."""
+    """List documents, the newest first, optionally of one status or one collection."""
     chosen = status or state
     states = chosen.states if chosen else None
     find = partial(services.catalog.list_documents, state=states, collection=collection, limit=limit, after=after)
@@ -211,9 +220,9 @@ async def list_documents(
 
 @router.get(f"{DOCUMENTS_PATH}/{{document_id}}", responses={200: {"model": schema.Document}})
 async def get_document(document_id: str, services: ServicesDep) -> Response:
-    """One document and how far it is; `error` says why it failed and what to do."""
+    """Return a document and its progress. `error` says why it failed and what to do."""
     document: Document = await in_thread(services.catalog.get_document, document_id)
-    return json_response(await described(services, document))
+    return json_response(await detailed_document_wire(services, document))
 
 
 @router.get(
@@ -223,9 +232,9 @@ async def get_document(document_id: str, services: ServicesDep) -> Response:
 async def document_changes(
     document_id: str, services: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
 ) -> Response:
-    """The document's changes as events, each with the whole document, until it is completed, failed or cancelled.
+    """Stream the changes of a document until it is completed, failed or cancelled. Each event has the whole document.
 
-    After a break, `Last-Event-ID` goes on behind the last one that arrived; 204 says that nothing comes after it.
+    To resume, send the id of the last event received as `Last-Event-ID`. 204 means that no further event will come.
     """
     document: Document = await in_thread(services.catalog.get_document, document_id)
     if document.state in SETTLED and last_event_id == event_id(document, None):
@@ -235,31 +244,31 @@ async def document_changes(
 
 @router.post(f"{DOCUMENTS_PATH}/{{document_id}}/retry", responses={200: {"model": schema.Document}})
 async def retry_document(document_id: str, services: ServicesDep) -> Response:
-    """Queues a failed or cancelled document again."""
+    """Queue a failed or cancelled document again."""
     document: Document = await in_thread(services.catalog.retry_document, document_id)
     await in_thread(hint_ingest, services, [document])
-    return json_response(await described(services, document))
+    return json_response(await detailed_document_wire(services, document))
 
 
 @router.post(f"{DOCUMENTS_PATH}/{{document_id}}/cancel", responses={200: {"model": schema.Document}})
 async def cancel_document(document_id: str, services: ServicesDep) -> Response:
-    """Stops the work on a document. What search finds of it already stays; `retry` takes it up again."""
+    """Stop the work on a document. What is already searchable stays so; `retry` queues the document again."""
     document: Document = await in_thread(services.catalog.cancel_document, document_id)
-    return json_response(await described(services, document))
+    return json_response(await detailed_document_wire(services, document))
 
 
-@router.post(f"{DOCUMENTS_PATH}/retry", responses={200: {"model": schema.Changed}})
-async def retry_failed(body: schema.Which, services: ServicesDep) -> Response:
-    """Queues all failed documents again, of one collection or of all."""
+@router.post(f"{DOCUMENTS_PATH}/retry", responses={200: {"model": schema.ChangedDocuments}})
+async def retry_failed(body: schema.DocumentSelection, services: ServicesDep) -> Response:
+    """Queue all failed documents again, of one collection or of all."""
     await _check_known(services, body.collection)
     count: int = await in_thread(services.catalog.retry_failed, body.collection)
     await in_thread(hint_waiting, services)
     return json_response({"object": "documents.retried", "count": count})
 
 
-@router.post(f"{DOCUMENTS_PATH}/cancel", responses={200: {"model": schema.Changed}})
-async def cancel_all(body: schema.Which, services: ServicesDep) -> Response:
-    """Stops the work on all documents that are not done, of one collection or of all."""
+@router.post(f"{DOCUMENTS_PATH}/cancel", responses={200: {"model": schema.ChangedDocuments}})
+async def cancel_all(body: schema.DocumentSelection, services: ServicesDep) -> Response:
+    """Stop the work on all unfinished documents, of one collection or of all."""
     await _check_known(services, body.collection)
     count: int = await in_thread(services.catalog.cancel_unsettled, body.collection)
     return json_response({"object": "documents.cancelled", "count": count})
@@ -272,10 +281,10 @@ async def _check_known(services: Services, collection: str | None) -> None:
 
 @router.delete(f"{DOCUMENTS_PATH}/{{document_id}}", responses={200: {"model": schema.DeletedDocument}})
 async def delete_document(document_id: str, services: ServicesDep) -> Response:
-    """Removes a document: search does not find it any more when this answers."""
+    """Delete a document. Search no longer finds it when this returns."""
     document: Document = await in_thread(services.catalog.delete_document, document_id)
     try:
         await in_thread(services.hints.wake_indexer)
     except Unavailable as error:
-        log.warning("%s is removed when Redis is back: %s", document_id, error.message)
+        log.warning("the index worker could not be woken and removes %s later: %s", document_id, error.message)
     return json_response({"id": document.id, "object": "document", "deleted": True})

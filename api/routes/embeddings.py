@@ -23,7 +23,7 @@ router = APIRouter(tags=["embeddings"], route_class=JsonRoute)
 async def create_embeddings(
     body: EmbeddingsRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep
 ) -> Response:
-    """One vector for each input, in their order, of length 1."""
+    """Return one vector of length 1 for each input, in the order of the inputs."""
     await check_model(services, body.model, Role.INDEX)
     purpose = body.input_type or "plain"
     job = EmbedRequest(inputs=body.items(), purpose=purpose, dimensions=body.dimensions, model=body.model)

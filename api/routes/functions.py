@@ -1,4 +1,4 @@
-"""`/v1/functions`: the functions that the server can run, as its inference workers have registered them."""
+"""`/v1/functions`: the functions that the inference workers have registered and can run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1/functions", tags=["functions"], route_class=JsonR
 
 @router.get("", responses={200: {"model": ListAnswer[dict[str, Any]]}})
 async def list_functions(services: ServicesDep) -> Response:
-    """The registered functions with their JSON schemas."""
+    """List the functions that the server can run, with their JSON schemas."""
     workers = await services.stream.workers(Role.INFERENCE)
     if not workers:
         raise Unavailable("No inference worker is running, and only it knows the functions.", code="no_worker")
@@ -28,5 +28,5 @@ async def list_functions(services: ServicesDep) -> Response:
 
 
 def _as_tool(schema: dict[str, Any]) -> dict[str, Any]:
-    """The form that `tools` of a chat has, whichever the worker announced."""
+    """Return a function in the form of a chat's `tools`. Workers announce it in that form or as a bare schema."""
     return schema if "function" in schema else {"type": "function", "function": schema}

@@ -15,28 +15,28 @@ from api.metrics import Metrics
 from core.errors import LlmApiError, Unavailable
 from tasks.jobs.queues import Role
 
-#: A dependency that takes longer to answer than this counts as missing.
+#: A dependency that takes longer to answer counts as unavailable.
 CHECK_TIMEOUT_SECONDS = 3.0
 
-#: No step takes so long, not of a large model on a CPU: an engine that is silent for longer hangs.
-MOST_SILENT_SECONDS = 60.0
+#: An engine that is silent for longer hangs: even a large model on a CPU takes less for a step.
+MAX_SILENT_SECONDS = 60.0
 
 router = APIRouter(tags=["operation"], route_class=JsonRoute)
 
 
 @router.get("/health")
 async def health() -> Response:
-    """The API process is alive; it says nothing about the others."""
+    """Answer that the API process is alive. The other processes are not checked."""
     return json_response({"status": "ok"})
 
 
-@router.get("/ready", responses={503: {"description": "A dependency is missing; its name is under `checks`."}})
+@router.get("/ready", responses={503: {"description": "A dependency is unavailable; `checks` names it."}})
 async def ready(services: ServicesDep) -> Response:
-    """Each dependency by name, 503 when one is missing. It needs no key, so it tells no details."""
+    """Report the state of each dependency, with 503 if one is unavailable. It needs no key, so it shows no details."""
     checks: dict[str, Awaitable[str]] = {
-        "catalog": _answers(in_thread(services.catalog.ping)),
-        "redis": _answers(services.stream.ping()),
-        **{_check_name(role): _has_worker(services, role) for role in _needed_roles(services)},
+        "catalog": _check(in_thread(services.catalog.ping)),
+        "redis": _check(services.stream.ping()),
+        **{_check_name(role): _check_worker(services, role) for role in _needed_roles(services)},
     }
     states = dict(zip(checks, await asyncio.gather(*checks.values()), strict=True))
     is_ready = all(state == "ok" for state in states.values())
@@ -52,29 +52,29 @@ def _check_name(role: Role) -> str:
     return role.value if role is Role.WATCHER else f"{role.value}_worker"
 
 
-async def _answers(question: Awaitable[Any]) -> str:
+async def _check(ping: Awaitable[Any]) -> str:
     try:
-        await asyncio.wait_for(_awaited(question), CHECK_TIMEOUT_SECONDS)
+        await asyncio.wait_for(_awaited(ping), CHECK_TIMEOUT_SECONDS)
     except (LlmApiError, TimeoutError):
         return "unavailable"
     return "ok"
 
 
-async def _has_worker(services: Services, role: Role) -> str:
-    async def question() -> None:
+async def _check_worker(services: Services, role: Role) -> str:
+    async def ping() -> None:
         workers = (await services.stream.workers(role)).values()
-        if not any(info.get("silent_seconds", 0) < MOST_SILENT_SECONDS for info in workers):
+        if not any(info.get("silent_seconds", 0) < MAX_SILENT_SECONDS for info in workers):
             raise Unavailable(f"no {role.value} worker is alive")
 
-    return await _answers(question())
+    return await _check(ping())
 
 
-async def _awaited(question: Awaitable[Any]) -> Any:
-    return await question
+async def _awaited(ping: Awaitable[Any]) -> Any:
+    return await ping
 
 
 @router.get("/metrics", response_class=Response)
 async def metrics(request: Request, services: ServicesDep) -> Response:
-    """Counters for Prometheus."""
+    """Return metrics in Prometheus' text format."""
     collected: Metrics = request.app.state.metrics
     return await collected.response(services)

@@ -1,4 +1,4 @@
-"""`/v1/jobs`: asynchronous jobs, asked for with `Prefer: respond-async`."""
+"""`/v1/jobs`: asynchronous jobs, which clients request with `Prefer: respond-async`."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ Limit = Annotated[int, Query(ge=1, le=100)]
 async def list_jobs(
     services: ServicesDep, limit: Limit = 20, after: str | None = None, status: JobState | None = None
 ) -> Response:
-    """Asynchronous jobs, the newest first, without their results."""
+    """List asynchronous jobs, the newest first, without their results."""
     page = await in_thread(services.catalog.list_jobs, limit, after, status)
     return json_response(list_wire([job_wire(job) for job in page.items], has_more=page.has_more))
 
 
 def list_wire(items: list[Wire], *, has_more: bool) -> Wire:
-    """A page of a list."""
+    """Return a page of a list in the form of the API."""
     return {
         "object": "list",
         "data": items,
@@ -53,23 +53,23 @@ def list_wire(items: list[Wire], *, has_more: bool) -> Wire:
 
 @router.get("/{job_id}", responses={200: {"model": schema.Job}})
 async def get_job(job_id: str, services: ServicesDep) -> Response:
-    """State of a job, its place in the queue, and its result or error."""
+    """Return a job's status, its position in the queue, and its result or error."""
     job = await in_thread(services.catalog.get_job, job_id)
-    return json_response(await _described(services, job))
+    return json_response(await _with_result(services, job))
 
 
 @router.delete("/{job_id}", responses={200: {"model": schema.Job}})
 async def cancel_job(job_id: str, services: ServicesDep) -> Response:
-    """Cancels a job; one that has ended stays as it is."""
+    """Cancel a job. A job that has ended stays as it is."""
     job: Job = await in_thread(services.catalog.get_job, job_id)
     if job.state not in FINAL_STATES:
         await services.stream.cancel(job_id)
         await in_thread(services.catalog.finish_job, job_id, JobState.CANCELLED)
         job = await in_thread(services.catalog.get_job, job_id)
-    return json_response(await _described(services, job))
+    return json_response(await _with_result(services, job))
 
 
-async def _described(services: Services, job: Job) -> Wire:
+async def _with_result(services: Services, job: Job) -> Wire:
     position = await _position(services, job) if job.state is JobState.QUEUED else None
     return job_wire(job, position=position, result=await _result(services, job))
 
@@ -78,12 +78,12 @@ async def _position(services: Services, job: Job) -> int | None:
     try:
         return await services.stream.position(job.id)
     except Unavailable as error:
-        log.warning("the position of job %s is not known: %s", job.id, error.message)
+        log.warning("the position of job %s is unknown: %s", job.id, error.message)
         return None
 
 
 async def _result(services: Services, job: Job) -> Wire | None:
-    """Return what the job's endpoint would have answered."""
+    """Return the body with which the job's endpoint would have answered."""
     if job.state is not JobState.COMPLETED or job.result is None:
         return None
     answer = msgspec.json.decode(job.result, type=Answer)
@@ -98,9 +98,9 @@ async def _result(services: Services, job: Job) -> Wire | None:
 async def job_events(
     job_id: str, services: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
 ) -> Response:
-    """The job's events, past and to come; after a break `Last-Event-ID` goes on behind the last one that arrived.
+    """Stream a job's events, the earlier ones first, until the job ends.
 
-    204 says that the job has ended and there is nothing after that event.
+    To resume, send the id of the last event received as `Last-Event-ID`. 204 means that no further event will come.
     """
     after = _event_number(last_event_id)
     job: Job = await in_thread(services.catalog.get_job, job_id)
@@ -127,7 +127,7 @@ async def _live(services: Services, job_id: str, after: int) -> AsyncGenerator[b
 
 
 def _stored(job: Job, frames: list[Frame], after: int) -> Iterator[bytes]:
-    """The frames of a job that has ended; its last event is made again where Redis has forgotten it."""
+    """Return the frames of a job that has ended. If Redis no longer has the last event, it is made from the row."""
     last = frames[-1][0] if frames else 0
     if not frames or not events.is_terminal(frames[-1][1]):
         last += 1

@@ -1,4 +1,4 @@
-"""`/v1/models`: what is loaded."""
+"""`/v1/models`: the loaded models."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 
 @router.get("", responses={200: {"model": ListAnswer[Model]}})
 async def list_models(services: ServicesDep) -> Response:
-    """The language model, each collection to answer from as `MODEL@COLLECTION`, and the embedding models."""
+    """List the loaded models: the language model, `MODEL@COLLECTION` for each collection, and the embedding models."""
     return json_response({"object": "list", "data": await _models(services), "has_more": False})
 
 
 @router.get("/{model_id:path}", responses={200: {"model": Model}})
 async def get_model(model_id: str, services: ServicesDep) -> Response:
-    """One loaded model."""
+    """Return a loaded model."""
     for model in await _models(services):
         if model["id"] == model_id:
             return json_response(model)
@@ -36,11 +36,11 @@ async def _models(services: Services) -> list[Wire]:
     models = await loaded_models(services, Role.INFERENCE, Role.INDEX)
     chat = [model for model in models if model.role is Role.INFERENCE]
     names = await collection_names(services) if chat else []
-    over = [
+    with_collections = [
         _wire(replace(model, name=f"{model.name}@{name}")) | {"collection": name} for model in chat for name in names
     ]
-    own = [_wire(model) for model in models]
-    return [*own[: len(chat)], *over, *own[len(chat) :]]
+    plain = [_wire(model) for model in models]
+    return [*plain[: len(chat)], *with_collections, *plain[len(chat) :]]
 
 
 def _wire(model: LoadedModel) -> Wire:

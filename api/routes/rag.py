@@ -29,7 +29,7 @@ router = APIRouter(tags=["rag"], route_class=JsonRoute)
 async def search(
     body: schema.SearchRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep
 ) -> Response:
-    """The chunks that fit a query best."""
+    """Find the chunks that match a query best."""
     job = SearchRequest(
         queries=body.queries(),
         top_k=body.top_k or services.settings.rag_top_k,
@@ -45,7 +45,7 @@ async def search(
 async def rag_chat(
     body: schema.RagChatRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep
 ) -> Response:
-    """Answers a question from the documents. Streamed, the chunks are those of chat, the first with `sources`."""
+    """Answer a question from the documents. With `stream`, the events are those of a chat, the first with `sources`."""
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest("'stream_options' is only allowed when 'stream' is true.", param="stream_options")
     await check_model(services, body.model, Role.INFERENCE)

@@ -1,4 +1,4 @@
-"""`/v1/watch`: the watched folders, and the deletions that wait for a person's word."""
+"""`/v1/watch`: the watched folders, and the deletions that a person has to confirm."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tasks.jobs.queues import Role
 
 router = APIRouter(prefix="/v1/watch", tags=["watched folders"], route_class=JsonRoute)
 
-#: States in which deletions are held back.
+#: States in which deletions wait for a confirmation.
 _HELD = (FolderState.HELD, FolderState.MISSING)
 
 
 @router.get("", responses={200: {"model": ListAnswer[schema.WatchedFolder]}})
 async def list_watched_folders(services: ServicesDep) -> Response:
-    """The folders that were ever watched, with their state; `stopped` is one that no watcher watches now."""
+    """List all folders that were ever watched, with their state. `stopped` means that no watcher watches it now."""
     return _list(await in_thread(services.catalog.watched_folders), await _live(services))
 
 
 @router.post("/confirm", responses={200: {"model": ListAnswer[schema.WatchedFolder]}})
 async def confirm_deletions(body: schema.Confirmation, services: ServicesDep) -> Response:
-    """Says that the files missing from a folder, or from all that are held, were meant to be deleted.
+    """Confirm that the files missing from a folder, or from all folders with held deletions, were deleted on purpose.
 
     The watcher deletes their documents within seconds.
     """
@@ -39,13 +39,13 @@ async def confirm_deletions(body: schema.Confirmation, services: ServicesDep) ->
         folders: list[WatchedFolder] = await in_thread(services.catalog.watched_folders)
         roots = [folder.root for folder in folders if folder.state in _HELD and folder.missing_count]
         if not roots:
-            raise Conflict("There is nothing to confirm: no watched folder has deletions that are held back.")
+            raise Conflict("There is nothing to confirm: no watched folder has deletions that wait for it.")
     confirmed = [await in_thread(services.catalog.confirm_watched_folder, root) for root in roots]
     return _list(confirmed, await _live(services))
 
 
 async def _live(services: Services) -> set[str] | None:
-    """The folders that a watcher is watching; None if that cannot be asked."""
+    """Return the folders that are being watched, or None if Redis does not answer."""
     try:
         watchers = await services.stream.workers(Role.WATCHER)
     except Unavailable:

@@ -1,1 +1,1 @@
-"""All wire models: what requests may say, and what answers look like in the OpenAPI document."""
+"""The models of request bodies, which are validated, and of answers, which the OpenAPI document describes."""

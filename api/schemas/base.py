@@ -1,4 +1,4 @@
-"""What wire models share."""
+"""Base classes and types that all models share."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pydantic.config import JsonDict
 
 ItemT = TypeVar("ItemT")
 
-#: Marks what OpenAI's API does not have.
+#: Marks fields that OpenAI's API does not have.
 EXTENSION: JsonDict = {"x-extension": True}
 
 
 def plain_name(name: str) -> str:
-    """The name, if it can be told from others and be part of a path.
+    """Return the name if it can be part of a URL's path and looks like no other name.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: it has surrounding spaces, or an empty part, `.` or `..` between slashes.
     """
     if name != name.strip() or any(part in ("", ".", "..") for part in name.split("/")):
-        raise ValueError("a name has no spaces around it, and its parts between slashes are neither empty nor dots")
+        raise ValueError("a name has no spaces around it, and no part between slashes may be empty, '.' or '..'")
     return name
 
 
-#: A collection's name: one line, no control characters, no spaces around it, and nothing that a path would swallow.
+#: A collection's name: one line without control characters and surrounding spaces, unchanged by path normalisation.
 CollectionName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$"),
@@ -35,13 +35,13 @@ NonBlank = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 
 
 class WireRequest(BaseModel):
-    """A request body: types are taken strictly, unknown fields are ignored."""
+    """A request body. Types are strict, and unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
 
 class WireAnswer(BaseModel):
-    """An answer, for the OpenAPI document; answers are not built through it."""
+    """An answer, for the OpenAPI document only: answers are not built from it."""
 
 
 class ErrorObject(WireAnswer):
@@ -52,13 +52,13 @@ class ErrorObject(WireAnswer):
 
 
 class ErrorAnswer(WireAnswer):
-    """Every error of every route."""
+    """The form of every error."""
 
     error: ErrorObject
 
 
 class ListAnswer(WireAnswer, Generic[ItemT]):
-    """A page of a list; go on with `after=last_id` while `has_more`."""
+    """A page of a list. If `has_more` is true, request the next page with `after=last_id`."""
 
     object: Literal["list"] = "list"
     data: list[ItemT]
@@ -76,12 +76,12 @@ class Usage(WireAnswer):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: UsageDetails
-    #: Extension, where a follow-up question was rewritten: those of the tokens that went into that.
+    #: Extension: how many of the tokens the rewriting of a follow-up question took; absent if none was rewritten.
     rewrite_tokens: int | None = None
 
 
 class Timings(WireAnswer):
-    """Extension: where the time went, in milliseconds."""
+    """Extension: the time spent in each stage, in milliseconds."""
 
     queue_ms: float = 0.0
     prompt_ms: float = 0.0
@@ -102,7 +102,7 @@ class Model(WireAnswer):
 
 Collections = Annotated[list[CollectionName], Field(max_length=64)]
 
-#: What OpenAPI says of a stream of server-sent events: each has JSON in `data`, but for the closing `[DONE]` of chats.
+#: Describes a stream of server-sent events. The `data` of each is JSON, except for the closing `[DONE]` of chats.
 EVENT_STREAM: dict[str, Any] = {
     "text/event-stream": {
         "itemSchema": {

@@ -1,4 +1,4 @@
-"""`/v1/chat/completions` and the older `/v1/completions`."""
+"""`/v1/chat/completions` and the legacy `/v1/completions`."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ from core.errors import InvalidRequest
 from core.messages import DEFAULT_TOOL_ROUNDS, SamplingParams
 from core.settings import Settings
 
-#: Most choices of one request.
 MAX_CHOICES = 16
 MAX_STOP_STRINGS = 16
 DEPRECATED: JsonDict = {"deprecated": True}
 INT64 = 2**63
-#: Sampling parameters that go to the engine as they came, where they are named.
+#: Sampling parameters that are passed to the engine as they are, if the request has them.
 SAMPLING_NAMES = (
     "top_p",
     "top_k",
@@ -57,8 +56,8 @@ class SamplingFields(WireRequest):
 
     model: str | None = Field(
         None,
-        description="Served by the loaded model whatever it says, unless STRICT_MODELS is set. MODEL@COLLECTION answers"
-        " from the documents of a collection.",
+        description="Any name is served by the loaded model, unless STRICT_MODELS is set. MODEL@COLLECTION answers from"
+        " the documents of a collection.",
     )
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
@@ -100,12 +99,12 @@ class SamplingFields(WireRequest):
         return bool(self.stream_options and self.stream_options.include_usage)
 
     def check_stream_options(self) -> None:
-        """Raises InvalidRequest for `stream_options` where nothing is streamed."""
+        """Raise InvalidRequest if there are `stream_options` but nothing is streamed."""
         if self.stream_options is not None and not self.stream:
             raise InvalidRequest("'stream_options' is only allowed when 'stream' is true.", param="stream_options")
 
     def sampling(self, settings: Settings, *, logprobs: bool = False, top_logprobs: int = 0) -> SamplingParams:
-        """The parameters with the server's defaults filled in."""
+        """Return the sampling parameters, with the server's defaults for those that the request does not set."""
         given = {name: value for name in SAMPLING_NAMES if (value := getattr(self, name)) is not None}
         return SamplingParams(
             temperature=settings.temperature if self.temperature is None else self.temperature,
@@ -119,7 +118,7 @@ class SamplingFields(WireRequest):
 
 
 class RagOptions(Scope):
-    """Extension: answer from the documents. `top_k` chunks of `collection` (all when not named) are retrieved."""
+    """Extension: answer from the documents. `top_k` chunks are retrieved from `collection`, or from all collections."""
 
     top_k: int | None = Field(None, ge=1, le=100)
 
@@ -143,20 +142,20 @@ class ChatRequest(SamplingFields):
     moderation: Any = None
     server_tools: ServerTools | None = Field(
         None,
-        description="Extension: registered functions that the server runs, by name (GET /v1/functions), or 'all'.",
+        description="Extension: names of registered functions that the server runs (GET /v1/functions), or 'all'.",
         json_schema_extra=EXTENSION,
     )
     max_tool_rounds: int | None = Field(
         None,
         ge=1,
         le=MAX_TOOL_ROUNDS,
-        description=f"Extension: how often the model may call 'server_tools'; {DEFAULT_TOOL_ROUNDS} times unless set.",
+        description=f"Extension: rounds in which the model may call 'server_tools' (default: {DEFAULT_TOOL_ROUNDS}).",
         json_schema_extra=EXTENSION,
     )
     rag: RagOptions | None = Field(None, json_schema_extra=EXTENSION)
 
     def check(self) -> None:
-        """Raises InvalidRequest for what this server cannot do, or what contradicts itself."""
+        """Raise InvalidRequest for parameters that this server does not support or that contradict each other."""
         self.check_stream_options()
         if self.stop and self.answer_schema is not None:
             raise InvalidRequest("'stop' would cut the JSON that 'response_format' asks for.", param="stop")
@@ -171,7 +170,11 @@ class ChatRequest(SamplingFields):
             raise InvalidRequest("'top_logprobs' needs 'logprobs' to be true.", param="top_logprobs")
 
     def tool_use(self) -> ToolUse:
-        """The tools the answer may call. Raises InvalidRequest for declarations and choices that do not fit."""
+        """Return the tools that the answer may call.
+
+        Raises:
+            InvalidRequest: a declaration or the choice of a tool is invalid.
+        """
         if self.tools and self.functions:
             raise InvalidRequest("'functions' is the older form of 'tools'; send only one of them.", param="functions")
         server = self.server_tools if self.server_tools == "all" else list(dict.fromkeys(self.server_tools or ()))
@@ -181,16 +184,16 @@ class ChatRequest(SamplingFields):
 
     @property
     def answer_schema(self) -> dict[str, Any] | None:
-        """The schema of the JSON to answer with; None for text."""
+        """The JSON schema of the answer; None for text."""
         return answer_schema(self.response_format)
 
     @property
     def answer_tokens(self) -> int | None:
-        """Tokens the answer may have; None leaves it to the server's setting."""
+        """The most tokens that the answer may have; None means the server's setting."""
         return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
 
     def last_question(self) -> str:
-        """The text of the last user message. Raises InvalidRequest when there is none."""
+        """Return the text of the last user message. Raise InvalidRequest if there is none."""
         for message in reversed(self.messages):
             if message.role == "user" and (text := message.flattened().content):
                 return text
@@ -198,7 +201,7 @@ class ChatRequest(SamplingFields):
 
 
 def unsupported(param: str, message: str | None = None) -> InvalidRequest:
-    """The refusal of a parameter that would change the answer and that this server cannot honour."""
+    """Return the error for a parameter that would change the answer and that this server does not support."""
     return InvalidRequest(message or f"'{param}' is not supported.", param=param, code="unsupported_parameter")
 
 
@@ -212,12 +215,12 @@ class CompletionRequest(SamplingFields):
     logprobs: int | None = None
 
     def check(self) -> str:
-        """The one prompt. Raises InvalidRequest for what this server cannot do."""
+        """Return the prompt. Raise InvalidRequest for parameters that this server does not support."""
         self.check_stream_options()
         for name in ("suffix", "echo"):
             if getattr(self, name):
                 raise unsupported(name)
-        if self.logprobs is not None:  # 0 asks for them too
+        if self.logprobs is not None:  # 0 requests them too
             raise unsupported("logprobs")
         if (self.best_of or 1) > (self.n or 1):
             raise unsupported("best_of")
@@ -246,7 +249,7 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "functi
 
 
 class CalledFunction(WireAnswer):
-    """`arguments` is a JSON object as text, which fits the function's schema."""
+    """A called function. `arguments` is the text of a JSON object that matches the function's schema."""
 
     name: str
     arguments: str
@@ -259,7 +262,7 @@ class ToolCall(WireAnswer):
 
 
 class ToolResult(WireAnswer):
-    """A call that the server ran; `error` says why there is no result. Both are null if it did not come to that."""
+    """A call that the server ran. `error` says why there is no `result`; both are null if the call did not finish."""
 
     id: str
     name: str
@@ -273,11 +276,12 @@ class AssistantMessage(WireAnswer):
     content: str | None
     refusal: str | None
     tool_calls: list[ToolCall] | None = None
-    function_call: CalledFunction | None = Field(None, description="The legacy form, where 'functions' were sent.")
+    function_call: CalledFunction | None = Field(None, description="The legacy form, if 'functions' were sent.")
     tool_results: list[ToolResult] | None = Field(
         None,
-        description="Extension: what the server ran for this answer ('server_tools'). Streamed as 'delta.tool_results':"
-        " each call with its 'index' once, its arguments in pieces, and last its 'result' and 'error'.",
+        description="Extension: the calls that the server ran for this answer ('server_tools'). In a stream,"
+        " 'delta.tool_results' has each call once with its 'index', then its arguments in pieces, and at last its"
+        " 'result' and 'error'.",
         json_schema_extra=EXTENSION,
     )
 
@@ -290,7 +294,7 @@ class ChatChoice(WireAnswer):
 
 
 class Source(WireAnswer):
-    """A chunk the answer was built from. `file` is the path, or the name where there is no path."""
+    """A chunk that the answer is based on. `file` is the path, or the file name if there is no path."""
 
     index: int
     file: str
@@ -321,7 +325,7 @@ class ChatCompletion(WireAnswer):
     system_fingerprint: str | None
     timings: Timings = Field(json_schema_extra=EXTENSION)
     sources: list[Source] | None = Field(
-        None, description="Extension: what a RAG chat was answered from.", json_schema_extra=EXTENSION
+        None, description="Extension: the chunks that a RAG chat is based on.", json_schema_extra=EXTENSION
     )
 
 

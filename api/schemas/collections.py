@@ -13,7 +13,7 @@ MAX_CHUNK_TOKENS = 8192
 
 
 class CollectionSettings(WireRequest):
-    """How documents of a collection are cut and embedded; null means the server's own setting.
+    """How the documents of a collection are split into chunks and embedded. null means the server's setting.
 
     `embedding_model` is EMBEDDING_MODEL_NAME or one of EMBEDDING_MODELS.
     """
@@ -30,15 +30,16 @@ class NewCollection(CollectionSettings):
 
 
 class CollectionChange(CollectionSettings):
-    """Body of `PATCH /v1/rag/collections/{collection}`: what is left out stays as it is."""
+    """Body of `PATCH /v1/rag/collections/{collection}`. Fields that are left out are not changed."""
 
     name: CollectionName = ""
 
 
 class Coverage(WireAnswer):
-    """How much of a collection is found.
+    """How much of a collection is searchable.
 
-    `skipped` and `failed` count documents by reason; `skipped` also what rules keep out of watched folders.
+    `skipped` and `failed` count documents by reason. `skipped` also counts the ignored files of watched folders, by the
+    rule that ignores them.
     """
 
     object: Literal["collection.coverage"]
@@ -56,8 +57,8 @@ class Coverage(WireAnswer):
 class Collection(WireAnswer):
     """A collection. `chunk_tokens` and `chunk_overlap_tokens` are its own settings; null means the server's.
 
-    `embedding_model` is the model that search finds it by, null while there is none yet; `next_embedding_model` the one
-    that takes over when all its documents are embedded by it.
+    `embedding_model` is the model that search uses, or null before the first document is indexed.
+    `next_embedding_model` replaces it once all documents are embedded by it.
     """
 
     id: str
@@ -69,12 +70,12 @@ class Collection(WireAnswer):
     embedding_model: str | None
     next_embedding_model: str | None
     coverage: Coverage
-    #: After a change: the documents that are indexed again because of it.
+    #: In the answer to a change: how many documents are indexed again because of it.
     reindexing: int | None = None
 
 
 class SkippedFile(WireAnswer):
-    """A file of a watched folder, or a folder in it (its path ends with "/"), that a rule keeps out."""
+    """A file of a watched folder that a rule ignores, or a whole folder in it (its path ends with "/")."""
 
     id: str
     object: Literal["skipped_file"]

@@ -10,7 +10,7 @@ from api.schemas.base import WireAnswer, WireRequest
 
 MAX_INPUTS = 2048
 MAX_TOKEN_ID = 2**31
-#: Characters (or token ids) of one input, and of all. No model reads as much; more would only keep the tokenizer busy.
+#: Characters (or token ids) of one input, and of all together. No model reads that much: tokenizing more wastes time.
 MAX_INPUT_LENGTH = 2**17
 MAX_TOTAL_LENGTH = 2**22
 
@@ -23,7 +23,7 @@ class EmbeddingsRequest(WireRequest):
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     input_type: Literal["query", "document"] | None = Field(
-        None, description="Extension: put the model's prompt for questions or for documents before each text."
+        None, description="Extension: prefix each text with the model's prompt for queries or for documents."
     )
 
     @field_validator("input", mode="before")
@@ -39,7 +39,7 @@ class EmbeddingsRequest(WireRequest):
         return value
 
     def items(self) -> list[str | list[int]]:
-        """The inputs as a list of one kind."""
+        """Return the inputs as a list of texts or of lists of token ids."""
         if isinstance(self.input, str):
             return [self.input]
         if isinstance(self.input[0], int):
@@ -57,7 +57,7 @@ def _check_items(items: list[Any]) -> None:
     kind = str if isinstance(first, str) else list
     for index, item in enumerate(items):
         if not isinstance(item, kind):
-            raise ValueError(f"item {index} is of another kind than item 0, or of none that can be embedded")
+            raise ValueError(f"item {index} has another type than item 0, or one that cannot be embedded")
         if not item:
             raise ValueError(f"item {index} is empty")
         if isinstance(item, list):
@@ -77,7 +77,7 @@ def _check_length(value: str | list[Any]) -> None:
 
 def _check_ids(ids: list[Any]) -> None:
     if not all(type(token) is int and 0 <= token < MAX_TOKEN_ID for token in ids):
-        raise ValueError("token ids are whole numbers from 0")
+        raise ValueError("token ids are whole numbers, 0 or greater")
 
 
 class Embedding(WireAnswer):

@@ -1,4 +1,4 @@
-"""Filters on documents' attributes, in the shape of OpenAI's vector store search."""
+"""Filters on documents' attributes, in the format of OpenAI's vector store search."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Key = Annotated[
     Field(
         min_length=1,
         max_length=MAX_KEY_CHARACTERS,
-        description="An attribute, or the document's `document_id`, `filename`, `path` or `type`.",
+        description="The name of an attribute, or `document_id`, `filename`, `path` or `type` of the document itself.",
     ),
 ]
-#: Whole numbers as far as they are told apart from each other.
+#: Whole numbers that are compared exactly.
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Value = str | bool | Whole | float
 
@@ -31,19 +31,19 @@ class _Comparison(WireRequest):
     key: Key
 
     def message(self) -> messages.Filter:
-        """The filter as workers read it."""
+        """Return the filter in the form that workers read."""
         return messages.Filter(self.type, self.key, self.value)  # type: ignore[attr-defined]
 
 
 class EqualityFilter(_Comparison):
-    """Documents without the attribute are different from every value."""
+    """Compares for equality. A document without the attribute is not equal to any value."""
 
     type: Literal["eq", "ne"]
     value: Value
 
 
 class OrderFilter(_Comparison):
-    """Only numbers have an order."""
+    """Compares numbers by size."""
 
     type: Literal["gt", "gte", "lt", "lte"]
     value: float
@@ -52,11 +52,9 @@ class OrderFilter(_Comparison):
     @classmethod
     def _has_numbers(cls, value: str) -> str:
         if value in ("document_id", "filename", "path", "type"):
-            raise ValueError(f"{value!r} is text, which has no order here; use eq, ne, in or nin")
+            raise ValueError(f"{value!r} is text, and only numbers can be compared by size; use eq, ne, in or nin")
         if '"' in value or "\\" in value:
-            message = (
-                "an attribute whose name has a quotation mark or a backslash is compared by eq, ne, in or nin alone"
-            )
+            message = "attributes with a quotation mark or a backslash in their name only support eq, ne, in and nin"
             raise ValueError(message)
         return value
 
@@ -73,11 +71,11 @@ class CompoundFilter(WireRequest):
     @model_validator(mode="after")
     def _small_enough(self) -> CompoundFilter:
         if _depth(self) > MAX_DEPTH:
-            raise ValueError(f"'filters' are nested more than {MAX_DEPTH} deep")
+            raise ValueError(f"'filters' are nested more than {MAX_DEPTH} levels deep")
         return self
 
     def message(self) -> messages.Filter:
-        """The filter as workers read it."""
+        """Return the filter in the form that workers read."""
         return messages.Filter(self.type, filters=[item.message() for item in self.filters])
 
 

@@ -1,4 +1,4 @@
-"""The messages of a conversation, as clients send them."""
+"""The messages of a conversation that clients send."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from api.schemas.base import EXTENSION, WireRequest
 from api.schemas.tools import FunctionCall
 from core.messages import ChatMessage
 
-#: Legacy calls have no id; templates may want one.
+#: Legacy calls have no id, but a chat template may require one.
 LEGACY_CALL_ID = "call_function"
 
 
@@ -21,21 +21,21 @@ class TextPart(WireRequest):
 
 
 class CalledFunction(WireRequest):
-    """What the model called. The arguments are JSON as text, and may be empty; an object is taken too."""
+    """The function that the model called. The arguments are JSON text, which may be empty, or an object."""
 
     name: str
     arguments: str | dict[str, Any] | None = ""
 
 
 class ToolCall(WireRequest):
-    """A call of the client's, as an earlier answer told it."""
+    """A call for the client, from an earlier answer."""
 
     id: str | None = None
     type: Literal["function"] = "function"
     function: CalledFunction
 
     def wire(self) -> dict[str, Any]:
-        """The call as templates expect it."""
+        """Return the call in the form that chat templates expect."""
         called = {"type": self.type, "function": {**self.function.model_dump(), "arguments": self._arguments}}
         return called if self.id is None else {"id": self.id, **called}
 
@@ -45,7 +45,7 @@ class ToolCall(WireRequest):
 
 
 class ServerCall(WireRequest):
-    """Extension: a call that the server ran, as an earlier answer told it."""
+    """Extension: a call that the server ran, from an earlier answer."""
 
     id: str
     name: str
@@ -82,7 +82,7 @@ class Message(WireRequest):
         return self
 
     def flattened(self) -> ChatMessage:
-        """The message with its parts joined, legacy calls and results in today's form."""
+        """Return the message with its text parts joined and legacy calls and results converted to the current form."""
         content = "".join(part.text for part in self.content) if isinstance(self.content, list) else self.content
         role, calls = "tool" if self.role == "function" else self.role, None
         if self.tool_calls:
@@ -93,7 +93,7 @@ class Message(WireRequest):
         return ChatMessage(role, content, self.name, call_id, calls)
 
     def turns(self) -> list[ChatMessage]:
-        """The message, behind the calls that the server ran for it."""
+        """Return the calls that the server ran for this message with their results, followed by the message."""
         message, ran = self.flattened(), self.tool_results if self.role == "assistant" else None
         if not ran:
             return [message]

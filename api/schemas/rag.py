@@ -15,7 +15,7 @@ from core.settings import DEFAULT_COLLECTION
 
 MAX_TEXTS = 1000
 MAX_QUERIES = 16
-#: More than any model reads of a question: longer ones would only keep the tokenizer busy.
+#: More than any model reads of a query: tokenizing longer ones wastes time.
 MAX_QUERY_CHARACTERS = 2**16
 MAX_ATTRIBUTES = 16
 MAX_ATTRIBUTE_KEY = 64
@@ -26,18 +26,18 @@ Query = Annotated[NonBlank, Field(max_length=MAX_QUERY_CHARACTERS)]
 
 
 class SearchRequest(Scope):
-    """Body of `POST /v1/rag/search`. The rankings of several queries are fused into one."""
+    """Body of `POST /v1/rag/search`. If there are several queries, their rankings are fused into one."""
 
     query: Query | Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)]
     top_k: int | None = Field(None, ge=1, le=100)
 
     def queries(self) -> list[str]:
-        """The query, or all of them."""
+        """Return the queries as a list."""
         return [self.query] if isinstance(self.query, str) else self.query
 
 
 class RagChatRequest(Scope):
-    """Body of `POST /v1/rag/chat`. `messages` is the conversation before the query."""
+    """Body of `POST /v1/rag/chat`. `messages` are those of the conversation before the query."""
 
     query: Query
     messages: list[Message] = []
@@ -51,7 +51,7 @@ class RagChatRequest(Scope):
     stream_options: StreamOptions | None = None
 
     def conversation(self) -> list[ChatMessage]:
-        """The messages, the query last."""
+        """Return the messages, with the query as the last one."""
         return [*(turn for message in self.messages for turn in message.turns()), ChatMessage("user", self.query)]
 
 
@@ -69,10 +69,10 @@ class TextsRequest(WireRequest):
 
 
 def checked_attributes(given: dict[str, Any]) -> dict[str, str | int | float | bool]:
-    """The attributes of a document, nulls left out.
+    """Return the attributes of a document without those that are null.
 
     Raises:
-        ValueError: too many, too long, or a value that is neither text nor number nor truth value.
+        ValueError: there are too many, one is too long, or a value is not a string, a number or a boolean.
     """
     if len(given) > MAX_ATTRIBUTES:
         raise ValueError(f"at most {MAX_ATTRIBUTES} keys for one document, not {len(given)}")
@@ -82,9 +82,9 @@ def checked_attributes(given: dict[str, Any]) -> dict[str, str | int | float | b
         if isinstance(value, str) and len(value) > MAX_ATTRIBUTE_TEXT:
             raise ValueError(f"the value of {key!r} is longer than {MAX_ATTRIBUTE_TEXT} characters")
         if not isinstance(value, str | float | int | None):
-            raise ValueError(f"the value of {key!r} is neither a string nor a number nor a truth value")
+            raise ValueError(f"the value of {key!r} is neither a string nor a number nor a boolean")
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise ValueError(f"the value of {key!r} is a whole number of more than 64 bits")
+            raise ValueError(f"the value of {key!r} does not fit in 64 bits")
     return {key: value for key, value in given.items() if value is not None}
 
 
@@ -127,19 +127,21 @@ class RagCompletion(WireAnswer):
     timings: Timings
 
 
-class Which(WireRequest):
-    """Body of `POST /v1/rag/documents/retry` and `/cancel`: the documents of one collection, or all."""
+class DocumentSelection(WireRequest):
+    """Body of `POST /v1/rag/documents/retry` and `/cancel`. Without a `collection`, all documents are meant."""
 
     collection: CollectionName | None = None
 
 
-class Changed(WireAnswer):
+class ChangedDocuments(WireAnswer):
+    """The number of documents that were retried or cancelled."""
+
     object: Literal["documents.retried", "documents.cancelled"]
     count: int
 
 
 class StageTimings(WireAnswer):
-    """Milliseconds in each stage of the present generation, up to now in the one it is in."""
+    """The milliseconds that the current version of a document spent in each stage, up to now in the current stage."""
 
     queued_ms: float | None
     parsing_ms: float | None
@@ -149,7 +151,7 @@ class StageTimings(WireAnswer):
 
 
 class Progress(WireAnswer):
-    """How far a document is. `stalled` says that nothing goes on with it, and `activity_reason` why."""
+    """The progress of a document. `stalled` means that nobody works on it; `activity_reason` says why."""
 
     stage: Literal["queued", "parsing", "parsed", "indexing", "completed", "failed", "cancelled", "deleting", "deleted"]
     percent: int
@@ -164,7 +166,7 @@ class Progress(WireAnswer):
 
 
 class Document(WireAnswer):
-    """A document. `path` is relative to its watched folder, or the name it was sent with."""
+    """A document. `path` is relative to its watched folder, or the name that the client gave the file."""
 
     id: str
     object: Literal["document"]
@@ -179,13 +181,13 @@ class Document(WireAnswer):
     size_bytes: int
     media_type: str | None
     attributes: dict[str, Any]
-    #: What the file says of itself, once it is read: the headers of an e-mail, the number of pages.
+    #: What the parser found out about the file, such as the headers of an e-mail or the number of pages.
     properties: dict[str, str]
     created_at: int
     updated_at: int
     completed_at: int | None
     progress: Progress
-    #: In the answer to an upload: this document was there already, and nothing was added.
+    #: In the answer to an upload: whether this document existed already, so that nothing was added.
     duplicate: bool = False
 
 
@@ -196,7 +198,7 @@ class DeletedDocument(WireAnswer):
 
 
 class Job(WireAnswer):
-    """An asynchronous job. `result` is the body its endpoint would have answered."""
+    """An asynchronous job. `result` is the body with which its endpoint would have answered."""
 
     id: str
     object: Literal["job"]

@@ -1,4 +1,4 @@
-"""Where and how to search: shared by search, RAG chat and the `rag` of chat completions."""
+"""The search options that search, RAG chat and the `rag` of chat completions share."""
 
 from __future__ import annotations
 
@@ -11,27 +11,29 @@ from api.schemas.filters import Filter
 
 
 class Scope(WireRequest):
-    """Where to search: all collections unless some are named."""
+    """Search options. All collections are searched unless some are named."""
 
     collection: CollectionName | None = None
     collections: Collections | None = None
-    score_threshold: float | None = Field(None, ge=-1, le=1, description="Least dense cosine of a hit.")
-    filters: Filter | None = Field(None, description="Only documents that it holds for.")
+    score_threshold: float | None = Field(None, ge=-1, le=1, description="Lowest cosine similarity of a hit.")
+    filters: Filter | None = Field(None, description="Search only documents that match this filter.")
     diversity: float | None = Field(
-        None, ge=0, le=1, description="How much a hit's likeness to better ones counts against it."
+        None, ge=0, le=1, description="How strongly a hit that resembles better hits is ranked lower."
     )
     neighbours: int | None = Field(
-        None, ge=0, le=5, description="Chunks before and after a hit that are merged into its text."
+        None, ge=0, le=5, description="How many chunks before and after a hit are merged into its text."
     )
-    rerank: bool | None = Field(None, description="By the server's cross-encoder; where there is one, it is used.")
+    rerank: bool | None = Field(
+        None, description="Rerank by the server's cross-encoder (default: if RERANK_MODEL is set)."
+    )
 
     def names(self) -> list[str]:
-        """The collections, each once."""
+        """Return the named collections, each once."""
         named = [*([self.collection] if self.collection else []), *(self.collections or [])]
         return list(dict.fromkeys(named))
 
     def options(self) -> dict[str, Any]:
-        """The fields of `core.messages.SearchOptions` that are named here."""
+        """Return the fields of `core.messages.SearchOptions` that this model has."""
         filters = self.filters.message() if self.filters else None
         return {
             "collections": self.names(),

@@ -1,4 +1,4 @@
-"""What a chat says of tools and of the form of its answer: `tools`, legacy `functions`, `response_format`."""
+"""The fields of a chat about tools and the format of its answer: `tools`, legacy `functions`, `response_format`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from core.messages import ToolChoice
 
 MAX_TOOLS = 128
 MAX_TOOL_ROUNDS = 32
-#: The only names OpenAI allows, for functions and for schemas.
+#: The names that OpenAI allows for functions and schemas.
 Name = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_-]{1,64}\z")]
 
 
 class FunctionDefinition(WireRequest):
-    """A function that the client runs. Without `parameters` it takes none."""
+    """A function that the client runs. Without `parameters` it takes no arguments."""
 
     name: Name
     description: str | None = None
     parameters: dict[str, Any] | None = None
-    strict: bool | None = Field(None, description="Arguments always fit the schema, whatever this says.")
+    strict: bool | None = Field(None, description="Ignored: arguments always match the schema.")
 
 
 class Tool(WireRequest):
@@ -48,7 +48,7 @@ class NamedTool(WireRequest):
 
 
 class FunctionCall(WireRequest):
-    """A call in the history, in its legacy form. The arguments are JSON as text, and may be empty."""
+    """A call in the conversation in its legacy form. The arguments are JSON text, which may be empty."""
 
     name: str
     arguments: str = ""
@@ -58,7 +58,7 @@ class SchemaDefinition(WireRequest):
     name: Name
     description: str | None = None
     answer_schema: dict[str, Any] | None = Field(None, alias="schema")
-    strict: bool | None = Field(None, description="The answer always fits the schema, whatever this says.")
+    strict: bool | None = Field(None, description="Ignored: the answer always matches the schema.")
 
 
 class TextFormat(WireRequest):
@@ -72,7 +72,7 @@ class ObjectFormat(WireRequest):
 
 
 class SchemaFormat(WireRequest):
-    """JSON that fits a schema."""
+    """JSON that matches a schema."""
 
     type: Literal["json_schema"]
     json_schema: SchemaDefinition
@@ -83,7 +83,7 @@ ResponseFormat = Annotated[TextFormat | ObjectFormat | SchemaFormat, Field(discr
 
 @dataclass(frozen=True)
 class ToolUse:
-    """The tools of a request as the worker takes them. `legacy` answers in the form of `functions`."""
+    """The tools of a request in the form that workers read. If `legacy`, the answer has the form of `functions`."""
 
     tools: list[dict[str, Any]] = field(default_factory=list)
     server: list[str] | Literal["all"] = field(default_factory=list)
@@ -94,8 +94,8 @@ class ToolUse:
 
 
 @dataclass(frozen=True)
-class _Fields:
-    """Where a request says what: the functions, one of them, and the choice."""
+class _FieldNames:
+    """The names of the request's fields for the functions, for one function, and for the choice."""
 
     tools: str
     function: str
@@ -109,12 +109,12 @@ def tool_use(
     *,
     parallel: bool | None = None,
 ) -> ToolUse:
-    """`tools`, `server_tools` and `tool_choice`.
+    """Return the tools of a request that has `tools`, `server_tools` and `tool_choice`.
 
     Raises:
-        InvalidRequest: a function is declared twice, chosen without being declared, or its schema is out of bounds.
+        InvalidRequest: a function is declared twice, chosen without being declared, or its schema exceeds the limits.
     """
-    fields = _Fields("tools", "tools.{}.function", "tool_choice")
+    fields = _FieldNames("tools", "tools.{}.function", "tool_choice")
     chosen = choice.function if isinstance(choice, NamedTool) else choice
     functions = [tool.function for tool in tools or ()]
     return replace(_use(functions, chosen, server, fields), parallel=parallel is not False)
@@ -125,12 +125,12 @@ def function_use(
     choice: str | FunctionName | None,
     server: list[str] | Literal["all"],
 ) -> ToolUse:
-    """Legacy `functions` and `function_call`: at most one call at a time.
+    """Return the tools of a request with legacy `functions` and `function_call`: at most one call at a time.
 
     Raises:
-        InvalidRequest: as `tool_use`.
+        InvalidRequest: for the same reasons as `tool_use`.
     """
-    fields = _Fields("functions", "functions.{}", "function_call")
+    fields = _FieldNames("functions", "functions.{}", "function_call")
     return replace(_use(functions or (), choice, server, fields), parallel=False, legacy=True)
 
 
@@ -138,7 +138,7 @@ def _use(
     functions: Sequence[FunctionDefinition],
     choice: str | FunctionName | None,
     server: list[str] | Literal["all"],
-    fields: _Fields,
+    fields: _FieldNames,
 ) -> ToolUse:
     name = choice.name if isinstance(choice, FunctionName) else None
     required = name is not None or choice == "required"
@@ -173,10 +173,10 @@ def _as_tool(function: FunctionDefinition) -> dict[str, Any]:
 
 
 def answer_schema(form: TextFormat | ObjectFormat | SchemaFormat | None) -> dict[str, Any] | None:
-    """The schema that the answer must fit; None where it is text.
+    """Return the schema that the answer must match, or None if it is text.
 
     Raises:
-        InvalidRequest: if the schema is out of bounds.
+        InvalidRequest: the schema exceeds the limits.
     """
     if form is None or isinstance(form, TextFormat):
         return None

@@ -10,7 +10,7 @@ from api.schemas.base import WireAnswer, WireRequest
 
 
 class Confirmation(WireRequest):
-    """Body of `POST /v1/watch/confirm`. Without a path: all folders whose deletions are held back."""
+    """Body of `POST /v1/watch/confirm`. Without a `path`, all folders whose deletions wait are confirmed."""
 
     path: str | None = Field(None, min_length=1, max_length=4096, pattern=r"^[^\x00]+$")
 
@@ -18,8 +18,9 @@ class Confirmation(WireRequest):
 class WatchedFolder(WireAnswer):
     """A watched folder.
 
-    `held` and `missing`: the files of `missing` documents are not there, and nothing is deleted until that is
-    confirmed or they are back. `documents` is their number at the last full scan, or when that began.
+    In the states `held` and `missing`, the files of `missing` documents are absent, and nothing is deleted until that
+    is confirmed or the files are back. `documents` is the number of documents at the last full scan, or at the
+    beginning of one that is running.
     """
 
     object: Literal["watched_folder"]

@@ -1,4 +1,4 @@
-"""`/v1/embeddings` as OpenAI's client sees it: the real model behind a real Redis, in one process."""
+"""`/v1/embeddings` with OpenAI's client: the real model behind a real Redis, in one process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MATRYOSHKA = "matryoshka"
 
 @pytest.fixture(scope="module")
 def embedders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Embedder]:
-    """The starter, and a small Matryoshka model with prompts."""
+    """Return the starter model and a small Matryoshka model with prompts."""
     prompts = {"query": "query: ", "document": "passage: "}
     small = tiny_model(tmp_path_factory.mktemp("models") / MATRYOSHKA, prompts=prompts, matryoshka_dimensions=[8, 16])
     return {
@@ -49,7 +49,7 @@ def embedders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Embedder]:
 
 
 class Worker:
-    """What Celery does with the `query` queue: runs each waiting job on one of a few threads."""
+    """Runs the jobs that wait in the `query` queue on a few threads, as a Celery worker does."""
 
     def __init__(self, settings: Settings, catalog: Catalog, embedder: Embedder) -> None:
         self.producer = Producer(settings)
@@ -120,13 +120,13 @@ async def test_every_kind_of_input_gives_the_same_vectors(client: openai.AsyncOp
 
 async def test_floats_and_base64_are_the_same_numbers(client: openai.AsyncOpenAI) -> None:
     floats = await embed(client, TEXTS)
-    # Its own answer in base64 is off the schema of the strict client.
+    # The strict client rejects answers in base64.
     lenient = client.copy(_extra_kwargs={"_strict_response_validation": False})
     coded = await lenient.embeddings.create(model="any", input=TEXTS, encoding_format="base64")
     for one, other in zip(floats, coded.data, strict=True):
-        assert isinstance(other.embedding, str), "asked for by name, it is not decoded by the client"
+        assert isinstance(other.embedding, str), "the client decodes base64 only if it has chosen it itself"
         np.testing.assert_array_equal(np.float32(one), np.frombuffer(base64.b64decode(other.embedding), dtype="<f4"))
-    unnamed = await lenient.embeddings.create(model="any", input=TEXTS)  # the client asks for base64 and decodes it
+    unnamed = await lenient.embeddings.create(model="any", input=TEXTS)  # the client requests base64 and decodes it
     np.testing.assert_array_equal([item.embedding for item in unnamed.data], floats)
 
 
@@ -155,7 +155,7 @@ async def test_2048_inputs_are_embedded_and_one_more_is_refused(client: openai.A
     assert caught.value.param == "input"
 
 
-async def test_what_is_over_the_models_window_is_cut_off(client: openai.AsyncOpenAI) -> None:
+async def test_inputs_over_the_models_window_are_cut_off(client: openai.AsyncOpenAI) -> None:
     window = await embed(client, "word " * 254)
     np.testing.assert_allclose(await embed(client, "word " * 300), window, atol=1e-5)
     answer = await client.embeddings.create(model="any", input="word " * 300, encoding_format="float")
@@ -171,7 +171,7 @@ async def test_what_is_over_the_models_window_is_cut_off(client: openai.AsyncOpe
         ({"input": [101, 102]}, "input"),
     ],
 )
-async def test_what_the_model_cannot_do_is_refused(
+async def test_unsupported_dimensions_and_foreign_token_ids_are_refused(
     client: openai.AsyncOpenAI, options: dict[str, Any], param: str
 ) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
@@ -179,7 +179,7 @@ async def test_what_the_model_cannot_do_is_refused(
     assert caught.value.param == param
 
 
-async def test_its_own_number_of_dimensions_may_be_named(client: openai.AsyncOpenAI) -> None:
+async def test_the_models_own_number_of_dimensions_is_accepted(client: openai.AsyncOpenAI) -> None:
     np.testing.assert_array_equal(await embed(client, "a", dimensions=384), await embed(client, "a"))
 
 

@@ -1,4 +1,4 @@
-"""Limits of a key over a real Redis: how often, how many at once, and that slots come back."""
+"""The limits of a key with a real Redis: requests per minute, concurrent requests, and the release of slots."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ WAIT_SECONDS = 5
 
 @pytest.fixture
 def keys() -> tuple[str, str]:
-    """Two keys of this test's own: Redis is shared."""
+    """Return two keys that only this test uses, because Redis is shared."""
     return secrets.token_hex(8), secrets.token_hex(8)
 
 
 @pytest.fixture
 def limited(settings: Settings, redis_url: str, keys: tuple[str, str]) -> Callable[..., Settings]:
-    """Settings with both keys and these limits."""
+    """Return a function that makes settings with both keys and the given limits."""
 
     def make(**limits: int) -> Settings:
         return load_settings(
@@ -66,7 +66,7 @@ async def until(holds: Callable[[], Any]) -> None:
 
 @pytest.fixture
 async def opened(request: Any) -> AsyncIterator[Callable[[Settings], KeyLimits]]:
-    """Opens limits as an API process does; closes them at the end."""
+    """Yield a function that opens limits as an API process does. Close them at the end."""
     made: list[KeyLimits] = []
 
     def open_limits(settings: Settings) -> KeyLimits:
@@ -80,7 +80,7 @@ async def opened(request: Any) -> AsyncIterator[Callable[[Settings], KeyLimits]]
         await limits.close()
 
 
-async def test_a_key_may_send_so_many_requests_in_a_minute(
+async def test_the_requests_of_a_key_in_a_minute_are_limited(
     services: Services, limited: Any, opened: Any, keys: tuple[str, str], redis_url: str
 ) -> None:
     settings = limited(rate_limit_requests_per_minute=3)
@@ -101,7 +101,7 @@ async def test_a_key_may_send_so_many_requests_in_a_minute(
         assert refused.headers["x-ratelimit-remaining-requests"] == "0"
         assert (await client.get("/v1/models", headers=bearer(keys[0]))).status_code == 200, "reading is free"
         assert (await client.post(CHAT, json=BODY, headers=bearer(keys[1]))).status_code == 200, "another key's own"
-        # The first of the three was a minute ago: there is room for one, and no more.
+        # Move the first of the three requests a minute back: now there is room for one more.
         client_of_redis = redis.Redis.from_url(redis_url)
         oldest = client_of_redis.zrange(requests_key(id_of(keys[0])), 0, 0, withscores=True)
         client_of_redis.zadd(requests_key(id_of(keys[0])), {oldest[0][0]: oldest[0][1] - 60_001})  # type: ignore[index]
@@ -110,7 +110,7 @@ async def test_a_key_may_send_so_many_requests_in_a_minute(
         assert (await client.post(CHAT, json=BODY, headers=bearer(keys[0]))).status_code == 429
 
 
-async def test_so_many_requests_of_a_key_run_at_once_and_one_that_leaves_makes_room(
+async def test_the_concurrent_requests_of_a_key_are_limited_and_a_client_that_leaves_makes_room(
     services: Services, stream: FakeJobStream, limited: Any, opened: Any, keys: tuple[str, str]
 ) -> None:
     settings = limited(max_concurrent_requests_per_key=2)
@@ -142,7 +142,7 @@ async def test_so_many_requests_of_a_key_run_at_once_and_one_that_leaves_makes_r
             assert (await client.post("/v1/embeddings", json={"input": "a"})).status_code == 200
 
 
-async def test_api_processes_count_together_and_never_one_too_many(limited: Any, opened: Any) -> None:
+async def test_api_processes_share_their_counts(limited: Any, opened: Any) -> None:
     settings = limited(max_concurrent_requests_per_key=5, rate_limit_requests_per_minute=8)
     key, processes = secrets.token_hex(6), [opened(settings), opened(settings)]
     verdicts = await asyncio.gather(*(processes[number % 2].admit(key) for number in range(30)))
@@ -168,7 +168,7 @@ async def test_a_slot_is_kept_while_its_request_runs_and_freed_when_the_api_dies
     with redis.Redis.from_url(redis_url) as client:
         await until(lambda: (client.zscore(running_key(key), verdict.lease) or 0) > (began + 1) * 1000)
     assert (await other.admit(key)).refused == "concurrency"
-    await one.close()  # it gives nothing back, as a process that is killed does not
+    await one.close()  # without releasing the slot, like a process that is killed
     async with asyncio.timeout(WAIT_SECONDS):
         while (await other.admit(key)).refused:
             await asyncio.sleep(0.05)
@@ -198,5 +198,5 @@ async def test_no_key_is_written_anywhere(
         stored = [repr(client_of_redis.dump(name)).encode() + name for name in client_of_redis.keys("*")]
     assert any(id_of(keys[0]).encode() in entry for entry in stored), "it is known by its hash"
     files = [path.read_bytes() for path in Path(settings.state_dir).rglob("*") if path.is_file()]
-    for place in (*stored, *files, caplog.text.encode(), repr(settings).encode(), repr(job).encode()):
-        assert keys[0].encode() not in place
+    for written in (*stored, *files, caplog.text.encode(), repr(settings).encode(), repr(job).encode()):
+        assert keys[0].encode() not in written

@@ -1,4 +1,4 @@
-"""The application over a real catalog and blobs in a temporary folder, and jobs that are played in memory."""
+"""The application with a real catalog and blob store in a temporary folder, and with jobs that run in memory."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def stream() -> FakeJobStream:
 
 @pytest.fixture(scope="session")
 def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a migrated catalog, to be copied: migrating takes longer than most tests."""
+    """Return the file of a migrated catalog. Tests copy it, because migrating takes longer than most tests."""
     path = tmp_path_factory.mktemp("catalog") / "catalog.sqlite3"
     catalog = Catalog.open(f"sqlite:///{path}")
     catalog.migrate()
@@ -129,11 +129,11 @@ def catalog(settings: Settings, empty_catalog: Path) -> Iterator[Catalog]:
 
 @pytest.fixture
 def hints(catalog: Catalog) -> FakeHints:
-    """Workers that take every document at once and complete it."""
+    """Return hints that complete every document at once, as workers would."""
 
     def work(document_id: str) -> None:
         claim = catalog.claim(document_id, "test", expected=DocumentState.QUEUED, claimed=DocumentState.INDEXING)
-        # One request may name a document twice: then it is done already.
+        # If one request names a document twice, it is completed already.
         assert claim is None or catalog.activate(claim, 1)
 
     return FakeHints(on_ingest=work)
@@ -151,7 +151,7 @@ async def http(services: Services) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def client_of(services: Services) -> Any:
-    """A client of an application with these services; usable where a test needs other ones than the fixtures'."""
+    """Return a client of an application with these services, for tests that need other ones than the fixtures."""
     return _Client(services)
 
 

@@ -1,4 +1,4 @@
-"""Collections over HTTP: their settings, their names, their end, and how much of them is found."""
+"""Collections over HTTP: their settings, names, deletion and coverage."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def add(http: httpx.AsyncClient, text: str, collection: str) -> dict[str, 
     return document
 
 
-async def test_a_collection_is_made_shown_and_listed(http: httpx.AsyncClient) -> None:
+async def test_a_collection_is_created_returned_and_listed(http: httpx.AsyncClient) -> None:
     made = await http.post(COLLECTIONS, json={"name": "contracts/2024", "chunk_tokens": 100})
     await add(http, "One.", "notes")
     listed = (await http.get(COLLECTIONS)).json()
@@ -66,7 +66,7 @@ async def test_a_collection_is_made_shown_and_listed(http: httpx.AsyncClient) ->
         ({"name": "taken"}, "name"),
     ],
 )
-async def test_settings_that_cannot_be_kept_are_refused(
+async def test_invalid_settings_are_refused(
     http: httpx.AsyncClient, stream: FakeJobStream, body: dict[str, Any], param: str
 ) -> None:
     stream.live[Role.INDEX]["index@host"]["windows"] = {"": 254}
@@ -78,7 +78,7 @@ async def test_settings_that_cannot_be_kept_are_refused(
     assert len((await http.get(COLLECTIONS)).json()["data"]) == 1
 
 
-async def test_other_chunk_settings_index_again_what_stays_found_meanwhile(
+async def test_after_new_chunk_settings_documents_are_indexed_again_and_stay_searchable(
     http: httpx.AsyncClient, catalog: Catalog, hints: FakeHints
 ) -> None:
     document = await add(http, "One.", "c")
@@ -106,7 +106,7 @@ async def test_other_chunk_settings_index_again_what_stays_found_meanwhile(
     assert (back["chunk_tokens"], back["reindexing"]) == (None, 1)
 
 
-async def test_a_model_is_chosen_of_those_that_the_settings_name(
+async def test_a_collection_can_choose_only_models_that_the_settings_name(
     http: httpx.AsyncClient, catalog: Catalog, stream: FakeJobStream, hints: FakeHints
 ) -> None:
     stream.live[Role.INDEX]["index@host"]["windows"] = {"": 254, "org/other": 62}
@@ -133,7 +133,7 @@ async def test_a_model_is_chosen_of_those_that_the_settings_name(
     assert made.status_code == 201 and catalog.get_collection("d").model_choice == "org/other"
 
 
-async def test_a_name_with_slashes_is_one_that_can_be_asked_for(http: httpx.AsyncClient) -> None:
+async def test_a_collection_can_be_addressed_by_a_name_with_slashes(http: httpx.AsyncClient) -> None:
     await add(http, "One.", "contracts/2024")
     for path in ("contracts%2F2024", "contracts/2024"):
         assert (await http.get(f"{COLLECTIONS}/{path}")).json()["name"] == "contracts/2024"
@@ -144,7 +144,7 @@ async def test_a_name_with_slashes_is_one_that_can_be_asked_for(http: httpx.Asyn
     assert (await http.get(f"{COLLECTIONS}/contracts%2F2024")).json()["error"]["param"] == "collection"
 
 
-async def test_a_choice_that_is_no_longer_offered_does_not_stand_in_the_way(
+async def test_other_settings_can_change_although_the_chosen_model_is_no_longer_offered(
     http: httpx.AsyncClient, catalog: Catalog
 ) -> None:
     catalog.create_collection("c", model_choice="org/of-before")
@@ -167,7 +167,7 @@ async def test_renaming_keeps_documents_and_points(http: httpx.AsyncClient, cata
     assert (await http.get(f"{COLLECTIONS}/old")).status_code == 404
 
 
-async def test_deleting_takes_the_documents_along_and_frees_the_name(
+async def test_deleting_a_collection_deletes_its_documents_and_frees_its_name(
     http: httpx.AsyncClient, catalog: Catalog, hints: FakeHints
 ) -> None:
     document = await add(http, "One.", "c")
@@ -185,7 +185,7 @@ async def test_deleting_takes_the_documents_along_and_frees_the_name(
     assert catalog.purge_collections() == 1
 
 
-async def test_what_a_watched_folder_would_undo_is_refused(
+async def test_changes_that_a_watched_folder_would_undo_are_refused(
     http: httpx.AsyncClient, catalog: Catalog, settings: Settings
 ) -> None:
     root = str(Path(settings.watch_roots[0].path))
@@ -199,7 +199,9 @@ async def test_what_a_watched_folder_would_undo_is_refused(
     assert len(catalog.list_documents().items) == 1
 
 
-async def test_coverage_names_reasons(http: httpx.AsyncClient, catalog: Catalog, hints: FakeHints) -> None:
+async def test_coverage_counts_skipped_and_failed_documents_by_reason(
+    http: httpx.AsyncClient, catalog: Catalog, hints: FakeHints
+) -> None:
     hints.on_ingest = lambda _: None
     reasons = [("The PDF is broken.", "invalid_file"), ("The file is empty.", "empty_file"), ("No.", "invalid_file")]
     for number, (reason, code) in enumerate(reasons):
@@ -213,7 +215,7 @@ async def test_coverage_names_reasons(http: httpx.AsyncClient, catalog: Catalog,
     assert (await http.get(f"{COLLECTIONS}/none/coverage")).status_code == 404
 
 
-async def test_what_rules_keep_out_is_counted_and_listed(http: httpx.AsyncClient, catalog: Catalog) -> None:
+async def test_ignored_files_are_counted_and_listed(http: httpx.AsyncClient, catalog: Catalog) -> None:
     await add(http, "One.", "c")
     catalog.save_watched_folder(WatchedFolder("/in", "c", "mirror", FolderState.WATCHED, "1:1", 1, 0, False, 0))
     files = [SkippedFile("/in", f"{number}.bak", ".llmignore: *.bak") for number in range(3)]

@@ -34,7 +34,7 @@ SENT: dict[str, type[Any]] = {
 
 
 def documented(section: str) -> set[str]:
-    """The names in the first column of all tables of a section."""
+    """Return the names in the first column of all tables of a section."""
     body = re.split(r"^# ", DOCUMENT.read_text(), flags=re.MULTILINE)
     (text,) = (part for part in body if part.startswith(section))
     cells = re.findall(r"^\|([^|]*)\|", text, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Documents over HTTP: texts, uploads, lists, deletion."""
+"""Documents over HTTP: texts, uploads, lists and deletion."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FIELDS = {"id", "object", "filename", "path", "collection", "status", "error", "
 
 
 def stored_files(services: Services) -> list[str]:
-    """Every file that lies among the blobs."""
+    """Return the names of all files in the blob store."""
     return [path.name for path in services.blobs.root.rglob("*") if path.is_file()]
 
 
@@ -42,7 +42,7 @@ async def test_posted_texts_are_searchable_when_the_answer_comes(http: httpx.Asy
     assert original is not None and services.blobs.path(original).read_text() == "Two ünd."
 
 
-async def test_waiting_for_texts_is_bounded(http: httpx.AsyncClient, hints: FakeHints) -> None:
+async def test_the_wait_for_texts_is_bounded(http: httpx.AsyncClient, hints: FakeHints) -> None:
     hints.on_ingest = lambda _: None
     began = time.monotonic()
     answer = await http.post(DOCUMENTS, json={"texts": ["One."]}, headers={"prefer": "wait=0"})
@@ -66,7 +66,7 @@ async def test_waiting_for_texts_is_bounded(http: httpx.AsyncClient, hints: Fake
         ({"texts": ["One."], "collection": "a\nb"}, "collection"),
     ],
 )
-async def test_wrong_texts_leave_nothing(
+async def test_invalid_texts_leave_nothing_behind(
     http: httpx.AsyncClient, services: Services, body: dict[str, Any], param: str
 ) -> None:
     answer = await http.post(DOCUMENTS, json=body)
@@ -124,7 +124,7 @@ async def test_uploads_are_stored_as_they_came(http: httpx.AsyncClient, services
     assert hints.ingested == [first["id"], second["id"]]
 
 
-async def test_an_upload_over_the_limit_leaves_nothing(http: httpx.AsyncClient, services: Services) -> None:
+async def test_an_upload_over_the_limit_leaves_nothing_behind(http: httpx.AsyncClient, services: Services) -> None:
     files = [("files", ("small.txt", b"small")), ("files", ("big.bin", b"x" * (256 * 1024 + 1)))]
     answer = await http.post(UPLOAD, files=files)
 
@@ -155,7 +155,7 @@ def part(filename: str = "a.txt", content: bytes = b"text") -> bytes:
         ("", b""),
     ],
 )
-async def test_a_broken_upload_leaves_nothing(
+async def test_a_broken_upload_leaves_nothing_behind(
     http: httpx.AsyncClient, services: Services, content_type: str, body: bytes
 ) -> None:
     answer = await http.post(UPLOAD, content=body, headers={"content-type": content_type})
@@ -166,7 +166,7 @@ async def test_a_broken_upload_leaves_nothing(
 
 
 @pytest.mark.parametrize("form", [{"metadata": "{"}, {"metadata": "[{}, {}]"}, {"metadata": "5"}, {"collection": "\n"}])
-async def test_fields_of_an_upload_that_do_not_fit(
+async def test_invalid_fields_of_an_upload_are_refused(
     http: httpx.AsyncClient, services: Services, form: dict[str, str]
 ) -> None:
     answer = await http.post(UPLOAD, files={"file": ("a.txt", b"text")}, data=form)
@@ -176,7 +176,7 @@ async def test_fields_of_an_upload_that_do_not_fit(
     assert services.catalog.list_documents().items == []
 
 
-async def test_a_full_disk_is_told_and_leaves_nothing(
+async def test_a_full_disk_is_reported_and_leaves_nothing_behind(
     http: httpx.AsyncClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = StagedBlob.commit
@@ -196,7 +196,7 @@ async def test_a_full_disk_is_told_and_leaves_nothing(
     assert stored_files(services) == []
 
 
-async def test_an_upload_that_ends_in_the_middle(http: httpx.AsyncClient, services: Services) -> None:
+async def test_an_upload_that_ends_early_is_refused(http: httpx.AsyncClient, services: Services) -> None:
     async def body() -> AsyncIterator[bytes]:
         yield part(content=b"x" * 100_000)
         yield b"--B\r\nContent-Disposition: form-data; name="
@@ -207,7 +207,7 @@ async def test_an_upload_that_ends_in_the_middle(http: httpx.AsyncClient, servic
     assert stored_files(services) == []
 
 
-async def test_redis_may_be_away(http: httpx.AsyncClient, hints: FakeHints) -> None:
+async def test_documents_are_accepted_and_deleted_without_redis(http: httpx.AsyncClient, hints: FakeHints) -> None:
     hints.away = True
     answer = await http.post(UPLOAD, files={"file": ("a.txt", b"text")})
     document_id = answer.json()["data"][0]["id"]
@@ -246,7 +246,7 @@ async def test_a_parsed_document_is_shown_as_indexing(
     assert [document["id"] for document in listed["data"]] == [document_id]
 
 
-async def test_deleting(http: httpx.AsyncClient, hints: FakeHints, catalog: Catalog) -> None:
+async def test_a_document_can_be_deleted_twice(http: httpx.AsyncClient, hints: FakeHints, catalog: Catalog) -> None:
     document_id = (await http.post(DOCUMENTS, json={"texts": ["One."]})).json()["data"][0]["id"]
 
     first = await http.delete(f"{DOCUMENTS}/{document_id}")

@@ -1,4 +1,4 @@
-"""Bad input of every kind is answered with the OpenAI error object, and with a 4xx that names the field."""
+"""Every kind of invalid input is answered with OpenAI's error object and a 4xx status, and names the field."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JSON = {"content-type": "application/json"}
 
 
 def error_of(answer: httpx.Response, status: int) -> dict[str, Any]:
-    """The error object, checked to be one."""
+    """Check that an answer has this status and a complete error object, and return that object."""
     assert answer.status_code == status, answer.text
     assert answer.headers["x-request-id"]
     error: dict[str, Any] = answer.json()["error"]
@@ -40,11 +40,11 @@ def error_of(answer: httpx.Response, status: int) -> dict[str, Any]:
      b'{"messages":[{"role":"user","content":"\\ud800 lone"}]}', b"9" * 5000, b"\x00"],
 )  # fmt: skip
 @pytest.mark.parametrize("path", [CHAT, "/v1/embeddings", "/v1/rag/chat", "/v1/rag/search", "/v1/rag/documents"])
-async def test_a_body_that_is_no_object(http: httpx.AsyncClient, path: str, body: bytes) -> None:
+async def test_a_body_that_is_not_a_json_object_is_refused(http: httpx.AsyncClient, path: str, body: bytes) -> None:
     error_of(await http.post(path, content=body, headers=JSON), 400)
 
 
-async def test_a_body_of_another_type(http: httpx.AsyncClient) -> None:
+async def test_a_body_of_another_content_type_is_refused(http: httpx.AsyncClient) -> None:
     error_of(await http.post(CHAT, data={"messages": "Hello"}), 400)
     error_of(await http.post(CHAT, content=b'{"messages": []}', headers={"content-type": "text/plain"}), 400)
 
@@ -87,7 +87,7 @@ async def test_a_body_of_another_type(http: httpx.AsyncClient) -> None:
         ({"rag": {"top_k": 0}}, "rag.top_k"),
     ],
 )
-async def test_a_wrong_field_of_a_chat_is_named(
+async def test_an_invalid_field_of_a_chat_is_named(
     http: httpx.AsyncClient, stream: FakeJobStream, fields: dict[str, Any], param: str
 ) -> None:
     error = error_of(await http.post(CHAT, json={"messages": MESSAGES} | fields), 400)
@@ -109,7 +109,7 @@ async def test_a_wrong_field_of_a_chat_is_named(
                       {"role": "tool", "tool_call_id": "1", "content": "sunny"}]},
     ],
 )  # fmt: skip
-async def test_what_changes_nothing_is_accepted(http: httpx.AsyncClient, fields: dict[str, Any]) -> None:
+async def test_fields_without_effect_are_accepted(http: httpx.AsyncClient, fields: dict[str, Any]) -> None:
     answer = await http.post(CHAT, json={"messages": MESSAGES} | fields)
 
     assert answer.status_code == 200, answer.text
@@ -118,13 +118,11 @@ async def test_what_changes_nothing_is_accepted(http: httpx.AsyncClient, fields:
 @pytest.mark.parametrize(
     "value", [None, "", [], [""], 5, [None], ["a", 1], [[]], [["a"]], [1.5], [-1], [True], {"a": 1}, ["a"] * 2049]
 )
-async def test_an_input_that_cannot_be_embedded(http: httpx.AsyncClient, value: Any) -> None:
+async def test_an_input_that_cannot_be_embedded_is_refused(http: httpx.AsyncClient, value: Any) -> None:
     assert error_of(await http.post("/v1/embeddings", json={"input": value}), 400)["param"].startswith("input")
 
 
-async def test_a_text_that_would_keep_the_tokenizer_busy_is_refused(
-    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_too_long_input_is_refused(http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.schemas.embeddings.MAX_INPUT_LENGTH", 100)
     monkeypatch.setattr("api.schemas.embeddings.MAX_TOTAL_LENGTH", 250)
     for value in ("x" * 101, [5] * 101, ["x", "x" * 101], [[5] * 101], ["x" * 100] * 3):
@@ -135,7 +133,7 @@ async def test_a_text_that_would_keep_the_tokenizer_busy_is_refused(
 
 
 @pytest.mark.parametrize("query", ["x " * MAX_QUERY_CHARACTERS, ["fine", "x " * MAX_QUERY_CHARACTERS]])
-async def test_a_query_that_would_keep_the_tokenizer_busy_is_refused(services: Services, query: Any) -> None:
+async def test_a_too_long_query_is_refused(services: Services, query: Any) -> None:
     roomy = services.settings.model_copy(update={"max_body_bytes": 2**20})
     async with client_of(replace(services, settings=roomy)) as http:
         error = error_of(await http.post("/v1/rag/search", json={"query": query}), 400)
@@ -143,7 +141,7 @@ async def test_a_query_that_would_keep_the_tokenizer_busy_is_refused(services: S
 
 
 @pytest.mark.parametrize("field", [{"encoding_format": "hex"}, {"dimensions": 0}, {"dimensions": "8"}])
-async def test_a_wrong_field_of_an_embedding(http: httpx.AsyncClient, field: dict[str, Any]) -> None:
+async def test_an_invalid_field_of_an_embedding_is_named(http: httpx.AsyncClient, field: dict[str, Any]) -> None:
     error = error_of(await http.post("/v1/embeddings", json={"input": "a"} | field), 400)
 
     assert error["param"] == next(iter(field))
@@ -151,16 +149,16 @@ async def test_a_wrong_field_of_an_embedding(http: httpx.AsyncClient, field: dic
 
 @pytest.mark.parametrize("path", ["/v1/rag/chat", "/v1/rag/search"])
 @pytest.mark.parametrize("query", [None, "", "  \n", 5, []])
-async def test_a_query_that_asks_nothing(http: httpx.AsyncClient, path: str, query: Any) -> None:
+async def test_an_empty_query_is_refused(http: httpx.AsyncClient, path: str, query: Any) -> None:
     assert error_of(await http.post(path, json={"query": query}), 400)["param"] == "query"
 
 
 @pytest.mark.parametrize("url", ["/v1/jobs/job%00", "/v1/rag/documents?collection=a%00", "/v1/jobs?after=%00"])
-async def test_a_url_with_a_nul(http: httpx.AsyncClient, url: str) -> None:
+async def test_a_url_with_a_nul_is_refused(http: httpx.AsyncClient, url: str) -> None:
     error_of(await http.get(url), 400)
 
 
-async def test_an_unknown_route_and_method(http: httpx.AsyncClient) -> None:
+async def test_an_unknown_route_or_method_is_refused(http: httpx.AsyncClient) -> None:
     assert error_of(await http.get("/v1/nothing"), 404)["code"] == "unknown_url"
     assert error_of(await http.put(CHAT, json={}), 405)["code"] == "method_not_allowed"
 
@@ -168,18 +166,18 @@ async def test_an_unknown_route_and_method(http: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     "path", ["/v1/rag/documents/doc-0", "/v1/jobs/job-0", "/v1/models/none", "/v1/jobs/job-0/events"]
 )
-async def test_an_unknown_object(http: httpx.AsyncClient, path: str) -> None:
+async def test_an_unknown_object_is_a_404(http: httpx.AsyncClient, path: str) -> None:
     error_of(await http.get(path), 404)
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=101", "after=nothing", "status=lost"])
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/rag/documents"])
-async def test_a_wrong_query_parameter(http: httpx.AsyncClient, path: str, query: str) -> None:
+async def test_an_invalid_query_parameter_is_named(http: httpx.AsyncClient, path: str, query: str) -> None:
     assert error_of(await http.get(f"{path}?{query}"), 400)["param"] == query.partition("=")[0]
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_over_the_limit(http: httpx.AsyncClient, chunked: bool) -> None:
+async def test_a_body_over_the_limit_is_refused(http: httpx.AsyncClient, chunked: bool) -> None:
     async def pieces() -> Any:
         for _ in range(80):
             yield b" " * 1024
@@ -190,7 +188,7 @@ async def test_a_body_over_the_limit(http: httpx.AsyncClient, chunked: bool) -> 
     assert "MAX_BODY_BYTES" in error["message"]
 
 
-async def test_redis_is_away(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+async def test_requests_are_503_without_redis(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
     stream.failure = Unavailable("The queue (Redis) does not answer.", retry_after_seconds=7)
 
     answer = await http.post(CHAT, json={"messages": MESSAGES, "stream": True})
@@ -199,7 +197,7 @@ async def test_redis_is_away(http: httpx.AsyncClient, stream: FakeJobStream) -> 
     assert answer.headers["retry-after"] == "7"
 
 
-async def test_a_key_that_asks_too_often(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+async def test_a_rate_limit_is_a_429_with_retry_after(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
     stream.failure = RateLimited("Too many requests.")
 
     answer = await http.post("/v1/embeddings", json={"input": "a"})
@@ -242,7 +240,7 @@ async def test_an_error_after_the_start_ends_the_stream_without_done(
     assert "[DONE]" not in answer.text
 
 
-async def test_a_surprise_is_a_500_without_its_details(
+async def test_an_unexpected_error_is_a_500_without_its_details(
     http: httpx.AsyncClient, stream: FakeJobStream, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: Any) -> Any:
@@ -255,7 +253,7 @@ async def test_a_surprise_is_a_500_without_its_details(
     assert "a secret" in caplog.text
 
 
-async def test_a_strict_server_knows_its_models(services: Services) -> None:
+async def test_a_strict_server_serves_only_its_models(services: Services) -> None:
     settings = services.settings.model_copy(update={"strict_models": True})
     async with client_of(replace(services, settings=settings)) as client:
         answer = await client.post(CHAT, json={"messages": MESSAGES, "model": "gpt-4"})
@@ -265,7 +263,7 @@ async def test_a_strict_server_knows_its_models(services: Services) -> None:
     assert served.status_code == 200
 
 
-async def test_a_key_may_be_known_by_its_hash(services: Services) -> None:
+async def test_a_key_can_be_configured_by_its_hash(services: Services) -> None:
     entry = "sha256:" + hashlib.sha256(b"a-key").hexdigest().upper()
     keyed = load_settings(_env_file=None, data_dir=services.settings.data_dir, api_keys=entry)
     assert keyed.plain_api_keys == []
@@ -287,7 +285,7 @@ async def test_a_key_may_be_known_by_its_hash(services: Services) -> None:
         ({"x-api-key": "one"}, 200),
     ],
 )
-async def test_keys(services: Services, headers: Any, status: int) -> None:
+async def test_a_request_needs_one_of_the_keys(services: Services, headers: Any, status: int) -> None:
     keyed = load_settings(_env_file=None, data_dir=services.settings.data_dir, api_keys="one,two")
     async with client_of(replace(services, settings=keyed)) as client:
         answer = await client.post(CHAT, json={"messages": MESSAGES}, headers=headers)
@@ -299,12 +297,12 @@ async def test_keys(services: Services, headers: Any, status: int) -> None:
     assert answer.status_code == status
 
 
-async def test_a_request_id_is_kept_if_it_is_sane(http: httpx.AsyncClient) -> None:
+async def test_a_request_id_is_kept_if_it_is_valid(http: httpx.AsyncClient) -> None:
     assert (await http.get("/health", headers={"x-request-id": "mine-1"})).headers["x-request-id"] == "mine-1"
     assert (await http.get("/health", headers={"x-request-id": "a b"})).headers["x-request-id"].startswith("req-")
 
 
-async def test_cors_is_answered_where_it_is_allowed(services: Services) -> None:
+async def test_cors_is_answered_for_allowed_origins(services: Services) -> None:
     settings = services.settings.model_copy(update={"cors_origins": ("http://page",)})
     headers = {"origin": "http://page", "access-control-request-method": "POST"}
     async with client_of(replace(services, settings=settings)) as client:
@@ -316,6 +314,6 @@ async def test_cors_is_answered_where_it_is_allowed(services: Services) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/rag/documents/", "/v1/rag/search/", "/v1/models/"])
-async def test_a_slash_too_many_is_an_unknown_path_and_no_redirect(http: httpx.AsyncClient, path: str) -> None:
+async def test_a_trailing_slash_is_an_unknown_path_and_not_redirected(http: httpx.AsyncClient, path: str) -> None:
     answer = await http.get(path)
     assert answer.status_code == 404 and answer.json()["error"]["type"]

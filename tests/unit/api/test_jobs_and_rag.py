@@ -1,4 +1,4 @@
-"""Asynchronous jobs, RAG answers, and the routes of operation."""
+"""Asynchronous jobs, RAG answers, models, and the operational routes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
 
 
 def play_to_the_end(catalog: Catalog, stream: FakeJobStream) -> None:
-    """Does what a worker does for the asynchronous job that was submitted last."""
+    """Complete the asynchronous job that was submitted last, as a worker would."""
     job = stream.submitted[-1]
     answer = Answer()
     script: Script = stream.scripts[job.kind]
@@ -52,7 +52,7 @@ def without_identity(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("path", "body"), REQUESTS)
-async def test_a_job_answers_what_its_endpoint_answers(
+async def test_the_result_of_a_job_is_what_its_endpoint_answers(
     http: httpx.AsyncClient, catalog: Catalog, stream: FakeJobStream, path: str, body: dict[str, Any]
 ) -> None:
     plain = (await http.post(path, json=body)).json()
@@ -71,7 +71,7 @@ async def test_a_job_answers_what_its_endpoint_answers(
     assert without_identity(finished["result"]) == without_identity(plain)
 
 
-async def test_a_result_is_read_as_workers_write_it(http: httpx.AsyncClient, catalog: Catalog) -> None:
+async def test_results_are_read_in_the_form_that_workers_write(http: httpx.AsyncClient, catalog: Catalog) -> None:
     job = await submit(http)
     choices = [ChoiceResult(text="Hi", finish_reason="stop"), ChoiceResult(1, "Ho", "length")]
     stored = msgspec.json.encode(JobResult(model=MODEL, choices=choices, usage=Usage(3, 2))).decode()
@@ -89,7 +89,7 @@ async def submit(http: httpx.AsyncClient) -> dict[str, Any]:
     return job
 
 
-async def test_a_job_is_taken_while_redis_is_away(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+async def test_a_durable_job_is_accepted_without_redis(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
     stream.failure = Unavailable("The queue (Redis) does not answer.")
     job = await submit(http)
     found = await http.get(f"/v1/jobs/{job['id']}")
@@ -110,7 +110,9 @@ async def test_jobs_are_listed_the_newest_first(http: httpx.AsyncClient, catalog
     assert failed["data"][0]["error"] == {"message": "no", "type": "server_error", "param": None, "code": None}
 
 
-async def test_cancelling(http: httpx.AsyncClient, catalog: Catalog, stream: FakeJobStream) -> None:
+async def test_a_job_can_be_cancelled_until_it_ends(
+    http: httpx.AsyncClient, catalog: Catalog, stream: FakeJobStream
+) -> None:
     job = await submit(http)
     cancelled = (await http.delete(f"/v1/jobs/{job['id']}")).json()
     again = (await http.delete(f"/v1/jobs/{job['id']}")).json()
@@ -124,7 +126,7 @@ def numbers(body: str) -> list[int]:
     return [int(line.removeprefix("id: ")) for line in body.splitlines() if line.startswith("id: ")]
 
 
-async def test_events_are_replayed_and_taken_up(
+async def test_events_are_replayed_and_can_be_resumed(
     http: httpx.AsyncClient, catalog: Catalog, stream: FakeJobStream
 ) -> None:
     job = await submit(http)
@@ -183,7 +185,7 @@ async def test_a_streamed_rag_answer_begins_with_its_sources(http: httpx.AsyncCl
     assert "".join(deltas) == "".join(WORDS)
 
 
-async def test_search(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+async def test_a_search_passes_its_options_to_the_job(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
     answer = (await http.post("/v1/rag/search", json={"query": "warranty", "top_k": 7, "collection": "c"})).json()
 
     assert answer["object"] == "list" and answer["data"][0]["text"] == HIT.text
@@ -223,7 +225,7 @@ async def test_filters_reach_the_search(http: httpx.AsyncClient, stream: FakeJob
         ({"type": "eq", "key": "", "value": "b"}, "filters.key", "at least 1"),
         ({"type": "eq", "key": "a", "value": None}, "filters.value", "valid"),
         ({"type": "gt", "key": "a", "value": "2020"}, "filters.value", "number"),
-        ({"type": "gt", "key": "path", "value": 1}, "filters.key", "no order"),
+        ({"type": "gt", "key": "path", "value": 1}, "filters.key", "only numbers"),
         ({"type": "lt", "key": 'a"b', "value": 1}, "filters.key", "quotation mark"),
         ({"type": "gte", "key": "a\\b", "value": 1}, "filters.key", "backslash"),
         ({"type": "in", "key": "a", "value": "b"}, "filters.value", "list"),
@@ -233,7 +235,7 @@ async def test_filters_reach_the_search(http: httpx.AsyncClient, stream: FakeJob
         ("shelf=toys", "filters", "dictionary"),
     ],
 )
-async def test_a_wrong_filter_is_named(http: httpx.AsyncClient, filters: Any, param: str, says: str) -> None:
+async def test_an_invalid_filter_is_named(http: httpx.AsyncClient, filters: Any, param: str, says: str) -> None:
     answer = await http.post("/v1/rag/search", json={"query": "warranty", "filters": filters})
 
     error = answer.json()["error"]
@@ -251,13 +253,13 @@ async def test_filters_nested_too_deep_are_refused(http: httpx.AsyncClient) -> N
     assert answer.status_code == 400 and "nested more than 8" in answer.json()["error"]["message"]
 
 
-async def test_functions(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+async def test_functions_are_those_of_the_live_workers(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
     assert (await http.get("/v1/functions")).json()["data"] == [WEATHER]
     stream.live[Role.INFERENCE] = {}
     assert (await http.get("/v1/functions")).status_code == 503
 
 
-async def test_readiness_names_what_is_missing(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+async def test_readiness_names_unavailable_dependencies(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
     ready = await http.get("/ready")
     stream.live[Role.INFERENCE]["inference@host"]["silent_seconds"] = 100.0
     hanging = await http.get("/ready")
@@ -345,7 +347,7 @@ async def test_other_names_with_an_at_are_names_of_models(
         ({"model": "any", "rag": {"filters": {"type": "like"}}}, "rag.filters.type", "'eq'"),
     ],
 )
-async def test_a_wrong_collection_of_a_chat_is_named(
+async def test_an_invalid_collection_of_a_chat_is_named(
     http: httpx.AsyncClient, catalog: Catalog, body: dict[str, Any], param: str, says: str
 ) -> None:
     catalog.ensure_collection("manuals")
@@ -355,7 +357,7 @@ async def test_a_wrong_collection_of_a_chat_is_named(
     assert says in error["message"]
 
 
-async def test_the_rag_of_a_chat_takes_what_a_search_takes(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+async def test_the_rag_of_a_chat_has_the_options_of_a_search(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
     rag = {"collections": ["a", "b"], "top_k": 4, "filters": FILTERS, "diversity": 0.5, "neighbours": 1}
     assert (await http.post(CHAT, json={"messages": QUESTION, "rag": rag})).status_code == 200
     options = stream.submitted[0].request.rag
@@ -371,7 +373,7 @@ async def test_models_are_listed_with_each_collection(http: httpx.AsyncClient, c
     assert (one["kind"], one["collection"]) == ("chat", "manuals")
 
 
-async def test_of_a_long_question_the_beginning_is_searched_for(
+async def test_only_the_beginning_of_a_long_question_is_searched_for(
     http: httpx.AsyncClient, stream: FakeJobStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chat, "MAX_QUERY_CHARACTERS", 10)

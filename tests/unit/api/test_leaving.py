@@ -1,4 +1,4 @@
-"""A client that leaves cancels its job, whether it streams or waits."""
+"""The job of a client that disconnects is cancelled, whether the client streams or waits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEADLINE_SECONDS = 5
 
 
 class RawClient:
-    """Speaks ASGI directly, since only so a client can leave in the middle."""
+    """A client that speaks ASGI directly, so that it can disconnect in the middle of an answer."""
 
     def __init__(self, path: str, body: dict[str, Any]) -> None:
         self._body: bytes | None = json.dumps(body).encode()
@@ -56,7 +56,7 @@ class RawClient:
 
 
 def holding(reached: asyncio.Event) -> Any:
-    """A job that is accepted, says one word, and then takes for ever."""
+    """Return the script of a job that is accepted, emits one word, and then runs for ever."""
 
     def script(job_id: str, _: Any, __: str) -> Any:
         at: dict[str, Any] = {"job_id": job_id, "attempt": 1}
@@ -85,7 +85,7 @@ async def test_leaving_cancels_the_job(services: Services, stream: FakeJobStream
     assert stream.cancelled == [stream.submitted[0].job_id]
 
 
-async def test_headers_wait_for_the_acceptance(services: Services, stream: FakeJobStream) -> None:
+async def test_headers_are_sent_after_the_acceptance(services: Services, stream: FakeJobStream) -> None:
     waiting, accept = asyncio.Event(), asyncio.Event()
 
     def script(job_id: str, _: Any, __: str) -> Any:
@@ -111,7 +111,7 @@ async def test_headers_wait_for_the_acceptance(services: Services, stream: FakeJ
     assert stream.cancelled == []
 
 
-async def test_a_client_that_does_not_read_is_given_up(
+async def test_the_stream_of_a_client_that_does_not_read_is_closed(
     services: Services, stream: FakeJobStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.sse.SEND_TIMEOUT_SECONDS", 0.05)
@@ -131,7 +131,7 @@ async def test_a_client_that_does_not_read_is_given_up(
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-async def test_a_server_that_stops_says_so(services: Services, stream: FakeJobStream, streamed: bool) -> None:
+async def test_a_stopping_server_says_so(services: Services, stream: FakeJobStream, streamed: bool) -> None:
     reached = asyncio.Event()
     stream.scripts["chat"] = holding(reached)
     body = {"messages": [{"role": "user", "content": "Hello"}], "stream": streamed}
@@ -140,7 +140,7 @@ async def test_a_server_that_stops_says_so(services: Services, stream: FakeJobSt
     async with LifespanManager(app):
         request = asyncio.create_task(app(client.scope, client.receive, client.send))  # type: ignore[arg-type]
         await asyncio.wait_for(reached.wait(), DEADLINE_SECONDS)
-        request.cancel()  # as uvicorn does when its time to stop is over
+        request.cancel()  # as uvicorn does when its graceful shutdown times out
         await asyncio.wait_for(request, DEADLINE_SECONDS)
 
     messages = [client.sent.get_nowait() for _ in range(client.sent.qsize())]

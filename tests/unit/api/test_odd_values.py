@@ -45,7 +45,7 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to every value in a body."""
+    """Yield the path of every value in a body."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in items:
         yield (*at, key)
@@ -54,22 +54,22 @@ def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def with_value(body: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
     changed = copy.deepcopy(body)
-    place: Any = changed
+    parent: Any = changed
     for part in path[:-1]:
-        place = place[part]
-    place[path[-1]] = value
+        parent = parent[part]
+    parent[path[-1]] = value
     return changed
 
 
 @pytest.mark.parametrize("path", BODIES)
 async def test_odd_values_never_break_a_route(http: httpx.AsyncClient, path: str) -> None:
     assert (await http.post(path, json=BODIES[path])).status_code < 300
-    for place in paths(BODIES[path]):
+    for path_in_body in paths(BODIES[path]):
         for value in ODD:
-            answer = await http.post(path, json=with_value(BODIES[path], place, value))
-            case = f"{place} = {str(value)[:40]!r}: {answer.text[:300]}"
+            answer = await http.post(path, json=with_value(BODIES[path], path_in_body, value))
+            case = f"{path_in_body} = {str(value)[:40]!r}: {answer.text[:300]}"
             assert answer.status_code < 500, case
             if answer.status_code >= 300:
                 error = answer.json()["error"]
                 assert set(error) == {"message", "type", "param", "code"}, case
-                assert str(error["param"] or place[0]).split(".")[0] in BODIES[path], case
+                assert str(error["param"] or path_in_body[0]).split(".")[0] in BODIES[path], case

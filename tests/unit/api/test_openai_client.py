@@ -1,4 +1,4 @@
-"""The official client, strict about every field, against chat, streaming, completions, embeddings and models."""
+"""Chat, streaming, completions, embeddings and models with the official client, which validates every field."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_a_stream_says_the_same_as_the_plain_answer(client: openai.AsyncOp
     assert len({(chunk.id, chunk.created, chunk.model) for chunk in chunks}) == 1
 
 
-async def test_log_probabilities_join_to_the_text(client: openai.AsyncOpenAI) -> None:
+async def test_the_tokens_of_logprobs_join_to_the_text(client: openai.AsyncOpenAI) -> None:
     answer = await client.chat.completions.create(model="any", messages=QUESTION, logprobs=True, top_logprobs=1)
 
     logprobs = answer.choices[0].logprobs
@@ -74,7 +74,7 @@ async def test_sources_come_as_an_extension_before_the_first_token(client: opena
 
 async def test_a_legacy_completion(client: openai.AsyncOpenAI, http: httpx.AsyncClient) -> None:
     answer = await client.completions.create(model="any", prompt="How long is the warranty?")
-    # The strict client wants a finish_reason in every chunk of this one endpoint, which no stream can know.
+    # In streams of this endpoint the strict client requires a finish_reason in every chunk, which is only in the last.
     lenient = openai.AsyncOpenAI(api_key="unused", base_url="http://api/v1", http_client=http, max_retries=0)
     stream = await lenient.completions.create(model="any", prompt="How long is the warranty?", stream=True)
 
@@ -84,7 +84,7 @@ async def test_a_legacy_completion(client: openai.AsyncOpenAI, http: httpx.Async
 
 async def test_embeddings_keep_their_order(client: openai.AsyncOpenAI, http: httpx.AsyncClient) -> None:
     answer = await client.embeddings.create(model="any", input=["one", "two"], encoding_format="float")
-    # Asked for nothing, the client wants base64 and decodes it, which its own strict check does not know.
+    # By default the client requests base64 and decodes it, but its own strict validation rejects that.
     lenient = openai.AsyncOpenAI(api_key="unused", base_url="http://api/v1", http_client=http, max_retries=0)
     decoded = await lenient.embeddings.create(model="any", input=["one", "two"])
 

@@ -1,4 +1,4 @@
-"""What OpenAI's clients may send and this server cannot do, or cannot make sense of: 400 by name, streamed or not."""
+"""Unsupported or invalid fields that OpenAI's clients may send are answered 400 with the field's name."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.asyncio
 
 
 def called(call: Any) -> dict[str, Any]:
-    """A conversation with this call in it."""
+    """Return a conversation with this call in it."""
     return {"messages": [*MESSAGES, {"role": "assistant", "tool_calls": [call]}]}
 
 
@@ -72,7 +72,7 @@ def json_schema(**changes: Any) -> dict[str, Any]:
         (CHAT, called(None), "messages.1.tool_calls.0"),
     ],
 )
-async def test_it_is_refused_by_name(
+async def test_an_unsupported_field_is_refused_by_its_name(
     http: httpx.AsyncClient, stream: FakeJobStream, path: str, fields: dict[str, Any], param: str, streamed: bool
 ) -> None:
     error = error_of(await http.post(path, json={**BASIS[path], "stream": streamed, **fields}), 400)
@@ -82,7 +82,7 @@ async def test_it_is_refused_by_name(
 
 
 @pytest.mark.parametrize("arguments", ["", "{}", '{"a": 1}', None, {"a": 1}])
-async def test_calls_of_the_past_may_have_any_arguments(
+async def test_calls_in_the_conversation_may_have_any_arguments(
     http: httpx.AsyncClient, stream: FakeJobStream, arguments: Any
 ) -> None:
     conversation = called({"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}})
@@ -102,7 +102,7 @@ async def test_calls_of_the_past_may_have_any_arguments(
         *((EMBEDDINGS, name) for name in EmbeddingsRequest.model_fields),
     ],
 )
-async def test_no_mistyped_field_is_a_surprise(http: httpx.AsyncClient, path: str, field: str) -> None:
+async def test_no_field_of_a_wrong_type_is_an_unexpected_error(http: httpx.AsyncClient, path: str, field: str) -> None:
     required = set(BASIS[path])
     for value in (None, [], {}, [None], {"": None}, True, -1, 1e300, 10**25, ""):
         answer = await http.post(path, json={**BASIS[path], field: value})

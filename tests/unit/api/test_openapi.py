@@ -1,4 +1,4 @@
-"""Our own OpenAPI document, against requests made up from it, right and wrong ones."""
+"""Valid and invalid requests that are generated from the OpenAPI document are answered as it says."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ EXAMPLES_PER_OPERATION = 8
 @pytest.fixture
 def app(services: Services) -> FastAPI:
     app = create_app(services=services)
-    app.state.services = services  # schemathesis calls it without starting it
+    app.state.services = services  # because schemathesis does not run the application's startup
     return app
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_every_answer_is_one_of_those_described(app: FastAPI, mode: GenerationMode) -> None:
+def test_every_answer_matches_the_document(app: FastAPI, mode: GenerationMode) -> None:
     document = schemathesis.openapi.from_asgi("/openapi.json", app)
     operations = [result.ok() for result in document.get_all_operations()]
     assert len(operations) > 25
@@ -49,7 +49,7 @@ def test_every_answer_is_one_of_those_described(app: FastAPI, mode: GenerationMo
 
 
 def _can_be_tried(operation: Any, mode: GenerationMode) -> bool:
-    """Tries it; some operations can not be asked anything wrong."""
+    """Try an operation. Return False if no invalid request to it exists."""
     try:
         _try(operation, mode)
     except Unsatisfiable:
@@ -74,7 +74,7 @@ def _try(operation: Any, mode: GenerationMode) -> None:
     answered()
 
 
-def test_errors_are_described(app: FastAPI) -> None:
+def test_every_operation_describes_its_errors(app: FastAPI) -> None:
     operation = app.openapi()["paths"]["/v1/chat/completions"]["post"]
     assert {"200", "202", "400", "404", "413", "429", "503", "default"} <= set(operation["responses"])
     assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}

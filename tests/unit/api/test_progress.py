@@ -1,4 +1,4 @@
-"""How far documents are: stages, timings, waiting and stalled, events, and turning many of them at once."""
+"""The progress of documents: stages, timings, waiting and stalled, events, and retrying or cancelling many at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DOCUMENTS = "/v1/rag/documents"
 
 @pytest.fixture
 def hints() -> FakeHints:
-    """Workers that leave the documents to the test."""
+    """Return hints that complete no documents: the tests do the workers' part."""
     return FakeHints()
 
 
@@ -49,7 +49,7 @@ async def progress(http: httpx.AsyncClient, document_id: str) -> dict[str, Any]:
     return found
 
 
-async def test_each_stage_is_told_with_its_share_and_its_time(http: httpx.AsyncClient, catalog: Catalog) -> None:
+async def test_progress_shows_stage_percent_and_timings(http: httpx.AsyncClient, catalog: Catalog) -> None:
     first, document_id = await add(http), await add(http, "Two.")
     queued = await progress(http, document_id)
     held = claim(catalog, document_id, DocumentState.QUEUED, DocumentState.PARSING)
@@ -78,7 +78,9 @@ async def test_each_stage_is_told_with_its_share_and_its_time(http: httpx.AsyncC
     assert (await progress(http, first))["searchable"] is False
 
 
-async def test_waiting_is_told_from_stalled(http: httpx.AsyncClient, catalog: Catalog, stream: FakeJobStream) -> None:
+async def test_waiting_and_stalled_are_distinguished(
+    http: httpx.AsyncClient, catalog: Catalog, stream: FakeJobStream
+) -> None:
     document_id = await add(http)
     waiting = await progress(http, document_id)
     stream.live[Role.INGEST] = {}
@@ -92,11 +94,11 @@ async def test_waiting_is_told_from_stalled(http: httpx.AsyncClient, catalog: Ca
     assert waiting["activity"] == "waiting"
     assert [one["activity"] for one in (no_worker, no_queue, silent)] == ["stalled"] * 3
     assert "ingest worker" in no_worker["activity_reason"] and "Redis" in no_queue["activity_reason"]
-    assert "no sign of life" in silent["activity_reason"]
+    assert "stopped responding" in silent["activity_reason"]
 
 
 def frames(body: str) -> list[tuple[str, str, dict[str, Any]]]:
-    """(id, event, data) of each event of a stream."""
+    """Return id, event and data of each event of a stream."""
     found = []
     for block in body.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
@@ -132,7 +134,7 @@ async def test_events_follow_a_document_to_its_end(http: httpx.AsyncClient, serv
     assert events[-1][1] == "completed" and events[-1][2]["progress"]["percent"] == 100
     assert len({number for number, _, _ in events}) == len(events)
     wait_until(lambda: catalog.get_document(document_id).state is DocumentState.COMPLETED)
-    # Resumed: what was seen does not come again.
+    # A client that resumes does not get an event again.
     seen_all = await http.get(f"{DOCUMENTS}/{document_id}/events", headers={"last-event-id": events[-1][0]})
     seen_less = await http.get(f"{DOCUMENTS}/{document_id}/events", headers={"last-event-id": "anything"})
     assert seen_all.status_code == 204
@@ -183,7 +185,7 @@ async def test_all_failed_are_retried_and_all_unfinished_cancelled(
     assert catalog.coverage("b")[0].skipped == {"It was cancelled. Retry it to have it indexed.": 1}
 
 
-async def test_what_was_there_already_is_said(http: httpx.AsyncClient) -> None:
+async def test_an_upload_says_which_documents_existed_already(http: httpx.AsyncClient) -> None:
     files = [("files", ("a.txt", b"one")), ("files", ("b.txt", b"one")), ("files", ("c.txt", b"two"))]
     first = (await http.post(f"{DOCUMENTS}/upload", files=files)).json()["data"]
     again = (await http.post(f"{DOCUMENTS}/upload", files=files[1:])).json()["data"]

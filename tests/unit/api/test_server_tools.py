@@ -1,4 +1,4 @@
-"""Functions that the server runs: what is sent to the worker, what is refused, what the client gets."""
+"""Functions that the server runs: what the worker gets, what is refused, and what the client gets."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def client(http: httpx.AsyncClient, stream: FakeJobStream) -> openai.Async
     )
 
 
-async def test_what_was_run_is_in_the_message(client: openai.AsyncOpenAI) -> None:
+async def test_the_message_has_the_calls_that_the_server_ran(client: openai.AsyncOpenAI) -> None:
     answer = await client.chat.completions.create(model="any", messages=QUESTION, extra_body=ALL)
 
     (choice,) = answer.choices
@@ -68,7 +68,7 @@ async def test_what_was_run_is_in_the_message(client: openai.AsyncOpenAI) -> Non
     assert answer.usage and answer.usage.total_tokens == 49
 
 
-async def test_a_stream_says_the_same(client: openai.AsyncOpenAI) -> None:
+async def test_a_stream_has_the_same_content(client: openai.AsyncOpenAI) -> None:
     async with client.chat.completions.stream(model="any", messages=QUESTION, extra_body=ALL) as stream:
         streamed: Any = await stream.get_final_completion()
 
@@ -78,7 +78,7 @@ async def test_a_stream_says_the_same(client: openai.AsyncOpenAI) -> None:
     assert [call["index"] for call in message.tool_results] == [0, 1]
 
 
-async def test_each_call_and_each_result_is_seen_when_it_comes(client: openai.AsyncOpenAI) -> None:
+async def test_calls_and_results_are_streamed_one_by_one(client: openai.AsyncOpenAI) -> None:
     chunks: Any = await client.chat.completions.create(model="any", messages=QUESTION, stream=True, extra_body=ALL)
     deltas = [
         call
@@ -97,7 +97,7 @@ async def test_each_call_and_each_result_is_seen_when_it_comes(client: openai.As
     ]
 
 
-async def test_calls_for_the_client_stand_beside_those_of_the_server(client: openai.AsyncOpenAI) -> None:
+async def test_calls_for_the_client_and_calls_of_the_server_are_in_one_message(client: openai.AsyncOpenAI) -> None:
     answer = await client.chat.completions.create(model="any", messages=QUESTION, tools=[OWN], extra_body=ALL)
 
     (choice,) = answer.choices
@@ -123,7 +123,7 @@ async def test_calls_for_the_client_stand_beside_those_of_the_server(client: ope
         ({"server_tools": None, "max_tool_rounds": None}, ([], DEFAULT_TOOL_ROUNDS, "auto", None)),
     ],
 )  # fmt: skip
-async def test_what_the_worker_is_asked_for(
+async def test_server_tools_and_the_choice_reach_the_worker(
     http: httpx.AsyncClient, stream: FakeJobStream, fields: dict[str, Any], sent: Any
 ) -> None:
     assert (await http.post(CHAT, json={"messages": QUESTION, **fields})).status_code == 200
@@ -148,7 +148,7 @@ async def test_what_the_worker_is_asked_for(
         ({"functions": [{"name": "f"}], "server_tools": ["a"], "function_call": {"name": "b"}}, "function_call"),
     ],
 )
-async def test_what_does_not_fit_is_refused(
+async def test_invalid_combinations_are_refused(
     http: httpx.AsyncClient, stream: FakeJobStream, fields: dict[str, Any], param: str
 ) -> None:
     answer = await http.post(CHAT, json={"messages": QUESTION, **fields})
@@ -158,12 +158,14 @@ async def test_what_does_not_fit_is_refused(
     assert stream.submitted == []
 
 
-async def test_a_value_of_no_allowed_kind_is_told_all_that_are(http: httpx.AsyncClient) -> None:
+async def test_the_error_for_a_wrong_type_lists_the_allowed_ones(http: httpx.AsyncClient) -> None:
     answer = await http.post(CHAT, json={"messages": QUESTION, "server_tools": "some"})
     assert answer.json()["error"]["message"] == "Invalid 'server_tools': Input should be a valid list, or 'all'"
 
 
-async def test_what_was_run_can_be_sent_back_with_the_message(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+async def test_the_server_calls_can_be_sent_back_with_the_message(
+    http: httpx.AsyncClient, stream: FakeJobStream
+) -> None:
     answered = {"role": "assistant", "content": "21 degrees.", "refusal": None, "tool_results": RAN}
     assert (await http.post(CHAT, json={"messages": [*QUESTION, answered, *QUESTION]})).status_code == 200
 
@@ -174,7 +176,7 @@ async def test_what_was_run_can_be_sent_back_with_the_message(http: httpx.AsyncC
     assert (said.content, said.tool_calls) == ("21 degrees.", None)
 
 
-async def test_an_asynchronous_job_tells_what_was_run(http: httpx.AsyncClient, services: Any) -> None:
+async def test_the_result_of_an_asynchronous_job_has_the_server_calls(http: httpx.AsyncClient, services: Any) -> None:
     accepted = await http.post(CHAT, json={"messages": QUESTION, **ALL}, headers={"prefer": "respond-async"})
     result = {"model": MODEL, "choices": [{"text": "Hot.", "finish_reason": "stop", "tool_results": RAN}]}
     services.catalog.set_job_running(accepted.json()["id"], 1)
@@ -184,7 +186,7 @@ async def test_an_asynchronous_job_tells_what_was_run(http: httpx.AsyncClient, s
     assert job["result"]["choices"][0]["message"]["tool_results"] == RAN
 
 
-async def test_the_schema_marks_what_openai_does_not_have(http: httpx.AsyncClient) -> None:
+async def test_extensions_are_marked_in_the_openapi_document(http: httpx.AsyncClient) -> None:
     schemas = (await http.get("/openapi.json")).json()["components"]["schemas"]
     for name, fields in {
         "ChatRequest": ("server_tools", "max_tool_rounds", "rag", "top_k"),

@@ -1,4 +1,4 @@
-"""A stream that has nothing to say for long, and one whose client does not read."""
+"""A stream that has no frames for a while, and one whose client does not read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def never() -> dict[str, Any]:
     return {}
 
 
-async def test_a_stream_without_frames_is_kept_open(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_without_frames_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "PING_SECONDS", 0.05)
     sent: list[bytes] = []
     pinged = asyncio.Event()
@@ -44,7 +44,9 @@ async def test_a_stream_without_frames_is_kept_open(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("stuck_at", [b"second", b": ping\n\n"])
-async def test_a_client_that_does_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch, stuck_at: bytes) -> None:
+async def test_the_stream_of_a_client_that_does_not_read_is_closed(
+    monkeypatch: pytest.MonkeyPatch, stuck_at: bytes
+) -> None:
     monkeypatch.setattr(sse, "SEND_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr(sse, "PING_SECONDS", 0.05)
     sent: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Tools, legacy functions and structured output: what is sent to the worker, what is refused, what the client gets."""
+"""Tools, legacy functions and structured output: what the worker gets, what is refused, and what the client gets."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def client(http: httpx.AsyncClient, stream: FakeJobStream) -> openai.Async
     )
 
 
-async def test_calls_come_as_one_message(client: openai.AsyncOpenAI, stream: FakeJobStream) -> None:
+async def test_calls_are_in_one_message(client: openai.AsyncOpenAI, stream: FakeJobStream) -> None:
     answer = await client.chat.completions.create(model="any", messages=QUESTION, tools=[WEATHER, CLOCK])
 
     (choice,) = answer.choices
@@ -63,14 +63,14 @@ async def test_calls_come_as_one_message(client: openai.AsyncOpenAI, stream: Fak
     assert (request.tool_choice, request.tool_name, request.parallel_tool_calls) == ("auto", None, True)
 
 
-async def test_a_stream_says_the_same(client: openai.AsyncOpenAI) -> None:
+async def test_a_stream_has_the_same_content(client: openai.AsyncOpenAI) -> None:
     plain = await client.chat.completions.create(model="any", messages=QUESTION, tools=[WEATHER, CLOCK])
     async with client.chat.completions.stream(model="any", messages=QUESTION, tools=[WEATHER, CLOCK]) as stream:
         streamed = await stream.get_final_completion()
 
     def calls(answer: Any) -> list[Any]:
-        told = answer.choices[0].message.tool_calls
-        return [(call.id, call.type, call.function.name, call.function.arguments) for call in told]
+        wire = answer.choices[0].message.tool_calls
+        return [(call.id, call.type, call.function.name, call.function.arguments) for call in wire]
 
     assert calls(streamed) == calls(plain)
     assert streamed.choices[0].message.content == plain.choices[0].message.content
@@ -124,7 +124,9 @@ async def test_legacy_functions_get_legacy_answers(client: openai.AsyncOpenAI, s
         ({"functions": [{"name": "clock"}]}, ("auto", None)),
     ],
 )
-async def test_the_choice(http: httpx.AsyncClient, stream: FakeJobStream, fields: Any, expected: Any) -> None:
+async def test_the_tool_choice_reaches_the_worker(
+    http: httpx.AsyncClient, stream: FakeJobStream, fields: Any, expected: Any
+) -> None:
     assert (await http.post(CHAT, json={"messages": QUESTION, **fields})).status_code == 200
 
     request = stream.submitted[0].request
@@ -132,7 +134,7 @@ async def test_the_choice(http: httpx.AsyncClient, stream: FakeJobStream, fields
     assert (request.tool_choice, request.tool_name) == expected
 
 
-async def test_no_tools_are_sent_on_where_none_may_be_called(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+async def test_the_worker_gets_no_tools_if_none_may_be_called(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
     assert (await http.post(CHAT, json={"messages": QUESTION, "tools": [CLOCK], "tool_choice": "none"})).is_success
 
     assert stream.submitted[0].request.tools == []
@@ -147,7 +149,9 @@ async def test_no_tools_are_sent_on_where_none_may_be_called(http: httpx.AsyncCl
         ({"type": "json_schema", "json_schema": {"name": "any"}}, {"type": "object"}),
     ],
 )
-async def test_the_form_of_the_answer(http: httpx.AsyncClient, stream: FakeJobStream, form: Any, schema: Any) -> None:
+async def test_the_response_format_reaches_the_worker(
+    http: httpx.AsyncClient, stream: FakeJobStream, form: Any, schema: Any
+) -> None:
     assert (await http.post(CHAT, json={"messages": QUESTION, "response_format": form})).status_code == 200
 
     assert stream.submitted[0].request.answer_schema == schema
@@ -166,7 +170,7 @@ SCHEMAS: list[Any] = [
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
-async def test_a_schema_out_of_bounds_is_refused_by_its_field(http: httpx.AsyncClient, schema: Any) -> None:
+async def test_a_schema_over_the_limits_is_refused_by_its_field(http: httpx.AsyncClient, schema: Any) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
     for field, value, param in [
         ("response_format", form, "response_format.json_schema.schema"),
@@ -212,7 +216,7 @@ async def test_a_schema_out_of_bounds_is_refused_by_its_field(http: httpx.AsyncC
         ({"response_format": {"type": "json_object"}, "stop": "}"}, "stop"),
     ],
 )  # fmt: skip
-async def test_what_does_not_fit_is_refused(
+async def test_invalid_combinations_are_refused(
     http: httpx.AsyncClient, stream: FakeJobStream, fields: Any, param: str
 ) -> None:
     answer = await http.post(CHAT, json={"messages": QUESTION, **fields})
@@ -222,7 +226,7 @@ async def test_what_does_not_fit_is_refused(
     assert stream.submitted == []
 
 
-async def test_calls_in_the_history(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+async def test_calls_in_the_history_reach_the_worker(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
     history = [
         *QUESTION,
         {"role": "assistant", "tool_calls": [{"id": "c", "type": "function",
@@ -240,7 +244,7 @@ async def test_calls_in_the_history(http: httpx.AsyncClient, stream: FakeJobStre
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-async def test_an_asynchronous_job_answers_in_the_form_that_was_asked_for(
+async def test_an_asynchronous_job_answers_in_the_requested_form(
     http: httpx.AsyncClient, services: Any, legacy: bool
 ) -> None:
     fields: dict[str, Any] = {"functions": [{"name": "clock"}]} if legacy else {"tools": [CLOCK]}
@@ -253,6 +257,6 @@ async def test_an_asynchronous_job_answers_in_the_form_that_was_asked_for(
 
     assert job["endpoint"] == CHAT
     (choice,) = job["result"]["choices"]
-    told = {"function_call": call["function"]} if legacy else {"tool_calls": [call]}
-    assert choice["message"] == {"role": "assistant", "content": None, "refusal": None, **told}
+    wire = {"function_call": call["function"]} if legacy else {"tool_calls": [call]}
+    assert choice["message"] == {"role": "assistant", "content": None, "refusal": None, **wire}
     assert choice["finish_reason"] == ("function_call" if legacy else "tool_calls")

@@ -1,4 +1,4 @@
-"""Uploads: bounded memory, new versions of what is there, and keys that name one content."""
+"""Uploads: bounded memory, new versions of existing documents, and idempotency keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def upload(http: httpx.AsyncClient, name: str, content: bytes, **form: str
     return await http.post(UPLOAD, files={"files": (name, content)}, data=form)
 
 
-async def test_a_replaced_file_is_a_new_version_and_the_old_one_is_found_meanwhile(
+async def test_a_replaced_file_is_a_new_version_and_the_old_one_stays_searchable_meanwhile(
     http: httpx.AsyncClient, catalog: Catalog, services: Services, hints: FakeHints
 ) -> None:
     first = (await upload(http, "manuals/a.txt", b"one", replace="true")).json()["data"][0]
@@ -36,7 +36,7 @@ async def test_a_replaced_file_is_a_new_version_and_the_old_one_is_found_meanwhi
     assert originals(services) == [b"two"]
 
 
-async def test_replacing_by_the_same_changes_nothing_and_other_attributes_do(
+async def test_replacing_by_the_same_file_changes_nothing_unless_attributes_differ(
     http: httpx.AsyncClient, catalog: Catalog, services: Services
 ) -> None:
     first = (await upload(http, "a.txt", b"one", replace="true")).json()["data"][0]
@@ -54,7 +54,7 @@ async def test_replacing_by_the_same_changes_nothing_and_other_attributes_do(
 @pytest.mark.parametrize(
     ("form", "param"), [({"replace": "yes"}, "replace"), ({"attributes": '{"a": {}}'}, "attributes")]
 )
-async def test_wrong_fields_leave_nothing(
+async def test_invalid_fields_leave_nothing_behind(
     http: httpx.AsyncClient, services: Services, form: dict[str, str], param: str
 ) -> None:
     answer = await upload(http, "a.txt", b"one", **form)
@@ -96,10 +96,12 @@ async def test_an_idempotency_key_names_one_request(http: httpx.AsyncClient, ser
     assert [answer.status_code for answer in others] == [400] * 4
     assert {answer.json()["error"]["param"] for answer in others} == {"Idempotency-Key"}
     assert originals(services) == [b"of another name", b"one"]
-    assert [one.name for one in services.catalog.list_collections()] == ["default"], "it was made for nothing"
+    assert [one.name for one in services.catalog.list_collections()] == ["default"], (
+        "a refused request created its collection"
+    )
 
 
-async def test_going_back_to_a_content_of_before_is_no_fault(http: httpx.AsyncClient) -> None:
+async def test_a_document_can_return_to_an_earlier_content(http: httpx.AsyncClient) -> None:
     first = (await upload(http, "a.txt", b"one")).json()["data"][0]
     await upload(http, "a.txt", b"two", replace="true")
     second = (await upload(http, "a.txt", b"one")).json()["data"][0]
@@ -108,7 +110,7 @@ async def test_going_back_to_a_content_of_before_is_no_fault(http: httpx.AsyncCl
     assert (again.json()["data"][0]["id"], again.json()["data"][0]["duplicate"]) == (first["id"], True)
 
 
-async def test_what_is_the_same_is_decided_by_the_collection_and_not_by_its_name(
+async def test_repetitions_are_recognised_by_the_collection_and_not_by_its_name(
     http: httpx.AsyncClient, catalog: Catalog
 ) -> None:
     first = (await upload(http, "a.txt", b"one", collection="reports")).json()["data"][0]
@@ -118,7 +120,7 @@ async def test_what_is_the_same_is_decided_by_the_collection_and_not_by_its_name
     assert (other["duplicate"], other["collection"], same["id"]) == (False, "reports", first["id"])
 
 
-async def test_a_boundary_that_no_parser_takes_is_refused(http: httpx.AsyncClient) -> None:
+async def test_an_invalid_boundary_is_refused(http: httpx.AsyncClient) -> None:
     headers = {"content-type": f"multipart/form-data; boundary={'b' * 5000}"}
     answer = await http.post(UPLOAD, content=b"x", headers=headers)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_multipart")
@@ -132,7 +134,7 @@ async def test_whole_numbers_beyond_64_bits_are_refused(http: httpx.AsyncClient,
     assert exact["attributes"] == {"a": 2**63 - 1}
 
 
-def test_what_is_in_memory_does_not_grow_with_the_files(services: Services) -> None:
+def test_memory_does_not_grow_with_the_size_of_the_files(services: Services) -> None:
     receiver = UploadReceiver(services.blobs, "multipart/form-data; boundary=B", 10**9)
     block = b"x" * 65536
     tracemalloc.start()
@@ -144,7 +146,7 @@ def test_what_is_in_memory_does_not_grow_with_the_files(services: Services) -> N
     receiver.feed(b"--B--\r\n")
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    items = receiver.commit()
+    committed = receiver.commit()
     receiver.close()
-    assert [item.blob.size_bytes for item in items] == [160 * 65536] * 5
+    assert [original.blob.size_bytes for original in committed] == [160 * 65536] * 5
     assert peak_bytes < 2**20

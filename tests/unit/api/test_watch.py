@@ -1,4 +1,4 @@
-"""Watched folders over HTTP: their state, and the word that held deletions wait for."""
+"""Watched folders over HTTP: their state, and the confirmation of held deletions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_folders_are_listed_with_their_state(
     assert (answer.json()["data"][1]["documents"], answer.json()["data"][1]["missing"]) == (10, 6)
 
 
-async def test_one_folder_or_all_that_are_held_are_confirmed(http: httpx.AsyncClient, catalog: Catalog) -> None:
+async def test_one_folder_or_all_held_folders_can_be_confirmed(http: httpx.AsyncClient, catalog: Catalog) -> None:
     for root in ("/a", "/b", "/c"):
         save(catalog, root, FolderState.HELD, missing=6)
     save(catalog, "/d", FolderState.WATCHED)
@@ -60,7 +60,7 @@ async def test_one_folder_or_all_that_are_held_are_confirmed(http: httpx.AsyncCl
         ({"path": 7}, 400),
     ],
 )
-async def test_what_cannot_be_confirmed_is_refused(
+async def test_a_confirmation_without_held_deletions_is_refused(
     http: httpx.AsyncClient, catalog: Catalog, body: dict[str, Any], status: int
 ) -> None:
     save(catalog, "/d", FolderState.WATCHED)
@@ -69,7 +69,7 @@ async def test_what_cannot_be_confirmed_is_refused(
     assert answer.json()["error"]["message"]
 
 
-async def test_a_deleted_watched_document_is_told_to_stay_out(
+async def test_a_deleted_watched_document_is_ignored_from_then_on(
     http: httpx.AsyncClient, catalog: Catalog, tmp_path: Path
 ) -> None:
     new = NewDocument("default", "a.txt", Source.WATCH, "0" * 64, 1, root=str(tmp_path), path="a.txt")
