@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 """Checks a running deployment of llm-api over HTTP, however it was started. Needs Python 3.11 and httpx, nothing else.
 
-    python test_docker_deployment.py                          # what docker-compose started on this machine
-    python test_docker_deployment.py --local                  # what `make run` started from this folder
-    python test_docker_deployment.py --base-url https://llm.example.org --api-key KEY
+    python docker/check_deployment.py                         # what docker-compose started on this machine
+    python docker/check_deployment.py --local                 # what `make run` started from this folder
+    python docker/check_deployment.py --base-url https://llm.example.org --api-key KEY
 
-It prints a line for each check and exits with status 1 if one failed. What it adds, it removes again. Pytest finds
-nothing in here to collect: the project's own tests are in tests/.
+It prints a line for each check and exits with status 1 if one failed. It removes everything that it adds.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -34,12 +34,12 @@ EXPECTED_FUNCTIONS = {"get_current_time", "calculate", "get_current_weather", "s
 
 
 class CheckFailed(Exception):
-    """What is wrong with the deployment, in words."""
+    """A check has failed; the message says what is wrong with the deployment."""
 
 
 @dataclass
 class Deployment:
-    """The deployment under test, and what one check leaves for the next. Each run has a collection of its own."""
+    """The deployment under test, and what one check passes to the next. Each run has a collection of its own."""
 
     http: httpx.Client
     api_key: str | None = None
@@ -48,15 +48,15 @@ class Deployment:
     document_id: str | None = None
 
     def get(self, path: str, expected_status: int = 200) -> Any:
-        """The JSON of a GET."""
+        """Return the JSON that a GET answers."""
         return _json(self.http.get(path), expected_status)
 
     def post(self, path: str, body: Any, expected_status: int = 200, **headers: str) -> Any:
-        """The JSON of a POST."""
+        """Return the JSON that a POST answers."""
         return _json(self.http.post(path, json=body, headers=headers), expected_status)
 
     def stream(self, path: str, body: dict[str, Any]) -> list[Any]:
-        """The frames of a streamed POST, without the closing `[DONE]`, which has to be there."""
+        """Return the frames of a streamed POST. Check that the stream ends with `[DONE]`, which is not returned."""
         with self.http.stream("POST", path, json=body | {"stream": True}) as response:
             if response.status_code != httpx.codes.OK:
                 response.read()
@@ -70,19 +70,19 @@ class Deployment:
 
 
 def require(condition: bool, otherwise: str) -> None:
-    """Fails the check that is running unless the condition holds."""
+    """Raise CheckFailed unless the condition holds."""
     if not condition:
         raise CheckFailed(otherwise)
 
 
 def check_health(deployment: Deployment) -> str:
-    """The API process lives."""
+    """Check that the API process is alive."""
     deployment.get("/health")
     return "alive"
 
 
 def check_ready(deployment: Deployment) -> str:
-    """Every process and store that the API needs answers, within the time that was allowed."""
+    """Check that every process and store that the API needs answers within the allowed time."""
     deadline = time.monotonic() + deployment.wait_seconds
     while True:
         response = deployment.http.get("/ready")
@@ -94,7 +94,7 @@ def check_ready(deployment: Deployment) -> str:
 
 
 def check_keys(deployment: Deployment) -> str:
-    """With a key set, requests without it are refused."""
+    """Check that requests with a wrong key are refused, if a key is given."""
     if deployment.api_key is None:
         return "no key given: not checked"
     answer = deployment.http.get("/v1/models", headers={"authorization": "Bearer wrong"})
@@ -104,7 +104,7 @@ def check_keys(deployment: Deployment) -> str:
 
 
 def check_models(deployment: Deployment) -> str:
-    """Models are listed, and each can be looked up."""
+    """Check that models are listed, and that each can be looked up."""
     names = [model["id"] for model in deployment.get("/v1/models")["data"]]
     require(bool(names), "no model is listed")
     for name in names:
@@ -113,7 +113,7 @@ def check_models(deployment: Deployment) -> str:
 
 
 def check_chat(deployment: Deployment) -> str:
-    """A chat is answered."""
+    """Check that a chat is answered."""
     answer = deployment.post("/v1/chat/completions", _chat("Say hello in one short sentence."))
     (choice,) = answer["choices"]
     require(bool(choice["message"]["content"].strip()), "the answer is empty")
@@ -124,14 +124,14 @@ def check_chat(deployment: Deployment) -> str:
 
 
 def check_streaming(deployment: Deployment) -> str:
-    """A chat streams, and what it streams is what it answers whole."""
+    """Check that a chat is streamed, and that the stream has the same text as the plain answer."""
     body = _chat("Count from one to five.") | {"temperature": 0, "seed": 1}
     frames = deployment.stream("/v1/chat/completions", body | {"stream_options": {"include_usage": True}})
     choices = [frame["choices"][0] for frame in frames if frame["choices"]]
     require(len({frame["id"] for frame in frames}) == 1, "the chunks have more than one id")
     require(choices[0]["delta"].get("role") == "assistant", "the first chunk has no role")
     finished = [choice["finish_reason"] for choice in choices if choice["finish_reason"]]
-    require(len(finished) == 1, f"there is not one finish_reason: {finished}")
+    require(len(finished) == 1, f"there is not exactly one finish_reason: {finished}")
     require(bool(frames[-1].get("usage")) and not frames[-1]["choices"], "the last chunk has no usage")
     deltas = [choice["delta"].get("content") for choice in choices[1:] if "content" in choice["delta"]]
     require(bool(deltas) and all(deltas), "there is no text, or an empty delta")
@@ -141,7 +141,7 @@ def check_streaming(deployment: Deployment) -> str:
 
 
 def check_functions(deployment: Deployment) -> str:
-    """The functions that ship are registered, with their schemas."""
+    """Check that the built-in functions are registered with their schemas."""
     functions = {entry["function"]["name"]: entry["function"] for entry in deployment.get("/v1/functions")["data"]}
     missing = EXPECTED_FUNCTIONS - set(functions)
     require(not missing, f"missing: {', '.join(sorted(missing))}")
@@ -151,7 +151,7 @@ def check_functions(deployment: Deployment) -> str:
 
 
 def check_embeddings(deployment: Deployment) -> str:
-    """Embeddings keep their order, have length one, and are the same in both encodings."""
+    """Check that embeddings keep their order, have length one, and are the same in both encodings."""
     texts = [FACT, "A recipe for lentil soup.", FACT]
     answer = deployment.post("/v1/embeddings", {"input": texts})
     vectors: list[list[float]] = [item["embedding"] for item in sorted(answer["data"], key=lambda item: item["index"])]
@@ -165,7 +165,7 @@ def check_embeddings(deployment: Deployment) -> str:
 
 
 def check_documents(deployment: Deployment) -> str:
-    """A posted text becomes a completed document, and is listed."""
+    """Check that a posted text becomes a completed document and is listed."""
     body = {"texts": [FACT], "metadata": [{"check": "deployment"}], "collection": deployment.collection}
     posted = _json(deployment.http.post("/v1/rag/documents", json=body), 201, 202)
     deployment.document_id = posted["data"][0]["id"]
@@ -177,7 +177,7 @@ def check_documents(deployment: Deployment) -> str:
 
 
 def check_upload(deployment: Deployment) -> str:
-    """A file that is sent becomes a completed document."""
+    """Check that an uploaded file becomes a completed document."""
     response = deployment.http.post(
         "/v1/rag/documents/upload",
         files=[("files", ("harbour.md", b"# Harbour\n\nThe ferry to Quillon leaves at seven.\n", "text/markdown"))],
@@ -190,14 +190,14 @@ def check_upload(deployment: Deployment) -> str:
 
 
 def check_search(deployment: Deployment) -> str:
-    """Search finds the posted text."""
+    """Check that a search finds the posted text."""
     hits = deployment.post("/v1/rag/search", {"query": QUESTION, "collection": deployment.collection})["data"]
-    require(bool(hits) and FACT in hits[0]["text"], f"the text was not found first, but {hits[:1]}")
+    require(bool(hits) and FACT in hits[0]["text"], f"the first hit is not the posted text, but {hits[:1]}")
     return f"score {hits[0]['score']:.3f}"
 
 
 def check_rag_chat(deployment: Deployment) -> str:
-    """A question is answered from the posted text, which is named as the source."""
+    """Check that a question is answered from the posted text and names it as a source."""
     body = {"query": QUESTION, "collection": deployment.collection, "max_tokens": 64}
     answer = deployment.post("/v1/rag/chat", body)
     require(bool(answer["answer"].strip()), "the answer is empty")
@@ -207,7 +207,7 @@ def check_rag_chat(deployment: Deployment) -> str:
 
 
 def check_rag_streaming(deployment: Deployment) -> str:
-    """The same streamed: sources come before any text."""
+    """Check that a streamed RAG answer has its sources before any text."""
     body = {"query": QUESTION, "collection": deployment.collection, "max_tokens": 32}
     frames = deployment.stream("/v1/rag/chat", body)
     require(bool(frames and frames[0].get("sources")), "the first chunk has no sources")
@@ -217,7 +217,7 @@ def check_rag_streaming(deployment: Deployment) -> str:
 
 
 def check_async_job(deployment: Deployment) -> str:
-    """An asynchronous request is answered at once, and its result fetched later."""
+    """Check that an asynchronous request is accepted, and that its result can be fetched later."""
     response = deployment.http.post("/v1/chat/completions", json=_chat("Say yes."), headers={"prefer": "respond-async"})
     _json(response, 202)
     location = response.headers.get("location", "")
@@ -229,7 +229,7 @@ def check_async_job(deployment: Deployment) -> str:
 
 
 def check_errors(deployment: Deployment) -> str:
-    """Wrong requests are answered with OpenAI's error object."""
+    """Check that invalid requests are answered with OpenAI's error object."""
     broken = deployment.http.post("/v1/chat/completions", content=b"{", headers={"content-type": "application/json"})
     empty = deployment.http.post("/v1/rag/search", json={"query": ""})
     unknown = deployment.http.get("/v1/rag/documents/doc-unknown")
@@ -240,7 +240,7 @@ def check_errors(deployment: Deployment) -> str:
 
 
 def check_removal(deployment: Deployment) -> str:
-    """What was added is removed, and found no more."""
+    """Delete what the checks have added, and check that search no longer finds it."""
     listed = deployment.get(f"/v1/rag/documents?collection={deployment.collection}&limit=100")["data"]
     for document in listed:
         _json(deployment.http.delete(f"/v1/rag/documents/{document['id']}"), 200)
@@ -270,18 +270,18 @@ CHECKS: Sequence[Callable[[Deployment], str]] = (
 
 
 def run_checks(deployment: Deployment) -> Iterator[tuple[str, bool, str, float]]:
-    """Runs all checks, failed ones too: name, whether it passed, what was seen, and the seconds it took."""
+    """Run all checks, even after one has failed. Yield the name, whether it passed, the finding and the seconds."""
     for check in CHECKS:
         began = time.monotonic()
         try:
-            passed, seen = True, check(deployment)
+            passed, finding = True, check(deployment)
         except CheckFailed as failure:
-            passed, seen = False, str(failure)
+            passed, finding = False, str(failure)
         except httpx.HTTPError as error:
-            passed, seen = False, f"{type(error).__name__}: {error}"
-        except (KeyError, IndexError, TypeError, ValueError) as error:  # an answer of another shape than expected
-            passed, seen = False, f"the answer has an unexpected shape ({type(error).__name__}: {error})"
-        yield check.__name__.removeprefix("check_").replace("_", " "), passed, seen, time.monotonic() - began
+            passed, finding = False, f"{type(error).__name__}: {error}"
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            passed, finding = False, f"the answer has an unexpected shape ({type(error).__name__}: {error})"
+        yield check.__name__.removeprefix("check_").replace("_", " "), passed, finding, time.monotonic() - began
 
 
 def _chat(text: str) -> dict[str, Any]:
@@ -295,7 +295,7 @@ def _json(response: httpx.Response, *statuses: int) -> Any:
 
 
 def _settled(deployment: Deployment, path: str, states: Sequence[str]) -> Any:
-    """The object at a path once its status is one of these."""
+    """Wait until the object at a path has one of these statuses, and return it."""
     deadline = time.monotonic() + REQUEST_TIMEOUT_SECONDS
     while (found := deployment.get(path))["status"] not in states:
         require(time.monotonic() < deadline, f"{path} is still {found['status']}")
@@ -313,7 +313,9 @@ def _short(text: str) -> str:
 
 
 def _local_target() -> tuple[str, str | None]:
-    """Address and key of the stack of this folder, as its settings have them."""
+    """Return the address and the key of the stack of this folder, from its settings."""
+    # Only this needs the project's code.
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from core.settings import load_settings
 
     settings = load_settings()
@@ -323,10 +325,12 @@ def _local_target() -> tuple[str, str | None]:
 
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Checks a running deployment of llm-api over HTTP.")
-    parser.add_argument("--local", action="store_true", help="what `make run` started here: address and key by .env")
-    parser.add_argument("--base-url", help="another address (default: http://127.0.0.1:8000)")
-    parser.add_argument("--api-key", help="a key of API_KEYS")
+    parser = argparse.ArgumentParser(description="Check a running deployment of llm-api over HTTP.")
+    parser.add_argument(
+        "--local", action="store_true", help="check what `make run` started here, with the address and key of .env"
+    )
+    parser.add_argument("--base-url", help="the address of the API (default: http://127.0.0.1:8000)")
+    parser.add_argument("--api-key", help="one of the keys in API_KEYS")
     parser.add_argument(
         "--wait-seconds", type=float, help="how long to wait until it is ready (default: 900, with --local 60)"
     )
@@ -334,7 +338,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _wait_for_answer(http: httpx.Client, wait_seconds: float) -> None:
-    """Waits until something answers at all: containers that are just starting refuse connections."""
+    """Wait until the API accepts connections, which containers refuse while they start."""
     deadline = time.monotonic() + wait_seconds
     while time.monotonic() < deadline:
         try:
@@ -345,7 +349,7 @@ def _wait_for_answer(http: httpx.Client, wait_seconds: float) -> None:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Checks the deployment that the arguments name; answers the exit status."""
+    """Check the deployment that the arguments name, and return the exit status."""
     arguments = _arguments(given)
     url, key = _local_target() if arguments.local else (f"http://127.0.0.1:{os.environ.get('PORT') or 8000}", None)
     url, key = arguments.base_url or url, arguments.api_key or key
@@ -359,11 +363,11 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def report(deployment: Deployment) -> int:
-    """Prints a line for each check and a summary; answers 0 if all passed, else 1."""
+    """Print a line for each check and a summary. Return 0 if all passed, else 1."""
     failed = 0
-    for name, passed, seen, seconds in run_checks(deployment):
+    for name, passed, finding, seconds in run_checks(deployment):
         failed += not passed
-        print(f"{'ok  ' if passed else 'FAIL'}  {name:<14} {seconds:6.2f} s  {seen}", flush=True)
+        print(f"{'ok  ' if passed else 'FAIL'}  {name:<14} {seconds:6.2f} s  {finding}", flush=True)
     print(f"{len(CHECKS) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
