@@ -12,6 +12,7 @@ from api.schemas.messages import Message
 from api.schemas.scope import Scope
 from core.messages import ChatMessage
 from core.settings import DEFAULT_COLLECTION
+from tasks.jobs.kinds import all_kinds
 
 MAX_TEXTS = 1000
 MAX_QUERIES = 16
@@ -202,7 +203,7 @@ class Job(WireAnswer):
 
     id: str
     object: Literal["job"]
-    kind: Literal["chat", "rag_chat", "embeddings", "search", "documents"]
+    kind: str = Field(json_schema_extra={"enum": [kind.name for kind in all_kinds()]})
     endpoint: str
     status: Literal["queued", "running", "completed", "failed", "cancelled"]
     position: int | None
