@@ -1,4 +1,4 @@
-"""The one thread that indexes: it carries out what the schedule decides."""
+"""The indexer: one thread that executes the actions of the schedule."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from core.catalog import LEASE_SECONDS, Catalog, Claim, DocumentState
 from core.errors import DocumentRejected, Unavailable
 from tasks.documents.embedding_models import Models, Placement
 from tasks.documents.index_run import Fenced, IndexRun, document_meta, grouped
-from tasks.documents.indexing_schedule import LOOK_LIMIT, IndexingSchedule, Look, Step, Wait
+from tasks.documents.indexing_schedule import POLL_LIMIT, IndexingSchedule, Poll, Step, Wait
 from tasks.documents.leases import kept_alive
 from tasks.documents.placements import Placements
 
 log = logging.getLogger(__name__)
 
-#: Moved documents whose points are updated at a time.
+#: Renamed documents whose points are updated at a time.
 RENAME_LIMIT = 64
-#: More than for parsing: a crash here counts against every document that is indexed at the time.
+#: More than for parsing, as a crash counts as a failed attempt at every document that is being indexed.
 MAX_INDEX_ATTEMPTS = 10
 INDEX_STATES = (DocumentState.PARSED, DocumentState.INDEXING)
 DELETE_STATES = (DocumentState.DELETING, DocumentState.DELETING)
-#: Faults of what all documents need. They say nothing of the document at hand, which waits until they are over.
+#: Faults of the store or the catalog, not of a document. The documents are released and indexed after the outage.
 OUTAGES = (Unavailable, OperationalError, InterfaceError)
 
 
 class Indexer:
-    """Owns the writing side of the vector stores. `wake` may be called from any thread."""
+    """The only writer of the vector stores. `wake` may be called from any thread."""
 
     def __init__(self, catalog: Catalog, blobs: BlobStore, models: Models, worker: str) -> None:
         self._catalog = catalog
@@ -41,17 +41,17 @@ class Indexer:
         self._placements = Placements(catalog, models)
         self._schedule = IndexingSchedule()
         self._runs: list[IndexRun] = []
-        #: The claims of all runs, whose leases are kept alive.
+        #: The claims of all runs. Another thread renews their leases.
         self._held: list[Claim] = []
         self._wake = threading.Event()
         self._stopping = False
-        #: How many documents have been activated, and how many had been when a document first could not be indexed.
+        #: The number of activated documents, now and when a document first failed.
         self._activated = 0
         self._activated_at_fault: dict[tuple[str, int], int] = {}
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
 
     def start(self) -> None:
-        """Compare the stores with the catalog, take back what an earlier process of this name held, and begin."""
+        """Reconcile the stores with the catalog, reclaim the documents of an earlier process, and start the thread."""
         self._placements.refresh()
         self._placements.delete_unreachable()
         for expected, claimed in (INDEX_STATES, DELETE_STATES):
@@ -59,11 +59,11 @@ class Indexer:
         self._thread.start()
 
     def wake(self) -> None:
-        """Say that there may be something to do."""
+        """Poll the catalog now, because there may be something to do."""
         self._wake.set()
 
     def close(self) -> None:
-        """Stop after the batch at hand. Documents that are not finished are released."""
+        """Stop after the current batch, and release the documents that are not finished."""
         self._stopping = True
         self._wake.set()
         if self._thread.is_alive():
@@ -75,33 +75,34 @@ class Indexer:
                 try:
                     self._act()
                 except Exception:
-                    # A fault of the store or the catalog must not end the only loop; leases bring the work back.
+                    # A fault of the store or the catalog must not end the thread. The leases expire, and the documents
+                    # are claimed again.
                     log.exception("indexing paused after a fault")
                     self._schedule.failed(time.monotonic())
             self._release_runs()
 
     def _act(self) -> None:
+        if self._wake.is_set():
+            self._wake.clear()
+            self._schedule.woken(time.monotonic())
         match self._schedule.next_action(time.monotonic(), [run.state for run in self._runs]):
-            case Look() as look:
-                self._look(look)
+            case Poll() as poll:
+                self._poll(poll)
             case Step(run=index):
                 self._step(self._runs[index])
             case Wait(seconds=seconds):
-                if self._wake.wait(seconds):
-                    self._schedule.woken(time.monotonic())
+                self._wake.wait(seconds)
 
-    # What a look does
+    # Polling
 
-    def _look(self, look: Look) -> None:
-        was_woken = self._wake.is_set()
-        self._wake.clear()
-        if not look.interrupts:
+    def _poll(self, poll: Poll) -> None:
+        if not poll.interrupts:
             self._placements.refresh()
             self._placements.delete_orphaned()
-        found = self._delete() + self._take(look) + self._rename()
-        if not look.interrupts:
+        found = self._delete() + self._take(poll) + self._rename()
+        if not poll.interrupts:
             found += self._placements.finish_moves()
-        self._schedule.looked(time.monotonic(), found=bool(found), was_woken=was_woken)
+        self._schedule.polled(time.monotonic(), found=bool(found))
 
     def _claim(
         self, expected: DocumentState, claimed: DocumentState, limit: int, max_chunks: int | None = None
@@ -116,27 +117,27 @@ class Indexer:
             max_attempts=MAX_INDEX_ATTEMPTS,
         )
 
-    def _take(self, look: Look) -> int:
+    def _take(self, poll: Poll) -> int:
         """Claim documents and begin their runs. Return how many were claimed."""
-        claims = self._claim(*INDEX_STATES, look.limit, look.max_chunks)
-        for placement, mine in self._group(claims).items():
-            for group in grouped(mine):
+        claims = self._claim(*INDEX_STATES, poll.limit, poll.max_chunks)
+        for placement, placed in self._group(claims).items():
+            for group in grouped(placed):
                 self._begin(IndexRun(placement, group, self._catalog, self._blobs))
         return len(claims)
 
     def _group(self, claims: Sequence[Claim]) -> dict[Placement, list[Claim]]:
-        """Return claims by placement. Collections that were created a moment ago are placed first."""
+        """Return the claims by placement. Place new collections first."""
         if self._placements.unplaced(claims):
             self._placements.place_new()
         return self._placements.group(claims)
 
     def _delete(self) -> int:
-        claims = self._claim(*DELETE_STATES, LOOK_LIMIT)
+        claims = self._claim(*DELETE_STATES, POLL_LIMIT)
         if not claims:
             return 0
-        for placement, mine in self._group(claims).items():
+        for placement, placed in self._group(claims).items():
             for model in placement.all:
-                model.store.delete_documents([claim.document.id for claim in mine])
+                model.store.delete_documents([claim.document.id for claim in placed])
         for claim in claims:
             self._blobs.delete_chunks(claim.document.id)
             if claim.document.blob_key:
@@ -145,12 +146,12 @@ class Indexer:
         return len(claims)
 
     def _rename(self) -> int:
-        """Write the new names of moved documents into their points. Nothing is parsed or embedded again."""
+        """Write the new names of renamed documents into their points, without parsing or embedding them again."""
         moved = self._catalog.moved_documents(RENAME_LIMIT)
         if moved:
             for model in self._models.all:
-                mine = [document for document in moved if self._placements.has_document(model, document)]
-                model.store.update_documents([document_meta(document) for document in mine])
+                held = [document for document in moved if self._placements.has_document(model, document)]
+                model.store.update_documents([document_meta(document) for document in held])
             self._catalog.confirm_moved(moved)
         return len(moved)
 
@@ -166,7 +167,7 @@ class Indexer:
             self._held.remove(claim)
 
     def _step(self, run: IndexRun) -> None:
-        """Index one batch of a run. Whatever goes wrong ends this run; an outage ends all of them."""
+        """Index one batch of a run. An error ends the run; an outage ends all runs."""
         try:
             finished = run.step()
             if finished is not None:
@@ -174,7 +175,7 @@ class Indexer:
                 self._end(run)
         except Fenced:
             self._end(run)
-            log.info("replaced while it was indexed: %s", run.readable[0].document.id)
+            log.info("%s was replaced or deleted while it was indexed", run.readable[0].document.id)
         except OUTAGES:
             self._release_runs()
             raise
@@ -189,14 +190,14 @@ class Indexer:
                 self._catalog.release(claim, DocumentState.PARSED)
 
     def _fail(self, run: IndexRun, error: Exception) -> None:
-        """Fail the document that is at fault. Of several, each is indexed alone to find out which one that is.
+        """Fail the document of a run. If the run has several, begin a run for each, to find the one at fault.
 
         Raises:
-            Exception: the error, if it may be the store's fault. The document's lease ends, and it is tried again.
+            Exception: the error, if the store may be at fault. The document is claimed again when its lease expires.
         """
         if len(run.readable) > 1:
             if not isinstance(error, DocumentRejected):
-                log.warning("indexing several documents at once failed: one after the other", exc_info=error)
+                log.warning("indexing several documents together failed; each is indexed alone now", exc_info=error)
             for claim in run.readable:
                 self._begin(IndexRun(run.placement, [claim], self._catalog, self._blobs))
             return
@@ -211,7 +212,7 @@ class Indexer:
             raise error
 
     def _is_to_blame(self, claim: Claim) -> bool:
-        """Return whether others were indexed since this document first could not be: then the store works."""
+        """Return whether other documents were indexed since this one first failed, which shows that the store works."""
         return self._activated > self._activated_at_fault.setdefault(_generation(claim), self._activated)
 
     def _activate(self, run: IndexRun, finished: Sequence[tuple[Claim, int, int]]) -> None:
@@ -220,7 +221,7 @@ class Indexer:
         for (claim, _, _), is_active in zip(finished, activated, strict=True):
             document = claim.document
             self._activated_at_fault.pop(_generation(claim), None)
-            # The first generation replaces no other.
+            # The first generation replaces none.
             if is_active and document.generation > 1:
                 for model in run.placement.all:
                     model.store.keep_generation(document.id, document.generation)

@@ -1,6 +1,6 @@
-"""The only producer: it enqueues tasks, submits and cancels jobs, and tells which workers are alive.
+"""The only producer: it sends tasks, submits and cancels jobs, and lists the live workers.
 
-Everything here blocks for up to a few seconds when Redis is away: never call it on an event loop.
+All of it blocks for up to a few seconds if Redis does not answer, so never call it on an event loop.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from tasks.jobs.kinds import JobKind, kind_named
 from tasks.jobs.queues import Queue, Role, Task, Tasks
 from tasks.jobs.records import Append, JobRecord, JobRecords, QueueFull
 
-#: A worker says every 2 s that it is there; after 6 s without a word it counts as gone.
+#: How often a worker announces itself, and after how long without an announcement it counts as gone.
 ANNOUNCE_SECONDS = 2.0
 WORKER_TTL_SECONDS = 6.0
-#: How long a job may lie in an empty queue before its message counts as lost.
+#: A job whose queue holds no message after this time has lost its message.
 LOST_MESSAGE_SECONDS = 5.0
-#: More attempts than this fail the job: whatever kills its workers would go on doing so.
+#: A job that has lost its worker this often fails, since it probably kills its workers.
 MAX_JOB_ATTEMPTS = 3
-#: Between two messages to the indexer.
+#: The minimum time between two messages to the indexer.
 WAKE_INTERVAL_MS = 200
-#: Batch messages that may lie in the queue.
-BATCH_OUTSTANDING = 4
-#: What a client is told to wait when Redis does not answer.
+#: Messages that the batch queue may hold.
+MAX_BATCH_MESSAGES = 4
+#: The `Retry-After` of a refusal because Redis does not answer.
 RETRY_AFTER_SECONDS = 5.0
 
 
 class Producer:
-    """Sends work. Thread-safe; one per process.
+    """Sends tasks and manages jobs. Thread-safe; one per process.
 
-    Every method raises `core.errors.Unavailable` when Redis does not answer within seconds.
+    Every method raises `core.errors.Unavailable` if Redis does not answer within seconds.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -54,7 +54,7 @@ class Producer:
         self._celery.conf.update(broker_url=settings.broker_url, broker_pool_acquire_timeout=2)
 
     def warm_up(self) -> None:
-        """Opens the connections, so that the first submission does not pay for it."""
+        """Open the connections, so that the first submission need not."""
         self.ping()
         try:
             with self._celery.producer_or_acquire() as producer:
@@ -64,32 +64,33 @@ class Producer:
             _unavailable(error)
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._celery.close()
         self._redis.close()
 
     # Documents
 
     def ingest(self, *document_ids: str) -> bool:
-        """Hints that documents wait to be parsed, by one child one after the other.
+        """Send a message that these documents wait to be parsed, one after the other by the same child.
 
-        False if enough hints are under way: reconciliation sends them later.
+        Return False if the queue is full. Reconciliation sends the message later.
         """
         with _redis_answers():
-            if int(self._redis.llen(Queue.INGEST.value)) >= self.outstanding_limit:
+            if int(self._redis.llen(Queue.INGEST.value)) >= self.max_parse_messages:
                 return False
         self._send(Tasks.PARSE_DOCUMENTS, *document_ids)
         return True
 
-    def is_ingest_short(self) -> bool:
-        """Whether less than half of the parse messages that may lie in the queue do."""
+    def is_ingest_queue_low(self) -> bool:
+        """Return whether the queue holds less than half of `max_parse_messages`."""
         with _redis_answers():
-            return 2 * int(self._redis.llen(Queue.INGEST.value)) < self.outstanding_limit
+            return 2 * int(self._redis.llen(Queue.INGEST.value)) < self.max_parse_messages
 
     def wake_indexer(self) -> None:
-        """Hints that the indexer has something to index or to delete.
+        """Send a message that the indexer has something to index or to delete.
 
-        Not more often than the indexer looks by itself while there is work: see `tasks.documents.indexer.BUSY_SECONDS`.
+        At most one message is sent in WAKE_INTERVAL_MS. The indexer polls again that soon after a message, see
+        `tasks.documents.indexing_schedule.BUSY_SECONDS`.
         """
         with _redis_answers():
             if not self._redis.set(WAKE_KEY, 1, nx=True, px=WAKE_INTERVAL_MS):
@@ -97,8 +98,8 @@ class Producer:
         self._send(Tasks.WAKE_INDEXER)
 
     @property
-    def outstanding_limit(self) -> int:
-        """Parse messages that may lie in the queue: 10,000 queued rows must not become 10,000 messages."""
+    def max_parse_messages(self) -> int:
+        """The number of parse messages that the queue may hold: 10,000 queued rows must not become 10,000 messages."""
         return 4 * self._settings.parsers
 
     # Jobs
@@ -113,10 +114,10 @@ class Producer:
         key: str = "",
         deadline_seconds: float | None = None,
     ) -> int:
-        """Writes the job's record and sends its first task. Answers the number of jobs that wait before it.
+        """Write the job's record and send its first task. Return the number of jobs that wait before it.
 
         Raises:
-            Unavailable: Redis is away, or too many interactive jobs wait; nothing was left behind.
+            Unavailable: if Redis does not answer, or too many interactive jobs wait. Then there is no record.
         """
         if not isinstance(request, kind.request | bytes):
             raise TypeError(f"A {kind.name!r} job takes a {kind.request.__name__}, not a {type(request).__name__}.")
@@ -136,27 +137,28 @@ class Producer:
         return position
 
     def hand_over(self, record: JobRecord, task: Task) -> None:
-        """The job goes on with another task."""
+        """Queue a running job for another task, which continues it."""
         with _redis_answers():
             self.records.next_task(record, task)
         self._send_job(task, record.job_id, task.queue_for(durable=record.durable))
 
     def feed_batch(self) -> None:
-        """Sends messages for the batch jobs that have waited longest, a few at a time.
+        """Send messages for the batch jobs that have waited longest, up to MAX_BATCH_MESSAGES in the queue.
 
-        A thousand of them must not stand in the workers' threads before somebody's chat. A job whose message comes
-        twice is taken once.
+        With a message for each of a thousand batch jobs, interactive jobs would wait behind them for a worker's thread.
+        A job may get two messages, but is claimed once.
         """
         with _redis_answers():
-            room = BATCH_OUTSTANDING - int(self._redis.llen(Queue.BATCH.value))
-            waiting = self.records.next_waiting(Queue.BATCH, BATCH_OUTSTANDING) if room > 0 else []
+            room = MAX_BATCH_MESSAGES - int(self._redis.llen(Queue.BATCH.value))
+            waiting = self.records.next_waiting(Queue.BATCH, MAX_BATCH_MESSAGES) if room > 0 else []
             states = [self.records.load(job_id) for job_id in waiting]
         for record in [record for record in states if record and record.state == "queued"][:room]:
             self._send(record.task, record.job_id, queue=Queue.BATCH)
 
     def cancel(self, job_id: str) -> bool:
-        """Cancels a job. One that still waits ends at once, a running one within a step. False if it is done or
-        unknown.
+        """Cancel a job. A waiting job ends at once, a running one within an engine step.
+
+        Return False if the job is done or unknown.
         """
         with _redis_answers():
             if not self.records.cancel(job_id):
@@ -168,8 +170,9 @@ class Producer:
             return True
 
     def revive(self, job_id: str) -> bool:
-        """Sends a job again whose worker or message was lost. True if it did; a job that cannot go on gets its
-        `Failed`.
+        """Send a job again if its worker or message was lost, and return whether it was sent.
+
+        A job that has been lost MAX_JOB_ATTEMPTS times fails.
         """
         with _redis_answers():
             record = self.records.load(job_id)
@@ -184,7 +187,7 @@ class Producer:
         return True
 
     def fail_unserved(self, job_id: str) -> None:
-        """Ends a job for which no worker is there."""
+        """Fail a job because no worker is running that could serve it."""
         with _redis_answers():
             record = self.records.load(job_id)
             if record and not record.done:
@@ -192,18 +195,18 @@ class Producer:
                 self._end(record, ErrorInfo(message, Unavailable.type, None, "no_worker", 503))
 
     def position(self, job_id: str) -> int | None:
-        """How many jobs wait before this one; None when it does not wait."""
+        """Return the number of jobs that wait before this one, or None if it does not wait."""
         with _redis_answers():
             record = self.records.load(job_id)
             return self.records.position(record) if record else None
 
     def _is_lost(self, record: JobRecord) -> bool:
         if record.kind.result_when_settled or self.records.is_alive(record.job_id):
-            return False  # no worker holds a job that waits for something else to end
+            return False  # no worker runs a job that only waits for something else to end
         if record.state != "queued":
             return True
         if record.queue is Queue.BATCH:
-            return False  # it waits for its turn: `feed_batch` sends its message
+            return False  # `feed_batch` sends its message when it is among the first
         waited = time.time() - record.submitted
         return waited > LOST_MESSAGE_SECONDS and int(self._redis.llen(record.queue.value)) == 0
 
@@ -215,14 +218,17 @@ class Producer:
         failed = events.Failed(job_id=record.job_id, attempt=record.attempt, created=time.time(), error=error)
         self.records.append(Append(record.job_id, record.attempt, [failed], record.queue))
 
-    # Asynchronous jobs: catalog row and record
+    # Durable jobs: catalog row and record
 
     def resubmit(self, job: Job) -> None:
-        """Makes the record of an asynchronous job again from its catalog row, and sends it."""
+        """Create the record of a durable job again from its catalog row, and send its first task."""
         self.submit(job.id, kind_named(job.kind), job.request.encode(), durable=True)
 
     def settle_from_record(self, catalog: Catalog, job: Job) -> bool:
-        """Writes the end of a job that only its record knows (its worker died in between) into the catalog."""
+        """Write the end of a job from its record into the catalog, which a worker that died could not do.
+
+        Return whether the row was changed.
+        """
         with _redis_answers():
             replay = self.records.replay(job.id)
         last = replay[-1][1] if replay else None
@@ -236,22 +242,22 @@ class Producer:
     # Workers and queues
 
     def announce(self, role: Role, name: str, info: dict[str, Any]) -> None:
-        """Says that a worker of this role is there, and what it serves."""
+        """Announce that a worker of this role is alive, and what it serves."""
         with _redis_answers():
             self._redis.hset(worker_key(role), name, json.dumps({**info, "at": time.time()}))
 
     def withdraw(self, role: Role, name: str) -> None:
-        """Says that a worker takes no more work."""
+        """Remove the announcement of a worker that takes no more work."""
         with _redis_answers():
             self._redis.hdel(worker_key(role), name)
 
     def workers(self, role: Role) -> dict[str, dict[str, Any]]:
-        """The live workers of a role by name, with what each last said of itself."""
+        """Return the last announcement of each live worker of a role, by name."""
         with _redis_answers():
             return live_workers(self._redis.hgetall(worker_key(role)))
 
     def queue_lengths(self) -> dict[str, int]:
-        """Messages that lie in each queue."""
+        """Return the number of messages in each queue."""
         with _redis_answers():
             pipeline = self._redis.pipeline(transaction=False)
             for queue in Queue:
@@ -259,7 +265,7 @@ class Producer:
             return {queue.value: int(length) for queue, length in zip(Queue, pipeline.execute(), strict=True)}
 
     def ping(self) -> None:
-        """Raises `Unavailable` unless Redis answers."""
+        """Raise `Unavailable` unless Redis answers."""
         with _redis_answers():
             self._redis.ping()
 
@@ -270,7 +276,7 @@ class Producer:
             self._send(task, job_id, queue=queue)
 
     def _send(self, task: Task, *args: str, queue: Queue | None = None) -> None:
-        # The queue is always named: a kind may have been registered after Celery read its routes.
+        # The queue is always passed, as a kind may have been registered after Celery read the routes.
         name = (queue or task.queue).value
         try:
             self._celery.send_task(task.name, args=list(args), queue=name, retry=False, ignore_result=True)
@@ -279,10 +285,10 @@ class Producer:
 
 
 def live_workers(raw: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:
-    """The workers that spoke within the last six seconds."""
-    horizon = time.time() - WORKER_TTL_SECONDS
-    said = {name.decode(): json.loads(value) for name, value in raw.items()}
-    return {name: info for name, info in said.items() if info["at"] >= horizon}
+    """Return the announcements that are at most WORKER_TTL_SECONDS old, by worker name."""
+    oldest = time.time() - WORKER_TTL_SECONDS
+    announced = {name.decode(): json.loads(value) for name, value in raw.items()}
+    return {name: info for name, info in announced.items() if info["at"] >= oldest}
 
 
 @contextmanager

@@ -1,8 +1,9 @@
-"""Parsing and indexing over a real catalog, real blobs, a real Redis and the embedded store."""
+"""Parsing and indexing with a real catalog, real blobs, a real Redis and the embedded store."""
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from tasks.documents.dispatch import bundles, send_waiting
 from tasks.documents.embedding_models import Model, Models
 from tasks.documents.index_run import grouped
 from tasks.documents.indexer import Indexer
-from tasks.documents.indexing_schedule import SHORT_CHUNKS
+from tasks.documents.indexing_schedule import SHORT_CHUNKS, Action, Poll
 from tasks.documents.parsing import ParsingService
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Queue
@@ -32,13 +33,13 @@ from tests.support import wait_until
 
 PARSE = {"expected": DocumentState.QUEUED, "claimed": DocumentState.PARSING}
 
-#: Of more chunks than are indexed side by side.
+#: A text of more chunks than a short run has.
 LARGE = "\n\n".join(f"Paragraph {number}. " + "The harbour opens at dawn. " * 60 for number in range(90))
 
 
 @dataclass
 class World:
-    """The stages of a document, side by side in one process."""
+    """The stages of a document, all in one process."""
 
     catalog: Catalog
     blobs: BlobStore
@@ -62,7 +63,7 @@ class World:
         )
 
     def parse(self, document: Document) -> None:
-        """Parses, and tells the indexer, as the message that the parser sends does where a worker takes it."""
+        """Parse a document and wake the indexer, as the message that the parser sends does in a worker."""
         self.parsing.parse(document.id)
         self.indexer.wake()
 
@@ -75,7 +76,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store's folder, made once: the engine takes a second to make one."""
+    """Return the folder of an empty store. It is made once for all tests, as that takes a second."""
     folder = tmp_path_factory.mktemp("empty") / "vectors"
     EdgeVectorStore(folder, FakeEmbedder.model_name, FakeEmbedder.dimension).close()
     return folder
@@ -114,7 +115,7 @@ def test_small_documents_do_not_wait_for_a_large_one(world: World, monkeypatch: 
     embed = world.service.embed
 
     def embed_and_add(*texts: Any, **options: Any) -> Any:
-        # Given documents that come while the large one is being embedded
+        # Given documents that arrive while the large one is being embedded
         if world.state(small) is DocumentState.QUEUED:
             world.parsing.parse(small.id)
             world.catalog.delete_document(gone.id)
@@ -123,7 +124,7 @@ def test_small_documents_do_not_wait_for_a_large_one(world: World, monkeypatch: 
     monkeypatch.setattr(world.service, "embed", embed_and_add)
     world.indexer.start()
     wait_until(lambda: world.state(large) is DocumentState.COMPLETED)
-    # Then they are done before it
+    # Then they are completed before it
     rows = world.catalog.documents_by_id([large.id, small.id, gone.id])
     assert rows[large.id].chunk_count > SHORT_CHUNKS
     assert rows[small.id].completed_at < rows[large.id].completed_at
@@ -204,7 +205,7 @@ def test_a_wiped_store_is_filled_again_from_the_originals(world: World, tmp_path
 
 
 @pytest.mark.parametrize("left", [None, 0, 1])
-def test_chunks_that_a_power_cut_took_are_made_again(world: World, left: int | None) -> None:
+def test_chunks_that_a_power_cut_has_destroyed_are_made_again(world: World, left: int | None) -> None:
     document = world.add("# One\n\nThe harbour opens at dawn.\n\n# Two\n\nThe ferry leaves at noon.", "note.md")
     world.parsing.parse(document.id)
     path = world.blobs.chunks_path(document.id, document.generation)
@@ -218,7 +219,7 @@ def test_chunks_that_a_power_cut_took_are_made_again(world: World, left: int | N
     wait_until(lambda: world.state(document) is DocumentState.QUEUED)
 
 
-def test_a_killed_child_gives_its_document_back_at_once(world: World) -> None:
+def test_the_document_of_a_killed_child_is_released_at_once(world: World) -> None:
     document = world.add("The harbour opens at dawn.")
     assert world.catalog.claim(document.id, "ingest@test:123", **PARSE)
     world.parsing.child_lost([document.id], "signal 9")
@@ -233,7 +234,7 @@ def test_a_rejected_file_fails_with_its_reason(world: World) -> None:
 
 
 def test_many_waiting_documents_are_few_messages(world: World, producer: Producer) -> None:
-    limit = producer.outstanding_limit
+    limit = producer.max_parse_messages
     documents = [world.add(f"Text number {number}.", f"{number}.txt", str(number)) for number in range(3 * limit)]
     assert send_waiting(world.catalog, producer) == 3 * limit
     assert producer.queue_lengths()[Queue.INGEST.value] == limit, "small ones share a message"
@@ -241,10 +242,10 @@ def test_many_waiting_documents_are_few_messages(world: World, producer: Produce
     producer.records.redis.delete(Queue.INGEST.value)
     world.add("One more.")
     world.parsing.parse(documents[0].id)
-    assert producer.queue_lengths()[Queue.INGEST.value] == 1, "a parsed one sends the next"
+    assert producer.queue_lengths()[Queue.INGEST.value] == 1, "a message for the next one is sent after parsing"
 
 
-def test_documents_of_a_lost_child_that_it_had_not_begun_are_sent_again(world: World, producer: Producer) -> None:
+def test_documents_that_a_lost_child_had_not_begun_are_sent_again(world: World, producer: Producer) -> None:
     first, second, third = (world.add(f"Text number {number}.", key=str(number)) for number in range(3))
     world.catalog.mark_dispatched([first.id, second.id, third.id])
     world.parsing.parse(first.id)
@@ -257,7 +258,7 @@ def test_documents_of_a_lost_child_that_it_had_not_begun_are_sent_again(world: W
     assert producer.queue_lengths()[Queue.INGEST.value] == 2
 
 
-def test_documents_in_the_hand_of_a_lost_child_are_sent_again_one_by_one(world: World, producer: Producer) -> None:
+def test_documents_that_a_lost_child_had_claimed_are_sent_again_one_by_one(world: World, producer: Producer) -> None:
     documents = [world.add(f"Text number {number}.", key=str(number)) for number in range(40)]
     ids = [document.id for document in documents]
     assert len(world.catalog.claim_all(ids[:3], "ingest@test:1", **PARSE)) == 3
@@ -267,7 +268,7 @@ def test_documents_in_the_hand_of_a_lost_child_are_sent_again_one_by_one(world: 
     assert [ids[:1], ids[1:2], ids[2:3]] == [bundle for bundle in sent if bundle[0] in ids[:3]]
 
 
-def test_a_slow_file_holds_up_no_other_of_its_message(
+def test_a_slow_file_delays_no_other_of_its_message(
     world: World, producer: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     documents = [world.add(f"Text number {number}.", key=str(number)) for number in range(3)]
@@ -276,7 +277,7 @@ def test_a_slow_file_holds_up_no_other_of_its_message(
     def slow(*arguments: Any, **options: Any) -> ParseResult:
         if len(seen) == 1:
             wait_until(lambda: world.state(documents[2]) is DocumentState.QUEUED)
-            assert world.state(documents[0]) is DocumentState.PARSED, "what is known is recorded"
+            assert world.state(documents[0]) is DocumentState.PARSED, "known results are recorded"
         seen.append(arguments)
         return parse_to_chunks(*arguments, **options)
 
@@ -287,7 +288,7 @@ def test_a_slow_file_holds_up_no_other_of_its_message(
     states = [world.state(document) for document in documents]
     assert states == [DocumentState.PARSED, DocumentState.PARSED, DocumentState.QUEUED]
     assert world.catalog.get_document(documents[2].id).attempts == 0
-    assert producer.queue_lengths()[Queue.INGEST.value] == 1, "the third has another message"
+    assert producer.queue_lengths()[Queue.INGEST.value] == 1, "the third gets another message"
 
 
 def test_small_documents_share_batches_and_a_text_is_embedded_once(world: World) -> None:
@@ -303,7 +304,7 @@ def test_small_documents_share_batches_and_a_text_is_embedded_once(world: World)
     assert sum(document.chunks_embedded for document in found) == 20
 
 
-def test_a_document_that_cannot_be_embedded_holds_up_no_other(world: World) -> None:
+def test_a_document_that_cannot_be_embedded_delays_no_other(world: World) -> None:
     documents = [world.add(text) for text in ("The harbour opens at dawn.", "poison", "The ferry leaves at noon.")]
     for document in documents:
         world.parsing.parse(document.id)
@@ -311,23 +312,23 @@ def test_a_document_that_cannot_be_embedded_holds_up_no_other(world: World) -> N
     wait_until(lambda: [world.state(one) is DocumentState.COMPLETED for one in documents] == [True, False, True])
 
 
-def be_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let leases, pauses and the time that a long document has to itself be a tenth of a second."""
+def shorten_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten leases, pauses and the time between interruptions to a tenth of a second."""
     for module in ("indexer", "index_run"):
         monkeypatch.setattr(f"tasks.documents.{module}.LEASE_SECONDS", 0.1)
     for name in ("IDLE_SECONDS", "FAULT_PAUSE_SECONDS", "INTERRUPT_SECONDS"):
         monkeypatch.setattr(f"tasks.documents.indexing_schedule.{name}", 0.1)
 
 
-def test_a_document_that_cannot_be_indexed_says_so_while_others_can_be(
+def test_a_document_that_cannot_be_indexed_fails_once_others_have_been(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    be_quick(monkeypatch)
+    shorten_intervals(monkeypatch)
     monkeypatch.setattr("tasks.documents.indexer.MAX_INDEX_ATTEMPTS", 1000)
     culprit = world.add("poison")
     world.parse(culprit)
     world.indexer.start()
-    # While nothing else is indexed, it may be the store that is at fault
+    # While nothing else is indexed, the store may be at fault.
     wait_until(lambda: world.catalog.get_document(culprit.id).attempts > 1)
     assert world.state(culprit) is not DocumentState.FAILED
     world.parse(world.add("The harbour opens at dawn."))
@@ -345,14 +346,32 @@ def test_documents_are_grouped_by_their_chunks() -> None:
     assert list(grouped([])) == []
 
 
-def test_a_fault_of_a_small_document_is_none_of_a_large_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    be_quick(monkeypatch)
+def test_a_fault_of_a_small_document_does_not_affect_a_large_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_intervals(monkeypatch)
     poison, large = world.add("poison"), world.add(LARGE)
     world.parse(poison)
     world.parse(large)
     world.indexer.start()
     wait_until(lambda: world.state(large) is DocumentState.COMPLETED)
     wait_until(lambda: world.state(poison) is DocumentState.FAILED)
+
+
+def test_a_message_does_not_make_the_indexer_spin_while_it_pauses_after_a_fault(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule, actions = world.indexer._schedule, []
+    next_action = schedule.next_action
+
+    def record(*arguments: Any) -> Action:
+        actions.append(next_action(*arguments))
+        return actions[-1]
+
+    monkeypatch.setattr(schedule, "next_action", record)
+    schedule.failed(time.monotonic())
+    world.indexer.wake()
+    world.indexer.start()
+    wait_until(lambda: any(isinstance(action, Poll) for action in actions))
+    assert len(actions) < 10
 
 
 def test_an_outage_is_the_fault_of_no_document(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from tests.fakes.fake_embedder import FakeEmbedder
 class Workers:
     """Receives the messages of the watcher, as `tasks.jobs.producer.Producer` does, and does the work."""
 
-    outstanding_limit = 8
+    max_parse_messages = 8
 
     def __init__(self, folder: Path, settings: Settings, catalog: Catalog) -> None:
         self.catalog = catalog
@@ -40,13 +40,13 @@ class Workers:
         self._indexer.start()
 
     def ingest(self, *document_ids: str) -> bool:
-        if self._messages.qsize() >= self.outstanding_limit:
+        if self._messages.qsize() >= self.max_parse_messages:
             return False
         self._messages.put(document_ids)
         return True
 
-    def is_ingest_short(self) -> bool:
-        return 2 * self._messages.qsize() < self.outstanding_limit
+    def is_ingest_queue_low(self) -> bool:
+        return 2 * self._messages.qsize() < self.max_parse_messages
 
     def wake_indexer(self) -> None:
         self._indexer.wake()

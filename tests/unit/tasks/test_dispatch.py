@@ -1,4 +1,4 @@
-"""Which documents go together into one message."""
+"""Which documents share a message."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ def document(
     return cast(Document, SimpleNamespace(id=name, size_bytes=size_bytes, attempts=attempts, state=state))
 
 
-def test_small_files_share_a_message_and_large_ones_have_their_own() -> None:
+def test_small_files_share_a_message_and_large_ones_get_their_own() -> None:
     large = BUNDLED_FILE_BYTES + 1
     found = [document("a"), document("B", large), document("c"), document("d"), document("E", large)]
     assert list(bundles(found, 2)) == [["B"], ["a", "c"], ["E"], ["d"]]
     assert list(bundles(found[:1], 8)) == [["a"]]
 
 
-def test_a_document_whose_parser_was_lost_has_a_message_of_its_own() -> None:
+def test_a_document_whose_parser_was_lost_gets_a_message_of_its_own() -> None:
     found = [document("a"), document("B", attempts=1), document("C", state=DocumentState.PARSING), document("d")]
     assert list(bundles(found, 8)) == [["B"], ["C"], ["a", "d"]]
 
 
-def test_nothing_waits() -> None:
+def test_without_waiting_documents_there_is_no_message() -> None:
     assert list(bundles([], 8)) == []

@@ -1,4 +1,4 @@
-"""What the indexer does next: values in, decisions out, and a simulated clock."""
+"""The decisions of the indexing schedule, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from tasks.documents.indexing_schedule import (
     IDLE_SECONDS,
     INTERRUPT_LIMIT,
     INTERRUPT_SECONDS,
-    LOOK_LIMIT,
+    POLL_LIMIT,
     SHORT_CHUNKS,
     IndexingSchedule,
-    Look,
+    Poll,
     RunState,
     Step,
     Wait,
 )
 
-#: Chunks of a step, and the seconds that it and a look take in the simulation.
-STEP_CHUNKS, STEP_SECONDS, LOOK_SECONDS = 16, 0.1, 0.01
+#: The chunks of a step, and the seconds that a step and a poll take in the simulation.
+STEP_CHUNKS, STEP_SECONDS, POLL_SECONDS = 16, 0.1, 0.01
 SHORT, LONG = RunState(10), RunState(1000)
 
 
 @dataclass
 class World:
-    """An indexer whose documents are numbers of chunks. Each document is a run of its own."""
+    """A simulated indexer. A document is a number of chunks, and each document is a run of its own."""
 
     schedule: IndexingSchedule = field(default_factory=IndexingSchedule)
     now: float = 0.0
-    #: Documents that come: when, and how many chunks they have.
+    #: The documents that arrive: when, and their number of chunks.
     arrivals: list[tuple[float, int]] = field(default_factory=list)
     waiting: list[tuple[int, int]] = field(default_factory=list)
     runs: dict[int, RunState] = field(default_factory=dict)
     finished: dict[int, float] = field(default_factory=dict)
-    actions: list[Look | Step | Wait] = field(default_factory=list)
+    actions: list[Poll | Step | Wait] = field(default_factory=list)
     come: int = 0
 
     def act(self) -> None:
@@ -55,9 +55,9 @@ class World:
             case Step(run=index):
                 self.now += STEP_SECONDS
                 self._step(list(self.runs)[index])
-            case Look() as look:
-                self.now += LOOK_SECONDS
-                self.schedule.looked(self.now, found=self._take(look), was_woken=False)
+            case Poll() as poll:
+                self.now += POLL_SECONDS
+                self.schedule.polled(self.now, found=self._take(poll))
 
     def _step(self, name: int) -> None:
         run = self.runs[name]
@@ -66,8 +66,8 @@ class World:
             del self.runs[name]
             self.finished[name] = self.now
 
-    def _take(self, look: Look) -> bool:
-        fitting = [one for one in self.waiting if look.max_chunks is None or one[1] <= look.max_chunks][: look.limit]
+    def _take(self, poll: Poll) -> bool:
+        fitting = [one for one in self.waiting if poll.max_chunks is None or one[1] <= poll.max_chunks][: poll.limit]
         self.waiting = [one for one in self.waiting if one not in fitting]
         self.runs |= {name: RunState(chunks) for name, chunks in fitting}
         return bool(fitting)
@@ -77,28 +77,28 @@ class World:
             self.act()
 
 
-def test_it_looks_first_and_less_and_less_often_while_there_is_nothing() -> None:
+def test_it_polls_at_once_and_ever_less_often_while_there_is_nothing_to_do() -> None:
     world = World()
     world.run_until(60)
     waits = [round(action.seconds, 6) for action in world.actions if isinstance(action, Wait)]
-    assert world.actions[0] == Look(LOOK_LIMIT)
+    assert world.actions[0] == Poll(POLL_LIMIT)
     assert waits[0] == pytest.approx(BUSY_SECONDS) and waits == sorted(waits)
     assert waits[-1] == pytest.approx(IDLE_SECONDS)
 
 
-def test_a_message_makes_it_look_at_once_and_again_soon() -> None:
+def test_after_a_message_it_polls_at_once_and_again_soon() -> None:
     world = World()
     world.run_until(60)
     world.schedule.woken(world.now)
-    assert world.schedule.next_action(world.now, []) == Look(LOOK_LIMIT)
-    world.schedule.looked(world.now, found=False, was_woken=True)
+    assert world.schedule.next_action(world.now, []) == Poll(POLL_LIMIT)
+    world.schedule.polled(world.now, found=False)
     assert world.schedule.next_action(world.now, []) == Wait(BUSY_SECONDS)
 
 
-def test_it_looks_again_at_once_after_a_look_that_found_something() -> None:
+def test_it_polls_again_at_once_after_a_poll_that_found_something() -> None:
     schedule = IndexingSchedule()
-    schedule.looked(7.0, found=True, was_woken=False)
-    assert schedule.next_action(7.0, []) == Look(LOOK_LIMIT)
+    schedule.polled(7.0, found=True)
+    assert schedule.next_action(7.0, []) == Poll(POLL_LIMIT)
 
 
 def test_the_run_with_the_least_left_goes_first() -> None:
@@ -108,44 +108,44 @@ def test_the_run_with_the_least_left_goes_first() -> None:
     assert schedule.next_action(0.0, [LONG, RunState(900), RunState(1500, done=1400)]) == Step(2)
 
 
-def test_chunks_that_go_into_two_models_count_twice() -> None:
+def test_chunks_that_are_indexed_in_two_models_count_twice() -> None:
     assert RunState(10, done=10, models=2).remaining == 10
     assert RunState(SHORT_CHUNKS, models=2).is_short
 
 
-def test_a_long_run_is_interrupted_for_short_documents_only_and_then_has_its_time() -> None:
+def test_a_long_run_is_interrupted_for_short_documents_only_and_then_continues() -> None:
     schedule = IndexingSchedule()
     assert schedule.next_action(0.0, [LONG]) == Step(0)
     assert schedule.next_action(INTERRUPT_SECONDS - 0.01, [LONG]) == Step(0)
-    look = schedule.next_action(INTERRUPT_SECONDS, [LONG])
-    assert look == Look(INTERRUPT_LIMIT, SHORT_CHUNKS) and look.interrupts
-    # The short documents that it found took so long that it would be time again
+    poll = schedule.next_action(INTERRUPT_SECONDS, [LONG])
+    assert poll == Poll(INTERRUPT_LIMIT, SHORT_CHUNKS) and poll.interrupts
+    # Even if the short documents take longer than the interval, the long run is not interrupted again before a step.
     assert schedule.next_action(INTERRUPT_SECONDS, [LONG, SHORT]) == Step(1)
     assert schedule.next_action(3.0, [LONG]) == Step(0)
-    assert schedule.next_action(3.0 + INTERRUPT_SECONDS, [LONG]) == Look(INTERRUPT_LIMIT, SHORT_CHUNKS)
+    assert schedule.next_action(3.0 + INTERRUPT_SECONDS, [LONG]) == Poll(INTERRUPT_LIMIT, SHORT_CHUNKS)
 
 
-def test_after_a_fault_nothing_new_is_taken_for_a_while_and_runs_go_on() -> None:
+def test_after_a_fault_no_documents_are_taken_for_a_while_and_runs_continue() -> None:
     schedule = IndexingSchedule()
     schedule.failed(10.0)
     assert schedule.next_action(10.0, []) == Wait(FAULT_PAUSE_SECONDS)
     schedule.woken(10.1)
     assert schedule.next_action(10.25, []) == Wait(FAULT_PAUSE_SECONDS - 0.25)
-    assert [schedule.next_action(10.0 + at, [LONG]) for at in (0.1, 0.9)] == [Step(0), Step(0)]
-    assert schedule.next_action(10.0 + FAULT_PAUSE_SECONDS, []) == Look(LOOK_LIMIT)
+    assert [schedule.next_action(now, [LONG]) for now in (10.1, 10.9)] == [Step(0), Step(0)]
+    assert schedule.next_action(10.0 + FAULT_PAUSE_SECONDS, []) == Poll(POLL_LIMIT)
 
 
 def test_a_page_does_not_wait_for_a_book() -> None:
     world = World(arrivals=[(0.0, 20_000), (20.0, 1)])
     world.run_until(40)
     assert 0 in world.runs, "the book is still being indexed"
-    assert world.finished[1] - 20.0 <= INTERRUPT_SECONDS + LOOK_SECONDS + 2 * STEP_SECONDS
+    assert world.finished[1] - 20.0 <= INTERRUPT_SECONDS + POLL_SECONDS + 2 * STEP_SECONDS
 
 
-def test_a_book_goes_on_however_many_pages_come() -> None:
+def test_a_book_is_indexed_however_many_pages_come() -> None:
     world = World(arrivals=[(0.0, 320), *((at / 50, 1) for at in range(20_000))])
     world.run_until(200)
-    # It has half a second to itself for each sixteen pages of a tenth of a second: 5 of 21 steps
+    # It gets half a second for every sixteen pages, which take a tenth of a second each: 5 of 21 steps.
     assert world.finished[0] < 20 / (5 / 22) * STEP_SECONDS + 2
 
 
@@ -155,5 +155,5 @@ def test_every_document_is_finished(arrivals: list[tuple[float, int]]) -> None:
     total = sum(chunks for _, chunks in arrivals)
     world.run_until(30 + (total / STEP_CHUNKS + len(arrivals)) * STEP_SECONDS * 2 + IDLE_SECONDS)
     assert len(world.finished) == len(arrivals)
-    interrupting = [action for action in world.actions if isinstance(action, Look) and action.interrupts]
+    interrupting = [action for action in world.actions if isinstance(action, Poll) and action.interrupts]
     assert all(action.max_chunks == SHORT_CHUNKS for action in interrupting)
