@@ -1,7 +1,7 @@
 """Celery's configuration, read by every worker, by beat, by Flower and by the producers.
 
-Messages are hints that carry ids; what must not be lost is in the catalog or in the job's Redis record. So a message is
-acknowledged early, results are not stored, and a worker takes only what it can start at once.
+Messages are hints that carry ids; the catalog or the job's record in Redis holds what must not be lost. So messages are
+acknowledged early, results are not stored, and a worker prefetches only what it can start at once.
 """
 
 from __future__ import annotations
@@ -42,11 +42,10 @@ worker_prefetch_multiplier = 1
 task_track_started = True
 worker_send_task_events = True
 worker_consumer = "tasks.jobs.consumer:Consumer"
-# That it was received is told by the worker: a publication less before each request's answer.
+# The worker's own event that it has received the task suffices, and saves one publication per request.
 task_send_sent_event = False
 
-# Only a parsing child is ever killed by a time limit: the threads pool cannot kill, and engine work has deadlines of
-# its own.
+# Only children that parse have a time limit that kills: the threads pool cannot kill, and the engine has deadlines.
 task_annotations = {
     Tasks.PARSE_DOCUMENTS.name: {
         "soft_time_limit": _settings.parse_timeout_seconds,
@@ -54,7 +53,7 @@ task_annotations = {
     }
 }
 worker_max_tasks_per_child = 200
-# In KiB. Ordinary files leave a child at a third of it; after a large one its memory goes back with it.
+# In KiB. Ordinary files leave a child at a third of this. After a large file the child is replaced, which frees memory.
 worker_max_memory_per_child = 512 * 1024
 worker_soft_shutdown_timeout = 20
 worker_cancel_long_running_tasks_on_connection_loss = False
@@ -63,7 +62,7 @@ worker_log_format = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 worker_task_log_format = "%(asctime)s %(levelname)s %(task_name)s[%(task_id)s]: %(message)s"
 worker_redirect_stdouts = False
 
-# A reconciliation that waited longer than its period has been overtaken by the next one.
+# A message that has waited for a whole period expires, since the next one has been sent.
 beat_schedule = {
     "reconcile": {"task": Tasks.RECONCILE.name, "schedule": 5.0, "options": {"expires": 5.0}},
     "expire": {"task": Tasks.EXPIRE.name, "schedule": 300.0, "options": {"expires": 300.0}},

@@ -1,6 +1,6 @@
-"""The event-driven side: Celery tasks, the only producer of their messages, and the stream of a job's events.
+"""The Celery tasks, the only producer of their messages, and the stream of a job's events.
 
-`celery -A tasks` finds the application by the name `celery`; it is built on first use, so that the API, the watcher and
+`celery -A tasks` finds the application by the name `celery`. It is built on first use, so that the API, the watcher and
 the command line can import `tasks.jobs.producer` without it.
 """
 

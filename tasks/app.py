@@ -1,4 +1,4 @@
-"""The Celery application, and what happens when one of its workers starts and stops."""
+"""The Celery application, and the signal handlers that start and stop a worker's services."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ celery_app = Celery(
 
 
 def roles_of(app: Celery) -> set[Role]:
-    """The roles of this worker, by the queues it was started with."""
+    """Return the roles of this worker, which follow from the queues that it consumes."""
     return {Queue(name).role for name in app.amqp.queues.consume_from}
 
 
@@ -33,7 +33,7 @@ def _start(sender: Any = None, **_: Any) -> None:
 
     try:
         start_services(roles_of(sender.app), sender.hostname)
-    except Exception as error:  # every failed start is told the same way; supervision decides what follows
+    except Exception as error:  # every failed start is logged and ends the process; the supervisor decides what follows
         log.critical("%s cannot start: %s", sender.hostname, error, exc_info=log.isEnabledFor(logging.DEBUG))
         raise SystemExit(1) from error
 

@@ -1,7 +1,6 @@
-"""The composition root of a worker: builds what its role needs, and nothing else.
+"""The composition root of a worker: builds the services of its roles, and nothing else.
 
-A parsing child never loads a model and the inference worker never a parser, because the imports are here, inside the
-roles.
+Services are imported where they are built, so that a parsing child loads no model and an inference worker no parser.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class WorkerServices:
-    """What the tasks of one worker process work with; each part is made when it is first asked for."""
+    """The services that the tasks of a worker process use. Each is built when it is first used."""
 
     settings: Settings
     roles: set[Role]
@@ -83,7 +82,7 @@ class WorkerServices:
 
     @cached_property
     def models(self) -> Models:
-        """The embedding models, each with its store."""
+        """The embedding models, each with its vector store."""
         from tasks.documents.embedding_models import open_models
 
         return open_models(self.catalog, self.settings)
@@ -112,7 +111,7 @@ class WorkerServices:
         return Indexer(self.catalog, self.blobs, self.models, self.name)
 
     def start(self) -> None:
-        """Makes at once what is slow to make, so that the worker is ready when it says so."""
+        """Build at once the services that are slow to build, so that the worker is ready when it announces itself."""
         self.catalog.migrate()
         if Role.INFERENCE in self.roles:
             from inference.functions import load_functions
@@ -125,7 +124,7 @@ class WorkerServices:
             _ = self.query
             self.indexer.start()
         if Role.INGEST in self.roles:
-            # Imported before the children are forked, so that they share it and a recycled one starts at once.
+            # Imported before the fork, so that the children share the memory and a replaced child starts at once.
             from ingest.pipeline import warm_up
 
             warm_up(self.settings)
@@ -135,19 +134,19 @@ class WorkerServices:
             self.announcers.append(Announcer(self.producer, Role.MAINTENANCE, self.name, _process_info))
 
     def stop(self) -> None:
-        """Stops threads and closes stores, each only if it was made."""
-        made = vars(self)
+        """Stop the threads and close the stores of the services that were built."""
+        built = vars(self)
         for name in ("indexer", "generation", "models", "heartbeats", "producer", "catalog"):
-            if name in made:
-                made[name].close()
+            if name in built:
+                built[name].close()
 
     def _inference_info(self) -> Info:
         from inference.functions import function_registry
 
         engine = self.generation.engine
         if not engine.alive:
-            # It has given up after several crashes in a row; a new process can do better than this one.
-            log.critical("the inference engine is dead: the worker ends, to be started again")
+            # The engine has given up after several crashes in a row. A new process may succeed.
+            log.critical("the inference engine is dead: this worker stops, for the supervisor to start a new one")
             os.kill(os.getpid(), signal.SIGTERM)
         stats = engine.stats()
         return {
@@ -167,7 +166,7 @@ class WorkerServices:
             "models": [model.service.embedder.model_name for model in self.models.all],
             "dimension": embedder.dimension,
             "default_score_threshold": embedder.default_score_threshold,
-            # What a collection may choose ("": the default), and how many tokens of a text that model reads.
+            # The models that a collection may choose ("": the default), with the tokens of a text that each one reads.
             "windows": {
                 choice or "": model.service.embedder.max_tokens for choice, model in self.models.choices().items()
             },
@@ -185,14 +184,14 @@ _services: WorkerServices | None = None
 
 
 def services() -> WorkerServices:
-    """The services of this process."""
+    """Return the services of this process."""
     if _services is None:
         raise RuntimeError("the worker has not started")
     return _services
 
 
 def start_services(roles: set[Role], name: str) -> WorkerServices:
-    """Builds the services of a worker that has just started."""
+    """Build and start the services of a worker that has just started."""
     global _services
     _services = WorkerServices(get_settings(), roles, name)
     _services.start()
@@ -200,26 +199,26 @@ def start_services(roles: set[Role], name: str) -> WorkerServices:
 
 
 def reset_after_fork() -> None:
-    """Gives a forked child connections of its own; a solo worker is no fork and keeps what it has."""
+    """Give a forked child services, and so connections, of its own. Do nothing in a worker that does not fork."""
     global _services
     if _services is not None and _services.pid != os.getpid():
         _services = WorkerServices(_services.settings, _services.roles, _services.name)
 
 
 def announce_ready() -> None:
-    """From now on the worker says that it is there."""
+    """Start announcing the worker."""
     for announcer in services().announcers:
         announcer.start()
 
 
 def withdraw() -> None:
-    """The worker takes no more work."""
+    """Announce that the worker takes no more work."""
     if _services is not None and _services.pid == os.getpid():
         for announcer in _services.announcers:
             announcer.withdraw()
 
 
 def stop_services() -> None:
-    """The worker ends."""
+    """Stop the services of a worker that is shutting down."""
     if _services is not None and _services.pid == os.getpid():
         _services.stop()

@@ -1,6 +1,6 @@
-"""The Celery tasks. Each passes its message to a service of this process; the services do the work.
+"""The Celery tasks. Each passes its message to a service of this process, which does the work.
 
-A message carries ids only. What must not be lost is in the catalog or in the job's record.
+A message carries ids only. The catalog or the job's record holds what must not be lost.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def parse(*document_ids: str) -> None:
 
 @task_failure.connect(sender=parse)
 def _child_lost(args: Any = None, exception: BaseException | None = None, **_: Any) -> None:
-    """Release the documents of a child that the time limit or the kernel has killed. Runs in the parent."""
+    """Release the documents of a child that the time limit or the kernel has killed. This runs in the parent."""
     if isinstance(exception, WorkerLostError | TimeLimitExceeded):
         services().parsing.child_lost(args, str(exception))
 
@@ -78,17 +78,17 @@ def generate(self: Any, job_id: str) -> None:
 
 @celery_app.task(name=Tasks.RECONCILE.name)
 def reconcile() -> None:
-    """Send again what was lost: the catalog is the truth, messages are hints."""
+    """Send lost messages again, by comparing the catalog with the queues."""
     services().reconciliation.reconcile()
 
 
 @celery_app.task(name=Tasks.EXPIRE.name)
 def expire() -> None:
-    """Remove what was deleted or finished long ago."""
+    """Remove rows and files of what was deleted or finished long ago."""
     services().reconciliation.expire()
 
 
 @celery_app.task(name=Tasks.ACCEPT_DOCUMENTS.name)
 def accept_documents(job_id: str) -> None:
-    """Accept a job that waits for documents."""
+    """Accept a documents job. It ends when all of its documents have ended."""
     services().reconciliation.accept_documents(job_id)

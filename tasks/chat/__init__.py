@@ -1,1 +1,1 @@
-"""Chat and RAG chat: generation for jobs, rounds of function calls, and what an interrupted attempt resumes from."""
+"""Chat and RAG chat: generation for jobs, rounds of function calls, and resuming a lost attempt."""

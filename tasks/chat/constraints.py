@@ -1,4 +1,7 @@
-"""The grammar that a request's answer must obey. Compiled on the task's thread, before the request is accepted."""
+"""What a request demands of its answer: grammar, callable tools, citations, sampling.
+
+Grammars are compiled on the task's thread, before the request is accepted.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,18 @@ import msgspec
 from core.messages import GenerateRequest, SamplingParams
 from inference.grammars.compiler import ConstraintFactory, GrammarCompiler
 
-__all__ = ["ConstraintFactory", "callable_tools", "can_cite", "constraint_of", "is_free", "sampling_of"]
+__all__ = ["ConstraintFactory", "callable_tools", "can_cite", "constraint_of", "accepts_any_text", "sampling_of"]
 
 
 def constraint_of(
     request: GenerateRequest, grammars: GrammarCompiler, max_tokens: int | None = None
 ) -> ConstraintFactory | None:
-    """The compiled grammar of a request; None where the answer is free. What it holds ends within `max_tokens`.
+    """Return the compiled grammar of a request, or None if any text is an answer.
+
+    What the grammar constrains ends within `max_tokens`.
 
     Raises:
-        InvalidRequest: if a schema cannot be enforced; its field and the keyword are named.
+        InvalidRequest: if a schema cannot be enforced. The message names its field and the keyword.
     """
     if request.tools:
         required = request.tool_choice == "required"
@@ -35,22 +40,25 @@ def constraint_of(
 
 
 def callable_tools(request: GenerateRequest) -> list[dict[str, Any]]:
-    """The tools that the answer may call: all, or the one that was named."""
+    """Return the tools that the answer may call: all of them, or the one that the request names."""
     return [tool for tool in request.tools if request.tool_name in (None, tool["function"]["name"])]
 
 
-def is_free(request: GenerateRequest) -> bool:
-    """Whether any text is an answer, also one that the server writes itself."""
+def accepts_any_text(request: GenerateRequest) -> bool:
+    """Return whether any text is a valid answer, so that the server may also write one itself."""
     return request.answer_schema is None and (not request.tools or request.tool_choice == "auto")
 
 
 def can_cite(request: GenerateRequest) -> bool:
-    """Whether markers of sources may be put into the answer: not into JSON and calls, nor where tokens are counted."""
+    """Return whether the answer may get citation markers. JSON, calls, and answers with logprobs must not."""
     return request.rag is not None and not (request.answer_schema or request.tools or request.sampling.logprobs)
 
 
 def sampling_of(request: GenerateRequest, index: int) -> SamplingParams:
-    """The sampling of choice number `index`: each has its own seed, and a forced call is not cut by a stop string."""
+    """Return the sampling parameters of choice `index`. Each choice has its own seed.
+
+    A required call has no stop strings, which could cut it off.
+    """
     sampling = request.sampling
     if request.tools and request.tool_choice == "required":
         sampling = msgspec.structs.replace(sampling, stop=[])

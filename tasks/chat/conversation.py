@@ -1,4 +1,4 @@
-"""An answer for which the server runs functions: the model is asked in rounds, each with the results so far. Pure."""
+"""An answer that is generated in rounds: between two rounds, the server runs the functions that were called. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from core.messages import ChatMessage, GenerateRequest, Timings, Usage
 from inference.functions import FunctionResult
 from tasks.jobs.runner import ChoiceResult
 
+#: Appended to a result that is cut. The model reads it.
 CUT_NOTE = " … (cut off here: the result is longer than what can be read)"
 
 
 @dataclass
 class Round:
-    """One generation, at whose end the model had called functions that the server runs."""
+    """A finished round, at whose end the model called functions of the server."""
 
     result: ChoiceResult
     usage: Usage
@@ -26,60 +27,63 @@ class Round:
 
     @property
     def unanswered(self) -> list[dict[str, Any]]:
-        """The calls whose results are not there."""
+        """The server calls that have no result yet."""
         return [call for call in self.result.tool_results if "error" not in call]
 
-    def take(self, event: events.ToolResult) -> None:
-        """Keeps the result of a call."""
+    def record_result(self, event: events.ToolResult) -> None:
+        """Store the result of a call."""
         for call in self.result.tool_results:
             if call["id"] == event.call_id:
                 call.update(result=event.result, error=event.error)
 
     def contents(self) -> list[str]:
-        """What the model is emitted of each result."""
+        """Return the text of each result, as the model reads it."""
         return [
             FunctionResult(call["name"], call["result"], call["error"]).content for call in self.result.tool_results
         ]
 
     def messages(self, contents: Sequence[str]) -> list[ChatMessage]:
-        """The round as a part of the conversation, with these texts as its results."""
+        """Return the round as messages of the conversation: the model's message, and these texts as the results."""
         calls = self.result.tool_results
         wire = [
             {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
             for call in calls
         ]
-        said = ChatMessage("assistant", self.result.text.strip() or None, tool_calls=wire)
-        answers = (
+        assistant = ChatMessage("assistant", self.result.text.strip() or None, tool_calls=wire)
+        results = (
             ChatMessage("tool", content, call["name"], call["id"])
             for call, content in zip(calls, contents, strict=True)
         )
-        return [said, *answers]
+        return [assistant, *results]
 
 
 @dataclass
 class Conversation:
-    """A request whose answer grows by rounds. `request` has the server's functions among its tools."""
+    """A request and the rounds of its answer so far. The tools of `request` include the server's functions."""
 
     request: GenerateRequest
     server_names: frozenset[str] = frozenset()
     rounds: list[Round] = field(default_factory=list)
-    #: The conversation that the next round goes on with.
+    #: The messages that the next round continues.
     messages: list[ChatMessage] = field(default_factory=list)
-    #: The texts that markers in the answer may stand for; None where the answer gets no markers.
+    #: The texts that citation markers refer to, or None if the answer gets no markers.
     sources: list[str] | None = None
-    #: The context has no room for another round.
+    #: Whether the context has no room for another round.
     is_full: bool = False
 
     @property
     def tokens_left(self) -> int | None:
-        """Tokens that may still be generated; None where the request names no limit, and each round has the default."""
+        """The tokens that may still be generated, or None if the request has no limit.
+
+        Without a limit, each round has the default one.
+        """
         if self.request.max_tokens is None:
             return None
         return self.request.max_tokens - sum(round.usage.completion_tokens for round in self.rounds)
 
     @property
     def end_reason(self) -> str | None:
-        """Why nothing more is generated after the last round; None if the model goes on."""
+        """The reason why no round follows the last one, or None if one follows."""
         if not self.rounds:
             return None
         last = self.rounds[-1].result
@@ -88,7 +92,7 @@ class Conversation:
         return "length" if self.is_full or (self.tokens_left is not None and self.tokens_left < 1) else None
 
     def next_request(self) -> GenerateRequest:
-        """What the next round asks for. A call that was required is required once."""
+        """Return the request of the next round. Only the first round can be required to make a call."""
         if not self.rounds:
             return self.request
         tools = self.request.tools
@@ -104,26 +108,26 @@ class Conversation:
         )
 
     @property
-    def calls_so_far(self) -> int:
-        """Calls that the server was asked for in all rounds."""
+    def server_call_count(self) -> int:
+        """The number of server calls in all rounds."""
         return sum(len(round.result.tool_results) for round in self.rounds)
 
-    def usage(self, last: Usage) -> Usage:
-        """The sum over all rounds, `last` being that of the one which ended the answer."""
+    def total_usage(self, last: Usage) -> Usage:
+        """Return the usage of all rounds. `last` is that of the final round."""
         return sum((round.usage for round in self.rounds), last)
 
-    def timings(self, last: Timings, retrieval_ms: float) -> Timings:
-        """The sum over all rounds; functions take no time of the model's."""
-        all_of_them = [*(round.timings for round in self.rounds), last]
+    def total_timings(self, last: Timings, retrieval_ms: float) -> Timings:
+        """Return the timings of all rounds, without the time of functions. `last` are those of the final round."""
+        of_rounds = [*(round.timings for round in self.rounds), last]
         return Timings(
-            queue_ms=sum(timings.queue_ms for timings in all_of_them),
-            prompt_ms=sum(timings.prompt_ms for timings in all_of_them),
-            generation_ms=sum(timings.generation_ms for timings in all_of_them),
+            queue_ms=sum(timings.queue_ms for timings in of_rounds),
+            prompt_ms=sum(timings.prompt_ms for timings in of_rounds),
+            generation_ms=sum(timings.generation_ms for timings in of_rounds),
             retrieval_ms=retrieval_ms,
         )
 
-    def whole(self, last: ChoiceResult) -> ChoiceResult:
-        """The choice over all rounds, `last` being what the one which ended it has added."""
+    def combined_choice(self, last: ChoiceResult) -> ChoiceResult:
+        """Return the choice over all rounds. `last` is that of the final round."""
         parts = [*(round.result for round in self.rounds), last]
         return ChoiceResult(
             index=last.index,
@@ -135,14 +139,14 @@ class Conversation:
         )
 
 
-def shared_out(texts: Sequence[str], budget_tokens: int, count_tokens: Callable[[str], int]) -> list[str]:
-    """The texts cut so that together they have at most about `budget_tokens` tokens: the short ones stay whole."""
-    order = sorted(range(len(texts)), key=lambda at: count_tokens(texts[at]))
+def cut_to_budget(texts: Sequence[str], budget_tokens: int, count_tokens: Callable[[str], int]) -> list[str]:
+    """Return the texts, cut to about `budget_tokens` tokens together. Short texts stay whole."""
+    shortest_first = sorted(range(len(texts)), key=lambda index: count_tokens(texts[index]))
     left, cut = max(0, budget_tokens), list(texts)
-    for done, at in enumerate(order):
+    for done, index in enumerate(shortest_first):
         share = left // (len(texts) - done)
-        cut[at] = _cut(texts[at], share, count_tokens)
-        left -= count_tokens(cut[at])
+        cut[index] = _cut(texts[index], share, count_tokens)
+        left -= count_tokens(cut[index])
     return cut
 
 

@@ -1,4 +1,4 @@
-"""The port through which functions search the documents: a search job for the index worker, awaited in a thread."""
+"""The port through which functions search the documents. It submits a search job and waits for it, in a thread."""
 
 from __future__ import annotations
 
@@ -15,28 +15,33 @@ from tasks.jobs.kinds import SEARCH
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Role
 
-#: Without a word for this long the search may have lost its worker or its message.
+#: After this time without an event, the search job may have lost its worker or its message.
 QUIET_SECONDS = 1.0
 
 
 class SearchFailed(LlmApiError):
-    """The search has ended with an error; the message says which."""
+    """The search job failed or was cancelled; the message says why."""
 
 
 @dataclass(frozen=True)
 class QueuedDocumentSearch:
-    """Searches by the `query` queue. `key` is whose request it is, `timeout_seconds` how long one search may take."""
+    """Searches by jobs in the `query` queue.
+
+    Attributes:
+        timeout_seconds: the limit on one search.
+        key: the API key of the request that searches.
+    """
 
     producer: Producer
     timeout_seconds: float
     key: str = ""
 
     def search(self, query: str, top_k: int, collection: str | None) -> Sequence[Hit]:
-        """The best `top_k` chunks, best first; of every collection when `collection` is None.
+        """Return the best `top_k` chunks, best first. If `collection` is None, search all collections.
 
         Raises:
-            SearchFailed: there is no such collection, or the search was cancelled.
-            Unavailable: the queue or the index worker does not answer.
+            SearchFailed: if there is no such collection, or the search was cancelled.
+            Unavailable: if the queue or the index worker does not answer.
         """
         request = SearchRequest(queries=[query], top_k=top_k, collections=[] if collection is None else [collection])
         job_id = new_id("job")
@@ -46,9 +51,9 @@ class QueuedDocumentSearch:
             deadline = time.monotonic() + self.timeout_seconds
             while time.monotonic() < deadline:
                 message = pubsub.get_message(timeout=QUIET_SECONDS)
-                emitted = [event for _, event in self.producer.records.replay(job_id)]
-                if emitted and events.is_terminal(emitted[-1]):
-                    return _hits(emitted)
+                replayed = [event for _, event in self.producer.records.replay(job_id)]
+                if replayed and events.is_terminal(replayed[-1]):
+                    return _hits(replayed)
                 if message is None and not self.producer.revive(job_id):
                     self._require_worker()
         self.producer.cancel(job_id)
@@ -59,10 +64,10 @@ class QueuedDocumentSearch:
             raise Unavailable("No worker that could search the documents is running.", code="no_worker")
 
 
-def _hits(emitted: Sequence[events.AnyEvent]) -> list[Hit]:
-    last = emitted[-1]
+def _hits(replayed: Sequence[events.AnyEvent]) -> list[Hit]:
+    last = replayed[-1]
     if isinstance(last, events.Failed):
         raise SearchFailed(last.error.message, param=last.error.param, code=last.error.code)
     if isinstance(last, events.Cancelled):
         raise SearchFailed(f"The search was cancelled: {last.reason}.", code="cancelled")
-    return [hit for event in emitted if isinstance(event, events.Retrieved) for hit in event.hits]
+    return [hit for event in replayed if isinstance(event, events.Retrieved) for hit in event.hits]

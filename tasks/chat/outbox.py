@@ -1,8 +1,8 @@
-"""What the engine has said and the publisher has not emitted yet: urgent events at once, text in portions.
+"""The queue between the engine and the publisher. It releases urgent events at once, and text in portions.
 
-What a token costs beyond the engine is almost all system calls: it is written to Redis, from there to the API, and from
-there to the client, and on a machine whose cores all compute each of them holds up the next token. So tokens that
-follow each other faster than an eye can read go together.
+Outside the engine, a token costs mostly system calls: it is written to Redis, from there to the API, and from there to
+the client. If all cores are busy, each call delays the next token. So tokens that follow each other faster than a
+person can read are published together.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from inference.engine.sequence import SequenceDelta, SequenceEvent
 
 
 class Outbox:
-    """Steps of the engine, from its thread to that of the publisher.
+    """Queues the events of engine steps, from the engine's thread to the publisher's.
 
-    Everything but text that goes on is due at once: what a sequence says first, its start and its end. Text that goes
-    on is due with the first step that is produced `interval` seconds or more after the last portion; should none come,
-    after twice that time.
+    The start, the first text and the end of a sequence are due at once. Further text is due with the first step that
+    comes `interval` seconds or more after the last portion. If no step comes, it is due after twice that time.
     """
 
     def __init__(self, interval: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval = interval
         self._clock = clock
         self._events: list[SequenceEvent] = []
-        self._speaking: set[str] = set()
+        #: The sequences that have produced text.
+        self._with_text: set[str] = set()
         self._is_due = False
         self._closed = False
         self._taken_at = -2 * interval
         self._changed = threading.Condition()
 
     def put(self, step: Sequence[SequenceEvent]) -> None:
-        """Takes over what happened in one step; something must have."""
+        """Add the events of one step, of which there is at least one."""
         urgent = [self._is_urgent(event) for event in step]
         with self._changed:
             self._events.extend(step)
@@ -43,13 +43,13 @@ class Outbox:
                 self._changed.notify()
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Make `take` return None once the queue is empty."""
         with self._changed:
             self._closed = True
             self._changed.notify()
 
     def take(self) -> list[SequenceEvent] | None:
-        """Waits for the next portion: never empty, with the text of each sequence in one piece; None after the last."""
+        """Wait for the next portion, and return it with consecutive deltas merged. Return None after the last one."""
         with self._changed:
             while not (self._is_due or self._closed):
                 left = self._taken_at + 2 * self._interval - self._clock()
@@ -59,38 +59,40 @@ class Outbox:
             events, self._events = self._events, []
             self._is_due = False
             self._taken_at = self._clock()
-        return joined(events) or None
+        return merge_deltas(events) or None
 
     def _is_urgent(self, event: SequenceEvent) -> bool:
         if not isinstance(event, SequenceDelta):
-            self._speaking.discard(event.sequence_id)
+            self._with_text.discard(event.sequence_id)
             return True
-        is_first = bool(event.text) and event.sequence_id not in self._speaking
+        is_first = bool(event.text) and event.sequence_id not in self._with_text
         if is_first:
-            self._speaking.add(event.sequence_id)
+            self._with_text.add(event.sequence_id)
         return is_first
 
 
-def joined(events: Sequence[SequenceEvent]) -> list[SequenceEvent]:
-    """The events with consecutive deltas of a sequence made one, which has the time of the first."""
+def merge_deltas(events: Sequence[SequenceEvent]) -> list[SequenceEvent]:
+    """Return the events with consecutive deltas of a sequence merged into one, which has the time of the first."""
     result: list[SequenceEvent] = []
-    places: dict[str, int] = {}
+    #: The index in `result` of the delta that the next delta of a sequence is merged into.
+    indices: dict[str, int] = {}
     for event in events:
-        name = event.sequence_id
+        sequence_id = event.sequence_id
         if not isinstance(event, SequenceDelta):
-            places.pop(name, None)
+            indices.pop(sequence_id, None)
             result.append(event)
-        elif name in places:
-            result[places[name]] = _together(result[places[name]], event)
+        elif sequence_id in indices:
+            index = indices[sequence_id]
+            result[index] = _merged(result[index], event)
         else:
-            places[name] = len(result)
+            indices[sequence_id] = len(result)
             result.append(event)
     return result
 
 
-def _together(first: SequenceEvent, second: SequenceDelta) -> SequenceDelta:
+def _merged(first: SequenceEvent, second: SequenceDelta) -> SequenceDelta:
     if not isinstance(first, SequenceDelta):
-        raise TypeError(f"{first!r} is no text")
+        raise TypeError(f"{first!r} is not a delta")
     return replace(
         first,
         text=first.text + second.text,

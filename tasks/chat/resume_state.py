@@ -1,4 +1,4 @@
-"""What earlier attempts at a job have emitted its client already, from which the next one goes on."""
+"""What earlier attempts at a job have emitted, from which the next attempt resumes."""
 
 from __future__ import annotations
 
@@ -11,50 +11,54 @@ from inference.grammars.call_formats import CallParser
 from tasks.chat.choices import CallReader, Choice
 from tasks.chat.conversation import Round
 from tasks.jobs.records import JobRecord, JobRecords
-from tasks.jobs.runner import ChoiceResult, retrying
+from tasks.jobs.redis_client import retrying
+from tasks.jobs.runner import ChoiceResult
 
 
 @dataclass(frozen=True)
 class ResumeState:
-    """`emitted` are the events of the round that had not finished, `rounds` those before it."""
+    """The replay of a job, sorted into rounds."""
 
+    #: Whether `Accepted` has been emitted.
     accepted: bool
+    #: The replayed events of the round that was not finished.
     replayed: list[events.AnyEvent]
+    #: The finished rounds.
     rounds: list[Round] = field(default_factory=list)
 
     @classmethod
-    def of(cls, records: JobRecords, record: JobRecord) -> ResumeState:
-        """Reads the replay; the first attempt has none.
+    def load(cls, records: JobRecords, record: JobRecord) -> ResumeState:
+        """Return the state of a job from its replay, or an empty state if this is the first attempt.
 
         Raises:
-            InvalidRequest: the answer is longer than what is kept, so that nobody can go on with it.
+            InvalidRequest: if the replay no longer holds the whole answer, so that it cannot be resumed.
         """
         if record.attempt == 1:
             return cls(accepted=False, replayed=[])
-        replay = retrying(lambda: records.replay(record.job_id))
+        replay = retrying(records.replay, record.job_id)
         if replay and replay[0][0] != 1:
-            raise InvalidRequest("The answer is too long to be taken up again after its worker was lost.")
+            raise InvalidRequest("The answer is too long to be resumed after its worker was lost.")
         return cls.from_events([event for _, event in replay])
 
     @classmethod
-    def from_events(cls, emitted: Sequence[events.AnyEvent]) -> ResumeState:
-        """Sorts what was emitted into rounds."""
+    def from_events(cls, replayed: Sequence[events.AnyEvent]) -> ResumeState:
+        """Sort replayed events into rounds."""
         rounds: list[Round] = []
         current: list[events.AnyEvent] = []
-        for event in emitted:
+        for event in replayed:
             if isinstance(event, events.RoundFinished):
                 (choice,) = _replayed_choices(current, 1)
                 choice.result.finish_reason = event.finish_reason
                 rounds.append(Round(choice.result, event.usage, event.timings))
                 current = []
             elif isinstance(event, events.ToolResult):
-                rounds[-1].take(event)
+                rounds[-1].record_result(event)
             else:
                 current.append(event)
-        return cls(any(isinstance(event, events.Accepted) for event in emitted), current, rounds)
+        return cls(any(isinstance(event, events.Accepted) for event in replayed), current, rounds)
 
     def choices(self, n: int, make_parser: Callable[[], CallParser] | None = None) -> list[Choice]:
-        """Each choice as far as it was emitted; with `make_parser`, ready to find calls in what follows."""
+        """Return the choices of the round that was not finished. With `make_parser`, they find calls in new text."""
         choices = _replayed_choices(self.replayed, n)
         if make_parser is not None:
             for choice in choices:
@@ -63,9 +67,9 @@ class ResumeState:
         return choices
 
 
-def _replayed_choices(emitted: Sequence[events.AnyEvent], n: int) -> list[Choice]:
+def _replayed_choices(replayed: Sequence[events.AnyEvent], n: int) -> list[Choice]:
     choices = [Choice(ChoiceResult(index=index)) for index in range(n)]
-    for event in emitted:
+    for event in replayed:
         if isinstance(event, events.TextDelta):
             choice = choices[event.index]
             choice.token_ids.extend(event.token_ids)
@@ -82,7 +86,6 @@ def _replay_call(choice: Choice, event: events.ToolCallDelta) -> None:
     choice.token_ids.extend(event.token_ids)
     if event.id is not None:
         choice.open_call(event.id, event.name or "", "", server=event.server)
-    # All pieces of a call are emitted together, so a piece is always of the last one that was opened.
-    (choice.result.tool_results[-1] if event.server else choice.result.tool_calls[-1]["function"])["arguments"] += (
-        event.arguments
-    )
+    # All pieces of a call are emitted together, so a piece always belongs to the call that was opened last.
+    call = choice.result.tool_results[-1] if event.server else choice.result.tool_calls[-1]["function"]
+    call["arguments"] += event.arguments

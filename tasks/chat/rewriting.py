@@ -1,4 +1,4 @@
-"""Short generations inside the inference worker that are no answer to anybody: a follow-up question is rewritten."""
+"""Auxiliary generations of the inference worker, which no client reads: they rewrite follow-up questions for search."""
 
 from __future__ import annotations
 
@@ -25,71 +25,72 @@ from tasks.jobs.runner import RunningJob
 
 log = logging.getLogger(__name__)
 
-#: A rewrite that takes longer, its wait for a slot included, is not waited for: the question is searched for as it is.
+#: The limit on a rewrite, including its wait for a slot. After it, the question itself is searched for.
 REWRITE_SECONDS = 8.0
 REWRITE_TOKENS = 64
 
 
 @dataclass
-class _SideGeneration:
+class _AuxiliaryGeneration:
     text: str = ""
     usage: Usage = Usage()
     succeeded: bool = False
     done: threading.Event = field(default_factory=threading.Event)
 
 
-class SideGenerations:
-    """Collects the text of sequences that are no answer. `take` is called by the engine's thread."""
+class AuxiliaryGenerations:
+    """Generates text for the worker itself. The engine's thread passes all of its events to `receive`."""
 
     def __init__(self) -> None:
-        self._open: dict[str, _SideGeneration] = {}
+        #: By sequence id.
+        self._running: dict[str, _AuxiliaryGeneration] = {}
 
-    def take(self, step: Sequence[SequenceEvent]) -> None:
-        """Sees all events of the engine; keeps those of the sequences that somebody waits for."""
-        for event in step if self._open else ():
-            side = self._open.get(event.sequence_id)
-            if side is None:
+    def receive(self, step: Sequence[SequenceEvent]) -> None:
+        """Collect the events of auxiliary sequences, and ignore others."""
+        for event in step if self._running else ():
+            generation = self._running.get(event.sequence_id)
+            if generation is None:
                 continue
             if isinstance(event, SequenceDelta):
-                side.text += event.text
+                generation.text += event.text
             elif isinstance(event, SequenceFinished | SequenceFailed | SequenceAborted):
                 if isinstance(event, SequenceFinished):
-                    side.succeeded, side.usage = True, event.usage
-                side.done.set()
+                    generation.succeeded, generation.usage = True, event.usage
+                generation.done.set()
 
     def generate(self, engine: Engine, request: SequenceRequest, timeout_seconds: float) -> tuple[str | None, Usage]:
-        """The text of a sequence and the tokens of it; None and none if it fails, is aborted or takes too long.
+        """Return the text and the usage of a sequence. The text is None if it fails, is aborted or takes too long.
 
         Raises:
-            LlmApiError: the engine does not take it.
+            LlmApiError: if the engine does not accept the sequence.
         """
-        side = self._open[request.sequence_id] = _SideGeneration()
+        generation = self._running[request.sequence_id] = _AuxiliaryGeneration()
         try:
             engine.submit(request)
-            if not side.done.wait(timeout_seconds):
+            if not generation.done.wait(timeout_seconds):
                 engine.abort(request.sequence_id, "timeout")
-            return (side.text if side.succeeded else None), side.usage
+            return (generation.text if generation.succeeded else None), generation.usage
         finally:
-            del self._open[request.sequence_id]
+            del self._running[request.sequence_id]
 
 
 class QueryRewriter:
-    """Rewrites the last question of a conversation with the model that answers it."""
+    """Rewrites the last question of a conversation, with the model that will answer it."""
 
     def __init__(
-        self, engine: Engine, side_generations: SideGenerations, timeout_seconds: float = REWRITE_SECONDS
+        self, engine: Engine, auxiliary_generations: AuxiliaryGenerations, timeout_seconds: float = REWRITE_SECONDS
     ) -> None:
         self._engine = engine
-        self._side_generations = side_generations
+        self._auxiliary_generations = auxiliary_generations
         self._timeout_seconds = timeout_seconds
 
     def rewrite(self, job: RunningJob, request: GenerateRequest) -> tuple[str | None, Usage]:
-        """The question as it can be searched for, and the tokens that took.
+        """Return a question that can be searched for without the conversation, and the tokens used.
 
-        None for the question if that fails, takes too long or gives nothing usable.
+        The question is None if the rewrite fails, takes too long or is not usable.
         """
         try:
-            answer, usage = self._side_generations.generate(
+            answer, usage = self._auxiliary_generations.generate(
                 self._engine, self._sequence(job, request), self._timeout_seconds
             )
         except LlmApiError as error:
@@ -99,7 +100,7 @@ class QueryRewriter:
         return (None if answer is None else usable_rewrite(answer, request.messages)), counted
 
     def abort(self, job_id: str, attempt: int) -> None:
-        """Nobody waits for the answer any more."""
+        """Abort the rewrite of an attempt at a job."""
         self._engine.abort(_sequence_id(job_id, attempt), "cancelled")
 
     def _sequence(self, job: RunningJob, request: GenerateRequest) -> SequenceRequest:

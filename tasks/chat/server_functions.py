@@ -1,4 +1,4 @@
-"""The functions that the server runs for a job: which ones it may, and running them off the engine."""
+"""The functions that the server runs for a job: which of them a request may use, and how they are run."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from inference.functions import FunctionContext, FunctionRegistry, FunctionResul
 from inference.grammars.compiler import GrammarCompiler
 from inference.grammars.tool_grammar import arguments_schema
 
-#: How often a job that waits for its functions looks at its deadline.
+#: How often a job that waits for its functions checks its deadline.
 CHECK_SECONDS = 1.0
-#: What a function says of its failure goes into the prompt.
+#: The limit on the error message of a function, which becomes a part of the prompt.
 MAX_ERROR_CHARACTERS = 2000
 
 
 class ServerFunctions:
-    """What of the registry a request may use."""
+    """Selects the registered functions that a request may use."""
 
     def __init__(self, registry: FunctionRegistry, grammars: GrammarCompiler) -> None:
         self.registry = registry
@@ -31,27 +31,29 @@ class ServerFunctions:
         self._enforceable: dict[str, dict[str, Any]] = {}
 
     def tools_of(self, request: GenerateRequest) -> list[dict[str, Any]]:
-        """The functions that the server runs for a request, in the form of its `tools`.
+        """Return the functions that the server runs for a request, in the form of its `tools`.
 
         Raises:
-            InvalidRequest: one is not registered or is the client's too, or the choice names none that there is.
+            InvalidRequest: if one is not registered or is also among the client's tools, or if `tool_choice` names a
+                function that does not exist.
         """
         own = {tool["function"]["name"] for tool in request.tools}
         known = self.registry.names
         names = request.server_tools if isinstance(request.server_tools, list) else sorted(set(known) - own)
         for name in names:
             if name not in known:
-                there = ", ".join(known) or "none"
-                raise InvalidRequest(f"There is no function {name!r}. There are: {there}.", param="server_tools")
+                available = ", ".join(known) or "none"
+                raise InvalidRequest(f"There is no function {name!r}. There are: {available}.", param="server_tools")
             if name in own:
-                raise InvalidRequest(f"The function {name!r} is among 'tools' too.", param="server_tools")
+                raise InvalidRequest(f"The function {name!r} is also among 'tools'.", param="server_tools")
         if request.tool_name is not None and request.tool_name not in own.union(names):
             raise InvalidRequest(f"There is no function {request.tool_name!r} to call.", param="tool_choice")
         return self.registry.schemas(names)
 
     def enforceable(self, tool: dict[str, Any]) -> dict[str, Any]:
-        """The tool with a schema that a grammar can hold. Where its own is none, any object will do: the registry
-        looks at the arguments anyway.
+        """Return the tool with a schema that a grammar can enforce.
+
+        If its own schema cannot be enforced, any object is allowed, since the registry validates the arguments anyway.
         """
         name: str = tool["function"]["name"]
         if name not in self._enforceable:
@@ -71,22 +73,25 @@ def _with_any_arguments(tool: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Answered:
-    """The result of the call with this id."""
+class CompletedCall:
+    """A call that has run, and its result."""
 
     call_id: str
     result: FunctionResult
 
 
 class FunctionCalls:
-    """The calls of one job that run now, each in a thread of its own: one that hangs holds up no other."""
+    """Runs the calls of one job, each in a thread of its own, so that one that hangs delays no other."""
 
     def __init__(self) -> None:
-        self._answered: queue.SimpleQueue[Answered | None] = queue.SimpleQueue()
+        self._completed: queue.SimpleQueue[CompletedCall | None] = queue.SimpleQueue()
 
     def interrupt(self) -> None:
-        """Makes who waits look whether the job goes on. What runs cannot be stopped; its result is dropped."""
-        self._answered.put(None)
+        """Make `run` check at once whether its job was cancelled.
+
+        Functions that are running cannot be stopped. Their results are dropped.
+        """
+        self._completed.put(None)
 
     def run(
         self,
@@ -94,8 +99,8 @@ class FunctionCalls:
         calls: Sequence[dict[str, Any]],
         context: FunctionContext,
         check: Callable[[], None],
-    ) -> Iterator[Answered]:
-        """The results as they come. `check` raises once nobody wants them any more."""
+    ) -> Iterator[CompletedCall]:
+        """Yield each call when it has completed. `check` must raise if the job was cancelled."""
         check()
         for call in calls:
             arguments = (registry, call, context)
@@ -103,21 +108,21 @@ class FunctionCalls:
         left = len(calls)
         while left:
             try:
-                answered = self._answered.get(timeout=CHECK_SECONDS)
+                completed = self._completed.get(timeout=CHECK_SECONDS)
             except queue.Empty:
-                answered = None
+                completed = None
             check()
-            if answered is not None:
+            if completed is not None:
                 left -= 1
-                yield answered
+                yield completed
 
     def _call(self, registry: FunctionRegistry, call: dict[str, Any], context: FunctionContext) -> None:
         result = registry.call(call["name"], call["arguments"], context)
-        self._answered.put(Answered(call["id"], _tellable(result)))
+        self._completed.put(CompletedCall(call["id"], _encodable(result)))
 
 
-def _tellable(result: FunctionResult) -> FunctionResult:
-    """The result as events can carry it."""
+def _encodable(result: FunctionResult) -> FunctionResult:
+    """Return the result, or an error if an event cannot carry it."""
     if result.error is not None:
         readable = result.error.encode(errors="replace").decode()
         return FunctionResult(result.name, error=readable[:MAX_ERROR_CHARACTERS])

@@ -1,4 +1,4 @@
-"""The embedding models of an index worker, each with its store, and which of them a collection is in."""
+"""The embedding models of an index worker, each with its vector store, and the placement of collections in them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Model:
-    """An embedding model and the store of its vectors. `source` is the setting that it is loaded by."""
+    """An embedding model and the store of its vectors. `source` is the setting that it was loaded from."""
 
     service: EmbeddingService
     store: VectorStore
@@ -26,88 +26,88 @@ class Model:
 
     @property
     def record(self) -> StoreRecord:
-        """How the catalog remembers the two."""
+        """The row by which the catalog identifies the model and its store."""
         embedder = self.service.embedder
         return StoreRecord(self.store.identity, embedder.model_name, embedder.dimension, self.source)
 
     def close(self) -> None:
-        """Ends the model's thread, and lets another process open the store."""
+        """Stop the model's thread, and close the store so that another process can open it."""
         self.service.close()
         self.store.close()
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The model that answers for a collection, and the one that is to take over from it."""
+    """The model that serves the searches of a collection, and the one to which the collection is moving."""
 
     serving: Model
     upcoming: Model | None = None
 
     @property
     def all(self) -> tuple[Model, ...]:
-        """Where everything that is written or deleted goes."""
+        """The models in which points are written and deleted."""
         return (self.serving, self.upcoming) if self.upcoming else (self.serving,)
 
 
 class Models:
-    """All models that are open. They are as long as the process is: what changes is which of them collections are in.
+    """All open models. They stay open as long as the process runs; only the placement of collections changes.
 
     Attributes:
-        default: the one of EMBEDDING_MODEL_NAME, for texts that are no documents too.
-        all: each once, the default first.
+        default: the model of EMBEDDING_MODEL_NAME. It also embeds texts that belong to no collection.
+        all: each model once, the default first.
     """
 
     def __init__(self, default: Model, chosen: Mapping[str, Model] | None = None, former: Sequence[Model] = ()) -> None:
         """
         Args:
-            chosen: those that collections may choose, by the name that they choose them by.
-            former: those that collections are in, though nothing names them any more.
+            chosen: the models that collections may choose, by the name under which they choose them.
+            former: models that collections are still in, though neither a setting nor a collection names them.
         """
         self.default = default
         self._chosen = dict(chosen or {})
         self.all: tuple[Model, ...] = tuple(dict.fromkeys((default, *self._chosen.values(), *former)))
 
-    def wanted(self, collection: Collection) -> Model:
-        """The model that a collection is to be in: that of its choice, where it could be loaded, else the default."""
+    def target(self, collection: Collection) -> Model:
+        """Return the model that a collection should be in: the one it chose if it could be loaded, else the default."""
         return self._chosen.get(collection.model_choice or "", self.default)
 
     def placement(self, collection: Collection) -> Placement:
-        """The models that a collection is in now."""
-        serving = self.holding(collection.store) or self.wanted(collection)
-        upcoming = self.holding(collection.next_store)
+        """Return the placement of a collection now."""
+        serving = self.with_store(collection.store) or self.target(collection)
+        upcoming = self.with_store(collection.next_store)
         return Placement(serving, upcoming if upcoming is not serving else None)
 
-    def holding(self, record: StoreRecord | None) -> Model | None:
-        """The open model whose store this is."""
+    def with_store(self, record: StoreRecord | None) -> Model | None:
+        """Return the open model with this store, or None."""
         return next((model for model in self.all if record and location(model.record) == location(record)), None)
 
     def named(self, name: str | None) -> Model:
-        """The open model of this name; the default if there is none."""
+        """Return the open model of this name, or the default if there is none."""
         return next((model for model in self.all if model.service.embedder.model_name == name), self.default)
 
     def choices(self) -> dict[str | None, Model]:
-        """The models that collections may choose; None is the default."""
+        """Return the models that collections may choose, by choice. None stands for the default."""
         default: dict[str | None, Model] = {None: self.default}
         return default | dict(self._chosen)
 
     def close(self) -> None:
-        """Closes all of them."""
+        """Close all models."""
         for model in self.all:
             model.close()
 
 
 def location(record: StoreRecord) -> tuple[str, str, int]:
-    """Where the points are, whatever the setting was called that led there."""
+    """Return what identifies the points of a model. The setting that the model was loaded from does not matter."""
     return record.store_id, record.embedding_model, record.dimension
 
 
 def open_models(catalog: Catalog, settings: Settings) -> Models:
-    """Loads the models of the settings, and those that collections are in or have chosen, as far as they are to be had.
+    """Load the models that the settings name and, where available, those that collections are in or have chosen.
 
-    Of a collection whose model is not to be had, the documents are hidden until they are embedded by another one.
+    If a collection's model is not available, its documents are hidden until another model has embedded them.
 
     Raises:
-        ConfigurationError: one that the settings name cannot be loaded, or a store cannot be opened.
+        ConfigurationError: if a model that the settings name cannot be loaded, or a store cannot be opened.
     """
     loader = _Loader(settings)
     try:
@@ -116,7 +116,7 @@ def open_models(catalog: Catalog, settings: Settings) -> Models:
         collections = catalog.placed_collections()
         former = [model for model in map(loader.open_former, _records(collections)) if model]
         for name in sorted({one.model_choice for one in collections if one.model_choice} - chosen.keys()):
-            if (model := loader.open_if_there(name)) is not None:
+            if (model := loader.open_or_none(name)) is not None:
                 chosen[name] = model
     except BaseException:
         loader.close()
@@ -157,10 +157,13 @@ class _Loader:
         return self._open[-1]
 
     def open_former(self, record: StoreRecord) -> Model | None:
-        """The model of a collection's store, with which search goes on while its documents move to another one."""
+        """Open the model that a collection is in, which serves searches while the collection moves to another one.
+
+        Return None if the model cannot be loaded or its vectors are gone.
+        """
         if (known := self._known(record.embedding_model, record.dimension)) is not None:
             return known
-        model = self.open_if_there(record.model_source, record.dimension)
+        model = self.open_or_none(record.model_source, record.dimension)
         if model is None or location(model.record) == location(record):
             return model
         log.warning("the vectors of the former embedding model %s are gone", record.embedding_model)
@@ -168,7 +171,7 @@ class _Loader:
         model.close()
         return None
 
-    def open_if_there(self, source: str | None, dimension: int | None = None) -> Model | None:
+    def open_or_none(self, source: str | None, dimension: int | None = None) -> Model | None:
         try:
             return self.open(source, dimension)
         except ConfigurationError as error:
@@ -180,7 +183,7 @@ class _Loader:
             model.close()
 
     def _known(self, name: str, dimension: int) -> Model | None:
-        def is_it(model: Model) -> bool:
+        def matches(model: Model) -> bool:
             return (model.service.embedder.model_name, model.service.embedder.dimension) == (name, dimension)
 
-        return next(filter(is_it, self._open), None)
+        return next(filter(matches, self._open), None)

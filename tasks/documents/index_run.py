@@ -1,4 +1,4 @@
-"""A run of the indexer: documents of one placement that are indexed side by side, step by step."""
+"""A run of the indexer: documents of one placement, indexed together in steps of one batch each."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from ingest.vector_store.base import DocumentMeta
 from tasks.documents.embedding_models import Placement
 from tasks.documents.indexing_schedule import SHORT_CHUNKS, RunState
 
-Embedded = list[int]
-
 
 class Fenced(Exception):
-    """The document was replaced or deleted while it was indexed."""
+    """The claim no longer holds, since the document was replaced or deleted while it was indexed."""
 
 
 class IndexRun:
-    """Documents that are indexed side by side, in each model of their placement.
+    """Indexes documents together, in each model of their placement.
 
     Attributes:
-        claims: all of its claims, whose leases are to be kept alive.
-        readable: those that it indexes. Documents whose chunks cannot be read are queued to be parsed again, and leave
-            the run at its first step.
+        claims: all claims of the run. The caller keeps their leases alive.
+        readable: the claims that are indexed. At the first step, documents whose chunks cannot be read leave the run,
+            and are queued to be parsed again.
     """
 
     def __init__(self, placement: Placement, claims: Sequence[Claim], catalog: Catalog, blobs: BlobStore) -> None:
@@ -37,20 +35,22 @@ class IndexRun:
         self._documents: list[ChunkedDocument] | None = None
         self._steps = self._write()
         self._progress = IndexProgress()
-        self._counts: list[Embedded] = []
+        #: For each model that is done, the number of texts that were embedded for each document.
+        self._embedded: list[list[int]] = []
 
     @property
     def state(self) -> RunState:
-        """The run's size and how far it is, over all models."""
-        return RunState(self._chunks, self._chunks * len(self._counts) + self._progress.chunks, len(self.placement.all))
+        """The run's size and its progress over all models."""
+        done = self._chunks * len(self._embedded) + self._progress.chunks
+        return RunState(self._chunks, done, len(self.placement.all))
 
     def step(self) -> list[tuple[Claim, int, int]] | None:
-        """Index one batch. Return None while there is more to do, and at the end the claims to be activated.
+        """Index one batch. Return None while there is more to do, and at the end the claims to activate.
 
-        A claim comes with the number of its chunks, and of the texts that were embedded for them.
+        Each claim is returned with the number of its chunks and the number of texts that were embedded for them.
 
         Raises:
-            Fenced: a run of one document has lost its claim.
+            Fenced: if the run has one document and its claim no longer holds.
         """
         if self._documents is None:
             self._documents = self._read()
@@ -59,31 +59,31 @@ class IndexRun:
         try:
             self._progress = next(self._steps)
         except StopIteration:
-            embedded = [max(of_each_model) for of_each_model in zip(*self._counts, strict=True)]
-            sizes = (len(chunked.chunks) for chunked in self._documents)
-            return list(zip(self.readable, sizes, embedded, strict=True))
+            embedded = [max(by_model) for by_model in zip(*self._embedded, strict=True)]
+            chunk_counts = (len(chunked.chunks) for chunked in self._documents)
+            return list(zip(self.readable, chunk_counts, embedded, strict=True))
         return None
 
     def _write(self) -> Generator[IndexProgress, None, None]:
         for model in self.placement.all:
             steps = index_steps(self._documents or [], embedder=model.service, store=model.store)
-            self._counts.append((yield from steps))
+            self._embedded.append((yield from steps))
             self._progress = IndexProgress()
 
     def _read(self) -> list[ChunkedDocument]:
-        """Read the chunks only now: many long documents may be waiting for their first step."""
-        found = [(claim, _read(claim, self._catalog, self._blobs)) for claim in self.claims]
-        self.readable = [claim for claim, chunked in found if chunked is not None]
-        return [chunked for _, chunked in found if chunked is not None]
+        """Read the chunks at the first step, not before, as many long documents may be waiting for theirs."""
+        read = [(claim, _read(claim, self._catalog, self._blobs)) for claim in self.claims]
+        self.readable = [claim for claim, chunked in read if chunked is not None]
+        return [chunked for _, chunked in read if chunked is not None]
 
     def _renew(self) -> bool:
-        """Renew the lease, and record how far the document is."""
+        """Renew the lease and record the document's progress. Return whether the claim still holds."""
         progress = (self._progress.chunks, self._progress.embedded)
         return self._catalog.renew(self.readable[0], LEASE_SECONDS, progress)
 
 
 def grouped(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
-    """Return the claims in groups of at most SHORT_CHUNKS chunks. A document of more chunks is alone."""
+    """Yield the claims in groups of at most SHORT_CHUNKS chunks. A document of more chunks is alone in its group."""
     group: list[Claim] = []
     chunks = 0
     for claim in claims:
@@ -97,7 +97,7 @@ def grouped(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
 
 
 def document_meta(document: Document) -> DocumentMeta:
-    """Return what the points of a document say about it."""
+    """Return the fields of a document that its points carry."""
     return DocumentMeta(
         document.id,
         document.generation,
@@ -110,14 +110,14 @@ def document_meta(document: Document) -> DocumentMeta:
 
 
 def _read(claim: Claim, catalog: Catalog, blobs: BlobStore) -> ChunkedDocument | None:
-    """Read the chunks of a document. If they are not there, queue it to be parsed again and return None."""
+    """Return a document with its chunks. If they cannot be read, queue it to be parsed again and return None."""
     document = claim.document
     try:
         chunks = read_chunks(blobs.chunks_path(document.id, document.generation))
     except FileNotFoundError:
         chunks = []
     if len(chunks) != document.chunk_count:
-        # The file of chunks is a cache of the original and is not synced to disk.
+        # The chunk file can be made again from the original, so it is not synced to disk and may be cut.
         catalog.release(claim, DocumentState.QUEUED)
         return None
     return ChunkedDocument(document_meta(document), chunks)

@@ -1,4 +1,4 @@
-"""Keeps the leases of claimed documents alive while they are worked on."""
+"""Renews the leases of claimed documents while they are processed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RENEW_SECONDS = 10.0
 
 @contextmanager
 def kept_alive(catalog: Catalog, claims: list[Claim]) -> Iterator[None]:
-    """Renew the leases of `claims` every RENEW_SECONDS. Claims may be added to and removed from the list meanwhile."""
+    """Renew the leases of `claims` every RENEW_SECONDS. The caller may add claims to the list and remove them."""
     stopping = threading.Event()
 
     def renew() -> None:

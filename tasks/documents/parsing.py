@@ -1,4 +1,4 @@
-"""The parsing stage of a document: claim, read, chunk, report."""
+"""The parsing stage of a document: claim it, parse and chunk it, and record the result."""
 
 from __future__ import annotations
 
@@ -39,16 +39,17 @@ from tasks.jobs.producer import Producer
 
 log = logging.getLogger(__name__)
 
-#: After this time a child leaves the documents that it has not begun to others.
+#: After this time a child releases the documents of its message that it has not begun.
 BUNDLE_SECONDS = 1.0
-TOO_MUCH = "limit_exceeded"
+LIMIT_EXCEEDED = "limit_exceeded"
 _OPEN_FILE = re.compile(r"<_io\.\w+ name=[^>]*>")
 
 
 class Bundle:
-    """Claims that one child works off. After BUNDLE_SECONDS it keeps only the one in hand: none waits for a slow file.
+    """The claims of one message, which one child parses in turn.
 
-    `claims` loses those that are ended.
+    After BUNDLE_SECONDS it keeps only the claim that it is parsing, so that no document waits for a slow file. Claims
+    that have ended are removed from `claims`.
     """
 
     def __init__(self, catalog: Catalog, claims: list[Claim]) -> None:
@@ -59,34 +60,34 @@ class Bundle:
         self._lock = threading.Lock()
 
     def take(self) -> Claim | None:
-        """The next document to read; None if there is none left."""
+        """Return the next claim to parse, or None if there is none left."""
         with self._lock:
             return self._waiting.popleft() if self._waiting else None
 
     def put(self, end: ParseEnd) -> None:
-        """What became of the one that was taken."""
+        """Add the result of the claim that was taken last."""
         with self._lock:
             self._ends.append(end)
 
     @contextmanager
-    def settled_in_time(self) -> Iterator[None]:
-        """Records what became of the documents at the end, and after BUNDLE_SECONDS what is known by then."""
-        timer = threading.Timer(BUNDLE_SECONDS, self._settle_early)
+    def recording_ends(self) -> Iterator[None]:
+        """Record the results in the catalog, on exit and also after BUNDLE_SECONDS."""
+        timer = threading.Timer(BUNDLE_SECONDS, self._record_early)
         timer.daemon = True
         timer.start()
         try:
             yield
         finally:
             timer.cancel()
-        self._settle()
+        self._record()
 
-    def _settle_early(self) -> None:
+    def _record_early(self) -> None:
         try:
-            self._settle()
+            self._record()
         except (SQLAlchemyError, Unavailable) as error:
-            log.warning("what was read is recorded later: %s", error)
+            log.warning("parsing results could not be recorded yet: %s", error)
 
-    def _settle(self) -> None:
+    def _record(self) -> None:
         with self._lock:
             ends = [*self._ends, *map(Released, self._waiting)]
             self._catalog.end_parsing(ends)
@@ -97,7 +98,7 @@ class Bundle:
 
 
 class ParsingService:
-    """Runs `ingest.parse`. Lives in a child that may be killed at any time: the row's lease then expires."""
+    """Runs `ingest.parse`, in a child that may be killed at any time. The leases of its documents then expire."""
 
     def __init__(self, settings: Settings, catalog: Catalog, blobs: BlobStore, producer: Producer, worker: str) -> None:
         self._settings = settings
@@ -107,10 +108,10 @@ class ParsingService:
         self._worker = worker
 
     def parse(self, *document_ids: str) -> None:
-        """Parses those of the documents that still wait for that, and hints at the next ones.
+        """Parse those of the documents that still wait for it, and send messages for the next ones.
 
-        They are claimed together, and what became of them is recorded together: for small files, that takes longer than
-        reading them.
+        They are claimed together and their results are recorded together, as these two steps take longer than parsing a
+        small file.
         """
         worker = f"{self._worker}:{os.getpid()}"
         claims = self._catalog.claim_all(
@@ -122,15 +123,16 @@ class ParsingService:
         )
         if claims:
             bundle = Bundle(self._catalog, claims)
-            with bundle.settled_in_time(), kept_alive(self._catalog, claims):
+            with bundle.recording_ends(), kept_alive(self._catalog, claims):
                 while (claim := bundle.take()) is not None:
                     bundle.put(self._parse_claimed(claim))
         self._hint()
 
     def child_lost(self, document_ids: Sequence[str], reason: str) -> None:
-        """Called in the parent when the child that parsed documents was killed: nobody has to wait for its lease.
+        """Release the documents of a child that was killed, before its leases expire. The parent calls this.
 
-        Those it had in hand have lost an attempt, and are sent again one by one: one of them is to blame.
+        The documents that it had claimed have lost an attempt. Each is sent again in a message of its own, since one of
+        them probably killed the child.
         """
         for document_id in document_ids:
             reclaimed = self._catalog.reclaim(
@@ -145,7 +147,7 @@ class ParsingService:
         self._hint()
 
     def reclaim(self) -> None:
-        """Takes back what an earlier process of this worker's name had in hand when it died."""
+        """Release the documents that an earlier process with this worker's name had claimed when it died."""
         self._catalog.reclaim(self._worker, expected=DocumentState.QUEUED, claimed=DocumentState.PARSING)
 
     def _parse_claimed(self, claim: Claim) -> ParseEnd:
@@ -162,25 +164,25 @@ class ParsingService:
             return Refused(claim, reason, rejection.code or "invalid_file")
         except SoftTimeLimitExceeded:
             seconds = self._settings.parse_timeout_seconds
-            return Refused(claim, f"Reading it took longer than {seconds:g} s (PARSE_TIMEOUT_SECONDS).", TOO_MUCH)
+            return Refused(claim, f"Reading it took longer than {seconds:g} s (PARSE_TIMEOUT_SECONDS).", LIMIT_EXCEEDED)
         except CpuTimeExceeded:
             seconds = self._settings.parse_cpu_seconds
             reason = f"Reading it took more than {seconds:g} s of processor time (PARSE_CPU_SECONDS)."
-            return Refused(claim, reason, TOO_MUCH)
+            return Refused(claim, reason, LIMIT_EXCEEDED)
         except MemoryError:
             megabytes = self._settings.parse_memory_bytes // 2**20
             reason = f"Reading it took more than {megabytes} MiB of memory (PARSE_MEMORY_BYTES)."
-            return Refused(claim, reason, TOO_MUCH)
-        except Exception as error:  # parsers raise anything on a broken file; its owner must be told, the rest goes on
+            return Refused(claim, reason, LIMIT_EXCEEDED)
+        except Exception as error:  # parsers raise any error on a broken file; it must fail that document only
             log.exception("%s (%s) could not be read", document.id, document.filename)
             reason = _without_path(f"It could not be read: {type(error).__name__}: {error}", document, self._blobs)
             return Refused(claim, reason[:500])
         return Parsed(claim, result.chunk_count, result.media_type, result.properties)
 
     def _settings_of(self, document: Document) -> Settings:
-        """The settings with the embedding model that was chosen for the document's collection: its tokens are counted.
+        """Return the settings with the embedding model that the document's collection chose, whose tokens are counted.
 
-        A model that is not to be had counts as none, as the index worker sees it.
+        If that model is not available, return the settings unchanged, as the index worker uses the default model then.
         """
         if document.model_choice is None:
             return self._settings
@@ -189,16 +191,16 @@ class ParsingService:
         return settings if has_tokenizer(settings) else self._settings
 
     def _hint(self) -> None:
-        """Wakes the indexer, and sends the next parse messages: a limited number of them is under way at a time."""
+        """Wake the indexer, and send messages for the next documents, of which the queue holds a limited number."""
         try:
             self._producer.wake_indexer()
             send_waiting(self._catalog, self._producer)
         except Unavailable as error:
-            log.warning("hints are left to reconciliation: %s", error.message)
+            log.warning("messages are left for reconciliation to send: %s", error.message)
 
 
 def chunking_of(document: Document, settings: Settings) -> ChunkSettings:
-    """How a document is cut: as its collection says, else as the settings do."""
+    """Return the chunk settings of a document: those of its collection, or else the general ones."""
     tokens, overlap = document.chunk_tokens, document.chunk_overlap_tokens
     return ChunkSettings(
         settings.chunk_tokens if tokens is None else tokens,
@@ -207,17 +209,17 @@ def chunking_of(document: Document, settings: Settings) -> ChunkSettings:
 
 
 def _without_path(reason: str, document: Document, blobs: BlobStore) -> str:
-    """The reason with the name that its owner knows in place of where the file lies: parsers name what they opened."""
+    """Return the reason with the document's name in place of the path that the parser opened."""
     path = blobs.path(document.blob_key) if document.blob_key else document.source_path
     named = _OPEN_FILE.sub(lambda _: document.filename, reason)
     return named.replace(str(path), document.filename) if path else named
 
 
 def source_path(document: Document, blobs: BlobStore) -> Path:
-    """Where the original lies.
+    """Return the path of the original.
 
     Raises:
-        DocumentRejected: it is nowhere.
+        DocumentRejected: if there is no original.
     """
     path = blobs.path(document.blob_key) if document.blob_key else document.source_path
     if path is None:

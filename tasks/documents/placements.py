@@ -1,4 +1,4 @@
-"""Placements of collections: in which embedding models, and so in which stores, their points are."""
+"""The placements of collections: the embedding models, and so the stores, that hold their points."""
 
 from __future__ import annotations
 
@@ -12,34 +12,30 @@ log = logging.getLogger(__name__)
 
 
 class Placements:
-    """Keeps the placement of every collection, and moves collections to the models that they are to be in.
+    """Holds the placement of every collection, and moves collections to the models that they should be in.
 
-    Used by the indexer's thread alone.
+    Only the indexer's thread uses it.
     """
 
     def __init__(self, catalog: Catalog, models: Models) -> None:
         self._catalog = catalog
         self._models = models
-        #: By the key of a collection's points.
+        #: By the key that the points of a collection carry.
         self._placements: dict[str, Placement] = {}
         self._moving: list[Collection] = []
-        #: Points to be deleted: a model, and the key of a collection that is no longer in it.
+        #: Points to be deleted: the model that holds them, and the key of their collection.
         self._orphaned: list[tuple[Model, str]] = []
 
-    def of(self, collection_key: str) -> Placement | None:
-        """Return the placement of a collection, or None if it has none yet."""
-        return self._placements.get(collection_key)
-
     def has_document(self, model: Model, document: Document) -> bool:
-        """Return whether this model may hold points of a document. True if its collection has no placement yet."""
+        """Return whether this model may hold points of a document. It may if the collection has no placement yet."""
         placement = self._placements.get(document.collection_key)
         return placement is None or model in placement.all
 
     def refresh(self) -> None:
-        """Compare where each collection is with where it is to be, and start the moves that follow.
+        """Read the placements, and start to move each collection that should be in another model.
 
-        A collection that is to be in another model moves there, and search continues in the one that it is in. If that
-        one is not loaded, or its points are gone, the documents are hidden and indexed again.
+        During a move, the present model serves searches. If it is not loaded or its points are gone, the collection's
+        documents are hidden until they are indexed again.
         """
         collections = self._catalog.placed_collections()
         if any([self._refresh(collection) for collection in collections]):
@@ -48,7 +44,7 @@ class Placements:
         self._moving = [one for one in collections if one.next_store]
 
     def place_new(self) -> None:
-        """Place the collections that have no placement yet. The others, of which documents may be in work, stay."""
+        """Place new collections. Other placements stay as they are, since documents of theirs may be being indexed."""
         new = [one for one in self._catalog.placed_collections() if one.point_key not in self._placements]
         if any([self._refresh(collection) for collection in new]):
             keys = {one.point_key for one in new}
@@ -56,32 +52,32 @@ class Placements:
         self._placements |= {one.point_key: self._models.placement(one) for one in new}
 
     def _refresh(self, collection: Collection) -> bool:
-        """Return whether the collection's row was changed."""
-        wanted, current = self._models.wanted(collection).record, collection.store
-        if current is None or location(current) == location(wanted):
-            if current == wanted and collection.next_store is None:
+        """Place one collection, or start or redirect its move. Return whether its row was changed."""
+        target, current = self._models.target(collection).record, collection.store
+        if current is None or location(current) == location(target):
+            if current == target and collection.next_store is None:
                 return False
-            self._orphan(collection, self._models.holding(collection.next_store))
-            self._catalog.place_collection(collection.id, wanted)
-        elif self._models.holding(current) is None:
-            count = self._catalog.replace_collection(collection.id, wanted)
+            self._orphan(collection, self._models.with_store(collection.next_store))
+            self._catalog.place_collection(collection.id, target)
+        elif self._models.with_store(current) is None:
+            count = self._catalog.replace_collection(collection.id, target)
             log.warning(
-                "%s is in a vector store (%s, %s) that is not here: %d documents are indexed again in (%s, %s)",
-                collection.name, current.store_id, current.embedding_model, count, wanted.store_id,
-                wanted.embedding_model,
+                "the vector store of %s (%s, %s) is not available: %d documents are indexed again in (%s, %s)",
+                collection.name, current.store_id, current.embedding_model, count, target.store_id,
+                target.embedding_model,
             )  # fmt: skip
-        elif collection.next_store is None or location(collection.next_store) != location(wanted):
-            self._orphan(collection, self._models.holding(collection.next_store))
-            self._catalog.begin_move(collection.id, wanted)
-            log.info("%s moves from %s to %s", collection.name, current.embedding_model, wanted.embedding_model)
+        elif collection.next_store is None or location(collection.next_store) != location(target):
+            self._orphan(collection, self._models.with_store(collection.next_store))
+            self._catalog.begin_move(collection.id, target)
+            log.info("%s moves from %s to %s", collection.name, current.embedding_model, target.embedding_model)
         else:
             return False
         return True
 
     def finish_moves(self) -> int:
-        """Switch collections to the model that has all of their documents now. Return how many were switched.
+        """Switch collections to the next model once it has all of their documents. Return how many were switched.
 
-        Documents that such a model still lacks are queued for it.
+        Queue the documents that a next model still lacks.
         """
         if not self._moving:
             return 0
@@ -94,17 +90,17 @@ class Placements:
             return False
         placement = self._placements[collection.point_key]
         name = placement.all[-1].record.embedding_model
-        log.info("%s answers for %s now; %d documents could not be read again", name, collection.name, lost)
+        log.info("%s now serves %s; %d documents could not be parsed again", name, collection.name, lost)
         self._orphan(collection, placement.serving)
         return True
 
     def _orphan(self, collection: Collection, model: Model | None) -> None:
-        """Leave a collection's points in a model to `delete_orphaned`, since a search may still be reading them."""
+        """Leave a collection's points in a model to `delete_orphaned`, as a search may still be reading them."""
         if model is not None:
             self._orphaned.append((model, collection.point_key))
 
     def delete_orphaned(self) -> None:
-        """Delete the points that moves have orphaned."""
+        """Delete the points that ended moves have orphaned."""
         while self._orphaned:
             model, key = self._orphaned[0]
             if (placement := self._placements.get(key)) is None or model not in placement.all:
@@ -112,13 +108,13 @@ class Placements:
             del self._orphaned[0]
 
     def delete_unreachable(self) -> None:
-        """Delete points of collections that are not in the model, left by a process that was killed meanwhile."""
+        """Delete, in each model, the points of collections that are not in it. A killed process may have left them."""
         for model in self._models.all:
             keys = [key for key, placement in self._placements.items() if model not in placement.all]
             model.store.delete_collections(keys)
 
     def group(self, claims: Sequence[Claim]) -> dict[Placement, list[Claim]]:
-        """Return the claims by placement, in their order, without those whose collection has none yet."""
+        """Return the claims by placement, in the given order. Omit those whose collection has no placement yet."""
         found: dict[Placement, list[Claim]] = {}
         for claim in claims:
             if (placement := self._placements.get(claim.document.collection_key)) is not None:

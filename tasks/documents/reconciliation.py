@@ -1,4 +1,4 @@
-"""Reconciliation: whatever a crash or a lost message left behind goes on."""
+"""Reconciliation: resumes documents and jobs that a crash or a lost message has left unfinished."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tasks.jobs.runner import JobResult
 
 log = logging.getLogger(__name__)
 
-#: Asynchronous jobs looked at in one pass.
+#: Durable jobs that one pass examines.
 JOBS_PER_PASS = 1000
 DELETED_RETENTION_SECONDS = 86_400
-#: An upload that takes longer has been given up.
+#: An upload that is not complete after this time has been abandoned.
 STAGING_RETENTION_SECONDS = 3600
 
 
 class Reconciliation:
-    """Runs the maintenance tasks; there is exactly one of it."""
+    """Runs the maintenance tasks. There is one per deployment."""
 
     def __init__(self, settings: Settings, catalog: Catalog, blobs: BlobStore, producer: Producer) -> None:
         self._settings = settings
@@ -36,19 +36,19 @@ class Reconciliation:
         self._producer = producer
 
     def reconcile(self) -> None:
-        """One pass over documents and asynchronous jobs."""
+        """Send messages for waiting documents, and revive or settle durable jobs."""
         sent = send_waiting(self._catalog, self._producer)
         counts = self._catalog.counts_by_state()
         if counts.get(DocumentState.PARSED.value) or counts.get(DocumentState.DELETING.value):
             self._producer.wake_indexer()
         if sent:
-            log.info("%d documents were sent to be parsed", sent)
+            log.info("%d documents have been sent to be parsed", sent)
         for job in self._catalog.unfinished_jobs(JOBS_PER_PASS):
             self._reconcile_job(job)
         self._producer.feed_batch()
 
     def accept_documents(self, job_id: str) -> None:
-        """Tells the client of a documents job that it is under way; it ends when its documents have."""
+        """Set a documents job running. It ends when its documents have ended."""
         record = self._producer.records.load(job_id)
         if record is None or record.done:
             return
@@ -57,7 +57,7 @@ class Reconciliation:
         self._producer.records.append(Append(job_id, record.attempt, [accepted], record.queue, "running"))
 
     def expire(self) -> None:
-        """Removes rows that nobody can want any more."""
+        """Remove rows and uploads whose retention period is over."""
         self._catalog.purge_jobs(self._settings.job_retention_seconds)
         self._catalog.purge_deleted(DELETED_RETENTION_SECONDS)
         self._catalog.purge_collections()
@@ -72,16 +72,16 @@ class Reconciliation:
         elif record.kind.result_when_settled:
             self._finish_if_settled(job, record)
         elif self._producer.revive(job.id):
-            log.warning("job %s was lost and is sent again", job.id)
+            log.warning("job %s was lost and has been sent again", job.id)
 
     def _settle(self, job: Job) -> None:
-        """The job has its terminal event, but the row does not know: its worker died in between, or it was given up."""
+        """Copy the end of a job from its record to its row, since its worker died in between or was lost too often."""
         if not self._producer.settle_from_record(self._catalog, job):
-            log.error("job %s ended without an event that says how", job.id)
+            log.error("job %s is done, but its replay does not say how it ended", job.id)
             self._catalog.finish_job(job.id, JobState.FAILED, error=_LOST)
 
     def _finish_if_settled(self, job: Job, record: JobRecord) -> None:
-        """End a job that no worker holds, once what it waits for has ended."""
+        """Complete a job that no worker runs, once everything that it waits for has ended."""
         result = resolve_name(str(record.kind.result_when_settled))(self._catalog, job)
         if result is None:
             return

@@ -1,1 +1,1 @@
-"""The protocol of jobs: records and events in Redis, producers, runners, and readers of events."""
+"""The job protocol: records and events in Redis, the producer, the runner, and the readers of events."""

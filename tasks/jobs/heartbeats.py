@@ -1,4 +1,4 @@
-"""What a worker does all the while: it says that it is there, that its jobs are in hand, and hears of cancellations."""
+"""The background threads of a worker: they announce it, renew its jobs' heartbeats, and receive cancellations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Info = dict[str, object]
 
 
 class JobHeartbeats:
-    """Keeps the heartbeat of every job in hand and calls its `on_cancel` as soon as somebody cancels it."""
+    """Renews the heartbeats of the jobs that this worker runs, and calls a job's `on_cancel` once it is cancelled."""
 
     def __init__(self, records: JobRecords) -> None:
         self._records = records
@@ -32,21 +32,22 @@ class JobHeartbeats:
         self._thread.start()
 
     def add(self, job_id: str, on_cancel: Callable[[], None]) -> None:
-        """Takes a job into hand that has just been claimed, and so has its first heartbeat."""
+        """Renew the heartbeat of this job from now on. The claim has just set the first one."""
         with self._lock:
             self._jobs[job_id] = on_cancel
 
     def remove(self, job_id: str) -> None:
-        """The job is finished."""
+        """Stop renewing the heartbeat of this job."""
         with self._lock:
             self._jobs.pop(job_id, None)
 
     def close(self) -> None:
-        """Stops the thread."""
+        """Stop the thread."""
         self._stopping.set()
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
+        # Not tenacity: it checks its stop condition before a sleep only, so it would connect once more after `close`.
         while not self._stopping.is_set():
             try:
                 self._renew_and_listen()
@@ -78,7 +79,7 @@ class JobHeartbeats:
 
 
 class Announcer:
-    """Says every two seconds that this worker is there, and what it serves."""
+    """Announces every ANNOUNCE_SECONDS that this worker is alive, and what it serves."""
 
     def __init__(self, producer: Producer, role: Role, name: str, info: Callable[[], Info]) -> None:
         self._producer, self._role, self._name, self._info = producer, role, name, info
@@ -86,11 +87,11 @@ class Announcer:
         self._thread = threading.Thread(target=self._run, name=f"announce-{role}", daemon=True)
 
     def start(self) -> None:
-        """Begins to announce."""
+        """Start the thread that announces."""
         self._thread.start()
 
     def withdraw(self) -> None:
-        """Stops, and says at once that this worker takes no more work."""
+        """Stop announcing, and say at once that this worker takes no more work."""
         if self._stopping.is_set():
             return
         self._stopping.set()

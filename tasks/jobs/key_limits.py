@@ -1,7 +1,10 @@
-"""What one API key may use: requests a minute and requests at once, counted in Redis for all API processes together.
+"""The limits of an API key: requests per minute and concurrent requests, counted in Redis for all API processes.
 
-A request that runs holds a lease. It is given back when the request ends, however it ends; if its API process dies, the
-lease runs out by itself.
+A running request holds a lease. It is released when the request ends, however it ends; if the API process dies, the
+lease expires.
+
+Not built on the library `limits`: its scripts take `time.time()` of the calling process in place of Redis's clock, and
+it has no limit on concurrent requests, so one atomic script could not check both.
 """
 
 from __future__ import annotations
@@ -23,17 +26,19 @@ from tasks.jobs.redis_client import connect_async
 
 log = logging.getLogger(__name__)
 
-#: How long the slots of an API process that died stay taken.
+#: How long the leases of an API process that died still count.
 REQUEST_LEASE_SECONDS = 15.0
 RENEW_SECONDS = 5.0
 
-# KEYS: requests, running, duration. ARGV: requests a minute (0: any), requests at once (0: any), lease, lease in ms.
-# The clock is Redis's: API processes on several machines share these keys.
-# Answers {0 admitted | 1 too often | 2 too many at once, requests left, ms until all are left again, ms to wait}.
+# KEYS: requests, running, duration. ARGV: requests per minute (0: no limit), concurrent requests (0: no limit), lease,
+# lease duration in ms.
+# Time is Redis's, as API processes on several machines share these keys.
+# Returns {0 admitted | 1 rate exceeded | 2 concurrency exceeded, requests left, ms until all are left again, ms to
+# wait}.
 _ADMIT = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local rate, room = tonumber(ARGV[1]), tonumber(ARGV[2])
+local rate, concurrency = tonumber(ARGV[1]), tonumber(ARGV[2])
 local used, reset = 0, 0
 if rate > 0 then
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 60000)
@@ -45,10 +50,10 @@ if rate > 0 then
     return {1, 0, reset, leaving[2] + 60000 - now}
   end
 end
-if room > 0 then
+if concurrency > 0 then
   redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
   local running = redis.call('ZCARD', KEYS[2])
-  if running >= room then
+  if running >= concurrency then
     return {2, rate - used, reset, math.ceil((tonumber(redis.call('GET', KEYS[3])) or 1000) / running)}
   end
   redis.call('ZADD', KEYS[2], now + ARGV[4], ARGV[3])
@@ -62,7 +67,7 @@ end
 return {0, rate - used, reset, 0}
 """
 
-# KEYS: running. ARGV: lease in ms, lease...
+# KEYS: running. ARGV: lease duration in ms, lease...
 _RENEW = """
 local clock = redis.call('TIME')
 local expires = clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[1]
@@ -70,7 +75,8 @@ for i = 2, #ARGV do redis.call('ZADD', KEYS[1], expires, ARGV[i]) end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 """
 
-# KEYS: running, mean duration. ARGV: lease, ms that it was held. The moving average tells how long to wait.
+# KEYS: running, duration. ARGV: lease, ms that it was held. From the moving average of durations, _ADMIT estimates how
+# long a refused client should wait.
 _RELEASE = """
 redis.call('ZREM', KEYS[1], ARGV[1])
 local duration = tonumber(redis.call('GET', KEYS[2]) or ARGV[2])
@@ -84,7 +90,7 @@ def _lease_ms() -> int:
 
 @dataclass(frozen=True)
 class Allowance:
-    """How many requests a minute a key may send, how many it has left, and when it has all of them again."""
+    """The requests per minute of a key, how many of them are left, and when all of them are left again."""
 
     limit: int
     remaining: int
@@ -93,7 +99,7 @@ class Allowance:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a request may run. An admitted one is to be given to `KeyLimits.release` at its end."""
+    """The decision on a request. Pass that of an admitted request to `KeyLimits.release` when the request ends."""
 
     key: str
     refused: Literal["rate", "concurrency"] | None
@@ -104,7 +110,7 @@ class Verdict:
 
 
 class KeyLimits:
-    """Admits requests by key. One per API process; `start` and `close` it on the event loop."""
+    """Admits requests by key. One per API process; call `start` and `close` on the event loop."""
 
     def __init__(self, settings: Settings) -> None:
         self.requests_per_minute = settings.rate_limit_requests_per_minute
@@ -118,50 +124,50 @@ class KeyLimits:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> KeyLimits | None:
-        """The limits that are set, or None."""
+        """Return the limits that the settings name, or None if they name none."""
         limited = settings.rate_limit_requests_per_minute or settings.max_concurrent_requests_per_key
         return cls(settings) if limited else None
 
     async def start(self) -> None:
-        """Begins to renew the leases of what runs."""
-        self._renewer = asyncio.create_task(self._keep(), name="key-limits")
+        """Start renewing the leases of running requests."""
+        self._renewer = asyncio.create_task(self._renew_leases(), name="key-limits")
 
     async def close(self) -> None:
-        """Ends; leases that are still held run out."""
+        """Stop renewing leases, and close the connection. Leases that are still held expire."""
         if self._renewer:
             self._renewer.cancel()
             await asyncio.gather(self._renewer, return_exceptions=True)
         await self._redis.aclose()
 
     async def admit(self, key: str) -> Verdict:
-        """Counts a request of a key, if it may run.
+        """Decide whether a request of a key may run, and count it if so.
 
         Args:
             key: the key's short id, never the key itself.
 
         Raises:
-            Unavailable: Redis does not answer.
+            Unavailable: if Redis does not answer.
         """
         lease, since = new_id("req"), time.monotonic()
-        rate, room = self.requests_per_minute or 0, self.concurrent_requests or 0
+        rate, concurrency = self.requests_per_minute or 0, self.concurrent_requests or 0
         try:
             code, left, reset_ms, wait_ms = await self._admit(
                 keys=[requests_key(key), running_key(key), duration_key(key)],
-                args=[rate, room, lease, _lease_ms()],
+                args=[rate, concurrency, lease, _lease_ms()],
             )
         except (RedisError, OSError) as error:
             raise Unavailable(
                 "The limits of this key cannot be checked: Redis does not answer. Try again in a moment.",
                 code="queue_unavailable",
             ) from error
-        if room and not code:
+        if concurrency and not code:
             self._held[lease] = key
         allowance = Allowance(rate, int(left), int(reset_ms) / 1000) if rate else None
         refused: dict[int, Literal["rate", "concurrency"]] = {1: "rate", 2: "concurrency"}
         return Verdict(key, refused.get(int(code)), allowance, int(wait_ms) / 1000, lease, since)
 
     async def release(self, verdict: Verdict) -> None:
-        """The request has ended. Without Redis its lease runs out."""
+        """Release the lease of a request that has ended. If Redis does not answer, the lease expires."""
         if self._held.pop(verdict.lease, None) is None:
             return
         held_ms = math.ceil((time.monotonic() - verdict.since) * 1000)
@@ -169,9 +175,9 @@ class KeyLimits:
         try:
             await self._release(keys=keys, args=[verdict.lease, held_ms])
         except (RedisError, OSError) as error:
-            log.warning("a request's slot is free in %g s only: %s", REQUEST_LEASE_SECONDS, error)
+            log.warning("a request's lease expires only in %g s: %s", REQUEST_LEASE_SECONDS, error)
 
-    async def _keep(self) -> None:
+    async def _renew_leases(self) -> None:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             by_key: dict[str, list[str]] = {}
@@ -179,9 +185,9 @@ class KeyLimits:
                 by_key.setdefault(key, []).append(lease)
             try:
                 for key, leases in by_key.items():
-                    # What ended meanwhile must not be taken again.
-                    still = [lease for lease in leases if lease in self._held]
-                    if still:
-                        await self._renew(keys=[running_key(key)], args=[_lease_ms(), *still])
+                    # A lease that was released during the previous await must not be renewed.
+                    held = [lease for lease in leases if lease in self._held]
+                    if held:
+                        await self._renew(keys=[running_key(key)], args=[_lease_ms(), *held])
             except (RedisError, OSError) as error:
-                log.warning("the slots of running requests could not be renewed: %s", error)
+                log.warning("the leases of running requests could not be renewed: %s", error)

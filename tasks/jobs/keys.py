@@ -1,4 +1,4 @@
-"""Redis keys and channels, each written once."""
+"""The Redis keys and channels, each defined once."""
 
 from __future__ import annotations
 
@@ -6,58 +6,60 @@ from tasks.jobs.queues import Queue, Role
 
 
 def job_key(job_id: str) -> str:
-    """Hash: kind, request, attempt, sequence number, state, cancel flag, deadline."""
+    """Return the key of a hash: the job's kind, request, attempt, sequence number, state, cancel flag, deadline."""
     return f"job:{job_id}"
 
 
 def events_key(job_id: str) -> str:
-    """List: the replay of the job's events, capped."""
+    """Return the key of a list: the job's replay, which holds its events, capped."""
     return f"job:{job_id}:events"
 
 
 def heartbeat_key(job_id: str) -> str:
-    """String with a TTL of 5 s, set while a worker runs the job."""
+    """Return the key of a string that is set, with a TTL of 5 s, while a worker runs the job."""
     return f"job:{job_id}:heartbeat"
 
 
 def channel(job_id: str) -> str:
-    """Pub/sub channel of the job's events."""
+    """Return the name of the pub/sub channel on which the job's events are published."""
     return f"job:{job_id}:live"
 
 
 def worker_key(role: Role) -> str:
-    """Hash: worker name → JSON `{"at": unix seconds, …}` of the live workers of a role."""
+    """Return the key of a hash: worker name → JSON `{"at": Unix seconds, …}`, the last announcements of a role."""
     return f"workers:{role.value}"
 
 
-#: Pub/sub channel on which the ids of cancelled jobs are told to all workers.
+#: The pub/sub channel on which all workers receive the ids of cancelled jobs.
 CANCEL_CHANNEL = "jobs:cancel"
 
-
-#: String with a short TTL: the indexer has just been sent a message.
+#: A string with a short TTL, set when a message is sent to the indexer.
 WAKE_KEY = "index:woken"
 
 
 def waiting_key(queue: Queue) -> str:
-    """Sorted set: ids of the jobs that wait in a queue, by the time they were submitted."""
+    """Return the key of a sorted set: ids of the jobs that wait in a queue, by the time they were submitted."""
     return f"waiting:{queue.value}"
 
 
 def finished_key(queue: Queue) -> str:
-    """List: when the last jobs of a queue ended (Unix seconds), the latest first."""
+    """Return the key of a list: when the last jobs of a queue ended (Unix seconds), the latest first."""
     return f"finished:{queue.value}"
 
 
 def requests_key(key: str) -> str:
-    """Sorted set: the requests of an API key in the last minute, by Unix milliseconds. `key` is the key's short id."""
+    """Return the key of a sorted set: the requests of an API key in the last minute, by Unix milliseconds.
+
+    Here and below, `key` is the short id of the API key.
+    """
     return f"limit:{key or 'everyone'}:requests"
 
 
 def running_key(key: str) -> str:
-    """Sorted set: the running requests of an API key, by the Unix milliseconds at which their leases end."""
+    """Return the key of a sorted set: the running requests of an API key, by when their leases end (Unix ms)."""
     return f"limit:{key or 'everyone'}:running"
 
 
 def duration_key(key: str) -> str:
-    """String: how many milliseconds a request of an API key takes, as a moving average."""
+    """Return the key of a string: the moving average of the milliseconds that a request of an API key takes."""
     return f"limit:{key or 'everyone'}:duration"

@@ -1,4 +1,4 @@
-"""The table of job kinds. Whoever submits, routes, runs, reconciles or renders jobs reads it.
+"""The table of job kinds, which submission, routing, running, reconciliation and rendering all read.
 
 A new kind is an entry here (or a call of `register`), a task function that runs it, and a renderer of its result:
 CONTRIBUTING.md shows the steps.
@@ -18,7 +18,7 @@ from core.errors import InternalError
 from core.messages import DocumentsRequest, EmbedRequest, GenerateRequest, SearchRequest
 from tasks.jobs.queues import Task, Tasks
 
-#: Events that a job of any kind may make.
+#: Events that a job of any kind may emit.
 COMMON_EVENTS: frozenset[type[events.Event]] = frozenset({events.Queued, events.Accepted, *events.TERMINAL_EVENTS})
 _GENERATION_EVENTS: frozenset[type[events.Event]] = frozenset(
     {
@@ -40,23 +40,23 @@ class JobKind:
     neither a model nor the HTTP side.
     """
 
-    #: As records, catalog rows and `/v1/jobs` show it.
+    #: The name in records, catalog rows and `/v1/jobs`.
     name: str
-    #: The type of its request: the body of its record.
+    #: The type of the request that the record holds.
     request: type[msgspec.Struct]
-    #: The task that a job begins with. Its queue decides which workers take it.
+    #: The first task of a job. Its queue decides which workers take the job.
     task: Task
-    #: Where a job may come from: the path of each endpoint, with the renderer (`api.renderers.Renderer`) of its result.
+    #: The paths of the endpoints that submit such jobs, each with its renderer of results (`api.renderers.Renderer`).
     endpoints: Mapping[str, str] = field(default_factory=dict)
     #: Tasks that a job may be handed over to.
     later_tasks: tuple[Task, ...] = ()
-    #: Whether a client may wait for its events: the job then ends with its client.
+    #: Whether a client may wait for the events. Such a job is cancelled when its client leaves.
     interactive: bool = True
-    #: Whether it may outlive its client (`Prefer: respond-async`), with a row in the catalog.
+    #: Whether the job may outlive its client (`Prefer: respond-async`). Such a job has a row in the catalog.
     durable: bool = True
-    #: Events that it makes, besides `COMMON_EVENTS`.
+    #: Events that the job may emit, besides `COMMON_EVENTS`.
     events: frozenset[type[events.Event]] = frozenset()
-    #: For a job that no worker holds until its end: a function of a catalog and a job (`core.catalog`) that returns the
+    #: For jobs that no worker runs until their end: a function of a catalog and a job (`core.catalog`) that returns the
     #: job's result once everything that the job waits for has ended, and None before. Reconciliation calls it.
     result_when_settled: str | None = None
 
@@ -65,14 +65,14 @@ class JobKind:
         return (self.task, *self.later_tasks)
 
     def task_named(self, name: str) -> Task:
-        """Return the task of this name, or the first one if an earlier release named its task otherwise."""
+        """Return the task of this name, or the first task if the name is one that an earlier release used."""
         return next((task for task in self.tasks if task.name == name), self.task)
 
     def renderer(self, path: str) -> Any:
         """Return the renderer of results for the endpoint at `path`.
 
         Raises:
-            InternalError: no job of this kind comes from there.
+            InternalError: if that endpoint submits no jobs of this kind.
         """
         if path not in self.endpoints:
             raise InternalError(f"A job of the kind {self.name!r} does not come from {path}.")
@@ -135,7 +135,7 @@ def register(kind: JobKind) -> JobKind:
     """Add a kind to the table.
 
     Raises:
-        ValueError: another kind has this name, or one of its tasks has the name of another task.
+        ValueError: if another kind has this name, or one of its tasks has the name of another task.
     """
     if kind.name in _kinds:
         raise ValueError(f"There is a job kind {kind.name!r} already.")
@@ -152,12 +152,12 @@ for _kind in (CHAT, RAG_CHAT, SEARCH, EMBEDDINGS, DOCUMENTS):
 
 
 def all_kinds() -> list[JobKind]:
-    """Return every kind in the order of registration."""
+    """Return all kinds in the order of registration."""
     return list(_kinds.values())
 
 
 def all_tasks() -> list[Task]:
-    """Return every task, those of registered kinds included."""
+    """Return all tasks, including those of registered kinds."""
     return list(_tasks.values())
 
 
@@ -165,7 +165,7 @@ def kind_named(name: str) -> JobKind:
     """Return the kind of this name.
 
     Raises:
-        InternalError: there is none: the job was made by a release that knew more kinds.
+        InternalError: if there is none, because another release made the job.
     """
     if name not in _kinds:
         raise InternalError(f"This release knows no jobs of the kind {name!r}.")

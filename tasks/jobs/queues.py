@@ -1,4 +1,4 @@
-"""Queues, the workers that consume them, and the tasks that travel through them. Each is named once, here."""
+"""The queues, the roles of the workers that consume them, and the tasks. Each is named once, here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """A process' role. Its key in Redis shows which processes of that role are alive and what they serve."""
+    """The role of a process. A hash in Redis lists the live processes of each role and what they serve."""
 
     INGEST = "ingest"
     INDEX = "index"
@@ -17,7 +17,7 @@ class Role(StrEnum):
 
 
 class Queue(StrEnum):
-    """A queue and, by it, the role of the workers that consume it."""
+    """A queue, which workers of one role consume."""
 
     INGEST = "ingest"
     QUERY = "query"
@@ -43,11 +43,11 @@ _ROLES = {
 
 @dataclass(frozen=True)
 class Task:
-    """A Celery task by its registered name, with its queue."""
+    """A Celery task: its registered name and its queue."""
 
     name: str
     queue: Queue
-    #: Where the task of a durable job waits, if not in `queue`.
+    #: The queue for durable jobs, if it is not `queue`.
     durable_queue: Queue | None = None
 
     def queue_for(self, *, durable: bool) -> Queue:
@@ -56,14 +56,14 @@ class Task:
 
 
 class Tasks:
-    """Every task of the project. A job of a kind starts with the task that `tasks.jobs.kinds` names."""
+    """All tasks of the project. `tasks.jobs.kinds` names the first task of each kind of job."""
 
     PARSE_DOCUMENTS = Task("ingest.parse", Queue.INGEST)
     WAKE_INDEXER = Task("index.wake", Queue.INDEX)
     SEARCH = Task("query.search", Queue.QUERY)
     RETRIEVE = Task("query.retrieve", Queue.QUERY)
     EMBED = Task("query.embed", Queue.QUERY)
-    #: Nobody waits for the tokens of a durable job, so it is queued behind those that somebody reads.
+    #: Nobody waits for the tokens of a durable job, so it queues behind the interactive ones.
     GENERATE = Task("inference.generate", Queue.INFERENCE, durable_queue=Queue.BATCH)
     REWRITE = Task("inference.rewrite", Queue.INFERENCE)
     RECONCILE = Task("maintenance.reconcile", Queue.MAINTENANCE)

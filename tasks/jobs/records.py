@@ -1,6 +1,6 @@
-"""The Redis side of jobs, synchronous: submit, append events, heartbeats, cancel, retry, each step one atomic script.
+"""Job records and events in Redis, blocking. Submitting, claiming, appending and retrying are one atomic script each.
 
-An interactive job lives here alone; an asynchronous one has a catalog row too, from which this record is made again.
+An interactive job exists only here. A durable one has a catalog row too, from which its record can be created again.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from tasks.jobs.redis_client import connect
 
 HEARTBEAT_SECONDS = 2.0
 HEARTBEAT_TTL_SECONDS = 5
-#: Longest replay; above the longest answer in tokens, since another worker goes on from it.
+#: The events that a replay holds. More than the longest answer has tokens, since another worker resumes from them.
 REPLAY_CAP = 65_536
-#: What `JobRecord` is made of; the request, which may be large, is read only by those who work on it.
+#: The fields of a `JobRecord`. The request is read by a claim only, as it may be large.
 RECORD_FIELDS = ("kind", "task", "attempt", "state", "durable", "key", "submitted", "deadline", "cancel", "done")
 
-# One call for the events of a whole engine step. KEYS: job, events, waiting, finished of each job. ARGV: ttl, cap, then
-# for each job: attempt, channel, job id, new state or '', terminal, whether its time to live begins anew, number of
-# events, event...
-# Answers {status, last sequence number} of each: 0 stored, 1 stored but cancelled, -1 refused.
+# One call appends the events of all jobs of an engine step. KEYS: job, events, waiting, finished of each job. ARGV:
+# TTL, cap, then for each job: attempt, channel, job id, new state or '', whether the last event is terminal, whether to
+# renew the TTL, number of events, event...
+# Returns {status, last sequence number} of each: 0 appended, 1 appended but cancelled, -1 refused.
 _APPEND = """
 local function append(keys, at)
   local attempt, state, count = ARGV[at], ARGV[at + 3], tonumber(ARGV[at + 6])
@@ -61,16 +61,16 @@ local function append(keys, at)
   end
   return {job[3] and 1 or 0, seq}
 end
-local answers, at = {}, 3
+local results, at = {}, 3
 for k = 1, #KEYS, 4 do
-  answers[#answers + 1] = append({KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]}, at)
+  results[#results + 1] = append({KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]}, at)
   at = at + 7 + ARGV[at + 6]
 end
-return answers
+return results
 """
 
-# KEYS: job, waiting, events. ARGV: ttl, limit (0: none), now, job id, channel, ttl of events, `Queued` but for its
-# position, then field, value, ... Tells that the job is queued and answers its position, or -1 when the queue is full.
+# KEYS: job, waiting, events. ARGV: TTL, limit (0: none), now, job id, channel, TTL of events, a `Queued` event, then
+# field, value, ... Emits `Queued` with the job's position, and returns the position, or -1 if the queue is full.
 _SUBMIT = """
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', tonumber(ARGV[3]) - tonumber(ARGV[1]))
 local waiting = redis.call('ZCARD', KEYS[2])
@@ -91,8 +91,8 @@ redis.call('PUBLISH', ARGV[5], frame)
 return waiting
 """
 
-# KEYS: job, heartbeat. ARGV: heartbeat TTL, task, field, field... Takes a job that is queued for this task. A message
-# that is delivered twice finds it taken, or queued for a later task. Returns the fields' values, or nil.
+# KEYS: job, heartbeat. ARGV: heartbeat TTL, task, field, field... Claims a job that is queued for this task. Returns
+# the values of the fields, or nil if the job is taken or queued for a later task, because its message came twice.
 _CLAIM = """
 local job = redis.call('HMGET', KEYS[1], 'state', 'done', 'task')
 if job[1] ~= 'queued' or job[2] or job[3] ~= ARGV[2] then return false end
@@ -101,8 +101,8 @@ redis.call('SET', KEYS[2], 1, 'EX', ARGV[1])
 return redis.call('HMGET', KEYS[1], unpack(ARGV, 3))
 """
 
-# KEYS: job, waiting. ARGV: the attempt that was lost, now, job id, task. Returns the new attempt, or 0 if the job is
-# done or was sent again already. The task is written too: an earlier release may have named it otherwise.
+# KEYS: job, waiting. ARGV: the attempt that was lost, now, job id, task. Returns the number of the new attempt, or 0 if
+# the job is done or has a new attempt already. The task is written too, as its name may be that of an earlier release.
 _RETRY = """
 local job = redis.call('HMGET', KEYS[1], 'attempt', 'done')
 if not job[1] or job[2] or tonumber(job[1]) ~= tonumber(ARGV[1]) then return 0 end
@@ -114,7 +114,7 @@ return redis.call('HINCRBY', KEYS[1], 'attempt', 1)
 
 @dataclass(frozen=True)
 class JobRecord:
-    """A job as it lies in Redis. `submitted` and `deadline` are Unix seconds."""
+    """The record of a job in Redis, without its request. `submitted` and `deadline` are Unix seconds."""
 
     job_id: str
     kind: JobKind
@@ -135,7 +135,7 @@ class JobRecord:
 
 @dataclass(frozen=True)
 class Append:
-    """Events of one attempt at a job, to be stored and published together."""
+    """Events of one attempt at a job, which are appended and published together."""
 
     job_id: str
     attempt: int
@@ -146,7 +146,7 @@ class Append:
 
 @dataclass(frozen=True)
 class Appended:
-    """What came of an `Append`: `accepted` is False for an attempt that was replaced or a job that is done or gone."""
+    """The outcome of an `Append`. `accepted` is False if the attempt was replaced, or the job is done or expired."""
 
     accepted: bool
     cancelled: bool
@@ -154,13 +154,13 @@ class Appended:
 
 
 class QueueFull(Exception):
-    """As many jobs wait as are allowed to."""
+    """As many jobs wait as the queue admits."""
 
 
 class JobRecords:
     """Reads and writes job records. Thread-safe.
 
-    Every method raises `redis.RedisError` when Redis does not answer within two seconds.
+    Every method raises `redis.RedisError` if Redis does not answer within two seconds.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -181,10 +181,10 @@ class JobRecords:
         key: str = "",
         deadline: float | None = None,
     ) -> int:
-        """Writes the record of a new job, tells that it is queued, and answers how many jobs wait before it.
+        """Write the record of a new job and emit `Queued`. Return the number of jobs that wait before it.
 
         Raises:
-            QueueFull: an interactive job finds `MAX_QUEUED_JOBS` of them waiting.
+            QueueFull: if the job is interactive and `MAX_QUEUED_JOBS` jobs wait.
         """
         now = time.time()
         fields: dict[str, Any] = {
@@ -209,12 +209,13 @@ class JobRecords:
         return position
 
     def load(self, job_id: str) -> JobRecord | None:
-        """The record, or None when there is none (any more)."""
+        """Return the record of a job, or None if it does not exist or has expired."""
         return _record(job_id, self.redis.hmget(job_key(job_id), RECORD_FIELDS))
 
     def claim(self, job_id: str, task: Task) -> tuple[JobRecord, bytes] | None:
-        """Takes a queued job into hand, its first heartbeat included: its record, and the JSON of what it asks for.
-        None if there is nothing (more) to do.
+        """Claim a job that is queued for this task, and set its first heartbeat.
+
+        Return its record and the JSON of its request, or None if there is no such job to claim.
         """
         keys = [job_key(job_id), heartbeat_key(job_id)]
         values = self._claim(keys=keys, args=[HEARTBEAT_TTL_SECONDS, task.name, *RECORD_FIELDS, "request"])
@@ -222,31 +223,31 @@ class JobRecords:
         return None if record is None else (record, values[-1])
 
     def append(self, item: Append) -> Appended:
-        """Stores and publishes the events of one job."""
+        """Append and publish the events of one job."""
         return self.append_many([item])[0]
 
     def append_many(self, items: Sequence[Append]) -> list[Appended]:
-        """Stores and publishes the events of several jobs in one round trip."""
+        """Append and publish the events of several jobs in one round trip."""
         keys: list[str] = []
         args: list[Any] = [self._settings.job_ttl_seconds, REPLAY_CAP]
         for item in items:
             keys += (job_key(item.job_id), events_key(item.job_id), waiting_key(item.queue), finished_key(item.queue))
             terminal = bool(item.events) and events.is_terminal(item.events[-1])
             state = "done" if terminal else item.state
-            # The heartbeat does it for a job that only speaks, as this runs for each token.
+            # Between these events the heartbeat renews the TTL: to do it for each text delta would be costly.
             renew = bool(state) or not all(isinstance(event, events.TextDelta) for event in item.events)
             args += (item.attempt, channel(item.job_id), item.job_id, state, int(terminal), int(renew))
             args += (len(item.events), *(events.encode(event) for event in item.events))
-        answers = self._append(keys=keys, args=args) if items else []
-        return [Appended(status >= 0, status == 1, last) for status, last in answers]
+        results = self._append(keys=keys, args=args) if items else []
+        return [Appended(status >= 0, status == 1, last) for status, last in results]
 
     def replay(self, job_id: str) -> list[tuple[int, events.AnyEvent]]:
-        """All stored events with their sequence numbers."""
+        """Return the events of the replay with their sequence numbers."""
         frames = (events.split_frame(frame) for frame in self.redis.lrange(events_key(job_id), 0, -1))
         return [(number, events.decode(payload)) for number, payload in frames]
 
     def next_task(self, record: JobRecord, task: Task) -> None:
-        """The job goes on in another queue; a retry will be sent there."""
+        """Queue a job for another task. A later attempt starts with that task too."""
         now = time.time()
         pipeline = self.redis.pipeline(transaction=True)
         pipeline.hset(job_key(record.job_id), mapping={"task": task.name, "state": "queued", "submitted": now})
@@ -255,41 +256,41 @@ class JobRecords:
         pipeline.execute()
 
     def next_waiting(self, queue: Queue, limit: int) -> list[str]:
-        """The jobs that have waited longest in a queue."""
+        """Return the ids of the jobs that have waited longest in a queue."""
         return [job_id.decode() for job_id in self.redis.zrange(waiting_key(queue), 0, limit - 1)]
 
-    def keep_rewrite(self, job_id: str, query: str | None, usage: Usage) -> None:
-        """Keeps what a follow-up question was rewritten to, or that it was not, and the tokens that took."""
-        kept = {"rewrite": query or "", "rewrite_usage": msgspec.json.encode(usage)}
-        self.redis.hset(job_key(job_id), mapping=kept)
+    def store_rewrite(self, job_id: str, query: str | None, usage: Usage) -> None:
+        """Store the rewritten follow-up question, or None if it could not be rewritten, and the tokens used."""
+        fields = {"rewrite": query or "", "rewrite_usage": msgspec.json.encode(usage)}
+        self.redis.hset(job_key(job_id), mapping=fields)
 
     def load_rewrite_usage(self, job_id: str) -> Usage:
-        """The tokens of the rewrite; none where there was none."""
+        """Return the tokens used by the rewrite, or no tokens if there was none."""
         found = self.redis.hget(job_key(job_id), "rewrite_usage")
         return Usage() if found is None else msgspec.json.decode(found, type=Usage)
 
     def load_rewrite(self, job_id: str) -> str | None:
-        """What was kept: "" where nothing came of it, None where nobody has tried yet."""
+        """Return the rewritten question, "" if it could not be rewritten, or None if that has not been tried."""
         found = self.redis.hget(job_key(job_id), "rewrite")
         return None if found is None else found.decode()
 
-    def keep_hits(self, job_id: str, hits: Sequence[Hit], retrieval_ms: float) -> None:
-        """Keeps what a RAG chat's search found for the worker that answers."""
-        found = {"hits": msgspec.json.encode(list(hits)), "retrieval_ms": retrieval_ms}
-        self.redis.hset(job_key(job_id), mapping=found)
+    def store_hits(self, job_id: str, hits: Sequence[Hit], retrieval_ms: float) -> None:
+        """Store the hits of a RAG chat for the worker that generates its answer."""
+        fields = {"hits": msgspec.json.encode(list(hits)), "retrieval_ms": retrieval_ms}
+        self.redis.hset(job_key(job_id), mapping=fields)
 
     def load_hits(self, job_id: str) -> tuple[list[Hit], float]:
-        """The hits that were kept, and how many milliseconds the search took."""
-        hits, took = self.redis.hmget(job_key(job_id), "hits", "retrieval_ms")
-        return (msgspec.json.decode(hits, type=list[Hit]), float(took)) if hits else ([], 0.0)
+        """Return the stored hits and the milliseconds that the search took."""
+        hits, retrieval_ms = self.redis.hmget(job_key(job_id), "hits", "retrieval_ms")
+        return (msgspec.json.decode(hits, type=list[Hit]), float(retrieval_ms)) if hits else ([], 0.0)
 
     def retry(self, record: JobRecord) -> int | None:
-        """Makes a lost attempt void. The number of the new one; None if the job is done or was already sent again."""
+        """Replace a lost attempt. Return the number of the new one, or None if the job is done or has a new one."""
         keys = [job_key(record.job_id), waiting_key(record.queue)]
         return int(self._retry(keys=keys, args=[record.attempt, time.time(), record.job_id, record.task.name])) or None
 
     def cancel(self, job_id: str) -> bool:
-        """Asks for a job's end, whoever has it. False when there is no such job or it is done."""
+        """Mark a job as cancelled and notify the workers. Return False if the job is done or unknown."""
         record = self.load(job_id)
         if record is None or record.done:
             return False
@@ -301,12 +302,12 @@ class JobRecords:
         return True
 
     def position(self, record: JobRecord) -> int | None:
-        """How many jobs wait before this one, or None when it does not wait."""
+        """Return the number of jobs that wait before this one, or None if it does not wait."""
         rank = self.redis.zrank(waiting_key(record.queue), record.job_id)
         return None if rank is None else int(rank)
 
     def drain_seconds(self, queue: Queue) -> float:
-        """How long it takes, at the pace of the last jobs, until those that wait in a queue now are done."""
+        """Return the estimated seconds until the jobs that wait in a queue are done, at the rate of the last jobs."""
         pipeline = self.redis.pipeline(transaction=False)
         pipeline.lrange(finished_key(queue), 0, -1)
         pipeline.zcard(waiting_key(queue))
@@ -315,17 +316,17 @@ class JobRecords:
         return drain_seconds([float(ended) for ended in finished], int(waiting), seconds + microseconds / 1e6)
 
     def renew_heartbeats(self, job_ids: Sequence[str]) -> None:
-        """Says that these jobs are in a worker's hands."""
+        """Renew the heartbeats of jobs that a worker runs, and the TTL of their records and replays."""
         pipeline = self.redis.pipeline(transaction=False)
         for job_id in job_ids:
             pipeline.set(heartbeat_key(job_id), 1, ex=HEARTBEAT_TTL_SECONDS)
-            # A job that waits long for a slot, or speaks for long, must not lose its record meanwhile.
+            # A job that waits long for a slot, or generates for long, must not lose its record.
             for key in (job_key(job_id), events_key(job_id)):
                 pipeline.expire(key, self._settings.job_ttl_seconds)
         pipeline.execute()
 
     def is_alive(self, job_id: str) -> bool:
-        """Whether a worker has said so within the last five seconds."""
+        """Return whether the job has a heartbeat: a worker that runs it has renewed it in the last 5 s."""
         return bool(self.redis.exists(heartbeat_key(job_id)))
 
     def _ttl(self, durable: bool) -> int:
@@ -333,7 +334,7 @@ class JobRecords:
 
 
 def _record(job_id: str, values: Sequence[bytes | None]) -> JobRecord | None:
-    """The record whose `RECORD_FIELDS` these are; None when there is none (any more)."""
+    """Return the record with these values of RECORD_FIELDS, or None if the job has no record."""
     raw = {name: value for name, value in zip(RECORD_FIELDS, values, strict=True) if value is not None}
     if "kind" not in raw:
         return None

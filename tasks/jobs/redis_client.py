@@ -1,10 +1,11 @@
-"""Clients of Redis with time limits: a Redis that hangs is an error within seconds, and a restart is waited for.
+"""Redis clients with time limits and retries: a Redis that hangs is an error within seconds, a restart is waited for.
 
-Typed as Any: redis-py types every reply `bytes | str`, and these clients never decode.
+Clients are typed as Any: redis-py types every reply `bytes | str`, but these clients never decode.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import redis
@@ -12,18 +13,34 @@ import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.retry import Retry
+from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from core.settings import Settings
 
-#: A Redis that takes longer to reply, or to accept a connection, does not answer.
+log = logging.getLogger(__name__)
+
+#: Limits on a reply and on opening a connection.
 SOCKET_TIMEOUT_SECONDS = 2
 CONNECT_TIMEOUT_SECONDS = 1
 #: A connection that was idle for this long is checked before it is used.
 HEALTH_CHECK_SECONDS = 10
-#: A Redis that is being restarted refuses connections for a moment; one that hangs is not waited for again and again.
+#: Only refused connections are retried, as a restarting Redis refuses them for a moment. A time-out is not retried.
 _CONNECTION_RETRIES = 3
 _BACKOFF = ExponentialBackoff(cap=1, base=0.25)
+#: After this time the supervisor of a Redis that is down has given up too.
+RETRY_SECONDS = 60.0
+
+#: Calls a function until Redis answers: `retrying(function, *arguments)`. After RETRY_SECONDS it raises the last
+#: RedisError. For calls whose loss would lose an event.
+retrying = Retrying(
+    retry=retry_if_exception_type(RedisError),
+    stop=stop_after_delay(RETRY_SECONDS),
+    wait=wait_fixed(0.2),
+    before_sleep=before_sleep_log(log, logging.WARNING),
+    reraise=True,
+)
 
 
 def connect(settings: Settings) -> Any:
@@ -39,7 +56,7 @@ def connect(settings: Settings) -> Any:
 
 
 def connect_async(settings: Settings, *, listens: bool = False) -> Any:
-    """Return a client for an event loop. One that `listens` waits for publications without a time limit."""
+    """Return a client for an event loop. With `listens`, it waits for publications without a time limit."""
     retry = AsyncRetry(_BACKOFF, _CONNECTION_RETRIES, supported_errors=(RedisConnectionError,))
     return redis.asyncio.Redis.from_url(
         settings.redis_client_url,

@@ -1,4 +1,4 @@
-"""A job in a worker's hands: from the message to its one terminal event."""
+"""Runs a job in a worker, from the task's message to the job's one terminal event."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
-from redis import RedisError
 
 from core import events
 from core.catalog import Catalog, JobState
@@ -19,29 +18,28 @@ from tasks.jobs.heartbeats import JobHeartbeats
 from tasks.jobs.kinds import COMMON_EVENTS
 from tasks.jobs.queues import Task
 from tasks.jobs.records import Append, Appended, JobRecord, JobRecords
+from tasks.jobs.redis_client import retrying
 
 log = logging.getLogger(__name__)
 
 Request = TypeVar("Request", bound=msgspec.Struct)
-#: Events are never dropped for a Redis that is away; after this long its supervisor has certainly given up on it too.
-REDIS_RETRY_SECONDS = 60.0
 
 
 class ChoiceResult(msgspec.Struct, omit_defaults=True):
-    """What one choice of a generation came to."""
+    """The result of one choice of a generation."""
 
     index: int = 0
     text: str = ""
     finish_reason: str | None = None
     logprobs: list[TokenLogprob] = []
-    #: As OpenAI's wire format has them.
+    #: The client's calls, in OpenAI's wire format.
     tool_calls: list[dict[str, Any]] = []
-    #: The calls that the server ran: `id`, `name`, `arguments` as text, and, once it is there, `result` and `error`.
+    #: The server's calls: `id`, `name`, `arguments` as text, and once they have run, `result` and `error`.
     tool_results: list[dict[str, Any]] = []
 
 
 class JobResult(msgspec.Struct, omit_defaults=True):
-    """What an asynchronous job came to, as its catalog row keeps it."""
+    """The result of a job. The catalog row of a durable job holds it as JSON."""
 
     model: str = ""
     choices: list[ChoiceResult] = []
@@ -52,11 +50,11 @@ class JobResult(msgspec.Struct, omit_defaults=True):
 
 
 class JobCancelled(Exception):
-    """The job is to end as cancelled."""
+    """The job was cancelled, replaced, or is past its deadline; the message says which."""
 
 
 class RunningJob:
-    """A job that this worker runs. Its events are those of one attempt; once that is void, `replaced` is True."""
+    """An attempt at a job, run by this worker. `replaced` is True once another attempt has replaced it."""
 
     def __init__(self, record: JobRecord, request: bytes, records: JobRecords) -> None:
         self.record = record
@@ -70,19 +68,19 @@ class RunningJob:
     def id(self) -> str:
         return self.record.job_id
 
-    def base(self) -> dict[str, Any]:
-        """The fields that every event has."""
+    def event_fields(self) -> dict[str, Any]:
+        """Return the fields that every event of this attempt has."""
         return {"job_id": self.id, "attempt": self.record.attempt, "created": time.time()}
 
     def request(self, kind: type[Request]) -> Request:
-        """The decoded request."""
+        """Return the decoded request."""
         return msgspec.json.decode(self._request, type=kind)
 
     def as_append(self, *items: events.AnyEvent, state: str = "") -> Append:
-        """Return these events of this attempt, to be appended together with those of other jobs.
+        """Return events of this attempt as an `Append`, which may be written together with those of other jobs.
 
         Raises:
-            TypeError: the job's kind declares no such event.
+            TypeError: if the job's kind does not declare such an event.
         """
         for item in items:
             if type(item) not in self._allowed_events:
@@ -90,39 +88,23 @@ class RunningJob:
         return Append(self.id, self.record.attempt, items, self.record.queue, state)
 
     def emit(self, *items: events.AnyEvent, state: str = "") -> None:
-        """Appends events; waits for Redis rather than lose one."""
-        self.note(retrying(lambda: self._records.append(self.as_append(*items, state=state))))
+        """Append and publish events. If Redis does not answer, wait for it, so that no event is lost."""
+        self.update_from(retrying(self._records.append, self.as_append(*items, state=state)))
 
-    def note(self, outcome: Appended) -> None:
-        """Remembers what Redis said of this job."""
+    def update_from(self, outcome: Appended) -> None:
+        """Update `replaced` and `cancelled` from the outcome of an append."""
         self.replaced = self.replaced or not outcome.accepted
         self.cancelled = self.cancelled or outcome.cancelled
 
     def check(self) -> None:
-        """Raises `JobCancelled` once the job was cancelled, replaced or is past its deadline."""
+        """Raise `JobCancelled` if the job was cancelled, replaced, or is past its deadline."""
         expired = self.record.deadline is not None and time.time() > self.record.deadline
         if self.cancelled or self.replaced or expired:
             raise JobCancelled("deadline" if expired else "cancelled")
 
 
-Answer = TypeVar("Answer")
-
-
-def retrying(call: Callable[[], Answer]) -> Answer:
-    """Calls until Redis answers, for up to a minute; then raises what it raised last."""
-    deadline = time.monotonic() + REDIS_RETRY_SECONDS
-    while True:
-        try:
-            return call()
-        except RedisError as error:
-            if time.monotonic() > deadline:
-                raise
-            log.warning("Redis does not answer, trying again: %s", error)
-            time.sleep(0.2)
-
-
 class JobRunner:
-    """Takes jobs into hand and sees each to its terminal event, in Redis and, for asynchronous ones, in the catalog."""
+    """Claims jobs and runs each to its terminal event, in Redis and, for durable jobs, in the catalog."""
 
     def __init__(self, records: JobRecords, catalog: Catalog, heartbeats: JobHeartbeats) -> None:
         self._records = records
@@ -136,8 +118,11 @@ class JobRunner:
         work: Callable[[RunningJob], None],
         on_cancel: Callable[[], None] = lambda: None,
     ) -> None:
-        """Do the work of a job that is queued for this task. What `work` raises becomes the terminal event."""
-        claimed = retrying(lambda: self._records.claim(job_id, task))
+        """Claim a job that is queued for this task and call `work`. An error of `work` becomes the terminal event.
+
+        `on_cancel` is called, in another thread, when the job is cancelled.
+        """
+        claimed = retrying(self._records.claim, job_id, task)
         if claimed is None:
             return
         record, request = claimed
@@ -154,23 +139,24 @@ class JobRunner:
                 self._catalog.set_job_running(job_id, record.attempt)
             work(job)
         except JobCancelled as reason:
-            self._finish(job, events.Cancelled(**job.base(), reason=str(reason)))
+            self._finish(job, events.Cancelled(**job.event_fields(), reason=str(reason)))
         except LlmApiError as error:
-            self._finish(job, events.Failed(**job.base(), error=error.info))
-        except Exception:  # the client must hear of any fault; the traceback is for the log
+            self._finish(job, events.Failed(**job.event_fields(), error=error.info))
+        except Exception:  # the client must be informed of any fault; the log has the traceback
             log.exception("job %s failed", job_id)
             error_info = InternalError("The server failed while it worked on this request; its log says why.").info
-            self._finish(job, events.Failed(**job.base(), error=error_info))
+            self._finish(job, events.Failed(**job.event_fields(), error=error_info))
         finally:
-            # The heartbeat is left to expire: a job that was handed over may already be in another worker's hands.
+            # The heartbeat is left to expire, as another worker may already run a job that was handed over.
             self._heartbeats.remove(job_id)
 
     def complete(self, job: RunningJob, result: JobResult, *before: events.AnyEvent) -> None:
-        """Ends a job well, with the events `before` the last one. The catalog first: what a client hears of must be
-        there when it asks.
+        """Complete a job: emit the events `before`, then `Finished`.
+
+        The catalog is written first, so that a client that receives `Finished` finds the result there.
         """
         finished = events.Finished(
-            **job.base(), model=result.model, usage=result.usage, timings=result.timings, result=result.result
+            **job.event_fields(), model=result.model, usage=result.usage, timings=result.timings, result=result.result
         )
         if job.record.durable:
             self._catalog.finish_job(job.id, JobState.COMPLETED, result=msgspec.json.encode(result).decode())

@@ -1,8 +1,8 @@
 """The reading side of job events, for the API's event loop.
 
 One pub/sub connection per process serves all readers. A reader subscribes before its job is sent, reads the replay and
-then goes live; the sequence numbers, which have no gaps, remove what comes twice and show what is missing (redis-py
-reconnects a dropped pub/sub connection without an exception), so a gap is filled from the replay.
+then the published events. Sequence numbers have no gaps, so they show which events come twice and which are missing
+(redis-py reconnects a dropped pub/sub connection without an exception). Missing events are read from the replay.
 """
 
 from __future__ import annotations
@@ -30,22 +30,21 @@ from tasks.jobs.redis_client import connect_async
 
 log = logging.getLogger(__name__)
 
-#: Without an event for this long, a reader looks into the replay (a publication may have been lost) and at the
-#: heartbeat.
+#: After this time without an event, a reader checks the replay, as a publication may have been lost, and the heartbeat.
 QUIET_SECONDS = 1.0
-#: A Redis that takes longer does not answer.
+#: The limit on a reply of Redis.
 REPLY_SECONDS = 3.0
-#: Events that wait for a slow client; beyond it the reader goes back to the replay instead of keeping them in memory.
+#: Events that are held in memory for a slow client. Further ones are read from the replay.
 READER_QUEUE_SIZE = 256
-#: An interactive job for which no worker is there, or Redis does not answer, fails after this long: a worker that was
-#: killed is given the time to start again, and the client an answer within 15 s.
+#: An interactive job fails after this time if no worker serves it or Redis does not answer. A killed worker can restart
+#: within this time, and the client still gets an answer within 15 s.
 UNSERVED_SECONDS = 13.0
 
 Frame = tuple[int, events.AnyEvent]
 
 
 class JobStream:
-    """Submits jobs and reads their events. One per process; `start` it on the event loop, `close` it there."""
+    """Submits jobs and reads their events. One per process; call `start` and `close` on the event loop."""
 
     def __init__(self, settings: Settings, producer: Producer | None = None) -> None:
         self._producer = producer or Producer(settings)
@@ -58,14 +57,14 @@ class JobStream:
 
     @property
     def producer(self) -> Producer:
-        """The blocking side; call it in a thread."""
+        """The producer. It blocks, so call it in a thread."""
         return self._producer
 
     async def start(self) -> None:
-        """Begins to listen. A Redis that is away now may come later: requests are answered 503 until then."""
+        """Start listening. Redis may start later; requests get a 503 until then."""
         self._background = [
             asyncio.create_task(self._listen(), name="job-stream"),
-            asyncio.create_task(self._look_after_the_quiet(), name="quiet-jobs"),
+            asyncio.create_task(self._tick_readers(), name="quiet-jobs"),
         ]
         try:
             await to_thread.run_sync(self._producer.warm_up)
@@ -73,7 +72,7 @@ class JobStream:
             log.warning("%s", error.message)
 
     async def close(self) -> None:
-        """Stops listening and closes the connections."""
+        """Stop listening and close the connections."""
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -82,7 +81,7 @@ class JobStream:
         await self._redis.aclose()
 
     def open(self, job_id: str, *, after: int = 0) -> JobReader:
-        """A reader of the job's events after number `after`, to be entered before the job is submitted."""
+        """Return a reader of the job's events after number `after`. Enter it before submitting the job."""
         return JobReader(self, job_id, after)
 
     async def submit(
@@ -95,10 +94,10 @@ class JobStream:
         key: str | None = None,
         deadline_seconds: float | None = None,
     ) -> int:
-        """Writes the record and sends the task (in a thread). Answers the position in the queue.
+        """Write the record and send the task, in a thread. Return the position in the queue.
 
         Raises:
-            Unavailable: Redis does not answer, or the queue is full.
+            Unavailable: if Redis does not answer or the queue is full.
         """
 
         def send() -> int:
@@ -107,7 +106,7 @@ class JobStream:
             )
 
         readers = self._readers.get(channel(job_id).encode(), set())
-        # Before it is sent: a client that leaves right now must cancel it.
+        # Set before the job is sent, so that it is cancelled if its client leaves meanwhile.
         for reader in readers:
             reader.submitted = True
         try:
@@ -118,69 +117,77 @@ class JobStream:
             raise
 
     async def replay(self, job_id: str, after_seq: int = 0) -> AsyncIterator[Frame]:
-        """The job's events after `after_seq`, past and to come. Leaving it never cancels the job."""
+        """Yield the job's events after `after_seq`: those of the replay, then new ones. This never cancels the job."""
         async with self.open(job_id, after=after_seq) as reader:
             reader.keep_job = True
             async for frame in reader:
                 yield frame
 
     async def cancel(self, job_id: str) -> bool:
-        """Asks for the job's end; False when it is unknown or done."""
+        """Cancel a job. Return False if it is unknown or done."""
         return await to_thread.run_sync(self._producer.cancel, job_id)
 
     async def position(self, job_id: str) -> int | None:
-        """How many jobs wait before this one; None when it does not wait."""
+        """Return the number of jobs that wait before this one, or None if it does not wait."""
         return await to_thread.run_sync(self._producer.position, job_id)
 
     async def ping(self) -> None:
-        """Raises `Unavailable` unless Redis answers."""
+        """Raise `Unavailable` unless Redis answers."""
         try:
-            await _in_time(self._redis.ping())
+            await _with_time_limit(self._redis.ping())
         except (RedisError, OSError) as error:
             raise _unavailable() from error
 
     async def workers(self, role: Role) -> dict[str, dict[str, Any]]:
-        """The live workers of a role by name, with what each last said of itself. Raises `Unavailable`."""
+        """Return the last announcement of each live worker of a role, by name.
+
+        Raises:
+            Unavailable: if Redis does not answer.
+        """
         try:
-            return live_workers(await _in_time(self._redis.hgetall(worker_key(role))))
+            return live_workers(await _with_time_limit(self._redis.hgetall(worker_key(role))))
         except (RedisError, OSError) as error:
             raise _unavailable() from error
 
     async def queue_lengths(self) -> dict[str, int]:
-        """Messages that lie in each queue."""
+        """Return the number of messages in each queue."""
         return await to_thread.run_sync(self._producer.queue_lengths)
 
     # For the readers
 
     async def frames_after(self, job_id: str, number: int) -> list[Frame]:
-        """Stored events with a sequence number over `number`. Raises `Unavailable`."""
+        """Return the events of the replay with sequence numbers above `number`.
+
+        Raises:
+            Unavailable: if Redis does not answer.
+        """
         try:
             return await self._frames_after(job_id, number)
         except (RedisError, OSError) as error:
             raise _unavailable() from error
 
     async def _frames_after(self, job_id: str, number: int) -> list[Frame]:
-        if number == 0:  # as each request begins: all there are, in one round trip
-            return [_decode(frame) for frame in await _in_time(self._redis.lrange(events_key(job_id), 0, -1))]
+        if number == 0:  # each request starts with this, so it takes one round trip
+            return [_decode(frame) for frame in await _with_time_limit(self._redis.lrange(events_key(job_id), 0, -1))]
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.lindex(events_key(job_id), 0)
         pipeline.llen(events_key(job_id))
-        first, length = await _in_time(pipeline.execute())
+        first, length = await _with_time_limit(pipeline.execute())
         if first is None:
             return []
         offset = max(0, number + 1 - events.split_frame(first)[0])
         if offset >= length:
             return []
-        raw = await _in_time(self._redis.lrange(events_key(job_id), offset, -1))
+        raw = await _with_time_limit(self._redis.lrange(events_key(job_id), offset, -1))
         return [_decode(frame) for frame in raw]
 
     async def task_of(self, job_id: str) -> tuple[Task, str] | None:
         """Return a job's task and state, or None if its record is gone."""
-        kind, task, state = await _in_time(self._redis.hmget(job_key(job_id), "kind", "task", "state"))
+        kind, task, state = await _with_time_limit(self._redis.hmget(job_key(job_id), "kind", "task", "state"))
         return (kind_named(kind.decode()).task_named(task.decode()), state.decode()) if kind else None
 
     async def subscribe(self, reader: JobReader) -> None:
-        """Adds a reader; returns once Redis knows of it."""
+        """Add a reader, and subscribe to its job's channel if it is the first one."""
         name = channel(reader.job_id).encode()
         readers = self._readers.setdefault(name, set())
         readers.add(reader)
@@ -193,7 +200,7 @@ class JobStream:
             self._subscribed.set()
 
     async def unsubscribe(self, reader: JobReader) -> None:
-        """Removes a reader."""
+        """Remove a reader, and unsubscribe from its job's channel if it was the last one."""
         name = channel(reader.job_id).encode()
         readers = self._readers.get(name, set())
         readers.discard(reader)
@@ -201,21 +208,24 @@ class JobStream:
             await self._pubsub.unsubscribe(name)
 
     async def _listen(self) -> None:
+        # Not tenacity: it adds 60 µs to each read, so to each token of each stream.
         while True:
             if not self._readers:
                 self._subscribed.clear()
                 await self._subscribed.wait()
             try:
-                await self._hear()
+                await self._receive()
             except (RedisError, OSError) as error:
-                # The next read connects and subscribes again; readers fill the gap from the replay.
+                # The next read connects and subscribes again. Readers get what they missed from the replay.
                 log.warning("the event stream's connection broke: %s", error)
                 await self._pubsub.connection.disconnect(nowait=True)
                 await asyncio.sleep(0.2)
 
-    async def _hear(self) -> None:
-        """Hands on one message. Read from the connection itself: what `get_message` does around it, for each token of
-        each stream, costs more than the reading.
+    async def _receive(self) -> None:
+        """Pass one published event on to its readers.
+
+        It is read from the connection itself, since what `get_message` adds to each token of each stream costs more
+        than the read.
         """
         connection = self._pubsub.connection
         if not connection.is_connected:
@@ -225,9 +235,9 @@ class JobStream:
             for reader in self._readers.get(reply[1], ()):
                 reader.push(reply[2])
         else:
-            await self._pubsub.handle_message(reply)  # that somebody (un)subscribed
+            await self._pubsub.handle_message(reply)  # a confirmation of (un)subscribing
 
-    async def _look_after_the_quiet(self) -> None:
+    async def _tick_readers(self) -> None:
         while True:
             await asyncio.sleep(QUIET_SECONDS / 2)
             await self._subscribed.wait()
@@ -238,20 +248,20 @@ class JobStream:
 
 
 class JobReader:
-    """The events of one job, once each and in order, ending after the terminal one.
+    """The events of one job, each once and in order, up to the terminal one.
 
-    Leaving it before the terminal event cancels the job, unless `keep_job` is set.
+    Exiting the reader before the terminal event cancels the job, unless `keep_job` is set.
     """
 
     def __init__(self, stream: JobStream, job_id: str, after: int) -> None:
         self._stream = stream
         self.job_id = job_id
         self.keep_job = False
-        #: Whether there is a job to cancel.
+        #: Whether this process has submitted the job.
         self.submitted = False
         self._last = after
         self._finished = False
-        #: None: it is quiet.
+        #: Published frames, and None when there has been no event for QUIET_SECONDS.
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(READER_QUEUE_SIZE)
         self._overflowed = False
         self._quiet_since = self._checked = time.monotonic()
@@ -266,7 +276,7 @@ class JobReader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A cancelled request must still give its slot back, so the cleaning up is shielded from the cancellation.
+        # The clean-up is shielded from cancellation, as a cancelled request must still release its slot.
         await asyncio.shield(asyncio.ensure_future(self._leave()))
 
     async def _leave(self) -> None:
@@ -275,18 +285,19 @@ class JobReader:
             if self.submitted and not self._finished and not self.keep_job:
                 await self._stream.cancel(self.job_id)
         except (RedisError, OSError, Unavailable) as error:
-            log.warning("job %s could not be cancelled, its deadline will end it: %s", self.job_id, error)
+            log.warning("job %s could not be cancelled; it ends at its deadline: %s", self.job_id, error)
 
     def push(self, frame: bytes) -> None:
-        """Takes a published frame; one too many is left to the replay."""
+        """Queue a published frame. If the queue is full, the frame is read from the replay later."""
         try:
             self._queue.put_nowait(frame)
         except asyncio.QueueFull:
             self._overflowed = True
 
     def tick(self, now: float) -> None:
-        """Says what time it is: a reader that has heard nothing for long looks after its job. One clock for all of
-        them, as a timer for each token would cost more than the token.
+        """Make a reader without events for QUIET_SECONDS check its job.
+
+        The stream calls this for all readers, as a timer per token would cost more than the token.
         """
         if self._queue.empty() and now - max(self._quiet_since, self._checked) >= QUIET_SECONDS:
             self._checked = now
@@ -294,24 +305,25 @@ class JobReader:
 
     async def __aiter__(self) -> AsyncIterator[Frame]:
         self._quiet_since = time.monotonic()
-        if not self.submitted or self._last:  # of its own job it has heard all; should it have missed some, that shows
+        # A reader that entered before it submitted its job receives all events, so it need not begin with the replay.
+        if not self.submitted or self._last:
             for number, event in await self._replayed():
-                yield self._seen(number, event)
+                yield self._advance(number, event)
         while not self._finished:
             for number, event in await self._next():
-                yield self._seen(number, event)
+                yield self._advance(number, event)
 
-    def _seen(self, number: int, event: events.AnyEvent) -> Frame:
+    def _advance(self, number: int, event: events.AnyEvent) -> Frame:
         self._last = number
         self._finished = events.is_terminal(event)
         self._quiet_since = time.monotonic()
         return number, event
 
     async def _next(self) -> list[Frame]:
-        """New events in order; none when it stayed quiet and nobody is to blame."""
+        """Wait, and return new events in order, or none if the job is quiet but not lost."""
         frame = await self._queue.get()
         if frame is None:
-            return await self._replayed() or await self._check()
+            return await self._replayed() or await self._check_job()
         number, event = _decode(frame)
         if number <= self._last:
             return []
@@ -329,14 +341,14 @@ class JobReader:
                 return []
             return [self._failed(error)]
 
-    async def _check(self) -> list[Frame]:
-        """It is quiet: sends the job again if its worker or message was lost, and ends it if nobody can serve it."""
+    async def _check_job(self) -> list[Frame]:
+        """Send the job again if its worker or message was lost, and fail it if no worker can serve it."""
         try:
             found = await self._stream.task_of(self.job_id)
             if found is None:
                 return [self._failed(Unavailable("The job's record is gone.", code="job_lost"))]
             if await to_thread.run_sync(self._stream.producer.revive, self.job_id):
-                log.warning("job %s was lost and is sent again", self.job_id)
+                log.warning("job %s was lost and has been sent again", self.job_id)
             elif not self.keep_job and await self._is_unserved(*found):
                 await to_thread.run_sync(self._stream.producer.fail_unserved, self.job_id)
         except (RedisError, OSError, Unavailable) as error:
@@ -353,9 +365,10 @@ class JobReader:
         return self._last + 1, events.Failed(job_id=self.job_id, attempt=0, created=time.time(), error=info)
 
 
-async def _in_time(reply: Awaitable[Any]) -> Any:
-    """What Redis replies. Raises TimeoutError after REPLY_SECONDS: the client's own limits do not hold while it opens
-    a connection to a Redis that hangs.
+async def _with_time_limit(reply: Awaitable[Any]) -> Any:
+    """Return the reply of Redis, or raise TimeoutError after REPLY_SECONDS.
+
+    The client's own limits do not apply while it connects to a Redis that hangs.
     """
     async with asyncio.timeout(REPLY_SECONDS):
         return await reply

@@ -1,1 +1,1 @@
-"""Searches and embeddings for jobs."""
+"""Jobs that search and embed."""

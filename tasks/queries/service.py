@@ -1,4 +1,4 @@
-"""Searches and embeddings for jobs, by the embedding model and the vector store of the index worker."""
+"""Runs jobs that search and embed, with the embedding models and vector stores of the index worker."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class QueryService:
     ) -> None:
         """
         Args:
-            models: the default one embeds texts that are no documents.
-            retrievers: for each of the models, what searches the collections that are in it.
-            rewrites: follow-up questions go to the inference worker first, to be rewritten.
+            models: the open models. The default one embeds texts that belong to no collection.
+            retrievers: the retriever for each model, which searches the collections in it.
+            rewrites: whether the inference worker rewrites follow-up questions before they are searched for.
         """
         self._runner = runner
         self._producer = producer
@@ -52,7 +52,7 @@ class QueryService:
         self._runner.run(job_id, Tasks.SEARCH, self._search)
 
     def retrieve(self, job_id: str) -> None:
-        """Find the hits that a RAG chat continues with."""
+        """Find the hits of a RAG chat, and hand it over to an inference worker."""
         self._runner.run(job_id, Tasks.RETRIEVE, self._retrieve)
 
     def embed(self, job_id: str) -> None:
@@ -64,9 +64,9 @@ class QueryService:
         started = time.perf_counter()
         hits = self._find(request.queries, request)
         model = self._models.default.service.embedder.model_name
-        accepted = events.Accepted(**job.base(), model=model)
-        job.emit(accepted, events.Retrieved(**job.base(), hits=hits), state="running")
-        self._runner.complete(job, JobResult(model=model, hits=hits, timings=Timings(retrieval_ms=_since(started))))
+        accepted = events.Accepted(**job.event_fields(), model=model)
+        job.emit(accepted, events.Retrieved(**job.event_fields(), hits=hits), state="running")
+        self._runner.complete(job, JobResult(model=model, hits=hits, timings=Timings(retrieval_ms=_ms_since(started))))
 
     def _embed(self, job: RunningJob) -> None:
         request = job.request(EmbedRequest)
@@ -76,12 +76,12 @@ class QueryService:
         embedder.check_dimensions(dimension)
         texts = [embedder.decode(item) if isinstance(item, list) else item for item in request.inputs]
         tokens = sum(embedder.count_tokens(text) for text in texts)
-        accepted = events.Accepted(**job.base(), model=embedder.model_name, prompt_tokens=tokens)
+        accepted = events.Accepted(**job.event_fields(), model=embedder.model_name, prompt_tokens=tokens)
         vectors = embedder.shorten(service.embed(texts, purpose=request.purpose), dimension)
         encoded = [base64.b64encode(np.asarray(row, dtype="<f4").tobytes()).decode() for row in vectors]
         result = {"embeddings": encoded, "dimension": dimension}
         usage = Usage(prompt_tokens=tokens)
-        # Nobody streams vectors, so all is told at once: a lone request should not pay for another round trip.
+        # Nobody streams vectors, so `Accepted` is emitted with the result, which saves a round trip.
         self._runner.complete(job, JobResult(model=embedder.model_name, usage=usage, result=result), accepted)
 
     def _retrieve(self, job: RunningJob) -> None:
@@ -94,9 +94,9 @@ class QueryService:
             self._producer.hand_over(job.record, Tasks.REWRITE)
             return
         started = time.perf_counter()
-        # The question as it was put is searched for too: a model may have missed its point.
+        # The original question is searched for too, as the rewrite may have missed its point.
         hits = self._find([rewrite, options.query] if rewrite else [options.query], options)
-        self._producer.records.keep_hits(job.id, hits, _since(started))
+        self._producer.records.store_hits(job.id, hits, _ms_since(started))
         self._producer.hand_over(job.record, Tasks.GENERATE)
 
     def _find(self, queries: Sequence[str], options: SearchOptions) -> list[Hit]:
@@ -105,17 +105,18 @@ class QueryService:
         unknown = [name for name in options.collections if name not in names]
         if unknown:
             raise InvalidRequest(f"There is no collection named {unknown[0]!r}.", param="collection")
-        asked = [one for one in collections if not options.collections or one.name in options.collections]
-        hits = best_of([self._search_in(model, keys, queries, options) for model, keys in self._scopes(asked, options)])
-        # Names are the catalog's: a file or collection that was renamed keeps its points.
+        searched = [one for one in collections if not options.collections or one.name in options.collections]
+        scopes = self._scopes(searched, options)
+        hits = merge_rankings([self._search_in(model, keys, queries, options) for model, keys in scopes])
+        # Names come from the catalog, as renaming a file or collection does not change its points at once.
         documents = self._catalog.documents_by_id([hit.document_id for hit in hits[: options.top_k]])
         found = [hit for hit in hits[: options.top_k] if hit.document_id in documents]
-        return [_renamed(hit, documents[hit.document_id]) for hit in found]
+        return [_with_current_names(hit, documents[hit.document_id]) for hit in found]
 
-    def _scopes(self, asked: Sequence[Collection], options: SearchOptions) -> list[tuple[Model, list[str]]]:
-        """The models that the collections are in, each with the keys that are searched for there; none means all."""
+    def _scopes(self, searched: Sequence[Collection], options: SearchOptions) -> list[tuple[Model, list[str]]]:
+        """Return the models that serve the collections, each with the keys of its collections. No keys means all."""
         scopes: dict[Model, list[str]] = {}
-        for collection in asked:
+        for collection in searched:
             scopes.setdefault(self._models.placement(collection).serving, []).append(collection.point_key)
         if not options.collections and len(scopes) <= 1:
             return [(model, []) for model in scopes or [self._models.default]]
@@ -125,10 +126,10 @@ class QueryService:
         return self._retrievers[model].search(queries, msgspec.structs.replace(options, collections=keys))
 
 
-def best_of(rankings: Sequence[list[Hit]]) -> list[Hit]:
-    """The rankings of several models in one, best first.
+def merge_rankings(rankings: Sequence[list[Hit]]) -> list[Hit]:
+    """Return the hits of several models in one ranking, best first.
 
-    Cosines of different models cannot be compared, but ranks can, and the fused score of a hit is made of its ranks.
+    Cosines of different models cannot be compared. Fused scores can, as they are computed from ranks.
     """
     hits = [hit for ranking in rankings for hit in ranking]
     if len(rankings) == 1:
@@ -136,9 +137,9 @@ def best_of(rankings: Sequence[list[Hit]]) -> list[Hit]:
     return sorted(hits, key=lambda hit: -(hit.score if hit.rerank_score is None else hit.rerank_score))
 
 
-def _renamed(hit: Hit, document: Document) -> Hit:
+def _with_current_names(hit: Hit, document: Document) -> Hit:
     return msgspec.structs.replace(hit, filename=document.filename, path=document.path, collection=document.collection)
 
 
-def _since(started: float) -> float:
+def _ms_since(started: float) -> float:
     return (time.perf_counter() - started) * 1000

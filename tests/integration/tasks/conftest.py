@@ -1,4 +1,4 @@
-"""Fixtures: a producer over a real Redis, a real catalog, and a world with the real engine."""
+"""Fixtures: a producer with a real Redis, a real catalog, and a generation service with the real engine."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A job kind registered in one place: its entry, its task function, its renderer, and a route that submits it.
+"""A job kind that is registered in one place: its entry, its task function, its renderer, and a route that submits it.
 
-A worker that serves it: `celery -A tests.integration.tasks.echo_kind worker -Q maintenance`.
+`celery -A tests.integration.tasks.echo_kind worker -Q maintenance` starts a worker that serves it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ECHO_PATH = "/v1/echo"
 
 
 class EchoRequest(msgspec.Struct):
-    """Words to be said again."""
+    """The words to repeat."""
 
     words: list[str]
 
@@ -42,15 +42,15 @@ ECHO = register(
 
 @celery_app.task(name=ECHO.task.name)
 def echo(job_id: str) -> None:
-    """Say the words of a job again."""
-    services().runner.run(job_id, ECHO.task, _say)
+    """Repeat the words of a job."""
+    services().runner.run(job_id, ECHO.task, _repeat)
 
 
-def _say(job: RunningJob) -> None:
+def _repeat(job: RunningJob) -> None:
     words = job.request(EchoRequest).words
-    job.emit(events.Accepted(**job.base(), model="echo"), state="running")
+    job.emit(events.Accepted(**job.event_fields(), model="echo"), state="running")
     for word in words:
-        job.emit(events.TextDelta(**job.base(), text=word))
+        job.emit(events.TextDelta(**job.event_fields(), text=word))
     services().runner.complete(job, JobResult("echo", [ChoiceResult(text="".join(words), finish_reason="stop")]))
 
 

@@ -1,4 +1,4 @@
-"""A generation service over the real engine and a real Redis, and what its jobs emitted."""
+"""A generation service with the real engine and a real Redis, and helpers that read the events of its jobs."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ QUESTION = [ChatMessage("user", "What is the weather in Paris, and what time is 
 
 
 class Workshop:
-    """Functions for the server to run, and what they were called with."""
+    """The functions that the server runs, and a record of their calls."""
 
     def __init__(self) -> None:
         self.registry = FunctionRegistry(timeout_seconds=20)
         self.added: list[tuple[int, int]] = []
-        #: `wait_here` waits for the one and sets the other.
+        #: `wait_here` sets `waiting`, and waits for `release`.
         self.release, self.waiting = threading.Event(), threading.Event()
         for function in (self.add, self.break_down, self.wait_here, self.pick, search_documents):
             self.registry.register(function)
@@ -67,7 +67,7 @@ class Workshop:
 
 
 class World:
-    """A generation service, and the events of the jobs it runs."""
+    """A generation service that runs jobs and returns their events."""
 
     def __init__(self, producer: Producer, catalog: Catalog, folder: Path, model_path: Path | None = None) -> None:
         settings = load_settings(
@@ -95,7 +95,7 @@ class World:
         return job_id
 
     def submit_durable(self, **fields: Any) -> str:
-        """A job that has a row in the catalog, as `Prefer: respond-async` makes it."""
+        """Submit a durable job, which has a row in the catalog. Return its id."""
         job_id = new_id("job")
         options: dict[str, Any] = {"messages": QUESTION, "sampling": GREEDY, "max_tokens": 160, **fields}
         request = GenerateRequest(**options)
@@ -104,31 +104,32 @@ class World:
         return job_id
 
     def result_of(self, job_id: str) -> JobResult:
-        """What the catalog keeps of a job."""
+        """Return the result of a job from its row in the catalog."""
         return msgspec.json.decode(self.catalog.get_job(job_id).result or "", type=JobResult)
 
-    def emitted(self, job_id: str) -> list[events.AnyEvent]:
+    def generate(self, job_id: str) -> list[events.AnyEvent]:
+        """Generate the answer of a job, and return all events of the job."""
         record = self.producer.records.load(job_id)
         assert record is not None
         self.service.generate(job_id, record.queue)
         return [event for _, event in self.producer.records.replay(job_id)]
 
     def run(self, **fields: Any) -> list[events.AnyEvent]:
-        return self.emitted(self.submit(**fields))
+        return self.generate(self.submit(**fields))
 
     def resume(
-        self, past: Sequence[tuple[Callable[..., events.AnyEvent], dict[str, Any]]], **fields: Any
+        self, replayed: Sequence[tuple[Callable[..., events.AnyEvent], dict[str, Any]]], **fields: Any
     ) -> list[events.AnyEvent]:
-        """All events of a job whose first worker was lost after having emitted `past`."""
+        """Run a job whose first worker was lost after it had emitted `replayed`. Return all events of the job."""
         job_id = self.submit(**fields)
         record = self.producer.records.load(job_id)
         assert record is not None
         first = {"job_id": job_id, "attempt": 1}
-        earlier = (kind(**{**values, **first}) for kind, values in past)
-        emitted = [events.Accepted(**first, model="m", prompt_tokens=3), *earlier]
-        self.producer.records.append(Append(job_id, 1, emitted, record.queue, "running"))
+        earlier = (kind(**{**values, **first}) for kind, values in replayed)
+        items = [events.Accepted(**first, model="m", prompt_tokens=3), *earlier]
+        self.producer.records.append(Append(job_id, 1, items, record.queue, "running"))
         assert self.producer.records.retry(record) == 2
-        return self.emitted(job_id)
+        return self.generate(job_id)
 
 
 def text_of(emitted: Sequence[events.AnyEvent], index: int = 0) -> str:
@@ -136,8 +137,9 @@ def text_of(emitted: Sequence[events.AnyEvent], index: int = 0) -> str:
 
 
 def calls_of(emitted: Sequence[events.AnyEvent], index: int = 0, *, server: bool = False) -> list[tuple[str, Any]]:
-    """Name and decoded arguments of each call, of the client or of the server. Checks that each is opened once, with an
-    id of its own.
+    """Return the name and the decoded arguments of each call, of the client or of the server.
+
+    Check that each call is opened once, with an id of its own.
     """
     names: list[str] = []
     arguments: list[str] = []
@@ -159,7 +161,7 @@ def reasons_of(emitted: Sequence[events.AnyEvent]) -> list[str]:
 
 
 def refusal_of(emitted: Sequence[events.AnyEvent]) -> tuple[str | None, str]:
-    """Field and message of a job that was refused before it was accepted."""
+    """Check that the job was refused before it was accepted. Return the field and the message of the refusal."""
     last = emitted[-1]
     assert isinstance(last, events.Failed) and last.error.status == 400
     assert not any(isinstance(event, events.Accepted) for event in emitted)
@@ -167,10 +169,10 @@ def refusal_of(emitted: Sequence[events.AnyEvent]) -> tuple[str | None, str]:
 
 
 def results_of(emitted: Sequence[events.AnyEvent]) -> list[tuple[str, Any, str | None]]:
-    """Name, result and error of each function that the server ran."""
+    """Return the name, result and error of each function that the server ran."""
     return [(event.name, event.result, event.error) for event in emitted if isinstance(event, events.ToolResult)]
 
 
 def fields_of(event: events.AnyEvent) -> dict[str, Any]:
-    """What an event is made of, to make it again for another job."""
+    """Return the fields of an event, from which it can be made again for another job."""
     return {name: getattr(event, name) for name in event.__struct_fields__}

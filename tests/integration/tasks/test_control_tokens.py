@@ -1,4 +1,4 @@
-"""Calls behind control tokens, as Mistral's models write them: the starter model with their template and tokens."""
+"""Calls that follow control tokens, as Mistral's models write them. The starter model gets their template."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def assert_calls_fit(emitted: list[events.AnyEvent], *, at_most: int = 8) -> Non
     assert reasons_of(emitted) == ["tool_calls"]
 
 
-def test_the_form_is_seen_from_the_template_of_the_file(mistral: World) -> None:
+def test_the_call_format_is_detected_from_the_template_of_the_file(mistral: World) -> None:
     form = mistral.service.engine.grammars.call_format
     assert isinstance(form, MistralListFormat)
     assert form.controls == {"[TOOL_CALLS]": control_tokens(mistral)["[TOOL_CALLS]"]}
@@ -99,11 +99,11 @@ def test_the_named_function_is_called_once(world: World) -> None:
 
 @pytest.mark.parametrize("parallel", [False, True])
 def test_a_call_that_the_model_begins_by_itself_is_enforced(world: World, parallel: bool) -> None:
-    """The model has never seen the token, so it is made likely; an earlier attempt was lost right after some text."""
+    """Resume after some text, with a bias towards the token that begins a call, which the model was not trained on."""
     opening = control_tokens(world)["[TOOL_CALLS]"]
-    spoken = world.service.engine._backend.tokenize("So: ", special=False)
+    tokens = world.service.engine._backend.tokenize("So: ", special=False)
     emitted = world.resume(
-        [(events.TextDelta, {"text": "So:", "token_ids": spoken})],
+        [(events.TextDelta, {"text": "So:", "token_ids": tokens})],
         tools=TOOLS,
         sampling=SamplingParams(temperature=0, logit_bias={opening: 60}),
         parallel_tool_calls=parallel,
@@ -125,7 +125,7 @@ def test_text_stays_text_beside_tools(world: World) -> None:
     assert text.encode() and text.startswith("".join(tokens)) and calls_of(emitted) == []
 
 
-def test_a_lost_worker_is_followed_by_one_that_tells_the_rest(world: World) -> None:
+def test_another_worker_emits_what_a_lost_one_has_not(world: World) -> None:
     fields: dict[str, Any] = {"tools": TOOLS, "tool_choice": "required", "max_tokens": 60}
     whole = world.run(**fields)
     pieces = [event for event in whole if isinstance(event, events.ToolCallDelta)]
@@ -134,7 +134,7 @@ def test_a_lost_worker_is_followed_by_one_that_tells_the_rest(world: World) -> N
     assert (calls_of(emitted), text_of(emitted), reasons_of(emitted)) == (calls_of(whole), "", reasons_of(whole))
 
 
-def test_calls_and_results_of_the_past_are_rendered_with_control_tokens(mistral: World) -> None:
+def test_earlier_calls_and_results_are_rendered_with_control_tokens(mistral: World) -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "say", "arguments": '{"text": "[TOOL_CALLS]"}'}}
     messages = [
         ChatMessage("user", "Say [TOOL_CALLS][{}] and [ARGS]!"),

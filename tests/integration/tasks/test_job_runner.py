@@ -1,4 +1,4 @@
-"""A job in a worker's hands: exactly one terminal event, in Redis and in the catalog, whatever happens."""
+"""Running a job: it ends with exactly one terminal event, in Redis and in the catalog, whatever happens."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_refusal_reaches_the_client_with_its_status(runner: JobRunner, produce
     assert catalog.get_job(job_id).state is JobState.FAILED
 
 
-def test_an_unforeseen_fault_is_told_without_its_details(
+def test_an_unexpected_error_is_reported_without_its_details(
     runner: JobRunner, producer: Producer, catalog: Catalog
 ) -> None:
     job_id = submit(producer, catalog)
@@ -108,16 +108,18 @@ def test_an_unforeseen_fault_is_told_without_its_details(
     assert isinstance(event, events.Failed) and event.error.status == 500 and "secret" not in event.error.message
 
 
-def test_a_cancelled_job_is_told_so_at_once(runner: JobRunner, producer: Producer, catalog: Catalog) -> None:
+def test_a_running_job_is_notified_at_once_when_it_is_cancelled(
+    runner: JobRunner, producer: Producer, catalog: Catalog
+) -> None:
     job_id = submit(producer, catalog)
-    emitted = threading.Event()
+    notified = threading.Event()
 
     def work(job: RunningJob) -> None:
         assert producer.cancel(job_id)
-        assert emitted.wait(5)
+        assert notified.wait(5)
         job.check()
 
-    runner.run(job_id, Tasks.GENERATE, work, on_cancel=emitted.set)
+    runner.run(job_id, Tasks.GENERATE, work, on_cancel=notified.set)
     assert isinstance(last_event(producer, job_id), events.Cancelled)
 
 
@@ -133,9 +135,7 @@ def test_a_job_past_its_deadline_is_dropped_when_its_turn_comes(
     assert isinstance(event, events.Cancelled) and event.reason == "deadline"
 
 
-def test_the_heartbeat_goes_on_while_the_job_is_in_hand(
-    runner: JobRunner, producer: Producer, catalog: Catalog
-) -> None:
+def test_the_heartbeat_is_renewed_while_the_job_runs(runner: JobRunner, producer: Producer, catalog: Catalog) -> None:
     job_id, revived = submit(producer, catalog), []
 
     def work(_: RunningJob) -> None:
@@ -147,12 +147,12 @@ def test_the_heartbeat_goes_on_while_the_job_is_in_hand(
     assert revived == [False]
 
 
-def test_what_a_replaced_attempt_says_is_not_heard(runner: JobRunner, producer: Producer, catalog: Catalog) -> None:
+def test_events_of_a_replaced_attempt_are_refused(runner: JobRunner, producer: Producer, catalog: Catalog) -> None:
     job_id, replaced = submit(producer, catalog), []
 
     def work(job: RunningJob) -> None:
         assert producer.records.retry(job.record) == 2
-        job.emit(events.TextDelta(**job.base(), text="late"))
+        job.emit(events.TextDelta(**job.event_fields(), text="late"))
         replaced.append(job.replaced)
         job.check()
 
@@ -165,4 +165,4 @@ def test_batch_jobs_wait_behind_a_few_messages(producer: Producer, catalog: Cata
     jobs = [submit(producer, catalog, durable=True) for _ in range(10)]
     assert producer.queue_lengths()[Queue.BATCH.value] == 4
     assert [producer.position(job_id) for job_id in jobs] == list(range(10))
-    assert not any(producer.revive(job_id) for job_id in jobs), "waiting is not being lost"
+    assert not any(producer.revive(job_id) for job_id in jobs), "waiting jobs are not lost"

@@ -1,4 +1,4 @@
-"""The protocol of job events over a real Redis: no gaps, replay, retries, cancellation, one terminal event."""
+"""The protocol of job events with a real Redis: no gaps, replay, retries, cancellation, one terminal event."""
 
 from __future__ import annotations
 
@@ -81,13 +81,12 @@ async def test_the_replay_begins_after_any_number(stream: JobStream, producer: P
     assert await stream.frames_after("job-unknown", 0) == await stream.frames_after("job-unknown", 1) == []
 
 
-async def test_a_lost_publication_is_found_by_its_number(stream: JobStream, producer: Producer) -> None:
-    """Given events that reached the replay but not the channel, when the next one comes, then all are read in order."""
+async def test_a_lost_publication_is_read_from_the_replay(stream: JobStream, producer: Producer) -> None:
     job_id = new_id("job")
     redis = producer.records.redis
     async with stream.open(job_id) as reader:
         await stream.submit(job_id, CHAT, REQUEST)
-        for number in (2, 3):  # what the append script does, less the publication
+        for number in (2, 3):  # what the append script does, but without publishing
             redis.rpush(f"job:{job_id}:events", f"{number} ".encode() + events.encode(text(job_id, str(number))))
         redis.hset(job_key(job_id), "seq", 3)
         append(producer.records, job_id, finished(job_id))
@@ -144,7 +143,7 @@ async def test_a_running_job_without_heartbeat_is_sent_again(stream: JobStream, 
     assert producer.queue_lengths()["inference"] == 2
 
 
-async def test_a_job_that_goes_on_losing_its_workers_fails(stream: JobStream, producer: Producer) -> None:
+async def test_a_job_that_loses_every_worker_fails(stream: JobStream, producer: Producer) -> None:
     job_id = new_id("job")
     await stream.submit(job_id, CHAT, REQUEST)
     for attempt in range(1, MAX_JOB_ATTEMPTS + 1):
@@ -154,7 +153,7 @@ async def test_a_job_that_goes_on_losing_its_workers_fails(stream: JobStream, pr
     assert isinstance(last, events.Failed) and last.error.code == "worker_lost"
 
 
-async def test_a_job_with_a_heartbeat_is_left_alone(producer: Producer) -> None:
+async def test_a_job_with_a_heartbeat_is_not_sent_again(producer: Producer) -> None:
     job_id = new_id("job")
     producer.submit(job_id, CHAT, REQUEST)
     append(producer.records, job_id, text(job_id, "a"))
@@ -186,7 +185,7 @@ async def test_cancelling_a_waiting_job_ends_it_at_once(stream: JobStream, produ
     assert not await stream.cancel(job_id)
 
 
-async def test_a_full_queue_answers_503_and_leaves_nothing(stream: JobStream, producer: Producer) -> None:
+async def test_a_full_queue_refuses_a_job_and_leaves_no_record(stream: JobStream, producer: Producer) -> None:
     for position in range(3):
         assert await stream.submit(new_id("job"), CHAT, REQUEST) == position
     refused = new_id("job")
@@ -196,7 +195,7 @@ async def test_a_full_queue_answers_503_and_leaves_nothing(stream: JobStream, pr
     assert producer.records.load(refused) is None
 
 
-async def test_a_full_queue_tells_how_long_it_takes_to_empty(stream: JobStream, producer: Producer) -> None:
+async def test_a_refusal_estimates_how_long_the_queue_takes_to_drain(stream: JobStream, producer: Producer) -> None:
     done = [new_id("job") for _ in range(2)]
     for job_id in done:
         await stream.submit(job_id, CHAT, REQUEST)
@@ -211,7 +210,7 @@ async def test_a_full_queue_tells_how_long_it_takes_to_empty(stream: JobStream, 
     assert caught.value.retry_after_seconds == pytest.approx(20, abs=1)
 
 
-async def test_redis_away_is_unavailable_within_seconds(tmp_path: object) -> None:
+async def test_without_redis_a_submission_fails_within_seconds(tmp_path: object) -> None:
     settings = load_settings(redis_url="unix:///nonexistent/redis.sock")
     started = time.monotonic()
     with pytest.raises(Unavailable):
@@ -219,7 +218,7 @@ async def test_redis_away_is_unavailable_within_seconds(tmp_path: object) -> Non
     assert time.monotonic() - started < 5
 
 
-def test_workers_count_as_gone_when_silent(producer: Producer) -> None:
+def test_workers_that_no_longer_announce_themselves_are_not_listed(producer: Producer) -> None:
     producer.announce(Role.INFERENCE, "one", {"model": "x"})
     assert producer.workers(Role.INFERENCE)["one"]["model"] == "x"
     producer.records.redis.hset("workers:inference", "dead", '{"at": 1}')

@@ -1,4 +1,4 @@
-"""A kind of job that is registered in one place runs through HTTP, a real worker and its result."""
+"""A job kind that is registered in one place works from the HTTP request through a real worker to its result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support import ROOT, clean_environment, wait_until, wait_until_async
 
 @pytest.fixture
 def echo_kind(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module that registers the kind; afterwards the table is as it was."""
+    """Return the module that registers the kind. Restore the table afterwards."""
     monkeypatch.setattr(kinds, "_kinds", dict(kinds._kinds))
     sys.modules.pop("tests.integration.tasks.echo_kind", None)
     from tests.integration.tasks import echo_kind
@@ -33,7 +33,7 @@ def echo_kind(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def worker(settings: Settings, redis_url: str, tmp_path: Path) -> Iterator[None]:
-    """A Celery worker in a process of its own that has loaded the module."""
+    """Start a Celery worker, in a process of its own, that has loaded the module."""
     command = ["celery", "-A", "tests.integration.tasks.echo_kind", "worker", "-P", "solo", "-Q", "maintenance"]
     environment = clean_environment(REDIS_URL=redis_url, DATA_DIR=str(settings.data_dir), WATCH_DIRS=str(tmp_path))
     producer = Producer(settings)
@@ -60,7 +60,7 @@ async def http(echo_kind: Any, worker: None, settings: Settings) -> AsyncIterato
         yield client
 
 
-async def test_a_kind_registered_in_one_place_runs_through_http_worker_and_result(http: httpx.AsyncClient) -> None:
+async def test_a_kind_registered_in_one_place_works_from_request_to_result(http: httpx.AsyncClient) -> None:
     waited = await http.post("/v1/echo", json={"words": ["good ", "day"]})
     assert (waited.status_code, waited.json()["text"]) == (200, "good day")
 

@@ -1,4 +1,4 @@
-"""Which embedding models an index worker opens at its start, and what it says of those that are not to be had."""
+"""Which embedding models an index worker opens at its start, and how it reports those that are not available."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def settings_for(tmp_path: Path) -> Callable[..., Settings]:
 
 @pytest.fixture
 def open_all(settings_for: Callable[..., Settings], catalog: Catalog) -> Iterator[Open]:
-    """Opens the models of these settings, as a new process would: those that were open are closed."""
+    """Return a function that opens the models of some settings, as a new process would. It first closes the others."""
     opened: list[Models] = []
 
     def open_them(**named: Any) -> Models:
@@ -58,36 +58,36 @@ def test_models_are_those_of_the_settings_and_those_that_collections_are_in(
     plain = catalog.create_collection("plain")
     assert names_of(models, catalog) == {"letters": "two", "plain": "one"}
     for collection in (chosen, plain):
-        catalog.place_collection(collection.id, models.wanted(collection).record)
-    # The settings name others now: what collections are in is opened too, and one that was chosen stays so.
+        catalog.place_collection(collection.id, models.target(collection).record)
+    # If the settings name other models, those that collections are in or have chosen are opened too.
     models = open_all(embedding_model_name=three)
     assert sorted(names(models)) == ["one", "three", "two"]
     assert names_of(models, catalog) == {"letters": "two", "plain": "one"}
-    assert models.wanted(catalog.get_collection("plain")) is models.default
-    assert models.wanted(catalog.get_collection("letters")) is models.named("two")
+    assert models.target(catalog.get_collection("plain")) is models.default
+    assert models.target(catalog.get_collection("letters")) is models.named("two")
 
 
 def names_of(models: Models, catalog: Catalog) -> dict[str, str]:
-    """The model that answers for each collection."""
+    """Return the name of the model that serves each collection."""
     return {one.name: models.placement(one).serving.service.embedder.model_name for one in catalog.placed_collections()}
 
 
-def test_a_model_that_is_gone_leaves_its_collections_to_the_default(
+def test_collections_of_a_model_that_is_gone_get_the_default(
     open_all: Open, catalog: Catalog, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     one, two = (str(tiny_model(tmp_path / name)) for name in ("one", "two"))
     models = open_all(embedding_model_name=one, embedding_models=(two,))
     collection = catalog.create_collection("letters", model_choice=two)
-    catalog.place_collection(collection.id, models.wanted(collection).record)
+    catalog.place_collection(collection.id, models.target(collection).record)
     Path(two).rename(tmp_path / "elsewhere")
     models = open_all(embedding_model_name=one)
     assert names(models) == ["one"]
-    assert models.holding(catalog.get_collection("letters").store) is None
-    assert models.wanted(catalog.get_collection("letters")) is models.default
+    assert models.with_store(catalog.get_collection("letters").store) is None
+    assert models.target(catalog.get_collection("letters")) is models.default
     assert "cannot be used" in caplog.text
 
 
-def test_a_former_store_that_was_made_anew_is_not_taken_for_the_old_one(
+def test_a_former_store_that_was_created_again_is_not_mistaken_for_the_old_one(
     open_all: Open, catalog: Catalog, tmp_path: Path
 ) -> None:
     one, two = (str(tiny_model(tmp_path / name)) for name in ("one", "two"))
@@ -107,14 +107,14 @@ def test_a_former_store_that_was_made_anew_is_not_taken_for_the_old_one(
         ({"embedding_models": ("./nowhere",)}, "EMBEDDING_MODELS=./nowhere"),
     ],
 )
-def test_a_model_that_the_settings_name_and_that_is_not_there_stops_the_start(
+def test_a_missing_model_that_the_settings_name_prevents_the_start(
     open_all: Open, named: dict[str, Any], setting: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=setting):
         open_all(**named)
 
 
-def test_documents_are_cut_by_the_tokens_of_the_model_that_was_chosen(
+def test_documents_are_chunked_by_the_tokens_of_the_model_that_was_chosen(
     settings_for: Callable[..., Settings], catalog: Catalog, producer: Producer, tmp_path: Path
 ) -> None:
     chosen = str(tiny_model(tmp_path / "short"))  # reads 62 tokens, the starter 254

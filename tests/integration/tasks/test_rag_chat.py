@@ -1,4 +1,4 @@
-"""A RAG chat from task to task: the follow-up is rewritten, searched for, answered, and cited; with a real engine."""
+"""A RAG chat from task to task, with the real engine: a follow-up is rewritten, searched for, answered and cited."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def submit(world: World, **fields: Any) -> str:
 
 
 def to_task(world: World, job_id: str, task: Task) -> None:
-    """Does what the search does before another worker has the job."""
+    """Hand a job over to this task, as the search does."""
     claimed = world.producer.records.claim(job_id, Tasks.RETRIEVE)
     assert claimed is not None
     world.producer.hand_over(claimed[0], task)
 
 
-def test_a_follow_up_is_rewritten_and_goes_on_to_the_search(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_follow_up_is_rewritten_and_handed_over_to_the_search(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(world.service._rewriter, "_timeout_seconds", 120.0)
     job_id = submit(world)
     to_task(world, job_id, Tasks.REWRITE)
@@ -49,14 +49,14 @@ def test_a_follow_up_is_rewritten_and_goes_on_to_the_search(world: World, monkey
     spent = world.producer.records.load_rewrite_usage(job_id)
     assert spent.prompt_tokens > 0 and spent.rewrite_tokens == spent.total_tokens
     to_task(world, job_id, Tasks.GENERATE)
-    world.producer.records.keep_hits(job_id, HITS, 1.0)
-    last = world.emitted(job_id)[-1]
+    world.producer.records.store_hits(job_id, HITS, 1.0)
+    last = world.generate(job_id)[-1]
     assert isinstance(last, events.Finished) and last.usage.rewrite_tokens == spent.rewrite_tokens
     assert last.usage.prompt_tokens > spent.prompt_tokens
     assert last.usage.completion_tokens > spent.completion_tokens
 
 
-def test_a_rewrite_that_fails_leaves_the_question_as_it_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_rewrite_the_question_itself_is_searched_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise Unavailable("The inference engine has stopped.")
 
@@ -79,11 +79,11 @@ def test_a_rewrite_that_takes_too_long_is_not_waited_for(world: World, monkeypat
     assert world.producer.records.load_rewrite_usage(job_id) == Usage()
 
 
-def test_an_answer_has_its_sources_first_and_markers_that_hold(world: World) -> None:
+def test_sources_are_emitted_before_the_answer_and_markers_refer_to_them(world: World) -> None:
     job_id = submit(world, messages=[ChatMessage("user", "What does the warranty of the Aurora cover?")])
     to_task(world, job_id, Tasks.GENERATE)
-    world.producer.records.keep_hits(job_id, HITS, 1.0)
-    emitted = world.emitted(job_id)
+    world.producer.records.store_hits(job_id, HITS, 1.0)
+    emitted = world.generate(job_id)
     kinds = [type(event) for event in emitted]
     assert kinds.index(events.Retrieved) < kinds.index(events.TextDelta)
     retrieved = next(event for event in emitted if isinstance(event, events.Retrieved))
@@ -93,18 +93,18 @@ def test_an_answer_has_its_sources_first_and_markers_that_hold(world: World) -> 
     assert isinstance(emitted[-1], events.Finished)
 
 
-def test_without_room_for_what_was_found_the_model_is_not_asked(world: World) -> None:
+def test_without_room_for_any_hit_the_model_is_not_asked(world: World) -> None:
     job_id = submit(world, messages=[ChatMessage("user", "What does it cover?")], max_tokens=2000)
     to_task(world, job_id, Tasks.GENERATE)
-    world.producer.records.keep_hits(job_id, HITS, 1.0)
-    last = world.emitted(job_id)[-1]
+    world.producer.records.store_hits(job_id, HITS, 1.0)
+    last = world.generate(job_id)[-1]
     assert isinstance(last, events.Failed) and last.error.status == 400
     assert last.error.param == "max_tokens" and "no room for what was found" in last.error.message
 
 
-def test_nothing_found_is_said_and_not_invented(world: World) -> None:
+def test_without_hits_the_model_is_not_asked(world: World) -> None:
     job_id = submit(world)
     to_task(world, job_id, Tasks.GENERATE)
-    emitted = world.emitted(job_id)
+    emitted = world.generate(job_id)
     assert text_of(emitted) == "I could not find anything about that in the documents."
     assert isinstance(emitted[-1], events.Finished) and emitted[-1].usage.completion_tokens == 0

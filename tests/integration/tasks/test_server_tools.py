@@ -1,6 +1,6 @@
-"""Functions that the server runs in the middle of an answer: the real engine, a real Redis, real functions.
+"""Functions that the server runs during an answer, with the real engine, a real Redis and real functions.
 
-The first round's call is required, since the starter model seldom makes one by itself.
+The first round's call is required, as the starter model seldom makes one by itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OWN = {"type": "function", "function": {"name": "get_time", "description": "The 
 
 
 def fields_for(name: str, **more: Any) -> dict[str, Any]:
-    """A request that has to call this one function first."""
+    """Return the fields of a request that must call this function first."""
     fields: dict[str, Any] = {
         "messages": QUESTION,
         "server_tools": [name],
@@ -48,11 +48,11 @@ def finished(emitted: Sequence[events.AnyEvent]) -> events.Finished:
 
 @pytest.fixture(scope="module")
 def sum_of(world: World) -> list[events.AnyEvent]:
-    """All events of an answer for which two digits were added."""
+    """Return all events of an answer for which two digits were added."""
     return world.run(**fields_for("add"))
 
 
-def test_a_function_is_run_and_the_model_goes_on(world: World, sum_of: list[events.AnyEvent]) -> None:
+def test_a_function_is_run_and_the_model_continues(world: World, sum_of: list[events.AnyEvent]) -> None:
     ((name, arguments),) = calls_of(sum_of, server=True)
     assert name == "add" and calls_of(sum_of) == []
     assert results_of(sum_of) == [("add", {"sum": arguments["a"] + arguments["b"]}, None)]
@@ -60,12 +60,12 @@ def test_a_function_is_run_and_the_model_goes_on(world: World, sum_of: list[even
     assert world.workshop.added == [(arguments["a"], arguments["b"])]
 
 
-def test_what_is_used_is_summed_over_the_rounds(sum_of: list[events.AnyEvent]) -> None:
-    (paused,) = (event for event in sum_of if isinstance(event, events.RoundFinished))
+def test_the_usage_is_summed_over_the_rounds(sum_of: list[events.AnyEvent]) -> None:
+    (first,) = (event for event in sum_of if isinstance(event, events.RoundFinished))
     usage = finished(sum_of).usage
-    assert paused.finish_reason == "tool_calls" and paused.usage.completion_tokens > 0
-    assert paused.usage.completion_tokens < usage.completion_tokens <= 70
-    assert usage.prompt_tokens > 2 * paused.usage.prompt_tokens
+    assert first.finish_reason == "tool_calls" and first.usage.completion_tokens > 0
+    assert first.usage.completion_tokens < usage.completion_tokens <= 70
+    assert usage.prompt_tokens > 2 * first.usage.prompt_tokens
 
 
 @pytest.mark.parametrize(
@@ -76,32 +76,32 @@ def test_what_is_used_is_summed_over_the_rounds(sum_of: list[events.AnyEvent]) -
         ("search_documents", "No worker that could search the documents is running."),
     ],
 )
-def test_what_goes_wrong_in_a_function_is_told_to_the_model(world: World, name: str, error: str) -> None:
+def test_an_error_of_a_function_is_passed_to_the_model(world: World, name: str, error: str) -> None:
     emitted = world.run(**fields_for(name))
     assert results_of(emitted) == [(name, None, error)]
     assert text_of(emitted) and finished(emitted)
 
 
-def test_a_schema_that_no_grammar_holds_is_left_to_the_function(world: World) -> None:
+def test_arguments_that_no_grammar_can_constrain_are_validated_by_the_registry(world: World) -> None:
     emitted = world.run(**fields_for("pick", max_tokens=60))
     ((name, result, error),) = results_of(emitted) or [("pick", None, "cut")]
     assert name == "pick" and (isinstance(result, int) or error)
     assert finished(emitted)
 
 
-def test_without_rounds_left_the_model_answers(world: World) -> None:
+def test_after_the_last_round_of_calls_the_model_answers(world: World) -> None:
     emitted = world.run(**fields_for("add", max_tool_rounds=1))
     assert len(results_of(emitted)) == 1 and text_of(emitted)
 
 
-def test_a_call_for_the_client_ends_the_answer_as_ever(world: World) -> None:
+def test_a_call_of_a_client_function_ends_the_answer(world: World) -> None:
     emitted = world.run(**fields_for("get_time", tools=[OWN], server_tools="all"))
     assert calls_of(emitted) == [("get_time", {})] and results_of(emitted) == []
     assert reasons_of(emitted) == ["tool_calls"]
 
 
-def test_calls_for_both_run_what_is_the_servers_and_leave_the_rest_to_the_client(world: World) -> None:
-    """Parallel calls that the starter model does not make by itself: an earlier attempt has emitted them."""
+def test_of_parallel_calls_the_server_runs_only_its_own(world: World) -> None:
+    """Resume after parallel calls, as the starter model makes none by itself."""
     calls: list[Any] = [
         (events.ToolCallDelta, {"call_index": 0, "server": True, "id": "call_s", "name": "add"}),
         (events.ToolCallDelta, {"call_index": 0, "server": True, "arguments": '{"a": 2, "b": 3}'}),
@@ -115,9 +115,9 @@ def test_calls_for_both_run_what_is_the_servers_and_leave_the_rest_to_the_client
     assert reasons_of(emitted) == ["tool_calls"] and text_of(emitted) == ""
 
 
-def test_a_function_that_blocks_keeps_no_slot_and_can_be_cancelled(world: World) -> None:
+def test_a_function_that_blocks_occupies_no_slot_and_can_be_cancelled(world: World) -> None:
     job_id = world.submit(**fields_for("wait_here"))
-    runner = threading.Thread(target=world.emitted, args=(job_id,))
+    runner = threading.Thread(target=world.generate, args=(job_id,))
     runner.start()
     try:
         assert world.workshop.waiting.wait(30)
@@ -126,7 +126,7 @@ def test_a_function_that_blocks_keeps_no_slot_and_can_be_cancelled(world: World)
         assert text_of(world.run(messages=QUESTION, max_tokens=5)), "others are served meanwhile"
         assert world.producer.cancel(job_id)
         runner.join(5)
-        assert not runner.is_alive(), "cancelled while the function goes on"
+        assert not runner.is_alive(), "cancelled while the function still runs"
     finally:
         world.workshop.release.set()
         runner.join(30)
@@ -138,21 +138,19 @@ KINDS = (events.RoundFinished, events.ToolResult, events.TextDelta)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_a_lost_worker_is_followed_by_one_that_runs_nothing_twice(
-    world: World, sum_of: list[events.AnyEvent], kind: type
-) -> None:
-    """The worker is lost right after it has emitted the first event of this kind."""
-    first = next(at for at, event in enumerate(sum_of) if isinstance(event, kind))
-    told_kinds = events.TextDelta | events.ToolCallDelta | events.RoundFinished | events.ToolResult
-    past = [(type(event), fields_of(event)) for event in sum_of[: first + 1] if isinstance(event, told_kinds)]
+def test_another_worker_does_not_run_a_function_again(world: World, sum_of: list[events.AnyEvent], kind: type) -> None:
+    """Lose the first worker right after it has emitted the first event of this kind."""
+    first = next(index for index, event in enumerate(sum_of) if isinstance(event, kind))
+    replayed_kinds = events.TextDelta | events.ToolCallDelta | events.RoundFinished | events.ToolResult
+    replayed = [(type(event), fields_of(event)) for event in sum_of[: first + 1] if isinstance(event, replayed_kinds)]
     before = len(world.workshop.added)
-    emitted = world.resume(past, **fields_for("add"))
+    emitted = world.resume(replayed, **fields_for("add"))
     assert len(world.workshop.added) - before == (1 if kind is events.RoundFinished else 0)
     assert calls_of(emitted, server=True) == calls_of(sum_of, server=True)
     assert results_of(emitted) == results_of(sum_of)
-    # Not the very same words: a prompt that is computed anew rounds otherwise than one that was generated.
-    kept = "".join(fields["text"] for kind, fields in past if kind is events.TextDelta)
-    assert text_of(emitted).startswith(kept) and len(text_of(emitted)) > len(kept)
+    # The new text may differ, since tokens are rounded differently in prefill than in decode.
+    replayed_text = "".join(fields["text"] for kind, fields in replayed if kind is events.TextDelta)
+    assert text_of(emitted).startswith(replayed_text) and len(text_of(emitted)) > len(replayed_text)
     assert finished(emitted).usage.prompt_tokens == finished(sum_of).usage.prompt_tokens
 
 
@@ -164,22 +162,22 @@ def test_a_lost_worker_is_followed_by_one_that_runs_nothing_twice(
         ({"server_tools": "all", "tool_choice": "required", "tool_name": "subtract"}, "tool_choice", "subtract"),
     ],
 )
-def test_a_function_that_is_not_there_is_refused_before_anything_is_told(
+def test_an_unusable_function_is_refused_before_the_request_is_accepted(
     world: World, fields: dict[str, Any], param: str, says: str
 ) -> None:
     refused, message = refusal_of(world.run(messages=QUESTION, **fields))
     assert refused == param and says in message
 
 
-def test_the_refusal_says_which_functions_there_are(world: World) -> None:
+def test_the_refusal_lists_the_functions(world: World) -> None:
     _, message = refusal_of(world.run(messages=QUESTION, server_tools=["subtract"]))
     assert "add, break_down, dawdle, pick, search_documents, wait_here" in message
 
 
-def test_an_asynchronous_job_keeps_what_was_run(world: World) -> None:
+def test_the_result_of_a_durable_job_contains_the_calls(world: World) -> None:
     wait_until(lambda: world.service.engine.stats().running == 0)
     job_id = world.submit_durable(**fields_for("add"))
-    emitted = world.emitted(job_id)
+    emitted = world.generate(job_id)
     (choice,) = world.result_of(job_id).choices
     assert [call["name"] for call in choice.tool_results] == ["add"]
     assert choice.tool_results[0]["result"] == results_of(emitted)[0][1]

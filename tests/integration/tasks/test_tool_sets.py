@@ -1,4 +1,4 @@
-"""`tool_choice: required` over many different sets of tools: every answer is a call that fits its schema."""
+"""`tool_choice: required` with many different sets of tools: every answer is a call that fits its schema."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def assert_valid_calls(world: World, numbers: Iterable[int]) -> None:
 
 
 def problem_of(world: World, number: int) -> str | None:
-    """What is wrong with the call that answers a set of tools; None if nothing is."""
+    """Return what is wrong with the call that answers a set of tools, or None if it is right."""
     tools = tool_set(number)
-    # Warm, so that it is the grammar that makes it fit and not the model's habits.
+    # With this temperature, it is the grammar that makes the call fit, not the model.
     sampling = SamplingParams(temperature=0.8, seed=number)
     emitted = world.run(
         messages=QUESTION,
@@ -48,5 +48,5 @@ def problem_of(world: World, number: int) -> str | None:
 
 @pytest.mark.soak
 def test_required_calls_of_all_tool_sets_are_valid(world: World) -> None:
-    """The quick tests try all of them without a model: `tests/unit/inference/test_tool_sets.py`."""
+    """Check all tool sets with the model. `tests/unit/inference/test_tool_sets.py` checks them without one."""
     assert_valid_calls(world, range(SETS))

@@ -1,4 +1,4 @@
-"""Tools and structured output from the job's record to its events: the real engine, a real Redis."""
+"""Tools and structured output, from the job's record to its events, with the real engine and a real Redis."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_named_function_is_called_once(world: World) -> None:
     assert reasons_of(emitted) == ["tool_calls"]
 
 
-def test_auto_leaves_the_model_its_words(world: World) -> None:
+def test_with_auto_the_model_may_answer_with_text(world: World) -> None:
     emitted = world.run(messages=[ChatMessage("user", "Hi, who are you?")], tools=[WEATHER], max_tokens=30)
     assert text_of(emitted)
     assert calls_of(emitted) == []
@@ -58,7 +58,7 @@ def test_auto_leaves_the_model_its_words(world: World) -> None:
 
 
 def test_a_call_that_the_model_begins_by_itself_is_enforced(world: World) -> None:
-    """The starter model seldom begins one, so an earlier attempt has: it was lost right after the opening tag."""
+    """Resume right after the opening tag, as the starter model seldom begins a call."""
     tokens = world.service.engine._backend.tokenize("So: <tool_call>", special=False)
     delta = {"text": "So:", "token_ids": tokens}
     emitted = world.resume([(events.TextDelta, delta)], tools=[WEATHER, CLOCK], parallel_tool_calls=False)
@@ -67,7 +67,7 @@ def test_a_call_that_the_model_begins_by_itself_is_enforced(world: World) -> Non
     assert (text_of(emitted), reasons_of(emitted)) == ("So:", ["tool_calls"])
 
 
-def test_a_call_that_does_not_fit_is_not_told_in_part(world: World) -> None:
+def test_a_call_that_is_cut_off_is_not_emitted_in_part(world: World) -> None:
     emitted = world.run(tools=[WEATHER], tool_choice="required", max_tokens=12)
     assert (calls_of(emitted), text_of(emitted), reasons_of(emitted)) == ([], "", ["length"])
 
@@ -82,7 +82,7 @@ def test_log_probabilities_join_to_the_text_beside_tools(world: World) -> None:
 
 @pytest.mark.parametrize("keep", [1, 3])
 @pytest.mark.parametrize("choice", ["required", "auto"])
-def test_a_lost_worker_is_followed_by_one_that_tells_the_rest(world: World, choice: str, keep: int) -> None:
+def test_another_worker_emits_what_a_lost_one_has_not(world: World, choice: str, keep: int) -> None:
     fields: dict[str, Any] = {"tools": [WEATHER, CLOCK], "tool_choice": choice, "max_tokens": 60}
     whole = world.run(**fields)
     pieces = [event for event in whole if isinstance(event, events.TextDelta | events.ToolCallDelta)]
@@ -129,7 +129,7 @@ def test_structured_answers_validate(world: World, schema: Any, temperature: flo
     if reason == "stop":
         jsonschema.Draft202012Validator(schema).validate(json.loads(text_of(emitted)))
     else:
-        assert reason == "length" and "$ref" in schema, "only what is recursive may take more than that"
+        assert reason == "length" and "$ref" in schema, "only a recursive schema may need more tokens"
 
 
 def test_an_object_of_any_kind(world: World) -> None:
@@ -138,7 +138,7 @@ def test_an_object_of_any_kind(world: World) -> None:
         assert isinstance(json.loads(text_of(emitted)), dict)
 
 
-def test_either_a_call_or_an_answer_of_the_form(world: World) -> None:
+def test_an_answer_is_either_a_call_or_fits_the_schema(world: World) -> None:
     emitted = world.run(tools=[WEATHER], answer_schema=SCHEMAS[0])
     calls = calls_of(emitted)
     assert bool(calls) != bool(text_of(emitted))
@@ -146,7 +146,7 @@ def test_either_a_call_or_an_answer_of_the_form(world: World) -> None:
         jsonschema.validate(json.loads(text_of(emitted)), SCHEMAS[0])
 
 
-def test_nothing_found_is_still_an_answer_of_the_form(world: World) -> None:
+def test_an_answer_without_hits_still_fits_the_schema(world: World) -> None:
     rag = RagOptions(query="weather", top_k=3)
     emitted = world.run(answer_schema=SCHEMAS[0], rag=rag)
     jsonschema.validate(json.loads(text_of(emitted)), SCHEMAS[0])
@@ -163,7 +163,7 @@ def test_nothing_found_is_still_an_answer_of_the_form(world: World) -> None:
         ({"type": "string", "format": "idn-email"}, "idn-email"),
     ],
 )
-def test_what_cannot_be_enforced_is_refused_by_name(world: World, schema: Any, keyword: str) -> None:
+def test_a_schema_that_cannot_be_enforced_is_refused_by_name(world: World, schema: Any, keyword: str) -> None:
     param, message = refusal_of(world.run(answer_schema=schema))
     assert param == "response_format" and keyword in message
     tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": schema}}}}
@@ -187,7 +187,7 @@ SAY = {
     "form", [BareFormat(), FunctionTagFormat(), ParameterTagFormat()], ids=lambda form: type(form).__name__
 )
 @pytest.mark.parametrize("parallel", [False, True])
-def test_a_model_that_writes_calls_in_another_form_is_held_to_that(
+def test_calls_in_another_format_are_enforced_too(
     world: World, monkeypatch: pytest.MonkeyPatch, form: CallFormat, parallel: bool
 ) -> None:
     monkeypatch.setattr(world.service.engine.grammars, "call_format", form)

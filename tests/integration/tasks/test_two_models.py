@@ -1,4 +1,4 @@
-"""Documents move to another embedding model while the former one answers, and nothing is lost or found twice."""
+"""Documents move to another embedding model while the former one serves, and nothing is lost or found twice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support import wait_until
 
 
 class OtherEmbedder(FakeEmbedder):
-    """Another model: of another name and length."""
+    """A model of another name and dimension."""
 
     model_name = "other"
     dimension = 512
@@ -36,7 +36,7 @@ class OtherEmbedder(FakeEmbedder):
 
 @dataclass
 class World:
-    """A catalog, and two models with their stores beside each other."""
+    """A catalog, and two models with their stores."""
 
     catalog: Catalog
     blobs: BlobStore
@@ -55,11 +55,11 @@ class World:
         return self.current
 
     def both(self) -> Models:
-        """The settings name another model than the one that collections are in."""
+        """Return the models when the settings name another model than the one that collections are in."""
         return Models(self.upcoming, former=[self.former])
 
     def offered(self) -> Models:
-        """The settings name one model, and another one that collections may choose."""
+        """Return the models when the settings name a second model that collections may choose."""
         return Models(self.former, {"other": self.upcoming})
 
     def collection(self, name: str = "default") -> Collection:
@@ -74,14 +74,14 @@ class World:
             self.parsing.parse(document.id)
 
     def is_at_rest(self) -> bool:
-        """Parses what is queued; whether every document has come to its end."""
+        """Parse queued documents and wake the indexer. Return whether every document has ended."""
         self.parse_queued()
         if self.current is not None:
             self.current.wake()
         return set(self.catalog.counts_by_state()) <= {"completed", "failed"}
 
     def found_in(self, model: Model) -> set[str]:
-        """The documents whose active generation this store has."""
+        """Return the ids of the documents whose active generation is in the store of this model."""
         documents = [one.id for one in self.catalog.list_documents(limit=100).items]
         active = self.catalog.active_generations(documents)
         return {key for key, generation in active.items() if model.store.count(key, generation)}
@@ -106,7 +106,7 @@ def world(tmp_path: Path, catalog: Catalog, producer: Producer) -> Iterator[Worl
 
 @pytest.fixture
 def filled(world: World) -> tuple[World, list[Document]]:
-    """Six documents, all of them in the former model's store."""
+    """Index six documents in the former model's store."""
     indexer = world.indexer(Models(world.former))
     documents = [world.add(f"The ferry number {number} leaves at dawn.", f"{number}.txt") for number in range(6)]
     indexer.start()
@@ -122,7 +122,7 @@ def test_the_former_model_has_everything_until_the_new_one_has(filled: tuple[Wor
     indexer.start()
     wait_until(lambda: world.catalog.counts_by_state() == {"queued": 6})
     assert world.found_in(world.former) == ids and world.found_in(world.upcoming) == set()
-    # Half way: some are in both, all are in the former one.
+    # Half way, some documents are in both stores and all are in the former one.
     for document in documents[:3]:
         world.parsing.parse(document.id)
     indexer.wake()
@@ -136,7 +136,7 @@ def test_the_former_model_has_everything_until_the_new_one_has(filled: tuple[Wor
     indexer.close()
 
 
-def test_what_is_written_and_deleted_meanwhile_is_in_both(filled: tuple[World, list[Document]]) -> None:
+def test_during_a_move_documents_are_written_and_deleted_in_both_stores(filled: tuple[World, list[Document]]) -> None:
     world, documents = filled
     indexer = world.indexer(world.both())
     indexer.start()
@@ -153,7 +153,7 @@ def test_what_is_written_and_deleted_meanwhile_is_in_both(filled: tuple[World, l
     indexer.close()
 
 
-def test_a_restart_goes_on_where_it_was(filled: tuple[World, list[Document]]) -> None:
+def test_a_move_resumes_after_a_restart(filled: tuple[World, list[Document]]) -> None:
     world, documents = filled
     first = world.indexer(world.both())
     first.start()
@@ -172,7 +172,7 @@ def test_a_restart_goes_on_where_it_was(filled: tuple[World, list[Document]]) ->
     assert world.found_in(world.upcoming) == {document.id for document in documents}
 
 
-def test_going_back_to_the_former_model_forgets_the_new_one(filled: tuple[World, list[Document]]) -> None:
+def test_returning_to_the_former_model_ends_the_move(filled: tuple[World, list[Document]]) -> None:
     world, documents = filled
     indexer = world.indexer(world.both())
     indexer.start()
@@ -186,7 +186,7 @@ def test_going_back_to_the_former_model_forgets_the_new_one(filled: tuple[World,
     assert world.found_in(world.former) == {document.id for document in documents}
 
 
-def test_a_document_that_cannot_be_read_again_does_not_hold_up_the_others(
+def test_a_document_that_cannot_be_parsed_again_does_not_delay_the_others(
     filled: tuple[World, list[Document]],
 ) -> None:
     world, documents = filled
@@ -217,7 +217,7 @@ def test_one_collection_moves_to_a_model_of_its_choice_while_the_others_stay(
     assert world.found_in(world.upcoming) == {other.id}
     assert world.collection().store == world.former.record and world.collection().next_store is None
     wait_until(lambda: world.former.store.count(other.id, 2) == 0)
-    # And what comes later goes where its collection is, and nowhere else.
+    # Later documents are indexed only in the model of their collection.
     later = [world.add("A tram leaves at noon.", "tram.txt", name) for name in ("trains", "default")]
     wait_until(world.is_at_rest)
     assert [world.upcoming.store.count(one.id, 1) for one in later] == [1, 0]
@@ -230,16 +230,16 @@ def test_one_collection_moves_to_a_model_of_its_choice_while_the_others_stay(
     assert len(world.found_in(world.former)) == 9
 
 
-def test_a_new_collection_begins_in_the_model_of_its_choice(world: World) -> None:
+def test_a_new_collection_is_placed_in_the_model_of_its_choice(world: World) -> None:
     indexer = world.indexer(world.offered())
     indexer.start()
     world.catalog.create_collection("trains", model_choice="other")
-    world.catalog.create_collection("gone", model_choice="no longer to be had")
+    world.catalog.create_collection("gone", model_choice="no longer available")
     ids = {name: world.add("The night train leaves at ten.", "a.txt", name).id for name in ("trains", "gone")}
     wait_until(world.is_at_rest)
     indexer.close()
     assert world.found_in(world.upcoming) == {ids["trains"]}
-    assert world.found_in(world.former) == {ids["gone"]}, "without its model, a collection has the server's"
+    assert world.found_in(world.former) == {ids["gone"]}, "without its model, a collection gets the default"
 
 
 def test_a_collection_that_is_deleted_leaves_nothing_in_either_store(filled: tuple[World, list[Document]]) -> None:
@@ -262,7 +262,7 @@ def test_points_that_a_killed_process_left_behind_are_removed_at_the_next_start(
     filled: tuple[World, list[Document]],
 ) -> None:
     world, documents = filled
-    # As it is after a move whose last step did not come: the catalog says that the collection is in the other store.
+    # Given a move without its last step: by the catalog, the collection is in the other store.
     points = world.former.store
     world.catalog.replace_collection(world.collection().id, world.upcoming.record)
     indexer = world.indexer(world.both())
@@ -273,7 +273,7 @@ def test_points_that_a_killed_process_left_behind_are_removed_at_the_next_start(
     assert len(world.found_in(world.upcoming)) == 6
 
 
-def test_a_search_asks_each_model_about_the_collections_in_it(
+def test_a_search_uses_for_each_collection_the_model_that_it_is_in(
     filled: tuple[World, list[Document]], producer: Producer
 ) -> None:
     world, documents = filled

@@ -1,4 +1,4 @@
-"""How engine events become job events, and how another worker goes on from them."""
+"""How engine events become job events, and how another worker resumes from them."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ def delta(run: SequenceRun, text: str, *tokens: int, index: int = 0) -> Sequence
     )
 
 
-def test_text_keeps_the_time_at_which_the_engine_made_it(run: SequenceRun) -> None:
+def test_text_keeps_the_time_at_which_the_engine_produced_it(run: SequenceRun) -> None:
     [event] = translate(run, delta(run, "Hi", 7, index=1))
     assert isinstance(event, events.TextDelta)
     assert (event.text, event.token_ids, event.index, event.created) == ("Hi", [7], 1, 5.0)
 
 
-def test_tokens_without_text_travel_with_the_next_text(run: SequenceRun) -> None:
+def test_tokens_without_text_are_emitted_with_the_next_text(run: SequenceRun) -> None:
     assert translate(run, delta(run, "", 1)) == []
     assert translate(run, delta(run, "", 2)) == []
     [event] = translate(run, delta(run, "é", 3))
     assert isinstance(event, events.TextDelta) and event.token_ids == [1, 2, 3]
 
 
-def test_started_is_told_once_for_all_choices(run: SequenceRun) -> None:
+def test_started_is_emitted_once_for_all_choices(run: SequenceRun) -> None:
     started = [translate(run, SequenceStarted(sequence_id=run.sequence_id(index), produced_at=1.0)) for index in (0, 1)]
-    assert [len(emitted) for emitted in started] == [1, 0]
+    assert [len(job_events) for job_events in started] == [1, 0]
 
 
-def test_a_job_has_landed_when_all_choices_are_finished(run: SequenceRun) -> None:
+def test_a_run_has_ended_when_all_choices_are_finished(run: SequenceRun) -> None:
     for index in (0, 1):
         assert not run.has_ended
         finished = SequenceFinished(
@@ -69,26 +69,26 @@ def test_a_job_has_landed_when_all_choices_are_finished(run: SequenceRun) -> Non
     assert run.has_ended
 
 
-def test_a_failure_or_an_abort_lands_the_whole_job(run: SequenceRun) -> None:
+def test_a_failure_ends_the_whole_run(run: SequenceRun) -> None:
     failed = SequenceFailed(sequence_id=run.sequence_id(0), produced_at=1.0, error=InternalError("broken"))
     assert translate(run, failed) == []
     assert run.has_ended and run.error is not None
 
 
-def test_an_abort_keeps_its_reason(run: SequenceRun) -> None:
+def test_an_abort_ends_the_whole_run_and_keeps_its_reason(run: SequenceRun) -> None:
     translate(run, SequenceAborted(sequence_id=run.sequence_id(0), produced_at=1.0, reason="deadline"))
     assert run.has_ended and run.aborted == "deadline"
 
 
-def test_the_next_attempt_goes_on_from_what_was_told() -> None:
-    base = {"job_id": "job-1", "attempt": 1}
-    emitted: list[events.AnyEvent] = [
-        events.Accepted(**base, model="m"),
-        events.TextDelta(**base, text="Hel", token_ids=[1, 2]),
-        events.TextDelta(**base, text="lo", token_ids=[3]),
-        events.TextDelta(**base, text="B", token_ids=[9], index=1),
-        events.ChoiceFinished(**base, finish_reason="stop", index=1),
+def test_the_next_attempt_resumes_from_the_replay() -> None:
+    fields = {"job_id": "job-1", "attempt": 1}
+    replayed: list[events.AnyEvent] = [
+        events.Accepted(**fields, model="m"),
+        events.TextDelta(**fields, text="Hel", token_ids=[1, 2]),
+        events.TextDelta(**fields, text="lo", token_ids=[3]),
+        events.TextDelta(**fields, text="B", token_ids=[9], index=1),
+        events.ChoiceFinished(**fields, finish_reason="stop", index=1),
     ]
-    first, second = ResumeState(accepted=True, replayed=emitted).choices(2)
+    first, second = ResumeState(accepted=True, replayed=replayed).choices(2)
     assert (first.result.text, first.token_ids, first.finished) == ("Hello", [1, 2, 3], False)
     assert (second.result.text, second.finished) == ("B", True)

@@ -1,4 +1,4 @@
-"""The markers of an answer from documents, on their way from the engine to the client."""
+"""Citation markers in an answer from documents, from the engine to the client."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PIECES = ["The warranty", " lasts [1", "] four years", ".", " And", " more."]
 ANSWER = "The warranty lasts four years. [1] And more."
 
 
-def flight_of(emitted: str = "") -> SequenceRun:
+def run_of(emitted: str = "") -> SequenceRun:
     record = JobRecord("job-1", RAG_CHAT, Tasks.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
     records: JobRecords = object()  # type: ignore[assignment]
     choice = Choice(ChoiceResult(text=emitted), citer=Citer([SOURCE], len(emitted)))
@@ -28,20 +28,20 @@ def flight_of(emitted: str = "") -> SequenceRun:
 
 
 def play(run: SequenceRun) -> list[events.AnyEvent]:
-    """What is emitted of the whole answer; each piece is a token, numbered from 0."""
-    name = run.sequence_id(0)
+    """Return the job events of the whole answer. Each piece is a token, numbered from 0."""
+    sequence_id = run.sequence_id(0)
     steps = [
-        SequenceDelta(sequence_id=name, produced_at=5.0, text=text, token_ids=[token], logprobs=[])
+        SequenceDelta(sequence_id=sequence_id, produced_at=5.0, text=text, token_ids=[token], logprobs=[])
         for token, text in enumerate(PIECES)
     ]
     end = SequenceFinished(
-        sequence_id=name, produced_at=6.0, finish_reason=FinishReason.STOP, usage=Usage(), timings=Timings()
+        sequence_id=sequence_id, produced_at=6.0, finish_reason=FinishReason.STOP, usage=Usage(), timings=Timings()
     )
     return [event for step in (*steps, end) for event in translate(run, step)]
 
 
 def test_markers_are_deltas_at_the_ends_of_sentences() -> None:
-    run = flight_of()
+    run = run_of()
     emitted = play(run)
     texts = [event.text for event in emitted if isinstance(event, events.TextDelta)]
     assert texts[:2] == ["The warranty", " lasts"], "text is not held back for its markers"
@@ -52,9 +52,9 @@ def test_markers_are_deltas_at_the_ends_of_sentences() -> None:
 
 
 @pytest.mark.parametrize("emitted", range(0, len(ANSWER), 7))
-def test_another_worker_goes_on_where_the_first_stopped(emitted: int) -> None:
-    run = flight_of(ANSWER[:emitted])
-    assert run.choices[0].resume_text_length == 0, "the text is read again, to know what the markers belong to"
+def test_another_worker_resumes_where_the_first_stopped(emitted: int) -> None:
+    run = run_of(ANSWER[:emitted])
+    assert run.choices[0].resume_text_length == 0, "the text is read again, to place the markers"
     texts = [event.text for event in play(run) if isinstance(event, events.TextDelta)]
     assert "".join(texts) == ANSWER[emitted:] and run.choices[0].result.text == ANSWER
 

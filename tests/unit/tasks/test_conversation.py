@@ -1,4 +1,4 @@
-"""Answers that grow by rounds: what comes next, what it is made of, and what was emitted of it before."""
+"""Answers in rounds: what the next round asks for, how rounds are combined, and how they are resumed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.settings import load_settings
 from inference.engine.engine import Engine
 from inference.engine.preparation import PreparedPrompt
 from inference.functions import FunctionContext, FunctionRegistry
-from tasks.chat.conversation import CUT_NOTE, Conversation, Round, shared_out
+from tasks.chat.conversation import CUT_NOTE, Conversation, Round, cut_to_budget
 from tasks.chat.resume_state import ResumeState
 from tasks.chat.server_functions import FunctionCalls, ServerFunctions
 from tasks.chat.tool_rounds import ToolRounds
@@ -25,18 +25,18 @@ from tasks.jobs.records import JobRecord, JobRecords
 from tasks.jobs.runner import ChoiceResult, RunningJob
 from tests.fakes.fake_backend import FakeBackend
 
-AT: dict[str, Any] = {"job_id": "job-1", "attempt": 1}
+FIELDS: dict[str, Any] = {"job_id": "job-1", "attempt": 1}
 ADD = {"type": "function", "function": {"name": "add"}}
 OWN = {"type": "function", "function": {"name": "own"}}
 
 
-def called(*names: str, answered: Any = None, said: str = "", reason: str = "tool_calls", tokens: int = 10) -> Round:
-    """A round in which the model called functions of the server, all of which have answered the same."""
+def a_round(*names: str, result: Any = None, text: str = "", reason: str = "tool_calls", tokens: int = 10) -> Round:
+    """Return a round in which the model called functions of the server, which all returned the same result."""
     calls = [
-        {"id": f"call_{at}", "name": name, "arguments": "{}", "result": answered, "error": None}
-        for at, name in enumerate(names)
+        {"id": f"call_{number}", "name": name, "arguments": "{}", "result": result, "error": None}
+        for number, name in enumerate(names)
     ]
-    return Round(ChoiceResult(text=said, finish_reason=reason, tool_results=calls), Usage(50, tokens), Timings())
+    return Round(ChoiceResult(text=text, finish_reason=reason, tool_results=calls), Usage(50, tokens), Timings())
 
 
 def a_conversation(*rounds: Round, **fields: Any) -> Conversation:
@@ -52,64 +52,65 @@ def a_conversation(*rounds: Round, **fields: Any) -> Conversation:
 
 def test_what_was_required_is_required_once() -> None:
     assert a_conversation().next_request().tool_choice == "required"
-    following = a_conversation(called("add"), tool_name="add").next_request()
+    following = a_conversation(a_round("add"), tool_name="add").next_request()
     assert (following.tool_choice, following.tool_name, following.tools) == ("auto", None, [OWN, ADD])
 
 
-def test_after_the_last_round_only_the_clients_tools_are_left() -> None:
-    assert a_conversation(called("add"), max_tool_rounds=2).next_request().tools == [OWN, ADD]
-    assert a_conversation(called("add"), called("add"), max_tool_rounds=2).next_request().tools == [OWN]
+def test_after_the_last_round_of_calls_only_the_clients_tools_are_offered() -> None:
+    assert a_conversation(a_round("add"), max_tool_rounds=2).next_request().tools == [OWN, ADD]
+    assert a_conversation(a_round("add"), a_round("add"), max_tool_rounds=2).next_request().tools == [OWN]
 
 
-def test_the_limit_on_tokens_holds_for_all_rounds_together() -> None:
-    assert a_conversation(called("add"), max_tokens=30).next_request().max_tokens == 20
-    assert a_conversation(called("add")).next_request().max_tokens is None
-    assert a_conversation(called("add"), max_tokens=10).end_reason == "length"
-    assert a_conversation(called("add"), max_tokens=11).end_reason is None
+def test_the_limit_on_tokens_applies_to_all_rounds_together() -> None:
+    assert a_conversation(a_round("add"), max_tokens=30).next_request().max_tokens == 20
+    assert a_conversation(a_round("add")).next_request().max_tokens is None
+    assert a_conversation(a_round("add"), max_tokens=10).end_reason == "length"
+    assert a_conversation(a_round("add"), max_tokens=11).end_reason is None
 
 
-def test_why_an_answer_ends_with_its_functions() -> None:
-    mixed = called("add")
+def test_an_answer_may_end_after_a_call() -> None:
+    mixed = a_round("add")
     mixed.result.tool_calls.append({"id": "call_9"})
     assert a_conversation(mixed).end_reason == "tool_calls"
-    assert a_conversation(called("add", reason="length")).end_reason == "length"
+    assert a_conversation(a_round("add", reason="length")).end_reason == "length"
     assert a_conversation().end_reason is None
 
 
-def test_the_whole_answer_is_that_of_all_rounds() -> None:
-    emitted = a_conversation(called("add", said="Let me see.\n\n"), called("add"))
-    whole = emitted.whole(ChoiceResult(text="It is 5.", finish_reason="stop"))
+def test_text_results_and_usage_of_all_rounds_are_combined() -> None:
+    conversation = a_conversation(a_round("add", text="Let me see.\n\n"), a_round("add"))
+    whole = conversation.combined_choice(ChoiceResult(text="It is 5.", finish_reason="stop"))
     assert (whole.text, whole.finish_reason, len(whole.tool_results)) == ("Let me see.\n\nIt is 5.", "stop", 2)
-    assert emitted.usage(Usage(70, 7)) == Usage(170, 27)
+    assert conversation.total_usage(Usage(70, 7)) == Usage(170, 27)
 
 
 def test_a_round_becomes_a_call_and_its_results() -> None:
-    said, *results = called("add", "add", answered={"sum": 5}, said="Well.\n\n").messages(["a", "b"])
-    assert said.content == "Well." and [call["id"] for call in said.tool_calls or ()] == ["call_0", "call_1"]
+    assistant, *results = a_round("add", "add", result={"sum": 5}, text="Well.\n\n").messages(["a", "b"])
+    assert assistant.content == "Well."
+    assert [call["id"] for call in assistant.tool_calls or ()] == ["call_0", "call_1"]
     assert [(one.role, one.content, one.tool_call_id) for one in results] == [
         ("tool", "a", "call_0"),
         ("tool", "b", "call_1"),
     ]
 
 
-def test_a_cut_spares_what_is_short() -> None:
-    short, *long = shared_out(["brief", "x" * 500, "y" * 900], 400, len)
+def test_short_texts_are_not_cut() -> None:
+    short, *long = cut_to_budget(["brief", "x" * 500, "y" * 900], 400, len)
     assert short == "brief"
     assert all(text.endswith(CUT_NOTE) and 150 < len(text) < 200 for text in long)
-    assert shared_out(["brief", "also"], 400, len) == ["brief", "also"]
+    assert cut_to_budget(["brief", "also"], 400, len) == ["brief", "also"]
 
 
-def test_what_was_told_is_sorted_into_rounds() -> None:
+def test_the_replay_is_sorted_into_rounds() -> None:
     resume = ResumeState.from_events(
         [
-            events.Accepted(**AT, model="m"),
-            events.TextDelta(**AT, text="Let me see.", token_ids=[1]),
-            events.ToolCallDelta(**AT, call_index=0, server=True, id="call_a", name="add", token_ids=[2]),
-            events.ToolCallDelta(**AT, call_index=0, server=True, arguments="{}"),
-            events.ToolCallDelta(**AT, call_index=1, server=True, id="call_b", name="add"),
-            events.RoundFinished(**AT, finish_reason="tool_calls", usage=Usage(5, 6)),
-            events.ToolResult(**AT, call_id="call_b", name="add", result=7),
-            events.TextDelta(**AT, text="So", token_ids=[3]),
+            events.Accepted(**FIELDS, model="m"),
+            events.TextDelta(**FIELDS, text="Let me see.", token_ids=[1]),
+            events.ToolCallDelta(**FIELDS, call_index=0, server=True, id="call_a", name="add", token_ids=[2]),
+            events.ToolCallDelta(**FIELDS, call_index=0, server=True, arguments="{}"),
+            events.ToolCallDelta(**FIELDS, call_index=1, server=True, id="call_b", name="add"),
+            events.RoundFinished(**FIELDS, finish_reason="tool_calls", usage=Usage(5, 6)),
+            events.ToolResult(**FIELDS, call_id="call_b", name="add", result=7),
+            events.TextDelta(**FIELDS, text="So", token_ids=[3]),
         ]
     )
     (first,) = resume.rounds
@@ -120,11 +121,11 @@ def test_what_was_told_is_sorted_into_rounds() -> None:
     assert resume.accepted and (choice.result.text, choice.token_ids) == ("So", [3])
 
 
-# The prompt of the next round, in a context of 600 tokens which are bytes
+# The prompt of the next round, in a context of 600 tokens. A token is a byte.
 
 
-class Told(RunningJob):
-    """A job whose events stay here."""
+class JobWithoutRedis(RunningJob):
+    """A job that collects its events."""
 
     def emit(self, *items: events.AnyEvent, state: str = "") -> None:
         self.items = [*getattr(self, "items", []), *items]
@@ -145,7 +146,7 @@ def next_prompt(
     record = JobRecord("job-1", CHAT, Tasks.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
     producer: Producer = object()  # type: ignore[assignment]
     rounds = ToolRounds(settings, engine, producer, ServerFunctions(functions, engine.grammars), FunctionContext())
-    return rounds.answer(Told(record, b"{}", records), FunctionCalls(), conversation)
+    return rounds.complete_round(JobWithoutRedis(record, b"{}", records), FunctionCalls(), conversation)
 
 
 @pytest.fixture
@@ -161,23 +162,24 @@ def registry() -> FunctionRegistry:
 
 
 def unanswered(arguments: str, *, times: int = 1) -> Round:
-    calls = [{"id": f"call_{at}", "name": "add", "arguments": arguments} for at in range(times)]
+    calls = [{"id": f"call_{number}", "name": "add", "arguments": arguments} for number in range(times)]
     return Round(ChoiceResult(finish_reason="tool_calls", tool_results=calls), Usage(50, 10), Timings())
 
 
-def test_results_that_are_too_long_are_cut_to_what_fits(
-    engine: Engine, tmp_path: Path, registry: FunctionRegistry
-) -> None:
+def test_results_that_are_too_long_are_cut_to_fit(engine: Engine, tmp_path: Path, registry: FunctionRegistry) -> None:
     conversation = a_conversation(unanswered('{"text": "pear "}', times=2), max_tokens=300)
     conversation.request.tools.clear()
     prepared = next_prompt(engine, tmp_path, conversation, registry)
     assert prepared is not None and prepared.text.count(CUT_NOTE) == 2
-    assert 400 < len(prepared.token_ids) <= 450, "a quarter of the context is left for the answer"
+    assert 400 < len(prepared.token_ids) <= 450, "a quarter of the context is for the answer"
     assert prepared.max_tokens == 600 - len(prepared.token_ids)
-    assert all(len(call["result"]) == 500 for call in conversation.rounds[0].result.tool_results), "kept whole"
+    results = [call["result"] for call in conversation.rounds[0].result.tool_results]
+    assert [len(result) for result in results] == [500, 500], "the client gets the whole results"
 
 
-def test_a_conversation_that_is_full_ends(engine: Engine, tmp_path: Path, registry: FunctionRegistry) -> None:
+def test_a_conversation_without_room_for_another_round_ends(
+    engine: Engine, tmp_path: Path, registry: FunctionRegistry
+) -> None:
     conversation = a_conversation(unanswered('{"text": "pear "}'))
     conversation.request.tools.clear()
     conversation.messages = [ChatMessage("user", "x" * 560)]

@@ -1,4 +1,4 @@
-"""The table of job kinds, and that everything which it names is there."""
+"""The table of job kinds, and that everything that it names exists."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = pytest.mark.parametrize("kind", all_kinds(), ids=lambda kind: kind.name)
 
 
 @KINDS
-def test_every_function_that_the_table_names_is_there(kind: JobKind) -> None:
+def test_every_function_that_the_table_names_exists(kind: JobKind) -> None:
     names = [*kind.endpoints.values(), *([kind.result_when_settled] if kind.result_when_settled else [])]
     assert names and all(callable(resolve_name(name)) for name in names)
 
@@ -59,7 +59,7 @@ def test_durable_generation_waits_behind_the_interactive_one() -> None:
     assert Tasks.EMBED.queue_for(durable=True) is Queue.QUERY
 
 
-def test_a_name_stands_for_one_kind_and_one_task(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_kinds_and_tasks_are_unique(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kinds, "_kinds", dict(kinds._kinds))
     with pytest.raises(ValueError, match="'chat'"):
         register(CHAT)
@@ -67,12 +67,12 @@ def test_a_name_stands_for_one_kind_and_one_task(monkeypatch: pytest.MonkeyPatch
         register(JobKind("other", CHAT.request, Task("query.embed", Queue.BATCH)))
 
 
-def test_a_job_of_an_unknown_kind_is_named_and_one_of_an_old_task_begins_anew() -> None:
+def test_an_unknown_kind_is_an_error_and_an_unknown_task_becomes_the_first_one() -> None:
     with pytest.raises(InternalError, match="'fax'"):
         kind_named("fax")
     assert CHAT.task_named("inference.answer") is Tasks.GENERATE
 
 
-def test_an_answer_of_another_endpoint_has_no_renderer() -> None:
+def test_a_kind_has_no_renderer_for_the_endpoint_of_another() -> None:
     with pytest.raises(InternalError, match="/v1/embeddings"):
         CHAT.renderer("/v1/embeddings")

@@ -1,4 +1,4 @@
-"""What goes from the engine to the publisher, and when."""
+"""Which events the outbox passes to the publisher, and when."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from inference.engine.sequence import (
     SequenceEvent,
     SequenceStarted,
 )
-from tasks.chat.outbox import Outbox, joined
+from tasks.chat.outbox import Outbox, merge_deltas
 
 DEADLINE_SECONDS = 5
 LONG = 1000.0
 
 
 class Clock:
-    """Says what it was emitted."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -45,7 +45,7 @@ def started(name: str) -> SequenceStarted:
     return SequenceStarted(sequence_id=name, produced_at=0)
 
 
-def test_what_a_sequence_says_first_goes_at_once_and_what_follows_together() -> None:
+def test_first_text_is_due_at_once_and_further_text_in_portions() -> None:
     clock = Clock()
     outbox = Outbox(LONG, clock)
     outbox.put([started("a")])
@@ -62,7 +62,7 @@ def test_what_a_sequence_says_first_goes_at_once_and_what_follows_together() -> 
         assert waiting.result(DEADLINE_SECONDS) == [delta("a", "lo, you", 3, 4, 5)]
 
 
-def test_another_sequence_that_begins_or_ends_takes_all_with_it() -> None:
+def test_the_start_or_end_of_a_sequence_releases_the_text_of_all() -> None:
     outbox = Outbox(LONG, Clock())
     outbox.put([delta("a", "A")])
     assert outbox.take() == [delta("a", "A")]
@@ -74,7 +74,7 @@ def test_another_sequence_that_begins_or_ends_takes_all_with_it() -> None:
     assert outbox.take() == [delta("a", "D"), delta("b", "Y"), ended("b")]
 
 
-def test_text_is_not_held_back_when_no_other_step_follows() -> None:
+def test_text_is_due_after_a_while_even_if_no_step_follows() -> None:
     outbox = Outbox(0.01)
     outbox.put([delta("a", "A")])
     assert outbox.take() == [delta("a", "A")]
@@ -83,14 +83,14 @@ def test_text_is_not_held_back_when_no_other_step_follows() -> None:
         assert pool.submit(outbox.take).result(DEADLINE_SECONDS) == [delta("a", "B")]
 
 
-def test_without_an_interval_each_step_goes_by_itself() -> None:
+def test_without_an_interval_each_step_is_a_portion() -> None:
     outbox = Outbox(0)
     for text in "AB":
         outbox.put([delta("a", text)])
         assert outbox.take() == [delta("a", text)]
 
 
-def test_the_last_portion_comes_before_the_end() -> None:
+def test_the_rest_is_released_when_the_outbox_is_closed() -> None:
     outbox = Outbox(LONG, Clock())
     outbox.put([delta("a", "A")])
     outbox.take()
@@ -100,30 +100,30 @@ def test_the_last_portion_comes_before_the_end() -> None:
     assert outbox.take() is None
 
 
-def test_joined_deltas_keep_their_probabilities() -> None:
+def test_merged_deltas_keep_their_logprobs() -> None:
     one, two = (TokenLogprob(token=token, logprob=-1.0, bytes=[], top=[]) for token in "xy")
-    (together,) = joined([delta("a", "x", 1, logprobs=[one]), delta("a", "y", 2, logprobs=[two])])
-    assert together == delta("a", "xy", 1, 2, logprobs=[one, two])
+    (merged,) = merge_deltas([delta("a", "x", 1, logprobs=[one]), delta("a", "y", 2, logprobs=[two])])
+    assert merged == delta("a", "xy", 1, 2, logprobs=[one, two])
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["start", "text", "end"]), st.text(max_size=3))))
-def test_joining_loses_nothing_and_keeps_the_order_of_each_sequence(emitted: list[tuple[str, str, str]]) -> None:
+def test_merging_loses_nothing_and_keeps_the_order_of_each_sequence(drawn: list[tuple[str, str, str]]) -> None:
     makers = {"start": lambda name, _: started(name), "text": delta, "end": lambda name, _: ended(name)}
-    events: list[SequenceEvent] = [makers[kind](name, text) for name, kind, text in emitted]
+    events: list[SequenceEvent] = [makers[kind](name, text) for name, kind, text in drawn]
     for name in "abc":
-        assert history(joined(events), name) == history(events, name)
+        assert history(merge_deltas(events), name) == history(events, name)
 
 
 def history(events: list[SequenceEvent], name: str) -> list[str]:
-    """What happened to one sequence, its text letter by letter."""
-    said: list[str] = []
+    """Return the history of one sequence: the letters of its text and the names of its other events."""
+    found: list[str] = []
     for event in events:
         if event.sequence_id == name:
-            said += list(event.text) if isinstance(event, SequenceDelta) else [type(event).__name__]
-    return said
+            found += list(event.text) if isinstance(event, SequenceDelta) else [type(event).__name__]
+    return found
 
 
-def test_whatever_is_put_by_one_thread_is_taken_by_another() -> None:
+def test_all_events_that_one_thread_puts_reach_another() -> None:
     outbox = Outbox(0.001)
     count = 2000
     taken: list[SequenceEvent] = []
