@@ -1,9 +1,12 @@
-"""The structure of the code: the import contracts in pyproject.toml, and the limit on a file's length."""
+"""The structure of the code: import contracts, the length of files, and the words of names and docstrings."""
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,3 +35,71 @@ def test_files_stay_short() -> None:
     files = [path for package in (*PACKAGES, "tests") for path in (ROOT / package).rglob("*.py")]
     long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in files}
     assert not {name: lines for name, lines in long.items() if lines > MAX_LINES}
+
+
+#: Names that stood for something else, or for nothing that a reader could guess, with the word to use instead.
+RENAMED = {
+    "flight": "sequence run",
+    "talk": "conversation",
+    "asides": "side generations",
+    "desk": "runner",
+    "told": "emitted, reported",
+    "untold": "pending",
+    "patience": "retry",
+    "strangers": "orphaned",
+    "kept_out": "ignored",
+    "given_back": "released",
+    "give_back": "release",
+}
+#: The words of an identifier: `_giveBack_all` has `_give`, `Back`, `all`.
+_RENAMED_NAME = re.compile("|".join(rf"(?<![a-z]){word}(?![a-z])" for word in RENAMED))
+
+
+def test_names_are_those_of_the_field() -> None:
+    found = [
+        f"{path}: {name}"
+        for path, tree in _trees()
+        if "migrations" not in path.parts
+        for name in set(map(_name, ast.walk(tree)))
+        if name and _RENAMED_NAME.search(_snake_case(name))
+    ]
+    assert not found
+
+
+def test_docstrings_of_functions_begin_with_a_verb() -> None:
+    """Check what ruff's D401 does not see: a sentence without a verb at its beginning."""
+    nouns = re.compile(
+        r"""(The|An?|Whether|What|How|Where|Which|Who|All|Those|None|Each|Every|No|Its|One|When|Why)\b|[`"]"""
+    )
+    found = [
+        f"{path}:{node.lineno}"
+        for path, tree in _trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not _is_property_or_fixture(node)
+        if nouns.match(ast.get_docstring(node) or "")
+    ]
+    assert not found
+
+
+def _trees() -> Iterator[tuple[Path, ast.Module]]:
+    for package in (*PACKAGES, "tests", "benchmarks", "docker", "scripts"):
+        for path in (ROOT / package).rglob("*.py"):
+            yield path.relative_to(ROOT), ast.parse(path.read_text())
+
+
+def _name(node: ast.AST) -> str | None:
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name) | ast.alias(name=name):
+            return name
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return name
+        case _:
+            return None
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _is_property_or_fixture(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(re.search("property|fixture", ast.unparse(decorator)) for decorator in node.decorator_list)

@@ -58,7 +58,7 @@ def test_searches_and_writes_run_side_by_side(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_second_owner_is_told_who_the_first_is(tmp_path: Path) -> None:
+def test_a_second_owner_learns_who_the_first_is(tmp_path: Path) -> None:
     first = open_edge(tmp_path)
     with pytest.raises(ConfigurationError, match=f"running process {os.getpid()}"):
         open_edge(tmp_path)

@@ -107,7 +107,7 @@ def test_a_default_prompt_is_not_put_before_plain_texts(make_model: MakeModel) -
     assert np.abs(embedder.encode(["a"], "query") - embedder.encode(["a"], "plain")).max() > 1e-3
 
 
-def test_a_model_that_routes_by_task_is_told_it(tmp_path: Path) -> None:
+def test_a_model_that_routes_by_task_gets_the_task(tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Router, Transformer
 

@@ -220,7 +220,7 @@ def test_many_documents_are_deleted_and_renamed_at_once(store: VectorStore) -> N
     store.update_documents([])
 
 
-def test_texts_in_one_bucket_are_told_apart(store: VectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_in_one_bucket_are_distinguished(store: VectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ingest.vector_store.terms.CONTENT_BUCKETS", 1)
     store.upsert([make_point(text, index=at, content_hash=text) for at, text in enumerate(TEXTS)])
     assert store.vectors_by_hash([TEXTS[1], "absent"]).keys() == {TEXTS[1]}
