@@ -200,7 +200,7 @@ def test_closing_answers_those_who_wait(world: World) -> None:
         world.service.embed(["late"])
 
 
-def test_memory_is_given_back_after_much_work_and_when_there_is_no_more(
+def test_memory_is_trimmed_after_much_work_and_when_there_is_no_more(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moments: list[int] = []

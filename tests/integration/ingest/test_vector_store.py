@@ -139,7 +139,7 @@ def shelves(store: VectorStore) -> VectorStore:
     return store
 
 
-def test_whole_numbers_are_told_apart_however_long(store: VectorStore) -> None:
+def test_whole_numbers_are_distinguished_however_long(store: VectorStore) -> None:
     numbers = [2**53, 2**53 + 1, 2**63 - 1, -(2**63)]
     store.upsert([make_point("router", str(at), attributes={"n": number}) for at, number in enumerate(numbers)])
     for at, number in enumerate(numbers):
