@@ -17,8 +17,9 @@ from llguidance import LLMatcher, LLTokenizer
 
 from core.errors import InternalError, InvalidRequest
 from core.json_schema import check_schema
+from core.messages import ToolChoice
 from inference.grammars import lark
-from inference.grammars.call_formats import AnswerOptions, CallFormat, TaggedFormat, ToolMode
+from inference.grammars.call_formats import AnswerOptions, CallFormat, TaggedFormat
 from inference.grammars.closing import Closing
 from inference.grammars.constraint import Constraint
 from inference.grammars.shortest_end import FIRST_CONTROL, byte_tokenizer
@@ -117,7 +118,7 @@ class GrammarCompiler:
         self,
         tools: Sequence[dict[str, Any]],
         *,
-        mode: ToolMode = "required",
+        mode: ToolChoice = "required",
         parallel: bool = False,
         answer_schema: dict[str, Any] | None = None,
         param: str = "tools",

@@ -18,7 +18,6 @@ from inference.grammars.call_formats.base import (
     CallParser,
     Text,
     ToolCall,
-    ToolMode,
 )
 from inference.grammars.call_formats.function_tags import FunctionTagFormat
 from inference.grammars.call_formats.mistral import MistralListFormat, MistralNamedFormat
@@ -27,7 +26,7 @@ from inference.grammars.call_formats.tagged import TaggedFormat
 
 __all__ = [
     "FORMATS", "AnswerOptions", "BareFormat", "CallFormat", "CallParser", "FunctionTagFormat", "MistralListFormat",
-    "MistralNamedFormat", "NativeFormat", "ParameterTagFormat", "TaggedFormat", "Text", "ToolCall", "ToolMode",
+    "MistralNamedFormat", "NativeFormat", "ParameterTagFormat", "TaggedFormat", "Text", "ToolCall",
     "native_format",
 ]  # fmt: skip
 

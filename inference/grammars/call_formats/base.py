@@ -6,13 +6,12 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
-from core.messages import ChatMessage
+from core.messages import ChatMessage, ToolChoice
 from inference.grammars import lark
 
 #: `auto`: text that may contain calls; `required`: only calls.
-ToolMode = Literal["auto", "required"]
 #: The most calls in one answer, because small models do not know when to stop.
 MAX_PARALLEL_CALLS = 8
 #: The first stand-in for a control token in the text between engine and parser: lone surrogates, which decoded text
@@ -72,7 +71,7 @@ class CallParser(Protocol):
 class AnswerOptions:
     """What an answer may consist of, apart from which functions exist."""
 
-    mode: ToolMode
+    mode: ToolChoice
     parallel: bool = False
     #: The schema of an answer without calls.
     answer_schema: dict[str, Any] | None = None

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
-from core.messages import ChatMessage
+from core.messages import ChatMessage, ToolChoice
 from core.settings import load_settings
 from inference.engine.engine import Engine
 from inference.engine.llama_backend import LlamaBackend
 from inference.engine.model_files import resolve_model
-from inference.grammars.call_formats import AnswerOptions, CallFormat, MistralListFormat, MistralNamedFormat, ToolMode
+from inference.grammars.call_formats import AnswerOptions, CallFormat, MistralListFormat, MistralNamedFormat
 from inference.grammars.tool_grammar import tool_grammar
 from inference.text.chat_template import ChatTemplate
 from tests.chat_templates import LISTED, NAMED, NAMED_WITH_IDS
@@ -99,7 +99,7 @@ def form_of(template: str, controls: Mapping[str, int]) -> CallFormat:
 @pytest.mark.parametrize("template", CALLS, ids=["listed", "named", "named with ids"])
 @pytest.mark.parametrize("mode", ["auto", "required"])
 def test_calls_after_control_tokens_are_enforced(
-    backend: LlamaBackend, vocabulary: LLTokenizer, template: str, mode: ToolMode
+    backend: LlamaBackend, vocabulary: LLTokenizer, template: str, mode: ToolChoice
 ) -> None:
     form = form_of(template, backend.control_tokens)
     assert isinstance(form, MistralListFormat | MistralNamedFormat) and len(form.controls) == len(form.markers)

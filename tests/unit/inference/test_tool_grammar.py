@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
+from core.messages import ToolChoice
 from inference.grammars.call_formats import (
     AnswerOptions,
     BareFormat,
@@ -15,7 +16,6 @@ from inference.grammars.call_formats import (
     MistralNamedFormat,
     ParameterTagFormat,
     TaggedFormat,
-    ToolMode,
 )
 from inference.grammars.tool_grammar import tool_grammar
 
@@ -24,7 +24,7 @@ CALL = '{"name": "get_time", "parameters": {}}'
 
 
 def is_answer(
-    text: str, mode: ToolMode, form: CallFormat | None = None, *, parallel: bool = True, tools: Any = (CLOCK,)
+    text: str, mode: ToolChoice, form: CallFormat | None = None, *, parallel: bool = True, tools: Any = (CLOCK,)
 ) -> bool:
     """Return whether the grammar accepts this text as a complete answer."""
     grammar = tool_grammar(tools, AnswerOptions(mode, parallel), form or BareFormat())
@@ -38,7 +38,7 @@ def is_answer(
 
 
 @pytest.mark.parametrize("mode", ["auto", "required"])
-def test_a_call_without_tags_is_enforced_from_its_beginning(mode: ToolMode) -> None:
+def test_a_call_without_tags_is_enforced_from_its_beginning(mode: ToolChoice) -> None:
     assert is_answer(CALL, mode)
     for wrong in (CALL[:-1], CALL + CALL, CALL.replace("{}", '{"a": 1}'), CALL.replace("get_time", "other")):
         assert not is_answer(wrong, mode), wrong
@@ -62,7 +62,7 @@ CALLS: list[tuple[CallFormat, str, str]] = [
 
 @pytest.mark.parametrize(("form", "call", "separator"), CALLS, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("mode", ["auto", "required"])
-def test_calls_are_enforced_as_models_write_them(form: CallFormat, call: str, separator: str, mode: ToolMode) -> None:
+def test_calls_are_enforced_as_models_write_them(form: CallFormat, call: str, separator: str, mode: ToolChoice) -> None:
     two = call + separator + call
     assert is_answer(call, mode, form) and is_answer(two, mode, form)
     assert is_answer(call, mode, form, parallel=False) and not is_answer(two, mode, form, parallel=False)
