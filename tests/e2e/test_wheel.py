@@ -39,7 +39,7 @@ class InstalledStack(Stack):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy: setuptools leaves a folder `build` behind, and would pack what an old one holds."""
+    """Build the wheel, from a copy: setuptools leaves a folder `build` behind, and packs what an old one holds."""
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for package in PACKAGES:
         shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -52,7 +52,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with the wheel in it.
+    """Make a virtual environment with the wheel in it.
 
     It finds the dependencies in the environment of the tests: a folder that a .pth file names is searched, but its own
     .pth files, which make the checkout importable, are not read.

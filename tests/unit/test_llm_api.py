@@ -33,7 +33,7 @@ def {name}(article: str) -> int:
 
 
 def run(*arguments: str, folder: Path = ROOT) -> str:
-    """What Python prints when it is run with these arguments."""
+    """Return what Python prints when it is run with these arguments."""
     command = [sys.executable, *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -42,7 +42,7 @@ def run(*arguments: str, folder: Path = ROOT) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder of functions; what is registered from it is unregistered afterwards."""
+    """Make a folder of functions; what is registered from it is unregistered afterwards."""
     path_before = list(sys.path)
     yield tmp_path
     sys.path[:] = path_before
@@ -102,4 +102,4 @@ def test_the_import_is_cheap() -> None:
 def test_processes_take_our_packages_and_not_the_working_directorys(tmp_path: Path) -> None:
     shadow_packages(tmp_path)
     printed = run("-P", "-m", "tasks", "-A", "tasks", "report", folder=tmp_path)
-    assert "tasks.maintenance" in printed
+    assert "tasks.task_functions" in printed
