@@ -20,7 +20,9 @@ from tasks.jobs.queues import Queue, Role
 
 #: `-P`, so that a file in the current directory does not shadow a package.
 PYTHON = (sys.executable, "-P", "-m")
-#: The folder with the packages and celeryconfig.py.
+#: Celery's own command imports the application from the current directory first.
+CELERY = (*PYTHON, "tasks", "--quiet", "-A", "tasks")
+#: The folder with the packages and celeryconfig.py: the checkout, or site-packages.
 CODE_ROOT = Path(__file__).resolve().parent.parent
 #: A worker that ends within this time has failed to start: loading a model takes this long on a slow disk.
 WORKER_SETTLE_SECONDS = 10
@@ -128,7 +130,7 @@ def _worker_spec(
     settings: Settings, runtime: RuntimeDir, role: Role, queues: Sequence[Queue], pool: Sequence[str], threads: int
 ) -> ProcessSpec:
     command = [
-        *PYTHON, "celery", "--quiet", "-A", "tasks", "worker", *QUIET_WORKER,
+        *CELERY, "worker", *QUIET_WORKER,
         "-Q", ",".join(queue.value for queue in queues), *pool,
         "-n", f"{_node_name(settings, runtime, role)}@%h", "-l", settings.log_level.lower(),
     ]  # fmt: skip
@@ -150,7 +152,7 @@ def _api(settings: Settings) -> Program:
     command = [
         *PYTHON, "uvicorn", "--factory", "api.app:create_app", "--host", settings.host, "--port", str(settings.port),
         "--no-access-log", "--log-level", settings.log_level.lower(),
-        "--timeout-graceful-shutdown", str(API_DRAIN_SECONDS),
+        "--timeout-graceful-shutdown", str(API_DRAIN_SECONDS), "--app-dir", str(CODE_ROOT),
     ]  # fmt: skip
     return Program(ProcessSpec("api", command, 3), http_ready(f"{api_url(settings)}/health"))
 
@@ -167,5 +169,5 @@ def _flower(settings: Settings, runtime: RuntimeDir) -> Program:
     }
     runtime.flower_config.touch(mode=0o600)
     runtime.flower_config.write_text("".join(f"{name} = {value!r}\n" for name, value in options.items()))
-    command = [*PYTHON, "celery", "--quiet", "-A", "tasks", "flower", f"--conf={runtime.flower_config}"]
+    command = [*CELERY, "flower", f"--conf={runtime.flower_config}"]
     return Program(ProcessSpec("flower", command, 3), http_ready(f"{flower_url(settings)}/", any_answer=True))

@@ -8,13 +8,14 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutdown, worker_shutting_down
 
+import celeryconfig
 from tasks.jobs.queues import Queue, Role
 
 log = logging.getLogger(__name__)
 
 celery_app = Celery(
     "llm-api",
-    config_source="celeryconfig",
+    config_source=celeryconfig,
     include=["tasks.task_functions"],
     set_as_current=True,
 )

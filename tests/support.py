@@ -79,6 +79,12 @@ def command(*arguments: str) -> list[str]:
     return [str(script), *arguments] if script.exists() else [sys.executable, "-m", "cli", *arguments]
 
 
+def shadow_packages(folder: Path) -> None:
+    """Write modules with the names of our packages, which no process may import from its working directory."""
+    for name in ("api", "celeryconfig", "cli", "core", "inference", "ingest", "llm_api", "tasks", "watchers"):
+        (folder / f"{name}.py").write_text("raise ImportError('taken from the working directory')\n")
+
+
 def anonymous_bytes(pid: int) -> int:
     """Return a process's share of memory that no file backs."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()

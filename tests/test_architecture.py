@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("api", "cli", "core", "inference", "ingest", "tasks", "watchers")
+PACKAGES = ("api", "cli", "core", "inference", "ingest", "llm_api", "tasks", "watchers")
 MAX_LINES = 400
 
 

@@ -50,7 +50,10 @@ class Producer:
         self._settings = settings
         self.records = JobRecords(settings)
         self._redis = self.records.redis
-        self._celery = Celery("llm-api-producer", config_source="celeryconfig", set_as_current=False)
+        # Given its name, Celery would look for it in the working directory first.
+        import celeryconfig  # imported here: it reads this process's settings
+
+        self._celery = Celery("llm-api-producer", config_source=celeryconfig, set_as_current=False)
         self._celery.conf.update(broker_url=settings.broker_url, broker_pool_acquire_timeout=2)
 
     def warm_up(self) -> None:

@@ -8,12 +8,14 @@ import httpx
 import openai
 import pytest
 
-from tests.support import Stack
+from tests.support import Stack, shadow_packages
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("stack")) as stack:
+    directory = tmp_path_factory.mktemp("stack")
+    shadow_packages(directory)
+    with Stack(directory) as stack:
         yield stack
 
 

@@ -127,7 +127,7 @@ def test_only_known_variables_are_interpolated() -> None:
 def test_the_files_that_the_image_needs_are_in_its_context() -> None:
     listed = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     kept = {line.removeprefix("!") for line in listed if line.startswith("!")}
-    assert kept >= {"api", "celeryconfig.py", "core", "docker", "inference", "ingest", "tasks", "watchers"}
+    assert kept >= {"api", "celeryconfig.py", "core", "docker", "inference", "ingest", "llm_api", "tasks", "watchers"}
     assert not kept & {".env", ".git", "data"}
 
 

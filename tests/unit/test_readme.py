@@ -71,7 +71,7 @@ def test_a_python_example_compiles(code: str) -> None:
 
 def test_the_function_of_the_readme_can_be_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = FunctionRegistry()
-    monkeypatch.setattr("inference.functions.function_registry", registry)
+    monkeypatch.setattr("llm_api.function_registry", registry)
     (code,) = [text for language, text in BLOCKS if language == "python" and "@function_registry" in text]
     exec(compile(code, "README.md", "exec"), {"__name__": "readme_example"})
     assert registry.call("stock_level", '{"article": "A-1042"}').result == 17
