@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Protocol, Self
 from core.messages import ChatMessage, ToolChoice
 from inference.grammars import lark
 
-#: `auto`: text that may contain calls; `required`: only calls.
 #: The most calls in one answer, because small models do not know when to stop.
 MAX_PARALLEL_CALLS = 8
 #: The first stand-in for a control token in the text between engine and parser: lone surrogates, which decoded text
@@ -71,6 +70,7 @@ class CallParser(Protocol):
 class AnswerOptions:
     """What an answer may consist of, apart from which functions exist."""
 
+    #: "auto": text that may contain calls; "required": only calls.
     mode: ToolChoice
     parallel: bool = False
     #: The schema of an answer without calls.
