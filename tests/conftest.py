@@ -1,7 +1,8 @@
-"""Fixtures for all tests: settings that ignore this machine's environment, and a real Redis."""
+"""Fixtures for all tests: settings that ignore this machine's environment, a real Redis and a real PostgreSQL."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +13,26 @@ import redis
 
 from cli.redis_server import find_redis_server, write_config
 from core.settings import Settings, load_settings
-from tests.support import wait_until
+from tests.postgresql import find_programs, private_server
+from tests.support import ROOT, wait_until
+from tests.tiers import MISPLACED, group_of, misplaced
+
+# Threads of one computation (llama.cpp, torch) then sleep while they wait for each other. By default they spin, and a
+# test that computes takes many times as long as soon as anything else uses the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+# Before pytest drops what `-m` does not select, and before pytest-xdist reads the groups.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put each test into its group, and note the tests whose tier is wrong for tests/test_architecture.py."""
+    problems = []
+    for item in items:
+        path = item.path.relative_to(ROOT).as_posix()
+        item.add_marker(pytest.mark.xdist_group(group_of(path)))
+        if problem := misplaced(path, [mark.name for mark in item.iter_markers()]):
+            problems.append(f"{item.nodeid} {problem}")
+    config.stash[MISPLACED] = problems
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +52,18 @@ def redis_url() -> Iterator[str]:
         finally:
             server.terminate()
             server.wait(20)
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """Yield the URL of a PostgreSQL database for tests to empty: the named one, or that of a private server."""
+    if named := os.environ.get("LLM_API_TEST_DATABASE_URL"):
+        yield named
+    elif programs := find_programs():
+        with private_server(programs) as url:
+            yield url
+    else:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql, or set LLM_API_TEST_DATABASE_URL")
 
 
 @pytest.fixture

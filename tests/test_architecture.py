@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiers import MISPLACED
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("api", "cli", "core", "inference", "ingest", "llm_api", "tasks", "watchers")
 MAX_LINES = 400
@@ -35,6 +37,10 @@ def test_files_stay_short() -> None:
     files = [path for package in (*PACKAGES, "tests") for path in (ROOT / package).rglob("*.py")]
     long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in files}
     assert not {name: lines for name, lines in long.items() if lines > MAX_LINES}
+
+
+def test_each_test_is_in_one_tier(request: pytest.FixtureRequest) -> None:
+    assert request.config.stash[MISPLACED] == []
 
 
 #: Names that stood for something else, or for nothing that a reader could guess, with the word to use instead.

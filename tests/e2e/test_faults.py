@@ -19,7 +19,7 @@ from tests.e2e.chatter import Chatter, kill, searchable
 from tests.e2e.documents import documents
 from tests.support import Stack, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.e2e, pytest.mark.check, pytest.mark.timeout(420)]
 
 FILES = 50
 #: A chat continues, or ends with an error, within this time after a kill.

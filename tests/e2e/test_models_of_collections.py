@@ -11,7 +11,7 @@ import pytest
 from tests.support import Stack, wait_until
 from tests.support_models import DIMENSION, tiny_model
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.check]
 
 NOTES = {
     "letters": "The zebrawood violin arrives on Monday.",

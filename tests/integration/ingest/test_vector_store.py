@@ -226,7 +226,9 @@ def test_texts_in_one_bucket_are_distinguished(store: VectorStore, monkeypatch: 
     assert store.vectors_by_hash([TEXTS[1], "absent"]).keys() == {TEXTS[1]}
 
 
-def test_documents_whose_terms_are_the_same_are_distinguished(store: VectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documents_whose_terms_are_the_same_are_distinguished(
+    store: VectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ingest.vector_store.filter_conditions.term", lambda key, value: 7)
     monkeypatch.setattr("ingest.vector_store.terms.term", lambda key, value: 7)
     store.upsert([make_point(f"router {name}", name, generation=at) for at in (1, 2) for name in "abc"])

@@ -20,8 +20,9 @@ from inference.functions import FunctionRegistry
 from inference.functions.builtin.document_search import search_documents
 from tasks.chat.generation import GenerationService
 from tasks.jobs.heartbeats import JobHeartbeats
-from tasks.jobs.kinds import CHAT
+from tasks.jobs.kinds import CHAT, RAG_CHAT
 from tasks.jobs.producer import Producer
+from tasks.jobs.queues import Tasks
 from tasks.jobs.records import Append
 from tasks.jobs.runner import JobResult, JobRunner
 
@@ -89,9 +90,15 @@ class World:
         self.heartbeats.close()
 
     def submit(self, **fields: Any) -> str:
+        """Submit a chat, and one with documents as it is after a search without hits. Return the job's id."""
         job_id = new_id("job")
         options: dict[str, Any] = {"messages": QUESTION, "sampling": GREEDY, "max_tokens": 160, **fields}
-        self.producer.submit(job_id, CHAT, GenerateRequest(**options))
+        request = GenerateRequest(**options)
+        self.producer.submit(job_id, RAG_CHAT if request.rag else CHAT, request)
+        if request.rag:
+            claimed = self.producer.records.claim(job_id, Tasks.RETRIEVE)
+            assert claimed is not None
+            self.producer.hand_over(claimed[0], Tasks.GENERATE)
         return job_id
 
     def submit_durable(self, **fields: Any) -> str:

@@ -8,13 +8,13 @@ import docx
 import pytest
 from openpyxl.comments import Comment
 
-from ingest.sandbox.programs import find_program
+from tests.programs import NEEDS_LIBREOFFICE
 from tests.unit.ingest.files import FACT, by_libreoffice
 from tests.unit.ingest.support import Read, docx_bytes, kinds_and_texts
 from tests.unit.ingest.test_sheet_files import book_bytes
 from tests.unit.ingest.test_slide_files import chart, slide_bytes
 
-pytestmark = pytest.mark.skipif(find_program("soffice") is None, reason="LibreOffice is not installed")
+pytestmark = [pytest.mark.check, NEEDS_LIBREOFFICE]
 
 SPACES = {
     "office": "urn:oasis:names:tc:opendocument:xmlns:office:1.0",

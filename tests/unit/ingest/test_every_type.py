@@ -5,16 +5,12 @@ from __future__ import annotations
 import pytest
 
 from core.errors import DocumentRejected
-from ingest.parsers import ocr
-from ingest.sandbox.programs import find_program
+from tests.programs import NEEDS_LIBREOFFICE, NEEDS_TESSERACT
 from tests.unit.ingest import files
 from tests.unit.ingest.cases import CONVERTED, PARSED, REJECTED, SCANNED, File
 from tests.unit.ingest.files import FACT, Make
 from tests.unit.ingest.ole import ole_bytes
 from tests.unit.ingest.support import Read, pdf_bytes
-
-NEEDS_TESSERACT = pytest.mark.skipif(ocr.find_tesseract() is None, reason="the program tesseract is not installed")
-NEEDS_LIBREOFFICE = pytest.mark.skipif(find_program("soffice") is None, reason="LibreOffice is not installed")
 
 
 @pytest.mark.parametrize(
@@ -22,7 +18,7 @@ NEEDS_LIBREOFFICE = pytest.mark.skipif(find_program("soffice") is None, reason="
     [
         *(pytest.param(file, id=file.name) for file in PARSED),
         *(pytest.param(file, id=file.name, marks=NEEDS_TESSERACT) for file in SCANNED),
-        *(pytest.param(file, id=file.name, marks=NEEDS_LIBREOFFICE) for file in CONVERTED),
+        *(pytest.param(file, id=file.name, marks=[NEEDS_LIBREOFFICE, pytest.mark.check]) for file in CONVERTED),
     ],
 )
 def test_the_text_of_a_file_is_found(read: Read, file: File) -> None:
@@ -67,6 +63,7 @@ def test_without_libreoffice_legacy_files_are_refused_naming_it(
         read(name, data)
 
 
+@pytest.mark.check
 @NEEDS_LIBREOFFICE
 def test_a_broken_legacy_file_is_refused_with_a_reason(read: Read) -> None:
     with pytest.raises(DocumentRejected, match="LibreOffice|is broken"):

@@ -21,6 +21,7 @@ from ingest.pipeline import parse_to_chunks
 from ingest.sandbox import programs
 from ingest.sandbox.process_limits import CpuTimeExceeded, cpu_limit, no_network
 from ingest.sandbox.programs import ProgramFailed, run_program
+from tests.programs import NEEDS_TESSERACT
 from tests.support import wait_until
 from tests.unit.ingest import files
 from tests.unit.ingest.support import Read, pdf_bytes, zip_bytes
@@ -236,14 +237,14 @@ def test_an_email_with_too_many_parts_is_refused(read: Read) -> None:
     assert "more than 1000 parts" in reason(read, "a.eml", data)
 
 
-@pytest.mark.skipif(ocr.find_tesseract() is None, reason="the program tesseract is not installed")
+@NEEDS_TESSERACT
 def test_images_too_large_to_decode_are_refused(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ocr, "MAX_PIXELS", 1_000_000)
     bomb = files._saved(lambda file: Image.new("1", (5000, 5000)).save(file, "png"))
     assert "25 megapixels" in reason(read, "a.png", bomb)
 
 
-@pytest.mark.skipif(ocr.find_tesseract() is None, reason="the program tesseract is not installed")
+@NEEDS_TESSERACT
 def test_a_missing_ocr_language_is_named(tmp_path: Path, offline_settings: Settings) -> None:
     settings = offline_settings.model_copy(update={"ocr_languages": "tlh"})
     (tmp_path / "a.png").write_bytes(files.picture("png")())
@@ -251,7 +252,7 @@ def test_a_missing_ocr_language_is_named(tmp_path: Path, offline_settings: Setti
         parse_to_chunks(tmp_path / "a.png", "a.png", tmp_path / "out.jsonl", settings)
 
 
-@pytest.mark.skipif(ocr.find_tesseract() is None, reason="the program tesseract is not installed")
+@NEEDS_TESSERACT
 def test_more_scanned_pages_than_allowed_are_refused(tmp_path: Path, offline_settings: Settings) -> None:
     settings = offline_settings.model_copy(update={"ocr_max_pages": 1})
     for name, data in (("scan.pdf", files.scan()), ("fax.tiff", files.fax())):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ingest.parsers import ocr
+from tests.programs import NEEDS_TESSERACT
 from tests.unit.ingest import files
 from tests.unit.ingest.files import FACT
 from tests.unit.ingest.mails import BASE64_FACT, lines_of, mail, multipart, part, plain_mail
@@ -210,7 +210,7 @@ def test_a_text_file_is_read_in_the_charset_that_the_mail_declares(read: Read) -
     assert body(read, multipart("mixed", part(PLAIN, "x"), attached)) == ["x", "Attachment: a.txt", "Поезд"]
 
 
-@pytest.mark.skipif(ocr.find_tesseract() is None, reason="the program tesseract is not installed")
+@NEEDS_TESSERACT
 def test_attached_pictures_are_read_and_pictures_in_the_page_are_not(read: Read) -> None:
     shown = attached_picture(
         "image/png", "Content-ID: <logo@example.com>", 'Content-Disposition: inline; filename="l.png"'

@@ -15,10 +15,10 @@ from core.errors import DocumentRejected
 from ingest.parsers import detection
 from ingest.parsers.pandoc.open_document import prepare
 from ingest.sandbox.programs import find_program
+from tests.programs import NEEDS_LIBREOFFICE
 from tests.unit.ingest import files
 from tests.unit.ingest.support import Read, kinds_and_texts, sections, zip_bytes
 
-NEEDS_LIBREOFFICE = pytest.mark.skipif(find_program("soffice") is None, reason="LibreOffice is not installed")
 OASIS = "urn:oasis:names:tc:opendocument:xmlns"
 NAMES = " ".join(
     [
@@ -272,6 +272,7 @@ def test_many_text_boxes_are_read_in_bounded_time(read: Read) -> None:
     assert time.process_time() - started < 30
 
 
+@pytest.mark.check
 @NEEDS_LIBREOFFICE
 @pytest.mark.parametrize("suffix", ["odt", "ott", "fodt", "rtf"])
 def test_texts_that_libreoffice_writes_are_read(read: Read, suffix: str) -> None:

@@ -14,14 +14,14 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
 from core.errors import DocumentRejected
-from ingest.parsers import ocr, parse_unknown
+from ingest.parsers import parse_unknown
 from ingest.parsers.attachments import MAX_ATTACHMENTS
 from ingest.parsers.source import ParserOptions
+from tests.programs import NEEDS_TESSERACT
 from tests.unit.ingest import files
 from tests.unit.ingest.files import FACT
 from tests.unit.ingest.support import Read, pdf_bytes
 
-NEEDS_TESSERACT = pytest.mark.skipif(ocr.find_tesseract() is None, reason="the program tesseract is not installed")
 INVISIBLE = 3
 
 

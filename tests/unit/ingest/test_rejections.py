@@ -12,9 +12,10 @@ import pytest
 
 from core.errors import DocumentRejected
 from core.settings import Settings
-from ingest.parsers import archives, detection, ocr
+from ingest.parsers import archives, detection
 from ingest.pipeline import parse_file_safely
 from ingest.sandbox.process_limits import memory_limit
+from tests.programs import NEEDS_TESSERACT
 from tests.unit.ingest.ole import ole_bytes
 from tests.unit.ingest.support import Read, docx_bytes, pdf_bytes, zip_bytes
 
@@ -162,6 +163,6 @@ def test_archives_with_wrong_checksums_are_broken(read: Read, kind: str) -> None
     assert "archive cannot be read (Bad CRC-32" in reason(read, "a", damaged)
 
 
-@pytest.mark.skipif(ocr.find_tesseract() is None, reason="the program tesseract is not installed")
+@NEEDS_TESSERACT
 def test_an_image_without_a_size_is_broken(read: Read) -> None:
     assert reason(read, "a.tiff", b"II*\0\x08\0\0\0" + bytes(200)).startswith("The image is broken: ")
