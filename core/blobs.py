@@ -54,6 +54,16 @@ class StagedBlob:
         self.size_bytes += len(data)
         return self.size_bytes
 
+    @property
+    def content_hash(self) -> str:
+        """The SHA-256 of the data so far, in hex."""
+        return self._hash.hexdigest()
+
+    def written(self) -> Path:
+        """Return the path of a file with the data so far, for as long as the blob is neither committed nor removed."""
+        self._file.flush()
+        return self._path
+
     def commit(self) -> Blob:
         """Make the blob durable: from now on it survives a crash of the machine."""
         self._file.flush()
@@ -66,7 +76,7 @@ class StagedBlob:
         self._path.rename(target)
         _fsync_folder(target.parent)
         self._committed = True
-        return Blob(self._key, self.size_bytes, self._hash.hexdigest())
+        return Blob(self._key, self.size_bytes, self.content_hash)
 
     def __enter__(self) -> StagedBlob:
         return self

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 #: Longer properties are cut, since the title in a file can have megabytes.
 _LONGEST_PROPERTY_CHARACTERS = 1000
+NO_PERMISSION = "The file cannot be read: the server has no permission. Change its mode."
 
 
 @dataclass(frozen=True)
@@ -75,21 +76,25 @@ def parse_file_safely(path: Path, filename: str, settings: Settings, *, is_text:
         DocumentRejected: see `parse_to_chunks`.
     """
     try:
-        _check_size(path, settings.max_upload_bytes)
+        check_size(path.stat().st_size, settings.max_upload_bytes)
         options = ParserOptions(settings.ocr_languages, settings.ocr_max_pages)
         return (parse_text if is_text else parse_unknown)(path, filename, options)
     except PermissionError as error:
-        raise DocumentRejected("The file cannot be read: the server has no permission. Change its mode.") from error
+        raise DocumentRejected(NO_PERMISSION) from error
     except IsADirectoryError as error:
         raise DocumentRejected("This is a folder, not a file.") from error
     except RecursionError as error:
         raise DocumentRejected("The file is broken: it is nested too deeply to be read.") from error
 
 
-def _check_size(path: Path, limit_bytes: int) -> None:
-    size = path.stat().st_size
-    if size > limit_bytes:
-        raise DocumentRejected(f"The file has {size} bytes; MAX_UPLOAD_BYTES allows {limit_bytes}.")
+def check_size(size_bytes: int, limit_bytes: int) -> None:
+    """Check that a file is not too large.
+
+    Raises:
+        DocumentRejected: it is.
+    """
+    if size_bytes > limit_bytes:
+        raise DocumentRejected(f"The file has {size_bytes} bytes; MAX_UPLOAD_BYTES allows {limit_bytes}.")
 
 
 def warm_up(settings: Settings | None = None) -> None:

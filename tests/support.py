@@ -59,6 +59,21 @@ async def wait_until_async(
         await asyncio.sleep(POLL_SECONDS)
 
 
+def assert_linear(work: Callable[[str], object], unit: str, count: int) -> None:
+    """Check that the processor time of `work` on `unit` repeated grows in proportion to the number of repetitions.
+
+    Eight times the text may take up to 24 times as long: time is measured roughly, but quadratic work takes 64 times.
+    """
+    short, long = (min(_thread_seconds(work, unit * times) for _ in range(3)) for times in (count, 8 * count))
+    assert long <= 24 * short + 0.002, f"{count} repetitions took {short:.4f} s, {8 * count} took {long:.4f} s"
+
+
+def _thread_seconds(work: Callable[[str], object], text: str) -> float:
+    start = time.thread_time()
+    work(text)
+    return time.thread_time() - start
+
+
 def free_port() -> int:
     """Return a TCP port on which nothing listens now."""
     with socket.socket() as probe:

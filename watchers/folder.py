@@ -9,10 +9,12 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.catalog import to_text
+from core.safe_open import NO_FILE, file_status, link_target, opened_file, opened_folder
 from core.settings import WatchRoot
 from watchers.builtin_ignores import is_ignored, is_ignored_name, rule_for_name
 from watchers.ignore_file import IGNORE_FILE, IgnoreRules
@@ -22,8 +24,6 @@ from watchers.skip_report import IRREGULAR, LINK, SkipReport
 logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 20
-#: Errors that mean that there is no such file: it is gone, or its name is too long for this disk.
-_NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
 #: Inodes of some network file systems use all 64 bits; databases store 63.
 _INODE_MASK = (1 << 63) - 1
 
@@ -102,19 +102,18 @@ class Folder:
         return None if found is None or self.rules.is_ignored(relative) else found
 
     def _regular(self, relative: str) -> FileStat | None:
-        path = self.absolute(relative)
         try:
-            status = os.lstat(path)
-            is_link = stat.S_ISLNK(status.st_mode)
-            if is_link:
-                status = Path(path).stat()
+            status = file_status(self.path, relative)
+            if stat.S_ISLNK(status.st_mode):
+                target = link_target(self.path, relative)
+                if target is None or self._is_excluded(target):
+                    return None
+                status = file_status(self.path, target)
         except OSError as error:
-            if error.errno in _NO_FILE:
+            if error.errno in NO_FILE:
                 return None
             raise
-        if not stat.S_ISREG(status.st_mode) or not self._is_within(relative, is_link):
-            return None
-        return _file_stat(status)
+        return _file_stat(status) if stat.S_ISREG(status.st_mode) else None
 
     def scan(self, prefix: str = "", skips: SkipReport | None = None) -> Iterator[tuple[str, FileStat]]:
         """Yield all files to mirror, or those below the subfolder `prefix`. Log and skip what cannot be read.
@@ -127,41 +126,90 @@ class Folder:
         while pending:
             current = pending.pop()
             try:
-                with os.scandir(self.absolute(current)) as entries:
-                    for entry in entries:
-                        relative = f"{current}/{entry.name}" if current else entry.name
-                        if self._is_excluded(relative):
-                            continue
-                        is_folder = entry.is_dir(follow_symlinks=False)
-                        rule = self._rule_for(entry.name, relative, is_folder)
-                        if rule is not None:
-                            if entry.name != IGNORE_FILE:
-                                skips.add(relative, rule, is_folder=is_folder)
-                        elif is_folder:
-                            pending.append(relative)
-                        elif (found := self._entry_stat(entry, relative, skips)) is not None:
-                            yield relative, found
+                with opened_folder(self.path, current) as folder:
+                    yield from self._scan_folder(folder, current, pending, skips)
             except (FileNotFoundError, NotADirectoryError):
                 continue  # it was removed after it was listed, or is not a folder
             except OSError as error:
                 logger.warning("The folder %s cannot be read: %s", to_text(self.absolute(current)), error.strerror)
                 skips.add(current, f"it cannot be read: {error.strerror}", is_folder=True)
 
-    def hash(self, relative: str, stop: threading.Event) -> str:
-        """Return the SHA-256 of the file's content in hex. Raise OSError, or Stopped once `stop` is set."""
+    def _scan_folder(
+        self, folder: int, path: str, pending: list[str], skips: SkipReport
+    ) -> Iterator[tuple[str, FileStat]]:
+        """Yield the files of an open folder, and add its subfolders to `pending`."""
+        listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            with os.scandir(listed) as entries:
+                for entry in entries:
+                    relative = f"{path}/{entry.name}" if path else entry.name
+                    if self._is_excluded(relative):
+                        continue
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    rule = self._rule_for(entry.name, relative, is_folder)
+                    if rule is not None:
+                        if entry.name != IGNORE_FILE:
+                            skips.add(relative, rule, is_folder=is_folder)
+                    elif is_folder:
+                        pending.append(relative)
+                    elif (found := self._entry_stat(folder, entry, relative, skips)) is not None:
+                        yield relative, found
+        finally:
+            os.close(listed)
+
+    def hash(self, relative: str, seen: FileStat, stop: threading.Event) -> str:
+        """Return the SHA-256 of the file's content in hex. See `read`."""
         digest = hashlib.sha256()
-        self.read(relative, digest.update, stop)
+        self.read(relative, seen, digest.update, stop)
         return digest.hexdigest()
 
-    def read(self, relative: str, take: Callable[[bytes], object], stop: threading.Event) -> None:
-        """Pass the file's content to `take`, block by block. Raise OSError, or Stopped once `stop` is set."""
-        # O_NONBLOCK, because the file may have been replaced by a pipe, whose open would block.
-        descriptor = os.open(self.absolute(relative), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            while block := file.read(BLOCK_BYTES):
+    def read(self, relative: str, seen: FileStat, take: Callable[[bytes], object], stop: threading.Event) -> None:
+        """Pass the content of the file that was seen at this path to `take`, block by block.
+
+        Raises:
+            FileNotFoundError: another file, or none, is at the path now, or the file has another state.
+            OSError: it cannot be read.
+            Stopped: `stop` was set.
+        """
+        with self.opened(relative, seen) as descriptor:
+            while block := os.read(descriptor, BLOCK_BYTES):
                 if stop.is_set():
                     raise Stopped
                 take(block)
+
+    @contextmanager
+    def opened(self, relative: str, seen: FileStat) -> Iterator[int]:
+        """Open the file that was seen at this path, and yield its descriptor.
+
+        Raises:
+            FileNotFoundError: another file, or none, is at the path now, or the file has another state.
+            OSError: it cannot be opened.
+        """
+        with ExitStack() as stack:
+            try:
+                descriptor = stack.enter_context(opened_file(self.path, relative))
+            except OSError as error:
+                if error.errno in NO_FILE:
+                    raise _replaced(relative) from error
+                raise
+            if _file_stat(os.fstat(descriptor)) != seen:
+                raise _replaced(relative)
+            yield descriptor
+
+    def remove(self, relative: str, seen: FileStat) -> bool:
+        """Remove a file, unless it is no longer the one that was seen. Return whether it was removed.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        parent, _, name = relative.rpartition("/")
+        with opened_folder(self.path, parent) as folder:
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            found = self.stat(relative) if stat.S_ISLNK(status.st_mode) else _file_stat(status)
+            if found != seen:
+                return False
+            os.unlink(name, dir_fd=folder)
+            return True
 
     def _is_entered(self, folder: str) -> bool:
         """Return whether a scan may begin in a folder: no rule ignores it, and its rules can be read."""
@@ -176,7 +224,7 @@ class Folder:
             return f"built-in rule: {rule_for_name(name)}"
         return self.rules.rule_for(relative, is_folder=is_folder)
 
-    def _entry_stat(self, entry: os.DirEntry[str], relative: str, skips: SkipReport) -> FileStat | None:
+    def _entry_stat(self, folder: int, entry: os.DirEntry[str], relative: str, skips: SkipReport) -> FileStat | None:
         try:
             if entry.is_symlink():
                 found = self.stat(relative)
@@ -187,26 +235,17 @@ class Folder:
         except FileNotFoundError:
             return None
         except OSError as error:
-            logger.warning("The file %s cannot be read: %s", to_text(entry.path), error.strerror)
+            logger.warning("The file %s cannot be read: %s", to_text(self.absolute(relative)), error.strerror)
             skips.add(relative, f"it cannot be read: {error.strerror}")
             return None
         if not stat.S_ISREG(status.st_mode):
             skips.add(relative, IRREGULAR)
             return None
-        if not os.access(entry.path, os.R_OK):
+        if not os.access(entry.name, os.R_OK, dir_fd=folder):
             # It is reported, but its state is returned: an existing document stays, and it is ingested once it can
             # be read.
             skips.add(relative, f"it cannot be read: {os.strerror(errno.EACCES)}")
         return _file_stat(status)
-
-    def _is_within(self, relative: str, is_link: bool) -> bool:
-        """Return whether a file is really in the folder: no parent is a link, and a link leads to a file inside."""
-        root = os.path.realpath(self.path).rstrip("/")
-        parent, _, name = relative.rpartition("/")
-        expected = f"{root}/{parent}" if parent else root
-        if parent and os.path.realpath(self.absolute(parent)) != expected:
-            return False
-        return not is_link or os.path.realpath(f"{expected}/{name}").startswith(f"{root}/")
 
     def _is_excluded(self, relative: str) -> bool:
         return any(relative == path or relative.startswith(f"{path}/") for path in self._excluded)
@@ -214,6 +253,10 @@ class Folder:
 
 def _is_inside(path: Path, root: Path) -> bool:
     return path != root and path.is_relative_to(root)
+
+
+def _replaced(relative: str) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, "The file that was seen is no longer there", relative)
 
 
 def _file_stat(status: os.stat_result) -> FileStat:

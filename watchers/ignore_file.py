@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 from pathspec.patterns.gitignore.base import GitIgnorePatternError
 
 from core.catalog import to_text
+from core.safe_open import NO_FILE, opened_file
+from watchers.ignore_patterns import LinearPattern
 
 logger = logging.getLogger(__name__)
 
 IGNORE_FILE = ".llmignore"
+#: Each rule is compared with each file, so a file has some thousands of rules at most.
+MAX_IGNORE_FILE_BYTES = 64 * 1024
 
 
 class IgnoreRules:
@@ -69,7 +75,7 @@ class IgnoreRules:
 
     def _spec(self, folder: str) -> GitIgnoreSpec | None:
         if folder not in self._specs:
-            self._specs[folder] = _read(Path(self._root, folder, IGNORE_FILE))
+            self._specs[folder] = _read(self._root, f"{folder}/{IGNORE_FILE}" if folder else IGNORE_FILE)
         return self._specs[folder]
 
 
@@ -80,20 +86,25 @@ def _folders_above(path: str) -> Iterator[str]:
         yield path
 
 
-def _read(file: Path) -> GitIgnoreSpec | None:
-    if not file.is_file():
-        return None
+def _read(root: str, path: str) -> GitIgnoreSpec | None:
     try:
-        lines = file.read_bytes().decode("utf-8-sig", "surrogateescape").splitlines()
-    except FileNotFoundError:
-        return None
-    return GitIgnoreSpec.from_lines([line for number, line in enumerate(lines, 1) if _is_pattern(file, number, line)])
+        with opened_file(root, path) as descriptor:
+            content = os.read(descriptor, MAX_IGNORE_FILE_BYTES + 1)
+    except OSError as error:
+        if error.errno in NO_FILE:
+            return None
+        raise
+    if len(content) > MAX_IGNORE_FILE_BYTES:
+        raise OSError(errno.EFBIG, f"{path} has more than {MAX_IGNORE_FILE_BYTES} bytes of rules")
+    lines = content.decode("utf-8-sig", "surrogateescape").splitlines()
+    patterns = [line for number, line in enumerate(lines, 1) if _is_pattern(f"{root}/{path}", number, line)]
+    return GitIgnoreSpec.from_lines(patterns, LinearPattern)
 
 
-def _is_pattern(file: Path, number: int, line: str) -> bool:
+def _is_pattern(file: str, number: int, line: str) -> bool:
     try:
-        GitIgnoreSpec.from_lines([line])
-    except GitIgnorePatternError:
+        LinearPattern(line)
+    except (GitIgnorePatternError, re.error):
         logger.warning("%s, line %d is not a .gitignore pattern and has no effect: %s", to_text(file), number, line)
         return False
     return True

@@ -236,7 +236,7 @@ class Mirror:
         """Add a document. Return its id, or None if the file has to wait again."""
         blob_key = None
         if self._originals.should_copy(stat):
-            blob_key = self._copy(path, content_hash)
+            blob_key = self._copy(path, stat, content_hash)
             if blob_key is None:
                 return None
         document = self._catalog.add_document(self._new(path, stat, content_hash, blob_key))
@@ -247,10 +247,10 @@ class Mirror:
             self._originals.remove(path, stat)
         return document.id
 
-    def _copy(self, path: str, content_hash: str) -> str | None:
+    def _copy(self, path: str, stat: FileStat, content_hash: str) -> str | None:
         """Copy a file to the blobs. Return the copy's key, or None if the file has to wait again."""
         try:
-            blob_key = self._originals.copy(path, content_hash)
+            blob_key = self._originals.copy(path, stat, content_hash)
         except FileNotFoundError:
             blob_key = None
         except OSError as error:
@@ -293,7 +293,7 @@ class Mirror:
         is_new = content_hash != row.content_hash
         blob_key = None
         if self._originals.should_copy(stat) and (is_new or row.blob_key is None):
-            blob_key = self._copy(row.path, content_hash)
+            blob_key = self._copy(row.path, stat, content_hash)
             if blob_key is None:
                 return None
         state: dict[str, Any] = {"size_bytes": stat.size_bytes, "mtime_ns": stat.mtime_ns, "inode": stat.inode}
@@ -349,7 +349,7 @@ class Mirror:
         if stat.size_bytes > self._max_upload_bytes:
             # The parser will refuse it for its size, so it is not read here.
             return hashlib.sha256(f"too large: {stat}".encode()).hexdigest()
-        return self._folder.hash(path, self._stop)
+        return self._folder.hash(path, stat, self._stop)
 
     def _dispatch(self, document_ids: Sequence[str]) -> None:
         """Send hints for documents to the workers. Reconciliation sends those that are not sent here."""

@@ -46,11 +46,11 @@ class Originals:
         """Return whether the file was ingested before but could not be removed."""
         return self._unremovable.get(path) == stat
 
-    def copy(self, path: str, content_hash: str) -> str | None:
+    def copy(self, path: str, stat: FileStat, content_hash: str) -> str | None:
         """Copy a file durably and return the copy's key, or None if the file has changed since it was hashed.
 
         Raises:
-            OSError: the file cannot be read, or the blobs' disk is full.
+            OSError: the file is no longer there or cannot be read, or the blobs' disk is full.
             Stopped: the watcher was stopped meanwhile.
         """
         digest = hashlib.sha256()
@@ -60,7 +60,7 @@ class Originals:
                 digest.update(block)
                 staged.write(block)
 
-            self._folder.read(path, take, self._stop)
+            self._folder.read(path, stat, take, self._stop)
             return staged.commit().key if digest.hexdigest() == content_hash else None
 
     def discard(self, blob_key: str | None) -> None:
@@ -77,8 +77,7 @@ class Originals:
     def remove(self, path: str, stat: FileStat) -> None:
         """Remove an ingested file from the folder, unless it has changed since."""
         try:
-            if self._folder.stat(path) == stat:
-                Path(self._folder.absolute(path)).unlink()
+            if self._folder.remove(path, stat):
                 self._unremovable.pop(path, None)
                 logger.info("ingested, and removed from the folder: %s", to_text(path))
         except FileNotFoundError:

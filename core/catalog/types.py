@@ -37,7 +37,8 @@ class DocumentState(StrEnum):
     DELETED = "deleted"
 
 
-#: The `error_code` of a document whose file was missing when a worker wanted to read it.
+#: The `error_code` of a document whose file was missing, or was no longer the one that the watcher had seen, when a
+#: worker wanted to read it.
 ORIGINAL_MISSING = "original_missing"
 
 #: States in which nothing more happens to a document, or nothing that its owner waits for.
@@ -210,7 +211,7 @@ class Document:
 
     @property
     def has_lost_file(self) -> bool:
-        """Whether it failed because its file was missing, for example because the file had just been renamed."""
+        """Whether it failed because its file was not the one that was seen, for example after a rename."""
         return self.state is DocumentState.FAILED and self.error_code == ORIGINAL_MISSING and self.blob_key is None
 
     @property

@@ -17,7 +17,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.blobs import BlobStore
 from core.catalog import (
     LEASE_SECONDS,
-    ORIGINAL_MISSING,
     Catalog,
     Claim,
     Document,
@@ -35,6 +34,7 @@ from ingest.pipeline import has_tokenizer, parse_to_chunks
 from ingest.sandbox.process_limits import CpuTimeExceeded
 from tasks.documents.dispatch import send_waiting
 from tasks.documents.leases import kept_alive
+from tasks.documents.originals import original_of
 from tasks.jobs.producer import Producer
 
 log = logging.getLogger(__name__)
@@ -152,15 +152,16 @@ class ParsingService:
 
     def _parse_claimed(self, claim: Claim) -> ParseEnd:
         document = claim.document
+        source: Path | None = None
         try:
-            source = source_path(document, self._blobs)
             out = self._blobs.chunks_path(document.id, document.generation)
             chunking = chunking_of(document, self._settings)
             is_text = document.source is Source.TEXT
             settings = self._settings_of(document)
-            result = parse_to_chunks(source, document.filename, out, settings, chunking, is_text=is_text)
+            with original_of(document, self._blobs, settings.max_upload_bytes) as source:
+                result = parse_to_chunks(source, document.filename, out, settings, chunking, is_text=is_text)
         except DocumentRejected as rejection:
-            reason = _without_path(rejection.message, document, self._blobs)
+            reason = _without_path(rejection.message, document, source)
             return Refused(claim, reason, rejection.code or "invalid_file")
         except SoftTimeLimitExceeded:
             seconds = self._settings.parse_timeout_seconds
@@ -175,7 +176,7 @@ class ParsingService:
             return Refused(claim, reason, LIMIT_EXCEEDED)
         except Exception as error:  # parsers raise any error on a broken file; it must fail that document only
             log.exception("%s (%s) could not be read", document.id, document.filename)
-            reason = _without_path(f"It could not be read: {type(error).__name__}: {error}", document, self._blobs)
+            reason = _without_path(f"It could not be read: {type(error).__name__}: {error}", document, source)
             return Refused(claim, reason[:500])
         return Parsed(claim, result.chunk_count, result.media_type, result.properties)
 
@@ -208,22 +209,7 @@ def chunking_of(document: Document, settings: Settings) -> ChunkSettings:
     )
 
 
-def _without_path(reason: str, document: Document, blobs: BlobStore) -> str:
+def _without_path(reason: str, document: Document, source: Path | None) -> str:
     """Return the reason with the document's name in place of the path that the parser opened."""
-    path = blobs.path(document.blob_key) if document.blob_key else document.source_path
     named = _OPEN_FILE.sub(lambda _: document.filename, reason)
-    return named.replace(str(path), document.filename) if path else named
-
-
-def source_path(document: Document, blobs: BlobStore) -> Path:
-    """Return the path of the original.
-
-    Raises:
-        DocumentRejected: if there is no original.
-    """
-    path = blobs.path(document.blob_key) if document.blob_key else document.source_path
-    if path is None:
-        raise DocumentRejected("The document has no original.")
-    if not path.is_file():
-        raise DocumentRejected("The original file is no longer there.", code=ORIGINAL_MISSING)
-    return path
+    return named.replace(str(source), document.filename) if source else named

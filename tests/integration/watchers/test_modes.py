@@ -97,10 +97,10 @@ def test_a_file_that_cannot_be_removed_is_ingested_once(
     world = make("consume")
     with monkeypatch.context() as patch:
 
-        def refuse(_path: Path, missing_ok: bool = False) -> None:
+        def refuse(_name: str, dir_fd: int) -> None:
             raise PermissionError(30, "Read-only file system")
 
-        patch.setattr("watchers.originals.Path.unlink", refuse)
+        patch.setattr("watchers.folder.os.unlink", refuse)
         world.start()
         (world.inbox / "a.txt").write_text("a")
         wait_until(lambda: all_documents(world))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from core.safe_open import opened_folder
 from core.settings import WatchRoot
 from watchers.folder import Folder, Stopped
+from watchers.reconcile import FileStat
 from watchers.skip_report import SkipReport
 
 
@@ -46,16 +49,15 @@ def test_unreadable_files_are_reported(root: Path, monkeypatch: pytest.MonkeyPat
     (root / "secret").mkdir()
     for name in ("a.txt", "private.txt"):
         (root / name).write_text(name)
-    scandir = os.scandir
 
-    def refusing(path: str) -> Any:
-        if path.endswith("secret"):
+    def refusing(root: str, relative: str = "") -> AbstractContextManager[int]:
+        if relative == "secret":
             raise PermissionError(13, "Permission denied")
-        return scandir(path)
+        return opened_folder(root, relative)
 
     # Permissions are faked, because root, who may run the tests, can read everything.
-    monkeypatch.setattr("watchers.folder.os.scandir", refusing)
-    monkeypatch.setattr("watchers.folder.os.access", lambda path, mode: not str(path).endswith("private.txt"))
+    monkeypatch.setattr("watchers.folder.opened_folder", refusing)
+    monkeypatch.setattr("watchers.folder.os.access", lambda name, mode, dir_fd: name != "private.txt")
     skips = SkipReport("inbox")
     assert {path for path, _ in folder(root).scan(skips=skips)} == {"a.txt", "private.txt"}
     reason = "it cannot be read: Permission denied"
@@ -121,10 +123,82 @@ def test_another_folder_at_the_same_path_has_another_identity(root: Path) -> Non
     assert found.identity() is None
 
 
+def seen(found: Folder, path: str) -> FileStat:
+    stat = found.stat(path)
+    assert stat is not None
+    return stat
+
+
 def test_a_file_is_hashed_until_stopped(root: Path) -> None:
     (root / "a.bin").write_bytes(b"x" * 3_000_000)
-    stop = threading.Event()
-    assert folder(root).hash("a.bin", stop) == hashlib.sha256(b"x" * 3_000_000).hexdigest()
+    found, stop = folder(root), threading.Event()
+    stat = seen(found, "a.bin")
+    assert found.hash("a.bin", stat, stop) == hashlib.sha256(b"x" * 3_000_000).hexdigest()
     stop.set()
     with pytest.raises(Stopped):
-        folder(root).hash("a.bin", stop)
+        found.hash("a.bin", stat, stop)
+
+
+def put_link(root: Path, outside: Path) -> None:
+    (root / "sub" / "a.txt").unlink()
+    (root / "sub" / "a.txt").symlink_to(outside / "a.txt")
+
+
+def put_linked_folder(root: Path, outside: Path) -> None:
+    (root / "sub").rename(root / "moved")
+    (root / "sub").symlink_to(outside)
+
+
+def put_pipe(root: Path, _outside: Path) -> None:
+    (root / "sub" / "a.txt").unlink()
+    os.mkfifo(root / "sub" / "a.txt")
+
+
+def put_other_file(root: Path, outside: Path) -> None:
+    (outside / "a.txt").rename(root / "sub" / "a.txt")
+
+
+@pytest.mark.parametrize("put", [put_link, put_linked_folder, put_pipe, put_other_file])
+def test_what_is_put_in_place_of_a_file_is_neither_read_nor_removed(
+    root: Path, tmp_path: Path, put: Callable[[Path, Path], None]
+) -> None:
+    outside = tmp_path / "outside"
+    for path in (root / "sub", outside):
+        path.mkdir()
+        (path / "a.txt").write_text(f"in {path.name}")
+    found = folder(root)
+    stat = seen(found, "sub/a.txt")
+    put(root, outside)
+    before = sorted(tmp_path.rglob("*"))
+    taken: list[bytes] = []
+    with pytest.raises(FileNotFoundError):
+        found.read("sub/a.txt", stat, taken.append, threading.Event())
+    with suppress(OSError):
+        found.remove("sub/a.txt", stat)
+    assert taken == []
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_link_to_a_file_of_the_folder_is_read_and_removed(root: Path) -> None:
+    (root / "a.txt").write_text("text")
+    (root / "link.txt").symlink_to("a.txt")
+    found = folder(root)
+    stat, taken = seen(found, "link.txt"), list[bytes]()
+    found.read("link.txt", stat, taken.append, threading.Event())
+    assert taken == [b"text"]
+    assert found.remove("link.txt", stat)
+    assert paths(found) == ["a.txt"]
+
+
+def test_a_link_does_not_lead_into_an_excluded_folder(root: Path) -> None:
+    (root / "data").mkdir()
+    (root / "data" / "secret.txt").write_text("secret")
+    (root / "link.txt").symlink_to(root / "data" / "secret.txt")
+    assert paths(folder(root, root / "data")) == []
+
+
+def test_a_subfolder_is_scanned_only_if_it_is_not_a_link(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret.txt").write_text("secret")
+    (root / "sub").symlink_to(tmp_path / "outside")
+    assert paths(folder(root), "sub") == []

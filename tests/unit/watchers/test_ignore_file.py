@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from random import Random
 
 import pytest
+from pathspec import GitIgnoreSpec
 
 from core.settings import WatchRoot
+from tests.support import assert_linear
 from watchers.folder import Folder
-from watchers.ignore_file import IgnoreRules
+from watchers.ignore_file import MAX_IGNORE_FILE_BYTES, IgnoreRules
+from watchers.ignore_patterns import LinearPattern
 
 
 def rules(root: Path, **files: str) -> IgnoreRules:
@@ -53,8 +57,9 @@ def test_the_nearest_rules_win(tmp_path: Path) -> None:
 
 def test_an_invalid_pattern_is_logged_and_has_no_effect(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        assert rules(tmp_path, _="*.log\n!\n").is_ignored("a.log")
+        assert rules(tmp_path, _="*.log\n!\n[z-a]\n").is_ignored("a.log")
     assert ".llmignore, line 2" in caplog.text
+    assert ".llmignore, line 3" in caplog.text
 
 
 def test_changed_rules_are_read_at_the_next_scan(tmp_path: Path) -> None:
@@ -84,3 +89,46 @@ def test_rules_that_are_not_a_regular_file_have_no_effect(tmp_path: Path, kind: 
     path = tmp_path / ".llmignore"
     {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "loop": lambda: path.symlink_to(path)}[kind]()
     assert not IgnoreRules(str(tmp_path)).is_ignored("a.txt")
+
+
+def test_rules_outside_of_the_folder_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "rules").write_text("*.txt\n")
+    (tmp_path / "inbox" / ".llmignore").symlink_to(tmp_path / "rules")
+    assert not IgnoreRules(str(tmp_path / "inbox")).is_ignored("a.txt")
+
+
+def test_too_many_rules_are_an_error(tmp_path: Path) -> None:
+    found = rules(tmp_path, _="x\n" * MAX_IGNORE_FILE_BYTES)
+    with pytest.raises(OSError, match=f"more than {MAX_IGNORE_FILE_BYTES} bytes"):
+        found.is_ignored("a.txt")
+
+
+def test_patterns_match_as_those_of_the_library() -> None:
+    random = Random(7)
+
+    def name() -> str:
+        parts = ["a", "b", "*", "*", "?", "[ab]", "[]a]", "\\*", "."]
+        return "".join(random.choices(parts, k=random.randint(1, 5)))
+
+    for _ in range(1000):
+        names = [random.choice(["**", "*", name(), name()]) for _ in range(random.randint(1, 5))]
+        pattern = random.choice(["", "/", "!"]) + "/".join(names) + random.choice(["", "/"])
+        try:
+            expected = GitIgnoreSpec.from_lines([pattern])
+        except ValueError:
+            continue
+        found = GitIgnoreSpec.from_lines([pattern], LinearPattern)
+        for _ in range(10):
+            folders = ["".join(random.choices("aab.*", k=random.randint(1, 4))) for _ in range(random.randint(1, 6))]
+            path = "/".join(folders) + random.choice(["", "/"])
+            assert found.check_file(path).include == expected.check_file(path).include, (pattern, path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "unit"),
+    [("*a*a*a*a*a*a*b", "a"), ("*?*?*?*?*?*b", "a"), ("**/a/**/a/**/a/**/a/**/b", "a/"), ("**/a*a/**/*a*a*b", "aa/")],
+)
+def test_a_hostile_pattern_takes_time_in_proportion_to_the_path(pattern: str, unit: str) -> None:
+    spec = GitIgnoreSpec.from_lines([pattern], LinearPattern)
+    assert_linear(lambda path: spec.match_file(path), unit, 2000)
