@@ -20,6 +20,7 @@ from watchers.builtin_ignores import is_ignored, is_ignored_name, rule_for_name
 from watchers.ignore_file import IGNORE_FILE, IgnoreRules
 from watchers.reconcile import FileStat
 from watchers.skip_report import IRREGULAR, LINK, SkipReport
+from watchers.writers import OpenForWriting, without_writers
 
 logger = logging.getLogger(__name__)
 
@@ -196,20 +197,41 @@ class Folder:
                 raise _replaced(relative)
             yield descriptor
 
-    def remove(self, relative: str, seen: FileStat) -> bool:
-        """Remove a file, unless it is no longer the one that was seen. Return whether it was removed.
+    def is_open_for_writing(self, relative: str, seen: FileStat) -> bool:
+        """Return whether somebody has the file that was seen at this path open for writing.
 
         Raises:
+            FileNotFoundError: see `opened`.
+            OSError: it cannot be opened.
+        """
+        try:
+            with self.opened(relative, seen) as descriptor, without_writers(descriptor):
+                return False
+        except OpenForWriting:
+            return True
+
+    def remove(self, relative: str, seen: FileStat) -> bool:
+        """Remove a file, and return whether it was removed: not if it has changed or is open for writing.
+
+        Raises:
+            FileNotFoundError: see `opened`.
             OSError: it cannot be removed.
         """
         parent, _, name = relative.rpartition("/")
-        with opened_folder(self.path, parent) as folder:
-            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            found = self.stat(relative) if stat.S_ISLNK(status.st_mode) else _file_stat(status)
-            if found != seen:
+        with opened_folder(self.path, parent) as folder, self.opened(relative, seen) as descriptor:
+            try:
+                with without_writers(descriptor) as is_unwritten:
+                    if self._status_in(folder, relative) != seen or not is_unwritten():
+                        return False
+                    os.unlink(name, dir_fd=folder)
+                    return True
+            except OpenForWriting:
                 return False
-            os.unlink(name, dir_fd=folder)
-            return True
+
+    def _status_in(self, folder: int, relative: str) -> FileStat | None:
+        """Return the state of a file, given its open folder: the folder at its path may be another one by now."""
+        status = os.stat(relative.rpartition("/")[2], dir_fd=folder, follow_symlinks=False)
+        return self.stat(relative) if stat.S_ISLNK(status.st_mode) else _file_stat(status)
 
     def _is_entered(self, folder: str) -> bool:
         """Return whether a scan may begin in a folder: no rule ignores it, and its rules can be read."""

@@ -141,7 +141,7 @@ class Mirror:
             except OSError as error:
                 self._log_unreadable(mark.key, error)
                 continue
-            if stat != mark.stat:
+            if stat != mark.stat or (stat is not None and self._originals.must_wait(mark.key, stat)):
                 self._postponed[mark.key] = stat
             elif stat is not None:
                 files[mark.key] = stat

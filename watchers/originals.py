@@ -27,6 +27,8 @@ class Originals:
         self._max_upload_bytes = max_upload_bytes
         #: Files that were ingested but could not be removed, by path: they are not ingested again.
         self._unremovable: dict[str, FileStat] = {}
+        #: Files that are open for writing: each is logged once.
+        self._open_for_writing: set[str] = set()
 
     @cached_property
     def _blobs(self) -> BlobStore:
@@ -45,6 +47,21 @@ class Originals:
     def is_unremovable(self, path: str, stat: FileStat) -> bool:
         """Return whether the file was ingested before but could not be removed."""
         return self._unremovable.get(path) == stat
+
+    def must_wait(self, path: str, stat: FileStat) -> bool:
+        """Return whether the file would be removed once it is ingested, but somebody has it open for writing."""
+        if not self.is_consumed or not self.should_copy(stat):
+            return False
+        try:
+            is_open = self._folder.is_open_for_writing(path, stat)
+        except OSError:
+            return False  # the file is opened again to be hashed, where errors are handled
+        if not is_open:
+            self._open_for_writing.discard(path)
+        elif path not in self._open_for_writing:
+            self._open_for_writing.add(path)
+            logger.info("%s is open for writing, and is taken once it is closed", to_text(path))
+        return is_open
 
     def copy(self, path: str, stat: FileStat, content_hash: str) -> str | None:
         """Copy a file durably and return the copy's key, or None if the file has changed since it was hashed.
@@ -75,7 +92,7 @@ class Originals:
         return f"consumed:{hashlib.sha256(name.encode()).hexdigest()}"
 
     def remove(self, path: str, stat: FileStat) -> None:
-        """Remove an ingested file from the folder, unless it has changed since."""
+        """Remove an ingested file from the folder, unless it has changed since or is being changed."""
         try:
             if self._folder.remove(path, stat):
                 self._unremovable.pop(path, None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +79,46 @@ def test_a_consumed_file_is_stored_and_removed(make: Callable[[str], World]) -> 
     found = all_documents(world)
     assert [original(world, document) for document in found] == ["the first", "the second"]
     assert {document.state for document in found} == {DocumentState.QUEUED}
+
+
+#: Writes a text of two pages; after the first one it keeps the file open until its standard input is closed.
+PAUSED_WRITER = """
+import os, sys
+file = open(sys.argv[1], "w")
+if sys.argv[2] == "preallocated":
+    os.posix_fallocate(file.fileno(), 0, 40)
+print("page one " * 2, end="", file=file, flush=True)
+print("written", flush=True)
+sys.stdin.read()
+file.write("page two")
+file.truncate()
+file.close()
+if sys.argv[2] == "renamed":
+    os.rename(sys.argv[1], sys.argv[1].removesuffix(".half"))
+"""
+
+
+@pytest.mark.parametrize("way", ["plain", "preallocated", "renamed"])
+def test_a_file_is_not_consumed_while_its_writer_pauses(make: Callable[[str], World], way: str) -> None:
+    world = make("consume")
+    world.start()
+    path = world.inbox / ("pages.txt.half" if way == "renamed" else "pages.txt")
+    command = [sys.executable, "-c", PAUSED_WRITER, str(path), way]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdin is not None and writer.stdout is not None
+        writer.stdout.readline()
+        (world.inbox / "other.txt").write_text("other")
+        wait_until(lambda: not (world.inbox / "other.txt").exists())
+        size = path.stat().st_size
+        # The other file became stable after this one. Now let this one be found to be stable a few times more.
+        (world.inbox / "another.txt").write_text("another")
+        wait_until(lambda: not (world.inbox / "another.txt").exists())
+        assert path.stat().st_size == size
+        writer.stdin.close()
+        writer.wait(10)
+    wait_until(lambda: not list(world.inbox.iterdir()))
+    found = {document.filename: original(world, document) for document in all_documents(world)}
+    assert found == {"pages.txt": "page one page one page two", "other.txt": "other", "another.txt": "another"}
 
 
 def test_a_file_that_is_too_large_stays_in_the_folder(make_world: Callable[..., World], tmp_path: Path) -> None:
