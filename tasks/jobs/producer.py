@@ -28,8 +28,6 @@ from tasks.jobs.records import Append, JobRecord, JobRecords, QueueFull
 #: How often a worker announces itself, and after how long without an announcement it counts as gone.
 ANNOUNCE_SECONDS = 2.0
 WORKER_TTL_SECONDS = 6.0
-#: A job whose queue holds no message after this time has lost its message.
-LOST_MESSAGE_SECONDS = 5.0
 #: A job that has lost its worker this often fails, since it probably kills its workers.
 MAX_JOB_ATTEMPTS = 3
 #: The minimum time between two messages to the indexer.
@@ -125,10 +123,11 @@ class Producer:
         if not isinstance(request, kind.request | bytes):
             raise TypeError(f"A {kind.name!r} job takes a {kind.request.__name__}, not a {type(request).__name__}.")
         queue = kind.task.queue_for(durable=durable)
-        deadline = time.time() + deadline_seconds if deadline_seconds else None
         with _redis_answers():
             try:
-                position = self.records.submit(job_id, kind, request, durable=durable, key=key, deadline=deadline)
+                position = self.records.submit(
+                    job_id, kind, request, durable=durable, key=key, deadline_seconds=deadline_seconds
+                )
             except QueueFull:
                 wait = self.records.drain_seconds(queue)
                 raise Unavailable(
@@ -173,18 +172,16 @@ class Producer:
             return True
 
     def revive(self, job_id: str) -> bool:
-        """Send a job again if its worker or message was lost, and return whether it was sent.
+        """Send a job again if its worker was lost or its message may be lost, and return whether it was sent.
 
-        A job that has been lost MAX_JOB_ATTEMPTS times fails.
+        A job whose worker has been lost MAX_JOB_ATTEMPTS times fails. A job that waits never does: a worker may have
+        prefetched its message. If the message is there twice, the second one finds the job taken.
         """
         with _redis_answers():
             record = self.records.load(job_id)
-            if record is None or record.done or not self._is_lost(record):
-                return False
-            if record.attempt >= MAX_JOB_ATTEMPTS:
-                self._give_up(record)
-                return False
-            if self.records.retry(record) is None:
+            if record is None or record.done or record.kind.result_when_settled:
+                return False  # no worker runs a job that only waits for something else to end
+            if not (self._may_resend(record) if record.state == "queued" else self._replace_if_lost(record)):
                 return False
         self._send(record.task, job_id, queue=record.queue)
         return True
@@ -203,15 +200,18 @@ class Producer:
             record = self.records.load(job_id)
             return self.records.position(record) if record else None
 
-    def _is_lost(self, record: JobRecord) -> bool:
-        if record.kind.result_when_settled or self.records.is_alive(record.job_id):
-            return False  # no worker runs a job that only waits for something else to end
-        if record.state != "queued":
-            return True
-        if record.queue is Queue.BATCH:
-            return False  # `feed_batch` sends its message when it is among the first
-        waited = time.time() - record.submitted
-        return waited > LOST_MESSAGE_SECONDS and int(self._redis.llen(record.queue.value)) == 0
+    def _may_resend(self, record: JobRecord) -> bool:
+        # `feed_batch` sends the message of a batch job when the job is among the first.
+        return record.queue is not Queue.BATCH and self.records.may_resend(record)
+
+    def _replace_if_lost(self, record: JobRecord) -> bool:
+        """Begin a new attempt at a job whose worker is lost. Return False if it is not, or was lost too often."""
+        if not self.records.is_lost(record):
+            return False
+        if record.attempt >= MAX_JOB_ATTEMPTS:
+            self._give_up(record)
+            return False
+        return self.records.retry(record) is not None
 
     def _give_up(self, record: JobRecord) -> None:
         message = f"The worker that ran this request was lost {record.attempt} times."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from core import events
 from core.messages import Hit, Usage
 from core.settings import Settings
+from tasks.jobs import scripts
 from tasks.jobs.drain_time import drain_seconds
 from tasks.jobs.keys import CANCEL_CHANNEL, channel, events_key, finished_key, heartbeat_key, job_key, waiting_key
 from tasks.jobs.kinds import JobKind, kind_named
@@ -23,93 +24,15 @@ from tasks.jobs.redis_client import connect
 
 HEARTBEAT_SECONDS = 2.0
 HEARTBEAT_TTL_SECONDS = 5
+#: A worker is lost if its heartbeat was missing for this time, in which a live worker would have renewed it.
+MISSED_HEARTBEAT_SECONDS = HEARTBEAT_SECONDS + 0.5
+#: How often the message of a job that waits may be sent again: if its queue is empty, and if the queue holds messages.
+RESEND_SECONDS = 10.0
+RESEND_BEHIND_SECONDS = 60.0
 #: The events that a replay holds. More than the longest answer has tokens, since another worker resumes from them.
 REPLAY_CAP = 65_536
 #: The fields of a `JobRecord`. The request is read by a claim only, as it may be large.
 RECORD_FIELDS = ("kind", "task", "attempt", "state", "durable", "key", "submitted", "deadline", "cancel", "done")
-
-# One call appends the events of all jobs of an engine step. KEYS: job, events, waiting, finished of each job. ARGV:
-# TTL, cap, then for each job: attempt, channel, job id, new state or '', whether the last event is terminal, whether to
-# renew the TTL, number of events, event...
-# Returns {status, last sequence number} of each: 0 appended, 1 appended but cancelled, -1 refused.
-_APPEND = """
-local function append(keys, at)
-  local attempt, state, count = ARGV[at], ARGV[at + 3], tonumber(ARGV[at + 6])
-  local job = redis.call('HMGET', keys[1], 'attempt', 'done', 'cancel', 'seq')
-  if not job[1] or tonumber(job[1]) ~= tonumber(attempt) or job[2] then return {-1, 0} end
-  local seq = tonumber(job[4] or '0')
-  for i = at + 7, at + 6 + count do
-    seq = seq + 1
-    local frame = seq .. ' ' .. ARGV[i]
-    redis.call('RPUSH', keys[2], frame)
-    redis.call('PUBLISH', ARGV[at + 1], frame)
-  end
-  if seq > tonumber(ARGV[2]) then redis.call('LTRIM', keys[2], -tonumber(ARGV[2]), -1) end
-  redis.call('HSET', keys[1], 'seq', seq)
-  if state ~= '' then redis.call('HSET', keys[1], 'state', state) end
-  if state == 'running' or state == 'done' then redis.call('ZREM', keys[3], ARGV[at + 2]) end
-  if ARGV[at + 4] == '1' then
-    redis.call('HSET', keys[1], 'done', 1)
-    redis.call('HDEL', keys[1], 'request', 'hits')
-    local clock = redis.call('TIME')
-    redis.call('LPUSH', keys[4], clock[1] .. '.' .. string.format('%06d', clock[2]))
-    redis.call('LTRIM', keys[4], 0, 31)
-  end
-  if ARGV[at + 5] == '1' then
-    redis.call('EXPIRE', keys[1], ARGV[1])
-    redis.call('EXPIRE', keys[2], ARGV[1])
-  end
-  return {job[3] and 1 or 0, seq}
-end
-local results, at = {}, 3
-for k = 1, #KEYS, 4 do
-  results[#results + 1] = append({KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]}, at)
-  at = at + 7 + ARGV[at + 6]
-end
-return results
-"""
-
-# KEYS: job, waiting, events. ARGV: TTL, limit (0: none), now, job id, channel, TTL of events, a `Queued` event, then
-# field, value, ... Emits `Queued` with the job's position, and returns the position, or -1 if the queue is full.
-_SUBMIT = """
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', tonumber(ARGV[3]) - tonumber(ARGV[1]))
-local waiting = redis.call('ZCARD', KEYS[2])
-if tonumber(ARGV[2]) > 0 and waiting >= tonumber(ARGV[2]) then return -1 end
-if redis.call('EXISTS', KEYS[1]) == 1 then return waiting end
-local fields = {}
-for i = 8, #ARGV do fields[#fields + 1] = ARGV[i] end
-redis.call('HSET', KEYS[1], 'seq', 1, unpack(fields))
-redis.call('EXPIRE', KEYS[1], ARGV[1])
-redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4])
-local queued = cjson.decode(ARGV[7])
-queued.position = waiting
-local frame = '1 ' .. cjson.encode(queued)
-redis.call('DEL', KEYS[3])
-redis.call('RPUSH', KEYS[3], frame)
-redis.call('EXPIRE', KEYS[3], ARGV[6])
-redis.call('PUBLISH', ARGV[5], frame)
-return waiting
-"""
-
-# KEYS: job, heartbeat. ARGV: heartbeat TTL, task, field, field... Claims a job that is queued for this task. Returns
-# the values of the fields, or nil if the job is taken or queued for a later task, because its message came twice.
-_CLAIM = """
-local job = redis.call('HMGET', KEYS[1], 'state', 'done', 'task')
-if job[1] ~= 'queued' or job[2] or job[3] ~= ARGV[2] then return false end
-redis.call('HSET', KEYS[1], 'state', 'taken')
-redis.call('SET', KEYS[2], 1, 'EX', ARGV[1])
-return redis.call('HMGET', KEYS[1], unpack(ARGV, 3))
-"""
-
-# KEYS: job, waiting. ARGV: the attempt that was lost, now, job id, task. Returns the number of the new attempt, or 0 if
-# the job is done or has a new attempt already. The task is written too, as its name may be that of an earlier release.
-_RETRY = """
-local job = redis.call('HMGET', KEYS[1], 'attempt', 'done')
-if not job[1] or job[2] or tonumber(job[1]) ~= tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], 'state', 'queued', 'submitted', ARGV[2], 'task', ARGV[4])
-redis.call('ZADD', KEYS[2], ARGV[2], ARGV[3])
-return redis.call('HINCRBY', KEYS[1], 'attempt', 1)
-"""
 
 
 @dataclass(frozen=True)
@@ -166,10 +89,12 @@ class JobRecords:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.redis = connect(settings)
-        self._append = self.redis.register_script(_APPEND)
-        self._submit = self.redis.register_script(_SUBMIT)
-        self._claim = self.redis.register_script(_CLAIM)
-        self._retry = self.redis.register_script(_RETRY)
+        self._append = self.redis.register_script(scripts.APPEND)
+        self._submit = self.redis.register_script(scripts.SUBMIT)
+        self._claim = self.redis.register_script(scripts.CLAIM)
+        self._retry = self.redis.register_script(scripts.RETRY)
+        self._is_lost = self.redis.register_script(scripts.IS_LOST)
+        self._resend = self.redis.register_script(scripts.RESEND)
 
     def submit(
         self,
@@ -179,14 +104,13 @@ class JobRecords:
         *,
         durable: bool = False,
         key: str = "",
-        deadline: float | None = None,
+        deadline_seconds: float | None = None,
     ) -> int:
         """Write the record of a new job and emit `Queued`. Return the number of jobs that wait before it.
 
         Raises:
             QueueFull: if the job is interactive and `MAX_QUEUED_JOBS` jobs wait.
         """
-        now = time.time()
         fields: dict[str, Any] = {
             "kind": kind.name,
             "task": kind.task.name,
@@ -195,15 +119,16 @@ class JobRecords:
             "state": "queued",
             "durable": int(durable),
             "key": key,
-            "submitted": now,
-            "deadline": deadline or "",
         }
         flat = [part for item in fields.items() for part in item]
         limit = 0 if durable else self._settings.max_queued_jobs
-        queued = events.encode(events.Queued(job_id=job_id, attempt=1, created=now, position=0))
+        # An interactive job that nobody has taken by its deadline no longer waits: its submitter died or gave up.
+        waits = self._settings.job_retention_seconds if durable else self._settings.request_timeout_seconds
+        queued = events.encode(events.Queued(job_id=job_id, attempt=1, position=0))
         keys = [job_key(job_id), waiting_key(kind.task.queue_for(durable=durable)), events_key(job_id)]
         event = [channel(job_id), self._settings.job_ttl_seconds, queued]
-        position = int(self._submit(keys=keys, args=[self._ttl(durable), limit, now, job_id, *event, *flat]))
+        args = [self._ttl(durable), limit, waits, job_id, *event, deadline_seconds or "", *flat]
+        position = int(self._submit(keys=keys, args=args))
         if position < 0:
             raise QueueFull
         return position
@@ -215,12 +140,20 @@ class JobRecords:
     def claim(self, job_id: str, task: Task) -> tuple[JobRecord, bytes] | None:
         """Claim a job that is queued for this task, and set its first heartbeat.
 
-        Return its record and the JSON of its request, or None if there is no such job to claim.
+        Return its record, whose deadline is in the time of this host, and the JSON of its request, or None if there is
+        no such job to claim.
         """
         keys = [job_key(job_id), heartbeat_key(job_id)]
-        values = self._claim(keys=keys, args=[HEARTBEAT_TTL_SECONDS, task.name, *RECORD_FIELDS, "request"])
-        record = _record(job_id, values[:-1]) if values else None
-        return None if record is None else (record, values[-1])
+        claimed = self._claim(keys=keys, args=[HEARTBEAT_TTL_SECONDS, task.name, *RECORD_FIELDS, "request"])
+        if not claimed:
+            return None
+        clock, values = claimed
+        record = _record(job_id, values[:-1])
+        if record is None:
+            return None
+        if record.deadline is not None:
+            record = replace(record, deadline=record.deadline + time.time() - float(clock))
+        return record, values[-1]
 
     def append(self, item: Append) -> Appended:
         """Append and publish the events of one job."""
@@ -287,7 +220,23 @@ class JobRecords:
     def retry(self, record: JobRecord) -> int | None:
         """Replace a lost attempt. Return the number of the new one, or None if the job is done or has a new one."""
         keys = [job_key(record.job_id), waiting_key(record.queue)]
-        return int(self._retry(keys=keys, args=[record.attempt, time.time(), record.job_id, record.task.name])) or None
+        return int(self._retry(keys=keys, args=[record.attempt, record.job_id, record.task.name])) or None
+
+    def is_lost(self, record: JobRecord) -> bool:
+        """Return whether the worker that has taken this attempt at a job is lost.
+
+        That is so if two calls, at least MISSED_HEARTBEAT_SECONDS apart, find no heartbeat, and none came in between.
+        """
+        keys = [job_key(record.job_id), heartbeat_key(record.job_id)]
+        return bool(self._is_lost(keys=keys, args=[record.attempt, MISSED_HEARTBEAT_SECONDS]))
+
+    def may_resend(self, record: JobRecord) -> bool:
+        """Return whether to send the message of a job again, because it is queued and its message may be lost.
+
+        That is so at most once in RESEND_SECONDS for each job, or in RESEND_BEHIND_SECONDS if its queue holds messages.
+        """
+        keys = [job_key(record.job_id), record.queue.value]
+        return bool(self._resend(keys=keys, args=[RESEND_SECONDS, RESEND_BEHIND_SECONDS]))
 
     def cancel(self, job_id: str) -> bool:
         """Mark a job as cancelled and notify the workers. Return False if the job is done or unknown."""
@@ -324,10 +273,6 @@ class JobRecords:
             for key in (job_key(job_id), events_key(job_id)):
                 pipeline.expire(key, self._settings.job_ttl_seconds)
         pipeline.execute()
-
-    def is_alive(self, job_id: str) -> bool:
-        """Return whether the job has a heartbeat: a worker that runs it has renewed it in the last 5 s."""
-        return bool(self.redis.exists(heartbeat_key(job_id)))
 
     def _ttl(self, durable: bool) -> int:
         return self._settings.job_retention_seconds if durable else self._settings.job_ttl_seconds

@@ -15,6 +15,7 @@ from core.errors import InvalidRequest
 from core.ids import new_id
 from core.messages import ChatMessage, GenerateRequest
 from tasks.jobs.heartbeats import JobHeartbeats
+from tasks.jobs.keys import heartbeat_key
 from tasks.jobs.kinds import CHAT
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Queue, Tasks
@@ -139,8 +140,8 @@ def test_the_heartbeat_is_renewed_while_the_job_runs(runner: JobRunner, producer
     job_id, revived = submit(producer, catalog), []
 
     def work(_: RunningJob) -> None:
-        producer.records.redis.delete(f"job:{job_id}:heartbeat")
-        wait_until(lambda: producer.records.is_alive(job_id), 5)
+        producer.records.redis.delete(heartbeat_key(job_id))
+        wait_until(lambda: producer.records.redis.exists(heartbeat_key(job_id)), 5)
         revived.append(producer.revive(job_id))
 
     runner.run(job_id, Tasks.GENERATE, work)

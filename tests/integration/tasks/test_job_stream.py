@@ -16,9 +16,10 @@ from core.settings import Settings, load_settings
 from tasks.jobs.keys import channel, finished_key, heartbeat_key, job_key
 from tasks.jobs.kinds import CHAT
 from tasks.jobs.producer import MAX_JOB_ATTEMPTS, Producer
-from tasks.jobs.queues import Queue, Role
+from tasks.jobs.queues import Queue, Role, Tasks
 from tasks.jobs.records import Append, JobRecords
 from tasks.jobs.stream import JobStream
+from tests.support import wait_until
 
 REQUEST = GenerateRequest(messages=[ChatMessage(role="user", content="Hello")])
 
@@ -41,6 +42,11 @@ def finished(job_id: str, attempt: int = 1) -> events.Finished:
 
 def append(records: JobRecords, job_id: str, *items: events.AnyEvent, attempt: int = 1, state: str = "running") -> bool:
     return records.append(Append(job_id, attempt, items, Queue.INFERENCE, state)).accepted
+
+
+def has_ended(producer: Producer, job_id: str) -> bool:
+    record = producer.records.load(job_id)
+    return record is None or record.done
 
 
 async def read_all(stream: JobStream, job_id: str, after: int = 0) -> list[tuple[int, events.AnyEvent]]:
@@ -148,9 +154,37 @@ async def test_a_job_that_loses_every_worker_fails(stream: JobStream, producer: 
     await stream.submit(job_id, CHAT, REQUEST)
     for attempt in range(1, MAX_JOB_ATTEMPTS + 1):
         append(producer.records, job_id, text(job_id, "x", attempt), attempt=attempt)
-        producer.revive(job_id)
+        wait_until(lambda: producer.revive(job_id) or has_ended(producer, job_id))
     _, last = (await read_all(stream, job_id))[-1]
     assert isinstance(last, events.Failed) and last.error.code == "worker_lost"
+
+
+def test_a_job_that_waits_loses_no_attempt_however_long(producer: Producer) -> None:
+    job_id = new_id("job")
+    producer.submit(job_id, CHAT, REQUEST)
+    redis = producer.records.redis
+    for _ in range(2 * MAX_JOB_ATTEMPTS):
+        redis.delete(Queue.INFERENCE.value)  # a worker has prefetched the message, or it was lost
+        assert not producer.revive(job_id), "its last message was sent a moment ago"
+        redis.hset(job_key(job_id), "submitted", time.time() - 1000)
+        redis.hdel(job_key(job_id), "resent")
+        assert producer.revive(job_id)
+        assert producer.queue_lengths()[Queue.INFERENCE.value] == 1
+        assert not any(producer.revive(job_id) for _ in range(10)), "messages must not pile up"
+    record = producer.records.load(job_id)
+    assert record is not None and (record.attempt, record.state, record.done) == (1, "queued", False)
+
+
+def test_heartbeats_that_expired_while_redis_stalled_lose_no_attempt(producer: Producer) -> None:
+    job_id = new_id("job")
+    producer.submit(job_id, CHAT, REQUEST)
+    assert producer.records.claim(job_id, Tasks.GENERATE)
+    producer.records.redis.delete(heartbeat_key(job_id))
+    assert not producer.revive(job_id), "its worker may renew it in a moment"
+    producer.records.renew_heartbeats([job_id])
+    assert not producer.revive(job_id)
+    producer.records.redis.delete(heartbeat_key(job_id))
+    assert not producer.revive(job_id), "the first suspicion was refuted"
 
 
 async def test_a_job_with_a_heartbeat_is_not_sent_again(producer: Producer) -> None:
