@@ -55,7 +55,7 @@ def worker_ready(producer: Producer, role: Role) -> ReadyCheck:
         except Unavailable:
             return False
         # Redis keeps the announcements of an earlier run's workers, so only newer ones count.
-        return any(cast(float, info["at"]) > started_at for info in workers.values())
+        return any(cast(float, info["sent_at"]) > started_at for info in workers.values())
 
     return check
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import socket
 import sys
-import time
 import urllib.error
 import urllib.request
 
@@ -31,10 +30,10 @@ def problem_of(service: str) -> str | None:
     if service not in set(Role):
         return f"there is no service {service!r}"
     try:
-        announced = _announced(Role(service))
+        announced, now = _announced(Role(service))
     except redis.RedisError as error:
         return f"Redis does not answer: {error}"
-    return worker_problem(Role(service), announced, socket.gethostname(), time.time())
+    return worker_problem(Role(service), announced, socket.gethostname(), now)
 
 
 def worker_problem(role: Role, announced: dict[str, float], host: str, now: float) -> str | None:
@@ -57,13 +56,16 @@ def _http_problem(url: str) -> str | None:
         return f"{url}: {error}"
 
 
-def _announced(role: Role) -> dict[str, float]:
+def _announced(role: Role) -> tuple[dict[str, float], float]:
+    """Return when each worker of a role last announced itself, and the present time, by Redis's clock."""
     # Without `tasks.jobs.producer`, since every container does this twice a minute and Celery is slow to load.
     url = load_settings().redis_client_url
     client = redis.Redis.from_url(url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS)
     with client:
         announcements: dict[bytes, bytes] = client.hgetall(worker_key(role))  # type: ignore[assignment]
-    return {name.decode(): float(json.loads(info)["at"]) for name, info in announcements.items()}
+        seconds, microseconds = client.time()  # type: ignore[misc]
+    announced = {name.decode(): float(json.loads(info)["at"]) for name, info in announcements.items()}
+    return announced, seconds + microseconds / 1e6
 
 
 def main() -> None:

@@ -26,7 +26,10 @@ def channel(job_id: str) -> str:
 
 
 def worker_key(role: Role) -> str:
-    """Return the key of a hash: worker name → JSON `{"at": Unix seconds, …}`, the last announcements of a role."""
+    """Return the key of a hash: worker name → JSON `{"at": Unix seconds, …}`, the last announcements of a role.
+
+    `at` is by Redis's clock.
+    """
     return f"workers:{role.value}"
 
 

@@ -20,6 +20,7 @@ from core import events
 from core.catalog import Catalog, Job, JobState
 from core.errors import ErrorInfo, Unavailable
 from core.settings import Settings
+from tasks.jobs import scripts
 from tasks.jobs.keys import WAKE_KEY, worker_key
 from tasks.jobs.kinds import JobKind, kind_named
 from tasks.jobs.queues import Queue, Role, Task, Tasks
@@ -48,6 +49,7 @@ class Producer:
         self._settings = settings
         self.records = JobRecords(settings)
         self._redis = self.records.redis
+        self._announce = self._redis.register_script(scripts.ANNOUNCE)
         # Given its name, Celery would look for it in the working directory first.
         import celeryconfig  # imported here: it reads this process's settings
 
@@ -247,7 +249,9 @@ class Producer:
     def announce(self, role: Role, name: str, info: dict[str, Any]) -> None:
         """Announce that a worker of this role is alive, and what it serves."""
         with _redis_answers():
-            self._redis.hset(worker_key(role), name, json.dumps({**info, "at": time.time()}))
+            # By the clock of this host: to a process of the same host, it shows whether this worker is a new one.
+            sent = json.dumps({"sent_at": time.time(), **info})
+            self._announce(keys=[worker_key(role)], args=[name, sent])
 
     def withdraw(self, role: Role, name: str) -> None:
         """Remove the announcement of a worker that takes no more work."""
@@ -257,7 +261,10 @@ class Producer:
     def workers(self, role: Role) -> dict[str, dict[str, Any]]:
         """Return the last announcement of each live worker of a role, by name."""
         with _redis_answers():
-            return live_workers(self._redis.hgetall(worker_key(role)))
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.hgetall(worker_key(role))
+            pipeline.time()
+            return live_workers(*pipeline.execute())
 
     def queue_lengths(self) -> dict[str, int]:
         """Return the number of messages in each queue."""
@@ -287,9 +294,10 @@ class Producer:
             _unavailable(error)
 
 
-def live_workers(raw: dict[bytes, bytes]) -> dict[str, dict[str, Any]]:
-    """Return the announcements that are at most WORKER_TTL_SECONDS old, by worker name."""
-    oldest = time.time() - WORKER_TTL_SECONDS
+def live_workers(raw: dict[bytes, bytes], clock: tuple[int, int]) -> dict[str, dict[str, Any]]:
+    """Return the announcements that are at most WORKER_TTL_SECONDS old by Redis's clock, by worker name."""
+    seconds, microseconds = clock
+    oldest = seconds + microseconds / 1e6 - WORKER_TTL_SECONDS
     announced = {name.decode(): json.loads(value) for name, value in raw.items()}
     return {name: info for name, info in announced.items() if info["at"] >= oldest}
 

@@ -124,3 +124,10 @@ if now - (job[4] or job[3]) < tonumber(interval) then return 0 end
 redis.call('HSET', KEYS[1], 'resent', now)
 return 1
 """
+
+# KEYS: workers of a role. ARGV: name, JSON object that is not empty. Stores it with the time as its first field, `at`.
+ANNOUNCE = """
+local clock = redis.call('TIME')
+local at = clock[1] .. '.' .. string.format('%06d', clock[2])
+redis.call('HSET', KEYS[1], ARGV[1], '{"at":' .. at .. ',' .. string.sub(ARGV[2], 2))
+"""

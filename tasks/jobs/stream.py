@@ -145,7 +145,10 @@ class JobStream:
             Unavailable: if Redis does not answer.
         """
         try:
-            return live_workers(await _with_time_limit(self._redis.hgetall(worker_key(role))))
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.hgetall(worker_key(role))
+            pipeline.time()
+            return live_workers(*await _with_time_limit(pipeline.execute()))
         except (RedisError, OSError) as error:
             raise _unavailable() from error
 

@@ -187,6 +187,19 @@ def test_heartbeats_that_expired_while_redis_stalled_lose_no_attempt(producer: P
     assert not producer.revive(job_id), "the first suspicion was refuted"
 
 
+@pytest.mark.parametrize("skew", [-20, 20])
+def test_clocks_of_hosts_that_differ_change_no_deadline(
+    producer: Producer, skew: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, clock = new_id("job"), time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + skew)  # the host that submits
+    producer.submit(job_id, CHAT, REQUEST, deadline_seconds=10)
+    monkeypatch.setattr(time, "time", lambda: clock() - skew)  # the host of the worker
+    claimed = producer.records.claim(job_id, Tasks.GENERATE)
+    assert claimed is not None
+    assert claimed[0].deadline == pytest.approx(time.time() + 10, abs=2)
+
+
 async def test_a_job_with_a_heartbeat_is_not_sent_again(producer: Producer) -> None:
     job_id = new_id("job")
     producer.submit(job_id, CHAT, REQUEST)
@@ -257,5 +270,11 @@ def test_workers_that_no_longer_announce_themselves_are_not_listed(producer: Pro
     assert producer.workers(Role.INFERENCE)["one"]["model"] == "x"
     producer.records.redis.hset("workers:inference", "dead", '{"at": 1}')
     assert list(producer.workers(Role.INFERENCE)) == ["one"]
+    with pytest.MonkeyPatch.context() as patch:
+        for skew in (-20, 20):  # the clock of this host, which may differ from that of the worker's host
+            now = time.time() + skew
+            patch.setattr(time, "time", lambda now=now: now)
+            assert list(producer.workers(Role.INFERENCE)) == ["one"]
+            producer.announce(Role.INFERENCE, "one", {"model": "x"})
     producer.withdraw(Role.INFERENCE, "one")
     assert producer.workers(Role.INFERENCE) == {}
