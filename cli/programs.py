@@ -30,6 +30,8 @@ WORKER_SETTLE_SECONDS = 10
 #: requests that can share a micro-batch. Wake-ups only notify the single bulk loop.
 INDEX_THREADS = 40
 API_DRAIN_SECONDS = 10
+#: uvicorn's protocol class: see the module.
+HTTP_PROTOCOL = "api.http_protocol:HttpProtocol"
 #: Workers send events to Flower but not to each other: they share no clocks, leaders or revoked tasks, and each would
 #: otherwise read every heartbeat of all others.
 QUIET_WORKER = ("--without-gossip", "--without-mingle")
@@ -151,7 +153,7 @@ def _watcher(producer: Producer) -> Program:
 def _api(settings: Settings) -> Program:
     command = [
         *PYTHON, "uvicorn", "--factory", "api.app:create_app", "--host", settings.host, "--port", str(settings.port),
-        "--no-access-log", "--log-level", settings.log_level.lower(),
+        "--http", HTTP_PROTOCOL, "--no-access-log", "--log-level", settings.log_level.lower(),
         "--timeout-graceful-shutdown", str(API_DRAIN_SECONDS), "--app-dir", str(CODE_ROOT),
     ]  # fmt: skip
     return Program(ProcessSpec("api", command, 3), http_ready(f"{api_url(settings)}/health"))

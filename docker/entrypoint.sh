@@ -80,8 +80,9 @@ case "${1:-}" in
     api)
         listen
         read_settings
-        exec uvicorn --factory api.app:create_app --host "$HOST" --port "$PORT" --no-access-log \
-            --log-level "$LEVEL" --timeout-graceful-shutdown 20
+        exec uvicorn --factory api.app:create_app --host "$HOST" --port "$PORT" \
+            --http api.http_protocol:HttpProtocol --no-access-log --log-level "$LEVEL" \
+            --timeout-graceful-shutdown 20
         ;;
     worker) worker "${2:-}" ;;
     watcher) exec python -m watchers ;;
