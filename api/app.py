@@ -13,11 +13,12 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 from api.auth import ASSETS_PATH, KeyRing
+from api.browser_check import BrowserCheck
 from api.dependencies import Services, in_thread
 from api.errors import install_error_handlers
 from api.key_limits import RATE_HEADERS, LimitMiddleware
 from api.metrics import Metrics
-from api.middleware import REQUEST_ID_HEADER, GuardMiddleware, RequestIdMiddleware
+from api.middleware import REQUEST_ID_HEADER, BodyLimit, GuardMiddleware, RequestIdMiddleware
 from api.openapi import describe_api
 from api.routes import chat, collections, documents, embeddings, functions, health, jobs, models, rag, watch
 from api.schemas.base import ErrorAnswer
@@ -73,9 +74,10 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(LimitMiddleware)
     app.add_middleware(
         GuardMiddleware,
+        browser_check=BrowserCheck(settings),
         keys=KeyRing(key.get_secret_value() for key in settings.api_keys),
-        max_body_bytes=settings.max_body_bytes,
-        unlimited_paths=frozenset({documents.UPLOAD_PATH}),
+        max_body=BodyLimit(settings.max_body_bytes, "MAX_BODY_BYTES"),
+        path_limits={documents.UPLOAD_PATH: BodyLimit(settings.upload_body_bytes, "MAX_UPLOAD_BODY_BYTES")},
     )
     if settings.cors_origins:
         app.add_middleware(

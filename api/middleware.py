@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import KeyRing, is_open
+from api.browser_check import BrowserCheck
 from api.errors import response_to
 from api.sse import STOP_NOTICE_SECONDS, ClientGone, server_stopping
 from core.errors import InvalidRequest, TooLarge
@@ -28,6 +30,18 @@ CLIENT_GONE_STATUS = 499
 
 #: Called once per request with its method, its status and its duration in seconds.
 Observe = Callable[[str, int, float], None]
+
+
+@dataclass(frozen=True)
+class BodyLimit:
+    """The largest body, and the setting that says so."""
+
+    size_bytes: int
+    setting: str
+
+    @property
+    def error(self) -> TooLarge:
+        return TooLarge(f"The body is larger than {self.size_bytes} bytes ({self.setting}).")
 
 
 class RequestIdMiddleware:
@@ -60,13 +74,21 @@ class RequestIdMiddleware:
 
 
 class GuardMiddleware:
-    """Refuses missing keys and too large bodies before anything is parsed, and answers unexpected errors with 500."""
+    """Refuses foreign pages, missing keys and too large bodies before anything is parsed. Answers unexpected errors."""
 
-    def __init__(self, app: ASGIApp, keys: KeyRing, max_body_bytes: int, unlimited_paths: frozenset[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        browser_check: BrowserCheck,
+        keys: KeyRing,
+        max_body: BodyLimit,
+        path_limits: Mapping[str, BodyLimit],
+    ) -> None:
         self._app = app
+        self._browser_check = browser_check
         self._keys = keys
-        self._max_body_bytes = max_body_bytes
-        self._unlimited_paths = unlimited_paths
+        self._max_body = max_body
+        self._path_limits = path_limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -97,33 +119,31 @@ class GuardMiddleware:
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
+        self._browser_check.check(scope["method"], headers)
         if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
             raise InvalidRequest("The URL contains a NUL character.")  # which no database accepts
         scope.setdefault("state", {})["key"] = ""
         if not is_open(scope["path"]):
             scope["state"]["key"] = self._keys.identify(headers)
         declared = headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._max_body_bytes and not self._is_unlimited(scope):
-            raise self._too_large()
+        limit = self._limit(scope)
+        if declared.isdecimal() and int(declared) > limit.size_bytes:
+            raise limit.error
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
-        if self._is_unlimited(scope):
-            return receive
+        limit = self._limit(scope)
         seen_bytes = 0
 
         async def counted() -> Message:
             nonlocal seen_bytes
             message = await receive()
             seen_bytes += len(message.get("body", b""))
-            if seen_bytes > self._max_body_bytes:
+            if seen_bytes > limit.size_bytes:
                 # FastAPI answers any other exception that is raised while it reads a body with 400.
-                raise HTTPException(413, self._too_large().message)
+                raise HTTPException(413, limit.error.message)
             return message
 
         return counted
 
-    def _is_unlimited(self, scope: Scope) -> bool:
-        return scope["path"] in self._unlimited_paths
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"The body is larger than {self._max_body_bytes} bytes (MAX_BODY_BYTES).")
+    def _limit(self, scope: Scope) -> BodyLimit:
+        return self._path_limits.get(scope["path"], self._max_body)

@@ -16,6 +16,7 @@ Operation = dict[str, Any]
 MEANINGS = {
     400: "The request is invalid; `param` names the field.",
     401: "The API key is missing or wrong.",
+    403: "ALLOWED_HOSTS does not have the name of the host, or a foreign page sent the request.",
     404: "The object that the request names does not exist.",
     413: "The body is too large.",
     429: "The key has reached one of its limits.",

@@ -1,10 +1,13 @@
-"""Multipart uploads, streamed to disk. Only one network chunk and the small form fields are held in memory."""
+"""Multipart uploads, streamed to disk. Only one network chunk and the small form fields are held in memory, and one
+file of an upload is open at a time."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from email.message import Message
 from typing import Any
 
 import msgspec
@@ -20,6 +23,10 @@ from core.errors import InvalidRequest
 MAX_FILES = 100
 MAX_FIELD_BYTES = 256 * 1024
 MAX_FIELDS = 100
+#: `TYPE/SUBTYPE` of RFC 9110, in lower case.
+_MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,63}/[!#$%&'*+.^_`|~0-9a-z-]{1,63}")
+#: How browsers write the three characters that a quoted name cannot have.
+_ESCAPED_IN_NAMES = {"%22": '"', "%0D": "\r", "%0A": "\n"}
 
 
 @dataclass
@@ -50,6 +57,7 @@ class UploadReceiver:
         self._part = _Part()
         self._header = (bytearray(), bytearray())
         self._files: list[_Part] = []
+        self._part_count = 0
         self.fields: dict[str, str] = {}
         self._complete = False
         try:
@@ -137,6 +145,12 @@ class UploadReceiver:
 
     def _begin_part(self) -> None:
         self._part = _Part()
+        self._part_count += 1
+        if self._part_count > MAX_FILES + MAX_FIELDS:
+            raise InvalidRequest(
+                f"At most {MAX_FILES + MAX_FIELDS} parts: {MAX_FILES} files and {MAX_FIELDS} fields.",
+                code="invalid_multipart",
+            )
 
     def _end_header(self) -> None:
         name, value = self._header
@@ -145,13 +159,20 @@ class UploadReceiver:
 
     def _end_headers(self) -> None:
         part = self._part
-        _, options = parse_options_header(part.headers.get("content-disposition", b""))
-        part.name = options.get(b"name", b"").decode("utf-8", "replace")
-        if b"filename" not in options:
+        disposition = part.headers.get("content-disposition", b"")
+        _, options = parse_options_header(disposition)
+        part.name = _unescaped(options.get(b"name", b""))
+        encoding = part.headers.get("content-transfer-encoding", b"binary").decode("latin-1").strip().lower()
+        if encoding not in ("7bit", "8bit", "binary"):
+            message = (
+                f"The part {part.name!r} has the Content-Transfer-Encoding {encoding!r}; send its bytes as they are."
+            )
+            raise InvalidRequest(message, param=part.name or None, code="invalid_multipart")
+        part.filename = _unescaped(options[b"filename"]) if b"filename" in options else _extended_filename(disposition)
+        if part.filename is None:
             if len(self.fields) >= MAX_FIELDS:
                 raise InvalidRequest(f"More than {MAX_FIELDS} fields were sent.", code="invalid_multipart")
             return
-        part.filename = options[b"filename"].decode("utf-8", "replace")
         part.media_type = _media_type(part.headers.get("content-type", b""))
         if len(self._files) >= MAX_FILES:
             raise InvalidRequest(f"At most {MAX_FILES} files at a time.", param=part.name or None)
@@ -171,7 +192,9 @@ class UploadReceiver:
         part = self._part
         if part.staged is None:
             self.fields[part.name] = part.value.decode("utf-8", "replace")
-        elif part.filename or part.staged.size_bytes:  # browsers send an empty file input without name and content
+            return
+        part.staged.seal()
+        if part.filename or part.staged.size_bytes:  # browsers send an empty file input without name and content
             self._files.append(part)
 
     def _end(self) -> None:
@@ -185,7 +208,23 @@ def _broken(error: FormParserError) -> InvalidRequest:
 def _media_type(content_type: bytes) -> str | None:
     kind, _ = parse_options_header(content_type)
     name = kind.decode("latin-1").lower()
-    return name if name and name != "application/octet-stream" and len(name) < 128 else None
+    return name if _MEDIA_TYPE.fullmatch(name) and name != "application/octet-stream" else None
+
+
+def _unescaped(name: bytes) -> str:
+    text = name.decode("utf-8", "replace")
+    for escape, character in _ESCAPED_IN_NAMES.items():
+        text = text.replace(escape, character)
+    return text
+
+
+def _extended_filename(disposition: bytes) -> str | None:
+    """Return the name in `filename*=`, which some clients send for names that are not ASCII, or None."""
+    if b"filename*" not in disposition.lower():
+        return None
+    message = Message()
+    message["content-disposition"] = disposition.decode("latin-1")
+    return message.get_filename()
 
 
 async def receive(receiver: UploadReceiver, body: AsyncIterator[bytes]) -> None:

@@ -64,17 +64,20 @@ class StagedBlob:
         self._file.flush()
         return self._path
 
+    def seal(self) -> None:
+        """Close the file after the last write, so that a blob that waits for its commit holds no descriptor."""
+        self._file.close()
+
     def commit(self) -> Blob:
         """Make the blob durable: from now on it survives a crash of the machine."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        self.seal()
+        _fsync(self._path)
         target = self._store.path(self._key)
         if not target.parent.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
-            _fsync_folder(target.parent.parent)
+            _fsync(target.parent.parent)
         self._path.rename(target)
-        _fsync_folder(target.parent)
+        _fsync(target.parent)
         self._committed = True
         return Blob(self._key, self.size_bytes, self.content_hash)
 
@@ -159,8 +162,9 @@ def _modified_at(path: Path) -> float:
         return float("inf")
 
 
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _fsync(path: Path) -> None:
+    """Write what a file or folder holds to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

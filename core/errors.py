@@ -4,6 +4,7 @@ LlmApiError
 ├── InvalidRequest            400  invalid_request_error
 │   └── ContextLengthExceeded      code context_length_exceeded
 ├── AuthenticationFailed      401  authentication_error
+├── PermissionDenied          403  permission_error
 ├── NotFound                  404  invalid_request_error, code not_found
 ├── Conflict                  400  invalid_request_error, code conflict (409 would be retried by clients)
 ├── TooLarge                  413  invalid_request_error
@@ -99,6 +100,14 @@ class AuthenticationFailed(LlmApiError):
     status = 401
     type = "authentication_error"
     default_code = "invalid_api_key"
+
+
+class PermissionDenied(LlmApiError):
+    """The server is set up not to answer such a request; the message names the setting."""
+
+    status = 403
+    type = "permission_error"
+    default_code = "permission_denied"
 
 
 class NotFound(LlmApiError):

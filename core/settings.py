@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.errors import ConfigurationError
+from core.setting_values import read_template, require_gguf, require_host_name
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 #: `sun_path` holds 108 bytes with its terminator.
@@ -114,6 +115,9 @@ class Settings(BaseSettings):
         None, description="A cross-encoder (local path or hub id) that reranks the best hits (default: none)."
     )
     max_upload_bytes: int = Field(100 * 2**20, ge=1, description="Largest file that is ingested.")
+    max_upload_body_bytes: int | None = Field(
+        None, ge=1, description="Largest upload in all, of up to 100 files (default: ten times MAX_UPLOAD_BYTES)."
+    )
     parse_timeout_seconds: float = Field(120, gt=0, description="Wall-clock time limit for parsing one file.")
     parse_cpu_seconds: float = Field(100, ge=1, description="Processor time limit for parsing one file.")
     parse_memory_bytes: int = Field(2 * 2**30, ge=256 * 2**20, description="Memory limit of one parsing process.")
@@ -144,6 +148,11 @@ class Settings(BaseSettings):
     allow_anonymous: bool = Field(False, description="Serve a non-loopback address without API_KEYS.")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins allowed to call from a browser."
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names, comma-separated, under which clients may call this server, besides addresses, `localhost` "
+        "and HOST; `*.NAME` allows all names below it, `*` every name.",
     )
     max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Largest JSON body.")
     max_queued_jobs: int = Field(256, ge=1, description="Interactive jobs that may wait; further ones get a 503.")
@@ -182,7 +191,7 @@ class Settings(BaseSettings):
         None, description="Password of Flower (default: generated, kept in DATA_DIR)."
     )
 
-    @field_validator("watch_dirs", "api_keys", "cors_origins", "embedding_models", mode="before")
+    @field_validator("watch_dirs", "api_keys", "cors_origins", "allowed_hosts", "embedding_models", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -202,6 +211,13 @@ class Settings(BaseSettings):
                 raise ValueError("`sha256:` must be followed by the 64 hexadecimal digits of the key's SHA-256")
         return value
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _names_of_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            require_host_name(name)
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _known_redis_scheme(cls, value: str | None) -> str | None:
@@ -212,18 +228,18 @@ class Settings(BaseSettings):
     @field_validator("rag_prompt_template")
     @classmethod
     def _whole_template(cls, value: str | None) -> str | None:
-        return None if value is None else _read_template(value)
+        return None if value is None else read_template(value)
 
     @field_validator("model_path")
     @classmethod
     def _gguf_only(cls, value: Path | None) -> Path | None:
-        _require_gguf(value.name if value else None)
+        require_gguf(value.name if value else None)
         return value
 
     @field_validator("model_filename")
     @classmethod
     def _gguf_only_name(cls, value: str | None) -> str | None:
-        _require_gguf(value)
+        require_gguf(value)
         return value
 
     @model_validator(mode="after")
@@ -309,6 +325,11 @@ class Settings(BaseSettings):
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     @property
+    def upload_body_bytes(self) -> int:
+        """The most bytes that one upload may have in all."""
+        return self.max_upload_body_bytes or 10 * self.max_upload_bytes
+
+    @property
     def slots(self) -> int:
         """Number of sequences that are decoded at once."""
         return self.inference_slots or (8 if self.cores <= 4 else 16)
@@ -337,33 +358,6 @@ def _watch_root(entry: str) -> WatchRoot:
         raise ValueError(f"WATCH_DIRS: the path is empty in {entry!r}; write PATH=COLLECTION")
     absolute = Path(os.path.abspath(path))
     return WatchRoot(absolute, collection, WatchMode(mode)) if colon else WatchRoot(absolute, feeds)
-
-
-def _require_gguf(name: str | None) -> None:
-    if name is not None and not name.lower().endswith(".gguf"):
-        raise ValueError(
-            f"{name} is not a GGUF file. llama.cpp loads GGUF only: choose a .gguf file of the model "
-            "(most repositories have a …-GGUF twin), or convert it with llama.cpp's convert_hf_to_gguf.py"
-        )
-
-
-def _read_template(value: str) -> str:
-    """Return the text of a prompt template, which is given as text or as the path of a file."""
-    text = value
-    if "{" not in value:
-        try:
-            text = Path(value).read_text("utf-8")
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"this is neither a template with its placeholders nor a file that can be read ({error})"
-            ) from None
-    found = re.findall(r"\{[a-z_]*\}", text)
-    if sorted(found) != ["{documents}", "{question}"]:
-        raise ValueError(
-            "the template must have the placeholders {documents} and {question}, once each, and no other; it has "
-            + (", ".join(found) or "none")
-        )
-    return text
 
 
 def load_settings(**overrides: Any) -> Settings:

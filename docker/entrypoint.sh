@@ -24,6 +24,8 @@ compose_addresses() {
 # On loopback no key is needed. On any other address the API requires API_KEYS or ALLOW_ANONYMOUS, as it always does.
 listen() {
     export HOST=0.0.0.0 PORT=8000
+    # The names under which other containers reach it.
+    export ALLOWED_HOSTS="${ALLOWED_HOSTS:+$ALLOWED_HOSTS,}api,host.docker.internal"
     case "${BIND_ADDRESS:-}" in
         127.* | ::1 | "[::1]") export ALLOW_ANONYMOUS="${ALLOW_ANONYMOUS:-true}" ;;
     esac

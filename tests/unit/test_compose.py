@@ -235,6 +235,7 @@ def test_other_machines_are_not_served_without_keys(started: Any, environment: d
         command, seen = started("api", **environment)
         assert command[:5] == ["uvicorn", "--factory", "api.app:create_app", "--host", "0.0.0.0"]
         assert seen["HOST"] == "0.0.0.0"
+        assert seen["ALLOWED_HOSTS"] == "api,host.docker.internal"
 
 
 @pytest.mark.parametrize("arguments", [("api",), ("worker", "index")])

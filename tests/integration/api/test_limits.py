@@ -129,7 +129,7 @@ async def test_the_concurrent_requests_of_a_key_are_limited_and_a_client_that_le
     running = [asyncio.create_task(app(caller.scope, caller.receive, caller.send)) for caller in callers]
     await until(lambda: len(stream.submitted) == 2)
     transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=bearer(keys[0])) as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=bearer(keys[0])) as client:
         refused = await client.post("/v1/embeddings", json={"input": "a"})
         assert refused.status_code == 429
         assert refused.json()["error"]["code"] == "concurrency_limit_exceeded"

@@ -55,7 +55,7 @@ async def http(echo_kind: Any, worker: None, settings: Settings) -> AsyncIterato
     app.include_router(echo_kind.router)
     async with (
         LifespanManager(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://api") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client,
     ):
         yield client
 

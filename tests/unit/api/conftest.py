@@ -163,7 +163,7 @@ class _Client:
     async def __aenter__(self) -> httpx.AsyncClient:
         await self._lifespan.__aenter__()
         transport = httpx.ASGITransport(app=self._app, raise_app_exceptions=False)
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://api")
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
         return self._client
 
     async def __aexit__(self, *error: Any) -> None:

@@ -21,7 +21,11 @@ pytestmark = pytest.mark.asyncio
 @pytest_asyncio.fixture
 async def client(http: httpx.AsyncClient) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(
-        api_key="unused", base_url="http://api/v1", http_client=http, max_retries=0, _strict_response_validation=True
+        api_key="unused",
+        base_url="http://localhost/v1",
+        http_client=http,
+        max_retries=0,
+        _strict_response_validation=True,
     )
 
 
@@ -75,7 +79,7 @@ async def test_sources_come_as_an_extension_before_the_first_token(client: opena
 async def test_a_legacy_completion(client: openai.AsyncOpenAI, http: httpx.AsyncClient) -> None:
     answer = await client.completions.create(model="any", prompt="How long is the warranty?")
     # In streams of this endpoint the strict client requires a finish_reason in every chunk, which is only in the last.
-    lenient = openai.AsyncOpenAI(api_key="unused", base_url="http://api/v1", http_client=http, max_retries=0)
+    lenient = openai.AsyncOpenAI(api_key="unused", base_url="http://localhost/v1", http_client=http, max_retries=0)
     stream = await lenient.completions.create(model="any", prompt="How long is the warranty?", stream=True)
 
     assert answer.choices[0].text == TEXT
@@ -85,7 +89,7 @@ async def test_a_legacy_completion(client: openai.AsyncOpenAI, http: httpx.Async
 async def test_embeddings_keep_their_order(client: openai.AsyncOpenAI, http: httpx.AsyncClient) -> None:
     answer = await client.embeddings.create(model="any", input=["one", "two"], encoding_format="float")
     # By default the client requests base64 and decodes it, but its own strict validation rejects that.
-    lenient = openai.AsyncOpenAI(api_key="unused", base_url="http://api/v1", http_client=http, max_retries=0)
+    lenient = openai.AsyncOpenAI(api_key="unused", base_url="http://localhost/v1", http_client=http, max_retries=0)
     decoded = await lenient.embeddings.create(model="any", input=["one", "two"])
 
     assert [entry.embedding for entry in answer.data] == [[0.0, 0.5, -1.0], [1.0, 0.5, -1.0]]

@@ -46,7 +46,11 @@ def play_calls(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEvent
 async def client(http: httpx.AsyncClient, stream: FakeJobStream) -> openai.AsyncOpenAI:
     stream.scripts["chat"] = play_calls
     return openai.AsyncOpenAI(
-        api_key="unused", base_url="http://api/v1", http_client=http, max_retries=0, _strict_response_validation=True
+        api_key="unused",
+        base_url="http://localhost/v1",
+        http_client=http,
+        max_retries=0,
+        _strict_response_validation=True,
     )
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,6 +14,7 @@ from api.dependencies import Services
 from api.uploads import UploadReceiver
 from core.catalog import Catalog
 from tests.fakes.job_stream import FakeHints
+from tests.unit.api.conftest import client_of
 
 UPLOAD = "/v1/rag/documents/upload"
 
@@ -150,3 +154,109 @@ def test_memory_does_not_grow_with_the_size_of_the_files(services: Services) -> 
     receiver.close()
     assert [original.blob.size_bytes for original in committed] == [160 * 65536] * 5
     assert peak_bytes < 2**20
+
+
+def multipart(*parts: tuple[bytes, bytes]) -> tuple[bytes, dict[str, str]]:
+    """Return a body with these parts (headers and content) and its content type."""
+    body = b"".join(b"--x\r\n%s\r\n\r\n%s\r\n" % part for part in parts) + b"--x--\r\n"
+    return body, {"content-type": "multipart/form-data; boundary=x"}
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_an_upload_holds_one_file_open_at_a_time(services: Services) -> None:
+    part = (b'Content-Disposition: form-data; name="files"; filename="a.txt"', b"text")
+    body, headers = multipart(*[part] * 100)
+    before = descriptors()
+    receivers = [UploadReceiver(services.blobs, headers["content-type"], 1_000_000) for _ in range(10)]
+    try:
+        for receiver in receivers:
+            receiver.feed(body[:-200])
+        assert descriptors() - before <= len(receivers)
+        for receiver in receivers:
+            receiver.feed(body[-200:])
+            assert len(receiver.commit()) == 100
+        assert descriptors() == before
+    finally:
+        for receiver in receivers:
+            receiver.close()
+    assert len(originals(services)) == 1000
+
+
+@pytest.mark.parametrize("head", [b'name=""; filename=""', b'name="files"; filename=""', b'name="a"', b""])
+async def test_the_parts_of_an_upload_are_counted_whatever_they_are(
+    http: httpx.AsyncClient, services: Services, head: bytes
+) -> None:
+    body, headers = multipart(*[(b"Content-Disposition: form-data; " + head, b"")] * 1020)
+    answer = await http.post(UPLOAD, content=body, headers=headers)
+    assert answer.status_code == 400 and "200 parts" in answer.json()["error"]["message"]
+    assert list(services.blobs.staging.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+async def test_an_upload_has_a_bound_in_all(services: Services, is_declared: bool) -> None:
+    settings = services.settings.model_copy(update={"max_upload_body_bytes": 100_000})
+    part = (b'Content-Disposition: form-data; name="files"; filename="a.txt"', b"x" * 30_000)
+    body, headers = multipart(*[part] * 4)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield body
+
+    async with client_of(replace(services, settings=settings)) as client:
+        answer = await client.post(UPLOAD, content=body if is_declared else pieces(), headers=headers)
+        fits = await client.post(UPLOAD, content=multipart(*[part] * 3)[0], headers=headers)
+    assert answer.status_code == 413 and "MAX_UPLOAD_BODY_BYTES" in answer.json()["error"]["message"]
+    assert fits.status_code == 202
+    assert list(services.blobs.staging.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        (b"text/markdown; charset=utf-8", "text/markdown"),
+        (b"text/pl\x00ain", None),
+        (b"\x00", None),
+        ("text/größe".encode(), None),
+        (b"text", None),
+        (b"a/" + b"b" * 200, None),
+    ],
+)
+async def test_a_media_type_that_is_none_is_left_out(http: httpx.AsyncClient, given: bytes, stored: str | None) -> None:
+    head = b'Content-Disposition: form-data; name="files"; filename="a.txt"\r\nContent-Type: ' + given
+    body, headers = multipart((head, b"text"))
+    answer = await http.post(UPLOAD, content=body, headers=headers)
+    assert answer.status_code in (202, 400)
+    if answer.status_code == 202:
+        assert answer.json()["data"][0]["media_type"] == stored
+
+
+@pytest.mark.parametrize(
+    ("disposition", "path"),
+    [
+        ('filename="a.txt"', "a.txt"),
+        ('filename="5%22 disk.txt"', '5" disk.txt'),
+        ('filename="5\\" disk.txt"', '5" disk.txt'),
+        ('filename="50%25.txt"', "50%25.txt"),
+        ("filename*=UTF-8''na%C3%AFve%20%E2%82%AC.txt", "naïve €.txt"),
+        ("filename*=utf-8'de'gr%C3%B6%C3%9Fe.txt", "größe.txt"),
+        ("filename*=iso-8859-1''gr%F6%DFe.txt", "größe.txt"),
+        ("filename=\"plain.txt\"; filename*=UTF-8''other.txt", "plain.txt"),
+        ("filename*=unknown''a%C3.txt", "aÃ.txt"),
+        ("filename*=UTF-8''a%00b.txt", "ab.txt"),
+        ('filename="größe.txt"', "größe.txt"),
+    ],
+)
+async def test_names_of_files_stay_as_they_are(http: httpx.AsyncClient, disposition: str, path: str) -> None:
+    body, headers = multipart((f'Content-Disposition: form-data; name="files"; {disposition}'.encode(), b"text"))
+    answer = await http.post(UPLOAD, content=body, headers=headers)
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["data"][0]["path"] == path
+
+
+async def test_an_encoded_part_is_refused_by_name(http: httpx.AsyncClient) -> None:
+    head = b'Content-Disposition: form-data; name="files"; filename="a.txt"\r\nContent-Transfer-Encoding: BASE64'
+    body, headers = multipart((head, b"dGV4dA=="))
+    answer = await http.post(UPLOAD, content=body, headers=headers)
+    assert answer.status_code == 400 and "Content-Transfer-Encoding" in answer.json()["error"]["message"]
