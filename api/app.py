@@ -20,6 +20,7 @@ from api.key_limits import RATE_HEADERS, LimitMiddleware
 from api.metrics import Metrics
 from api.middleware import REQUEST_ID_HEADER, BodyLimit, GuardMiddleware, RequestIdMiddleware
 from api.openapi import describe_api
+from api.paths import HeadMiddleware, PrefixMiddleware
 from api.routes import chat, collections, documents, embeddings, functions, health, jobs, models, rag, watch
 from api.schemas.base import ErrorAnswer
 from core.settings import Settings, get_settings
@@ -87,6 +88,8 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             allow_headers=["*"],
             expose_headers=[REQUEST_ID_HEADER, "location", "retry-after", "preference-applied", *RATE_HEADERS],
         )
+    app.add_middleware(HeadMiddleware)
+    app.add_middleware(PrefixMiddleware, settings=settings)
     app.add_middleware(RequestIdMiddleware, observe=app.state.metrics.observe)
 
 

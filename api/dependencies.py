@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from fastapi import Depends, Header, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from api.json_bodies import read_json
 from api.key_limits import Limits
 from core.events import AnyEvent
 from core.settings import Settings
@@ -126,15 +126,12 @@ async def in_thread(function: Callable[..., ResultT], *args: Any) -> ResultT:
 
 
 class JsonRequest(Request):
-    """A request whose body is parsed as strict JSON: no NaN, no lone surrogates, no numbers that overflow."""
+    """A request whose body is read by `read_json`."""
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            body = await self.body()
-            try:
-                self._json = msgspec.json.decode(body)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise json.JSONDecodeError(str(error), "", 0) from error
+            services: Services = self.app.state.services
+            self._json = await read_json(self, services.settings.max_body_bytes)
         return self._json
 
 

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.paths import suggested_path
 from core.errors import ErrorInfo, InternalError, LlmApiError, NotFound
 from core.errors import Unavailable as _Unavailable
 
@@ -169,7 +170,9 @@ def _describe_http(request: Request, error: HTTPException) -> ErrorInfo:
     route = f"{request.method} {request.url.path}"
     match error.status_code:
         case 404:
-            return NotFound(f"There is no route {route}.", code="unknown_url").info
+            suggestion = suggested_path(request)
+            hint = f" Did you mean {suggestion}?" if suggestion else ""
+            return NotFound(f"There is no route {route}.{hint}", code="unknown_url").info
         case 405:
             return ErrorInfo(
                 f"{route}: this method is not allowed here.", "invalid_request_error", None, "method_not_allowed", 405

@@ -153,7 +153,7 @@ def _watcher(producer: Producer) -> Program:
 def _api(settings: Settings) -> Program:
     command = [
         *PYTHON, "uvicorn", "--factory", "api.app:create_app", "--host", settings.host, "--port", str(settings.port),
-        "--http", HTTP_PROTOCOL, "--no-access-log", "--log-level", settings.log_level.lower(),
+        "--http", HTTP_PROTOCOL, "--no-proxy-headers", "--no-access-log", "--log-level", settings.log_level.lower(),
         "--timeout-graceful-shutdown", str(API_DRAIN_SECONDS), "--app-dir", str(CODE_ROOT),
     ]  # fmt: skip
     return Program(ProcessSpec("api", command, 3), http_ready(f"{api_url(settings)}/health"))

@@ -1,11 +1,17 @@
-"""Checks of the values of single settings. They raise ValueError, whose message pydantic reports with the setting."""
+"""Types and checks of the values of single settings. A ValueError is reported with the name of the setting."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_settings import NoDecode
 
 _HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?|[0-9a-fA-F:.]+")
+_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 
 
 def require_gguf(name: str | None) -> None:
@@ -40,7 +46,38 @@ def read_template(value: str) -> str:
     return text
 
 
-def require_host_name(name: str) -> None:
-    """Raise ValueError if a text is neither a host's name, nor `*` or `*.NAME`."""
+def split_commas(value: Any) -> Any:
+    """Return the parts of a comma-separated text, and any other value as it is."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def host_name(name: str) -> str:
+    """Return the name of a host, `*` or `*.NAME`. Raise ValueError for any other text."""
     if not _HOST_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a host's name: write names without scheme, port and path")
+    return name
+
+
+def network(value: str) -> str:
+    """Return an address, a network or `*`. Raise ValueError for any other text."""
+    if value != "*":
+        ipaddress.ip_network(value, strict=False)
+    return value
+
+
+def path_prefix(value: str) -> str:
+    """Return a path without a slash at its end. Raise ValueError if it is no path of plain characters."""
+    prefix = value.rstrip("/")
+    if prefix and not _PATH.fullmatch(prefix):
+        raise ValueError("must be a path such as /llm, of letters, digits and . _ ~ -")
+    return prefix
+
+
+#: Reads a list from a comma-separated variable, and not from JSON.
+COMMA_SEPARATED = (NoDecode, BeforeValidator(split_commas))
+Texts = Annotated[tuple[str, ...], *COMMA_SEPARATED]
+HostNames = Annotated[tuple[Annotated[str, AfterValidator(host_name)], ...], *COMMA_SEPARATED]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(network)], ...], *COMMA_SEPARATED]
+PathPrefix = Annotated[str, AfterValidator(path_prefix)]

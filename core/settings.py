@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import ConfigurationError
-from core.setting_values import read_template, require_gguf, require_host_name
+from core.setting_values import COMMA_SEPARATED, HostNames, Networks, PathPrefix, Texts, read_template, require_gguf
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 #: `sun_path` holds 108 bytes with its terminator.
@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     embedding_dimension: int | None = Field(
         None, ge=1, description="Length of the vectors (default: the model's; a Matryoshka model allows a shorter one)."
     )
-    embedding_models: Annotated[tuple[str, ...], NoDecode] = Field(
+    embedding_models: Texts = Field(
         (), description="Further models that collections may choose: local paths or hub ids, comma-separated."
     )
     embedding_dtype: Literal["auto", "float32", "bfloat16"] = Field(
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     ingest_concurrency: int | None = Field(None, ge=1, description="Parsing processes (default: the cores, at most 4).")
 
     # Watched folders
-    watch_dirs: Annotated[tuple[str, ...], NoDecode] = Field(
+    watch_dirs: Texts = Field(
         ("./inbox",),
         description="Folders, comma-separated, each `PATH`, `PATH=COLLECTION` or "
         "`PATH=COLLECTION:MODE`; the mode is `mirror`, `additive` or `consume`.",
@@ -142,17 +142,22 @@ class Settings(BaseSettings):
     # HTTP
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
-    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    api_keys: Annotated[tuple[SecretStr, ...], *COMMA_SEPARATED] = Field(
         (), description="Accepted keys, comma-separated; `sha256:HEX` is the hash of a key."
     )
     allow_anonymous: bool = Field(False, description="Serve a non-loopback address without API_KEYS.")
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Origins allowed to call from a browser."
-    )
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+    cors_origins: Texts = Field((), description="Origins allowed to call from a browser.")
+    allowed_hosts: HostNames = Field(
         (),
         description="Names, comma-separated, under which clients may call this server, besides addresses, `localhost` "
         "and HOST; `*.NAME` allows all names below it, `*` every name.",
+    )
+    root_path: PathPrefix = Field(
+        "", description="Path under which a proxy serves the API, such as /llm (default: none)."
+    )
+    trusted_proxies: Networks = Field(
+        ("127.0.0.0/8", "::1"),
+        description="Addresses and networks, comma-separated, whose X-Forwarded-Prefix is believed; `*`: all.",
     )
     max_body_bytes: int = Field(20 * 2**20, ge=1024, description="Largest JSON body.")
     max_queued_jobs: int = Field(256, ge=1, description="Interactive jobs that may wait; further ones get a 503.")
@@ -191,13 +196,6 @@ class Settings(BaseSettings):
         None, description="Password of Flower (default: generated, kept in DATA_DIR)."
     )
 
-    @field_validator("watch_dirs", "api_keys", "cors_origins", "allowed_hosts", "embedding_models", mode="before")
-    @classmethod
-    def _split_commas(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: Any) -> Any:
@@ -209,13 +207,6 @@ class Settings(BaseSettings):
         for key in value:
             if not _KEY_OR_HASH.fullmatch(key.get_secret_value()):
                 raise ValueError("`sha256:` must be followed by the 64 hexadecimal digits of the key's SHA-256")
-        return value
-
-    @field_validator("allowed_hosts")
-    @classmethod
-    def _names_of_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            require_host_name(name)
         return value
 
     @field_validator("redis_url")

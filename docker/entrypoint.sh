@@ -83,7 +83,7 @@ case "${1:-}" in
         listen
         read_settings
         exec uvicorn --factory api.app:create_app --host "$HOST" --port "$PORT" \
-            --http api.http_protocol:HttpProtocol --no-access-log --log-level "$LEVEL" \
+            --http api.http_protocol:HttpProtocol --no-proxy-headers --no-access-log --log-level "$LEVEL" \
             --timeout-graceful-shutdown 20
         ;;
     worker) worker "${2:-}" ;;

@@ -43,7 +43,7 @@ def served_api(folder: Path, **environment: str) -> Iterator[int]:
     port = free_port()
     command = [
         sys.executable, "-m", "uvicorn", "--factory", "tests.fakes.served_api:create_app", "--port", str(port),
-        "--http", HTTP_PROTOCOL, "--no-access-log",
+        "--http", HTTP_PROTOCOL, "--no-proxy-headers", "--no-access-log",
     ]  # fmt: skip
     changes = {"DATA_DIR": str(folder / "data"), "WATCH_DIRS": str(folder / "inbox"), "PORT": str(port)}
     with (folder / "api.log").open("wb") as log:

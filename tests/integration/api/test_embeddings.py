@@ -97,7 +97,11 @@ async def client(worker: Worker, settings: Settings, catalog: Catalog, redis_url
     app.state.services = Services(served, catalog, BlobStore(Path(served.blobs_path)), stream, FakeHints())
     http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app))
     async with openai.AsyncOpenAI(
-        base_url="http://localhost/v1", api_key="none", max_retries=0, http_client=http, _strict_response_validation=True
+        base_url="http://localhost/v1",
+        api_key="none",
+        max_retries=0,
+        http_client=http,
+        _strict_response_validation=True,
     ) as client:
         yield client
     await stream.close()

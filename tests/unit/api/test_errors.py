@@ -37,7 +37,7 @@ def error_of(answer: httpx.Response, status: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"null", b"[]", b'"text"', b"\xff\xfe", b'{"messages": NaN}', b'{"a": 1e999}', b"[" * 50_000,
-     b'{"messages":[{"role":"user","content":"\\ud800 lone"}]}', b"9" * 5000, b"\x00"],
+     b"9" * 5000, b"\x00"],
 )  # fmt: skip
 @pytest.mark.parametrize("path", [CHAT, "/v1/embeddings", "/v1/rag/chat", "/v1/rag/search", "/v1/rag/documents"])
 async def test_a_body_that_is_not_a_json_object_is_refused(http: httpx.AsyncClient, path: str, body: bytes) -> None:

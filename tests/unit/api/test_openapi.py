@@ -34,7 +34,9 @@ EXAMPLES_PER_OPERATION = 8
 
 @pytest.fixture
 def app(services: Services) -> FastAPI:
-    app = create_app(services=services)
+    # schemathesis calls the application under this name.
+    settings = services.settings.model_copy(update={"allowed_hosts": ("testserver",)})
+    app = create_app(settings, services)
     app.state.services = services  # because schemathesis does not run the application's startup
     return app
 

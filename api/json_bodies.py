@@ -1,0 +1,96 @@
+"""JSON bodies as clients send them: compressed, with a byte order mark, in another charset, with half a character."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from email.message import Message
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+#: The charsets that are read, with the codecs of Python. Others, among them codecs that are no charsets, are refused.
+CHARSETS = {
+    "utf-8": "utf-8-sig",
+    "utf8": "utf-8-sig",
+    "us-ascii": "utf-8-sig",
+    "ascii": "utf-8-sig",
+    "utf-16": "utf-16",
+    "utf-16le": "utf-16-le",
+    "utf-16be": "utf-16-be",
+    "utf-32": "utf-32",
+    "utf-32le": "utf-32-le",
+    "utf-32be": "utf-32-be",
+    "iso-8859-1": "latin-1",
+    "latin1": "latin-1",
+    "iso-8859-15": "iso-8859-15",
+    "windows-1252": "cp1252",
+}
+IDENTITY = frozenset({"", "identity"})
+GZIP = frozenset({"gzip", "x-gzip"})
+#: A JSON escape: a pair of surrogates, a lone one (group 1), or any other.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+
+
+async def read_json(request: Request, limit_bytes: int) -> Any:
+    """Return the JSON value of a request's body. It is strict: no NaN, and no numbers that overflow.
+
+    Half of a character outside the BMP, as JavaScript leaves it where it cuts a text, becomes U+FFFD.
+
+    Raises:
+        HTTPException: the encoding or the charset is not read, or the body is too large when unpacked.
+        JSONDecodeError: the body is not JSON.
+    """
+    body = _unpacked(await request.body(), request.headers.get("content-encoding", ""), limit_bytes)
+    try:
+        return _decode(_as_utf8(body, request.headers.get("content-type", "")))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise json.JSONDecodeError(str(error), "", 0) from error
+
+
+def _unpacked(body: bytes, encoding: str, limit_bytes: int) -> bytes:
+    encoding = encoding.strip().lower()
+    if encoding in IDENTITY:
+        return body
+    if encoding not in GZIP:
+        raise HTTPException(415, f"The Content-Encoding {encoding[:80]!r} is not read here; send gzip, or none.")
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        unpacked = unpacker.decompress(body, limit_bytes + 1)
+    except zlib.error as error:
+        raise HTTPException(400, f"The body is no gzip, as its Content-Encoding says: {error}") from error
+    if len(unpacked) > limit_bytes:
+        raise HTTPException(413, f"The unpacked body is larger than {limit_bytes} bytes (MAX_BODY_BYTES).")
+    if not unpacker.eof or unpacker.unused_data:
+        raise HTTPException(400, "The body is not one complete gzip stream, as its Content-Encoding says.")
+    return unpacked
+
+
+def _as_utf8(body: bytes, content_type: str) -> bytes:
+    header = Message()
+    header["content-type"] = content_type
+    declared = str(header.get_param("charset", "") or "").strip().lower()
+    codec = CHARSETS.get(declared)
+    if declared and codec is None:
+        known = ", ".join(CHARSETS)
+        raise HTTPException(415, f"The charset {declared[:80]!r} of the body is not read here; these are: {known}.")
+    if codec is None:
+        codec = json.detect_encoding(body)  # by a byte order mark, or the zeros of UTF-16 and UTF-32
+    if codec in ("utf-8", "utf-8-sig"):
+        return body.removeprefix(b"\xef\xbb\xbf")
+    return body.decode(codec).removeprefix("\ufeff").encode()
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        repaired = _ESCAPE.sub(lambda escape: b"\\ufffd" if escape[1] else escape[0], body)
+        if repaired == body:
+            raise
+        return msgspec.json.decode(repaired)
