@@ -8,11 +8,19 @@ from core.catalog.documents import DocumentQueries
 from core.catalog.folders import FolderQueries
 from core.catalog.jobs import JobQueries
 from core.catalog.progress import ProgressQueries
+from core.catalog.reads import ReadQueries
 from core.catalog.stores import StoreQueries
 
 
 class Catalog(
-    StoreQueries, CollectionQueries, DocumentQueries, FolderQueries, ProgressQueries, ClaimQueries, JobQueries
+    StoreQueries,
+    CollectionQueries,
+    DocumentQueries,
+    ReadQueries,
+    FolderQueries,
+    ProgressQueries,
+    ClaimQueries,
+    JobQueries,
 ):
     """The catalog, over one pool of connections. Synchronous and thread-safe.
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from core.catalog.migration import MigratedDatabase
 from core.catalog.rows import FENCED, SELECT_DOCUMENT, AnyRow, as_document, batches, clean
 from core.catalog.tables import documents
+from core.catalog.transitions import change, check_follows, may_enter
 from core.catalog.types import Claim, Document, DocumentState, Parsed, ParseEnd, Refused, Released
 
 #: A document whose claims were lost this often is quarantined.
@@ -70,7 +71,8 @@ class ClaimQueries(MigratedDatabase):
             if expected == claimed:
                 free = _abandoned(claimed, self._now())
             query = SELECT_DOCUMENT.where(documents.c.id.in_(document_ids), free)
-            rows = {row.id: row for row in connection.execute(query.with_for_update(of=documents))}
+            query = query.order_by(documents.c.id).with_for_update(of=documents)
+            rows = {row.id: row for row in connection.execute(query)}
             ordered = [rows[key] for key in dict.fromkeys(document_ids) if key in rows]
             return self._take(connection, ordered, worker, expected, claimed, lease_seconds, max_attempts)
 
@@ -108,6 +110,7 @@ class ClaimQueries(MigratedDatabase):
         max_attempts: int,
     ) -> list[Claim]:
         """Claim rows that this transaction has locked."""
+        check_follows(expected, claimed)
         now = self._now()
         values = {"state": claimed, "updated_at": now, "lease_until": now + lease_seconds, **_stage_start(claimed, now)}
         claims, changes = [], []
@@ -154,7 +157,7 @@ class ClaimQueries(MigratedDatabase):
         if not ends:
             return
         with self._write() as connection:
-            held = _held(connection, [end.claim for end in ends])
+            held = _held(connection, [end.claim for end in ends], DocumentState.PARSING)
             kept = [end for end in ends if end.claim.document.id in held]
             _change_each(connection, [(end.claim, self._ended() | self._after(end)) for end in kept])
 
@@ -175,7 +178,10 @@ class ClaimQueries(MigratedDatabase):
         return {"state": DocumentState.FAILED, "error": clean(reason), "error_code": code, "ended_at": self._now()}
 
     def release(self, claim: Claim, state: DocumentState) -> bool:
-        """Release the document unchanged, in `state`, as a stopping worker does. Return False if it was fenced off."""
+        """Release the document unchanged, in `state`, as a stopping worker does.
+
+        Return False if it was fenced off, or may not enter that state.
+        """
         return self._finish(claim, _released(state))
 
     def activate(self, claim: Claim, chunk_count: int, chunks_embedded: int = 0) -> bool:
@@ -188,7 +194,7 @@ class ClaimQueries(MigratedDatabase):
         `in_next_store`: the next store, which is to take over, has their points too.
         """
         with self._write() as connection:
-            held = _held(connection, [claim for claim, _, _ in finished])
+            held = _held(connection, [claim for claim, _, _ in finished], DocumentState.INDEXING)
             changes = [
                 (claim, self._ended() | self._active(claim, chunks, embedded, in_next_store, held[claim.document.id]))
                 for claim, chunks, embedded in finished
@@ -231,7 +237,7 @@ class ClaimQueries(MigratedDatabase):
         """Finish many deletions in one transaction, as `finish_delete` does, and return each one's result."""
         values = {"state": DocumentState.DELETED, "chunk_count": 0, "blob_key": None}
         with self._write() as connection:
-            held = _held(connection, claims)
+            held = _held(connection, claims, DocumentState.DELETING)
             kept = [claim for claim in claims if claim.document.id in held]
             _change_each(connection, [(claim, self._ended() | values) for claim in kept])
         return [claim.document.id in held for claim in claims]
@@ -262,8 +268,8 @@ class ClaimQueries(MigratedDatabase):
                     _quarantine(connection, row.id, row.attempts + 1, self._now())
                     continue
                 values = {"state": expected, "attempts": row.attempts + 1, "dispatched_at": None}
-                change = sa.update(documents).where(documents.c.id == row.id)
-                connection.execute(change.values(**FENCED, **values, updated_at=self._now()))
+                values |= FENCED | {"updated_at": self._now()}
+                connection.execute(change(values).where(documents.c.id == row.id))
         return len(rows)
 
     def mark_dispatched(self, document_ids: Iterable[str]) -> None:
@@ -307,33 +313,35 @@ class ClaimQueries(MigratedDatabase):
             return self._change_in(connection, claim, values)
 
     def _change_in(self, connection: sa.Connection, claim: Claim, values: dict[str, Any]) -> bool:
-        statement = sa.update(documents).where(
+        statement = change(values).where(
             documents.c.id == claim.document.id,
             documents.c.token == claim.token,
             # After a claim is finished, its token stays in the row, but the worker is cleared.
             documents.c.worker.is_not(None),
         )
-        return connection.execute(statement.values(**values)).rowcount == 1
+        return connection.execute(statement).rowcount == 1
 
 
 def _change_each(connection: sa.Connection, changes: Iterable[tuple[Claim, dict[str, Any]]]) -> None:
     """Update the rows of claims, which this transaction has locked, with one statement for each set of columns."""
-    by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    alike: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for claim, values in changes:
         parameters = {f"new_{name}": value for name, value in values.items()}
-        by_columns[tuple(values)].append(parameters | {"claimed_id": claim.document.id})
-    for names, rows in by_columns.items():
+        alike[(values["state"], *values)].append(parameters | {"claimed_id": claim.document.id})
+    for (state, *names), rows in alike.items():
         new = {name: sa.bindparam(f"new_{name}", type_=documents.c[name].type) for name in names}
-        statement = sa.update(documents).where(documents.c.id == sa.bindparam("claimed_id")).values(new)
-        connection.execute(statement, rows)
+        statement = sa.update(documents).where(documents.c.id == sa.bindparam("claimed_id"), may_enter(state))
+        connection.execute(statement.values(new), rows)
 
 
-def _held(connection: sa.Connection, claims: Sequence[Claim]) -> dict[str, str | None]:
-    """Return the paths, by id, of the documents whose claims still hold. Lock their rows."""
+def _held(connection: sa.Connection, claims: Sequence[Claim], state: DocumentState) -> dict[str, str | None]:
+    """Return the paths, by id, of the documents in this state whose claims still hold. Lock their rows."""
     tokens = {claim.document.id: claim.token for claim in claims}
     columns = (documents.c.id, documents.c.token, documents.c.path)
     # After a claim is finished, its token stays in the row, but the worker is cleared.
-    query = sa.select(*columns).where(documents.c.worker.is_not(None)).with_for_update()
+    query = sa.select(*columns).where(documents.c.worker.is_not(None), documents.c.state == state)
+    # In one order everywhere, so that on PostgreSQL two transactions never wait for each other.
+    query = query.order_by(documents.c.id).with_for_update()
     found = [row for batch in batches(tokens) for row in connection.execute(query.where(documents.c.id.in_(batch)))]
     return {row.id: row.path for row in found if row.token == tokens[row.id]}
 
@@ -363,7 +371,7 @@ def _quarantine(connection: sa.Connection, document_id: str, attempts: int, now:
         "updated_at": now,
         "ended_at": now,
     }
-    connection.execute(sa.update(documents).where(documents.c.id == document_id).values(**values))
+    connection.execute(change(values).where(documents.c.id == document_id))
 
 
 def _stage_start(claimed: DocumentState, now: float) -> dict[str, Any]:

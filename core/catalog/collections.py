@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from core.catalog.migration import MigratedDatabase
 from core.catalog.rows import ALIVE, DELETED, SELECT_COLLECTION, as_collection, new_generation
 from core.catalog.tables import collections, documents
+from core.catalog.transitions import change
 from core.catalog.types import RETRYABLE, Collection
 from core.errors import Conflict, NotFound
 from core.ids import new_id
@@ -27,12 +28,7 @@ class CollectionQueries(MigratedDatabase):
             found = _find(connection, name)
         if found is not None:
             return found
-        try:
-            with self._write() as connection:
-                return _find(connection, name) or _insert(connection, name, self._now())
-        except IntegrityError:
-            # PostgreSQL only: another process created it between the query and the insert.
-            return self.ensure_collection(name)
+        return self._write_retried(lambda connection: _find(connection, name) or _insert(connection, name, self._now()))
 
     def create_collection(
         self,
@@ -78,16 +74,19 @@ class CollectionQueries(MigratedDatabase):
             NotFound: there is no such collection.
             Conflict: another collection has the new name.
         """
-        with self._write() as connection:
-            before = _fetch(connection, name_or_id)
-            after = changes.get("name", before.name)
-            if after != before.name and _find(connection, after) is not None:
-                raise _taken(after)
-            if changes:
-                connection.execute(sa.update(collections).where(collections.c.id == before.id).values(**changes))
-            is_rechunked = any(key in changes and changes[key] != getattr(before, key) for key in CHUNK_SETTINGS)
-            count = self._queue_again(connection, before.id) if is_rechunked else 0
-            return _fetch(connection, before.id), count
+        try:
+            with self._write() as connection:
+                before = _fetch(connection, name_or_id, _LOCKED)
+                after = changes.get("name", before.name)
+                if after != before.name and _find(connection, after) is not None:
+                    raise _taken(after)
+                if changes:
+                    connection.execute(sa.update(collections).where(collections.c.id == before.id).values(**changes))
+                is_rechunked = any(key in changes and changes[key] != getattr(before, key) for key in CHUNK_SETTINGS)
+                count = self._queue_again(connection, before.id) if is_rechunked else 0
+                return _fetch(connection, before.id), count
+        except IntegrityError:
+            raise _taken(changes["name"]) from None
 
     def watched_roots(self, collection_id: str) -> list[str]:
         """Return the watched folders that contain documents of this collection."""
@@ -104,14 +103,14 @@ class CollectionQueries(MigratedDatabase):
         """
         now = self._now()
         with self._write() as connection:
-            collection = _fetch(connection, name_or_id)
+            collection = _fetch(connection, name_or_id, _LOCKED)
             # The row stays until its last document is removed: see `purge_collections`.
             gone = {"name": f"{collection.id} (deleted)", "deleted_at": now}
             connection.execute(sa.update(collections).where(collections.c.id == collection.id).values(**gone))
             mine = documents.c.collection_id == collection.id
             connection.execute(sa.update(documents).where(mine, documents.c.ignored.is_(True)).values(ignored=False))
-            change = sa.update(documents).where(mine, ALIVE)
-            return connection.execute(change.values(**DELETED, updated_at=now)).rowcount
+            statement = change(DELETED | {"updated_at": now}).where(mine, ALIVE)
+            return connection.execute(statement).rowcount
 
     def purge_collections(self) -> int:
         """Remove the rows of deleted collections that have no documents left. Return their number."""
@@ -123,28 +122,39 @@ class CollectionQueries(MigratedDatabase):
     def _queue_again(self, connection: sa.Connection, collection_id: str) -> int:
         now = self._now()
         mine = sa.and_(documents.c.collection_id == collection_id, ALIVE, documents.c.state.not_in(RETRYABLE))
-        change = sa.update(documents).where(mine)
-        return connection.execute(change.values(**new_generation(now), updated_at=now)).rowcount
+        return connection.execute(change(new_generation(now) | {"updated_at": now}).where(mine)).rowcount
 
 
 def collection_id(connection: sa.Connection, name: str, now: float) -> str:
-    """Return the id of the collection of this name. Create it if it does not exist. Needs a write transaction."""
-    return (_find(connection, name) or _insert(connection, name, now)).id
+    """Return the id of the collection of this name. Create it if it does not exist. Needs a write transaction.
+
+    On PostgreSQL, nobody can delete or rename it during this transaction.
+    """
+    return (_find(connection, name, _KEPT) or _insert(connection, name, now)).id
+
+
+def lock_collection(connection: sa.Connection, key: str) -> None:
+    """On PostgreSQL, make other transactions that lock the collection wait. Documents can still be added to it."""
+    query = sa.select(collections.c.id).where(collections.c.id == key)
+    connection.execute(query.with_for_update(key_share=True))
 
 
 _SELECT = SELECT_COLLECTION.where(collections.c.deleted_at.is_(None))
+#: A collection that is about to be changed, and one that must not be deleted or renamed meanwhile.
+_LOCKED = _SELECT.with_for_update(of=collections)
+_KEPT = _SELECT.with_for_update(of=collections, read=True, key_share=True)
 
 
-def _find(connection: sa.Connection, name: str) -> Collection | None:
-    row = connection.execute(_SELECT.where(collections.c.name == name)).one_or_none()
+def _find(connection: sa.Connection, name: str, select: sa.Select[Any] = _SELECT) -> Collection | None:
+    row = connection.execute(select.where(collections.c.name == name)).one_or_none()
     return as_collection(row) if row is not None else None
 
 
-def _fetch(connection: sa.Connection, name_or_id: str) -> Collection:
-    found = _find(connection, name_or_id)
+def _fetch(connection: sa.Connection, name_or_id: str, select: sa.Select[Any] = _SELECT) -> Collection:
+    found = _find(connection, name_or_id, select)
     if found is not None:
         return found
-    row = connection.execute(_SELECT.where(collections.c.id == name_or_id)).one_or_none()
+    row = connection.execute(select.where(collections.c.id == name_or_id)).one_or_none()
     if row is None:
         raise NotFound(f"There is no collection {name_or_id!r}.", param="collection")
     return as_collection(row)

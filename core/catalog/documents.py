@@ -1,4 +1,4 @@
-"""Documents, as their producers and readers see them: add, change, move, delete, find."""
+"""Documents, as their producers see them: add, change, move and delete them."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from core.catalog.collections import collection_id
+from core.catalog.collections import collection_id, lock_collection
 from core.catalog.folders import moved_attributes
 from core.catalog.migration import MigratedDatabase
+from core.catalog.reads import fetch, fetch_alive
 from core.catalog.rows import (
     ALIVE,
     DELETED,
     FENCED,
     REQUEUED,
     SELECT_DOCUMENT,
+    SELECT_LOCKED,
     as_document,
     batches,
-    before,
     new_generation,
     newest_first,
-    page_of,
 )
 from core.catalog.tables import collections, documents
-from core.catalog.types import Document, DocumentState, NewDocument, Page
-from core.errors import Conflict, NotFound
+from core.catalog.transitions import change
+from core.catalog.types import Document, DocumentState, NewDocument
+from core.errors import Conflict
 from core.ids import new_id
 
 #: The state after a move, for documents that a worker holds: they are parsed or indexed again, with the new path.
@@ -46,22 +47,11 @@ class DocumentQueries(MigratedDatabase):
         If a document has the same idempotency key, return it unchanged. If one is at the same root and path, update
         it: as a new generation if the content or the collection has changed, else only its size, time and inode.
         """
-        try:
-            with self._write() as connection:
-                return self._add(connection, new)
-        except IntegrityError:
-            # PostgreSQL only: another process added the same document or its collection meanwhile.
-            with self._write() as connection:
-                return self._add(connection, new)
+        return self._write_retried(lambda connection: self._add(connection, new))
 
     def add_files(self, new: Sequence[NewDocument]) -> list[str]:
         """Add files at different paths of watched folders in one transaction, as `add_document` does. Return ids."""
-        try:
-            with self._write() as connection:
-                return self._add_files(connection, new)
-        except IntegrityError:
-            with self._write() as connection:
-                return self._add_files(connection, new)
+        return self._write_retried(lambda connection: self._add_files(connection, new))
 
     def _add_files(self, connection: sa.Connection, new: Sequence[NewDocument]) -> list[str]:
         now = self._now()
@@ -77,7 +67,7 @@ class DocumentQueries(MigratedDatabase):
         existing = _find_same(connection, new)
         now = self._now()
         if existing is None:
-            return _fetch(connection, _insert(connection, new, now))
+            return fetch(connection, _insert(connection, new, now))
         if new.root is None:
             return existing
         stat: dict[str, Any] = {
@@ -91,7 +81,7 @@ class DocumentQueries(MigratedDatabase):
             stat |= new_generation(now) | {"content_hash": new.content_hash}
             stat["collection_id"] = collection_id(connection, new.collection, now)
         _update(connection, existing.id, stat)
-        return _fetch(connection, existing.id)
+        return fetch(connection, existing.id)
 
     def replace_document(self, new: NewDocument) -> tuple[Document, str | None]:
         """Add an upload, or make it the new version of the document with the same name in its collection.
@@ -100,20 +90,24 @@ class DocumentQueries(MigratedDatabase):
         attributes have changed, the old one's if the document was replaced, None if it was added. If a document has
         the same idempotency key, return it unchanged.
         """
-        with self._write() as connection:
-            repeated = _find_repeated(connection, new)
-            if repeated is not None:
-                return repeated, new.blob_key
-            existing = _find_named(connection, new)
-            if existing is None:
-                return self._add(connection, new), None
-            if (existing.content_hash, existing.attributes) == (new.content_hash, new.attributes):
-                return existing, new.blob_key
-            now = self._now()
-            values = new_generation(now) | {"updated_at": now, "idempotency_key": new.idempotency_key}
-            taken = ("content_hash", "size_bytes", "blob_key", "media_type", "attributes")
-            _update(connection, existing.id, values | {name: getattr(new, name) for name in taken})
-            return _fetch(connection, existing.id), existing.blob_key
+        return self._write_retried(lambda connection: self._replace(connection, new))
+
+    def _replace(self, connection: sa.Connection, new: NewDocument) -> tuple[Document, str | None]:
+        repeated = _find_repeated(connection, new)
+        if repeated is not None:
+            return repeated, new.blob_key
+        # Two uploads of a name that is new to the collection must not both be added.
+        lock_collection(connection, collection_id(connection, new.collection, self._now()))
+        existing = _find_named(connection, new)
+        if existing is None:
+            return self._add(connection, new), None
+        if (existing.content_hash, existing.attributes) == (new.content_hash, new.attributes):
+            return existing, new.blob_key
+        now = self._now()
+        values = new_generation(now) | {"updated_at": now, "idempotency_key": new.idempotency_key}
+        taken = ("content_hash", "size_bytes", "blob_key", "media_type", "attributes")
+        _update(connection, existing.id, values | {name: getattr(new, name) for name in taken})
+        return fetch(connection, existing.id), existing.blob_key
 
     def new_version(
         self,
@@ -157,7 +151,7 @@ class DocumentQueries(MigratedDatabase):
         """
         try:
             with self._write() as connection:
-                document = _fetch_alive(connection, document_id)
+                document = fetch_alive(connection, document_id)
                 values: dict[str, Any] = {"path": path, "filename": filename, "mtime_ns": mtime_ns, "inode": inode}
                 values |= _requeued_if_lost(document, self._now())
                 if document.state in _STATE_AFTER_MOVE:
@@ -165,15 +159,9 @@ class DocumentQueries(MigratedDatabase):
                 values |= {"moved": document.active_generation is not None, "updated_at": self._now()}
                 values["attributes"] = moved_attributes(document, path)
                 _update(connection, document_id, values)
-                return _fetch(connection, document_id)
+                return fetch(connection, document_id)
         except IntegrityError:
             raise Conflict(f"Another document is at {path}.", param="path") from None
-
-    def moved_documents(self, limit: int) -> list[Document]:
-        """Return searchable documents whose points still carry an old path."""
-        query = SELECT_DOCUMENT.where(documents.c.moved.is_(True), ALIVE).limit(limit)
-        with self._read() as connection:
-            return [as_document(row) for row in connection.execute(query)]
 
     def confirm_moved(self, moved: Sequence[Document]) -> None:
         """Record that the points carry the paths of these documents, except of those that have moved again since."""
@@ -184,68 +172,6 @@ class DocumentQueries(MigratedDatabase):
             with self._write() as connection:
                 connection.execute(sa.update(documents).where(*here).values(moved=False), rows)
 
-    def get_document(self, document_id: str) -> Document:
-        """Return the document. Raise NotFound if there is none or it has been deleted."""
-        with self._read() as connection:
-            return _fetch(connection, document_id)
-
-    def find_documents(self, root: str, prefix: str = "") -> list[Document]:
-        """Return the documents of a watched folder or its subfolder `prefix`, except those deleted or being deleted."""
-        query = SELECT_DOCUMENT.where(documents.c.root == root, ALIVE)
-        if prefix:
-            # LIKE does not work here: a name may contain its wildcards.
-            query = query.where(sa.func.substr(documents.c.path, 1, len(prefix) + 1) == f"{prefix}/")
-        with self._read() as connection:
-            return [as_document(row) for row in connection.execute(query)]
-
-    def documents_at(self, root: str, paths: Iterable[str]) -> list[Document]:
-        """Return the documents of a watched folder at these paths, except those deleted or being deleted."""
-        return self._find_in_root(root, documents.c.path, paths)
-
-    def documents_with_content(self, root: str, *, inodes: Iterable[int], hashes: Iterable[str]) -> list[Document]:
-        """Return the documents of a watched folder with one of these inodes or hashes: possible sources of a move."""
-        found = self._find_in_root(root, documents.c.inode, inodes)
-        found += self._find_in_root(root, documents.c.content_hash, hashes)
-        return list({document.id: document for document in found}.values())
-
-    def _find_in_root(self, root: str, column: sa.ColumnElement[Any], values: Iterable[Any]) -> list[Document]:
-        found: list[Document] = []
-        query = SELECT_DOCUMENT.where(documents.c.root == root, ALIVE)
-        with self._read() as connection:
-            for batch in batches(values):
-                found += [as_document(row) for row in connection.execute(query.where(column.in_(batch)))]
-        return found
-
-    def documents_by_id(self, document_ids: Iterable[str]) -> dict[str, Document]:
-        """Return the existing documents among these ids, by id, without deleted ones."""
-        found = {}
-        with self._read() as connection:
-            for batch in batches(document_ids):
-                query = SELECT_DOCUMENT.where(documents.c.id.in_(batch), documents.c.state != DocumentState.DELETED)
-                found.update({row.id: as_document(row) for row in connection.execute(query)})
-        return found
-
-    def list_documents(
-        self,
-        *,
-        state: DocumentState | Iterable[DocumentState] | None = None,
-        collection: str | None = None,
-        limit: int = 20,
-        after: str | None = None,
-    ) -> Page[Document]:
-        """Return documents, the newest first, without deleted ones unless that state is asked for.
-
-        Raises:
-            InvalidRequest: there is no document with the id `after`.
-        """
-        query = SELECT_DOCUMENT.where(_in_states(state)).order_by(*newest_first(documents)).limit(limit + 1)
-        if collection is not None:
-            query = query.where(collections.c.name == collection)
-        with self._read() as connection:
-            if after is not None:
-                query = query.where(before(connection, documents, after))
-            return page_of([as_document(row) for row in connection.execute(query)], limit)
-
     def delete_document(self, document_id: str) -> Document:
         """Mark a document for deletion. Search drops it at once, and a worker that holds it is fenced off. Idempotent.
 
@@ -255,11 +181,9 @@ class DocumentQueries(MigratedDatabase):
             NotFound: there is no such document, or it has already been deleted.
         """
         with self._write() as connection:
-            document = _fetch(connection, document_id)
-            if document.state != DocumentState.DELETING:
-                self._delete(connection, [document_id])
-                _update(connection, document_id, {"ignored": document.root is not None})
-            return _fetch(connection, document_id)
+            document = fetch(connection, document_id, lock=True)
+            self._delete(connection, [document_id], ignored=document.root is not None)
+            return fetch(connection, document_id)
 
     def delete_documents(self, document_ids: Iterable[str]) -> int:
         """Mark many documents for deletion, and return how many of them were not yet marked."""
@@ -269,26 +193,9 @@ class DocumentQueries(MigratedDatabase):
                 count += self._delete(connection, batch)
         return count
 
-    def _delete(self, connection: sa.Connection, document_ids: list[str]) -> int:
-        statement = (
-            sa.update(documents)
-            .where(documents.c.id.in_(document_ids), ALIVE)
-            .values(**DELETED, updated_at=self._now())
-        )
-        return connection.execute(statement).rowcount
-
-    def active_generations(self, document_ids: Iterable[str]) -> dict[str, int]:
-        """Return the generation that search sees, by id, for those of the documents that have one."""
-        found: dict[str, int] = {}
-        with self._read() as connection:
-            for batch in batches(document_ids):
-                query = sa.select(documents.c.id, documents.c.active_generation).where(
-                    documents.c.id.in_(batch),
-                    documents.c.active_generation.is_not(None),
-                    ALIVE,
-                )
-                found.update({row.id: row.active_generation for row in connection.execute(query)})
-        return found
+    def _delete(self, connection: sa.Connection, document_ids: list[str], **more: Any) -> int:
+        statement = change(DELETED | {"updated_at": self._now()} | more)
+        return connection.execute(statement.where(documents.c.id.in_(document_ids), ALIVE)).rowcount
 
     def purge_deleted(self, older_than_seconds: float) -> int:
         """Remove the tombstones older than this, except those of ignored files. Return their number."""
@@ -304,9 +211,9 @@ class DocumentQueries(MigratedDatabase):
     def _change(self, document_id: str, values: dict[str, Any]) -> Document:
         with self._write() as connection:
             now = self._now()
-            requeued = _requeued_if_lost(_fetch_alive(connection, document_id), now)
+            requeued = _requeued_if_lost(fetch_alive(connection, document_id), now)
             _update(connection, document_id, requeued | values | {"updated_at": now})
-            return _fetch(connection, document_id)
+            return fetch(connection, document_id)
 
 
 def _requeued_if_lost(document: Document, now: float) -> dict[str, Any]:
@@ -314,17 +221,11 @@ def _requeued_if_lost(document: Document, now: float) -> dict[str, Any]:
     return REQUEUED | {"queued_at": now} if document.has_lost_file else {}
 
 
-def _in_states(state: DocumentState | Iterable[DocumentState] | None) -> sa.ColumnElement[bool]:
-    if state is None:
-        return documents.c.state != DocumentState.DELETED
-    return documents.c.state.in_([state] if isinstance(state, DocumentState) else list(state))
-
-
 def _find_same(connection: sa.Connection, new: NewDocument) -> Document | None:
     """Return the document with the same idempotency key, else the one at the same root and path."""
     if new.root is None or new.idempotency_key is not None:
         return _find_repeated(connection, new)
-    query = SELECT_DOCUMENT.where(documents.c.root == new.root, documents.c.path == new.path, ALIVE)
+    query = SELECT_LOCKED.where(documents.c.root == new.root, documents.c.path == new.path, ALIVE)
     row = connection.execute(query).one_or_none()
     return as_document(row) if row is not None else None
 
@@ -339,7 +240,7 @@ def _find_repeated(connection: sa.Connection, new: NewDocument) -> Document | No
 
 def _find_named(connection: sa.Connection, new: NewDocument) -> Document | None:
     """Return the newest document with this name in this collection that is not from a watched folder."""
-    query = SELECT_DOCUMENT.where(
+    query = SELECT_LOCKED.where(
         collections.c.name == new.collection, documents.c.path == new.path, documents.c.root.is_(None), ALIVE
     )
     row = connection.execute(query.order_by(*newest_first(documents)).limit(1)).one_or_none()
@@ -381,18 +282,5 @@ def _new_row(new: NewDocument, collection: str, now: float) -> dict[str, Any]:
 
 
 def _update(connection: sa.Connection, document_id: str, values: dict[str, Any]) -> None:
-    connection.execute(sa.update(documents).where(documents.c.id == document_id).values(**values))
-
-
-def _fetch(connection: sa.Connection, document_id: str) -> Document:
-    row = connection.execute(SELECT_DOCUMENT.where(documents.c.id == document_id)).one_or_none()
-    if row is None or row.state == DocumentState.DELETED:
-        raise NotFound(f"No document with the id {document_id!r}.", param="document_id")
-    return as_document(row)
-
-
-def _fetch_alive(connection: sa.Connection, document_id: str) -> Document:
-    document = _fetch(connection, document_id)
-    if document.state == DocumentState.DELETING:
-        raise NotFound(f"The document {document_id!r} is being deleted.", param="document_id")
-    return document
+    """Change a document that this transaction has locked."""
+    connection.execute(change(values).where(documents.c.id == document_id, ALIVE))

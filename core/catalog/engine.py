@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from core.errors import ConfigurationError, Unavailable
 
 BUSY_TIMEOUT_MS = 5000
+AnswerT = TypeVar("AnswerT")
 #: The execution option of transactions that write.
 WRITES = "llm_api_writes"
 
@@ -68,6 +69,18 @@ class Database:
             connection = connection.execution_options(**{WRITES: True})
             stack.enter_context(connection.begin())
             yield connection
+
+    def _write_retried(self, work: Callable[[sa.Connection], AnswerT]) -> AnswerT:
+        """Do work in a write transaction, and once more if another process has just inserted the same row.
+
+        That happens on PostgreSQL only. The second time, the work finds that row.
+        """
+        try:
+            with self._write() as connection:
+                return work(connection)
+        except IntegrityError:
+            with self._write() as connection:
+                return work(connection)
 
 
 @contextmanager

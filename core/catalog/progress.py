@@ -8,10 +8,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from core.catalog.migration import MigratedDatabase
-from core.catalog.rows import ALIVE, FENCED, REQUEUED, SELECT_DOCUMENT, AnyRow, as_document
+from core.catalog.reads import fetch
+from core.catalog.rows import ALIVE, FENCED, REQUEUED, AnyRow
 from core.catalog.tables import collections, documents, watched_folders
+from core.catalog.transitions import change
 from core.catalog.types import RETRYABLE, UNSETTLED, Coverage, Document, DocumentState
-from core.errors import Conflict, NotFound
+from core.errors import Conflict
 
 #: Failures that count as skipped: the file has nothing to index, or there is no parser for its type.
 SKIP_CODES = ("unsupported_file", "empty_file")
@@ -94,24 +96,21 @@ class ProgressQueries(MigratedDatabase):
     def _change_state(
         self, document_id: str, allowed: tuple[DocumentState, ...], values: dict[str, Any], wrong: str
     ) -> Document:
-        query = SELECT_DOCUMENT.where(documents.c.id == document_id, documents.c.state != DocumentState.DELETED)
         with self._write() as connection:
-            row = connection.execute(query).one_or_none()
-            if row is None:
-                raise NotFound(f"No document with the id {document_id!r}.", param="document_id")
-            if row.state not in allowed:
-                raise Conflict(wrong.format(row.state), param="document_id")
-            change = sa.update(documents).where(documents.c.id == document_id)
-            connection.execute(change.values(**values, updated_at=self._now()))
-            return as_document(connection.execute(query).one())
+            state = fetch(connection, document_id, lock=True).state
+            if state not in allowed:
+                raise Conflict(wrong.format(state), param="document_id")
+            statement = change(values | {"updated_at": self._now()}).where(documents.c.id == document_id)
+            connection.execute(statement)
+            return fetch(connection, document_id)
 
     def _change_states(self, condition: sa.ColumnElement[bool], values: dict[str, Any], collection: str | None) -> int:
-        change = sa.update(documents).where(condition)
+        statement = change(values | {"updated_at": self._now()}).where(condition)
         if collection is not None:
             named = sa.select(collections.c.id).where(collections.c.name == collection)
-            change = change.where(documents.c.collection_id.in_(named))
+            statement = statement.where(documents.c.collection_id.in_(named))
         with self._write() as connection:
-            return connection.execute(change.values(**values, updated_at=self._now())).rowcount
+            return connection.execute(statement).rowcount
 
 
 def _sums(collection_ids: list[str]) -> sa.Select[Any]:

@@ -65,6 +65,8 @@ SELECT_DOCUMENT = sa.select(
     collections.c.chunk_overlap_tokens,
     collections.c.model_choice,
 ).join_from(documents, collections)
+#: The same for documents that are about to be changed: on PostgreSQL, no other transaction can change them meanwhile.
+SELECT_LOCKED = SELECT_DOCUMENT.with_for_update(of=documents)
 
 _STORE_COLUMNS = ("store_id", "embedding_model", "dimension", "model_source")
 _STORE, _NEXT_STORE = stores.alias("store"), stores.alias("next_store")

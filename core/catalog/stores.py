@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from core.catalog.migration import MigratedDatabase
 from core.catalog.rows import ALIVE, SELECT_COLLECTION, as_collection, new_generation
 from core.catalog.tables import collections, documents, stores
+from core.catalog.transitions import change
 from core.catalog.types import RETRYABLE, Collection, DocumentState, StoreRecord
 
 #: Documents that search finds, but whose active generation is not in the next store.
@@ -48,8 +49,8 @@ class StoreQueries(MigratedDatabase):
             _forget_move(connection, collection_id)
             _change(connection, collection_id, store=_store_key(connection, record))
             connection.execute(sa.update(documents).where(mine).values(active_generation=None, moved=False))
-            again = sa.update(documents).where(mine, documents.c.state.not_in(RETRYABLE))
-            return connection.execute(again.values(**new_generation(now), updated_at=now)).rowcount
+            again = change(new_generation(now) | {"updated_at": now})
+            return connection.execute(again.where(mine, documents.c.state.not_in(RETRYABLE))).rowcount
 
     def begin_move(self, collection_id: str, record: StoreRecord) -> None:
         """Make this the next store of a collection: it is filled, then it takes over from the present one.

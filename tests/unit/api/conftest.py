@@ -132,9 +132,12 @@ def hints(catalog: Catalog) -> FakeHints:
     """Return hints that complete every document at once, as workers would."""
 
     def work(document_id: str) -> None:
-        claim = catalog.claim(document_id, "test", expected=DocumentState.QUEUED, claimed=DocumentState.INDEXING)
-        # If one request names a document twice, it is completed already.
-        assert claim is None or catalog.activate(claim, 1)
+        parse = catalog.claim(document_id, "test", expected=DocumentState.QUEUED, claimed=DocumentState.PARSING)
+        if parse is None:
+            return  # if one request names a document twice, it is completed already
+        assert catalog.advance(parse, DocumentState.PARSED)
+        index = catalog.claim(document_id, "test", expected=DocumentState.PARSED, claimed=DocumentState.INDEXING)
+        assert index is not None and catalog.activate(index, 1)
 
     return FakeHints(on_ingest=work)
 

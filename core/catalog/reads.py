@@ -1,0 +1,139 @@
+"""Documents, as their readers see them: find one, some or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from core.catalog.migration import MigratedDatabase
+from core.catalog.rows import (
+    ALIVE,
+    SELECT_DOCUMENT,
+    SELECT_LOCKED,
+    as_document,
+    batches,
+    before,
+    newest_first,
+    page_of,
+)
+from core.catalog.tables import collections, documents
+from core.catalog.types import Document, DocumentState, Page
+from core.errors import NotFound
+
+
+class ReadQueries(MigratedDatabase):
+    """The part of the catalog that finds documents."""
+
+    def get_document(self, document_id: str) -> Document:
+        """Return the document. Raise NotFound if there is none or it has been deleted."""
+        with self._read() as connection:
+            return fetch(connection, document_id)
+
+    def find_documents(self, root: str, prefix: str = "") -> list[Document]:
+        """Return the documents of a watched folder or its subfolder `prefix`, except those deleted or being deleted."""
+        query = SELECT_DOCUMENT.where(documents.c.root == root, ALIVE)
+        if prefix:
+            # LIKE does not work here: a name may contain its wildcards.
+            query = query.where(sa.func.substr(documents.c.path, 1, len(prefix) + 1) == f"{prefix}/")
+        with self._read() as connection:
+            return [as_document(row) for row in connection.execute(query)]
+
+    def documents_at(self, root: str, paths: Iterable[str]) -> list[Document]:
+        """Return the documents of a watched folder at these paths, except those deleted or being deleted."""
+        return self._find_in_root(root, documents.c.path, paths)
+
+    def documents_with_content(self, root: str, *, inodes: Iterable[int], hashes: Iterable[str]) -> list[Document]:
+        """Return the documents of a watched folder with one of these inodes or hashes: possible sources of a move."""
+        found = self._find_in_root(root, documents.c.inode, inodes)
+        found += self._find_in_root(root, documents.c.content_hash, hashes)
+        return list({document.id: document for document in found}.values())
+
+    def _find_in_root(self, root: str, column: sa.ColumnElement[Any], values: Iterable[Any]) -> list[Document]:
+        found: list[Document] = []
+        query = SELECT_DOCUMENT.where(documents.c.root == root, ALIVE)
+        with self._read() as connection:
+            for batch in batches(values):
+                found += [as_document(row) for row in connection.execute(query.where(column.in_(batch)))]
+        return found
+
+    def documents_by_id(self, document_ids: Iterable[str]) -> dict[str, Document]:
+        """Return the existing documents among these ids, by id, without deleted ones."""
+        found = {}
+        with self._read() as connection:
+            for batch in batches(document_ids):
+                query = SELECT_DOCUMENT.where(documents.c.id.in_(batch), documents.c.state != DocumentState.DELETED)
+                found.update({row.id: as_document(row) for row in connection.execute(query)})
+        return found
+
+    def list_documents(
+        self,
+        *,
+        state: DocumentState | Iterable[DocumentState] | None = None,
+        collection: str | None = None,
+        limit: int = 20,
+        after: str | None = None,
+    ) -> Page[Document]:
+        """Return documents, the newest first, without deleted ones unless that state is asked for.
+
+        Raises:
+            InvalidRequest: there is no document with the id `after`.
+        """
+        query = SELECT_DOCUMENT.where(_in_states(state)).order_by(*newest_first(documents)).limit(limit + 1)
+        if collection is not None:
+            query = query.where(collections.c.name == collection)
+        with self._read() as connection:
+            if after is not None:
+                query = query.where(before(connection, documents, after))
+            return page_of([as_document(row) for row in connection.execute(query)], limit)
+
+    def active_generations(self, document_ids: Iterable[str]) -> dict[str, int]:
+        """Return the generation that search sees, by id, for those of the documents that have one."""
+        found: dict[str, int] = {}
+        with self._read() as connection:
+            for batch in batches(document_ids):
+                query = sa.select(documents.c.id, documents.c.active_generation).where(
+                    documents.c.id.in_(batch),
+                    documents.c.active_generation.is_not(None),
+                    ALIVE,
+                )
+                found.update({row.id: row.active_generation for row in connection.execute(query)})
+        return found
+
+    def moved_documents(self, limit: int) -> list[Document]:
+        """Return searchable documents whose points still carry an old path."""
+        query = SELECT_DOCUMENT.where(documents.c.moved.is_(True), ALIVE).limit(limit)
+        with self._read() as connection:
+            return [as_document(row) for row in connection.execute(query)]
+
+
+def _in_states(state: DocumentState | Iterable[DocumentState] | None) -> sa.ColumnElement[bool]:
+    if state is None:
+        return documents.c.state != DocumentState.DELETED
+    return documents.c.state.in_([state] if isinstance(state, DocumentState) else list(state))
+
+
+def fetch(connection: sa.Connection, document_id: str, *, lock: bool = False) -> Document:
+    """Return a document that has not been deleted. With `lock`, nobody else can change it during this transaction.
+
+    Raises:
+        NotFound: there is no such document, or it has been deleted.
+    """
+    query = (SELECT_LOCKED if lock else SELECT_DOCUMENT).where(documents.c.id == document_id)
+    row = connection.execute(query).one_or_none()
+    if row is None or row.state == DocumentState.DELETED:
+        raise NotFound(f"No document with the id {document_id!r}.", param="document_id")
+    return as_document(row)
+
+
+def fetch_alive(connection: sa.Connection, document_id: str) -> Document:
+    """Return a document that is about to be changed, and lock it.
+
+    Raises:
+        NotFound: there is no such document, or it is being deleted.
+    """
+    document = fetch(connection, document_id, lock=True)
+    if document.state == DocumentState.DELETING:
+        raise NotFound(f"The document {document_id!r} is being deleted.", param="document_id")
+    return document
