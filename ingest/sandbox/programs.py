@@ -22,10 +22,13 @@ _MESSAGE_CHARACTERS = 300
 #: network.
 _CLOSED_PORT_URL = "http://127.0.0.1:9"
 _ENVIRONMENT = {
+    "HOME": "/nonexistent",
     "OMP_THREAD_LIMIT": "1",
     "LC_ALL": "C.UTF-8",
     **dict.fromkeys(("http_proxy", "https_proxy", "ftp_proxy", "HTTP_PROXY", "HTTPS_PROXY"), _CLOSED_PORT_URL),
 }
+#: The variables that programs inherit: where they find their files. All others may be secrets, such as API_KEYS.
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "TZ", "TESSDATA_PREFIX", "FONTCONFIG_FILE", "FONTCONFIG_PATH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,9 @@ def run_program(
 ) -> bytes:
     """Run a program and return its standard output.
 
-    The program has no network where the kernel allows that, and it inherits the memory limit of this process.
+    The program has no network where the kernel allows that, and it inherits the memory limit of this process. Of the
+    environment it gets only what it needs to find its files, and `environment`. Where it has no network, it cannot read
+    the environment of other processes either.
     `timeout_seconds` limits both its wall-clock time and its processor time. The program and its children are always
     dead when this returns or raises.
 
@@ -70,7 +75,7 @@ def run_program(
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_CONFINED_SCRIPT), *limits, *command],
             stdin=source, stdout=output, stderr=errors, start_new_session=True,
-            env={**os.environ, **_ENVIRONMENT, **(environment or {})},
+            env={**_inherited(), **_ENVIRONMENT, **(environment or {})},
         )  # fmt: skip
         try:
             status = process.wait(timeout_seconds)
@@ -86,6 +91,10 @@ def run_program(
             raise ProgramFailed(name, status, message[-_MESSAGE_CHARACTERS:])
         output.seek(0)
         return output.read()
+
+
+def _inherited() -> dict[str, str]:
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ}
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -130,6 +130,15 @@ def test_a_program_has_no_network() -> None:
             run_program([*PYTHON, script], timeout_seconds=30)
 
 
+def test_a_program_does_not_see_the_secrets_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSDATA_PREFIX", "/data")
+    for name in ("API_KEYS", "DATABASE_URL", "HF_TOKEN", "HOME", "SOME_PASSWORD"):
+        monkeypatch.setenv(name, "secret")
+    output = run_program([*PYTHON, "import os; print(dict(os.environ))"], timeout_seconds=30).decode()
+    assert "secret" not in output
+    assert "'TESSDATA_PREFIX': '/data'" in output
+
+
 # Hostile files
 
 
