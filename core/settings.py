@@ -60,7 +60,9 @@ class Settings(BaseSettings):
     model_alias: str | None = Field(None, description="Name of the model in answers (default: the file's name).")
     strict_models: bool = Field(False, description="Answer 404 to an unknown model name instead of serving it.")
     context_length: int = Field(2048, ge=128, le=1_048_576, description="Context length of one sequence, in tokens.")
-    max_tokens: int = Field(256, ge=1, description="Tokens of an answer at most, if the request sets no limit.")
+    max_tokens: int | None = Field(
+        None, ge=1, description="Tokens of an answer at most, if the request sets no limit (default: what is left)."
+    )
     temperature: float = Field(0.2, ge=0, le=2, description="Sampling temperature, if the request sets none.")
     inference_slots: int | None = Field(None, ge=1, le=64, description="Sequences decoded at once (default: by cores).")
     inference_waiting_limit: int = Field(

@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 class Engine:
     """Serves sequences with one model. All public methods may be called from any thread."""
 
-    def __init__(self, backend: Backend, *, slots: int, default_max_tokens: int, sink: Sink) -> None:
+    def __init__(self, backend: Backend, *, slots: int, default_max_tokens: int | None = None, sink: Sink) -> None:
         self.model = backend.model
         self._backend = backend
         self._sink = sink

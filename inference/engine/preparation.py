@@ -38,7 +38,7 @@ class Preparation:
         *,
         context_length: int,
         vocab_size: int,
-        default_max_tokens: int,
+        default_max_tokens: int | None,
     ) -> None:
         self._tokenizer = tokenizer
         self._template = template
@@ -72,26 +72,20 @@ class Preparation:
         return PreparedPrompt(token_ids, self.room_for_answer(len(token_ids), max_tokens), text)
 
     def room_for_answer(self, prompt_tokens: int, max_tokens: int | None) -> int:
-        """Return how many tokens may follow a prompt: `max_tokens` if given, else the default or what is left.
+        """Return how many tokens may follow a prompt: at most `max_tokens`, or else the default, and what is left.
+
+        Clients send a `max_tokens` beyond the context by default: such an answer ends where the context does.
 
         Raises:
             ContextLengthExceeded: if the prompt leaves no room.
-            InvalidRequest: if `max_tokens` is below 1, or does not fit.
+            InvalidRequest: if `max_tokens` is below 1.
         """
         if max_tokens is not None and max_tokens < 1:
             raise InvalidRequest(f"max_tokens is {max_tokens}; it must be at least 1.", param="max_tokens")
         room = self._context_length - prompt_tokens
         if room < 1:
             raise ContextLengthExceeded(limit_tokens=self._context_length, prompt_tokens=prompt_tokens)
-        if max_tokens is not None and max_tokens > room:
-            raise InvalidRequest(
-                f"This model's maximum context length is {self._context_length} tokens. However, you requested "
-                f"{prompt_tokens + max_tokens} tokens ({prompt_tokens} in the messages, {max_tokens} in the "
-                "completion). Please reduce the length of the messages or max_tokens.",
-                param="max_tokens",
-                code="context_length_exceeded",
-            )
-        return min(room, self._default_max_tokens) if max_tokens is None else max_tokens
+        return min(room, max_tokens or self._default_max_tokens or room)
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens in a text; if it is far longer than the context, estimate it from a beginning."""

@@ -157,9 +157,9 @@ class GenerationService:
         tools = [*request.tools, *server_tools]
         messages, used = list(request.messages), list[Hit]()
         if request.rag:
-            answer_tokens = request.max_tokens or self._settings.max_tokens
+            answer_tokens = self._rounds.reserved_tokens(request.max_tokens)
             tool_tokens = self.engine.count_tokens(json.dumps(tools)) if tools else 0
-            budget = max(0, self._settings.context_length - answer_tokens - tool_tokens)
+            budget = max(0, self.engine.model.context_length - answer_tokens - tool_tokens)
             template = self._settings.rag_prompt_template or DEFAULT_TEMPLATE
             messages, used = rag_messages(messages, hits, budget, self.engine.count_tokens, template)
             if hits and not used and accepts_any_text(request):
@@ -173,9 +173,9 @@ class GenerationService:
         """Raise InvalidRequest, because without any hit the model would invent the answer."""
         self._prepare(request)  # raises the error for a prompt that is too long even without hits
         raise InvalidRequest(
-            f"The context of {self._settings.context_length} tokens has no room for what was found: {answer_tokens} "
-            "are for the answer (max_tokens), the others for the conversation. Shorten one of them.",
-            param="max_tokens",
+            f"The context of {self.engine.model.context_length} tokens has no room for what was found: {answer_tokens} "
+            "are kept for the answer, and the conversation takes the others. Shorten it.",
+            param="messages",
             code="context_length_exceeded",
         )
 

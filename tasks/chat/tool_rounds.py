@@ -20,7 +20,8 @@ from tasks.chat.server_functions import FunctionCalls, ServerFunctions
 from tasks.jobs.producer import Producer
 from tasks.jobs.runner import RunningJob
 
-#: The results of functions leave at least 1 / ANSWER_SHARE of the context to the answer.
+#: What is found in documents and the results of functions leave 1 / ANSWER_SHARE of the context to the answer, or less
+#: if the answer may not be that long.
 ANSWER_SHARE = 4
 
 
@@ -47,6 +48,11 @@ class ToolRounds:
         ]
         return constraint_of(msgspec.structs.replace(request, tools=tools), self.engine.grammars, max_tokens)
 
+    def reserved_tokens(self, max_tokens: int | None) -> int:
+        """Return how many tokens of the context are kept free for an answer of at most `max_tokens`."""
+        share = self.engine.model.context_length // ANSWER_SHARE
+        return min(share, max_tokens or self.settings.max_tokens or share)
+
     def complete_round(
         self, job: RunningJob, calls: FunctionCalls, conversation: Conversation
     ) -> PreparedPrompt | None:
@@ -69,9 +75,8 @@ class ToolRounds:
     def _next_prompt(self, conversation: Conversation) -> PreparedPrompt | None:
         """Return the prompt with the results of the last round, which are cut to leave room for an answer."""
         before, last = conversation.messages, conversation.rounds[-1]
-        answer_tokens = self.settings.max_tokens if conversation.tokens_left is None else conversation.tokens_left
         limit = self.engine.model.context_length
-        max_prompt_tokens = limit - min(answer_tokens, limit // ANSWER_SHARE)
+        max_prompt_tokens = limit - self.reserved_tokens(conversation.tokens_left)
         contents = last.contents()
         prepared = self._prepare_if_fits(conversation, [*before, *last.messages(contents)])
         if prepared is None or len(prepared.token_ids) > max_prompt_tokens:
@@ -80,12 +85,13 @@ class ToolRounds:
             cut = cut_to_budget(contents, room, self.engine.count_tokens)
             prepared = self._prepare_if_fits(conversation, [*before, *last.messages(cut)]) if room > 0 else None
         conversation.is_full = prepared is None
-        return prepared and replace(prepared, max_tokens=min(answer_tokens, limit - len(prepared.token_ids)))
+        return prepared
 
     def _prepare_if_fits(self, conversation: Conversation, messages: list[ChatMessage]) -> PreparedPrompt | None:
         """Set the messages of the conversation and return their prompt, or None if the context has no room for it."""
         conversation.messages = messages
         try:
-            return self.engine.prepare(messages, tools=conversation.next_request().tools or None)
+            request = conversation.next_request()
+            return self.engine.prepare(messages, tools=request.tools or None, max_tokens=request.max_tokens)
         except ContextLengthExceeded:
             return None

@@ -94,12 +94,20 @@ def test_sources_are_emitted_before_the_answer_and_markers_refer_to_them(world: 
 
 
 def test_without_room_for_any_hit_the_model_is_not_asked(world: World) -> None:
-    job_id = submit(world, messages=[ChatMessage("user", "What does it cover?")], max_tokens=2000)
+    job_id = submit(world, messages=[ChatMessage("user", "word " * 1520)], max_tokens=None)
     to_task(world, job_id, Tasks.GENERATE)
     world.producer.records.store_hits(job_id, HITS, 1.0)
     last = world.generate(job_id)[-1]
     assert isinstance(last, events.Failed) and last.error.status == 400
-    assert last.error.param == "max_tokens" and "no room for what was found" in last.error.message
+    assert last.error.param == "messages" and "no room for what was found" in last.error.message
+
+
+def test_a_limit_beyond_the_context_leaves_room_for_hits(world: World) -> None:
+    job_id = submit(world, messages=[ChatMessage("user", "What does it cover?")], max_tokens=4096, n=1)
+    to_task(world, job_id, Tasks.GENERATE)
+    world.producer.records.store_hits(job_id, HITS, 1.0)
+    retrieved = next(event for event in world.generate(job_id) if isinstance(event, events.Retrieved))
+    assert len(retrieved.hits) == 2
 
 
 def test_without_hits_the_model_is_not_asked(world: World) -> None:

@@ -361,7 +361,6 @@ def test_a_message_cannot_spell_a_control_token(engine: Engine) -> None:
         ([ChatMessage("user", " ")], {}, "messages"),
         ([ChatMessage("user", "half \ud800 a character")], {}, "messages"),
         ([ChatMessage("user", "x")], {"max_tokens": -1}, "max_tokens"),
-        ([ChatMessage("user", "x")], {"max_tokens": 10**9}, "max_tokens"),
         ([ChatMessage("user", "x")], {"sampling": SamplingParams(logit_bias={99_999: 1.0})}, "logit_bias"),
         ([ChatMessage("user", "x")], {"sampling": SamplingParams(stop=["x"] * 17)}, "stop"),
         ([ChatMessage("user", "x")], {"sampling": SamplingParams(stop=[""])}, "stop"),
@@ -378,6 +377,18 @@ def test_bad_requests_name_the_parameter(
     assert caught.value.param == param
     if param == "logit_bias":
         assert "99999" in caught.value.message
+
+
+def test_a_limit_beyond_the_context_is_cut_to_what_is_left(engine: Engine) -> None:
+    message = [ChatMessage("user", "x" * 20)]
+    limited, default = engine.prepare(message, max_tokens=4096), engine.prepare(message)
+    assert limited.max_tokens == 128 - len(limited.token_ids)
+    assert default.max_tokens == 16
+    unlimited = Engine(FakeBackend(context_length=128), slots=1, sink=lambda _: None)
+    try:
+        assert unlimited.prepare(message).max_tokens == limited.max_tokens
+    finally:
+        unlimited.close()
 
 
 @pytest.mark.parametrize("length", [200, 1_000_000])
