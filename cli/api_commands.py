@@ -17,7 +17,14 @@ from core.errors import InvalidRequest
 from core.settings import get_settings
 
 Url = Annotated[str | None, typer.Option(envvar="LLM_API_URL", help="The API's URL (default: by HOST and PORT).")]
-Key = Annotated[str | None, typer.Option("--api-key", envvar="LLM_API_KEY", help="Default: the first of API_KEYS.")]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key",
+        envvar="LLM_API_KEY",
+        help="Default: the first of API_KEYS, if the server is the one at HOST and PORT.",
+    ),
+]
 Limit = Annotated[int, typer.Option(min=1, help="How many to show at most.")]
 Collection = Annotated[str | None, typer.Option(help="Only this collection.")]
 Collections = Annotated[list[str] | None, typer.Option("--collection", help="Only this collection; may be repeated.")]
@@ -30,6 +37,15 @@ Filters = Annotated[
         "May be repeated: then documents must match all.",
     ),
 ]
+
+#: Control characters, but for tabs and line ends, and the line and paragraph separators.
+_FOR_TERMINAL = dict.fromkeys([*range(32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}") | {
+    ord("\t"): "\t",
+    ord("\n"): "\n",
+    ord("\r"): "",
+    0x2028: "\n",
+    0x2029: "\n\n",
+}
 
 screen = Screen()
 jobs_app = typer.Typer(help="Asynchronous jobs: list, show, cancel.", no_args_is_help=False)
@@ -52,7 +68,7 @@ def ask(
         if any(scope.values()):
             raise InvalidRequest("--plain does not use the documents, so omit --collection and --filter.")
         path = "/v1/chat/completions"
-        body |= {"model": "default", "messages": [{"role": "user", "content": question}]}
+        body |= {"messages": [{"role": "user", "content": question}]}
     else:
         path = "/v1/rag/chat"
         body |= {"query": question, "num_context_docs": sources, **scope}
@@ -76,7 +92,7 @@ def search(
         hits = client.post("/v1/rag/search", {"query": query, "top_k": top_k, **scope})["data"]
     for hit in hits:
         screen.print(Text.assemble((_location(hit), "bold"), (f"   score {hit['score']:.3f}", "dim")))
-        screen.print(Text("  " + " ".join(hit["text"].split())), "")
+        screen.print(Text("  " + " ".join(text_for_terminal(hit["text"]).split())), "")
     if not hits:
         screen.print("nothing found")
 
@@ -123,7 +139,7 @@ def _print_answer(events: Iterator[Json]) -> list[Json]:
     for event in events:
         sources = event.get("sources") or sources
         for choice in event.get("choices", []):
-            screen.console.out(choice["delta"].get("content") or "", end="", highlight=False)
+            screen.console.out(text_for_terminal(choice["delta"].get("content") or ""), end="", highlight=False)
     screen.print("")
     return sources
 
@@ -141,7 +157,7 @@ def _location(hit: Json) -> str:
         parts.append(f"page {hit['page']}")
     if hit.get("section"):
         parts.append(str(hit["section"]))
-    return ", ".join(parts)
+    return printable(", ".join(parts))
 
 
 def table(rows: Sequence[Json], names: Sequence[str], formatted: dict[str, Any] | None = None) -> Table | str:
@@ -161,6 +177,11 @@ def table(rows: Sequence[Json], names: Sequence[str], formatted: dict[str, Any] 
 def printable(text: str) -> str:
     """Return the text without control characters: anybody can name a file so that it commands the terminal."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def text_for_terminal(text: str) -> str:
+    """Return a text without characters that command the terminal, and with `\\n` for the line ends of Unicode."""
+    return text.translate(_FOR_TERMINAL)
 
 
 def _moment(unix_seconds: float) -> str:

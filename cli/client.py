@@ -21,6 +21,8 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 #: A stream that is silent for this long is broken: the API sends a comment much more often.
 READ_TIMEOUT_SECONDS = 120.0
 
+OTHER_SERVER = "API_KEYS are only sent to the server at HOST and PORT: give a key for this one by --api-key."
+
 Json = dict[str, Any]
 
 
@@ -36,7 +38,9 @@ class ApiClient:
 
     def __init__(self, settings: Settings, url: str | None = None, api_key: str | None = None) -> None:
         self.url = (url or api_url(settings)).rstrip("/")
-        keys = [api_key] if api_key else settings.plain_api_keys
+        # The keys of the settings are those of the server that they configure. Another server must not learn them.
+        self._is_own = _is_same_server(self.url, api_url(settings))
+        keys = [api_key] if api_key else settings.plain_api_keys if self._is_own else []
         self._client = httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {keys[0]}"} if keys else {},
@@ -90,15 +94,26 @@ class ApiClient:
         with self._reachable(), self._client.stream("POST", path, json=_without_none(body)) as response:
             if response.status_code >= httpx.codes.BAD_REQUEST:
                 response.read()
-                raise _refused(response)
+                raise self._refused(response)
             yield from _events(response)
 
     def _json(self, method: str, path: str, **options: Any) -> Json:
         with self._reachable():
             response = self._client.request(method, path, **options)
         if response.status_code >= httpx.codes.BAD_REQUEST:
-            raise _refused(response)
+            raise self._refused(response)
         return cast(Json, response.json())
+
+    def _refused(self, response: httpx.Response) -> RequestRefused:
+        try:
+            error = response.json()["error"]
+            detail = f" ({error['param']})" if error.get("param") else ""
+            message = f"{error['message']}{detail}"
+        except (ValueError, KeyError, TypeError):
+            # The answer is not from the API; perhaps another program listens there.
+            message = f"{self.url} answered {response.status_code} {response.reason_phrase}"
+        is_keyless = response.status_code == httpx.codes.UNAUTHORIZED and "Authorization" not in self._client.headers
+        return RequestRefused(f"{message} {OTHER_SERVER}" if is_keyless and not self._is_own else message)
 
     @contextmanager
     def _reachable(self) -> Iterator[None]:
@@ -110,6 +125,17 @@ class ApiClient:
         except httpx.TransportError as error:
             message = f"The connection to the API at {self.url} broke off: {error or type(error).__name__}"
             raise Unavailable(message) from error
+
+
+def _is_same_server(url: str, own: str) -> bool:
+    """Return whether a URL has the scheme, the host and the port of this machine's own API."""
+    try:
+        given, known = httpx.URL(url), httpx.URL(own)
+    except httpx.InvalidURL as error:
+        raise InvalidRequest(f"--url {url}: {error}") from error
+    if (given.scheme, given.port) != (known.scheme, known.port):
+        return False
+    return given.host == known.host or {given.host, known.host} <= LOOPBACK_HOSTS
 
 
 def multipart(files: Mapping[str, Path], fields: dict[str, str], boundary: str) -> Iterator[bytes]:
@@ -135,7 +161,7 @@ def multipart(files: Mapping[str, Path], fields: dict[str, str], boundary: str) 
 
 
 def _events(response: httpx.Response) -> Iterator[Json]:
-    for line in response.iter_lines():
+    for line in _lines(response):
         if not line.startswith("data: "):
             continue
         data = line.removeprefix("data: ")
@@ -148,14 +174,15 @@ def _events(response: httpx.Response) -> Iterator[Json]:
     raise Unavailable("The answer broke off before its end.")
 
 
-def _refused(response: httpx.Response) -> RequestRefused:
-    try:
-        error = response.json()["error"]
-        detail = f" ({error['param']})" if error.get("param") else ""
-        return RequestRefused(f"{error['message']}{detail}")
-    except (ValueError, KeyError, TypeError):
-        # The answer is not from the API; perhaps another program listens there.
-        return RequestRefused(f"{response.request.url} answered {response.status_code} {response.reason_phrase}")
+def _lines(response: httpx.Response) -> Iterator[str]:
+    """Yield the lines of a stream of events. Unlike `iter_lines`, this divides it only where the stream's format does.
+
+    Texts in it may contain other characters that Python takes for ends of lines, such as U+2028.
+    """
+    rest = b""
+    for block in response.iter_bytes():
+        *lines, rest = (rest + block).split(b"\n")
+        yield from (line.rstrip(b"\r").decode() for line in lines)
 
 
 def _without_none(values: Json) -> Json:

@@ -6,10 +6,11 @@ import json
 import os
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any
 
 import typer
@@ -183,16 +184,31 @@ def _stall(document: Json) -> str:
 
 
 def _files(paths: Sequence[Path]) -> dict[str, Path]:
-    """Return the files by the name to send: for a file in a folder, its path from that folder's name on."""
-    found = {}
+    """Return the files by the name to send, each once.
+
+    That is the name of a file, or for a file in a folder its path from that folder's name on. Where it would name two
+    files, they get more folders of their paths: `a/report.pdf` and `b/report.pdf`.
+    """
+    names: dict[Path, str] = {}
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             inner = file.relative_to(path)
             if file.is_file() and not any(part.startswith(".") for part in inner.parts):
-                found[str(path.resolve().name / inner) if path.is_dir() else file.name] = file
-    if not found:
+                name = str(path.resolve().name / inner) if path.is_dir() else file.name
+                names.setdefault(Path(os.path.abspath(file)), name)
+    if not names:
         raise InvalidRequest("There is no file to ingest in " + ", ".join(map(str, paths)))
-    return found
+    return {name: file for file, name in _distinct(names).items()}
+
+
+def _distinct(names: dict[Path, str]) -> dict[Path, str]:
+    """Return the names by file, with as many folders as tell those apart that are the same."""
+    while len(counts := Counter(names.values())) < len(names):
+        names = {
+            file: "/".join(file.parts[-len(PurePath(name).parts) - 1 :]).lstrip("/") if counts[name] > 1 else name
+            for file, name in names.items()
+        }
+    return names
 
 
 def _readable(files: Mapping[str, Path]) -> tuple[dict[str, Path], list[Path]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +28,7 @@ HIT = {"filename": "tea.txt", "path": "drinks/tea.txt", "page": 2, "section": No
 
 class FakeApi(BaseHTTPRequestHandler):
     received: ClassVar[list[tuple[str, str, bytes]]] = []
+    keys: ClassVar[list[str | None]] = []
     answers: ClassVar[dict[str, tuple[int, Any]]] = {}
 
     def do_GET(self) -> None:
@@ -46,6 +48,7 @@ class FakeApi(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         FakeApi.received.append((self.command, self.path, self._body()))
+        FakeApi.keys.append(self.headers.get("Authorization"))
         status, answer = self.answers[f"{self.command} {self.path.partition('?')[0]}"]
         data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(status)
@@ -66,7 +69,7 @@ class FakeApi(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    FakeApi.received, FakeApi.answers = [], {}
+    FakeApi.received, FakeApi.answers, FakeApi.keys = [], {}, []
     server = ThreadingHTTPServer(("127.0.0.1", 0), FakeApi)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -219,6 +222,67 @@ def test_an_unreadable_file_is_named_and_the_others_are_sent(tmp_path: Path, mon
 def test_a_file_that_vanishes_during_the_upload_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"gone\.txt cannot be read"):
         list(multipart({"gone.txt": tmp_path / "gone.txt"}, {}, "b"))
+
+
+def uploaded_names(arguments: list[str]) -> list[str]:
+    """Run `llm-api ingest` and return the names of the files that it sends, in order."""
+    FakeApi.answers["POST /v1/rag/documents/upload"] = (201, {"data": []})
+    FakeApi.received.clear()
+    result = CliRunner().invoke(app, ["ingest", *arguments])
+    assert result.exit_code == 0, result.output
+    return [name.decode() for name in re.findall(rb'filename="([^"]*)"', FakeApi.received[0][2])]
+
+
+@pytest.mark.usefixtures("url")
+def test_files_of_the_same_name_are_sent_with_as_many_folders_as_tell_them_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ("a/report.pdf", "b/report.pdf", "b/x/docs/1.txt", "c/x/docs/1.txt", "note.txt"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(path)
+    monkeypatch.chdir(tmp_path)
+    assert uploaded_names(["a/report.pdf", "b/report.pdf"]) == ["a/report.pdf", "b/report.pdf"]
+    assert uploaded_names(["b/x/docs", "c/x/docs"]) == ["b/x/docs/1.txt", "c/x/docs/1.txt"]
+    assert uploaded_names(["a/report.pdf", "note.txt"]) == ["report.pdf", "note.txt"]
+    assert uploaded_names(["a", "a/report.pdf", "b/../a/report.pdf"]) == ["a/report.pdf"], "one file is sent once"
+    bodies = FakeApi.received[0][2]
+    assert bodies.count(b"a/report.pdf\r\n--") == 1
+
+
+def test_line_separators_of_unicode_do_not_break_a_stream(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    event = {"choices": [{"delta": {"content": "one\u2028two\u2029three\x85\x1b[31m"}}]}
+    raw = b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\r\n\r\ndata: [DONE]\n\n"
+    FakeApi.answers["POST /v1/chat/completions"] = (200, raw)
+    app(["ask", "--plain", "How?"], standalone_mode=False)
+    assert capsys.readouterr().out == "one\ntwo\n\nthree\ufffd\ufffd[31m\n"
+
+
+@pytest.mark.usefixtures("url")
+def test_a_plain_question_names_no_model() -> None:
+    FakeApi.answers["POST /v1/chat/completions"] = (200, frames({"choices": []}))
+    app(["ask", "--plain", "How?"], standalone_mode=False)
+    assert json.loads(FakeApi.received[0][2]) == {"stream": True, "messages": [{"role": "user", "content": "How?"}]}
+
+
+def test_the_keys_of_the_settings_are_only_sent_to_the_server_of_the_settings(url: str) -> None:
+    FakeApi.answers["GET /v1/models"] = (200, {"data": []})
+    port = int(url.rpartition(":")[2])
+    own, other = load_settings(api_keys="secret", port=port), load_settings(api_keys="secret", port=port + 1)
+    for settings, given, key in (
+        (own, None, None),
+        (own, f"http://localhost:{port}/", None),
+        (other, url, None),
+        (other, url, "given"),
+    ):
+        with ApiClient(settings, given, key) as client:
+            client.get("/v1/models")
+    assert FakeApi.keys == ["Bearer secret", "Bearer secret", None, "Bearer given"]
+    FakeApi.answers["GET /v1/models"] = (401, {"error": {"message": "A key is missing.", "param": None}})
+    with (
+        ApiClient(other, url) as client,
+        pytest.raises(RequestRefused, match="only sent to the server at HOST.*--api-key"),
+    ):
+        client.get("/v1/models")
 
 
 def test_a_file_name_cannot_send_commands_to_the_terminal() -> None:
