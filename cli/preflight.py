@@ -12,6 +12,7 @@ import redis
 
 from core.catalog import Catalog
 from core.errors import ConfigurationError
+from core.redaction import redacted
 from core.settings import Settings
 
 GGUF_MAGIC = b"GGUF"
@@ -94,16 +95,15 @@ def migrate_catalog(settings: Settings) -> None:
 
 
 def _require_redis(settings: Settings) -> None:
-    client = redis.Redis.from_url(settings.redis_client_url, socket_timeout=5, socket_connect_timeout=5)
     try:
-        client.ping()
-    except redis.RedisError as error:
+        with redis.Redis.from_url(settings.redis_client_url, socket_timeout=5, socket_connect_timeout=5) as client:
+            client.ping()
+    # A URL with unknown options raises ValueError or TypeError.
+    except (redis.RedisError, ValueError, TypeError) as error:
         raise ConfigurationError(
-            f"The Redis server that REDIS_URL names does not answer ({error}). "
+            f"The Redis server that REDIS_URL names does not answer ({redacted(error)}). "
             "Start it, correct REDIS_URL, or remove it to use a private server."
         ) from error
-    finally:
-        client.close()
 
 
 def _why_not(error: OSError, port_setting: str, host_setting: str, host: str, port: int) -> str:

@@ -6,12 +6,30 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
 
 _HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?|[0-9a-fA-F:.]+")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+
+
+def checked_url(value: str | None, *schemes: str) -> str | None:
+    """Check a URL here: the libraries that it is for quote it in their errors, with its password."""
+    if value is None:
+        return None
+    if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+        *most, last = (f"{scheme}://" for scheme in schemes)
+        raise ValueError(f"must start with {', '.join(most)} or {last}")
+    try:
+        _ = urlsplit(value).port
+    except ValueError:
+        raise ValueError(
+            "the host or the port is invalid; in a password, write @ : / # ? and other special characters as in a URL, "
+            "for example @ as %40"
+        ) from None
+    return value
 
 
 def require_gguf(name: str | None) -> None:

@@ -17,7 +17,16 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import ConfigurationError
-from core.setting_values import COMMA_SEPARATED, HostNames, Networks, PathPrefix, Texts, read_template, require_gguf
+from core.setting_values import (
+    COMMA_SEPARATED,
+    HostNames,
+    Networks,
+    PathPrefix,
+    Texts,
+    checked_url,
+    read_template,
+    require_gguf,
+)
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 #: `sun_path` holds 108 bytes with its terminator.
@@ -179,10 +188,12 @@ class Settings(BaseSettings):
 
     # Storage and servers
     data_dir: Path = Field(Path("./data"), description="Folder of all data that the program keeps.")
-    redis_url: str | None = Field(None, description="redis://, rediss:// or unix:// (default: a private server).")
-    database_url: str | None = Field(None, description="SQLAlchemy URL (default: SQLite under DATA_DIR).")
+    redis_url: str | None = Field(
+        None, repr=False, description="redis://, rediss:// or unix:// (default: a private server)."
+    )
+    database_url: str | None = Field(None, repr=False, description="SQLAlchemy URL (default: SQLite under DATA_DIR).")
     blob_dir: Path | None = Field(None, description="Folder of uploaded originals (default: DATA_DIR/blobs).")
-    qdrant_url: str | None = Field(None, description="A Qdrant server (default: the embedded engine).")
+    qdrant_url: str | None = Field(None, repr=False, description="A Qdrant server (default: the embedded engine).")
     qdrant_host: str | None = Field(None, description="Host of a Qdrant server, with QDRANT_PORT.")
     qdrant_port: int = Field(6333, ge=1, le=65535, description="Port of QDRANT_HOST.")
     qdrant_api_key: SecretStr | None = Field(None, description="Key of the Qdrant server.")
@@ -213,10 +224,13 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _known_redis_scheme(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must start with redis://, rediss:// or unix://")
-        return value
+    def _valid_redis_url(cls, value: str | None) -> str | None:
+        return checked_url(value, "redis", "rediss", "unix")
+
+    @field_validator("qdrant_url")
+    @classmethod
+    def _valid_qdrant_url(cls, value: str | None) -> str | None:
+        return checked_url(value, "http", "https")
 
     @field_validator("rag_prompt_template")
     @classmethod
@@ -371,7 +385,8 @@ def _describe(problem: Any) -> str:
         return message
     name = str(problem["loc"][0]).upper()
     field = Settings.model_fields.get(name.lower())
-    secret = field is None or "SecretStr" in str(field.annotation)
+    # A URL may contain a password, and a wrong one cannot be divided into its parts.
+    secret = field is None or "SecretStr" in str(field.annotation) or name.endswith("_URL")
     return f"{name}={'***' if secret else problem['input']!r}: {message}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
@@ -17,9 +18,13 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from core.errors import ConfigurationError, Unavailable
+from core.redaction import redacted
+
+log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_MS = 5000
 AnswerT = TypeVar("AnswerT")
+NO_ANSWER = "The catalog (DATABASE_URL) does not answer. Try again in a moment; the server's log has the reason."
 #: The execution option of transactions that write.
 WRITES = "llm_api_writes"
 
@@ -51,7 +56,7 @@ class Database:
     @contextmanager
     def _read(self) -> Iterator[sa.Connection]:
         """Open a deferred transaction that sees one snapshot."""
-        with _translated_errors(), self._engine.begin() as connection:
+        with self._translated_errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -62,7 +67,7 @@ class Database:
             Unavailable: the database does not answer, or was locked for longer than 5 s.
         """
         with ExitStack() as stack:
-            stack.enter_context(_translated_errors())
+            stack.enter_context(self._translated_errors())
             if self.is_sqlite:
                 stack.enter_context(self._write_lock)
             connection = stack.enter_context(self._engine.connect())
@@ -82,26 +87,31 @@ class Database:
             with self._write() as connection:
                 return work(connection)
 
-
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError:
-        raise
-    except (DBAPIError, sa.exc.TimeoutError) as error:
-        # Any other error of the driver is a fault in one of our statements.
-        if isinstance(error, DBAPIError) and not isinstance(error, sa.exc.OperationalError):
+    @contextmanager
+    def _translated_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError:
             raise
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise Unavailable(f"The catalog does not answer: {cause}", retry_after_seconds=1) from error
+        except (DBAPIError, sa.exc.TimeoutError) as error:
+            # Any other error of the driver is a fault in one of our statements.
+            if isinstance(error, DBAPIError) and not isinstance(error, sa.exc.OperationalError):
+                raise
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            # The driver names hosts and users. That is for the log, not for clients.
+            log.warning("the catalog does not answer: %s", redacted(cause, self._url.password))
+            raise Unavailable(NO_ANSWER, retry_after_seconds=1) from error
 
 
 def _normalise(database_url: str) -> sa.URL:
     try:
         url = sa.make_url(database_url)
-    except sa.exc.ArgumentError:
-        raise ConfigurationError("DATABASE_URL is not a SQLAlchemy URL, such as postgresql://user@host/name") from None
+    except (sa.exc.ArgumentError, ValueError):
+        # Their messages may quote a part of the password.
+        raise ConfigurationError(
+            "DATABASE_URL is not a SQLAlchemy URL, such as postgresql://user@host/name. In a password, write @ : / and "
+            "other special characters as in a URL, for example @ as %40."
+        ) from None
     if url.drivername in ("postgres", "postgresql"):
         return url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() not in ("sqlite", "postgresql"):
@@ -113,9 +123,9 @@ def _normalise(database_url: str) -> sa.URL:
 
 def _create_engine(url: sa.URL) -> sa.Engine:
     if url.get_backend_name() == "postgresql":
-        return sa.create_engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True, pool_timeout=5)
+        return _engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True, pool_timeout=5)
     Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(
+    engine = _engine(
         url,
         pool_size=8,
         max_overflow=56,
@@ -125,6 +135,16 @@ def _create_engine(url: sa.URL) -> sa.Engine:
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _engine(url: sa.URL, **options: Any) -> sa.Engine:
+    try:
+        # Parameters are hidden in errors, because they may be texts of users.
+        return sa.create_engine(url, hide_parameters=True, **options)
+    except (sa.exc.ArgumentError, ImportError):
+        raise ConfigurationError(
+            f"DATABASE_URL names the driver {url.drivername}: it must be sqlite or postgresql+psycopg"
+        ) from None
 
 
 def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

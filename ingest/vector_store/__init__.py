@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from core.settings import Settings
 from ingest.vector_store.base import Point, ScoredPoint, VectorStore, point_id
 
@@ -33,6 +35,8 @@ def open_vector_store(settings: Settings, dimension: int, model_name: str) -> Ve
 
     from ingest.vector_store.server import ServerVectorStore
 
+    # It logs the URL of each request, which may contain a password.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
     client = QdrantClient(url=url, api_key=key, timeout=SERVER_TIMEOUT_SECONDS, check_compatibility=False)
     return ServerVectorStore(client, model_name, dimension)

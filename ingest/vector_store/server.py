@@ -14,6 +14,7 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 
 from core.errors import ConfigurationError, Unavailable
 from core.messages import Filter
+from core.redaction import redacted
 from ingest.vector_store import sparse
 from ingest.vector_store.base import (
     DENSE,
@@ -282,7 +283,9 @@ def _ask(call: Callable[..., T], *arguments: Any, **options: Any) -> T:
 
 
 def _unavailable(error: Exception) -> Unavailable:
-    return Unavailable(f"The Qdrant server (QDRANT_URL) does not answer: {error}", retry_after_seconds=5)
+    # Its messages may name hosts and users. That is for the log, not for clients.
+    log.warning("the Qdrant server does not answer: %s", redacted(error))
+    return Unavailable("The Qdrant server (QDRANT_URL) does not answer. Try again in a moment.", retry_after_seconds=5)
 
 
 def _server_point(point: Point) -> models.PointStruct:

@@ -36,6 +36,31 @@ def test_an_invalid_hash_is_refused_and_not_shown(entry: str) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
+        ({"redis_url": "http://:swordfish@host"}, "REDIS_URL=.*must start with redis://, rediss:// or unix://"),
+        ({"redis_url": "redis://:pike/fish@host:6379"}, "REDIS_URL=.*port is invalid.*@ as %40"),
+        ({"redis_url": "redis://:pike#fish@host"}, "REDIS_URL=.*port is invalid"),
+        ({"redis_url": "redis://u:swordfish@[host"}, "REDIS_URL=.*host or the port is invalid"),
+        ({"qdrant_url": "swordfish@host:6333"}, "QDRANT_URL=.*must start with http:// or https://"),
+        ({"qdrant_url": "http://u:pike/fish@host:6333"}, "QDRANT_URL=.*port is invalid"),
+        ({"database_url": ["swordfish"]}, "DATABASE_URL="),
+    ],
+)
+def test_a_wrong_url_is_refused_and_its_password_not_shown(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        load_settings(_env_file=None, **setting)
+    assert "pike" not in str(caught.value) and "fish" not in str(caught.value)
+
+
+def test_settings_that_are_printed_show_no_password() -> None:
+    urls = {"redis_url": "redis://:swordfish@h", "database_url": "postgresql://u:swordfish@h/d"}
+    urls["qdrant_url"] = "http://u:swordfish@h"
+    settings = load_settings(_env_file=None, **urls, api_keys="swordfish", qdrant_api_key="swordfish")
+    assert "swordfish" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
         ({"max_concurrent_requests_per_key": 0}, "MAX_CONCURRENT_REQUESTS_PER_KEY=0: .*greater than or equal to 1"),
         ({"rate_limit_requests_per_minute": "often"}, "RATE_LIMIT_REQUESTS_PER_MINUTE='often': .*integer"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -327,7 +328,9 @@ def test_a_server_that_refuses_says_why(
         open_vector_store(settings, FakeEmbedder.dimension, MODEL)
 
 
-def test_a_server_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
-    settings = load_settings(data_dir=tmp_path, qdrant_url="http://127.0.0.1:9", _env_file=None)
-    with pytest.raises(Unavailable, match="QDRANT_URL"):
+def test_a_server_that_does_not_answer_is_unavailable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = load_settings(data_dir=tmp_path, qdrant_url="http://user:swordfish@127.0.0.1:9", _env_file=None)
+    with caplog.at_level(logging.INFO), pytest.raises(Unavailable, match="QDRANT_URL") as caught:
         open_vector_store(settings, FakeEmbedder.dimension, MODEL)
+    assert "refused" not in str(caught.value), "clients do not learn what the library says"
+    assert "refused" in caplog.text and "swordfish" not in caplog.text

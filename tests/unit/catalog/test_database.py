@@ -117,23 +117,39 @@ def test_a_locked_database_is_unavailable(tmp_path: Path, monkeypatch: pytest.Mo
     catalog.migrate()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(Unavailable, match="locked"):
+    with pytest.raises(Unavailable, match="does not answer"):
         catalog.ensure_collection("default")
     other.close()
     catalog.ensure_collection("default")
     catalog.close()
 
 
-def test_a_database_that_does_not_answer_is_unavailable() -> None:
-    catalog = Catalog.open("postgresql://nobody@127.0.0.1:1/none")
-    with pytest.raises(Unavailable):
+@pytest.mark.parametrize("password", ["swordfish", "sword%40fish"])
+def test_a_database_that_does_not_answer_is_unavailable(password: str, caplog: pytest.LogCaptureFixture) -> None:
+    catalog = Catalog.open(f"postgresql://nobody:{password}@127.0.0.1:1/none")
+    with pytest.raises(Unavailable, match=r"DATABASE_URL\) does not answer") as caught:
         catalog.ping()
+    assert "127.0.0.1" not in str(caught.value), "clients do not learn where the database is"
+    assert "127.0.0.1" in caplog.text and "fish" not in caplog.text
 
 
-@pytest.mark.parametrize("url", ["nonsense", "mysql://localhost/x", "sqlite://", "sqlite:///:memory:"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "mysql://u:swordfish@localhost/x",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "postgresql://u:p@ss:w/fish@localhost/x",
+        "postgresql://u:swordfish@localhost:fish/x",
+        "postgresql+pigeon://u:swordfish@localhost/x",
+        "sqlite+pigeon:////tmp/swordfish",
+    ],
+)
 def test_a_wrong_url_is_refused_at_once(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="DATABASE_URL"):
+    with pytest.raises(ConfigurationError, match="DATABASE_URL") as caught:
         Catalog.open(url)
+    assert "fish" not in str(caught.value)
 
 
 def test_the_folder_of_the_database_is_created(tmp_path: Path) -> None:
