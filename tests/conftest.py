@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
-from cli.redis_server import find_redis_server, write_config
 from core.settings import Settings, load_settings
 from tests.postgresql import find_programs, private_server
-from tests.support import ROOT, wait_until
+from tests.support import ROOT, private_redis
 from tests.tiers import MISPLACED, group_of, misplaced
 
 # Threads of one computation (llama.cpp, torch) then sleep while they wait for each other. By default they spin, and a
@@ -38,20 +34,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     """Run a private Redis server for all tests, and yield its URL. Tests share it, so each uses its own names."""
-    # Not under pytest's directory, since the path of a socket can have at most 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="llm-api-redis-") as directory:
-        config, url = Path(directory, "redis.conf"), f"unix://{directory}/redis.sock"
-        write_config(config, socket=Path(directory, "redis.sock"), data_dir=Path(directory, "data"))
-        with Path(directory, "redis.log").open("wb") as log:
-            server = subprocess.Popen([find_redis_server(), config], stdout=log, stderr=log)
-        try:
-            client = redis.Redis.from_url(url)
-            wait_until(lambda: _answers(client), 20, "redis-server")
-            client.close()
-            yield url
-        finally:
-            server.terminate()
-            server.wait(20)
+    with private_redis() as (url, _):
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -72,10 +56,3 @@ def settings(tmp_path: Path, redis_url: str) -> Settings:
     return load_settings(
         data_dir=tmp_path / "data", redis_url=redis_url, watch_dirs=(str(tmp_path / "inbox"),), _env_file=None
     )
-
-
-def _answers(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False

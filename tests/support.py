@@ -10,16 +10,20 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import httpx
 import psutil
+import redis
 
 from cli.processes import stack_processes
+from cli.redis_server import find_redis_server, write_config
 from cli.runtime import RuntimeDir, lock_owner
 from cli.supervisor import Supervisor
 from core.errors import Unavailable
@@ -72,6 +76,32 @@ def _thread_seconds(work: Callable[[str], object], text: str) -> float:
     start = time.thread_time()
     work(text)
     return time.thread_time() - start
+
+
+@contextmanager
+def private_redis() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run a Redis server of its own, configured as the private one of a stack. Yield its URL and its process."""
+    # Not under pytest's directory, since the path of a socket can have at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="llm-api-redis-") as directory:
+        config, url = Path(directory, "redis.conf"), f"unix://{directory}/redis.sock"
+        write_config(config, socket=Path(directory, "redis.sock"), data_dir=Path(directory, "data"))
+        with Path(directory, "redis.log").open("wb") as log:
+            server = subprocess.Popen([find_redis_server(), config], stdout=log, stderr=log)
+        try:
+            client = redis.Redis.from_url(url)
+            wait_until(lambda: _answers(client), 20, "redis-server")
+            client.close()
+            yield url, server
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
 
 
 def free_port() -> int:

@@ -109,8 +109,8 @@ class GenerationService:
             running.append(job)
             query, usage = self._rewriter.rewrite(job, job.request(GenerateRequest))
             job.check()
-            self._records.store_rewrite(job.id, query, usage)
-            self._producer.hand_over(job.record, Tasks.RETRIEVE)
+            job.store_rewrite(query, usage)
+            job.hand_over(self._producer, Tasks.RETRIEVE)
 
         def stop() -> None:
             for job in running:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from redis import RedisError
 
@@ -13,33 +14,40 @@ from core.errors import Unavailable
 from tasks.jobs.keys import CANCEL_CHANNEL
 from tasks.jobs.producer import ANNOUNCE_SECONDS, Producer
 from tasks.jobs.queues import Role
-from tasks.jobs.records import HEARTBEAT_SECONDS, JobRecords
+from tasks.jobs.records import HEARTBEAT_SECONDS, JobRecord, JobRecords
 
 log = logging.getLogger(__name__)
 
 Info = dict[str, object]
 
 
+class OnStop(Protocol):
+    """Stops the work on a job that was cancelled or, if it is `replaced`, that another worker has."""
+
+    def __call__(self, *, replaced: bool) -> None: ...
+
+
 class JobHeartbeats:
-    """Renews the heartbeats of the jobs that this worker runs, and calls a job's `on_cancel` once it is cancelled."""
+    """Renews the heartbeats of the jobs that this worker runs, and stops those that it should no longer run."""
 
     def __init__(self, records: JobRecords) -> None:
         self._records = records
-        self._jobs: dict[str, Callable[[], None]] = {}
+        #: By claim.
+        self._jobs: dict[str, tuple[JobRecord, OnStop]] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="job-heartbeats", daemon=True)
         self._thread.start()
 
-    def add(self, job_id: str, on_cancel: Callable[[], None]) -> None:
+    def add(self, record: JobRecord, on_stop: OnStop) -> None:
         """Renew the heartbeat of this job from now on. The claim has just set the first one."""
         with self._lock:
-            self._jobs[job_id] = on_cancel
+            self._jobs[record.claim] = record, on_stop
 
-    def remove(self, job_id: str) -> None:
+    def remove(self, record: JobRecord) -> None:
         """Stop renewing the heartbeat of this job."""
         with self._lock:
-            self._jobs.pop(job_id, None)
+            self._jobs.pop(record.claim, None)
 
     def close(self) -> None:
         """Stop the thread."""
@@ -63,19 +71,30 @@ class JobHeartbeats:
                 now = time.monotonic()
                 if now >= due:
                     due = now + HEARTBEAT_SECONDS
-                    with self._lock:
-                        job_ids = list(self._jobs)
-                    if job_ids:
-                        self._records.renew_heartbeats(job_ids)
+                    self._renew()
                 message = pubsub.get_message(timeout=min(0.5, max(0.01, due - now)))
                 if message and message["type"] == "message":
                     self._cancel(message["data"].decode())
 
+    def _renew(self) -> None:
+        with self._lock:
+            jobs = list(self._jobs.values())
+        current = self._records.renew_heartbeats([record for record, _ in jobs])
+        for (record, on_stop), is_current in zip(jobs, current, strict=True):
+            if not is_current:
+                self._stop(record, on_stop, replaced=True)
+
     def _cancel(self, job_id: str) -> None:
         with self._lock:
-            on_cancel = self._jobs.get(job_id)
-        if on_cancel:
-            on_cancel()
+            jobs = [job for job in self._jobs.values() if job[0].job_id == job_id]
+        for record, on_stop in jobs:
+            self._stop(record, on_stop, replaced=False)
+
+    def _stop(self, record: JobRecord, on_stop: OnStop, *, replaced: bool) -> None:
+        try:
+            on_stop(replaced=replaced)
+        except Exception:  # it may raise anything, and must not end the heartbeats of the other jobs
+            log.exception("job %s could not be stopped", record.job_id)
 
 
 class Announcer:

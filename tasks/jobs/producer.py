@@ -6,6 +6,7 @@ All of it blocks for up to a few seconds if Redis does not answer, so never call
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from tasks.jobs.keys import WAKE_KEY, worker_key
 from tasks.jobs.kinds import JobKind, kind_named
 from tasks.jobs.queues import Queue, Role, Task, Tasks
 from tasks.jobs.records import Append, JobRecord, JobRecords, QueueFull
+
+log = logging.getLogger(__name__)
 
 #: How often a worker announces itself, and after how long without an announcement it counts as gone.
 ANNOUNCE_SECONDS = 2.0
@@ -140,11 +143,12 @@ class Producer:
         self._send_job(kind.task, job_id, queue)
         return position
 
-    def hand_over(self, record: JobRecord, task: Task) -> None:
-        """Queue a running job for another task, which continues it."""
-        with _redis_answers():
-            self.records.next_task(record, task)
-        self._send_job(task, record.job_id, task.queue_for(durable=record.durable))
+    def send_queued(self, record: JobRecord, task: Task) -> None:
+        """Send the message of a job that a worker has queued again. If Redis does not answer, it is sent later."""
+        try:
+            self._send_job(task, record.job_id, task.queue_for(durable=record.durable))
+        except Unavailable as error:
+            log.warning("the message of job %s is left for its reader to send: %s", record.job_id, error.message)
 
     def feed_batch(self) -> None:
         """Send messages for the batch jobs that have waited longest, up to MAX_BATCH_MESSAGES in the queue.

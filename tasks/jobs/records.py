@@ -6,13 +6,14 @@ An interactive job exists only here. A durable one has a catalog row too, from w
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from core import events
+from core.ids import new_id
 from core.messages import Hit, Usage
 from core.settings import Settings
 from tasks.jobs import scripts
@@ -32,7 +33,19 @@ RESEND_BEHIND_SECONDS = 60.0
 #: The events that a replay holds. More than the longest answer has tokens, since another worker resumes from them.
 REPLAY_CAP = 65_536
 #: The fields of a `JobRecord`. The request is read by a claim only, as it may be large.
-RECORD_FIELDS = ("kind", "task", "attempt", "state", "durable", "key", "submitted", "deadline", "cancel", "done")
+RECORD_FIELDS = (
+    "kind",
+    "task",
+    "attempt",
+    "state",
+    "durable",
+    "key",
+    "submitted",
+    "deadline",
+    "cancel",
+    "done",
+    "claim",
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,8 @@ class JobRecord:
     deadline: float | None
     cancelled: bool
     done: bool
+    #: The id of the claim of the worker that has the job; "" while the job waits.
+    claim: str = ""
 
     @property
     def queue(self) -> Queue:
@@ -65,6 +80,10 @@ class Append:
     events: Sequence[events.AnyEvent]
     queue: Queue
     state: str = ""
+    #: The claim of the worker that appends, and the number of this append among those of the claim, from 1. An append
+    #: that is repeated with its number is stored once. Others than the job's worker state neither.
+    claim: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,6 +111,9 @@ class JobRecords:
         self._append = self.redis.register_script(scripts.APPEND)
         self._submit = self.redis.register_script(scripts.SUBMIT)
         self._claim = self.redis.register_script(scripts.CLAIM)
+        self._store = self.redis.register_script(scripts.STORE)
+        self._hand_over = self.redis.register_script(scripts.HAND_OVER)
+        self._renew = self.redis.register_script(scripts.RENEW)
         self._retry = self.redis.register_script(scripts.RETRY)
         self._is_lost = self.redis.register_script(scripts.IS_LOST)
         self._resend = self.redis.register_script(scripts.RESEND)
@@ -126,8 +148,7 @@ class JobRecords:
         waits = self._settings.job_retention_seconds if durable else self._settings.request_timeout_seconds
         queued = events.encode(events.Queued(job_id=job_id, attempt=1, position=0))
         keys = [job_key(job_id), waiting_key(kind.task.queue_for(durable=durable)), events_key(job_id)]
-        event = [channel(job_id), self._settings.job_ttl_seconds, queued]
-        args = [self._ttl(durable), limit, waits, job_id, *event, deadline_seconds or "", *flat]
+        args = [self._ttl(durable), limit, waits, job_id, channel(job_id), queued, deadline_seconds or "", *flat]
         position = int(self._submit(keys=keys, args=args))
         if position < 0:
             raise QueueFull
@@ -137,14 +158,16 @@ class JobRecords:
         """Return the record of a job, or None if it does not exist or has expired."""
         return _record(job_id, self.redis.hmget(job_key(job_id), RECORD_FIELDS))
 
-    def claim(self, job_id: str, task: Task) -> tuple[JobRecord, bytes] | None:
+    def claim(self, job_id: str, task: Task, claim: str = "") -> tuple[JobRecord, bytes] | None:
         """Claim a job that is queued for this task, and set its first heartbeat.
+
+        A call that is repeated with the same new id as `claim` succeeds again.
 
         Return its record, whose deadline is in the time of this host, and the JSON of its request, or None if there is
         no such job to claim.
         """
-        keys = [job_key(job_id), heartbeat_key(job_id)]
-        claimed = self._claim(keys=keys, args=[HEARTBEAT_TTL_SECONDS, task.name, *RECORD_FIELDS, "request"])
+        keys, fields = [job_key(job_id), heartbeat_key(job_id)], [*RECORD_FIELDS, "request"]
+        claimed = self._claim(keys=keys, args=[HEARTBEAT_TTL_SECONDS, task.name, claim or new_id("claim"), *fields])
         if not claimed:
             return None
         clock, values = claimed
@@ -169,7 +192,8 @@ class JobRecords:
             state = "done" if terminal else item.state
             # Between these events the heartbeat renews the TTL: to do it for each text delta would be costly.
             renew = bool(state) or not all(isinstance(event, events.TextDelta) for event in item.events)
-            args += (item.attempt, channel(item.job_id), item.job_id, state, int(terminal), int(renew))
+            args += (item.attempt, item.claim, item.number, channel(item.job_id), item.job_id, state)
+            args += (int(terminal), int(renew))
             args += (len(item.events), *(events.encode(event) for event in item.events))
         results = self._append(keys=keys, args=args) if items else []
         return [Appended(status >= 0, status == 1, last) for status, last in results]
@@ -179,23 +203,30 @@ class JobRecords:
         frames = (events.split_frame(frame) for frame in self.redis.lrange(events_key(job_id), 0, -1))
         return [(number, events.decode(payload)) for number, payload in frames]
 
-    def next_task(self, record: JobRecord, task: Task) -> None:
-        """Queue a job for another task. A later attempt starts with that task too."""
-        now = time.time()
-        pipeline = self.redis.pipeline(transaction=True)
-        pipeline.hset(job_key(record.job_id), mapping={"task": task.name, "state": "queued", "submitted": now})
-        pipeline.zrem(waiting_key(record.queue), record.job_id)
-        pipeline.zadd(waiting_key(task.queue_for(durable=record.durable)), {record.job_id: now})
-        pipeline.execute()
+    def hand_over(self, record: JobRecord, task: Task) -> bool:
+        """Queue a claimed job for another task. Return False if another worker has the job.
+
+        A later attempt starts with that task too.
+        """
+        waiting = [waiting_key(record.queue), waiting_key(task.queue_for(durable=record.durable))]
+        args = [record.attempt, record.claim, record.job_id, task.name]
+        return bool(self._hand_over(keys=[job_key(record.job_id), *waiting], args=args))
 
     def next_waiting(self, queue: Queue, limit: int) -> list[str]:
         """Return the ids of the jobs that have waited longest in a queue."""
         return [job_id.decode() for job_id in self.redis.zrange(waiting_key(queue), 0, limit - 1)]
 
-    def store_rewrite(self, job_id: str, query: str | None, usage: Usage) -> None:
-        """Store the rewritten follow-up question, or None if it could not be rewritten, and the tokens used."""
-        fields = {"rewrite": query or "", "rewrite_usage": msgspec.json.encode(usage)}
-        self.redis.hset(job_key(job_id), mapping=fields)
+    def store(self, record: JobRecord, fields: Mapping[str, str | bytes | float]) -> bool:
+        """Store fields of a claimed job for the task that continues it. Return False if another worker has the job."""
+        flat = [part for item in fields.items() for part in item]
+        return bool(self._store(keys=[job_key(record.job_id)], args=[record.attempt, record.claim, *flat]))
+
+    def store_rewrite(self, record: JobRecord, query: str | None, usage: Usage) -> bool:
+        """Store the rewritten follow-up question, or None if it could not be rewritten, and the tokens used.
+
+        Return False if another worker has the job.
+        """
+        return self.store(record, {"rewrite": query or "", "rewrite_usage": msgspec.json.encode(usage)})
 
     def load_rewrite_usage(self, job_id: str) -> Usage:
         """Return the tokens used by the rewrite, or no tokens if there was none."""
@@ -207,10 +238,12 @@ class JobRecords:
         found = self.redis.hget(job_key(job_id), "rewrite")
         return None if found is None else found.decode()
 
-    def store_hits(self, job_id: str, hits: Sequence[Hit], retrieval_ms: float) -> None:
-        """Store the hits of a RAG chat for the worker that generates its answer."""
-        fields = {"hits": msgspec.json.encode(list(hits)), "retrieval_ms": retrieval_ms}
-        self.redis.hset(job_key(job_id), mapping=fields)
+    def store_hits(self, record: JobRecord, hits: Sequence[Hit], retrieval_ms: float) -> bool:
+        """Store the hits of a RAG chat for the worker that generates its answer.
+
+        Return False if another worker has the job.
+        """
+        return self.store(record, {"hits": msgspec.json.encode(list(hits)), "retrieval_ms": retrieval_ms})
 
     def load_hits(self, job_id: str) -> tuple[list[Hit], float]:
         """Return the stored hits and the milliseconds that the search took."""
@@ -264,15 +297,22 @@ class JobRecords:
         finished, waiting, (seconds, microseconds) = pipeline.execute()
         return drain_seconds([float(ended) for ended in finished], int(waiting), seconds + microseconds / 1e6)
 
-    def renew_heartbeats(self, job_ids: Sequence[str]) -> None:
-        """Renew the heartbeats of jobs that a worker runs, and the TTL of their records and replays."""
-        pipeline = self.redis.pipeline(transaction=False)
-        for job_id in job_ids:
-            pipeline.set(heartbeat_key(job_id), 1, ex=HEARTBEAT_TTL_SECONDS)
-            # A job that waits long for a slot, or generates for long, must not lose its record.
-            for key in (job_key(job_id), events_key(job_id)):
-                pipeline.expire(key, self._settings.job_ttl_seconds)
-        pipeline.execute()
+    def renew_heartbeats(self, records: Sequence[JobRecord]) -> list[bool]:
+        """Renew the heartbeats of claimed jobs, and the TTL of the records and replays of interactive ones.
+
+        Return for each job whether its worker still has it.
+        """
+        keys: list[str] = []
+        args: list[Any] = [HEARTBEAT_TTL_SECONDS, self._settings.job_ttl_seconds]
+        for record in records:
+            keys += (job_key(record.job_id), events_key(record.job_id), heartbeat_key(record.job_id))
+            args += (record.attempt, record.claim)
+        return [bool(current) for current in self._renew(keys=keys, args=args)] if records else []
+
+    def is_current(self, record: JobRecord) -> bool:
+        """Return whether the worker that claimed this record still has the job."""
+        attempt, claim = self.redis.hmget(job_key(record.job_id), "attempt", "claim")
+        return bool(attempt == str(record.attempt).encode() and claim == record.claim.encode())
 
     def _ttl(self, durable: bool) -> int:
         return self._settings.job_retention_seconds if durable else self._settings.job_ttl_seconds
@@ -297,4 +337,5 @@ def _record(job_id: str, values: Sequence[bytes | None]) -> JobRecord | None:
         deadline=float(deadline) if deadline else None,
         cancelled="cancel" in raw,
         done="done" in raw,
+        claim=raw.get("claim", b"").decode(),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,9 +14,11 @@ import msgspec
 from core import events
 from core.catalog import Catalog, JobState
 from core.errors import InternalError, LlmApiError
+from core.ids import new_id
 from core.messages import Hit, Timings, TokenLogprob, Usage
 from tasks.jobs.heartbeats import JobHeartbeats
 from tasks.jobs.kinds import COMMON_EVENTS
+from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Task
 from tasks.jobs.records import Append, Appended, JobRecord, JobRecords
 from tasks.jobs.redis_client import retrying
@@ -62,6 +65,7 @@ class RunningJob:
         self._records = records
         self.replaced = False
         self.cancelled = record.cancelled
+        self._numbers = count(1)
         self._allowed_events = COMMON_EVENTS | record.kind.events
 
     @property
@@ -85,11 +89,35 @@ class RunningJob:
         for item in items:
             if type(item) not in self._allowed_events:
                 raise TypeError(f"Jobs of the kind {self.record.kind.name!r} make no {type(item).__name__} events.")
-        return Append(self.id, self.record.attempt, items, self.record.queue, state)
+        record = self.record
+        return Append(self.id, record.attempt, items, record.queue, state, record.claim, next(self._numbers))
 
     def emit(self, *items: events.AnyEvent, state: str = "") -> None:
         """Append and publish events. If Redis does not answer, wait for it, so that no event is lost."""
         self.update_from(retrying(self._records.append, self.as_append(*items, state=state)))
+
+    def store_hits(self, hits: Sequence[Hit], retrieval_ms: float) -> None:
+        """Store the hits of a RAG chat. Raise `JobCancelled` if another worker has the job."""
+        self._require(retrying(self._records.store_hits, self.record, hits, retrieval_ms))
+
+    def store_rewrite(self, query: str | None, usage: Usage) -> None:
+        """Store the rewritten question. Raise `JobCancelled` if another worker has the job."""
+        self._require(retrying(self._records.store_rewrite, self.record, query, usage))
+
+    def hand_over(self, producer: Producer, task: Task) -> None:
+        """Queue the job for another task, which continues it. Raise `JobCancelled` if another worker has the job."""
+        self._require(retrying(self._records.hand_over, self.record, task))
+        self.replaced = True
+        producer.send_queued(self.record, task)
+
+    def require_current(self) -> None:
+        """Raise `JobCancelled` if another worker has the job."""
+        self._require(retrying(self._records.is_current, self.record))
+
+    def _require(self, accepted: bool) -> None:
+        if not accepted:
+            self.replaced = True
+            raise JobCancelled("replaced")
 
     def update_from(self, outcome: Appended) -> None:
         """Update `replaced` and `cancelled` from the outcome of an append."""
@@ -120,19 +148,20 @@ class JobRunner:
     ) -> None:
         """Claim a job that is queued for this task and call `work`. An error of `work` becomes the terminal event.
 
-        `on_cancel` is called, in another thread, when the job is cancelled.
+        `on_cancel` is called, in another thread, when the job is cancelled or another worker has it.
         """
-        claimed = retrying(self._records.claim, job_id, task)
+        claimed = retrying(self._records.claim, job_id, task, new_id("claim"))
         if claimed is None:
             return
         record, request = claimed
         job = RunningJob(record, request, self._records)
 
-        def cancel() -> None:
+        def stop(*, replaced: bool) -> None:
             job.cancelled = True
+            job.replaced = job.replaced or replaced
             on_cancel()
 
-        self._heartbeats.add(job_id, cancel)
+        self._heartbeats.add(record, stop)
         try:
             job.check()
             if record.durable:
@@ -148,7 +177,7 @@ class JobRunner:
             self._finish(job, events.Failed(**job.event_fields(), error=error_info))
         finally:
             # The heartbeat is left to expire, as another worker may already run a job that was handed over.
-            self._heartbeats.remove(job_id)
+            self._heartbeats.remove(record)
 
     def complete(self, job: RunningJob, result: JobResult, *before: events.AnyEvent) -> None:
         """Complete a job: emit the events `before`, then `Finished`.
@@ -159,11 +188,12 @@ class JobRunner:
             **job.event_fields(), model=result.model, usage=result.usage, timings=result.timings, result=result.result
         )
         if job.record.durable:
+            job.require_current()
             self._catalog.finish_job(job.id, JobState.COMPLETED, result=msgspec.json.encode(result).decode())
         job.emit(*before, finished)
 
     def _finish(self, job: RunningJob, event: events.Failed | events.Cancelled) -> None:
-        if job.replaced:
+        if job.replaced or (job.record.durable and not retrying(self._records.is_current, job.record)):
             return
         if job.record.durable:
             if isinstance(event, events.Failed):

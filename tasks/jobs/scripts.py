@@ -3,48 +3,56 @@
 from __future__ import annotations
 
 # One call appends the events of all jobs of an engine step. KEYS: job, events, waiting, finished of each job. ARGV:
-# TTL, cap, then for each job: attempt, channel, job id, new state or '', whether the last event is terminal, whether to
-# renew the TTL, number of events, event...
+# TTL, cap, then for each job: attempt, claim or '', number of the append or 0, channel, job id, new state or '',
+# whether the last event is terminal, whether to renew the TTL, number of events, event...
 # Returns {status, last sequence number} of each: 0 appended, 1 appended but cancelled, -1 refused.
+# A writer numbers its appends from 1. If Redis has answered too late, the writer repeats an append that has been done:
+# such a number has been seen, and nothing is stored again. After a number that is missing, only an end is accepted,
+# as other events would leave a gap in the answer.
 APPEND = """
 local function append(keys, at)
-  local attempt, state, count = ARGV[at], ARGV[at + 3], tonumber(ARGV[at + 6])
-  local job = redis.call('HMGET', keys[1], 'attempt', 'done', 'cancel', 'seq')
-  if not job[1] or tonumber(job[1]) ~= tonumber(attempt) or job[2] then return {-1, 0} end
-  local seq = tonumber(job[4] or '0')
-  for i = at + 7, at + 6 + count do
+  local attempt, claim, number = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+  local state, terminal, count = ARGV[at + 5], ARGV[at + 6] == '1', tonumber(ARGV[at + 8])
+  local job = redis.call('HMGET', keys[1], 'attempt', 'done', 'cancel', 'seq', 'claim', 'appends', 'durable')
+  if job[1] ~= attempt or (claim ~= '' and job[5] ~= claim) then return {-1, 0} end
+  local seq, appends = tonumber(job[4] or '0'), tonumber(job[6] or '0')
+  local status = job[3] and 1 or 0
+  if number > 0 and number <= appends then return {status, seq} end
+  if job[2] or (number > appends + 1 and not terminal) then return {-1, 0} end
+  for i = at + 9, at + 8 + count do
     seq = seq + 1
     local frame = seq .. ' ' .. ARGV[i]
     redis.call('RPUSH', keys[2], frame)
-    redis.call('PUBLISH', ARGV[at + 1], frame)
+    redis.call('PUBLISH', ARGV[at + 3], frame)
   end
   if seq > tonumber(ARGV[2]) then redis.call('LTRIM', keys[2], -tonumber(ARGV[2]), -1) end
   redis.call('HSET', keys[1], 'seq', seq)
+  if number > 0 then redis.call('HSET', keys[1], 'appends', number) end
   if state ~= '' then redis.call('HSET', keys[1], 'state', state) end
-  if state == 'running' or state == 'done' then redis.call('ZREM', keys[3], ARGV[at + 2]) end
-  if ARGV[at + 4] == '1' then
+  if state == 'running' or state == 'done' then redis.call('ZREM', keys[3], ARGV[at + 4]) end
+  if terminal then
     redis.call('HSET', keys[1], 'done', 1)
     redis.call('HDEL', keys[1], 'request', 'hits')
     local clock = redis.call('TIME')
     redis.call('LPUSH', keys[4], clock[1] .. '.' .. string.format('%06d', clock[2]))
     redis.call('LTRIM', keys[4], 0, 31)
   end
-  if ARGV[at + 5] == '1' then
+  if terminal or (ARGV[at + 7] == '1' and job[7] ~= '1') then
     redis.call('EXPIRE', keys[1], ARGV[1])
     redis.call('EXPIRE', keys[2], ARGV[1])
   end
-  return {job[3] and 1 or 0, seq}
+  return {status, seq}
 end
 local results, at = {}, 3
 for k = 1, #KEYS, 4 do
   results[#results + 1] = append({KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]}, at)
-  at = at + 7 + ARGV[at + 6]
+  at = at + 9 + ARGV[at + 8]
 end
 return results
 """
 
 # KEYS: job, waiting, events. ARGV: TTL, limit (0: none), after how many seconds a job no longer counts as waiting, job
-# id, channel, TTL of events, a `Queued` event, seconds until the deadline or '', then field, value, ...
+# id, channel, a `Queued` event, seconds until the deadline or '', then field, value, ...
 # Emits `Queued` with the job's position, and returns the position, or -1 if the queue is full.
 SUBMIT = """
 local clock = redis.call('TIME')
@@ -54,32 +62,81 @@ local waiting = redis.call('ZCARD', KEYS[2])
 if tonumber(ARGV[2]) > 0 and waiting >= tonumber(ARGV[2]) then return -1 end
 if redis.call('EXISTS', KEYS[1]) == 1 then return waiting end
 local fields = {}
-for i = 9, #ARGV do fields[#fields + 1] = ARGV[i] end
-local deadline = ARGV[8] ~= '' and now + ARGV[8] or ''
+for i = 8, #ARGV do fields[#fields + 1] = ARGV[i] end
+local deadline = ARGV[7] ~= '' and now + ARGV[7] or ''
 redis.call('HSET', KEYS[1], 'seq', 1, 'submitted', now, 'deadline', deadline, unpack(fields))
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 redis.call('ZADD', KEYS[2], now, ARGV[4])
-local queued = cjson.decode(ARGV[7])
+local queued = cjson.decode(ARGV[6])
 queued.position, queued.created = waiting, now
 local frame = '1 ' .. cjson.encode(queued)
 redis.call('DEL', KEYS[3])
 redis.call('RPUSH', KEYS[3], frame)
-redis.call('EXPIRE', KEYS[3], ARGV[6])
+redis.call('EXPIRE', KEYS[3], ARGV[1])
 redis.call('PUBLISH', ARGV[5], frame)
 return waiting
 """
 
-# KEYS: job, heartbeat. ARGV: heartbeat TTL, task, field, field... Claims a job that is queued for this task. Returns
-# Redis's time and the values of the fields, or nil if the job is taken or queued for a later task, because its message
-# came twice.
+# KEYS: job, heartbeat. ARGV: heartbeat TTL, task, claim, field, field... Claims a job that is queued for this task. The
+# claim is a new id that every write of the worker states. If Redis has answered too late and the same claim is made
+# again, it succeeds again. Returns Redis's time and the values of the fields, or nil if the job is taken or queued for
+# a later task, because its message came twice.
 CLAIM = """
-local job = redis.call('HMGET', KEYS[1], 'state', 'done', 'task')
-if job[1] ~= 'queued' or job[2] or job[3] ~= ARGV[2] then return false end
-redis.call('HSET', KEYS[1], 'state', 'taken')
-redis.call('HDEL', KEYS[1], 'suspected')
+local job = redis.call('HMGET', KEYS[1], 'state', 'done', 'task', 'claim')
+if job[2] or job[3] ~= ARGV[2] then return false end
+if job[4] ~= ARGV[3] then
+  if job[1] ~= 'queued' then return false end
+  redis.call('HSET', KEYS[1], 'state', 'taken', 'claim', ARGV[3], 'appends', 0)
+  redis.call('HDEL', KEYS[1], 'suspected')
+end
 redis.call('SET', KEYS[2], 1, 'EX', ARGV[1])
 local clock = redis.call('TIME')
-return {clock[1] .. '.' .. string.format('%06d', clock[2]), redis.call('HMGET', KEYS[1], unpack(ARGV, 3))}
+return {clock[1] .. '.' .. string.format('%06d', clock[2]), redis.call('HMGET', KEYS[1], unpack(ARGV, 4))}
+"""
+
+# KEYS: job. ARGV: attempt, claim, field, value... Stores fields for the task that continues the job. Returns 1, or 0 if
+# another worker has the job.
+STORE = """
+local job = redis.call('HMGET', KEYS[1], 'attempt', 'claim', 'done')
+if job[1] ~= ARGV[1] or job[2] ~= ARGV[2] or job[3] then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+return 1
+"""
+
+# KEYS: job, waiting, waiting of the next task. ARGV: attempt, claim, job id, next task. Queues the job for that task,
+# and ends the claim. Returns 1, or 0 if another worker has the job. Repeated by the same worker, it returns 1 again.
+HAND_OVER = """
+local job = redis.call('HMGET', KEYS[1], 'attempt', 'claim', 'done', 'handed_over')
+if job[1] ~= ARGV[1] or job[3] then return 0 end
+if job[4] == ARGV[2] then return 1 end
+if job[2] ~= ARGV[2] then return 0 end
+local clock = redis.call('TIME')
+local now = clock[1] + clock[2] / 1e6
+redis.call('HSET', KEYS[1], 'task', ARGV[4], 'state', 'queued', 'submitted', now, 'handed_over', ARGV[2])
+redis.call('HDEL', KEYS[1], 'claim', 'suspected', 'resent')
+redis.call('ZREM', KEYS[2], ARGV[3])
+redis.call('ZADD', KEYS[3], now, ARGV[3])
+return 1
+"""
+
+# KEYS: job, events, heartbeat of each job. ARGV: heartbeat TTL, TTL, then for each job: attempt, claim. Renews the
+# heartbeats, and the TTLs of interactive jobs. Returns 1 for each job that its worker still has, and 0 for the others.
+RENEW = """
+local results = {}
+for i = 1, #KEYS / 3 do
+  local key = KEYS[3 * i - 2]
+  local job = redis.call('HMGET', key, 'attempt', 'claim', 'durable')
+  local current = job[1] == ARGV[2 * i + 1] and job[2] == ARGV[2 * i + 2]
+  if current then
+    redis.call('SET', KEYS[3 * i], 1, 'EX', ARGV[1])
+    if job[3] ~= '1' then
+      redis.call('EXPIRE', key, ARGV[2])
+      redis.call('EXPIRE', KEYS[3 * i - 1], ARGV[2])
+    end
+  end
+  results[i] = current and 1 or 0
+end
+return results
 """
 
 # KEYS: job, heartbeat. ARGV: attempt, for how long the heartbeat must be missing. Returns 1 if the worker of this
@@ -106,7 +163,7 @@ if not job[1] or job[2] or tonumber(job[1]) ~= tonumber(ARGV[1]) then return 0 e
 local clock = redis.call('TIME')
 local now = clock[1] + clock[2] / 1e6
 redis.call('HSET', KEYS[1], 'state', 'queued', 'submitted', now, 'task', ARGV[3])
-redis.call('HDEL', KEYS[1], 'suspected', 'resent')
+redis.call('HDEL', KEYS[1], 'claim', 'suspected', 'resent')
 redis.call('ZADD', KEYS[2], now, ARGV[2])
 return redis.call('HINCRBY', KEYS[1], 'attempt', 1)
 """

@@ -91,13 +91,13 @@ class QueryService:
             raise InvalidRequest("A RAG chat needs a query.", param="query")
         rewrite = self._producer.records.load_rewrite(job.id)
         if rewrite is None and self._rewrites and is_follow_up(request.messages):
-            self._producer.hand_over(job.record, Tasks.REWRITE)
+            job.hand_over(self._producer, Tasks.REWRITE)
             return
         started = time.perf_counter()
         # The original question is searched for too, as the rewrite may have missed its point.
         hits = self._find([rewrite, options.query] if rewrite else [options.query], options)
-        self._producer.records.store_hits(job.id, hits, _ms_since(started))
-        self._producer.hand_over(job.record, Tasks.GENERATE)
+        job.store_hits(hits, _ms_since(started))
+        job.hand_over(self._producer, Tasks.GENERATE)
 
     def _find(self, queries: Sequence[str], options: SearchOptions) -> list[Hit]:
         collections = self._catalog.list_collections()

@@ -178,10 +178,11 @@ def test_a_job_that_waits_loses_no_attempt_however_long(producer: Producer) -> N
 def test_heartbeats_that_expired_while_redis_stalled_lose_no_attempt(producer: Producer) -> None:
     job_id = new_id("job")
     producer.submit(job_id, CHAT, REQUEST)
-    assert producer.records.claim(job_id, Tasks.GENERATE)
+    claimed = producer.records.claim(job_id, Tasks.GENERATE)
+    assert claimed is not None
     producer.records.redis.delete(heartbeat_key(job_id))
     assert not producer.revive(job_id), "its worker may renew it in a moment"
-    producer.records.renew_heartbeats([job_id])
+    assert producer.records.renew_heartbeats([claimed[0]]) == [True]
     assert not producer.revive(job_id)
     producer.records.redis.delete(heartbeat_key(job_id))
     assert not producer.revive(job_id), "the first suspicion was refuted"
@@ -203,8 +204,8 @@ def test_clocks_of_hosts_that_differ_change_no_deadline(
 async def test_a_job_with_a_heartbeat_is_not_sent_again(producer: Producer) -> None:
     job_id = new_id("job")
     producer.submit(job_id, CHAT, REQUEST)
+    assert producer.records.claim(job_id, Tasks.GENERATE)
     append(producer.records, job_id, text(job_id, "a"))
-    producer.records.renew_heartbeats([job_id])
     assert producer.records.redis.ttl(heartbeat_key(job_id)) <= 5
     assert not producer.revive(job_id)
 

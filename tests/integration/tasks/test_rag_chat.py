@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -30,11 +31,13 @@ def submit(world: World, **fields: Any) -> str:
     return job_id
 
 
-def to_task(world: World, job_id: str, task: Task) -> None:
+def to_task(world: World, job_id: str, task: Task, hits: Sequence[Hit] = ()) -> None:
     """Hand a job over to this task, as the search does."""
-    claimed = world.producer.records.claim(job_id, Tasks.RETRIEVE)
+    records = world.producer.records
+    claimed = records.claim(job_id, Tasks.RETRIEVE)
     assert claimed is not None
-    world.producer.hand_over(claimed[0], task)
+    assert records.store_hits(claimed[0], hits, 1.0)
+    assert records.hand_over(claimed[0], task)
 
 
 def test_a_follow_up_is_rewritten_and_handed_over_to_the_search(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,8 +51,7 @@ def test_a_follow_up_is_rewritten_and_handed_over_to_the_search(world: World, mo
     assert rewrite is not None and "\n" not in rewrite
     spent = world.producer.records.load_rewrite_usage(job_id)
     assert spent.prompt_tokens > 0 and spent.rewrite_tokens == spent.total_tokens
-    to_task(world, job_id, Tasks.GENERATE)
-    world.producer.records.store_hits(job_id, HITS, 1.0)
+    to_task(world, job_id, Tasks.GENERATE, HITS)
     last = world.generate(job_id)[-1]
     assert isinstance(last, events.Finished) and last.usage.rewrite_tokens == spent.rewrite_tokens
     assert last.usage.prompt_tokens > spent.prompt_tokens
@@ -81,8 +83,7 @@ def test_a_rewrite_that_takes_too_long_is_not_waited_for(world: World, monkeypat
 
 def test_sources_are_emitted_before_the_answer_and_markers_refer_to_them(world: World) -> None:
     job_id = submit(world, messages=[ChatMessage("user", "What does the warranty of the Aurora cover?")])
-    to_task(world, job_id, Tasks.GENERATE)
-    world.producer.records.store_hits(job_id, HITS, 1.0)
+    to_task(world, job_id, Tasks.GENERATE, HITS)
     emitted = world.generate(job_id)
     kinds = [type(event) for event in emitted]
     assert kinds.index(events.Retrieved) < kinds.index(events.TextDelta)
@@ -95,8 +96,7 @@ def test_sources_are_emitted_before_the_answer_and_markers_refer_to_them(world: 
 
 def test_without_room_for_any_hit_the_model_is_not_asked(world: World) -> None:
     job_id = submit(world, messages=[ChatMessage("user", "word " * 1520)], max_tokens=None)
-    to_task(world, job_id, Tasks.GENERATE)
-    world.producer.records.store_hits(job_id, HITS, 1.0)
+    to_task(world, job_id, Tasks.GENERATE, HITS)
     last = world.generate(job_id)[-1]
     assert isinstance(last, events.Failed) and last.error.status == 400
     assert last.error.param == "messages" and "no room for what was found" in last.error.message
@@ -104,8 +104,7 @@ def test_without_room_for_any_hit_the_model_is_not_asked(world: World) -> None:
 
 def test_a_limit_beyond_the_context_leaves_room_for_hits(world: World) -> None:
     job_id = submit(world, messages=[ChatMessage("user", "What does it cover?")], max_tokens=4096, n=1)
-    to_task(world, job_id, Tasks.GENERATE)
-    world.producer.records.store_hits(job_id, HITS, 1.0)
+    to_task(world, job_id, Tasks.GENERATE, HITS)
     retrieved = next(event for event in world.generate(job_id) if isinstance(event, events.Retrieved))
     assert len(retrieved.hits) == 2
 
