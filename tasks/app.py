@@ -54,10 +54,10 @@ def _ready(**_: Any) -> None:
 
 
 @worker_shutting_down.connect
-def _draining(**_: Any) -> None:
+def _draining(how: str = "Warm", **_: Any) -> None:
     from tasks.services import withdraw
 
-    withdraw()
+    withdraw(at_once=how.lower() != "warm")
 
 
 @worker_shutdown.connect

@@ -62,7 +62,7 @@ class WorkerServices:
 
     @cached_property
     def runner(self) -> JobRunner:
-        return JobRunner(self.producer.records, self.catalog, self.heartbeats)
+        return JobRunner(self.producer, self.catalog, self.heartbeats)
 
     @cached_property
     def reconciliation(self) -> Reconciliation:
@@ -211,11 +211,13 @@ def announce_ready() -> None:
         announcer.start()
 
 
-def withdraw() -> None:
-    """Announce that the worker takes no more work."""
+def withdraw(*, at_once: bool) -> None:
+    """Announce that the worker takes no more work, and release its jobs: `at_once`, or when they take too long."""
     if _services is not None and _services.pid == os.getpid():
         for announcer in _services.announcers:
             announcer.withdraw()
+        if "runner" in vars(_services):
+            _services.runner.release_all() if at_once else _services.runner.drain()
 
 
 def stop_services() -> None:

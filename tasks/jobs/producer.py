@@ -214,13 +214,13 @@ class Producer:
         """Begin a new attempt at a job whose worker is lost. Return False if it is not, or was lost too often."""
         if not self.records.is_lost(record):
             return False
-        if record.attempt >= MAX_JOB_ATTEMPTS:
+        if record.lost_attempts + 1 >= MAX_JOB_ATTEMPTS:
             self._give_up(record)
             return False
         return self.records.retry(record) is not None
 
     def _give_up(self, record: JobRecord) -> None:
-        message = f"The worker that ran this request was lost {record.attempt} times."
+        message = f"The worker that ran this request was lost {record.lost_attempts + 1} times."
         self._end(record, ErrorInfo(message, "server_error", None, "worker_lost", 500))
 
     def _end(self, record: JobRecord, error: ErrorInfo) -> None:

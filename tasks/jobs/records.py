@@ -45,6 +45,7 @@ RECORD_FIELDS = (
     "cancel",
     "done",
     "claim",
+    "released",
 )
 
 
@@ -65,6 +66,13 @@ class JobRecord:
     done: bool
     #: The id of the claim of the worker that has the job; "" while the job waits.
     claim: str = ""
+    #: How many of the earlier attempts ended because their worker stopped and released the job.
+    released: int = 0
+
+    @property
+    def lost_attempts(self) -> int:
+        """The number of earlier attempts whose worker was lost."""
+        return self.attempt - 1 - self.released
 
     @property
     def queue(self) -> Queue:
@@ -115,6 +123,7 @@ class JobRecords:
         self._hand_over = self.redis.register_script(scripts.HAND_OVER)
         self._renew = self.redis.register_script(scripts.RENEW)
         self._retry = self.redis.register_script(scripts.RETRY)
+        self._release = self.redis.register_script(scripts.RELEASE)
         self._is_lost = self.redis.register_script(scripts.IS_LOST)
         self._resend = self.redis.register_script(scripts.RESEND)
 
@@ -255,6 +264,11 @@ class JobRecords:
         keys = [job_key(record.job_id), waiting_key(record.queue)]
         return int(self._retry(keys=keys, args=[record.attempt, record.job_id, record.task.name])) or None
 
+    def release(self, record: JobRecord) -> bool:
+        """Queue a claimed job again, which costs it no attempt. Return False if another worker has the job."""
+        keys = [job_key(record.job_id), waiting_key(record.queue), heartbeat_key(record.job_id)]
+        return bool(self._release(keys=keys, args=[record.attempt, record.claim, record.job_id]))
+
     def is_lost(self, record: JobRecord) -> bool:
         """Return whether the worker that has taken this attempt at a job is lost.
 
@@ -338,4 +352,5 @@ def _record(job_id: str, values: Sequence[bytes | None]) -> JobRecord | None:
         cancelled="cancel" in raw,
         done="done" in raw,
         claim=raw.get("claim", b"").decode(),
+        released=int(raw.get("released", 0)),
     )

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
 import msgspec
+from redis import RedisError
 
 from core import events
 from core.catalog import Catalog, JobState
 from core.errors import InternalError, LlmApiError
 from core.ids import new_id
 from core.messages import Hit, Timings, TokenLogprob, Usage
-from tasks.jobs.heartbeats import JobHeartbeats
+from tasks.jobs.heartbeats import JobHeartbeats, OnStop
 from tasks.jobs.kinds import COMMON_EVENTS
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Task
@@ -24,6 +26,9 @@ from tasks.jobs.records import Append, Appended, JobRecord, JobRecords
 from tasks.jobs.redis_client import retrying
 
 log = logging.getLogger(__name__)
+
+#: How long a worker that stops goes on with its jobs. Less than the supervisor and container engines wait for its end.
+DRAIN_SECONDS = 50.0
 
 Request = TypeVar("Request", bound=msgspec.Struct)
 
@@ -134,10 +139,36 @@ class RunningJob:
 class JobRunner:
     """Claims jobs and runs each to its terminal event, in Redis and, for durable jobs, in the catalog."""
 
-    def __init__(self, records: JobRecords, catalog: Catalog, heartbeats: JobHeartbeats) -> None:
-        self._records = records
+    def __init__(self, producer: Producer, catalog: Catalog, heartbeats: JobHeartbeats) -> None:
+        self._producer = producer
+        self._records = producer.records
         self._catalog = catalog
         self._heartbeats = heartbeats
+        #: By claim.
+        self._running: dict[str, tuple[RunningJob, OnStop]] = {}
+        self._draining = threading.Event()
+
+    def drain(self, seconds: float = DRAIN_SECONDS) -> None:
+        """Take no more jobs, and after this time release those that still run."""
+        if not self._draining.is_set():
+            self._draining.set()
+            timer = threading.Timer(seconds, self.release_all)
+            timer.daemon = True
+            timer.start()
+
+    def release_all(self) -> None:
+        """Stop working on all jobs, and queue them for other workers, or for this one after its restart."""
+        self._draining.set()
+        for job, stop in list(self._running.values()):
+            try:
+                released = self._records.release(job.record)
+            except RedisError as error:
+                log.warning("job %s could not be released; it is lost with this worker: %s", job.id, error)
+                continue
+            stop(replaced=True)
+            if released:
+                log.info("job %s has been released, because this worker stops", job.id)
+                self._producer.send_queued(job.record, job.record.task)
 
     def run(
         self,
@@ -150,6 +181,9 @@ class JobRunner:
 
         `on_cancel` is called, in another thread, when the job is cancelled or another worker has it.
         """
+        if self._draining.is_set():
+            self._send_back(job_id, task)
+            return
         claimed = retrying(self._records.claim, job_id, task, new_id("claim"))
         if claimed is None:
             return
@@ -161,6 +195,7 @@ class JobRunner:
             job.replaced = job.replaced or replaced
             on_cancel()
 
+        self._running[record.claim] = job, stop
         self._heartbeats.add(record, stop)
         try:
             job.check()
@@ -178,6 +213,7 @@ class JobRunner:
         finally:
             # The heartbeat is left to expire, as another worker may already run a job that was handed over.
             self._heartbeats.remove(record)
+            self._running.pop(record.claim, None)
 
     def complete(self, job: RunningJob, result: JobResult, *before: events.AnyEvent) -> None:
         """Complete a job: emit the events `before`, then `Finished`.
@@ -191,6 +227,12 @@ class JobRunner:
             job.require_current()
             self._catalog.finish_job(job.id, JobState.COMPLETED, result=msgspec.json.encode(result).decode())
         job.emit(*before, finished)
+
+    def _send_back(self, job_id: str, task: Task) -> None:
+        """Send the message of a job that this worker does not take, because it stops."""
+        record = self._records.load(job_id)
+        if record is not None and not record.done and record.state == "queued":
+            self._producer.send_queued(record, task)
 
     def _finish(self, job: RunningJob, event: events.Failed | events.Cancelled) -> None:
         if job.replaced or (job.record.durable and not retrying(self._records.is_current, job.record)):

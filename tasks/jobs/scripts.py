@@ -168,6 +168,22 @@ redis.call('ZADD', KEYS[2], now, ARGV[2])
 return redis.call('HINCRBY', KEYS[1], 'attempt', 1)
 """
 
+# KEYS: job, waiting, heartbeat. ARGV: attempt, claim, job id. Queues a claimed job again, because its worker stops. The
+# new attempt resumes from the replay, and does not count as a loss. Returns 1, or 0 if another worker has the job.
+RELEASE = """
+local job = redis.call('HMGET', KEYS[1], 'attempt', 'claim', 'done')
+if job[1] ~= ARGV[1] or job[2] ~= ARGV[2] or job[3] then return 0 end
+local clock = redis.call('TIME')
+local now = clock[1] + clock[2] / 1e6
+redis.call('HSET', KEYS[1], 'state', 'queued', 'submitted', now)
+redis.call('HDEL', KEYS[1], 'claim', 'suspected', 'resent')
+redis.call('HINCRBY', KEYS[1], 'attempt', 1)
+redis.call('HINCRBY', KEYS[1], 'released', 1)
+redis.call('DEL', KEYS[3])
+redis.call('ZADD', KEYS[2], now, ARGV[3])
+return 1
+"""
+
 # KEYS: job, messages of its queue. ARGV: seconds between two messages for the job if the queue is empty, and if not.
 # Returns 1 if the message of a queued job should be sent again, which is recorded. A message that a worker has
 # prefetched is not in the queue, so an empty queue does not prove that the message is lost.

@@ -56,7 +56,7 @@ class Worker:
         self.producer.records.redis.flushdb()
         self._heartbeats = JobHeartbeats(self.producer.records)
         self._service = EmbeddingService(embedder)
-        runner = JobRunner(self.producer.records, catalog, self._heartbeats)
+        runner = JobRunner(self.producer, catalog, self._heartbeats)
         self._query = QueryService(
             runner, self.producer, catalog, Models(Model(self._service, cast(VectorStore, None))), {}
         )

@@ -82,7 +82,7 @@ class World:
         self.producer, self.catalog = producer, catalog
         self.heartbeats = JobHeartbeats(producer.records)
         self.workshop = Workshop()
-        runner = JobRunner(producer.records, catalog, self.heartbeats)
+        runner = JobRunner(producer, catalog, self.heartbeats)
         self.service = GenerationService(settings, producer, runner, self.workshop.registry)
 
     def close(self) -> None:

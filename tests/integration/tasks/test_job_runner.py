@@ -14,10 +14,11 @@ from core.catalog import Catalog, JobState
 from core.errors import InvalidRequest
 from core.ids import new_id
 from core.messages import ChatMessage, GenerateRequest
+from core.settings import Settings
 from tasks.jobs.heartbeats import JobHeartbeats
-from tasks.jobs.keys import heartbeat_key
+from tasks.jobs.keys import events_key, heartbeat_key, job_key
 from tasks.jobs.kinds import CHAT
-from tasks.jobs.producer import Producer
+from tasks.jobs.producer import MAX_JOB_ATTEMPTS, Producer
 from tasks.jobs.queues import Queue, Tasks
 from tasks.jobs.runner import ChoiceResult, JobResult, JobRunner, RunningJob
 from tests.support import wait_until
@@ -28,7 +29,7 @@ REQUEST = GenerateRequest(messages=[ChatMessage(role="user", content="Hello")])
 @pytest.fixture
 def runner(producer: Producer, catalog: Catalog) -> Iterator[JobRunner]:
     heartbeats = JobHeartbeats(producer.records)
-    yield JobRunner(producer.records, catalog, heartbeats)
+    yield JobRunner(producer, catalog, heartbeats)
     heartbeats.close()
 
 
@@ -167,3 +168,61 @@ def test_batch_jobs_wait_behind_a_few_messages(producer: Producer, catalog: Cata
     assert producer.queue_lengths()[Queue.BATCH.value] == 4
     assert [producer.position(job_id) for job_id in jobs] == list(range(10))
     assert not any(producer.revive(job_id) for job_id in jobs), "waiting jobs are not lost"
+
+
+def test_a_job_that_a_stopping_worker_releases_loses_no_attempt(
+    runner: JobRunner, producer: Producer, catalog: Catalog
+) -> None:
+    job_id = submit(producer, catalog, durable=True)
+    stopped = threading.Event()
+    for released in range(1, MAX_JOB_ATTEMPTS + 1):
+
+        def work(job: RunningJob) -> None:
+            stopped.clear()
+            runner.drain(seconds=0)
+            assert stopped.wait(10)
+            job.check()
+
+        runner.run(job_id, Tasks.GENERATE, work, stopped.set)
+        record = producer.records.load(job_id)
+        assert record is not None and record.state == "queued" and not record.done
+        assert (record.attempt, record.released, record.lost_attempts) == (released + 1, released, 0)
+        assert catalog.get_job(job_id).state is JobState.RUNNING
+        assert producer.queue_lengths()[Queue.BATCH.value] > 0, "it has been sent again"
+        runner._draining.clear()  # the worker has been started again
+    runner.run(job_id, Tasks.GENERATE, lambda job: runner.complete(job, JobResult(model="m")))
+    assert catalog.get_job(job_id).state is JobState.COMPLETED
+
+
+def test_a_stopping_worker_sends_back_what_it_has_prefetched(
+    runner: JobRunner, producer: Producer, catalog: Catalog
+) -> None:
+    job_id = submit(producer, catalog)
+    producer.records.redis.delete(Queue.INFERENCE.value)  # the worker has prefetched the message
+    runner.drain(seconds=60)
+    runner.run(job_id, Tasks.GENERATE, raising(AssertionError("the job was run")))
+    assert producer.queue_lengths()[Queue.INFERENCE.value] == 1
+    record = producer.records.load(job_id)
+    assert record is not None and (record.state, record.attempt) == ("queued", 1)
+
+
+def test_events_of_a_durable_job_live_as_long_as_its_record(
+    runner: JobRunner, producer: Producer, catalog: Catalog, job_settings: Settings
+) -> None:
+    job_id, redis = submit(producer, catalog, durable=True), producer.records.redis
+
+    def ttls() -> list[int]:
+        return [redis.ttl(key) for key in (job_key(job_id), events_key(job_id))]
+
+    lifetimes = [ttls()]
+
+    def work(job: RunningJob) -> None:
+        job.emit(events.Accepted(**job.event_fields(), model="m"), state="running")
+        assert producer.records.renew_heartbeats([job.record]) == [True]
+        lifetimes.append(ttls())
+        runner.complete(job, JobResult(model="m"))
+
+    runner.run(job_id, Tasks.GENERATE, work)
+    for lifetime in lifetimes:
+        assert min(lifetime) > job_settings.job_retention_seconds - 60
+    assert max(ttls()) <= job_settings.job_ttl_seconds, "afterwards the catalog has the result"

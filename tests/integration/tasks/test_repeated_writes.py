@@ -110,7 +110,7 @@ def test_a_worker_learns_from_its_heartbeat_that_it_was_replaced(producer: Produ
     catalog.create_job(job_id, "chat", "/v1/chat/completions", "{}")
     producer.submit(job_id, CHAT, REQUEST, durable=True)
     heartbeats, stopped = JobHeartbeats(producer.records), threading.Event()
-    runner = JobRunner(producer.records, catalog, heartbeats)
+    runner = JobRunner(producer, catalog, heartbeats)
 
     def work(job: RunningJob) -> None:
         assert producer.records.retry(job.record) == 2
@@ -135,7 +135,7 @@ def stalling() -> Iterator[tuple[Producer, int]]:
 def test_a_redis_that_hangs_loses_and_doubles_no_token(stalling: tuple[Producer, int], catalog: Catalog) -> None:
     producer, pid = stalling
     heartbeats = JobHeartbeats(producer.records)
-    runner = JobRunner(producer.records, catalog, heartbeats)
+    runner = JobRunner(producer, catalog, heartbeats)
     job_id, resumed = new_id("job"), threading.Event()
     producer.submit(job_id, CHAT, REQUEST)
 
