@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -25,17 +26,26 @@ PING_SECONDS = 15.0
 DONE_FRAME = b"data: [DONE]\n\n"
 #: Time to send clients the error that the server is stopping.
 STOP_NOTICE_SECONDS = 1.0
+_LINE_ENDS = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]")
 _PING_FRAME = b": ping\n\n"
 
 
 def data_frame(value: object) -> bytes:
     """Return the frame `data: <json>`."""
-    return b"data: " + msgspec.json.encode(value) + b"\n\n"
+    return b"data: " + one_line(msgspec.json.encode(value)) + b"\n\n"
 
 
 def event_frame(number: int | str, name: str, payload: bytes) -> bytes:
     """Return a frame with an id for `Last-Event-ID`. `payload` is JSON without line breaks."""
-    return b"id: %s\nevent: %s\ndata: %s\n\n" % (str(number).encode(), name.encode(), payload)
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (str(number).encode(), name.encode(), one_line(payload))
+
+
+def one_line(payload: bytes) -> bytes:
+    """Return JSON in which the characters are escaped that some clients take for the end of a line.
+
+    These are U+0085, U+2028 and U+2029. JSON has them within strings only.
+    """
+    return _LINE_ENDS.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), payload)
 
 
 def server_stopping() -> Unavailable:
@@ -44,7 +54,7 @@ def server_stopping() -> Unavailable:
 
 
 def _error_frame(error: BaseException) -> bytes:
-    return b"data: " + error_body(describe(error)) + b"\n\n"
+    return b"data: " + one_line(error_body(describe(error))) + b"\n\n"
 
 
 class ClientGone(Exception):

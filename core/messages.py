@@ -97,8 +97,14 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     #: The one function that must be called.
     tool_name: str | None = None
     parallel_tool_calls: bool = True
+    #: The names of the only functions that may be called; empty: all.
+    allowed_tools: list[str] = []
     #: The schema that the answer's JSON must match; `{"type": "object"}` allows any object.
     answer_schema: dict[str, Any] | None = None
+    #: The regular expression that the whole answer must match.
+    answer_pattern: str | None = None
+    #: The request's field that has this schema or pattern, for errors.
+    format_param: str = "response_format"
     #: Names of registered functions that the server runs; "all" omits those that share a name with a client's tool.
     server_tools: list[str] | Literal["all"] = []
     #: How many rounds of such calls the model may make before it has to answer.

@@ -15,10 +15,8 @@ _HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?|[0-9a-fA-F:.]+")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 
 
-def checked_url(value: str | None, *schemes: str) -> str | None:
+def checked_url(value: str, *schemes: str) -> str:
     """Check a URL here: the libraries that it is for quote it in their errors, with its password."""
-    if value is None:
-        return None
     if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
         *most, last = (f"{scheme}://" for scheme in schemes)
         raise ValueError(f"must start with {', '.join(most)} or {last}")
@@ -64,6 +62,15 @@ def read_template(value: str) -> str:
     return text
 
 
+def regular_expression(value: str) -> str:
+    """Return a regular expression. Raise ValueError if it is none."""
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"it is not a regular expression: {error}") from None
+    return value
+
+
 def split_commas(value: Any) -> Any:
     """Return the parts of a comma-separated text, and any other value as it is."""
     if isinstance(value, str):
@@ -99,3 +106,7 @@ Texts = Annotated[tuple[str, ...], *COMMA_SEPARATED]
 HostNames = Annotated[tuple[Annotated[str, AfterValidator(host_name)], ...], *COMMA_SEPARATED]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(network)], ...], *COMMA_SEPARATED]
 PathPrefix = Annotated[str, AfterValidator(path_prefix)]
+RegularExpression = Annotated[str, AfterValidator(regular_expression)]
+RedisUrl = Annotated[str, AfterValidator(lambda value: checked_url(value, "redis", "rediss", "unix"))]
+HttpUrl = Annotated[str, AfterValidator(lambda value: checked_url(value, "http", "https"))]
+Template = Annotated[str, AfterValidator(read_template)]

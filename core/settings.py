@@ -20,11 +20,13 @@ from core.errors import ConfigurationError
 from core.setting_values import (
     COMMA_SEPARATED,
     HostNames,
+    HttpUrl,
     Networks,
     PathPrefix,
+    RedisUrl,
+    RegularExpression,
+    Template,
     Texts,
-    checked_url,
-    read_template,
     require_gguf,
 )
 
@@ -101,6 +103,11 @@ class Settings(BaseSettings):
     embedding_dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the CPU has it."
     )
+    embedding_token_ids: Literal["named", "own"] = Field(
+        "named",
+        description="Whose token ids `/v1/embeddings` takes. named: those of requests whose `model` is one of this "
+        "server's; own: all are ids of the model that serves the request.",
+    )
     embedding_threads: int | None = Field(
         None, ge=1, description="Threads of the embedding model (default: the cores)."
     )
@@ -113,7 +120,7 @@ class Settings(BaseSettings):
     rag_score_threshold: float | None = Field(
         None, ge=-1, le=1, description="Lowest dense cosine similarity of a hit (default: the model's)."
     )
-    rag_prompt_template: str | None = Field(
+    rag_prompt_template: Template | None = Field(
         None, description="A text with `{documents}` and `{question}`, or a file with it (default: built in)."
     )
     rag_nothing_found: str = Field(
@@ -122,6 +129,11 @@ class Settings(BaseSettings):
         description="The answer if no chunk is relevant to the question.",
     )
     rag_rewrite: bool = Field(True, description="Rewrite follow-up questions into ones that can be searched for.")
+    rag_task_pattern: RegularExpression | None = Field(
+        None,
+        description="A last message whose beginning this regular expression finds is answered without the documents of "
+        "`MODEL@COLLECTION` (default: prompts for titles, tags and the like; `(?!)` finds none).",
+    )
     rerank_model: str | None = Field(
         None, description="A cross-encoder (local path or hub id) that reranks the best hits (default: none)."
     )
@@ -188,12 +200,12 @@ class Settings(BaseSettings):
 
     # Storage and servers
     data_dir: Path = Field(Path("./data"), description="Folder of all data that the program keeps.")
-    redis_url: str | None = Field(
+    redis_url: RedisUrl | None = Field(
         None, repr=False, description="redis://, rediss:// or unix:// (default: a private server)."
     )
     database_url: str | None = Field(None, repr=False, description="SQLAlchemy URL (default: SQLite under DATA_DIR).")
     blob_dir: Path | None = Field(None, description="Folder of uploaded originals (default: DATA_DIR/blobs).")
-    qdrant_url: str | None = Field(None, repr=False, description="A Qdrant server (default: the embedded engine).")
+    qdrant_url: HttpUrl | None = Field(None, repr=False, description="A Qdrant server (default: the embedded engine).")
     qdrant_host: str | None = Field(None, description="Host of a Qdrant server, with QDRANT_PORT.")
     qdrant_port: int = Field(6333, ge=1, le=65535, description="Port of QDRANT_HOST.")
     qdrant_api_key: SecretStr | None = Field(None, description="Key of the Qdrant server.")
@@ -221,21 +233,6 @@ class Settings(BaseSettings):
             if not _KEY_OR_HASH.fullmatch(key.get_secret_value()):
                 raise ValueError("`sha256:` must be followed by the 64 hexadecimal digits of the key's SHA-256")
         return value
-
-    @field_validator("redis_url")
-    @classmethod
-    def _valid_redis_url(cls, value: str | None) -> str | None:
-        return checked_url(value, "redis", "rediss", "unix")
-
-    @field_validator("qdrant_url")
-    @classmethod
-    def _valid_qdrant_url(cls, value: str | None) -> str | None:
-        return checked_url(value, "http", "https")
-
-    @field_validator("rag_prompt_template")
-    @classmethod
-    def _whole_template(cls, value: str | None) -> str | None:
-        return None if value is None else read_template(value)
 
     @field_validator("model_path")
     @classmethod

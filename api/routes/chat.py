@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from api.conversation_tasks import is_conversation_task
 from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep
 from api.job_calls import Call, respond
 from api.loaded_models import requested_model
 from api.render import ChatStream, CompletionStream, ToolForm
+from api.schemas.answer_format import AnswerFormat, only_format
 from api.schemas.base import EVENT_STREAM
 from api.schemas.chat import ChatCompletion, ChatRequest, CompletionRequest, TextCompletion
 from api.schemas.chat import RagOptions as WireRagOptions
 from api.schemas.rag import MAX_QUERY_CHARACTERS, Job
-from core.errors import InvalidRequest
 from core.messages import DEFAULT_TOOL_ROUNDS, ChatMessage, GenerateRequest, RagOptions
 from core.settings import Settings
 from tasks.jobs.kinds import CHAT, RAG_CHAT
@@ -36,6 +39,7 @@ async def create_chat_completion(
     requested = await requested_model(services, body.model)
     tools = body.tool_use()
     rag = _rag_options(body, requested.collection, services.settings)
+    form = body.answer_format()
     job = GenerateRequest(
         messages=[turn for message in body.messages for turn in message.turns()],
         sampling=body.sampling(services.settings, logprobs=bool(body.logprobs), top_logprobs=body.top_logprobs or 0),
@@ -47,32 +51,41 @@ async def create_chat_completion(
         tool_choice=tools.choice,
         tool_name=tools.name,
         parallel_tool_calls=tools.parallel,
-        answer_schema=body.answer_schema,
+        allowed_tools=tools.allowed,
+        **format_fields(form),
         server_tools=tools.server,
         max_tool_rounds=body.max_tool_rounds or DEFAULT_TOOL_ROUNDS,
     )
-    form: ToolForm = "functions" if tools.legacy else "tools"
+    tool_form: ToolForm = "functions" if tools.legacy else "tools"
     params = {} if body.max_completion_tokens is None else {"max_tokens": "max_completion_tokens"}
     options = {"calls": "functions"} if tools.legacy else {}
     call = Call(CHAT if rag is None else RAG_CHAT, job, CHAT_PATH, key, options, params)
     stream = None
     if body.stream:
-        stream = ChatStream(call.head, job.n, include_usage=body.include_usage, sources=rag is not None, form=form)
+        stream = ChatStream(call.head, job.n, include_usage=body.include_usage, sources=rag is not None, form=tool_form)
     return await respond(request, services, call, prefer, stream)
 
 
 def _rag_options(body: ChatRequest, collection: str | None, settings: Settings) -> RagOptions | None:
     """Return what to retrieve, from `rag` and the collection that `model` names, or None for a chat without RAG."""
-    if body.rag is None and collection is None:
+    if body.rag is None and (collection is None or _is_conversation_task(body, settings)):
         return None
     scope = body.rag or WireRagOptions.model_validate({})
-    options = scope.options()
-    if collection is not None:
-        if options["collections"] not in ([], [collection]):
-            message = f"'model' names the collection {collection!r}, but 'rag' names others."
-            raise InvalidRequest(message, param="rag.collection")
-        options["collections"] = [collection]
+    options = scope.options_within(collection, "rag.collection")
     return RagOptions(query=search_query(body.last_question()), top_k=scope.top_k or settings.rag_top_k, **options)
+
+
+def _is_conversation_task(body: ChatRequest, settings: Settings) -> bool:
+    last = body.messages[-1]
+    text = last.flattened().content if last.role == "user" else None
+    return is_conversation_task(text or "", settings.rag_task_pattern)
+
+
+def format_fields(form: AnswerFormat | None) -> dict[str, Any]:
+    """Return the fields of a `GenerateRequest` that say which format the answer has."""
+    if form is None:
+        return {}
+    return {"answer_schema": form.schema, "answer_pattern": form.pattern, "format_param": form.param}
 
 
 def search_query(question: str) -> str:
@@ -101,6 +114,7 @@ async def create_completion(
         n=body.n or 1,
         model=body.model,
         rag=rag,
+        **format_fields(only_format(body.formats())),
     )
     call = Call(CHAT if rag is None else RAG_CHAT, job, COMPLETIONS_PATH, key, params={"messages": "prompt"})
     stream = CompletionStream(call.head, job.n, include_usage=body.include_usage) if body.stream else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep
+from api.dependencies import JsonRoute, KeyDep, PreferencesDep, Services, ServicesDep
 from api.job_calls import Call, respond
-from api.loaded_models import check_model
+from api.loaded_models import check_model, loaded_models
 from api.schemas.embeddings import EmbeddingList, EmbeddingsRequest
 from api.schemas.rag import Job
+from core.errors import InvalidRequest
 from core.messages import EmbedRequest
 from tasks.jobs.kinds import EMBEDDINGS
 from tasks.jobs.queues import Role
@@ -25,7 +26,28 @@ async def create_embeddings(
 ) -> Response:
     """Return one vector of length 1 for each input, in the order of the inputs."""
     await check_model(services, body.model, Role.INDEX)
+    if body.has_token_ids:
+        await _check_vocabulary(services, body.model)
     purpose = body.input_type or "plain"
     job = EmbedRequest(inputs=body.items(), purpose=purpose, dimensions=body.dimensions, model=body.model)
     options = {"encoding_format": body.encoding_format or "float"}
     return await respond(request, services, Call(EMBEDDINGS, job, EMBEDDINGS_PATH, key, options), prefer)
+
+
+async def _check_vocabulary(services: Services, model: str | None) -> None:
+    """Check that token ids are meant for the model that gets them: an id is another word in another vocabulary.
+
+    Raises:
+        InvalidRequest: the request names a model that is not loaded here.
+    """
+    if model is None or services.settings.embedding_token_ids == "own":  # noqa: S105 - token ids, not a secret
+        return
+    names = [loaded.name for loaded in await loaded_models(services, Role.INDEX)]
+    if model not in names:
+        raise InvalidRequest(
+            f"'input' has token ids for the model {model!r}, but this server has {', '.join(names) or 'none'}, whose "
+            "ids differ. Send text (LangChain: check_embedding_ctx_length=False), or name the model whose ids "
+            "they are; EMBEDDING_TOKEN_IDS=own takes all ids as its own.",
+            param="input",
+            code="foreign_token_ids",
+        )

@@ -9,15 +9,16 @@ from starlette.responses import Response
 
 from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep
 from api.job_calls import Call, respond
-from api.loaded_models import check_model
+from api.loaded_models import requested_model
 from api.render import ChatStream
+from api.routes.chat import format_fields
 from api.schemas import rag as schema
+from api.schemas.answer_format import only_format
 from api.schemas.base import EVENT_STREAM
 from core.errors import InvalidRequest
 from core.messages import GenerateRequest, RagOptions, SamplingParams, SearchRequest
 from core.settings import Settings
 from tasks.jobs.kinds import RAG_CHAT, SEARCH
-from tasks.jobs.queues import Role
 
 SEARCH_PATH = "/v1/rag/search"
 RAG_CHAT_PATH = "/v1/rag/chat"
@@ -48,15 +49,16 @@ async def rag_chat(
     """Answer a question from the documents. With `stream`, the events are those of a chat, the first with `sources`."""
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest("'stream_options' is only allowed when 'stream' is true.", param="stream_options")
-    await check_model(services, body.model, Role.INFERENCE)
+    requested = await requested_model(services, body.model)
     params = {} if body.messages else {"messages": "query"}
-    call = Call(RAG_CHAT, _generate_request(body, services.settings), RAG_CHAT_PATH, key, params=params)
+    job = _generate_request(body, requested.collection, services.settings)
+    call = Call(RAG_CHAT, job, RAG_CHAT_PATH, key, params=params)
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
     stream = ChatStream(call.head, include_usage=include_usage, sources=True) if body.stream else None
     return await respond(request, services, call, prefer, stream)
 
 
-def _generate_request(body: schema.RagChatRequest, settings: Settings) -> GenerateRequest:
+def _generate_request(body: schema.RagChatRequest, collection: str | None, settings: Settings) -> GenerateRequest:
     sampling: dict[str, Any] = {"temperature": settings.temperature if body.temperature is None else body.temperature}
     if body.top_p is not None:
         sampling["top_p"] = body.top_p
@@ -68,6 +70,7 @@ def _generate_request(body: schema.RagChatRequest, settings: Settings) -> Genera
         rag=RagOptions(
             query=body.query,
             top_k=body.num_context_docs or settings.rag_top_k,
-            **body.options(),
+            **body.options_within(collection),
         ),
+        **format_fields(only_format(body.formats())),
     )

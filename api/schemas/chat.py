@@ -7,18 +7,19 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 from pydantic.config import JsonDict
 
+from api.schemas.answer_format import AnswerFormat, FormatFields, only_format
 from api.schemas.base import EXTENSION, Timings, Usage, WireAnswer, WireRequest
-from api.schemas.messages import Message
+from api.schemas.messages import Messages
 from api.schemas.scope import Scope
 from api.schemas.tools import (
     MAX_TOOL_ROUNDS,
     MAX_TOOLS,
     FunctionDefinition,
     FunctionName,
-    NamedTool,
     ResponseFormat,
     ServerTools,
     Tool,
+    ToolChoiceObject,
     ToolUse,
     answer_schema,
     function_use,
@@ -51,7 +52,7 @@ class StreamOptions(WireRequest):
     include_usage: bool | None = None
 
 
-class SamplingFields(WireRequest):
+class SamplingFields(FormatFields):
     """The sampling parameters that chat and completions share. Those from `top_k` to `ignore_eos` are extensions."""
 
     model: str | None = Field(
@@ -66,7 +67,7 @@ class SamplingFields(WireRequest):
     stop: str | list[str] | None = None
     logit_bias: dict[str, FiniteFloat] | None = None
     seed: int | None = Field(None, ge=-INT64, lt=INT64)
-    top_k: int | None = Field(None, ge=0, lt=2**31, json_schema_extra=EXTENSION)
+    top_k: int | None = Field(None, ge=-1, lt=2**31, description="0 and -1: all tokens.", json_schema_extra=EXTENSION)
     min_p: float | None = Field(None, ge=0, le=1, json_schema_extra=EXTENSION)
     typical_p: float | None = Field(None, gt=0, le=1, json_schema_extra=EXTENSION)
     repeat_penalty: float | None = Field(None, gt=0, le=10, json_schema_extra=EXTENSION)
@@ -105,7 +106,7 @@ class SamplingFields(WireRequest):
 
     def sampling(self, settings: Settings, *, logprobs: bool = False, top_logprobs: int = 0) -> SamplingParams:
         """Return the sampling parameters, with the server's defaults for those that the request does not set."""
-        given = {name: value for name in SAMPLING_NAMES if (value := getattr(self, name)) is not None}
+        given = {name: value for name in SAMPLING_NAMES if (value := getattr(self, name)) not in (None, -1)}
         return SamplingParams(
             temperature=settings.temperature if self.temperature is None else self.temperature,
             logit_bias={int(token): bias for token, bias in (self.logit_bias or {}).items()},
@@ -126,12 +127,12 @@ class RagOptions(Scope):
 class ChatRequest(SamplingFields):
     """Body of `POST /v1/chat/completions`."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: Messages = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, ge=1, lt=2**31)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
     tools: list[Tool] | None = Field(None, max_length=MAX_TOOLS)
-    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    tool_choice: Literal["none", "auto", "required"] | ToolChoiceObject | None = None
     parallel_tool_calls: bool | None = None
     functions: list[FunctionDefinition] | None = Field(None, max_length=MAX_TOOLS, json_schema_extra=DEPRECATED)
     function_call: Literal["none", "auto"] | FunctionName | None = Field(None, json_schema_extra=DEPRECATED)
@@ -157,8 +158,11 @@ class ChatRequest(SamplingFields):
     def check(self) -> None:
         """Raise InvalidRequest for parameters that this server does not support or that contradict each other."""
         self.check_stream_options()
-        if self.stop and self.answer_schema is not None:
-            raise InvalidRequest("'stop' would cut the JSON that 'response_format' asks for.", param="stop")
+        form = self.answer_format()
+        if self.stop and form is not None:
+            raise InvalidRequest(f"'stop' would cut the answer that '{form.param}' asks for.", param="stop")
+        if form is not None and form.pattern and (self.tools or self.functions or self.server_tools):
+            raise InvalidRequest(f"'{form.param}' cannot be combined with functions.", param=form.param)
         if self.modalities not in (None, ["text"]):
             raise unsupported("modalities", "Only the modality 'text' is supported.")
         for name in ("audio", "web_search_options", "moderation"):
@@ -182,10 +186,15 @@ class ChatRequest(SamplingFields):
         current = tool_use(self.tools, self.tool_choice, server, parallel=self.parallel_tool_calls)
         return legacy if self.functions else current
 
-    @property
-    def answer_schema(self) -> dict[str, Any] | None:
-        """The JSON schema of the answer; None for text."""
-        return answer_schema(self.response_format)
+    def answer_format(self) -> AnswerFormat | None:
+        """Return the format of the answer, or None for any text.
+
+        Raises:
+            InvalidRequest: there are several formats, or one cannot be enforced.
+        """
+        schema = answer_schema(self.response_format)
+        own = [] if schema is None else [AnswerFormat("response_format", schema)]
+        return only_format([*own, *self.formats()])
 
     @property
     def answer_tokens(self) -> int | None:
@@ -213,10 +222,13 @@ class CompletionRequest(SamplingFields):
     echo: bool | None = None
     best_of: int | None = None
     logprobs: int | None = None
+    response_format: Any = Field(None, description="Refused.")
 
     def check(self) -> str:
         """Return the prompt. Raise InvalidRequest for parameters that this server does not support."""
         self.check_stream_options()
+        if self.response_format is not None:
+            raise unsupported("response_format", "'response_format' is for chats; use 'guided_json' here.")
         for name in ("suffix", "echo"):
             if getattr(self, name):
                 raise unsupported(name)

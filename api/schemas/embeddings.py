@@ -38,6 +38,10 @@ class EmbeddingsRequest(WireRequest):
         _check_length(value)
         return value
 
+    @property
+    def has_token_ids(self) -> bool:
+        return isinstance(self.input, list) and not isinstance(self.input[0], str)
+
     def items(self) -> list[str | list[int]]:
         """Return the inputs as a list of texts or of lists of token ids."""
         if isinstance(self.input, str):

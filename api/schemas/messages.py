@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from json import dumps
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from api.schemas.base import EXTENSION, WireRequest
-from api.schemas.tools import FunctionCall
 from core.messages import ChatMessage
 
 #: Legacy calls have no id, but a chat template may require one.
 LEGACY_CALL_ID = "call_function"
+MAX_MESSAGES = 4096
+#: Parts of contents, calls and results in all messages together.
+MAX_PARTS = 8192
 
 
 class TextPart(WireRequest):
@@ -20,11 +22,29 @@ class TextPart(WireRequest):
     text: str
 
 
+class RefusalPart(WireRequest):
+    """The text with which a model refused in an earlier answer."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+    @property
+    def text(self) -> str:
+        return self.refusal
+
+
+ContentPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
+
+
 class CalledFunction(WireRequest):
     """The function that the model called. The arguments are JSON text, which may be empty, or an object."""
 
     name: str
     arguments: str | dict[str, Any] | None = ""
+
+    def wire(self) -> dict[str, Any]:
+        """Return the function in the form that chat templates expect."""
+        return {"name": self.name, "arguments": self.arguments or ""}
 
 
 class ToolCall(WireRequest):
@@ -34,14 +54,15 @@ class ToolCall(WireRequest):
     type: Literal["function"] = "function"
     function: CalledFunction
 
+    @field_validator("type", mode="before")
+    @classmethod
+    def _function_if_empty(cls, value: Any) -> Any:
+        return value or "function"  # some servers and clients write "" or null
+
     def wire(self) -> dict[str, Any]:
         """Return the call in the form that chat templates expect."""
-        called = {"type": self.type, "function": {**self.function.model_dump(), "arguments": self._arguments}}
+        called = {"type": self.type, "function": self.function.wire()}
         return called if self.id is None else {"id": self.id, **called}
-
-    @property
-    def _arguments(self) -> str | dict[str, Any]:
-        return self.function.arguments or ""
 
 
 class ServerCall(WireRequest):
@@ -58,11 +79,12 @@ class Message(WireRequest):
     """One message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[TextPart] | None = None
+    content: str | list[ContentPart] | None = None
+    refusal: str | None = None
     name: str | None = None
     tool_call_id: str | None = None
     tool_calls: list[ToolCall] | None = None
-    function_call: FunctionCall | None = None
+    function_call: CalledFunction | None = None
     tool_results: list[ServerCall] | None = Field(None, json_schema_extra=EXTENSION)
 
     @field_validator("content", mode="before")
@@ -70,25 +92,27 @@ class Message(WireRequest):
     def _only_text(cls, value: Any) -> Any:
         for part in value if isinstance(value, list) else ():
             kind = part.get("type") if isinstance(part, dict) else None
-            if kind != "text":
+            if kind not in ("text", "refusal"):
                 raise ValueError(f"content parts of type {kind!r} are not supported; this server takes text only")
         return value
 
     @model_validator(mode="after")
     def _has_content(self) -> Message:
-        calls = self.tool_calls or self.function_call or self.tool_results
-        if self.content is None and not (self.role == "assistant" and calls):
+        if self.content is None and self.role not in ("assistant", "tool", "function"):
             raise ValueError(f"a message of role {self.role!r} needs content")
         return self
 
     def flattened(self) -> ChatMessage:
         """Return the message with its text parts joined and legacy calls and results converted to the current form."""
         content = "".join(part.text for part in self.content) if isinstance(self.content, list) else self.content
+        content = content or (self.refusal if self.role == "assistant" else None) or content
+        if content is None and not (self.tool_calls or self.function_call):
+            content = ""  # only a message with calls can be without
         role, calls = "tool" if self.role == "function" else self.role, None
         if self.tool_calls:
             calls = [call.wire() for call in self.tool_calls]
         elif self.function_call is not None:
-            calls = [{"id": LEGACY_CALL_ID, "type": "function", "function": self.function_call.model_dump()}]
+            calls = [{"id": LEGACY_CALL_ID, "type": "function", "function": self.function_call.wire()}]
         call_id = LEGACY_CALL_ID if self.role == "function" else self.tool_call_id
         return ChatMessage(role, content, self.name, call_id, calls)
 
@@ -107,3 +131,18 @@ class Message(WireRequest):
         )
         rest = [message] if message.content or message.tool_calls else []
         return [ChatMessage("assistant", tool_calls=calls), *results, *rest]
+
+
+def _check_counts(value: Any) -> Any:
+    """Refuse more messages than any context holds before they are validated one by one, which blocks other requests."""
+    if isinstance(value, list):
+        if len(value) > MAX_MESSAGES:
+            raise ValueError(f"at most {MAX_MESSAGES} messages, not {len(value)}")
+        lists = (field for message in value if isinstance(message, dict) for field in message.values())
+        parts = sum(len(field) for field in lists if isinstance(field, list))
+        if parts > MAX_PARTS:
+            raise ValueError(f"at most {MAX_PARTS} parts, calls and results in all messages, not {parts}")
+    return value
+
+
+Messages = Annotated[list[Message], BeforeValidator(_check_counts)]

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from api.schemas.answer_format import FormatFields
 from api.schemas.base import CollectionName, NonBlank, Timings, Usage, WireAnswer, WireRequest
 from api.schemas.chat import FinishReason, Source, StreamOptions
-from api.schemas.messages import Message
+from api.schemas.messages import Messages
 from api.schemas.scope import Scope
 from core.messages import ChatMessage
 from core.settings import DEFAULT_COLLECTION
@@ -37,11 +38,11 @@ class SearchRequest(Scope):
         return [self.query] if isinstance(self.query, str) else self.query
 
 
-class RagChatRequest(Scope):
+class RagChatRequest(Scope, FormatFields):
     """Body of `POST /v1/rag/chat`. `messages` are those of the conversation before the query."""
 
     query: Query
-    messages: list[Message] = []
+    messages: Messages = []
     model: str | None = None
     max_tokens: int | None = Field(None, ge=1, lt=2**31)
     num_context_docs: int | None = Field(None, ge=1, le=100)

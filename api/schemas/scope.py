@@ -8,6 +8,7 @@ from pydantic import Field
 
 from api.schemas.base import CollectionName, Collections, WireRequest
 from api.schemas.filters import Filter
+from core.errors import InvalidRequest
 
 
 class Scope(WireRequest):
@@ -31,6 +32,20 @@ class Scope(WireRequest):
         """Return the named collections, each once."""
         named = [*([self.collection] if self.collection else []), *(self.collections or [])]
         return list(dict.fromkeys(named))
+
+    def options_within(self, collection: str | None, param: str = "collection") -> dict[str, Any]:
+        """Return `options`, within the collection that the request's `model` names, if it names one.
+
+        Raises:
+            InvalidRequest: the request names other collections too.
+        """
+        options = self.options()
+        if collection is not None:
+            if options["collections"] not in ([], [collection]):
+                message = f"'model' names the collection {collection!r}, but '{param}' names others."
+                raise InvalidRequest(message, param=param)
+            options["collections"] = [collection]
+        return options
 
     def options(self) -> dict[str, Any]:
         """Return the fields of `core.messages.SearchOptions` that this model has."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from api.schemas.base import WireRequest
+from api.schemas.base import EXTENSION, WireRequest
 from core.errors import InvalidRequest
 from core.json_schema import check_schema
 from core.messages import ToolChoice
@@ -47,11 +47,19 @@ class NamedTool(WireRequest):
     function: FunctionName
 
 
-class FunctionCall(WireRequest):
-    """A call in the conversation in its legacy form. The arguments are JSON text, which may be empty."""
+class AllowedTools(WireRequest):
+    """The tools of which the answer may call some (`auto`), or must call one (`required`)."""
 
-    name: str
-    arguments: str = ""
+    mode: Literal["auto", "required"]
+    tools: list[NamedTool] = Field(min_length=1, max_length=MAX_TOOLS)
+
+
+class AllowedToolsChoice(WireRequest):
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedTools
+
+
+ToolChoiceObject = Annotated[NamedTool | AllowedToolsChoice, Field(discriminator="type")]
 
 
 class SchemaDefinition(WireRequest):
@@ -66,9 +74,10 @@ class TextFormat(WireRequest):
 
 
 class ObjectFormat(WireRequest):
-    """Any JSON object."""
+    """Any JSON object, or one that matches a schema (as llama.cpp has it)."""
 
     type: Literal["json_object"]
+    answer_schema: dict[str, Any] | None = Field(None, alias="schema", json_schema_extra=EXTENSION)
 
 
 class SchemaFormat(WireRequest):
@@ -91,6 +100,8 @@ class ToolUse:
     name: str | None = None
     parallel: bool = True
     legacy: bool = False
+    #: The names of the only tools that may be called; empty: all.
+    allowed: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,7 @@ class _FieldNames:
 
 def tool_use(
     tools: Sequence[Tool] | None,
-    choice: str | NamedTool | None,
+    choice: str | NamedTool | AllowedToolsChoice | None,
     server: list[str] | Literal["all"],
     *,
     parallel: bool | None = None,
@@ -115,9 +126,27 @@ def tool_use(
         InvalidRequest: a function is declared twice, chosen without being declared, or its schema exceeds the limits.
     """
     fields = _FieldNames("tools", "tools.{}.function", "tool_choice")
+    if isinstance(choice, AllowedToolsChoice):
+        return _allowed_use(tools, choice.allowed_tools, server, parallel=parallel)
     chosen = choice.function if isinstance(choice, NamedTool) else choice
     functions = [tool.function for tool in tools or ()]
     return replace(_use(functions, chosen, server, fields), parallel=parallel is not False)
+
+
+def _allowed_use(
+    tools: Sequence[Tool] | None,
+    allowed: AllowedTools,
+    server: list[str] | Literal["all"],
+    *,
+    parallel: bool | None,
+) -> ToolUse:
+    names = list(dict.fromkeys(tool.function.name for tool in allowed.tools))
+    declared = {tool.function.name for tool in tools or ()}
+    for name in names:
+        if name not in declared and server != "all" and name not in server:
+            message = f"'tool_choice' allows the function {name!r}, which is not in 'tools'."
+            raise InvalidRequest(message, param="tool_choice.allowed_tools.tools")
+    return replace(tool_use(tools, allowed.mode, server, parallel=parallel), allowed=names)
 
 
 def function_use(
@@ -181,7 +210,10 @@ def answer_schema(form: TextFormat | ObjectFormat | SchemaFormat | None) -> dict
     if form is None or isinstance(form, TextFormat):
         return None
     if isinstance(form, ObjectFormat):
-        return {"type": "object"}
+        if form.answer_schema is None:
+            return {"type": "object"}
+        check_schema(form.answer_schema, "response_format.schema")
+        return {"type": "object", **form.answer_schema}
     schema = form.json_schema.answer_schema
     if schema is None:
         return {"type": "object"}

@@ -34,24 +34,32 @@ def constraint_of(
             answer_schema=None if required else request.answer_schema,
             max_tokens=max_tokens,
         )
+    if request.answer_pattern is not None:
+        return grammars.regex(request.answer_pattern, param=request.format_param)
     if request.answer_schema is None:
         return None
-    return grammars.json_schema(request.answer_schema, max_tokens=max_tokens)
+    return grammars.json_schema(request.answer_schema, param=request.format_param, max_tokens=max_tokens)
 
 
 def callable_tools(request: GenerateRequest) -> list[dict[str, Any]]:
-    """Return the tools that the answer may call: all of them, or the one that the request names."""
-    return [tool for tool in request.tools if request.tool_name in (None, tool["function"]["name"])]
+    """Return the tools that the answer may call: all of them, or those that the request names."""
+    allowed = [request.tool_name] if request.tool_name else request.allowed_tools
+    return [tool for tool in request.tools if not allowed or tool["function"]["name"] in allowed]
 
 
 def accepts_any_text(request: GenerateRequest) -> bool:
     """Return whether any text is a valid answer, so that the server may also write one itself."""
-    return request.answer_schema is None and (not request.tools or request.tool_choice == "auto")
+    return not has_format(request) and (not request.tools or request.tool_choice == "auto")
 
 
 def can_cite(request: GenerateRequest) -> bool:
     """Return whether the answer may get citation markers. JSON, calls, and answers with logprobs must not."""
-    return request.rag is not None and not (request.answer_schema or request.tools or request.sampling.logprobs)
+    return request.rag is not None and not (has_format(request) or request.tools or request.sampling.logprobs)
+
+
+def has_format(request: GenerateRequest) -> bool:
+    """Return whether the answer must be JSON of a schema or match a regular expression."""
+    return request.answer_schema is not None or request.answer_pattern is not None
 
 
 def sampling_of(request: GenerateRequest, index: int) -> SamplingParams:

@@ -90,7 +90,7 @@ def worker(
 
 @pytest.fixture
 async def client(worker: Worker, settings: Settings, catalog: Catalog, redis_url: str) -> AsyncIterator[Any]:
-    served = settings.model_copy(update={"redis_url": redis_url})
+    served = settings.model_copy(update={"redis_url": redis_url, "embedding_token_ids": "own"})
     stream = JobStream(served, worker.producer)
     await stream.start()
     app = create_app(services=Services(served, catalog, BlobStore(Path(served.blobs_path)), stream, FakeHints()))
