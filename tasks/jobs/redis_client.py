@@ -26,6 +26,10 @@ SOCKET_TIMEOUT_SECONDS = 2
 CONNECT_TIMEOUT_SECONDS = 1
 #: A connection that was idle for this long is checked before it is used.
 HEALTH_CHECK_SECONDS = 10
+#: The connections of a client. If all are in use, a call waits for one.
+MAX_CONNECTIONS = 128
+MAX_ASYNC_CONNECTIONS = 16
+POOL_TIMEOUT_SECONDS = 5
 #: Only refused connections are retried, as a restarting Redis refuses them for a moment. A time-out is not retried.
 _CONNECTION_RETRIES = 3
 _BACKOFF = ExponentialBackoff(cap=1, base=0.25)
@@ -46,22 +50,28 @@ retrying = Retrying(
 def connect(settings: Settings) -> Any:
     """Return a blocking client."""
     retry = Retry(_BACKOFF, _CONNECTION_RETRIES, supported_errors=(RedisConnectionError,))
-    return redis.Redis.from_url(
+    pool = redis.BlockingConnectionPool.from_url(
         settings.redis_client_url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=POOL_TIMEOUT_SECONDS,
         socket_timeout=SOCKET_TIMEOUT_SECONDS,
         socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
         health_check_interval=HEALTH_CHECK_SECONDS,
         retry=retry,
     )
+    return redis.Redis.from_pool(pool)
 
 
 def connect_async(settings: Settings, *, listens: bool = False) -> Any:
     """Return a client for an event loop. With `listens`, it waits for publications without a time limit."""
     retry = AsyncRetry(_BACKOFF, _CONNECTION_RETRIES, supported_errors=(RedisConnectionError,))
-    return redis.asyncio.Redis.from_url(
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
         settings.redis_client_url,
+        max_connections=MAX_ASYNC_CONNECTIONS,
+        timeout=POOL_TIMEOUT_SECONDS,
         socket_timeout=None if listens else SOCKET_TIMEOUT_SECONDS,
         socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
         health_check_interval=0 if listens else HEALTH_CHECK_SECONDS,
         retry=retry,
     )
+    return redis.asyncio.Redis.from_pool(pool)

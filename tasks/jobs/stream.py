@@ -11,8 +11,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable
-from types import TracebackType
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -20,27 +19,24 @@ from anyio import to_thread
 from redis.exceptions import RedisError
 
 from core import events
-from core.errors import ErrorInfo, Unavailable
+from core.errors import Unavailable
 from core.settings import Settings
 from tasks.jobs.keys import channel, events_key, job_key, worker_key
 from tasks.jobs.kinds import JobKind, kind_named
+from tasks.jobs.presence import WorkerPresence
 from tasks.jobs.producer import Producer, live_workers
 from tasks.jobs.queues import Role, Task
+from tasks.jobs.reader import Frame, JobReader, decode_frame, unavailable, with_time_limit
+from tasks.jobs.records import HEARTBEAT_TTL_SECONDS, MISSED_HEARTBEAT_SECONDS
 from tasks.jobs.redis_client import connect_async
 
 log = logging.getLogger(__name__)
 
-#: After this time without an event, a reader checks the replay, as a publication may have been lost, and the heartbeat.
-QUIET_SECONDS = 1.0
-#: The limit on a reply of Redis.
-REPLY_SECONDS = 3.0
-#: Events that are held in memory for a slow client. Further ones are read from the replay.
-READER_QUEUE_SIZE = 256
-#: An interactive job fails after this time if no worker serves it or Redis does not answer. A killed worker can restart
-#: within this time, and the client still gets an answer within 15 s.
-UNSERVED_SECONDS = 13.0
-
-Frame = tuple[int, events.AnyEvent]
+#: How often readers are told the time, and whether the workers are as before.
+TICK_SECONDS = 1.0
+#: After a worker has gone, or publications may have been lost, readers check their jobs often for this time. It is long
+#: enough for the heartbeats of a lost worker's jobs to expire and to be missed.
+SUSPICION_SECONDS = HEARTBEAT_TTL_SECONDS + MISSED_HEARTBEAT_SECONDS + 4 * TICK_SECONDS
 
 
 class JobStream:
@@ -53,6 +49,12 @@ class JobStream:
         self._pubsub: Any = self._pubsub_redis.pubsub(ignore_subscribe_messages=True)
         self._readers: dict[bytes, set[JobReader]] = {}
         self._subscribed = asyncio.Event()
+        #: Held while the pub/sub connection may be opened. redis-py opens several if several tasks use it at once.
+        self._connecting = asyncio.Lock()
+        #: The channels that are subscribed to.
+        self._channels: set[bytes] = set()
+        self.presence = WorkerPresence(self._redis)
+        self._suspicious_until = 0.0
         self._background: list[asyncio.Task[None]] = []
 
     @property
@@ -132,11 +134,12 @@ class JobStream:
         return await to_thread.run_sync(self._producer.position, job_id)
 
     async def ping(self) -> None:
-        """Raise `Unavailable` unless Redis answers."""
+        """Raise `Unavailable` unless Redis answers a reader and a submission."""
         try:
-            await _with_time_limit(self._redis.ping())
+            await with_time_limit(self._redis.ping())
         except (RedisError, OSError) as error:
-            raise _unavailable() from error
+            raise unavailable() from error
+        await to_thread.run_sync(self._producer.ping)
 
     async def workers(self, role: Role) -> dict[str, dict[str, Any]]:
         """Return the last announcement of each live worker of a role, by name.
@@ -148,9 +151,9 @@ class JobStream:
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.hgetall(worker_key(role))
             pipeline.time()
-            return live_workers(*await _with_time_limit(pipeline.execute()))
+            return live_workers(*await with_time_limit(pipeline.execute()))
         except (RedisError, OSError) as error:
-            raise _unavailable() from error
+            raise unavailable() from error
 
     async def queue_lengths(self) -> dict[str, int]:
         """Return the number of messages in each queue."""
@@ -167,26 +170,28 @@ class JobStream:
         try:
             return await self._frames_after(job_id, number)
         except (RedisError, OSError) as error:
-            raise _unavailable() from error
+            raise unavailable() from error
 
     async def _frames_after(self, job_id: str, number: int) -> list[Frame]:
         if number == 0:  # each request starts with this, so it takes one round trip
-            return [_decode(frame) for frame in await _with_time_limit(self._redis.lrange(events_key(job_id), 0, -1))]
+            return [
+                decode_frame(frame) for frame in await with_time_limit(self._redis.lrange(events_key(job_id), 0, -1))
+            ]
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.lindex(events_key(job_id), 0)
         pipeline.llen(events_key(job_id))
-        first, length = await _with_time_limit(pipeline.execute())
+        first, length = await with_time_limit(pipeline.execute())
         if first is None:
             return []
         offset = max(0, number + 1 - events.split_frame(first)[0])
         if offset >= length:
             return []
-        raw = await _with_time_limit(self._redis.lrange(events_key(job_id), offset, -1))
-        return [_decode(frame) for frame in raw]
+        raw = await with_time_limit(self._redis.lrange(events_key(job_id), offset, -1))
+        return [decode_frame(frame) for frame in raw]
 
     async def task_of(self, job_id: str) -> tuple[Task, str] | None:
         """Return a job's task and state, or None if its record is gone."""
-        kind, task, state = await _with_time_limit(self._redis.hmget(job_key(job_id), "kind", "task", "state"))
+        kind, task, state = await with_time_limit(self._redis.hmget(job_key(job_id), "kind", "task", "state"))
         return (kind_named(kind.decode()).task_named(task.decode()), state.decode()) if kind else None
 
     async def subscribe(self, reader: JobReader) -> None:
@@ -194,13 +199,17 @@ class JobStream:
         name = channel(reader.job_id).encode()
         readers = self._readers.setdefault(name, set())
         readers.add(reader)
-        if len(readers) == 1:
-            try:
-                await self._pubsub.subscribe(name)
-            except BaseException:
+        try:
+            async with self._connecting:
+                if name not in self._channels:
+                    await with_time_limit(self._pubsub.subscribe(name))
+                    self._channels.add(name)
+        except BaseException:
+            readers.discard(reader)
+            if not readers:
                 self._readers.pop(name, None)
-                raise
-            self._subscribed.set()
+            raise
+        self._subscribed.set()
 
     async def unsubscribe(self, reader: JobReader) -> None:
         """Remove a reader, and unsubscribe from its job's channel if it was the last one."""
@@ -208,7 +217,10 @@ class JobStream:
         readers = self._readers.get(name, set())
         readers.discard(reader)
         if not readers and self._readers.pop(name, None) is not None:
-            await self._pubsub.unsubscribe(name)
+            async with self._connecting:
+                if name not in self._readers:
+                    self._channels.discard(name)
+                    await with_time_limit(self._pubsub.unsubscribe(name))
 
     async def _listen(self) -> None:
         # Not tenacity: it adds 60 µs to each read, so to each token of each stream.
@@ -221,6 +233,7 @@ class JobStream:
             except (RedisError, OSError) as error:
                 # The next read connects and subscribes again. Readers get what they missed from the replay.
                 log.warning("the event stream's connection broke: %s", error)
+                self._suspect()
                 await self._pubsub.connection.disconnect(nowait=True)
                 await asyncio.sleep(0.2)
 
@@ -232,7 +245,8 @@ class JobStream:
         """
         connection = self._pubsub.connection
         if not connection.is_connected:
-            await connection.connect()
+            async with self._connecting:
+                await connection.connect()
         reply = await connection.read_response(timeout=math.inf, disconnect_on_error=False, push_request=True)
         if reply[0] == b"message":
             for reader in self._readers.get(reply[1], ()):
@@ -242,147 +256,23 @@ class JobStream:
 
     async def _tick_readers(self) -> None:
         while True:
-            await asyncio.sleep(QUIET_SECONDS / 2)
+            await asyncio.sleep(TICK_SECONDS)
             await self._subscribed.wait()
+            if not await self._workers_are_as_before():
+                self._suspect()
             now = time.monotonic()
+            often = now < self._suspicious_until or not self.presence.all_roles_are_served
             for readers in list(self._readers.values()):
                 for reader in readers:
-                    reader.tick(now)
+                    reader.tick(now, often=often)
 
-
-class JobReader:
-    """The events of one job, each once and in order, up to the terminal one.
-
-    Exiting the reader before the terminal event cancels the job, unless `keep_job` is set.
-    """
-
-    def __init__(self, stream: JobStream, job_id: str, after: int) -> None:
-        self._stream = stream
-        self.job_id = job_id
-        self.keep_job = False
-        #: Whether this process has submitted the job.
-        self.submitted = False
-        self._last = after
-        self._finished = False
-        #: Published frames, and None when there has been no event for QUIET_SECONDS.
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(READER_QUEUE_SIZE)
-        self._overflowed = False
-        self._quiet_since = self._checked = time.monotonic()
-
-    async def __aenter__(self) -> JobReader:
+    async def _workers_are_as_before(self) -> bool:
         try:
-            await self._stream.subscribe(self)
+            return await self.presence.refresh()
         except (RedisError, OSError) as error:
-            raise _unavailable() from error
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # The clean-up is shielded from cancellation, as a cancelled request must still release its slot.
-        await asyncio.shield(asyncio.ensure_future(self._leave()))
-
-    async def _leave(self) -> None:
-        try:
-            await self._stream.unsubscribe(self)
-            if self.submitted and not self._finished and not self.keep_job:
-                await self._stream.cancel(self.job_id)
-        except (RedisError, OSError, Unavailable) as error:
-            log.warning("job %s could not be cancelled; it ends at its deadline: %s", self.job_id, error)
-
-    def push(self, frame: bytes) -> None:
-        """Queue a published frame. If the queue is full, the frame is read from the replay later."""
-        try:
-            self._queue.put_nowait(frame)
-        except asyncio.QueueFull:
-            self._overflowed = True
-
-    def tick(self, now: float) -> None:
-        """Make a reader without events for QUIET_SECONDS check its job.
-
-        The stream calls this for all readers, as a timer per token would cost more than the token.
-        """
-        if self._queue.empty() and now - max(self._quiet_since, self._checked) >= QUIET_SECONDS:
-            self._checked = now
-            self._queue.put_nowait(None)
-
-    async def __aiter__(self) -> AsyncIterator[Frame]:
-        self._quiet_since = time.monotonic()
-        # A reader that entered before it submitted its job receives all events, so it need not begin with the replay.
-        if not self.submitted or self._last:
-            for number, event in await self._replayed():
-                yield self._advance(number, event)
-        while not self._finished:
-            for number, event in await self._next():
-                yield self._advance(number, event)
-
-    def _advance(self, number: int, event: events.AnyEvent) -> Frame:
-        self._last = number
-        self._finished = events.is_terminal(event)
-        self._quiet_since = time.monotonic()
-        return number, event
-
-    async def _next(self) -> list[Frame]:
-        """Wait, and return new events in order, or none if the job is quiet but not lost."""
-        frame = await self._queue.get()
-        if frame is None:
-            return await self._replayed() or await self._check_job()
-        number, event = _decode(frame)
-        if number <= self._last:
-            return []
-        if number > self._last + 1 or self._overflowed:
-            self._overflowed = False
-            return await self._replayed()
-        return [(number, event)]
-
-    async def _replayed(self) -> list[Frame]:
-        try:
-            return await self._stream.frames_after(self.job_id, self._last)
-        except Unavailable as error:
-            if time.monotonic() - self._quiet_since < UNSERVED_SECONDS:
-                log.warning("job %s: %s", self.job_id, error.message)
-                return []
-            return [self._failed(error)]
-
-    async def _check_job(self) -> list[Frame]:
-        """Send the job again if its worker or message was lost, and fail it if no worker can serve it."""
-        try:
-            found = await self._stream.task_of(self.job_id)
-            if found is None:
-                return [self._failed(Unavailable("The job's record is gone.", code="job_lost"))]
-            if await to_thread.run_sync(self._stream.producer.revive, self.job_id):
-                log.warning("job %s was lost and has been sent again", self.job_id)
-            elif not self.keep_job and await self._is_unserved(*found):
-                await to_thread.run_sync(self._stream.producer.fail_unserved, self.job_id)
-        except (RedisError, OSError, Unavailable) as error:
-            log.warning("job %s: Redis does not answer: %s", self.job_id, error)
-        return []
-
-    async def _is_unserved(self, task: Task, state: str) -> bool:
-        if state != "queued" or time.monotonic() - self._quiet_since < UNSERVED_SECONDS:
+            log.warning("the workers are unknown: Redis does not answer: %s", error)
             return False
-        return not await self._stream.workers(task.queue.role)
 
-    def _failed(self, error: Unavailable) -> Frame:
-        info: ErrorInfo = error.info
-        return self._last + 1, events.Failed(job_id=self.job_id, attempt=0, created=time.time(), error=info)
-
-
-async def _with_time_limit(reply: Awaitable[Any]) -> Any:
-    """Return the reply of Redis, or raise TimeoutError after REPLY_SECONDS.
-
-    The client's own limits do not apply while it connects to a Redis that hangs.
-    """
-    async with asyncio.timeout(REPLY_SECONDS):
-        return await reply
-
-
-def _decode(frame: bytes) -> Frame:
-    number, payload = events.split_frame(frame)
-    return number, events.decode(payload)
-
-
-def _unavailable() -> Unavailable:
-    return Unavailable(
-        "The queue (Redis) does not answer. Try again in a moment.", code="queue_unavailable", retry_after_seconds=5
-    )
+    def _suspect(self) -> None:
+        """Make the readers check their jobs often for a while."""
+        self._suspicious_until = time.monotonic() + SUSPICION_SECONDS
