@@ -23,6 +23,7 @@ from tasks.jobs.queues import Role
 from tasks.jobs.runner import JobRunner
 
 if TYPE_CHECKING:
+    from inference.engine.watchdog import Watchdog
     from ingest.retrieval.reranking import Reranker
     from ingest.retrieval.retriever import Retriever
     from tasks.chat.generation import GenerationService
@@ -81,6 +82,12 @@ class WorkerServices:
         return GenerationService(self.settings, self.producer, self.runner)
 
     @cached_property
+    def watchdog(self) -> Watchdog:
+        from inference.engine.watchdog import Watchdog
+
+        return Watchdog(self.generation.engine)
+
+    @cached_property
     def models(self) -> Models:
         """The embedding models, each with its vector store."""
         from tasks.documents.embedding_models import open_models
@@ -118,7 +125,7 @@ class WorkerServices:
 
             load_functions(self.settings)
             self.announcers.append(Announcer(self.producer, Role.INFERENCE, self.name, self._inference_info))
-            _ = self.generation
+            self.watchdog.start()
         if Role.INDEX in self.roles:
             self.announcers.append(Announcer(self.producer, Role.INDEX, self.name, self._index_info))
             _ = self.query
@@ -136,7 +143,7 @@ class WorkerServices:
     def stop(self) -> None:
         """Stop the threads and close the stores of the services that were built."""
         built = vars(self)
-        for name in ("indexer", "generation", "models", "heartbeats", "producer", "catalog"):
+        for name in ("indexer", "watchdog", "generation", "models", "heartbeats", "producer", "catalog"):
             if name in built:
                 built[name].close()
 

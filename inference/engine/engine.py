@@ -69,7 +69,8 @@ class Engine:
         self._crashes_in_a_row = 0
         #: Sequences with a long piece of their prompt in the running step: aborting one of them interrupts the step.
         self._prompts_in_step: frozenset[str] = frozenset()
-        self._last_turn_at = time.monotonic()
+        #: When the engine's thread last finished a turn, by `time.monotonic`. An idle engine finishes turns too.
+        self.last_turn_at = time.monotonic()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._preparation = Preparation(
@@ -93,7 +94,7 @@ class Engine:
     @property
     def silent_seconds(self) -> float:
         """The time since the engine's thread last finished a turn; if far longer than a step, the step hangs."""
-        return time.monotonic() - self._last_turn_at
+        return time.monotonic() - self.last_turn_at
 
     def prepare(
         self,
@@ -173,7 +174,7 @@ class Engine:
         while not self._closing.is_set():
             try:
                 self._turn()
-                self._last_turn_at = time.monotonic()
+                self.last_turn_at = time.monotonic()
                 self._crashes_in_a_row = 0
             except Exception as error:  # the thread must survive any fault: it fails all sequences and starts afresh
                 log.exception("The engine crashed")

@@ -31,6 +31,7 @@ class EngineStats:
     #: Sequences and seconds of the last step.
     batch_sequences: int
     step_seconds: float
+    slowest_step_seconds: float
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class Counters:
     crashes: int = 0
     batch_sequences: int = 0
     step_seconds: float = 0.0
+    slowest_step_seconds: float = 0.0
     #: Of the last steps: time, and tokens generated until then.
     _history: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=4096))
 
@@ -54,6 +56,7 @@ class Counters:
         self.prompt_tokens += prompt_tokens
         self.batch_sequences = sequences
         self.step_seconds = seconds
+        self.slowest_step_seconds = max(self.slowest_step_seconds, seconds)
         now = time.monotonic()
         self._history.append((now, self.generated_tokens))
         while self._history[0][0] < now - WINDOW_SECONDS:
@@ -79,6 +82,7 @@ class Counters:
             parked=parked,
             batch_sequences=self.batch_sequences,
             step_seconds=self.step_seconds,
+            slowest_step_seconds=self.slowest_step_seconds,
         )
 
     def _rate(self) -> float:
