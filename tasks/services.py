@@ -162,7 +162,7 @@ class WorkerServices:
             "functions": function_registry.schemas(),
             "alive": engine.alive,
             "silent_seconds": engine.silent_seconds,
-            "engine": asdict(stats),
+            "engine": {**asdict(stats), "hung_function_calls": function_registry.hung_calls},
         }
 
     def _index_info(self) -> Info:

@@ -7,10 +7,11 @@ import inspect
 import json
 import logging
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Future, wait
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast, overload
 
 from pydantic import ValidationError
@@ -26,8 +27,10 @@ log = logging.getLogger(__name__)
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
-#: The most calls that run at once, including those past their time limit: Python cannot stop their threads.
+#: The most calls that run at once. Those past their time limit do not count.
 MAX_RUNNING = 64
+#: The most calls of one function that may hang past their time limit, as Python cannot stop their threads.
+MAX_HUNG_CALLS = 8
 MAX_ARGUMENTS_BYTES = 64 * 2**10
 #: A result goes into the prompt, which has room for a few thousand tokens.
 MAX_RESULT_BYTES = 32 * 2**10
@@ -70,6 +73,16 @@ class RegisteredFunction:
         return {"type": "function", "function": described}
 
 
+@dataclass
+class _Call:
+    """A call of a function. Its caller gives up when its time limit is over, and its thread goes on."""
+
+    name: str
+    outcome: Future[Any] = field(default_factory=Future)
+    given_up: bool = False
+    ended: bool = False
+
+
 class FunctionRegistry:
     """Functions by name. Thread-safe; a call blocks its caller, so call from neither the event loop nor the engine."""
 
@@ -77,7 +90,10 @@ class FunctionRegistry:
         self.timeout_seconds = timeout_seconds
         self._functions: dict[str, RegisteredFunction] = {}
         self._lock = threading.Lock()
-        self._running = threading.BoundedSemaphore(max_running)
+        self._max_running = max_running
+        self._running = 0
+        #: How many calls of a function hang: their time limit is over, but they have not returned.
+        self._hung: Counter[str] = Counter()
 
     @overload
     def register(self, function: AnyFunction) -> AnyFunction: ...
@@ -114,6 +130,11 @@ class FunctionRegistry:
     def names(self) -> list[str]:
         """The names of all functions, sorted."""
         return sorted(self._functions)
+
+    @property
+    def hung_calls(self) -> int:
+        """The number of calls whose time limit is over, but which have not returned."""
+        return self._hung.total()
 
     def get(self, name: str) -> RegisteredFunction | None:
         """Return the function with this name, or None."""
@@ -161,37 +182,59 @@ class FunctionRegistry:
 
     def _run(self, registered: RegisteredFunction, keywords: dict[str, Any]) -> Any:
         limit = registered.timeout_seconds or self.timeout_seconds
-        if not self._running.acquire(blocking=False):
-            raise FunctionError("Too many functions are running or hanging. Try again later.")
-        outcome: Future[Any] = Future()
+        call = self._begin(registered.name)
         # Each call has its own daemon thread, so that a hanging one delays neither other calls nor the process's exit.
         work = threading.Thread(
             target=copy_context().run,
-            args=(self._work, registered, keywords, limit, outcome),
+            args=(self._work, registered, keywords, limit, call),
             name=f"function-{registered.name}",
             daemon=True,
         )
         try:
             work.start()
         except RuntimeError:  # the system allows no more threads
-            self._running.release()
+            self._end(call)
             raise
-        if not wait([outcome], timeout=limit).done:
+        if not wait([call.outcome], timeout=limit).done:
+            self._give_up(call)
             raise _out_of_time(limit)
-        return _as_json(outcome.result())
+        return _as_json(call.outcome.result())
 
-    def _work(
-        self, registered: RegisteredFunction, keywords: dict[str, Any], limit: float, outcome: Future[Any]
-    ) -> None:
+    def _begin(self, name: str) -> _Call:
+        with self._lock:
+            if self._hung[name] >= MAX_HUNG_CALLS:
+                raise FunctionError(f"The function {name} hangs: {MAX_HUNG_CALLS} calls of it have not returned.")
+            if self._running >= self._max_running:
+                raise FunctionError(f"Too many functions are running: {self._max_running}. Try again later.")
+            self._running += 1
+        return _Call(name)
+
+    def _give_up(self, call: _Call) -> None:
+        with self._lock:
+            if not call.ended:
+                call.given_up = True
+                self._running -= 1
+                self._hung[call.name] += 1
+
+    def _end(self, call: _Call) -> None:
+        with self._lock:
+            call.ended = True
+            if call.given_up:
+                self._hung[call.name] -= 1
+            else:
+                self._running -= 1
+
+    def _work(self, registered: RegisteredFunction, keywords: dict[str, Any], limit: float, call: _Call) -> None:
+        answer, error = None, None
         try:
             answer = registered.function(**keywords)
-            outcome.set_result(asyncio.run(_awaited(answer, limit)) if inspect.isawaitable(answer) else answer)
-        except Exception as error:  # re-raised in the caller's thread, where `call` handles it
-            outcome.set_exception(error)
-        except BaseException as error:  # such as SystemExit: a function may not end the server
-            outcome.set_exception(FunctionError(f"The function tried to end the program ({type(error).__name__})."))
-        finally:
-            self._running.release()
+            answer = asyncio.run(_awaited(answer, limit)) if inspect.isawaitable(answer) else answer
+        except Exception as raised:  # re-raised in the caller's thread, where `call` handles it
+            error = raised
+        except BaseException as raised:  # such as SystemExit: a function may not end the server
+            error = FunctionError(f"The function tried to end the program ({type(raised).__name__}).")
+        self._end(call)
+        call.outcome.set_result(answer) if error is None else call.outcome.set_exception(error)
 
 
 def _out_of_time(limit_seconds: float) -> FunctionError:

@@ -18,7 +18,7 @@ from functools import partial
 import msgspec
 
 from core import events
-from core.errors import InvalidRequest, Unavailable
+from core.errors import InternalError, InvalidRequest, Unavailable
 from core.messages import GenerateRequest, Hit, Timings, Usage
 from core.settings import Settings
 from inference.engine.engine import Engine, open_engine
@@ -336,28 +336,44 @@ class GenerationService:
                 self._fail_runs(portion)
 
     def _publish_events(self, portion: Sequence[SequenceEvent]) -> None:
-        events_by_run: dict[int, tuple[SequenceRun, list[events.AnyEvent]]] = {}
+        found: dict[int, tuple[SequenceRun, list[SequenceEvent]]] = {}
         for event in portion:
             run = self._runs.get(event.sequence_id)
             if run is not None:
-                _, job_events = events_by_run.setdefault(id(run), (run, []))
-                job_events.extend(translate(run, event))
-        appends: list[Append] = []
-        runs: list[SequenceRun] = []
-        for run, job_events in events_by_run.values():
-            if job_events:
-                state = "running" if any(isinstance(event, events.Started) for event in job_events) else ""
-                appends.append(run.job.as_append(*job_events, state=state))
-                runs.append(run)
+                found.setdefault(id(run), (run, []))[1].append(event)
+        appends = [
+            (run, append) for run, events_of_run in found.values() if (append := self._append(run, events_of_run))
+        ]
         if appends:
-            outcomes = retrying(self._records.append_many, appends)
-            for run, outcome in zip(runs, outcomes, strict=True):
+            outcomes = retrying(self._records.append_many, [append for _, append in appends])
+            for (run, _), outcome in zip(appends, outcomes, strict=True):
                 run.job.update_from(outcome)
                 if run.job.replaced or run.job.cancelled:
                     self._abort(run)
-        for run, _ in events_by_run.values():
+        for run, _ in found.values():
             if run.has_ended:
                 run.done.set()
+
+    def _append(self, run: SequenceRun, engine_events: Sequence[SequenceEvent]) -> Append | None:
+        """Return the engine's events as job events to append, or None if there are none or the run has failed.
+
+        A fault fails this run only, as its events would leave a gap in the answer.
+        """
+        if run.error is not None:
+            return None
+        try:
+            items = [item for event in engine_events for item in translate(run, event)]
+            if not items:
+                return None
+            state = "running" if any(isinstance(item, events.Started) for item in items) else ""
+            append = run.job.as_append(*items, state=state)
+            _ = append.payloads
+            return append
+        except Exception:  # translating and encoding may fail in any way
+            log.exception("the events of job %s cannot be written", run.job.id)
+            run.error = InternalError("A part of the answer could not be written; the server's log says why.")
+            self._abort(run)
+            return None
 
     def _fail_runs(self, portion: Sequence[SequenceEvent]) -> None:
         for run in {id(found): found for event in portion if (found := self._runs.get(event.sequence_id))}.values():

@@ -62,6 +62,9 @@ class JobHeartbeats:
             except (RedisError, OSError) as error:
                 log.warning("heartbeats: Redis does not answer: %s", error)
                 self._stopping.wait(0.5)
+            except Exception:  # without heartbeats, all jobs of this worker would be taken for lost
+                log.exception("heartbeats failed, and go on")
+                self._stopping.wait(0.5)
 
     def _renew_and_listen(self) -> None:
         with self._records.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
@@ -125,4 +128,6 @@ class Announcer:
                 self._producer.announce(self._role, self._name, self._info())
             except Unavailable as error:
                 log.warning("could not announce: %s", error.message)
+            except Exception:  # a worker that does not announce itself counts as dead
+                log.exception("%s could not announce itself", self._name)
             self._stopping.wait(ANNOUNCE_SECONDS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -92,6 +93,11 @@ class Append:
     #: that is repeated with its number is stored once. Others than the job's worker state neither.
     claim: str = ""
     number: int = 0
+
+    @cached_property
+    def payloads(self) -> list[bytes]:
+        """The encoded events. Raise the encoder's error if one cannot be encoded."""
+        return [events.encode(event) for event in self.events]
 
 
 @dataclass(frozen=True)
@@ -203,7 +209,7 @@ class JobRecords:
             renew = bool(state) or not all(isinstance(event, events.TextDelta) for event in item.events)
             args += (item.attempt, item.claim, item.number, channel(item.job_id), item.job_id, state)
             args += (int(terminal), int(renew))
-            args += (len(item.events), *(events.encode(event) for event in item.events))
+            args += (len(item.events), *item.payloads)
         results = self._append(keys=keys, args=args) if items else []
         return [Appended(status >= 0, status == 1, last) for status, last in results]
 

@@ -226,3 +226,29 @@ def test_events_of_a_durable_job_live_as_long_as_its_record(
     for lifetime in lifetimes:
         assert min(lifetime) > job_settings.job_retention_seconds - 60
     assert max(ttls()) <= job_settings.job_ttl_seconds, "afterwards the catalog has the result"
+
+
+def test_a_callback_that_raises_ends_no_heartbeats(runner: JobRunner, producer: Producer, catalog: Catalog) -> None:
+    broken, other = submit(producer, catalog), submit(producer, catalog)
+    called, cancelled = threading.Event(), threading.Event()
+
+    def fail() -> None:
+        called.set()
+        raise ZeroDivisionError
+
+    def work(job: RunningJob) -> None:
+        assert producer.cancel(broken)
+        assert called.wait(10)
+        runner.run(other, Tasks.GENERATE, work_on_other, cancelled.set)
+        job.check()
+
+    def work_on_other(job: RunningJob) -> None:
+        producer.records.redis.delete(heartbeat_key(other))
+        wait_until(lambda: producer.records.redis.exists(heartbeat_key(other)))
+        assert producer.cancel(other)
+        assert cancelled.wait(10)
+        job.check()
+
+    runner.run(broken, Tasks.GENERATE, work, on_cancel=fail)
+    assert isinstance(last_event(producer, broken), events.Cancelled)
+    assert isinstance(last_event(producer, other), events.Cancelled)

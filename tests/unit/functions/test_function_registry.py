@@ -16,6 +16,8 @@ from pydantic import BaseModel, Field
 
 from core.errors import Unavailable
 from inference.functions import FunctionContext, FunctionDefinitionError, FunctionError, FunctionRegistry
+from inference.functions.registry import MAX_HUNG_CALLS
+from tests.support import wait_until
 
 
 class Size(StrEnum):
@@ -200,22 +202,51 @@ def test_an_unknown_function_is_reported_with_the_known_ones(registry: FunctionR
     assert registry.call("unknown", {}).error == "There is no function 'unknown'. There are: known."
 
 
-def test_calls_to_a_hanging_function_time_out_and_their_number_is_bounded() -> None:
-    registry = FunctionRegistry(timeout_seconds=0.05, max_running=1)
-    release, ended = threading.Event(), threading.Event()
+def test_functions_that_hang_disable_themselves_only() -> None:
+    registry = FunctionRegistry(timeout_seconds=0.05, max_running=2)
+    release = threading.Event()
 
     @registry.register
     def hang() -> None:
         """Hang."""
-        release.wait(10)
-        ended.set()
+        release.wait(30)
+
+    @registry.register
+    def add(a: int, b: int) -> int:
+        """Add."""
+        return a + b
 
     try:
-        assert registry.call("hang", {}).error == "The function did not answer within 0.05 seconds."
-        assert registry.call("hang", {}).error == "Too many functions are running or hanging. Try again later."
+        for _ in range(MAX_HUNG_CALLS):
+            assert registry.call("hang", {}).error == "The function did not answer within 0.05 seconds."
+        assert registry.hung_calls == MAX_HUNG_CALLS
+        assert registry.call("hang", {}).error == "The function hang hangs: 8 calls of it have not returned."
+        assert registry.call("add", {"a": 1, "b": 2}).result == 3
     finally:
         release.set()
-    assert ended.wait(5)
+    wait_until(lambda: registry.hung_calls == 0)
+    assert registry.call("hang", {}).error is None
+
+
+def test_the_number_of_calls_that_run_at_once_is_bounded() -> None:
+    registry = FunctionRegistry(timeout_seconds=20, max_running=1)
+    release, running = threading.Event(), threading.Event()
+
+    @registry.register
+    def wait_here() -> None:
+        """Wait."""
+        running.set()
+        release.wait(20)
+
+    first = threading.Thread(target=registry.call, args=("wait_here", {}))
+    first.start()
+    try:
+        assert running.wait(10)
+        assert registry.call("wait_here", {}).error == "Too many functions are running: 1. Try again later."
+    finally:
+        release.set()
+    first.join(10)
+    assert registry.call("wait_here", {}).error is None
 
 
 def test_an_async_function_is_cancelled_when_its_time_is_over(registry: FunctionRegistry) -> None:
