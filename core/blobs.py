@@ -21,6 +21,8 @@ from core.ids import new_id
 
 _SUFFIX = re.compile(r"(?:\.tar)?\.[A-Za-z0-9]{1,10}\Z")
 _KEY = re.compile(r"[0-9a-f]{2}/blob-[0-9a-f]+(?:\.[A-Za-z0-9.]+)?\Z")
+#: The name of a file of chunks, or of one that is being written.
+_GENERATION = re.compile(r"\.?(\d+)\.jsonl")
 _DOCUMENT_ID = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
@@ -128,16 +130,20 @@ class BlobStore:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{generation}.jsonl"
 
-    def delete_chunks(self, document_id: str, keep_generation: int | None = None) -> None:
-        """Remove the chunks of a document: of all generations, or of all but the one to keep."""
+    def delete_chunks(self, document_id: str, before_generation: int | None = None) -> None:
+        """Remove the chunks of a document: of all generations, or of those before one that is complete.
+
+        A later generation may be being written meanwhile.
+        """
         folder = self._chunks_folder(document_id)
-        if keep_generation is None:
+        if before_generation is None:
             shutil.rmtree(folder, ignore_errors=True)
             return
         if not folder.is_dir():
             return
         for path in folder.iterdir():
-            if path.name != f"{keep_generation}.jsonl":
+            named = _GENERATION.match(path.name)
+            if named is None or int(named.group(1)) < before_generation:
                 path.unlink(missing_ok=True)
 
     def sweep_staging(self, older_than_seconds: float) -> int:

@@ -152,14 +152,15 @@ class ClaimQueries(MigratedDatabase):
         known = {name: value for name, value in given.items() if value is not None}
         return self._finish(claim, self._advanced(state) | known)
 
-    def end_parsing(self, ends: Sequence[ParseEnd]) -> None:
-        """End the claims of documents that were parsed, refused or released. Skip claims that were fenced off."""
+    def end_parsing(self, ends: Sequence[ParseEnd]) -> list[Claim]:
+        """End the claims of documents that were parsed, refused or released. Return claims that were fenced off."""
         if not ends:
-            return
+            return []
         with self._write() as connection:
             held = _held(connection, [end.claim for end in ends], DocumentState.PARSING)
             kept = [end for end in ends if end.claim.document.id in held]
             _change_each(connection, [(end.claim, self._ended() | self._after(end)) for end in kept])
+        return [end.claim for end in ends if end.claim.document.id not in held]
 
     def _after(self, end: ParseEnd) -> dict[str, Any]:
         match end:

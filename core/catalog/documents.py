@@ -20,6 +20,7 @@ from core.catalog.rows import (
     REQUEUED,
     SELECT_DOCUMENT,
     SELECT_LOCKED,
+    TOMBSTONE,
     as_document,
     batches,
     new_generation,
@@ -197,16 +198,19 @@ class DocumentQueries(MigratedDatabase):
         statement = change(DELETED | {"updated_at": self._now()} | more)
         return connection.execute(statement.where(documents.c.id.in_(document_ids), ALIVE)).rowcount
 
-    def purge_deleted(self, older_than_seconds: float) -> int:
-        """Remove the tombstones older than this, except those of ignored files. Return their number."""
+    def tombstones(self, limit: int, *, older_than_seconds: float) -> list[str]:
+        """Return the ids of documents that were deleted longer ago than this, except those of ignored files."""
         oldest = self._now() - older_than_seconds
-        with self._write() as connection:
-            statement = sa.delete(documents).where(
-                documents.c.state == DocumentState.DELETED,
-                documents.c.updated_at < oldest,
-                documents.c.ignored.is_(False),
-            )
-            return connection.execute(statement).rowcount
+        query = sa.select(documents.c.id).where(TOMBSTONE, documents.c.ignored == sa.false())
+        with self._read() as connection:
+            return list(connection.execute(query.where(documents.c.updated_at < oldest).limit(limit)).scalars())
+
+    def purge_deleted(self, document_ids: Iterable[str]) -> None:
+        """Remove the rows of these documents, which `tombstones` has returned."""
+        for batch in batches(document_ids):
+            with self._write() as connection:
+                purge = sa.delete(documents).where(documents.c.id.in_(batch), TOMBSTONE)
+                connection.execute(purge.where(documents.c.ignored == sa.false()))
 
     def _change(self, document_id: str, values: dict[str, Any]) -> Document:
         with self._write() as connection:

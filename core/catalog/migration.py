@@ -6,6 +6,7 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import sqlalchemy as sa
 
@@ -15,8 +16,8 @@ from core.catalog.engine import WRITES, Database
 #: up-to-date catalog does not have to import Alembic.
 HEAD_REVISION = "0009"
 SCRIPTS = Path(__file__).parent / "migrations"
-#: The key of the PostgreSQL advisory lock: "llmapi" as a number.
-_ADVISORY_LOCK = int.from_bytes(b"llmapi", "big")
+#: The keys of the PostgreSQL advisory locks: short names as numbers.
+_ADVISORY_LOCKS = {"migrate": int.from_bytes(b"llmapi", "big"), "stores": int.from_bytes(b"llmstore", "big")}
 
 
 class MigratedDatabase(Database):
@@ -26,7 +27,7 @@ class MigratedDatabase(Database):
         """Create or upgrade the tables. Any number of processes may call this at once, any number of times."""
         if self._revision() == HEAD_REVISION:
             return
-        with self._migration_lock():
+        with self.exclusively("migrate"):
             if self._revision() != HEAD_REVISION:
                 self._upgrade()
 
@@ -56,16 +57,18 @@ class MigratedDatabase(Database):
             connection.close()
 
     @contextmanager
-    def _migration_lock(self) -> Iterator[None]:
+    def exclusively(self, purpose: Literal["migrate", "stores"]) -> Iterator[None]:
+        """Hold a lock that one process at a time has, of all that use this database. It ends with the process."""
         if not self.is_sqlite:
             with self._engine.connect().execution_options(**{WRITES: True}) as connection:
                 # The lock belongs to the connection and ends with it.
-                connection.execute(sa.select(sa.func.pg_advisory_lock(_ADVISORY_LOCK)))
+                key = _ADVISORY_LOCKS[purpose]
+                connection.execute(sa.select(sa.func.pg_advisory_lock(key)))
                 try:
                     yield
                 finally:
-                    connection.execute(sa.select(sa.func.pg_advisory_unlock(_ADVISORY_LOCK)))
+                    connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
             return
-        with Path(f"{self._url.database}.migrate.lock").open("w") as lock:
+        with Path(f"{self._url.database}.{purpose}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -19,6 +19,7 @@ IDS_PER_STATEMENT = 500
 GONE = (DocumentState.DELETING, DocumentState.DELETED)
 #: In none of these states. Written out, not bound: SQLite uses a partial index only if it can read the condition.
 ALIVE = sa.text("documents.state NOT IN ('deleting', 'deleted')")
+TOMBSTONE = sa.text("documents.state = 'deleted'")
 
 #: Fences off the worker that holds the document: its token becomes an old one.
 FENCED = {"token": documents.c.token + 1, "worker": None, "lease_until": None}

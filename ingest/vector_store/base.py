@@ -175,8 +175,8 @@ class VectorStore(Protocol):
         """Remove all points of collections, given by their keys as in the payloads."""
         ...
 
-    def keep_generation(self, document_id: str, generation: int) -> None:
-        """Remove a document's points of all generations but one."""
+    def delete_generations_before(self, document_id: str, generation: int) -> None:
+        """Remove a document's points of earlier generations. Another worker may be writing a later one."""
         ...
 
     def delete_generation(self, document_id: str, generation: int) -> None:

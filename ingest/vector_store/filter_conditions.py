@@ -47,10 +47,10 @@ class Conditions:
         """Return the condition for the points of one generation of a document."""
         return self.filter(must=[*self._of_documents([document_id]), self._equals("generation", generation)])
 
-    def of_other_generations(self, document_id: str, generation: int) -> Any:
-        """Return the condition for a document's points of all generations but one."""
-        kept = [self._equals("generation", generation)]
-        return self.filter(must=self._of_documents([document_id]), must_not=kept)
+    def of_earlier_generations(self, document_id: str, generation: int) -> Any:
+        """Return the condition for a document's points of all generations before this one."""
+        earlier = self.field(key="generation", range=self.range(lt=generation))
+        return self.filter(must=[*self._of_documents([document_id]), earlier])
 
     def of_contents(self, hashes: Sequence[str]) -> Any:
         """Return the condition for the points with these content hashes."""

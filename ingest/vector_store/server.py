@@ -87,8 +87,8 @@ class ServerVectorStore:
         if collections:
             self._delete(_conditions.of_collections(collections))
 
-    def keep_generation(self, document_id: str, generation: int) -> None:
-        self._delete(_conditions.of_other_generations(document_id, generation))
+    def delete_generations_before(self, document_id: str, generation: int) -> None:
+        self._delete(_conditions.of_earlier_generations(document_id, generation))
 
     def delete_generation(self, document_id: str, generation: int) -> None:
         self._delete(_conditions.of_generation(document_id, generation))

@@ -109,7 +109,7 @@ def open_models(catalog: Catalog, settings: Settings) -> Models:
     Raises:
         ConfigurationError: if a model that the settings name cannot be loaded, or a store cannot be opened.
     """
-    loader = _Loader(settings)
+    loader = _Loader(catalog, settings)
     try:
         default = loader.open(settings.embedding_model_name, settings.embedding_dimension)
         chosen = {name: loader.open(name) for name in settings.embedding_models}
@@ -131,7 +131,8 @@ def _records(collections: Sequence[Collection]) -> list[StoreRecord]:
 class _Loader:
     """Opens models, each store once."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, catalog: Catalog, settings: Settings) -> None:
+        self._catalog = catalog
         self._settings = settings
         self._open: list[Model] = []
 
@@ -149,7 +150,9 @@ class _Loader:
             service.close()
             return known
         try:
-            store = open_vector_store(settings, embedder.dimension, embedder.model_name)
+            # One worker at a time, since two that find an empty store would give it two identities.
+            with self._catalog.exclusively("stores"):
+                store = open_vector_store(settings, embedder.dimension, embedder.model_name)
         except BaseException:
             service.close()
             raise

@@ -16,12 +16,14 @@ from tasks.documents.embedding_models import Models, Placement
 from tasks.documents.index_run import Fenced, IndexRun, document_meta, grouped
 from tasks.documents.indexing_schedule import POLL_LIMIT, IndexingSchedule, Poll, Step, Wait
 from tasks.documents.leases import kept_alive
+from tasks.documents.leftovers import discard_points
 from tasks.documents.placements import Placements
 
 log = logging.getLogger(__name__)
 
 #: Renamed documents whose points are updated at a time.
 RENAME_LIMIT = 64
+DELETED_RETENTION_SECONDS = 86_400
 #: More than for parsing, as a crash counts as a failed attempt at every document that is being indexed.
 MAX_INDEX_ATTEMPTS = 10
 INDEX_STATES = (DocumentState.PARSED, DocumentState.INDEXING)
@@ -101,7 +103,7 @@ class Indexer:
             self._placements.delete_orphaned()
         found = self._delete() + self._take(poll) + self._rename()
         if not poll.interrupts:
-            found += self._placements.finish_moves()
+            found += self._placements.finish_moves() + self._purge()
         self._schedule.polled(time.monotonic(), found=bool(found))
 
     def _claim(
@@ -145,6 +147,20 @@ class Indexer:
         self._catalog.finish_deletes(claims)
         return len(claims)
 
+    def _purge(self) -> int:
+        """Remove the rows of documents that were deleted long ago, and once more all that was written for them.
+
+        A worker that was stalled or killed may have written after the deletion. Nothing can be so late any more.
+        """
+        gone = self._catalog.tombstones(POLL_LIMIT, older_than_seconds=DELETED_RETENTION_SECONDS)
+        if gone:
+            for model in self._models.all:
+                model.store.delete_documents(gone)
+            for document_id in gone:
+                self._blobs.delete_chunks(document_id)
+            self._catalog.purge_deleted(gone)
+        return len(gone)
+
     def _rename(self) -> int:
         """Write the new names of renamed documents into their points, without parsing or embedding them again."""
         moved = self._catalog.moved_documents(RENAME_LIMIT)
@@ -175,7 +191,7 @@ class Indexer:
                 self._end(run)
         except Fenced:
             self._end(run)
-            log.info("%s was replaced or deleted while it was indexed", run.readable[0].document.id)
+            self._discard(run, run.readable)
         except OUTAGES:
             self._release_runs()
             raise
@@ -184,10 +200,19 @@ class Indexer:
             self._fail(run, error)
 
     def _release_runs(self) -> None:
+        lost: list[tuple[IndexRun, list[Claim]]] = []
         for run in list(self._runs):
             self._end(run)
-            for claim in run.readable:
-                self._catalog.release(claim, DocumentState.PARSED)
+            fenced = [claim for claim in run.readable if not self._catalog.release(claim, DocumentState.PARSED)]
+            lost.append((run, fenced))
+        for run, claims in lost:
+            self._discard(run, claims)
+
+    def _discard(self, run: IndexRun, claims: Sequence[Claim]) -> None:
+        """Remove the points of claims that were fenced off: of documents that were deleted or replaced meanwhile."""
+        if claims:
+            log.info("replaced while they were indexed: %s", ", ".join(claim.document.id for claim in claims))
+            discard_points(claims, self._catalog, run.placement.all)
 
     def _fail(self, run: IndexRun, error: Exception) -> None:
         """Fail the document of a run. If the run has several, begin a run for each, to find the one at fault.
@@ -224,8 +249,10 @@ class Indexer:
             # The first generation replaces none.
             if is_active and document.generation > 1:
                 for model in run.placement.all:
-                    model.store.keep_generation(document.id, document.generation)
-                self._blobs.delete_chunks(document.id, keep_generation=document.generation)
+                    model.store.delete_generations_before(document.id, document.generation)
+                self._blobs.delete_chunks(document.id, before_generation=document.generation)
+        fenced = [claim for (claim, _, _), is_active in zip(finished, activated, strict=True) if not is_active]
+        self._discard(run, fenced)
 
 
 def _generation(claim: Claim) -> tuple[str, int]:

@@ -15,6 +15,10 @@ from ingest.pipeline import NO_PERMISSION, check_size
 
 _BLOCK_BYTES = 1 << 20
 _MISSING = "The original file is no longer there."
+_MISSING_BLOB = (
+    "The original is no longer in BLOB_DIR. If a process on another machine stored it, note that all processes need "
+    "one BLOB_DIR that they share."
+)
 _CHANGED = "The file has changed since it was found. It is read again as soon as the watcher has seen the change."
 
 
@@ -32,7 +36,7 @@ def original_of(document: Document, blobs: BlobStore, max_bytes: int) -> Iterato
     if document.blob_key is not None:
         path = blobs.path(document.blob_key)
         if not path.is_file():
-            raise DocumentRejected(_MISSING, code=ORIGINAL_MISSING)
+            raise DocumentRejected(_MISSING_BLOB, code=ORIGINAL_MISSING)
         yield path
         return
     if document.root is None or document.path is None:

@@ -34,6 +34,7 @@ from ingest.pipeline import has_tokenizer, parse_to_chunks
 from ingest.sandbox.process_limits import CpuTimeExceeded
 from tasks.documents.dispatch import send_waiting
 from tasks.documents.leases import kept_alive
+from tasks.documents.leftovers import discard_chunks
 from tasks.documents.originals import original_of
 from tasks.jobs.producer import Producer
 
@@ -52,8 +53,9 @@ class Bundle:
     that have ended are removed from `claims`.
     """
 
-    def __init__(self, catalog: Catalog, claims: list[Claim]) -> None:
+    def __init__(self, catalog: Catalog, blobs: BlobStore, claims: list[Claim]) -> None:
         self._catalog = catalog
+        self._blobs = blobs
         self._claims = claims
         self._waiting = deque(claims)
         self._ends: list[ParseEnd] = []
@@ -90,11 +92,13 @@ class Bundle:
     def _record(self) -> None:
         with self._lock:
             ends = [*self._ends, *map(Released, self._waiting)]
-            self._catalog.end_parsing(ends)
+            lost = self._catalog.end_parsing(ends)
             for end in ends:
                 self._claims.remove(end.claim)
             self._ends.clear()
             self._waiting.clear()
+        if lost:
+            discard_chunks(lost, self._catalog, self._blobs)
 
 
 class ParsingService:
@@ -122,7 +126,7 @@ class ParsingService:
             lease_seconds=LEASE_SECONDS,
         )
         if claims:
-            bundle = Bundle(self._catalog, claims)
+            bundle = Bundle(self._catalog, self._blobs, claims)
             with bundle.recording_ends(), kept_alive(self._catalog, claims):
                 while (claim := bundle.take()) is not None:
                     bundle.put(self._parse_claimed(claim))

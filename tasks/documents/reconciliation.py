@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 
 #: Durable jobs that one pass examines.
 JOBS_PER_PASS = 1000
-DELETED_RETENTION_SECONDS = 86_400
 #: An upload that is not complete after this time has been abandoned.
 STAGING_RETENTION_SECONDS = 3600
 
@@ -57,9 +56,8 @@ class Reconciliation:
         self._producer.records.append(Append(job_id, record.attempt, [accepted], record.queue, "running"))
 
     def expire(self) -> None:
-        """Remove rows and uploads whose retention period is over."""
+        """Remove jobs, collections and uploads whose time is over. The index worker removes deleted documents."""
         self._catalog.purge_jobs(self._settings.job_retention_seconds)
-        self._catalog.purge_deleted(DELETED_RETENTION_SECONDS)
         self._catalog.purge_collections()
         self._blobs.sweep_staging(STAGING_RETENTION_SECONDS)
 

@@ -56,14 +56,18 @@ def test_odd_names_do_not_get_into_keys(store: BlobStore, name: str) -> None:
     assert store.path(store.put(b"x", name).key).is_file()
 
 
-def test_chunks_of_other_generations_are_deleted(store: BlobStore) -> None:
-    for generation in (1, 2, 3):
+def test_chunks_of_earlier_generations_are_deleted(store: BlobStore) -> None:
+    for generation in (1, 2, 3, 10):
         store.chunks_path("doc-1", generation).write_text("{}")
-    store.delete_chunks("doc-1", keep_generation=2)
-    assert [store.chunks_path("doc-1", number).exists() for number in (1, 2, 3)] == [False, True, False]
+    half, later = (store.chunks_path("doc-1", 1).with_name(name) for name in (".1.jsonl.ab.tmp", ".3.jsonl.cd.tmp"))
+    for path in (half, later):
+        path.write_text("{")
+    store.delete_chunks("doc-1", before_generation=2)
+    assert [store.chunks_path("doc-1", number).exists() for number in (1, 2, 3, 10)] == [False, True, True, True]
+    assert [half.exists(), later.exists()] == [False, True]
     store.delete_chunks("doc-1")
     store.delete_chunks("doc-1")
-    store.delete_chunks("doc-2", keep_generation=1)
+    store.delete_chunks("doc-2", before_generation=1)
     with pytest.raises(ValueError, match="not the id"):
         store.chunks_path("../x", 1)
 

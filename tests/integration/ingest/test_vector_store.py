@@ -201,11 +201,11 @@ def test_a_large_upsert_is_stored_whole(store: VectorStore) -> None:
     assert len(found(store, "text", limit=250)) == 250
 
 
-def test_deleting_keeps_the_generation_named(store: VectorStore) -> None:
+def test_a_generation_that_is_complete_replaces_earlier_ones_and_no_later_one(store: VectorStore) -> None:
     store.upsert([make_point(f"router {generation}", generation=generation) for generation in (1, 2, 3)])
     store.upsert([make_point("router of another", "other", generation=1)])
-    store.keep_generation("doc", 2)
-    assert sorted(found(store, "router")) == ["router 2", "router of another"]
+    store.delete_generations_before("doc", 2)
+    assert sorted(found(store, "router")) == ["router 2", "router 3", "router of another"]
     store.delete_documents(["doc"])
     store.delete_documents(["unknown"])
     assert found(store, "router") == ["router of another"]
@@ -234,7 +234,7 @@ def test_documents_whose_terms_are_the_same_are_distinguished(
     monkeypatch.setattr("ingest.vector_store.terms.term", lambda key, value: 7)
     store.upsert([make_point(f"router {name}", name, generation=at) for at in (1, 2) for name in "abc"])
     store.delete_documents(["a"])
-    store.keep_generation("b", 2)
+    store.delete_generations_before("b", 2)
     store.delete_generation("c", 2)
     assert [store.count(name, at) for name in "abc" for at in (1, 2)] == [0, 0, 0, 1, 1, 0]
 

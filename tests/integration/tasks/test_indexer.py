@@ -2,99 +2,40 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from core.blobs import BlobStore
-from core.catalog import Catalog, Claim, Document, DocumentState, NewDocument, Source
+from core.catalog import Catalog, Claim, Document, DocumentState
 from core.errors import Unavailable
-from core.settings import Settings, load_settings
-from ingest.embedding.embedder import Embedder
-from ingest.embedding.service import EmbeddingService
 from ingest.pipeline import ParseResult, parse_to_chunks
 from ingest.vector_store.edge import EdgeVectorStore
 from tasks.documents.dispatch import bundles, send_waiting
-from tasks.documents.embedding_models import Model, Models
 from tasks.documents.index_run import grouped
-from tasks.documents.indexer import Indexer
 from tasks.documents.indexing_schedule import SHORT_CHUNKS, Action, Poll
-from tasks.documents.parsing import ParsingService
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Queue
 from tests.fakes.fake_embedder import FakeEmbedder
+from tests.integration.tasks.indexing import LARGE, World, make_empty_store
 from tests.support import wait_until
 
 PARSE = {"expected": DocumentState.QUEUED, "claimed": DocumentState.PARSING}
-
-#: A text of more chunks than a short run has.
-LARGE = "\n\n".join(f"Paragraph {number}. " + "The harbour opens at dawn. " * 60 for number in range(90))
-
-
-@dataclass
-class World:
-    """The stages of a document, all in one process."""
-
-    catalog: Catalog
-    blobs: BlobStore
-    store: EdgeVectorStore
-    service: EmbeddingService
-    parsing: ParsingService
-    indexer: Indexer
-
-    def add(self, text: str, filename: str = "note.txt", key: str | None = None) -> Document:
-        blob = self.blobs.put(text.encode(), filename)
-        return self.catalog.add_document(
-            NewDocument(
-                collection="default",
-                filename=filename,
-                source=Source.UPLOAD,
-                content_hash=blob.content_hash,
-                size_bytes=blob.size_bytes,
-                blob_key=blob.key,
-                idempotency_key=key,
-            )
-        )
-
-    def parse(self, document: Document) -> None:
-        """Parse a document and wake the indexer, as the message that the parser sends does in a worker."""
-        self.parsing.parse(document.id)
-        self.indexer.wake()
-
-    def state(self, document: Document) -> DocumentState:
-        return self.catalog.documents_by_id([document.id])[document.id].state
-
-    def another_indexer(self, store: EdgeVectorStore) -> Indexer:
-        return Indexer(self.catalog, self.blobs, Models(Model(self.service, store)), "index@test")
 
 
 @pytest.fixture(scope="module")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of an empty store. It is made once for all tests, as that takes a second."""
-    folder = tmp_path_factory.mktemp("empty") / "vectors"
-    EdgeVectorStore(folder, FakeEmbedder.model_name, FakeEmbedder.dimension).close()
-    return folder
+    return make_empty_store(tmp_path_factory.mktemp("empty") / "vectors")
 
 
 @pytest.fixture
 def world(tmp_path: Path, catalog: Catalog, producer: Producer, empty_store: Path) -> Iterator[World]:
-    settings: Settings = load_settings(data_dir=tmp_path / "data")
-    blobs = BlobStore(tmp_path / "blobs")
-    shutil.copytree(empty_store, tmp_path / "vectors")
-    store = EdgeVectorStore(tmp_path / "vectors", FakeEmbedder.model_name, FakeEmbedder.dimension)
-    service = EmbeddingService(cast(Embedder, FakeEmbedder()))
-    parsing = ParsingService(settings, catalog, blobs, producer, "ingest@test")
-    indexer = Indexer(catalog, blobs, Models(Model(service, store)), "index@test")
-    yield World(catalog, blobs, store, service, parsing, indexer)
-    indexer.close()
-    service.close()
-    store.close()
+    with World.opened(tmp_path, catalog, producer, empty_store) as world:
+        yield world
 
 
 def test_a_document_goes_through_all_stages(world: World, producer: Producer) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from qdrant_client import QdrantClient
 
 from core.blobs import BlobStore
 from core.catalog import Catalog, DocumentState, NewDocument, Source
 from core.errors import ConfigurationError
 from core.settings import Settings, load_settings
 from ingest.indexing.chunk_files import read_chunks
+from ingest.vector_store.server import ServerVectorStore
 from tasks.documents.embedding_models import Models, open_models
 from tasks.documents.parsing import ParsingService
 from tasks.jobs.producer import Producer
@@ -65,6 +70,33 @@ def test_models_are_those_of_the_settings_and_those_that_collections_are_in(
     assert names_of(models, catalog) == {"letters": "two", "plain": "one"}
     assert models.target(catalog.get_collection("plain")) is models.default
     assert models.target(catalog.get_collection("letters")) is models.named("two")
+
+
+def test_workers_that_open_an_empty_store_at_once_agree_on_its_identity(
+    settings_for: Callable[..., Settings], catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(embedding_model_name=str(tiny_model(tmp_path / "one")))
+    client = QdrantClient(":memory:")
+    reads = threading.Barrier(2)
+    retrieve = ServerVectorStore._retrieve_identity
+
+    def retrieve_at_once(store: ServerVectorStore) -> str:
+        known = retrieve(store)
+        with suppress(threading.BrokenBarrierError):
+            reads.wait(0.5)
+        return known
+
+    def open_shared(_settings: Settings, dimension: int, name: str) -> ServerVectorStore:
+        return ServerVectorStore(client, name, dimension, indexed=False)
+
+    monkeypatch.setattr(ServerVectorStore, "_retrieve_identity", retrieve_at_once)
+    monkeypatch.setattr("tasks.documents.embedding_models.open_vector_store", open_shared)
+    with ThreadPoolExecutor(2) as threads:
+        opened = list(threads.map(lambda _: open_models(catalog, settings), range(2)))
+    assert len({models.default.store.identity for models in opened}) == 1
+    for models in opened:
+        models.default.service.close()
+    client.close()
 
 
 def names_of(models: Models, catalog: Catalog) -> dict[str, str]:

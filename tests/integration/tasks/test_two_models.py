@@ -198,7 +198,7 @@ def test_a_document_that_cannot_be_parsed_again_does_not_delay_the_others(
     wait_until(lambda: world.is_at_rest() and world.has_moved)
     indexer.close()
     assert world.found_in(world.upcoming) == {document.id for document in documents[1:]}
-    assert "no longer there" in str(world.catalog.get_document(documents[0].id).error)
+    assert "no longer in BLOB_DIR" in str(world.catalog.get_document(documents[0].id).error)
 
 
 def test_one_collection_moves_to_a_model_of_its_choice_while_the_others_stay(

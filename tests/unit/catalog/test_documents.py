@@ -161,9 +161,13 @@ def test_a_finished_deletion_leaves_a_tombstone_until_it_is_purged(
         catalog.get_document(document.id)
     assert catalog.list_documents().items == []
     assert catalog.list_documents(state=DocumentState.DELETED).items[0].id == document.id
-    assert catalog.purge_deleted(10) == 0
+    catalog.purge_deleted([add().id])
+    assert catalog.tombstones(10, older_than_seconds=10) == []
     clock.advance(11)  # type: ignore[attr-defined]
-    assert catalog.purge_deleted(10) == 1
+    assert catalog.tombstones(10, older_than_seconds=10) == [document.id]
+    catalog.purge_deleted([document.id])
+    assert catalog.list_documents(state=DocumentState.DELETED).items == []
+    assert len(catalog.list_documents().items) == 1, "one that is not deleted is not purged"
 
 
 def test_many_documents_are_deleted_at_once(catalog: Catalog, add_file: Add) -> None:
