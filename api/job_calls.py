@@ -20,7 +20,7 @@ from api.render import Answer, ChatStream, Head, Wire
 from api.renderers import FinishedJob, Options
 from api.sse import DONE_FRAME, EventStream, cancelled_by_disconnect
 from core import events
-from core.catalog import Job
+from core.catalog import Job, JobSummary
 from core.errors import ErrorInfo, Unavailable
 from core.ids import new_id
 from tasks.jobs.kinds import JobKind
@@ -138,7 +138,7 @@ async def submit_async(services: Services, call: Call) -> Response:
     return json_response(job_wire(job, position=position), 202, headers)
 
 
-def job_wire(job: Job, *, position: int | None = None, result: Any = None) -> Wire:
+def job_wire(job: JobSummary, *, position: int | None = None, result: Any = None) -> Wire:
     """Return a job in the form of the API. Times are Unix seconds, rounded down."""
     return {
         "id": job.id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.catalog.claims import ClaimQueries
 from core.catalog.collections import CollectionQueries
+from core.catalog.dispatches import DispatchQueries
 from core.catalog.documents import DocumentQueries
 from core.catalog.folders import FolderQueries
 from core.catalog.jobs import JobQueries
@@ -20,6 +21,7 @@ class Catalog(
     FolderQueries,
     ProgressQueries,
     ClaimQueries,
+    DispatchQueries,
     JobQueries,
 ):
     """The catalog, over one pool of connections. Synchronous and thread-safe.

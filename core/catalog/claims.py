@@ -13,14 +13,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from core.catalog.migration import MigratedDatabase
-from core.catalog.rows import FENCED, SELECT_DOCUMENT, AnyRow, as_document, batches, clean
-from core.catalog.tables import documents
+from core.catalog.rows import FENCED, IN_TURN, SELECT_DOCUMENT, WAITING, AnyRow, as_document, batches, clean
+from core.catalog.tables import collections, documents
 from core.catalog.transitions import change, check_follows, may_enter
-from core.catalog.types import Claim, Document, DocumentState, Parsed, ParseEnd, Refused, Released
+from core.catalog.types import Activation, Claim, DocumentState, Indexed, Parsed, ParseEnd, Refused, Released
 
 #: A document whose claims were lost this often is quarantined.
 MAX_ATTEMPTS = 3
 LEASE_SECONDS = 30.0
+MISSING_CHUNKS = (
+    "Its chunks were not in the BLOB_DIR of the index worker, {times} times in a row, although a parser had written "
+    "them. All ingest and index workers need one BLOB_DIR that they share."
+)
 CRASHED = (
     "It crashed its worker {attempts} times, so it is not tried again. The file may be damaged, or need more memory "
     "than PARSE_MEMORY_BYTES or more time than PARSE_TIMEOUT_SECONDS. Retry it once the cause is fixed."
@@ -67,9 +71,9 @@ class ClaimQueries(MigratedDatabase):
     ) -> list[Claim]:
         """Claim each of these documents that can be claimed, as `claim` does, in the given order."""
         with self._write() as connection:
-            free = sa.or_(documents.c.state == expected, _abandoned(claimed, self._now()))
+            free = sa.or_(documents.c.state == expected, abandoned(claimed, self._now()))
             if expected == claimed:
-                free = _abandoned(claimed, self._now())
+                free = abandoned(claimed, self._now())
             query = SELECT_DOCUMENT.where(documents.c.id.in_(document_ids), free)
             query = query.order_by(documents.c.id).with_for_update(of=documents)
             rows = {row.id: row for row in connection.execute(query)}
@@ -87,16 +91,16 @@ class ClaimQueries(MigratedDatabase):
         lease_seconds: float = LEASE_SECONDS,
         max_attempts: int = MAX_ATTEMPTS,
     ) -> list[Claim]:
-        """Claim up to `limit` documents as `claim` does: first those of dead workers, then the oldest.
+        """Claim up to `limit` documents as `claim` does: first those of dead workers, then those whose turn it is.
 
         With `max_chunks`, claim only documents of at most that many chunks.
         """
         size = sa.true() if max_chunks is None else documents.c.chunk_count <= max_chunks
         with self._write() as connection:
             # Two queries, because each can follow an index: a single one with OR would sort the whole queue.
-            rows = _oldest(connection, sa.and_(_abandoned(claimed, self._now()), size), limit)
+            rows = first_in_turn(connection, sa.and_(abandoned(claimed, self._now()), size), limit)
             if expected != claimed and len(rows) < limit:
-                rows += _oldest(connection, sa.and_(documents.c.state == expected, size), limit - len(rows))
+                rows += first_in_turn(connection, sa.and_(documents.c.state == expected, size), limit - len(rows))
             return self._take(connection, rows, worker, expected, claimed, lease_seconds, max_attempts)
 
     def _take(
@@ -185,40 +189,56 @@ class ClaimQueries(MigratedDatabase):
         """
         return self._finish(claim, _released(state))
 
+    def parse_again(self, claim: Claim) -> bool:
+        """Queue a document again whose chunks cannot be read, or fail it after `MAX_ATTEMPTS` times in a row.
+
+        From the second time on, its message waits half a minute: a shared folder may show a new file late. Return
+        False if the claim was fenced off.
+        """
+        times = claim.document.chunks_missing + 1
+        if times >= MAX_ATTEMPTS:
+            return self.fail(claim, MISSING_CHUNKS.format(times=times), "chunks_missing")
+        sent_at = self._now() if times > 1 else None
+        return self._finish(
+            claim, _released(DocumentState.QUEUED) | {"chunks_missing": times, "dispatched_at": sent_at}
+        )
+
     def activate(self, claim: Claim, chunk_count: int, chunks_embedded: int = 0) -> bool:
         """End the claim: from now on search sees the claimed generation only. Return False if it was fenced off."""
-        return self.activate_all([(claim, chunk_count, chunks_embedded)])[0]
+        return self.activate_all([Indexed(claim, chunk_count, chunks_embedded)])[0] is Activation.ACTIVE
 
-    def activate_all(self, finished: Sequence[tuple[Claim, int, int]], *, in_next_store: bool = False) -> list[bool]:
+    def activate_all(self, finished: Sequence[Indexed]) -> list[Activation]:
         """Activate many claims in one transaction, as `activate` does, and return each one's result.
 
-        `in_next_store`: the next store, which is to take over, has their points too.
+        A claim whose collection is in other stores by now is kept: its points are not where search will look.
         """
         with self._write() as connection:
-            held = _held(connection, [claim for claim, _, _ in finished], DocumentState.INDEXING)
-            changes = [
-                (claim, self._ended() | self._active(claim, chunks, embedded, in_next_store, held[claim.document.id]))
-                for claim, chunks, embedded in finished
-                if claim.document.id in held
-            ]
+            held = _held(connection, [one.claim for one in finished], DocumentState.INDEXING)
+            placements = _placements(connection, {row.collection_id for row in held.values()})
+            results, changes = [], []
+            for one in finished:
+                row = held.get(one.claim.document.id)
+                placement = placements[row.collection_id] if row else None
+                results.append(_activation(one, placement))
+                if row and results[-1] is Activation.ACTIVE:
+                    changes.append((one.claim, self._ended() | self._active(one, row.path) | {"placement": placement}))
             _change_each(connection, changes)
-        return [claim.document.id in held for claim, _, _ in finished]
+        return results
 
-    def _active(
-        self, claim: Claim, chunk_count: int, chunks_embedded: int, in_next_store: bool, path: str | None
-    ) -> dict[str, Any]:
+    def _active(self, indexed: Indexed, path: str | None) -> dict[str, Any]:
         now = self._now()
+        document = indexed.claim.document
         return {
             "state": DocumentState.COMPLETED,
-            "active_generation": claim.document.generation,
-            "next_generation": claim.document.generation if in_next_store else None,
-            "chunk_count": chunk_count,
-            "chunks_indexed": chunk_count,
-            "chunks_embedded": chunks_embedded,
+            "active_generation": document.generation,
+            "chunk_count": indexed.chunk_count,
+            "chunks_indexed": indexed.chunk_count,
+            "chunks_embedded": indexed.chunks_embedded,
+            "chunks_missing": 0,
             "attempts": 0,
             "error": None,
             # The points carry the path of the claimed row: they are stale only if the path has changed since.
-            "moved": path != claim.document.path,
+            "moved": path != document.path,
             "completed_at": now,
             "ended_at": now,
         }
@@ -273,36 +293,6 @@ class ClaimQueries(MigratedDatabase):
                 connection.execute(change(values).where(documents.c.id == row.id))
         return len(rows)
 
-    def mark_dispatched(self, document_ids: Iterable[str]) -> None:
-        """Record that a message for each of these documents has been sent now."""
-        for batch in batches(document_ids):
-            with self._write() as connection:
-                statement = sa.update(documents).where(documents.c.id.in_(batch))
-                connection.execute(statement.values(dispatched_at=self._now()))
-
-    def recall_dispatched(self, document_ids: Iterable[str]) -> None:
-        """Record that the message for those of these documents that are still queued had no effect."""
-        for batch in batches(document_ids):
-            with self._write() as connection:
-                waiting = sa.and_(documents.c.id.in_(batch), documents.c.state == DocumentState.QUEUED)
-                connection.execute(sa.update(documents).where(waiting).values(dispatched_at=None))
-
-    def dispatchable(self, limit: int, *, older_than_seconds: float = 30) -> list[Document]:
-        """Return documents that need a new message: first those of dead parsers, then the oldest queued ones.
-
-        No message for them was sent within the last `older_than_seconds`.
-        """
-        now = self._now()
-        oldest = now - older_than_seconds
-        unsent = sa.or_(documents.c.dispatched_at.is_(None), documents.c.dispatched_at < oldest)
-        waiting = sa.and_(documents.c.state == DocumentState.QUEUED, unsent)
-        unsent_since = sa.or_(unsent, documents.c.dispatched_at < documents.c.lease_until)
-        with self._read() as connection:
-            rows = _oldest(connection, sa.and_(_abandoned(DocumentState.PARSING, now), unsent_since), limit)
-            if len(rows) < limit:
-                rows += _oldest(connection, waiting, limit - len(rows))
-        return [as_document(row) for row in rows]
-
     def _finish(self, claim: Claim, values: dict[str, Any]) -> bool:
         return self._change_claimed(claim, values | self._ended())
 
@@ -335,32 +325,51 @@ def _change_each(connection: sa.Connection, changes: Iterable[tuple[Claim, dict[
         connection.execute(statement.values(new), rows)
 
 
-def _held(connection: sa.Connection, claims: Sequence[Claim], state: DocumentState) -> dict[str, str | None]:
-    """Return the paths, by id, of the documents in this state whose claims still hold. Lock their rows."""
+def _held(connection: sa.Connection, claims: Sequence[Claim], state: DocumentState) -> dict[str, AnyRow]:
+    """Return the rows, by id, of the documents in this state whose claims still hold. Lock them."""
     tokens = {claim.document.id: claim.token for claim in claims}
-    columns = (documents.c.id, documents.c.token, documents.c.path)
+    columns = (documents.c.id, documents.c.token, documents.c.path, documents.c.collection_id)
     # After a claim is finished, its token stays in the row, but the worker is cleared.
     query = sa.select(*columns).where(documents.c.worker.is_not(None), documents.c.state == state)
     # In one order everywhere, so that on PostgreSQL two transactions never wait for each other.
     query = query.order_by(documents.c.id).with_for_update()
     found = [row for batch in batches(tokens) for row in connection.execute(query.where(documents.c.id.in_(batch)))]
-    return {row.id: row.path for row in found if row.token == tokens[row.id]}
+    return {row.id: row for row in found if row.token == tokens[row.id]}
+
+
+def _placements(connection: sa.Connection, collection_ids: Iterable[str]) -> dict[str, int]:
+    """Return the placement numbers of collections by id. On PostgreSQL, none can change during this transaction."""
+    query = sa.select(collections.c.id, collections.c.placement).where(collections.c.id.in_(collection_ids))
+    rows = connection.execute(query.order_by(collections.c.id).with_for_update(read=True))
+    return {row.id: row.placement for row in rows}
+
+
+def _activation(indexed: Indexed, placement: int | None) -> Activation:
+    if placement is None:
+        return Activation.FENCED
+    return Activation.ACTIVE if indexed.placement in (None, placement) else Activation.MISPLACED
 
 
 def _released(state: DocumentState) -> dict[str, Any]:
     return {"state": state, "dispatched_at": None}
 
 
-def _abandoned(claimed: DocumentState, now: float) -> sa.ColumnElement[bool]:
+def abandoned(claimed: DocumentState, now: float) -> sa.ColumnElement[bool]:
     """Return the condition for a document in the claimed state that no live worker holds."""
     ended = sa.or_(documents.c.lease_until.is_(None), documents.c.lease_until < now)
     return sa.and_(documents.c.state == claimed, ended)
 
 
-def _oldest(connection: sa.Connection, condition: sa.ColumnElement[bool], limit: int) -> list[AnyRow]:
-    """Return the oldest rows to claim; on PostgreSQL, without those that another worker is about to claim."""
-    query = SELECT_DOCUMENT.where(condition).order_by(documents.c.created_at, documents.c.id).limit(limit)
-    return list(connection.execute(query.with_for_update(of=documents, skip_locked=True)))
+def first_in_turn(connection: sa.Connection, condition: sa.ColumnElement[bool], limit: int) -> list[AnyRow]:
+    """Return the rows of waiting documents whose turn it is: the oldest, before those that were queued in bulk.
+
+    On PostgreSQL, skip those that another worker is about to claim.
+    """
+    query = sa.select(documents.c.id).where(WAITING, condition).order_by(*IN_TURN).limit(limit)
+    ids = list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
+    # By themselves, so that no plan sorts the whole queue, and an empty one costs next to nothing.
+    rows = {row.id: row for row in connection.execute(SELECT_DOCUMENT.where(documents.c.id.in_(ids)))} if ids else {}
+    return [rows[document_id] for document_id in ids]
 
 
 def _quarantine(connection: sa.Connection, document_id: str, attempts: int, now: float) -> None:

@@ -114,15 +114,15 @@ class CollectionQueries(MigratedDatabase):
 
     def purge_collections(self) -> int:
         """Remove the rows of deleted collections that have no documents left. Return their number."""
-        filled = sa.select(documents.c.collection_id)
-        statement = sa.delete(collections).where(collections.c.deleted_at.is_not(None), collections.c.id.not_in(filled))
+        is_filled = sa.exists().where(documents.c.collection_id == collections.c.id)
+        statement = sa.delete(collections).where(collections.c.deleted_at.is_not(None), sa.not_(is_filled))
         with self._write() as connection:
             return connection.execute(statement).rowcount
 
     def _queue_again(self, connection: sa.Connection, collection_id: str) -> int:
         now = self._now()
         mine = sa.and_(documents.c.collection_id == collection_id, ALIVE, documents.c.state.not_in(RETRYABLE))
-        return connection.execute(change(new_generation(now) | {"updated_at": now}).where(mine)).rowcount
+        return connection.execute(change(new_generation(now, bulk=True) | {"updated_at": now}).where(mine)).rowcount
 
 
 def collection_id(connection: sa.Connection, name: str, now: float) -> str:

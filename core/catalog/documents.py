@@ -81,6 +81,8 @@ class DocumentQueries(MigratedDatabase):
             stat["blob_key"] = new.blob_key
             stat |= new_generation(now) | {"content_hash": new.content_hash}
             stat["collection_id"] = collection_id(connection, new.collection, now)
+            if existing.collection != new.collection:
+                stat["placement"] = 0  # its points are in the other collection's store
         _update(connection, existing.id, stat)
         return fetch(connection, existing.id)
 

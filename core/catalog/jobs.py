@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from core.catalog.migration import MigratedDatabase
-from core.catalog.rows import as_job, before, clean, newest_first, page_of
+from core.catalog.rows import (
+    IDS_PER_STATEMENT,
+    SELECT_JOB,
+    SELECT_JOB_SUMMARY,
+    as_job,
+    as_job_summary,
+    before,
+    clean,
+    newest_first,
+    page_of,
+)
 from core.catalog.tables import jobs
-from core.catalog.types import Job, JobState, Page
+from core.catalog.types import Job, JobState, JobSummary, Page
 from core.errors import NotFound
 
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
+#: The same for a table of any size: written out as in the index `jobs_unfinished`.
+_IS_UNFINISHED = sa.text("jobs.state IN ('queued', 'running')")
 
 
 class JobQueries(MigratedDatabase):
@@ -28,29 +42,26 @@ class JobQueries(MigratedDatabase):
             "attempt": 0,
             "created_at": self._now(),
         }
-        with self._write() as connection:
-            row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).one_or_none()
-            if row is None:
-                connection.execute(sa.insert(jobs).values(**values))
+        self._write_retried(lambda connection: _insert_once(connection, values))
         return self.get_job(job_id)
 
     def get_job(self, job_id: str) -> Job:
         """Return the job. Raise NotFound if there is none."""
         with self._read() as connection:
-            row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).one_or_none()
+            row = connection.execute(SELECT_JOB.where(jobs.c.id == job_id)).one_or_none()
         if row is None:
             raise NotFound(f"No job with the id {job_id!r}.", param="job_id")
         return as_job(row)
 
-    def list_jobs(self, limit: int = 20, after: str | None = None, state: JobState | None = None) -> Page[Job]:
+    def list_jobs(self, limit: int = 20, after: str | None = None, state: JobState | None = None) -> Page[JobSummary]:
         """Return jobs, the newest first. Raise InvalidRequest if there is no job with the id `after`."""
-        query = sa.select(jobs).order_by(*newest_first(jobs)).limit(limit + 1)
+        query = SELECT_JOB_SUMMARY.order_by(*newest_first(jobs)).limit(limit + 1)
         if state is not None:
             query = query.where(jobs.c.state == state)
         with self._read() as connection:
             if after is not None:
                 query = query.where(before(connection, jobs, after))
-            return page_of([as_job(row) for row in connection.execute(query)], limit)
+            return page_of([as_job_summary(row) for row in connection.execute(query)], limit)
 
     def set_job_running(self, job_id: str, attempt: int) -> bool:
         """Record that a worker runs this attempt. Return False if the job has ended or a later attempt runs."""
@@ -72,14 +83,32 @@ class JobQueries(MigratedDatabase):
         with self._write() as connection:
             return connection.execute(statement.values(**values)).rowcount == 1
 
-    def unfinished_jobs(self, limit: int) -> list[Job]:
-        """Return jobs that have not ended, the oldest first."""
-        query = sa.select(jobs).where(jobs.c.state.in_(UNFINISHED)).order_by(jobs.c.created_at, jobs.c.id).limit(limit)
+    def unfinished_jobs(self, limit: int, after: JobSummary | None = None) -> list[JobSummary]:
+        """Return jobs that have not ended, the oldest first, or those that follow the job `after`."""
+        order = (jobs.c.created_at, jobs.c.id)
+        query = SELECT_JOB_SUMMARY.where(_IS_UNFINISHED).order_by(*order).limit(limit)
+        if after is not None:
+            query = query.where(sa.tuple_(*order) > sa.tuple_(after.created_at, after.id))
         with self._read() as connection:
-            return [as_job(row) for row in connection.execute(query)]
+            return [as_job_summary(row) for row in connection.execute(query)]
 
     def purge_jobs(self, older_than_seconds: float) -> int:
-        """Remove the jobs that ended longer ago than this. Return their number."""
-        oldest = self._now() - older_than_seconds
-        with self._write() as connection:
-            return connection.execute(sa.delete(jobs).where(jobs.c.finished_at < oldest)).rowcount
+        """Remove the jobs that ended longer ago than this. Return their number.
+
+        They are removed some at a time, so that other writers do not wait for long.
+        """
+        ended = sa.select(jobs.c.id).where(jobs.c.finished_at < self._now() - older_than_seconds)
+        purge = sa.delete(jobs).where(jobs.c.id.in_(ended.limit(IDS_PER_STATEMENT)))
+        total = 0
+        while True:
+            with self._write() as connection:
+                count = connection.execute(purge).rowcount
+            total += count
+            if count < IDS_PER_STATEMENT:
+                return total
+
+
+def _insert_once(connection: sa.Connection, values: dict[str, Any]) -> None:
+    known = sa.select(jobs.c.id).where(jobs.c.id == values["id"])
+    if connection.execute(known).one_or_none() is None:
+        connection.execute(sa.insert(jobs).values(**values))

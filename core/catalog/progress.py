@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from core.catalog.migration import MigratedDatabase
 from core.catalog.reads import fetch
-from core.catalog.rows import ALIVE, FENCED, REQUEUED, AnyRow
-from core.catalog.tables import collections, documents, watched_folders
+from core.catalog.rows import FENCED, GONE, IN_TURN, REQUEUED, WAITING, AnyRow
+from core.catalog.tables import collections, document_counts, documents, watched_folders
 from core.catalog.transitions import change
 from core.catalog.types import RETRYABLE, UNSETTLED, Coverage, Document, DocumentState
 from core.errors import Conflict
@@ -21,19 +22,32 @@ SKIP_CODES = ("unsupported_file", "empty_file")
 MAX_REASONS = 50
 CANCELLED = "It was cancelled. Retry it to have it indexed."
 _NOT_SETTLED = documents.c.state.in_(UNSETTLED)
-_INDEXED = sa.and_(documents.c.active_generation.is_not(None), documents.c.active_generation == documents.c.generation)
-_STALE = sa.and_(documents.c.active_generation.is_not(None), documents.c.active_generation != documents.c.generation)
+#: Values of `document_counts.search`: search finds the newest generation, or an older one.
+NEWEST, OLDER = 1, 2
+#: The counts are added up when they have more rows than this, and thrice as many as the last time.
+COUNT_ROWS = 1000
 
 
 class ProgressQueries(MigratedDatabase):
     """The part of the catalog about the progress of documents."""
 
+    #: The rows of the counts after this process added them up last.
+    _compacted_rows = 0
+
     def counts_by_state(self) -> dict[str, int]:
         """Return the number of documents in each state that occurs, without deleted ones."""
-        query = sa.select(documents.c.state, sa.func.count().label("number")).group_by(documents.c.state)
+        number = sa.func.sum(document_counts.c.number).label("number")
+        query = sa.select(document_counts.c.state, number).where(document_counts.c.state != DocumentState.DELETED)
         with self._read() as connection:
-            rows = connection.execute(query.where(documents.c.state != DocumentState.DELETED)).all()
-        return {row.state: row.number for row in rows}
+            rows = connection.execute(query.group_by(document_counts.c.state).having(number != 0))
+            return {row.state: int(row.number) for row in rows}
+
+    def has_work_for_indexer(self) -> bool:
+        """Return whether a document waits to be indexed or to be deleted."""
+        states = (DocumentState.PARSED, DocumentState.DELETING)
+        query = sa.select(documents.c.id).where(WAITING, documents.c.state.in_(states)).limit(1)
+        with self._read() as connection:
+            return connection.execute(query).one_or_none() is not None
 
     def coverage(self, collection: str | None = None) -> list[Coverage]:
         """Return the coverage of each collection, or of the one named, sorted by name."""
@@ -42,21 +56,36 @@ class ProgressQueries(MigratedDatabase):
             names = names.where(collections.c.name == collection)
         with self._read() as connection:
             known = {row.id: row.name for row in connection.execute(names.order_by(collections.c.name))}
-            sums = {row.collection_id: row for row in connection.execute(_sums(list(known)))}
-            reasons = _reasons(connection, list(known))
-            for key, name in known.items():
-                reasons[key][0].update(_skipped_files(connection, name))
-        return [_coverage(name, sums.get(key), *reasons[key]) for key, name in known.items()]
+            counts: dict[str, list[AnyRow]] = defaultdict(list)
+            for row in connection.execute(_SUMS.where(document_counts.c.collection_id.in_(known))):
+                counts[row.collection_id].append(row)
+            skipped = _skipped_files(connection)
+        return [_coverage(name, counts[key], skipped[name]) for key, name in known.items()]
+
+    def compact_counts(self) -> None:
+        """Add up the rows of the counts once there are many of them, so that reading them stays fast."""
+        limit = COUNT_ROWS + 2 * self._compacted_rows
+        query = sa.select(document_counts.c.number).offset(limit).limit(1)
+        with self._read() as connection:
+            if connection.execute(query).one_or_none() is None:
+                return
+        with self._write() as connection:
+            # Exactly the rows that are added up: others may be added meanwhile.
+            removed = connection.execute(sa.delete(document_counts).returning(*document_counts.c)).all()
+            sums = _added_up(removed)
+            if sums:
+                connection.execute(sa.insert(document_counts), sums)
+            self._compacted_rows = len(sums)
 
     def waiting_before(self, document: Document) -> int:
-        """Return the number of documents in the same state that are older and so come first."""
-        older = sa.or_(
-            documents.c.created_at < document.created_at,
-            sa.and_(documents.c.created_at == document.created_at, documents.c.id < document.id),
-        )
-        query = sa.select(sa.func.count()).where(documents.c.state == document.state, older)
+        """Return the number of documents in the same state that come first."""
+        turn = sa.select(*IN_TURN).where(documents.c.id == document.id)
         with self._read() as connection:
-            return int(connection.execute(query).scalar_one())
+            mine = connection.execute(turn).one_or_none()
+            if mine is None:
+                return 0
+            earlier = sa.and_(WAITING, documents.c.state == document.state, sa.tuple_(*IN_TURN) < sa.tuple_(*mine))
+            return int(connection.execute(sa.select(sa.func.count()).where(earlier)).scalar_one())
 
     def retry_document(self, document_id: str) -> Document:
         """Queue a failed or cancelled document again.
@@ -80,7 +109,8 @@ class ProgressQueries(MigratedDatabase):
 
     def retry_failed(self, collection: str | None = None) -> int:
         """Queue all failed documents, of one collection or of all, again; return their number. Skip cancelled ones."""
-        return self._change_states(documents.c.state == DocumentState.FAILED, self._retried(), collection)
+        again = self._retried() | {"bulk": True}
+        return self._change_states(documents.c.state == DocumentState.FAILED, again, collection)
 
     def cancel_unsettled(self, collection: str | None = None) -> int:
         """Stop the work on all documents of one collection or of all, and return their number."""
@@ -113,60 +143,52 @@ class ProgressQueries(MigratedDatabase):
             return connection.execute(statement).rowcount
 
 
-def _sums(collection_ids: list[str]) -> sa.Select[Any]:
-    def number(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-        return sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0)
-
-    return (
-        sa.select(
-            documents.c.collection_id,
-            sa.func.count().label("documents"),
-            number(_INDEXED).label("indexed"),
-            number(_STALE).label("stale"),
-            number(_NOT_SETTLED).label("pending"),
-            sa.func.sum(documents.c.chunk_count).label("chunks"),
-            sa.func.sum(documents.c.size_bytes).label("size_bytes"),
-        )
-        .where(documents.c.collection_id.in_(collection_ids), ALIVE)
-        .group_by(documents.c.collection_id)
-    )
+_KEYS = [column for column in document_counts.c if column.name not in ("number", "chunks", "size_bytes")]
+_SUMMED = [document_counts.c.number, document_counts.c.chunks, document_counts.c.size_bytes]
+_SUMS = sa.select(*_KEYS, *(sa.func.sum(column).label(column.name) for column in _SUMMED)).group_by(*_KEYS)
 
 
-def _reasons(connection: sa.Connection, collection_ids: list[str]) -> dict[str, tuple[Counter[str], Counter[str]]]:
-    """Return the numbers of skipped and of failed documents by reason, for each collection."""
-    found: dict[str, tuple[Counter[str], Counter[str]]] = defaultdict(lambda: (Counter(), Counter()))
-    columns = (documents.c.collection_id, documents.c.state, documents.c.error, documents.c.error_code)
-    query = sa.select(*columns, sa.func.count().label("number")).group_by(*columns)
-    query = query.where(documents.c.collection_id.in_(collection_ids), documents.c.state.in_(RETRYABLE))
-    for row in connection.execute(query):
+def _added_up(rows: Iterable[AnyRow]) -> list[dict[str, Any]]:
+    """Return one row for each key, without those that add up to nothing."""
+    sums: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for row in rows:
+        mine = sums[tuple(getattr(row, column.name) for column in _KEYS)]
+        for position, column in enumerate(_SUMMED):
+            mine[position] += getattr(row, column.name)
+    names = [column.name for column in (*_KEYS, *_SUMMED)]
+    return [dict(zip(names, (*key, *values), strict=True)) for key, values in sums.items() if any(values)]
+
+
+def _skipped_files(connection: sa.Connection) -> dict[str, Counter[str]]:
+    """Return the number of files in watched folders that are ignored, by collection and reason."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in connection.execute(sa.select(watched_folders.c.collection, watched_folders.c.skipped)):
+        found[row.collection].update(row.skipped)
+    return found
+
+
+def _coverage(name: str, counts: Sequence[AnyRow], skipped_files: Counter[str]) -> Coverage:
+    alive = [row for row in counts if row.state not in GONE]
+    ended = [row for row in alive if row.state in RETRYABLE]
+    skipped, failed = Counter(skipped_files), Counter[str]()
+    for row in ended:
         is_skipped = row.state == DocumentState.CANCELLED or row.error_code in SKIP_CODES
-        found[row.collection_id][0 if is_skipped else 1][row.error or "unknown"] += row.number
-    return found
-
-
-def _skipped_files(connection: sa.Connection, collection: str) -> Counter[str]:
-    """Return the number of files in the watched folders of a collection that are ignored, by reason."""
-    found: Counter[str] = Counter()
-    query = sa.select(watched_folders.c.skipped).where(watched_folders.c.collection == collection)
-    for counts in connection.execute(query).scalars():
-        found.update(counts)
-    return found
-
-
-def _coverage(name: str, sums: AnyRow | None, skipped: Counter[str], failed: Counter[str]) -> Coverage:
-    if sums is None:
-        return Coverage(name, skipped=_most_common(skipped))
+        (skipped if is_skipped else failed)[row.error or "unknown"] += int(row.number)
     return Coverage(
         collection=name,
-        documents=sums.documents,
-        indexed=sums.indexed,
-        stale=sums.stale,
-        pending=sums.pending,
-        skipped=_most_common(skipped),
-        failed=_most_common(failed),
-        chunks=int(sums.chunks),
-        size_bytes=int(sums.size_bytes),
+        documents=_total(alive),
+        indexed=_total(row for row in alive if row.search == NEWEST),
+        stale=_total(row for row in alive if row.search == OLDER),
+        pending=_total(row for row in alive if row.state in UNSETTLED),
+        skipped=_most_common(+skipped),
+        failed=_most_common(+failed),
+        chunks=sum(int(row.chunks) for row in alive),
+        size_bytes=sum(int(row.size_bytes) for row in alive),
     )
+
+
+def _total(rows: Iterable[AnyRow]) -> int:
+    return sum(int(row.number) for row in rows)
 
 
 def _most_common(reasons: Counter[str]) -> dict[str, int]:

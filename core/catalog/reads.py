@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from core.catalog.rows import (
     page_of,
 )
 from core.catalog.tables import collections, documents
-from core.catalog.types import Document, DocumentState, Page
+from core.catalog.types import UNSETTLED, Document, DocumentState, Page
 from core.errors import NotFound
 
 
@@ -67,6 +68,13 @@ class ReadQueries(MigratedDatabase):
                 found.update({row.id: as_document(row) for row in connection.execute(query)})
         return found
 
+    def has_unsettled(self, document_ids: Iterable[str]) -> bool:
+        """Return whether one of these documents waits or is being worked on."""
+        query = sa.select(documents.c.id).where(documents.c.state.in_(UNSETTLED)).limit(1)
+        with self._read() as connection:
+            found = (connection.execute(query.where(documents.c.id.in_(batch))) for batch in batches(document_ids))
+            return any(rows.one_or_none() is not None for rows in found)
+
     def list_documents(
         self,
         *,
@@ -80,13 +88,17 @@ class ReadQueries(MigratedDatabase):
         Raises:
             InvalidRequest: there is no document with the id `after`.
         """
-        query = SELECT_DOCUMENT.where(_in_states(state)).order_by(*newest_first(documents)).limit(limit + 1)
-        if collection is not None:
-            query = query.where(collections.c.name == collection)
+        scope = []
         with self._read() as connection:
             if after is not None:
-                query = query.where(before(connection, documents, after))
-            return page_of([as_document(row) for row in connection.execute(query)], limit)
+                scope.append(before(connection, documents, after))
+            if collection is not None:
+                named = sa.select(collections.c.id).where(collections.c.name == collection)
+                scope.append(documents.c.collection_id == connection.execute(named).scalar())
+            ids = _newest(connection, _states(state), scope, limit + 1)
+            rows = connection.execute(SELECT_DOCUMENT.where(documents.c.id.in_(ids)))
+            found = {row.id: as_document(row) for row in rows}
+            return page_of([found[key] for key in ids if key in found], limit)
 
     def active_generations(self, document_ids: Iterable[str]) -> dict[str, int]:
         """Return the generation that search sees, by id, for those of the documents that have one."""
@@ -108,10 +120,26 @@ class ReadQueries(MigratedDatabase):
             return [as_document(row) for row in connection.execute(query)]
 
 
-def _in_states(state: DocumentState | Iterable[DocumentState] | None) -> sa.ColumnElement[bool]:
+def _states(state: DocumentState | Iterable[DocumentState] | None) -> set[DocumentState]:
     if state is None:
-        return documents.c.state != DocumentState.DELETED
-    return documents.c.state.in_([state] if isinstance(state, DocumentState) else list(state))
+        return set(DocumentState) - {DocumentState.DELETED}
+    return {state} if isinstance(state, DocumentState) else set(state)
+
+
+def _newest(
+    connection: sa.Connection,
+    states: Iterable[DocumentState],
+    scope: Sequence[sa.ColumnElement[bool]],
+    limit: int,
+) -> list[str]:
+    """Return the ids of the newest documents in any of these states.
+
+    Each state is asked for by itself, because its documents lie in an index in this order.
+    """
+    query = sa.select(documents.c.created_at, documents.c.id).where(*scope)
+    query = query.order_by(*newest_first(documents)).limit(limit)
+    found = [row for state in states for row in connection.execute(query.where(documents.c.state == state))]
+    return [row.id for row in heapq.nlargest(limit, found, key=lambda row: (row.created_at, row.id))]
 
 
 def fetch(connection: sa.Connection, document_id: str, *, lock: bool = False) -> Document:

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from core.catalog.tables import collections, documents, stores
-from core.catalog.types import Collection, Document, DocumentState, ItemT, Job, JobState, Page, Source, StoreRecord
+from core.catalog.tables import collections, documents, jobs, stores
+from core.catalog.types import (
+    Collection,
+    Document,
+    DocumentState,
+    ItemT,
+    Job,
+    JobState,
+    JobSummary,
+    Page,
+    Source,
+    StoreRecord,
+)
 from core.errors import InvalidRequest
 
 #: The number of ids in one statement: SQLite takes at most 32,766 parameters, and long lists are slow to compile.
@@ -19,6 +31,8 @@ IDS_PER_STATEMENT = 500
 GONE = (DocumentState.DELETING, DocumentState.DELETED)
 #: In none of these states. Written out, not bound: SQLite uses a partial index only if it can read the condition.
 ALIVE = sa.text("documents.state NOT IN ('deleting', 'deleted')")
+#: There is something to do on the document: the condition of the index `documents_waiting`.
+WAITING = sa.text("documents.state NOT IN ('completed', 'failed', 'cancelled', 'deleted')")
 TOMBSTONE = sa.text("documents.state = 'deleted'")
 
 #: Fences off the worker that holds the document: its token becomes an old one.
@@ -31,8 +45,10 @@ REQUEUED = FENCED | {
     "error_code": None,
     "dispatched_at": None,
     "completed_at": None,
+    "bulk": False,
     "chunks_indexed": 0,
     "chunks_embedded": 0,
+    "chunks_missing": 0,
     "parsing_at": None,
     "parsed_at": None,
     "indexing_at": None,
@@ -42,7 +58,6 @@ REQUEUED = FENCED | {
 DELETED = FENCED | {
     "state": DocumentState.DELETING,
     "active_generation": None,
-    "next_generation": None,
     "idempotency_key": None,
     "moved": False,
     "attempts": 0,
@@ -54,7 +69,7 @@ DELETED = FENCED | {
 #: SQLAlchemy's type of a row lists the types of its columns; here columns are read by name.
 AnyRow: TypeAlias = sa.Row[*tuple[Any, ...]]
 
-_HIDDEN = {"collection_id", "idempotency_key", "moved", "token", "worker", "next_generation"}
+_HIDDEN = {"collection_id", "idempotency_key", "moved", "token", "worker", "placement", "bulk"}
 _DOCUMENT_COLUMNS = [column for column in documents.c if column.name not in _HIDDEN]
 
 SELECT_DOCUMENT = sa.select(
@@ -71,7 +86,16 @@ SELECT_LOCKED = SELECT_DOCUMENT.with_for_update(of=documents)
 
 _STORE_COLUMNS = ("store_id", "embedding_model", "dimension", "model_source")
 _STORE, _NEXT_STORE = stores.alias("store"), stores.alias("next_store")
-_COLLECTION_COLUMNS = ("id", "name", "created_at", "point_key", "chunk_tokens", "chunk_overlap_tokens", "model_choice")
+_COLLECTION_COLUMNS = (
+    "id",
+    "name",
+    "created_at",
+    "point_key",
+    "chunk_tokens",
+    "chunk_overlap_tokens",
+    "model_choice",
+    "placement",
+)
 
 SELECT_COLLECTION = sa.select(
     *(collections.c[name] for name in _COLLECTION_COLUMNS),
@@ -104,13 +128,26 @@ def _store_of(row: AnyRow, prefix: str) -> StoreRecord | None:
     return StoreRecord(**values) if values["store_id"] is not None else None
 
 
+SELECT_JOB = sa.select(*(jobs.c[field.name] for field in fields(Job)))
+SELECT_JOB_SUMMARY = sa.select(*(jobs.c[field.name] for field in fields(JobSummary)))
+
+
 def as_job(row: AnyRow) -> Job:
+    """Return the job of a row of SELECT_JOB."""
     return Job(**dict(row._mapping) | {"state": JobState(row._mapping["state"])})
 
 
-def new_generation(now: float) -> dict[str, Any]:
-    """Return the columns that queue a document as a new generation, beside the one that search sees."""
-    return REQUEUED | {"generation": documents.c.generation + 1, "queued_at": now}
+def as_job_summary(row: AnyRow) -> JobSummary:
+    """Return the job of a row of SELECT_JOB_SUMMARY."""
+    return JobSummary(**dict(row._mapping) | {"state": JobState(row._mapping["state"])})
+
+
+def new_generation(now: float, *, bulk: bool = False) -> dict[str, Any]:
+    """Return the columns that queue a document as a new generation, beside the one that search sees.
+
+    With `bulk`, it is queued behind documents that come one by one.
+    """
+    return REQUEUED | {"generation": documents.c.generation + 1, "queued_at": now, "bulk": bulk}
 
 
 def batches(ids: Iterable[ItemT]) -> Iterator[list[ItemT]]:
@@ -129,10 +166,12 @@ def before(connection: sa.Connection, table: sa.Table, after: str) -> sa.ColumnE
     cursor = connection.execute(sa.select(table.c.created_at).where(table.c.id == after)).scalar()
     if cursor is None:
         raise InvalidRequest(f"No item with the id {after!r} to continue after.", param="after")
-    return sa.or_(
-        table.c.created_at < cursor,
-        sa.and_(table.c.created_at == cursor, table.c.id < after),
-    )
+    # As one comparison, which an index answers from its middle.
+    return sa.tuple_(table.c.created_at, table.c.id) < sa.tuple_(cursor, after)
+
+
+#: The order in which documents that wait have their turn.
+IN_TURN = (documents.c.bulk, documents.c.created_at, documents.c.id)
 
 
 def newest_first(table: sa.Table) -> Sequence[sa.ColumnElement[Any]]:

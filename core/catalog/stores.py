@@ -6,18 +6,15 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
+from core.catalog.collections import lock_collection
 from core.catalog.migration import MigratedDatabase
 from core.catalog.rows import ALIVE, SELECT_COLLECTION, as_collection, new_generation
 from core.catalog.tables import collections, documents, stores
 from core.catalog.transitions import change
 from core.catalog.types import RETRYABLE, Collection, DocumentState, StoreRecord
 
-#: Documents that search finds, but whose active generation is not in the next store.
-_MISSING_IN_NEXT = sa.and_(
-    documents.c.active_generation.is_not(None),
-    documents.c.next_generation.is_distinct_from(documents.c.active_generation),
-    ALIVE,
-)
+#: Search finds the document. Written out as in the index `documents_by_placement`.
+_SEARCHABLE = sa.text("documents.active_generation IS NOT NULL")
 
 
 class StoreQueries(MigratedDatabase):
@@ -25,6 +22,9 @@ class StoreQueries(MigratedDatabase):
 
     A collection moves to another model in three steps: `begin_move`, `queue_for_next` until the next store has all of
     its documents, and `finish_move`. The progress is stored in rows, so a restarted worker continues the move.
+
+    Each change of a collection's stores gives it a new `placement` number, and each document keeps the one at which its
+    active generation was written. So no move has to touch the documents that it does not index.
     """
 
     def placed_collections(self) -> list[Collection]:
@@ -34,47 +34,54 @@ class StoreQueries(MigratedDatabase):
 
     def place_collection(self, collection_id: str, record: StoreRecord) -> None:
         """Record the store and model that the documents of a collection are in. End a move that has begun."""
-        with self._write() as connection:
-            _forget_move(connection, collection_id)
-            _change(connection, collection_id, store=_store_key(connection, record))
+        self._write_retried(
+            lambda connection: _place(connection, collection_id, store=_store_key(connection, record), next_store=None)
+        )
 
     def replace_collection(self, collection_id: str, record: StoreRecord) -> int:
         """Record a new store for a collection whose old points are gone. Hide each document and queue it again.
 
         Return the number of queued documents. Failed and cancelled documents stay so.
         """
+        return self._write_retried(lambda connection: self._replace_store(connection, collection_id, record))
+
+    def _replace_store(self, connection: sa.Connection, collection_id: str, record: StoreRecord) -> int:
         now = self._now()
         mine = sa.and_(documents.c.collection_id == collection_id, ALIVE)
-        with self._write() as connection:
-            _forget_move(connection, collection_id)
-            _change(connection, collection_id, store=_store_key(connection, record))
-            connection.execute(sa.update(documents).where(mine).values(active_generation=None, moved=False))
-            again = change(new_generation(now) | {"updated_at": now})
-            return connection.execute(again.where(mine, documents.c.state.not_in(RETRYABLE))).rowcount
+        _place(connection, collection_id, store=_store_key(connection, record), next_store=None)
+        connection.execute(sa.update(documents).where(mine).values(active_generation=None, moved=False))
+        again = change(new_generation(now, bulk=True) | {"updated_at": now})
+        return connection.execute(again.where(mine, documents.c.state.not_in(RETRYABLE))).rowcount
 
     def begin_move(self, collection_id: str, record: StoreRecord) -> None:
         """Make this the next store of a collection: it is filled, then it takes over from the present one.
 
         Change nothing if another index worker has already begun this move.
         """
-        with self._write() as connection:
-            key = _store_key(connection, record)
-            if _next_key(connection, collection_id) != key:
-                _forget_move(connection, collection_id)
-                _change(connection, collection_id, next_store=key)
+        self._write_retried(
+            lambda connection: _place(connection, collection_id, next_store=_store_key(connection, record))
+        )
 
-    def queue_for_next(self) -> int:
-        """Queue the completed documents that the next store lacks, as new generations, and return their number.
+    def queue_for_next(self, limit: int) -> int:
+        """Queue up to `limit` completed documents that their next store lacks, as new generations.
 
-        Search sees the old generation of each until the new one is in both stores.
+        Return their number. Search sees the old generation of each until the new one is in both stores.
         """
+        # They are found before the write lock is taken.
+        moving = (
+            sa.select(documents.c.id).join_from(collections, documents).where(collections.c.next_store.is_not(None))
+        )
+        with self._read() as connection:
+            query = moving.where(_LACKING, documents.c.state == DocumentState.COMPLETED).limit(limit)
+            ids = list(connection.execute(query).scalars())
+        if not ids:
+            return 0
         now = self._now()
-        moving = sa.select(collections.c.id).where(collections.c.next_store.is_not(None))
-        change = sa.update(documents).where(
-            documents.c.state == DocumentState.COMPLETED, documents.c.collection_id.in_(moving), _MISSING_IN_NEXT
+        queue = change(new_generation(now, bulk=True) | {"updated_at": now}).where(
+            documents.c.id.in_(ids), documents.c.state == DocumentState.COMPLETED, _SEARCHABLE
         )
         with self._write() as connection:
-            return connection.execute(change.values(**new_generation(now), updated_at=now)).rowcount
+            return connection.execute(queue).rowcount
 
     def finish_move(self, collection_id: str) -> int | None:
         """Let the next store take over, in one step, if it has every document that search finds. Else return None.
@@ -82,18 +89,35 @@ class StoreQueries(MigratedDatabase):
         Documents that failed or were cancelled when they were read again do not hold up the move: search no longer
         finds them. Return their number.
         """
-        given_up = documents.c.state.in_(RETRYABLE)
-        missing = sa.and_(documents.c.collection_id == collection_id, _MISSING_IN_NEXT)
-        with self._write() as connection:
-            key = _next_key(connection, collection_id)
-            waiting = sa.select(documents.c.id).where(missing, sa.not_(given_up)).limit(1)
-            if key is None or connection.execute(waiting).one_or_none() is not None:
+        with self._read() as connection:
+            if _is_lacking_any(connection, collection_id):
                 return None
-            lost = sa.update(documents).where(missing, given_up).values(active_generation=None)
-            count = connection.execute(lost).rowcount
-            _forget_move(connection, collection_id)
-            _change(connection, collection_id, store=key)
+        with self._write() as connection:
+            lock_collection(connection, collection_id)
+            moving = sa.select(collections.c.next_store, collections.c.placement)
+            row = connection.execute(moving.where(collections.c.id == collection_id)).one_or_none()
+            if row is None or row.next_store is None or _is_lacking_any(connection, collection_id):
+                return None
+            lost = sa.update(documents).where(
+                documents.c.collection_id == collection_id,
+                _SEARCHABLE,
+                documents.c.placement < row.placement,
+                documents.c.state.in_(RETRYABLE),
+            )
+            count = connection.execute(lost.values(active_generation=None)).rowcount
+            _place(connection, collection_id, store=row.next_store, next_store=None)
             return count
+
+
+#: The next store of the collection, if there is one, lacks the document, which search finds.
+_LACKING = sa.and_(_SEARCHABLE, documents.c.placement < collections.c.placement)
+
+
+def _is_lacking_any(connection: sa.Connection, collection_id: str) -> bool:
+    """Return whether the next store lacks a document that can still be indexed for it."""
+    query = sa.select(documents.c.id).join_from(collections, documents).where(collections.c.id == collection_id)
+    waiting = query.where(_LACKING, documents.c.state.not_in(RETRYABLE)).limit(1)
+    return connection.execute(waiting).one_or_none() is not None
 
 
 def _store_key(connection: sa.Connection, record: StoreRecord) -> int:
@@ -112,17 +136,9 @@ def _store_key(connection: sa.Connection, record: StoreRecord) -> int:
     return int(key)
 
 
-def _next_key(connection: sa.Connection, collection_id: str) -> int | None:
-    query = sa.select(collections.c.next_store).where(collections.c.id == collection_id)
-    return connection.execute(query).scalar_one_or_none()
-
-
-def _change(connection: sa.Connection, collection_id: str, **values: int | None) -> None:
-    connection.execute(sa.update(collections).where(collections.c.id == collection_id).values(**values))
-
-
-def _forget_move(connection: sa.Connection, collection_id: str) -> None:
-    moving = sa.update(collections).where(collections.c.id == collection_id, collections.c.next_store.is_not(None))
-    if connection.execute(moving.values(next_store=None)).rowcount:
-        mine = sa.and_(documents.c.collection_id == collection_id, documents.c.next_generation.is_not(None))
-        connection.execute(sa.update(documents).where(mine).values(next_generation=None))
+def _place(connection: sa.Connection, collection_id: str, **values: int | None) -> None:
+    """Change the stores of a collection, and its placement number with them. Do nothing if they stay the same."""
+    lock_collection(connection, collection_id)
+    differs = sa.or_(*(collections.c[name].is_distinct_from(value) for name, value in values.items()))
+    statement = sa.update(collections).where(collections.c.id == collection_id, differs)
+    connection.execute(statement.values(**values, placement=collections.c.placement + 1))

@@ -25,6 +25,8 @@ collections = sa.Table(
     #: store while that is being filled.
     sa.Column("store", sa.Integer),
     sa.Column("next_store", sa.Integer),
+    #: Grows with each change of the two.
+    sa.Column("placement", sa.Integer, nullable=False, server_default="0"),
 )
 
 #: The vector stores that collections are or were in, each with its embedding model.
@@ -45,7 +47,8 @@ documents = sa.Table(
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("collection_id", sa.String(64), sa.ForeignKey("collections.id"), nullable=False),
     sa.Column("filename", sa.Text, nullable=False),
-    sa.Column("path", sa.Text),
+    #: Sorted by its bytes on every database, so that what is below a folder is one range.
+    sa.Column("path", sa.Text().with_variant(sa.Text(collation="C"), "postgresql")),
     sa.Column("root", sa.Text),
     sa.Column("source", sa.String(16), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
@@ -85,8 +88,13 @@ documents = sa.Table(
     sa.Column("indexing_at", sa.Double),
     #: When it was completed, failed or cancelled.
     sa.Column("ended_at", sa.Double),
-    #: The generation whose points the next store has; NULL while it has none, or there is no next store.
-    sa.Column("next_generation", sa.Integer),
+    #: The `placement` that its collection had when the active generation was written. An older one than the present one
+    #: means, while the collection moves, that the next store lacks the document.
+    sa.Column("placement", sa.Integer, nullable=False, server_default="0"),
+    #: It was queued together with its whole collection: documents that come one by one go first.
+    sa.Column("bulk", sa.Boolean, nullable=False, server_default=sa.false()),
+    #: How often in a row the index worker did not find the chunks that a parser had written.
+    sa.Column("chunks_missing", sa.Integer, nullable=False, server_default="0"),
     #: A person deleted the document while its file stayed in the watched folder. The row stays, so that the file is
     #: ignored until it changes.
     sa.Column("ignored", sa.Boolean, nullable=False, server_default=sa.false()),
@@ -97,10 +105,43 @@ documents = sa.Table(
 #: The unique index leaves out deleted documents: a file that is created again is a new document while the old one is
 #: still being removed.
 _is_mirrored = sa.text("root IS NOT NULL AND state NOT IN ('deleting', 'deleted')")
+_is_waiting = sa.text("state NOT IN ('completed', 'failed', 'cancelled', 'deleted')")
+_is_searchable = sa.text("active_generation IS NOT NULL")
+_is_deleted = sa.text("state = 'deleted'")
 
 sa.Index("documents_by_state", documents.c.state, documents.c.created_at, documents.c.id)
-sa.Index("documents_by_age", documents.c.created_at, documents.c.id)
-sa.Index("documents_by_collection", documents.c.collection_id, documents.c.created_at, documents.c.id)
+sa.Index(
+    "documents_by_collection",
+    documents.c.collection_id,
+    documents.c.state,
+    documents.c.created_at,
+    documents.c.id,
+)
+#: The few documents on which there is something to do, in the order in which that is done.
+sa.Index(
+    "documents_waiting",
+    documents.c.state,
+    documents.c.bulk,
+    documents.c.created_at,
+    documents.c.id,
+    sqlite_where=_is_waiting,
+    postgresql_where=_is_waiting,
+)
+sa.Index(
+    "documents_by_placement",
+    documents.c.collection_id,
+    documents.c.placement,
+    documents.c.state,
+    sqlite_where=_is_searchable,
+    postgresql_where=_is_searchable,
+)
+sa.Index(
+    "documents_tombstones",
+    documents.c.ignored,
+    documents.c.updated_at,
+    sqlite_where=_is_deleted,
+    postgresql_where=_is_deleted,
+)
 sa.Index("documents_by_idempotency_key", documents.c.idempotency_key, unique=True)
 sa.Index("documents_by_name", documents.c.collection_id, documents.c.path)
 sa.Index("documents_by_hash", documents.c.root, documents.c.content_hash)
@@ -125,6 +166,23 @@ sa.Index(
     documents.c.moved,
     sqlite_where=documents.c.moved.is_(True),
     postgresql_where=documents.c.moved.is_(True),
+)
+
+#: The numbers of documents, as rows to be added up: see `ProgressQueries.coverage`. Triggers on `documents` add a row
+#: for each change. A migration that makes the table `documents` anew has to make its triggers anew too.
+document_counts = sa.Table(
+    "document_counts",
+    metadata,
+    sa.Column("collection_id", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    #: 0: search does not find the document; 1: it finds the newest generation; 2: it finds an older one.
+    sa.Column("search", sa.Integer, nullable=False),
+    #: Of documents that failed or were cancelled.
+    sa.Column("error_code", sa.String(64)),
+    sa.Column("error", sa.Text),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("chunks", sa.BigInteger, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
 )
 
 #: The watched folders, as the watcher saw them last.
@@ -177,3 +235,13 @@ jobs = sa.Table(
 )
 sa.Index("jobs_by_state", jobs.c.state, jobs.c.created_at, jobs.c.id)
 sa.Index("jobs_by_age", jobs.c.created_at, jobs.c.id)
+_is_unfinished = sa.text("state IN ('queued', 'running')")
+sa.Index(
+    "jobs_unfinished",
+    jobs.c.created_at,
+    jobs.c.id,
+    sqlite_where=_is_unfinished,
+    postgresql_where=_is_unfinished,
+)
+_has_ended = sa.text("finished_at IS NOT NULL")
+sa.Index("jobs_ended", jobs.c.finished_at, sqlite_where=_has_ended, postgresql_where=_has_ended)

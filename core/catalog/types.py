@@ -112,6 +112,8 @@ class Collection:
     store: StoreRecord | None = None
     #: The store that takes over once it has all documents; None if the collection is not moving.
     next_store: StoreRecord | None = None
+    #: Grows with each change of the two.
+    placement: int = 0
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,8 @@ class Document:
     chunk_overlap_tokens: int | None
     #: A person deleted the document while its file stayed in the watched folder: the file is ignored until it changes.
     ignored: bool = False
+    #: How often in a row the index worker did not find the chunks that a parser had written.
+    chunks_missing: int = 0
     #: Metadata from the file: an e-mail's headers, the number of pages, …
     properties: dict[str, str] = field(default_factory=dict)
 
@@ -260,6 +264,28 @@ class Released:
     """The result for a claimed document that is released without having been read."""
 
     claim: Claim
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """The result for a claimed document whose points are all in its collection's stores."""
+
+    claim: Claim
+    chunk_count: int
+    #: The number of texts that had to be embedded.
+    chunks_embedded: int = 0
+    #: The collection's placement number when its stores were looked up; None: they are the present ones.
+    placement: int | None = None
+
+
+class Activation(StrEnum):
+    """What came of an attempt to activate a generation."""
+
+    ACTIVE = "active"
+    #: The document was replaced, deleted or taken over meanwhile.
+    FENCED = "fenced"
+    #: Its collection is in other stores by now. The claim still holds.
+    MISPLACED = "misplaced"
 
 
 #: The result of parsing a claimed document.
@@ -317,18 +343,24 @@ class SkippedFile:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A job that outlives its client. `request`, `result` and `error` are JSON."""
+class JobSummary:
+    """A job that outlives its client, without what may be large: its request and its result. `error` is JSON."""
 
     id: str
     kind: str
     endpoint: str
     state: JobState
     attempt: int
-    request: str
-    result: str | None
     error: str | None
     key: str | None
     created_at: float
     started_at: float | None
     finished_at: float | None
+
+
+@dataclass(frozen=True)
+class Job(JobSummary):
+    """A job that outlives its client. `request` and `result` are JSON."""
+
+    request: str
+    result: str | None

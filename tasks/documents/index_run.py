@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+import logging
+from collections.abc import Generator, Iterator, Mapping, Sequence
 
 from core.blobs import BlobStore
-from core.catalog import LEASE_SECONDS, Catalog, Claim, Document, DocumentState
+from core.catalog import LEASE_SECONDS, Catalog, Claim, Document, Indexed
 from ingest.indexing.chunk_files import read_chunks
 from ingest.indexing.points import ChunkedDocument, IndexProgress, index_steps
 from ingest.vector_store.base import DocumentMeta
 from tasks.documents.embedding_models import Placement
 from tasks.documents.indexing_schedule import SHORT_CHUNKS, RunState
+
+log = logging.getLogger(__name__)
 
 
 class Fenced(Exception):
@@ -24,10 +27,19 @@ class IndexRun:
         claims: all claims of the run. The caller keeps their leases alive.
         readable: the claims that are indexed. At the first step, documents whose chunks cannot be read leave the run,
             and are queued to be parsed again.
+        numbers: the placement numbers of the claims' collections, by the key of their points.
     """
 
-    def __init__(self, placement: Placement, claims: Sequence[Claim], catalog: Catalog, blobs: BlobStore) -> None:
+    def __init__(
+        self,
+        placement: Placement,
+        claims: Sequence[Claim],
+        catalog: Catalog,
+        blobs: BlobStore,
+        numbers: Mapping[str, int],
+    ) -> None:
         self.placement = placement
+        self.numbers = numbers
         self.claims = self.readable = list(claims)
         self._catalog = catalog
         self._blobs = blobs
@@ -44,10 +56,13 @@ class IndexRun:
         done = self._chunks * len(self._embedded) + self._progress.chunks
         return RunState(self._chunks, done, len(self.placement.all))
 
-    def step(self) -> list[tuple[Claim, int, int]] | None:
-        """Index one batch. Return None while there is more to do, and at the end the claims to activate.
+    def split(self) -> Iterator[IndexRun]:
+        """Yield a run of its own for each document that can be read."""
+        for claim in self.readable:
+            yield IndexRun(self.placement, [claim], self._catalog, self._blobs, self.numbers)
 
-        Each claim is returned with the number of its chunks and the number of texts that were embedded for them.
+    def step(self) -> list[Indexed] | None:
+        """Index one batch. Return None while there is more to do, and at the end the results to activate.
 
         Raises:
             Fenced: if the run has one document and its claim no longer holds.
@@ -60,9 +75,11 @@ class IndexRun:
             self._progress = next(self._steps)
         except StopIteration:
             embedded = [max(by_model) for by_model in zip(*self._embedded, strict=True)]
-            chunk_counts = (len(chunked.chunks) for chunked in self._documents)
-            return list(zip(self.readable, chunk_counts, embedded, strict=True))
+            return list(map(self._indexed, self.readable, self._documents, embedded))
         return None
+
+    def _indexed(self, claim: Claim, chunked: ChunkedDocument, embedded: int) -> Indexed:
+        return Indexed(claim, len(chunked.chunks), embedded, self.numbers[claim.document.collection_key])
 
     def _write(self) -> Generator[IndexProgress, None, None]:
         for model in self.placement.all:
@@ -118,6 +135,7 @@ def _read(claim: Claim, catalog: Catalog, blobs: BlobStore) -> ChunkedDocument |
         chunks = []
     if len(chunks) != document.chunk_count:
         # The chunk file can be made again from the original, so it is not synced to disk and may be cut.
-        catalog.release(claim, DocumentState.QUEUED)
+        log.warning("the chunks of %s are not in %s, so it is parsed again", document.id, blobs.root)
+        catalog.parse_again(claim)
         return None
     return ChunkedDocument(document_meta(document), chunks)

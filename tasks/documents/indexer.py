@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from core.blobs import BlobStore
-from core.catalog import LEASE_SECONDS, Catalog, Claim, DocumentState
+from core.catalog import LEASE_SECONDS, Activation, Catalog, Claim, Document, DocumentState, Indexed
 from core.errors import DocumentRejected, Unavailable
 from tasks.documents.embedding_models import Models, Placement
 from tasks.documents.index_run import Fenced, IndexRun, document_meta, grouped
@@ -98,12 +98,14 @@ class Indexer:
     # Polling
 
     def _poll(self, poll: Poll) -> None:
+        found = 0
         if not poll.interrupts:
-            self._placements.refresh()
+            # Placements change before documents are taken, so that nothing is written to a store that is left.
             self._placements.delete_orphaned()
-        found = self._delete() + self._take(poll) + self._rename()
-        if not poll.interrupts:
-            found += self._placements.finish_moves() + self._purge()
+            found += self._placements.finish_moves()
+            self._placements.refresh()
+            found += self._purge()
+        found += self._delete() + self._take(poll) + self._rename()
         self._schedule.polled(time.monotonic(), found=bool(found))
 
     def _claim(
@@ -124,7 +126,7 @@ class Indexer:
         claims = self._claim(*INDEX_STATES, poll.limit, poll.max_chunks)
         for placement, placed in self._group(claims).items():
             for group in grouped(placed):
-                self._begin(IndexRun(placement, group, self._catalog, self._blobs))
+                self._begin(IndexRun(placement, group, self._catalog, self._blobs, self._placements.numbers(group)))
         return len(claims)
 
     def _group(self, claims: Sequence[Claim]) -> dict[Placement, list[Claim]]:
@@ -223,8 +225,8 @@ class Indexer:
         if len(run.readable) > 1:
             if not isinstance(error, DocumentRejected):
                 log.warning("indexing several documents together failed; each is indexed alone now", exc_info=error)
-            for claim in run.readable:
-                self._begin(IndexRun(run.placement, [claim], self._catalog, self._blobs))
+            for single in run.split():
+                self._begin(single)
             return
         (claim,) = run.readable
         if isinstance(error, DocumentRejected):
@@ -240,19 +242,32 @@ class Indexer:
         """Return whether other documents were indexed since this one first failed, which shows that the store works."""
         return self._activated > self._activated_at_fault.setdefault(_generation(claim), self._activated)
 
-    def _activate(self, run: IndexRun, finished: Sequence[tuple[Claim, int, int]]) -> None:
-        activated = self._catalog.activate_all(finished, in_next_store=run.placement.upcoming is not None)
-        self._activated += sum(activated)
-        for (claim, _, _), is_active in zip(finished, activated, strict=True):
-            document = claim.document
+    def _activate(self, run: IndexRun, finished: Sequence[Indexed]) -> None:
+        fenced = []
+        for claim, result in zip(run.readable, self._catalog.activate_all(finished), strict=True):
             self._activated_at_fault.pop(_generation(claim), None)
-            # The first generation replaces none.
-            if is_active and document.generation > 1:
-                for model in run.placement.all:
-                    model.store.delete_generations_before(document.id, document.generation)
-                self._blobs.delete_chunks(document.id, before_generation=document.generation)
-        fenced = [claim for (claim, _, _), is_active in zip(finished, activated, strict=True) if not is_active]
+            match result:
+                case Activation.ACTIVE:
+                    self._activated += 1
+                    self._delete_replaced(run, claim.document)
+                case Activation.MISPLACED:
+                    self._index_elsewhere(run, claim)
+                case Activation.FENCED:
+                    fenced.append(claim)
         self._discard(run, fenced)
+
+    def _delete_replaced(self, run: IndexRun, document: Document) -> None:
+        """Remove the generations that an active one replaces. The first generation replaces no other."""
+        if document.generation > 1:
+            for model in run.placement.all:
+                model.store.delete_generations_before(document.id, document.generation)
+            self._blobs.delete_chunks(document.id, before_generation=document.generation)
+
+    def _index_elsewhere(self, run: IndexRun, claim: Claim) -> None:
+        """Release a document whose collection another index worker has given other stores meanwhile."""
+        for model in run.placement.all:
+            model.store.delete_generation(claim.document.id, claim.document.generation)
+        self._catalog.release(claim, DocumentState.PARSED)
 
 
 def _generation(claim: Claim) -> tuple[str, int]:

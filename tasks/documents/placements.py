@@ -10,6 +10,9 @@ from tasks.documents.embedding_models import Model, Models, Placement, location
 
 log = logging.getLogger(__name__)
 
+#: Documents of collections that move to another model which are queued at a time.
+QUEUE_LIMIT = 256
+
 
 class Placements:
     """Holds the placement of every collection, and moves collections to the models that they should be in.
@@ -22,6 +25,7 @@ class Placements:
         self._models = models
         #: By the key that the points of a collection carry.
         self._placements: dict[str, Placement] = {}
+        self._numbers: dict[str, int] = {}
         self._moving: list[Collection] = []
         #: Points to be deleted: the model that holds them, and the key of their collection.
         self._orphaned: list[tuple[Model, str]] = []
@@ -40,7 +44,8 @@ class Placements:
         collections = self._catalog.placed_collections()
         if any([self._refresh(collection) for collection in collections]):
             collections = self._catalog.placed_collections()
-        self._placements = {one.point_key: self._models.placement(one) for one in collections}
+        self._placements, self._numbers = {}, {}
+        self._keep(collections)
         self._moving = [one for one in collections if one.next_store]
 
     def place_new(self) -> None:
@@ -49,7 +54,15 @@ class Placements:
         if any([self._refresh(collection) for collection in new]):
             keys = {one.point_key for one in new}
             new = [one for one in self._catalog.placed_collections() if one.point_key in keys]
-        self._placements |= {one.point_key: self._models.placement(one) for one in new}
+        self._keep(new)
+
+    def _keep(self, collections: Sequence[Collection]) -> None:
+        self._placements |= {one.point_key: self._models.placement(one) for one in collections}
+        self._numbers |= {one.point_key: one.placement for one in collections}
+
+    def numbers(self, claims: Sequence[Claim]) -> dict[str, int]:
+        """Return the placement numbers of the claims' collections, by the key of their points."""
+        return {claim.document.collection_key: self._numbers[claim.document.collection_key] for claim in claims}
 
     def _refresh(self, collection: Collection) -> bool:
         """Place one collection, or start or redirect its move. Return whether its row was changed."""
@@ -75,14 +88,15 @@ class Placements:
         return True
 
     def finish_moves(self) -> int:
-        """Switch collections to the next model once it has all of their documents. Return how many were switched.
+        """Switch collections to the next model once it has all of their documents, and queue documents that it lacks.
 
-        Queue the documents that a next model still lacks.
+        Return how many collections were switched, and documents queued: some at a time, since that takes the catalog's
+        write lock.
         """
         if not self._moving:
             return 0
-        self._catalog.queue_for_next()
-        return sum(self._finish_move(collection) for collection in self._moving)
+        queued = self._catalog.queue_for_next(QUEUE_LIMIT)
+        return queued + sum(self._finish_move(collection) for collection in self._moving)
 
     def _finish_move(self, collection: Collection) -> bool:
         lost = self._catalog.finish_move(collection.id)

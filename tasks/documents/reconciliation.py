@@ -10,7 +10,7 @@ import msgspec
 
 from core import events
 from core.blobs import BlobStore
-from core.catalog import Catalog, DocumentState, Job, JobState
+from core.catalog import Catalog, JobState, JobSummary
 from core.settings import Settings
 from tasks.documents.dispatch import send_waiting
 from tasks.jobs.producer import Producer
@@ -19,7 +19,7 @@ from tasks.jobs.runner import JobResult
 
 log = logging.getLogger(__name__)
 
-#: Durable jobs that one pass examines.
+#: Durable jobs that one pass examines; the next pass examines those that follow.
 JOBS_PER_PASS = 1000
 #: An upload that is not complete after this time has been abandoned.
 STAGING_RETENTION_SECONDS = 3600
@@ -33,18 +33,18 @@ class Reconciliation:
         self._blobs = blobs
         self._catalog = catalog
         self._producer = producer
+        self._last_job: JobSummary | None = None
 
     def reconcile(self) -> None:
         """Send messages for waiting documents, and revive or settle durable jobs."""
         sent = send_waiting(self._catalog, self._producer)
-        counts = self._catalog.counts_by_state()
-        if counts.get(DocumentState.PARSED.value) or counts.get(DocumentState.DELETING.value):
+        if self._catalog.has_work_for_indexer():
             self._producer.wake_indexer()
         if sent:
             log.info("%d documents have been sent to be parsed", sent)
-        for job in self._catalog.unfinished_jobs(JOBS_PER_PASS):
-            self._reconcile_job(job)
+        self._reconcile_jobs()
         self._producer.feed_batch()
+        self._catalog.compact_counts()
 
     def accept_documents(self, job_id: str) -> None:
         """Set a documents job running. It ends when its documents have ended."""
@@ -59,12 +59,19 @@ class Reconciliation:
         """Remove jobs, collections and uploads whose time is over. The index worker removes deleted documents."""
         self._catalog.purge_jobs(self._settings.job_retention_seconds)
         self._catalog.purge_collections()
+        self._producer.forget_dead_workers()
         self._blobs.sweep_staging(STAGING_RETENTION_SECONDS)
 
-    def _reconcile_job(self, job: Job) -> None:
-        record = self._producer.records.load(job.id)
+    def _reconcile_jobs(self) -> None:
+        jobs = self._catalog.unfinished_jobs(JOBS_PER_PASS, after=self._last_job)
+        self._last_job = jobs[-1] if len(jobs) == JOBS_PER_PASS else None
+        records = self._producer.records.load_many([job.id for job in jobs])
+        for job, record in zip(jobs, records, strict=True):
+            self._reconcile_job(job, record)
+
+    def _reconcile_job(self, job: JobSummary, record: JobRecord | None) -> None:
         if record is None:
-            self._producer.resubmit(job)
+            self._producer.resubmit(self._catalog.get_job(job.id))
         elif record.done:
             self._settle(job)
         elif record.kind.result_when_settled:
@@ -72,15 +79,15 @@ class Reconciliation:
         elif self._producer.revive(job.id):
             log.warning("job %s was lost and has been sent again", job.id)
 
-    def _settle(self, job: Job) -> None:
+    def _settle(self, job: JobSummary) -> None:
         """Copy the end of a job from its record to its row, since its worker died in between or was lost too often."""
         if not self._producer.settle_from_record(self._catalog, job):
             log.error("job %s is done, but its replay does not say how it ended", job.id)
             self._catalog.finish_job(job.id, JobState.FAILED, error=_LOST)
 
-    def _finish_if_settled(self, job: Job, record: JobRecord) -> None:
+    def _finish_if_settled(self, job: JobSummary, record: JobRecord) -> None:
         """Complete a job that no worker runs, once everything that it waits for has ended."""
-        result = resolve_name(str(record.kind.result_when_settled))(self._catalog, job)
+        result = resolve_name(str(record.kind.result_when_settled))(self._catalog, self._catalog.get_job(job.id))
         if result is None:
             return
         encoded = msgspec.json.encode(JobResult(result=result)).decode()

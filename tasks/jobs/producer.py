@@ -18,7 +18,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from core import events
-from core.catalog import Catalog, Job, JobState
+from core.catalog import Catalog, Job, JobState, JobSummary
 from core.errors import ErrorInfo, Unavailable
 from core.settings import Settings
 from tasks.jobs import scripts
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 #: How often a worker announces itself, and after how long without an announcement it counts as gone.
 ANNOUNCE_SECONDS = 2.0
 WORKER_TTL_SECONDS = 6.0
+#: After how long without an announcement a worker is forgotten.
+FORGET_WORKER_SECONDS = 3600.0
 #: A job that has lost its worker this often fails, since it probably kills its workers.
 MAX_JOB_ATTEMPTS = 3
 #: The minimum time between two messages to the indexer.
@@ -233,7 +235,7 @@ class Producer:
         """Create the record of a durable job again from its catalog row, and send its first task."""
         self.submit(job.id, kind_named(job.kind), job.request.encode(), durable=True)
 
-    def settle_from_record(self, catalog: Catalog, job: Job) -> bool:
+    def settle_from_record(self, catalog: Catalog, job: JobSummary) -> bool:
         """Write the end of a job from its record into the catalog, which a worker that died could not do.
 
         Return whether the row was changed.
@@ -265,10 +267,24 @@ class Producer:
     def workers(self, role: Role) -> dict[str, dict[str, Any]]:
         """Return the last announcement of each live worker of a role, by name."""
         with _redis_answers():
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.hgetall(worker_key(role))
-            pipeline.time()
-            return live_workers(*pipeline.execute())
+            return live_workers(*self._announced(role))
+
+    def forget_dead_workers(self) -> None:
+        """Remove the announcements of workers that died over an hour ago. Their names do not come back."""
+        with _redis_answers():
+            for role in Role:
+                announced, clock = self._announced(role)
+                kept = live_workers(announced, clock, FORGET_WORKER_SECONDS)
+                dead = [name for name in announced if name.decode() not in kept]
+                if dead:
+                    self._redis.hdel(worker_key(role), *dead)
+
+    def _announced(self, role: Role) -> tuple[dict[bytes, bytes], tuple[int, int]]:
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hgetall(worker_key(role))
+        pipeline.time()
+        announced, clock = pipeline.execute()
+        return announced, clock
 
     def queue_lengths(self) -> dict[str, int]:
         """Return the number of messages in each queue."""
@@ -298,10 +314,12 @@ class Producer:
             _unavailable(error)
 
 
-def live_workers(raw: dict[bytes, bytes], clock: tuple[int, int]) -> dict[str, dict[str, Any]]:
-    """Return the announcements that are at most WORKER_TTL_SECONDS old by Redis's clock, by worker name."""
+def live_workers(
+    raw: dict[bytes, bytes], clock: tuple[int, int], max_age_seconds: float = WORKER_TTL_SECONDS
+) -> dict[str, dict[str, Any]]:
+    """Return the announcements that are at most `max_age_seconds` old by Redis's clock, by worker name."""
     seconds, microseconds = clock
-    oldest = seconds + microseconds / 1e6 - WORKER_TTL_SECONDS
+    oldest = seconds + microseconds / 1e6 - max_age_seconds
     announced = {name.decode(): json.loads(value) for name, value in raw.items()}
     return {name: info for name, info in announced.items() if info["at"] >= oldest}
 

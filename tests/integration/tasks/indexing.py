@@ -71,6 +71,10 @@ class World:
         folder = self.blobs.root / "chunks" / document.id[-2:] / document.id
         return {path.name for path in folder.iterdir()} if folder.exists() else set()
 
+    @property
+    def models(self) -> Models:
+        return Models(Model(self.service, self.store))
+
     def another_indexer(self, store: EdgeVectorStore) -> Indexer:
         return Indexer(self.catalog, self.blobs, Models(Model(self.service, store)), "index@test")
 

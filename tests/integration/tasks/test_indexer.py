@@ -10,12 +10,14 @@ from typing import Any, cast
 
 import pytest
 
+from core.blobs import BlobStore
 from core.catalog import Catalog, Claim, Document, DocumentState
 from core.errors import Unavailable
 from ingest.pipeline import ParseResult, parse_to_chunks
 from ingest.vector_store.edge import EdgeVectorStore
 from tasks.documents.dispatch import bundles, send_waiting
 from tasks.documents.index_run import grouped
+from tasks.documents.indexer import Indexer
 from tasks.documents.indexing_schedule import SHORT_CHUNKS, Action, Poll
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Queue
@@ -158,6 +160,22 @@ def test_chunks_that_a_power_cut_has_destroyed_are_made_again(world: World, left
         path.write_bytes(b"".join(lines[:left]))
     world.indexer.start()
     wait_until(lambda: world.state(document) is DocumentState.QUEUED)
+
+
+def test_a_folder_of_blobs_that_is_not_shared_is_told_and_ends_the_attempts(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    document = world.add("The harbour opens at dawn.")
+    indexer = Indexer(world.catalog, BlobStore(tmp_path / "elsewhere"), world.models, "index@test")
+    indexer.start()
+    for times in (1, 2, 3):
+        world.parsing.parse(document.id)
+        indexer.wake()
+        wait_until(lambda: world.state(document) in (DocumentState.QUEUED, DocumentState.FAILED))
+        assert world.state(document) is (DocumentState.FAILED if times == 3 else DocumentState.QUEUED)
+    indexer.close()
+    assert "one BLOB_DIR" in (world.catalog.get_document(document.id).error or "")
+    assert str(tmp_path / "elsewhere") in caplog.text
 
 
 def test_the_document_of_a_killed_child_is_released_at_once(world: World) -> None:

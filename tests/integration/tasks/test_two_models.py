@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from core.blobs import BlobStore
-from core.catalog import Catalog, Collection, Document, DocumentState, NewDocument, Source
+from core.catalog import Activation, Catalog, Collection, Document, DocumentState, Indexed, NewDocument, Source
 from core.messages import SearchOptions
 from core.settings import load_settings
 from ingest.embedding.embedder import Embedder
@@ -199,6 +199,29 @@ def test_a_document_that_cannot_be_parsed_again_does_not_delay_the_others(
     indexer.close()
     assert world.found_in(world.upcoming) == {document.id for document in documents[1:]}
     assert "no longer in BLOB_DIR" in str(world.catalog.get_document(documents[0].id).error)
+
+
+def test_a_document_that_is_indexed_while_another_worker_begins_a_move_is_in_both_stores(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexer = world.indexer(world.offered())
+    document = world.add("The ferry leaves at dawn.", "ferry.txt")
+    activate, results = world.catalog.activate_all, []
+
+    def move_and_activate(finished: Sequence[Indexed]) -> list[Activation]:
+        if not results:
+            world.catalog.update_collection("default", {"model_choice": "other"})
+            world.catalog.begin_move(world.collection().id, world.upcoming.record)
+        results.append(activate(finished))
+        return results[-1]
+
+    monkeypatch.setattr(world.catalog, "activate_all", move_and_activate)
+    world.parse_queued()
+    indexer.start()
+    wait_until(lambda: world.is_at_rest() and world.has_moved)
+    indexer.close()
+    assert results == [[Activation.MISPLACED], [Activation.ACTIVE]]
+    assert world.found_in(world.upcoming) == {document.id}
 
 
 def test_one_collection_moves_to_a_model_of_its_choice_while_the_others_stay(

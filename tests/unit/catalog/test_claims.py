@@ -11,13 +11,30 @@ from typing import Any
 
 import pytest
 
-from core.catalog import Catalog, Claim, Document, DocumentState, Parsed, Refused, Released, StoreRecord
+from core.catalog import (
+    Activation,
+    Catalog,
+    Claim,
+    Document,
+    DocumentState,
+    Indexed,
+    Parsed,
+    Refused,
+    Released,
+    StoreRecord,
+)
 from tests.unit.catalog.conftest import Clock
 
 Add = Callable[..., Document]
 PARSE: dict[str, Any] = {"expected": DocumentState.QUEUED, "claimed": DocumentState.PARSING}
 INDEX: dict[str, Any] = {"expected": DocumentState.PARSED, "claimed": DocumentState.INDEXING}
 DELETE: dict[str, Any] = {"expected": DocumentState.DELETING, "claimed": DocumentState.DELETING}
+
+
+def complete(catalog: Catalog, document: Document) -> Document:
+    assert catalog.advance(claimed(catalog, document), DocumentState.PARSED)
+    assert catalog.activate(claimed(catalog, document, INDEX), 1)
+    return document
 
 
 def claimed(catalog: Catalog, document: Document, stage: dict[str, Any] = PARSE, worker: str = "worker") -> Claim:
@@ -193,6 +210,62 @@ def test_the_oldest_are_claimed_first(catalog: Catalog, add: Add) -> None:
     second = catalog.claim_next("w", **PARSE, limit=3)
     assert [claim.document.id for claim in first + second] == ids
     assert catalog.claim_next("w", **PARSE, limit=3) == []
+
+
+def test_documents_that_come_one_by_one_go_before_those_of_a_whole_collection(catalog: Catalog, add: Add) -> None:
+    old = [complete(catalog, add()) for _ in range(3)]
+    failed = add()
+    catalog.fail(claimed(catalog, failed), "damaged")
+    catalog.update_collection("default", {"chunk_tokens": 100})
+    catalog.retry_failed()
+    new = add()
+    queue = [document.id for document in (new, *old, failed)]
+    assert [document.id for document in catalog.dispatchable(9)] == queue
+    assert [catalog.waiting_before(catalog.get_document(key)) for key in queue] == [0, 1, 2, 3, 4]
+    for claim in catalog.claim_next("w", **PARSE, limit=9):
+        catalog.advance(claim, DocumentState.PARSED)
+    assert [claim.document.id for claim in catalog.claim_next("w", **INDEX, limit=9)] == queue
+    # A person asks for one of them: it no longer waits behind the others.
+    catalog.cancel_document(old[2].id)
+    catalog.retry_document(old[2].id)
+    assert [claim.document.id for claim in catalog.claim_next("w", **PARSE, limit=1)] == [old[2].id]
+
+
+def test_a_document_whose_chunks_are_missing_again_and_again_fails(catalog: Catalog, add: Add, clock: Clock) -> None:
+    document = add()
+    for times in (1, 2, 3):
+        waits = catalog.dispatchable(1) == []
+        assert waits == (times == 3), "the first time it is sent again at once"
+        clock.advance(31)
+        assert [one.id for one in catalog.dispatchable(1)] == [document.id]
+        catalog.advance(claimed(catalog, document), DocumentState.PARSED, chunk_count=1)
+        assert catalog.parse_again(claimed(catalog, document, INDEX))
+    failed = catalog.get_document(document.id)
+    assert (failed.state, failed.error_code) == (DocumentState.FAILED, "chunks_missing")
+    assert "BLOB_DIR" in (failed.error or "") and "3 times" in (failed.error or "")
+    assert catalog.retry_document(document.id).chunks_missing == 0
+
+
+def test_points_in_stores_that_a_collection_has_left_are_not_activated(catalog: Catalog, add: Add) -> None:
+    here, there = StoreRecord("store-1", "minilm", 384), StoreRecord("store-2", "bge", 768)
+    document = add()
+    collection = catalog.get_collection("default")
+    catalog.place_collection(collection.id, here)
+    placement = catalog.get_collection("default").placement
+    catalog.advance(claimed(catalog, document), DocumentState.PARSED)
+    claim = claimed(catalog, document, INDEX)
+    catalog.begin_move(collection.id, there)
+    assert catalog.activate_all([Indexed(claim, 1, 1, placement)]) == [Activation.MISPLACED]
+    assert catalog.release(claim, DocumentState.PARSED), "the claim still holds"
+    assert catalog.activate_all([Indexed(claim, 1, 1, placement)]) == [Activation.FENCED]
+    claim = claimed(catalog, document, INDEX)
+    placement = catalog.get_collection("default").placement
+    assert catalog.activate_all([Indexed(claim, 1, 1, placement)]) == [Activation.ACTIVE]
+    assert catalog.queue_for_next(9) == 0, "it is in both stores"
+    assert catalog.finish_move(collection.id) == 0
+    catalog.begin_move(collection.id, here)
+    assert catalog.finish_move(collection.id) is None
+    assert catalog.queue_for_next(9) == 1, "another move begins anew"
 
 
 def test_claims_can_be_limited_to_small_documents(catalog: Catalog, add: Add, clock: Clock) -> None:

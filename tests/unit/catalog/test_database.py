@@ -83,6 +83,45 @@ def test_old_collections_stay_in_the_store_that_they_shared(tmp_path: Path) -> N
     catalog.close()
 
 
+def test_an_old_catalog_is_counted_and_a_move_in_it_goes_on(database_url: str) -> None:
+    catalog = Catalog.open(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    with catalog._write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0009")
+        connection.exec_driver_sql(
+            "INSERT INTO stores (id, store_id, embedding_model, dimension) VALUES (1, 'a', 'm', 4), (2, 'b', 'n', 8)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO collections (id, name, created_at, point_key, store, next_store) "
+            "VALUES ('c', 'c', 1, 'c', 1, 2)"
+        )
+        for number, (state, active, upcoming, error) in enumerate(
+            [("completed", 1, 1, None), ("completed", 1, None, None), ("failed", None, None, "'damaged'")]
+        ):
+            connection.exec_driver_sql(
+                "INSERT INTO documents (id, collection_id, filename, source, state, generation, active_generation, "
+                "next_generation, error, chunk_count, attempts, content_hash, size_bytes, attributes, moved, token, "
+                "created_at, updated_at) VALUES "
+                f"('d{number}', 'c', 'a', 'upload', '{state}', 1, {active or 'NULL'}, {upcoming or 'NULL'}, "
+                f"{error or 'NULL'}, 2, 0, 'x', 10, '{{}}', false, 0, 1, 1)"
+            )
+    catalog.migrate()
+    (coverage,) = catalog.coverage()
+    assert (coverage.documents, coverage.indexed, coverage.chunks, coverage.size_bytes) == (3, 2, 6, 30)
+    assert coverage.failed == {"damaged": 1} and catalog.counts_by_state() == {"completed": 2, "failed": 1}
+    assert catalog.finish_move("c") is None and catalog.queue_for_next(9) == 1
+    assert [one.id for one in catalog.dispatchable(9)] == ["d1"], "the next store has the other one already"
+    with catalog._write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0009")
+        command.upgrade(config, "head")
+    assert catalog.counts_by_state() == {"queued": 1, "completed": 1, "failed": 1}
+    assert catalog.queue_for_next(9) == 0, "the next store still has it"
+    catalog.close()
+
+
 def test_migrating_again_keeps_the_data(catalog: Catalog, add: Callable[..., Document]) -> None:
     document = add()
     catalog.migrate()

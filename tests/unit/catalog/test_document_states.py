@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,6 +19,7 @@ from core.catalog import (
     Claim,
     Document,
     DocumentState,
+    Indexed,
     NewDocument,
     Parsed,
     Refused,
@@ -138,7 +140,8 @@ class History:
             lambda: self.catalog.end_parsing([Refused(claim, "no")]),
             lambda: self.catalog.end_parsing([Released(claim)]),
             lambda: self.catalog.renew(claim),
-            lambda: self.catalog.activate_all([(claim, 1, 1)]),
+            lambda: self.catalog.activate_all([Indexed(claim, 1, 1, choice)]),
+            lambda: self.catalog.parse_again(claim),
         ]
         calls[choice % len(calls)]()
 
@@ -152,20 +155,27 @@ class History:
             lambda: self.catalog.place_collection(key, STORES[number % 2]),
             lambda: self.catalog.replace_collection(key, STORES[number % 2]),
             lambda: self.catalog.begin_move(key, STORES[number % 2]),
-            lambda: self.catalog.queue_for_next(),
+            lambda: self.catalog.queue_for_next(2),
             lambda: self.catalog.finish_move(key),
         ]
         calls[choice % len(calls)]()
 
 
 ACTIONS = [name for name in vars(History) if name not in ("states", "step", "document", "new") and name[0] != "_"]
-STEPS = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 5), st.integers(0, 10)), max_size=50)
+STEPS = st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 5), st.integers(0, 11)), max_size=50)
+
+
+@pytest.fixture
+def compacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let counts be added up even if there are few."""
+    monkeypatch.setattr("core.catalog.progress.COUNT_ROWS", 0)
+    monkeypatch.setattr(Catalog, "_compacted_rows", 0)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_no_call_brings_a_document_back_that_is_being_deleted(
-    catalog: Catalog, clock: Clock, steps: list[tuple[str, int, int]]
+    catalog: Catalog, clock: Clock, compacted: None, steps: list[tuple[str, int, int]]
 ) -> None:
     with catalog._write() as connection:
         connection.execute(sa.delete(documents))
@@ -184,6 +194,30 @@ def test_no_call_brings_a_document_back_that_is_being_deleted(
                 assert after[document_id][0] in GONE[GONE.index(state) :], step
         assert all(active is None for state, active in after.values() if state in GONE), step
         before = after
+    check_counts(catalog)
+    catalog.compact_counts()
+    check_counts(catalog)
+
+
+def check_counts(catalog: Catalog) -> None:
+    """Compare the counts that triggers keep with the documents themselves."""
+    with catalog._read() as connection:
+        rows = connection.execute(sa.select(documents)).all()
+    alive = [row for row in rows if row.state not in GONE]
+    assert catalog.counts_by_state() == Counter(row.state for row in rows if row.state != DocumentState.DELETED)
+    known = {one.id: one.name for one in catalog.list_collections()}
+    for coverage in catalog.coverage():
+        mine = [row for row in alive if known.get(row.collection_id) == coverage.collection]
+        searchable = [row.generation == row.active_generation for row in mine if row.active_generation is not None]
+        assert (coverage.documents, coverage.indexed, coverage.stale) == (
+            len(mine),
+            searchable.count(True),
+            searchable.count(False),
+        )
+        assert coverage.chunks == sum(row.chunk_count for row in mine)
+        assert coverage.size_bytes == sum(row.size_bytes for row in mine)
+        assert coverage.failed == Counter(row.error for row in mine if row.state == DocumentState.FAILED)
+        assert coverage.skipped == Counter(row.error for row in mine if row.state == DocumentState.CANCELLED)
 
 
 @pytest.mark.parametrize("state", [DocumentState.QUEUED, DocumentState.PARSED])

@@ -267,11 +267,11 @@ def test_a_move_is_begun_once_and_ends_when_nothing_is_missing(catalog: Catalog,
     collection = catalog.get_collection("default")
     here, there = StoreRecord("store-1", "minilm", 384), StoreRecord("store-2", "bge", 768)
     catalog.place_collection(collection.id, here)
-    assert catalog.finish_move(collection.id) is None and catalog.queue_for_next() == 0
+    assert catalog.finish_move(collection.id) is None and catalog.queue_for_next(9) == 0
     for _ in range(2):
         catalog.begin_move(collection.id, there)
         assert catalog.finish_move(collection.id) is None, "the document is missing"
-    assert (catalog.queue_for_next(), catalog.queue_for_next()) == (1, 0)
+    assert (catalog.queue_for_next(9), catalog.queue_for_next(9)) == (1, 0)
     assert catalog.get_document(document.id).generation == 2
     catalog.delete_document(document.id)
     assert catalog.finish_move(collection.id) == 0

@@ -54,9 +54,21 @@ def test_jobs_are_listed_from_the_newest(catalog: Catalog, clock: Clock) -> None
     assert [job.id for job in catalog.list_jobs(3, after="job-3").items] == ["job-2", "job-1", "job-0"]
     catalog.finish_job("job-2", JobState.COMPLETED)
     assert [job.id for job in catalog.list_jobs(state=JobState.COMPLETED).items] == ["job-2"]
-    assert [job.id for job in catalog.unfinished_jobs(2)] == ["job-0", "job-1"]
+    first = catalog.unfinished_jobs(2)
+    assert [job.id for job in first] == ["job-0", "job-1"]
+    assert [job.id for job in catalog.unfinished_jobs(2, after=first[-1])] == ["job-3", "job-4"]
+    assert not hasattr(first[0], "request") and not hasattr(page.items[0], "result"), "bodies are not read"
     with pytest.raises(InvalidRequest):
         catalog.list_jobs(after="job-none")
+
+
+def test_many_jobs_are_purged_some_at_a_time(catalog: Catalog, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.catalog.jobs.IDS_PER_STATEMENT", 2)
+    for number in range(5):
+        catalog.create_job(f"job-{number}", "chat", "/", "{}")
+        catalog.finish_job(f"job-{number}", JobState.COMPLETED)
+    clock.advance(11)
+    assert catalog.purge_jobs(10) == 5
 
 
 def test_ended_jobs_are_purged(catalog: Catalog, clock: Clock) -> None:
