@@ -65,7 +65,10 @@ class Answer(msgspec.Struct):
                     if call["id"] == event.call_id:
                         call.update(result=event.result, error=event.error)
             case events.ChoiceFinished():
-                self._choice(event.index).finish_reason = event.finish_reason
+                choice = self._choice(event.index)
+                choice.finish_reason = event.finish_reason
+                if event.finish_reason == "length":
+                    _drop_incomplete_call(choice.tool_calls)
             case events.Finished():
                 self.usage, self.timings, self.result = event.usage, event.timings, event.result
                 self.model = event.model or self.model
@@ -83,6 +86,14 @@ def _add_tool_call(calls: list[Wire], event: events.ToolCallDelta) -> None:
     call["id"] = event.id or call["id"]
     call["function"]["name"] = event.name or call["function"]["name"]
     call["function"]["arguments"] += event.arguments
+
+
+def _drop_incomplete_call(calls: list[Wire]) -> None:
+    """Remove a call that was cut off while its arguments were streamed."""
+    try:
+        msgspec.json.decode(calls[-1]["function"]["arguments"] if calls else "{}")
+    except msgspec.DecodeError:
+        calls.pop()
 
 
 def _add_server_call(calls: list[Wire], event: events.ToolCallDelta) -> None:

@@ -31,6 +31,7 @@ from core.settings import Settings
 
 MAX_CHOICES = 16
 MAX_STOP_STRINGS = 16
+MAX_LOGIT_BIASES = 4096
 DEPRECATED: JsonDict = {"deprecated": True}
 INT64 = 2**63
 #: Sampling parameters that are passed to the engine as they are, if the request has them.
@@ -83,6 +84,13 @@ class SamplingFields(FormatFields):
         stops = [value] if isinstance(value, str) else value or []
         if len(stops) > MAX_STOP_STRINGS or not all(stops):
             raise ValueError(f"at most {MAX_STOP_STRINGS} stop strings, none of them empty")
+        return value
+
+    @field_validator("logit_bias", mode="before")
+    @classmethod
+    def _few_biases(cls, value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > MAX_LOGIT_BIASES:
+            raise ValueError(f"at most {MAX_LOGIT_BIASES} tokens, not {len(value)}")
         return value
 
     @field_validator("logit_bias")

@@ -19,11 +19,12 @@ from inference.engine.sequence import (
     SequenceFinished,
     SequenceStarted,
 )
-from inference.grammars.call_formats import CallParser, Text, ToolCall
+from inference.grammars.call_formats import BegunCall, CallParser, Text, ToolCall
 from inference.text.citations import Citer
+from tasks.chat.open_calls import OpenCall
 from tasks.jobs.runner import ChoiceResult, RunningJob
 
-#: The arguments of a call are emitted in pieces of this length, all in one append, so that no call is left incomplete.
+#: Arguments of a call that is emitted when it is complete have pieces of this length, all in one append.
 ARGUMENTS_PIECE_CHARACTERS = 64
 #: Separates the text before a call of a server function from the text after it.
 ROUND_BREAK = "\n\n"
@@ -48,6 +49,11 @@ class Choice:
     earlier_calls: int = 0
     #: Adds citation markers to the text, if there are sources.
     citer: Citer | None = None
+    #: Whether the arguments of the client's calls are emitted while the model writes them. Only calls that are required
+    #: are: no stop string cuts them, and their end is written before `max_tokens` is reached.
+    streams_calls: bool = False
+    #: The call whose arguments are being emitted.
+    open: OpenCall | None = None
 
     @property
     def finished(self) -> bool:
@@ -81,6 +87,12 @@ class CallReader:
         self._replayed_calls = replayed_calls
         self._logprobs: list[TokenLogprob] = []
         self._emitted_characters = 0
+
+    @property
+    def begun(self) -> BegunCall | None:
+        """The call that has begun and not ended, if no earlier attempt has emitted it completely."""
+        begun = self._parser.begun
+        return begun if begun is not None and begun.index >= self._replayed_calls else None
 
     def read(self, text: str, logprobs: list[TokenLogprob]) -> list[Text | ToolCall]:
         """Read new text and the logprobs of its tokens. Return the new text and calls that are certain now."""
@@ -173,7 +185,8 @@ def _delta(choice: Choice, fields: dict[str, Any], event: SequenceDelta) -> list
     choice.token_ids.extend(event.token_ids)
     choice.pending.extend(event.token_ids)
     if choice.reader is not None:
-        return _events_of(choice, fields, choice.reader.read(event.text, event.logprobs))
+        job_events = _events_of(choice, fields, choice.reader.read(event.text, event.logprobs))
+        return [*job_events, *_begun(choice, fields, choice.reader)]
     text = choice.citer.push(event.text) if choice.citer is not None else event.text
     if not text and not event.logprobs:
         return []
@@ -185,6 +198,9 @@ def _finished(choice: Choice, fields: dict[str, Any], event: SequenceFinished) -
     if choice.citer is not None and (rest := choice.citer.finish()):
         job_events.append(_text(choice, fields, rest, []))
     result = choice.result
+    if choice.open is not None and not choice.open.has_ended:
+        # Not even its simplest end had room before `max_tokens`.
+        del result.tool_calls[choice.open.number]
     calls = (result.tool_calls or result.tool_results) and event.finish_reason is FinishReason.STOP
     result.finish_reason = reason = "tool_calls" if calls else str(event.finish_reason)
     choice.usage, choice.timings = event.usage, event.timings
@@ -213,9 +229,32 @@ def _text(choice: Choice, fields: dict[str, Any], text: str, logprobs: list[Toke
     return events.TextDelta(**fields, text=text, index=index, token_ids=choice.take_pending(), logprobs=logprobs)
 
 
+def _begun(choice: Choice, fields: dict[str, Any], reader: CallReader) -> list[events.AnyEvent]:
+    """Return the events of what is new of the call that the model is writing."""
+    begun = reader.begun if choice.streams_calls else None
+    if begun is None or begun.name in choice.server_names:
+        return []
+    job_events = [] if choice.open else _call(choice, fields, ToolCall(begun.index, begun.name, ""))
+    choice.open = choice.open or OpenCall(len(choice.result.tool_calls) - 1)
+    if piece := choice.open.take(begun.written):
+        reader.drop_logprobs()
+        job_events.append(_arguments(choice, fields, choice.open.number, piece))
+    return job_events
+
+
+def _arguments(choice: Choice, fields: dict[str, Any], number: int, piece: str) -> events.ToolCallDelta:
+    choice.result.tool_calls[number]["function"]["arguments"] += piece
+    token_ids, index = choice.take_pending(), choice.result.index
+    return events.ToolCallDelta(**fields, index=index, call_index=number, arguments=piece, token_ids=token_ids)
+
+
 def _call(choice: Choice, fields: dict[str, Any], call: ToolCall) -> list[events.AnyEvent]:
     if choice.reader is not None:
         choice.reader.drop_logprobs()
+    if choice.open is not None:
+        begun, choice.open = choice.open, None
+        rest = call.arguments[begun.sent :]
+        return [_arguments(choice, fields, begun.number, rest)] if rest else []
     call_id = new_id("call").replace("-", "_", 1)
     server = call.name in choice.server_names
     number = choice.open_call(call_id, call.name, call.arguments, server=server)

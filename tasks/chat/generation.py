@@ -226,6 +226,7 @@ class GenerationService:
         tools, form = conversation.next_request().tools, self.engine.grammars.call_format
         choices = resume.choices(conversation.request.n, partial(form.parser, tools) if tools else None)
         for choice in choices:
+            choice.streams_calls = conversation.next_request().tool_choice == "required"
             choice.server_names, choice.earlier_calls = conversation.server_names, conversation.server_call_count
             if conversation.sources is not None:
                 choice.citer = Citer(conversation.sources, len(choice.result.text))

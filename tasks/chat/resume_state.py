@@ -10,6 +10,7 @@ from core.errors import InvalidRequest
 from inference.grammars.call_formats import CallParser
 from tasks.chat.choices import CallReader, Choice
 from tasks.chat.conversation import Round
+from tasks.chat.open_calls import left_open
 from tasks.jobs.records import JobRecord, JobRecords
 from tasks.jobs.redis_client import retrying
 from tasks.jobs.runner import ChoiceResult
@@ -63,6 +64,8 @@ class ResumeState:
         if make_parser is not None:
             for choice in choices:
                 replayed_calls = len(choice.result.tool_calls) + len(choice.result.tool_results)
+                choice.open = left_open(choice.result)
+                replayed_calls -= choice.open is not None
                 choice.reader = CallReader(make_parser(), len(choice.result.text), replayed_calls)
         return choices
 
@@ -86,6 +89,6 @@ def _replay_call(choice: Choice, event: events.ToolCallDelta) -> None:
     choice.token_ids.extend(event.token_ids)
     if event.id is not None:
         choice.open_call(event.id, event.name or "", "", server=event.server)
-    # All pieces of a call are emitted together, so a piece always belongs to the call that was opened last.
+    # Only one call is emitted at a time, so a piece always belongs to the call that was opened last.
     call = choice.result.tool_results[-1] if event.server else choice.result.tool_calls[-1]["function"]
     call["arguments"] += event.arguments

@@ -14,6 +14,7 @@ from inference.grammars.call_formats.base import (
     PROBE_NAME,
     PROBE_TOOL,
     AnswerOptions,
+    BegunCall,
     CallFormat,
     CallParser,
     Text,
@@ -25,7 +26,8 @@ from inference.grammars.call_formats.parameter_tags import ParameterTagFormat
 from inference.grammars.call_formats.tagged import TaggedFormat
 
 __all__ = [
-    "FORMATS", "AnswerOptions", "BareFormat", "CallFormat", "CallParser", "FunctionTagFormat", "MistralListFormat",
+    "FORMATS", "AnswerOptions", "BareFormat", "BegunCall", "CallFormat", "CallParser", "FunctionTagFormat",
+    "MistralListFormat",
     "MistralNamedFormat", "NativeFormat", "ParameterTagFormat", "TaggedFormat", "Text", "ToolCall",
     "native_format",
 ]  # fmt: skip

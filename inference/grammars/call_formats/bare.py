@@ -14,13 +14,14 @@ from inference.grammars.call_formats.base import (
     PROBE_ARGUMENTS,
     PROBE_NAME,
     AnswerOptions,
+    BegunCall,
     CallFormat,
     CallParser,
     Terminals,
     Text,
     ToolCall,
 )
-from inference.grammars.call_formats.objects import object_rules, read_object
+from inference.grammars.call_formats.objects import begun_object, object_rules, read_object
 
 #: The beginning of an answer that is a call; any other answer is text.
 START = '{"name": "'
@@ -80,6 +81,11 @@ class BareCallParser:
     @property
     def is_inside(self) -> bool:
         return self._held.startswith(START) and read_object(self._held) is None
+
+    @property
+    def begun(self) -> BegunCall | None:
+        begun = begun_object(self._held)
+        return BegunCall(0, begun[0], self._held[begun[1] :]) if begun else None
 
     def push(self, text: str) -> list[Text | ToolCall]:
         if self._is_text:

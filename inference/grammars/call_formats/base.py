@@ -52,12 +52,25 @@ class ToolCall:
             return False
 
 
+@dataclass(frozen=True)
+class BegunCall:
+    """Call number `index` of an answer, which has not ended. `written` begins with its arguments so far."""
+
+    index: int
+    name: str
+    written: str
+
+
 class CallParser(Protocol):
     """Splits streamed text into text and calls. What only looks like a call is returned unchanged, as text."""
 
     @property
     def is_inside(self) -> bool:
         """Whether a call has begun and not ended."""
+
+    @property
+    def begun(self) -> BegunCall | None:
+        """The call that has begun, once its arguments have, if its format has them as they are sent to clients."""
 
     def push(self, text: str) -> list[Text | ToolCall]:
         """Take a delta; return the text and calls that are certain now."""

@@ -28,6 +28,10 @@ class FunctionTagFormat(MarkedFormat):
         start = end_of_head(text, HEAD_END)
         return end_of_tag(text, self.marker_in_text(CLOSE), start) if start > 0 else start
 
+    def begun(self, body: str) -> tuple[str, int] | None:
+        start = end_of_head(body, HEAD_END)
+        return (body[: start - len(HEAD_END)], start) if start > 0 and body[start : start + 1] == "{" else None
+
     def read(self, body: str, _schemas: Schemas) -> list[Call]:
         name, _, arguments = body.removesuffix(self.marker_in_text(CLOSE)).partition(HEAD_END)
         return [(name, arguments.strip())] if name and is_arguments(arguments) else []

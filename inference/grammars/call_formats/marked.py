@@ -10,6 +10,7 @@ from inference.grammars import lark
 from inference.grammars.call_formats.base import (
     MAX_PARALLEL_CALLS,
     AnswerOptions,
+    BegunCall,
     CallFormat,
     CallParser,
     Terminals,
@@ -41,6 +42,14 @@ class MarkedFormat(CallFormat):
 
         Return -1 if the end is not in this text yet, or 0 if the text does not begin with a body.
         """
+
+    def begun(self, body: str) -> tuple[str, int] | None:
+        """Return the function's name and where the arguments' JSON begins in the beginning of a body.
+
+        Return None if it has not begun, or the format does not have the arguments as JSON of a single call.
+        """
+        del body
+        return None
 
     @abstractmethod
     def read(self, body: str, schemas: Schemas) -> list[Call]:
@@ -87,6 +96,11 @@ class MarkedCallParser:
     @property
     def is_inside(self) -> bool:
         return self._inside
+
+    @property
+    def begun(self) -> BegunCall | None:
+        begun = self._form.begun(self._held) if self._inside else None
+        return BegunCall(self._calls, begun[0], self._held[begun[1] :]) if begun else None
 
     def push(self, text: str) -> list[Text | ToolCall]:
         self._held += text

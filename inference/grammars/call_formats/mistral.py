@@ -105,6 +105,12 @@ class MistralNamedFormat(MistralFormat):
             return 0
         return end_of_json(text, start) if start > 0 else -1
 
+    def begun(self, body: str) -> tuple[str, int] | None:
+        start = end_of_head(body, self.marker_in_text(ARGS))
+        if start <= 0 or body[start : start + 1] != "{":
+            return None
+        return body[:start].removesuffix(self.marker_in_text(ARGS)).partition(self.marker_in_text(CALL_ID))[0], start
+
     def read(self, body: str, _schemas: Schemas) -> list[Call]:
         head, _, arguments = body.partition(self.marker_in_text(ARGS))
         name = head.partition(self.marker_in_text(CALL_ID))[0]

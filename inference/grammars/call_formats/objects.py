@@ -14,6 +14,9 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 #: A complete string, the beginning of one, or a bracket.
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"|["\[\]{}]', re.DOTALL)
 
+#: What precedes the arguments of a call.
+_HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"([\w-]{1,64})"\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{)')
+
 #: The head of a call is at most this long: a function's name has 64 characters at most.
 MOST_HEAD_CHARACTERS = 128
 #: A function's name, and its arguments as JSON.
@@ -56,6 +59,12 @@ def read_object(text: str) -> Call | None:
         return _object.decode(text).call
     except _UNREADABLE:
         return None
+
+
+def begun_object(text: str) -> tuple[str, int] | None:
+    """Return the function's name and where the arguments begin in the beginning of a call; None if they have not."""
+    head = _HEAD.match(text)
+    return (head[1], head.end()) if head else None
 
 
 def read_list(text: str) -> list[Call]:

@@ -7,7 +7,7 @@ from typing import Any
 from inference.grammars import lark
 from inference.grammars.call_formats.base import AnswerOptions, Terminals
 from inference.grammars.call_formats.marked import MarkedFormat, Schemas
-from inference.grammars.call_formats.objects import Call, end_of_tag, object_rules, read_object
+from inference.grammars.call_formats.objects import Call, begun_object, end_of_tag, object_rules, read_object
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 
@@ -27,6 +27,9 @@ class TaggedFormat(MarkedFormat):
 
     def body_end(self, text: str) -> int:
         return end_of_tag(text, self.marker_in_text(CLOSE))
+
+    def begun(self, body: str) -> tuple[str, int] | None:
+        return begun_object(body)
 
     def read(self, body: str, _schemas: Schemas) -> list[Call]:
         call = read_object(body.removesuffix(self.marker_in_text(CLOSE)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import jsonschema
@@ -67,9 +68,23 @@ def test_a_call_that_the_model_begins_by_itself_is_enforced(world: World) -> Non
     assert (text_of(emitted), reasons_of(emitted)) == ("So:", ["tool_calls"])
 
 
-def test_a_call_that_is_cut_off_is_not_emitted_in_part(world: World) -> None:
-    emitted = world.run(tools=[WEATHER], tool_choice="required", max_tokens=12)
-    assert (calls_of(emitted), text_of(emitted), reasons_of(emitted)) == ([], "", ["length"])
+def test_a_call_that_is_cut_off_is_not_in_the_result(world: World) -> None:
+    job_id = world.submit_durable(tools=[WEATHER], tool_choice="required", max_tokens=12)
+    emitted = world.generate(job_id)
+    assert (text_of(emitted), reasons_of(emitted)) == ("", ["length"])
+    assert world.result_of(job_id).choices[0].tool_calls == []
+
+
+def test_the_arguments_of_a_required_call_come_while_they_are_written(world: World) -> None:
+    words = {"type": "string", "minLength": 150, "maxLength": 200}
+    schema = {"type": "object", "properties": {"content": words}, "required": ["content"]}
+    tool = {"type": "function", "function": {"name": "write_file", "parameters": schema}}
+    emitted = world.run(tools=[tool], tool_choice="required", parallel_tool_calls=False, max_tokens=300)
+    pieces = [event for event in emitted if isinstance(event, events.ToolCallDelta)]
+    assert len({piece.created for piece in pieces}) > 10
+    ((name, arguments),) = calls_of(emitted)
+    assert name == "write_file"
+    jsonschema.validate(arguments, schema)
 
 
 def test_log_probabilities_join_to_the_text_beside_tools(world: World) -> None:
@@ -210,3 +225,25 @@ def test_calls_in_another_format_are_enforced_too(
         assert (text_of(emitted), reasons_of(emitted)) == ("", ["tool_calls"])
     emitted = world.run(messages=[ChatMessage("user", "Hi, who are you?")], tools=[WEATHER], max_tokens=8)
     assert text_of(emitted) and calls_of(emitted) == []
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_only_allowed_tools_can_be_called(world: World, mode: str) -> None:
+    tokens = world.service.engine._backend.tokenize("<tool_call>", special=False)
+    first = [(events.TextDelta, {"text": "", "token_ids": tokens})] if mode == "auto" else []
+    fields: dict[str, Any] = {"tools": [WEATHER, CLOCK], "tool_choice": mode, "allowed_tools": ["get_time"]}
+    emitted = world.resume(first, **fields) if first else world.run(**fields)
+    calls = calls_of(emitted)
+    assert calls and {name for name, _ in calls} == {"get_time"}
+
+
+@pytest.mark.parametrize("pattern", [r"yes|no \(really\)|50% \{a\}", "[0-9]{3}-[A-Z]{2}"])
+def test_an_answer_matches_its_regular_expression(world: World, pattern: str) -> None:
+    emitted = world.run(answer_pattern=pattern, format_param="guided_regex", max_tokens=40)
+    assert re.fullmatch(pattern, text_of(emitted))
+    assert reasons_of(emitted) == ["stop"]
+
+
+def test_what_is_no_regular_expression_is_refused_with_its_field(world: World) -> None:
+    param, _ = refusal_of(world.run(answer_pattern="(", format_param="guided_regex"))
+    assert param == "guided_regex"

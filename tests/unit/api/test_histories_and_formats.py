@@ -82,6 +82,11 @@ async def test_numbers_of_messages_and_parts_are_bounded_before_each_is_read(ser
     assert took < 0.6
 
 
+async def test_the_number_of_logit_biases_is_bounded(http: httpx.AsyncClient) -> None:
+    body = {"messages": MESSAGES, "logit_bias": {str(token): 1 for token in range(4097)}}
+    assert error_of(await http.post(CHAT, json=body), 400)["param"] == "logit_bias"
+
+
 @pytest.mark.parametrize(
     ("body", "schema", "pattern"),
     [

@@ -67,6 +67,26 @@ async def test_calls_are_in_one_message(client: openai.AsyncOpenAI, stream: Fake
     assert (request.tool_choice, request.tool_name, request.parallel_tool_calls) == ("auto", None, True)
 
 
+async def test_a_call_that_is_cut_off_while_it_is_streamed_is_not_in_the_answer(
+    http: httpx.AsyncClient, stream: FakeJobStream
+) -> None:
+    def play(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEvent]:
+        at: dict[str, Any] = {"job_id": job_id, "attempt": 1}
+        yield events.Accepted(**at, model=MODEL, prompt_tokens=12)
+        for number, pieces in enumerate((PIECES, PIECES[:1])):
+            yield events.ToolCallDelta(**at, call_index=number, id=f"call_{number}", name="weather")
+            for piece in pieces:
+                yield events.ToolCallDelta(**at, call_index=number, arguments=piece)
+        yield events.ChoiceFinished(**at, finish_reason="length")
+        yield events.Finished(**at, model=MODEL, usage=Usage(12, 5))
+
+    stream.scripts["chat"] = play
+    answer = await http.post(CHAT, json={"messages": QUESTION, "tools": [WEATHER], "tool_choice": "required"})
+    (choice,) = answer.json()["choices"]
+    assert choice["finish_reason"] == "length"
+    assert [call["id"] for call in choice["message"]["tool_calls"]] == ["call_0"]
+
+
 async def test_a_stream_has_the_same_content(client: openai.AsyncOpenAI) -> None:
     plain = await client.chat.completions.create(model="any", messages=QUESTION, tools=[WEATHER, CLOCK])
     async with client.chat.completions.stream(model="any", messages=QUESTION, tools=[WEATHER, CLOCK]) as stream:
