@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from core.settings import Settings, load_settings
 from tests.postgresql import find_programs, private_server
@@ -16,6 +18,10 @@ from tests.tiers import MISPLACED, group_of, misplaced
 # Threads of one computation (llama.cpp, torch) then sleep while they wait for each other. By default they spin, and a
 # test that computes takes many times as long as soon as anything else uses the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# No test is judged by its time: two run beside each other, and other programs may run beside them.
+hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("untimed")
 
 
 # Before pytest drops what `-m` does not select, and before pytest-xdist reads the groups.

@@ -105,7 +105,7 @@ def test_a_file_that_is_swapped_before_the_watcher_reads_it_is_not_read(
     mode: str,
     put: Callable[[Path, Path], None],
 ) -> None:
-    """The swap happens at the worst moment: just before the watcher opens the file that it has found to be stable."""
+    """Swap at the worst moment: just before the watcher opens the file that it has found to be stable."""
     world = make_world(watch_dirs=(f"{tmp_path / 'inbox'}=default:{mode}",), watch_rescan_seconds=1)
     outside = tmp_path / "outside"
     outside.mkdir()
