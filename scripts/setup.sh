@@ -31,7 +31,7 @@ fingerprint() { cat pyproject.toml requirements.lock scripts/setup.sh <(pwd) | c
 # llama.cpp uses AMX where the processor has it, and would then end with an illegal instruction. The header shows it.
 miscompiles_amx() {
     grep -qsw amx_int8 /proc/cpuinfo &&
-        echo '#include <immintrin.h>' | "${CC:-cc}" -mamx-tile -E - 2>/dev/null | grep -qF '(const void **)__config'
+        [[ $(echo '#include <immintrin.h>' | "${CC:-cc}" -mamx-tile -E - 2>/dev/null) == *'(const void **)__config'* ]]
 }
 
 cmake_args() {
