@@ -1,14 +1,19 @@
 """HTTP/1 for uvicorn: `uvicorn --http api.http_protocol:HttpProtocol`.
 
-It differs from uvicorn's protocol over httptools in two points:
+It differs from uvicorn's protocol over httptools in three points:
 
 - A request that offers another protocol (`Upgrade: h2c`, which every Java client sends) is served as if it did not.
   httptools skips the body of such a request and stops reading the connection.
 - An answer of unknown length to an HTTP/1.0 client is not chunked, since that version has no chunks. It ends with the
   connection.
+- Little of an answer is buffered for a client that does not read. The kernel's send buffer grows to megabytes, which is
+  more than a whole stream of events, so that such a client would not be noticed while its answer is generated.
 """
 
 from __future__ import annotations
+
+import asyncio
+import socket
 
 import httptools
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
@@ -18,8 +23,20 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 _OFFER_HEADERS = frozenset({b"upgrade", b"http2-settings"})
 
 
+#: What the kernel and this process buffer for a client that does not read, beside what its own host buffers.
+MAX_UNSENT_BYTES = 16 * 2**10
+MAX_UNWRITTEN_BYTES = 16 * 2**10
+
+
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol, except that it declines every upgrade: the API has no websockets."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=MAX_UNWRITTEN_BYTES)
+        connection = transport.get_extra_info("socket")
+        if hasattr(socket, "TCP_NOTSENT_LOWAT") and connection.family in (socket.AF_INET, socket.AF_INET6):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
