@@ -106,7 +106,10 @@ def redis_program(settings: Settings, runtime: RuntimeDir) -> Program:
     """Return the private Redis server, which listens on a socket in the runtime directory. Write its configuration."""
     binary = redis_server.find_redis_server()
     redis_server.write_config(
-        runtime.redis_config, socket=runtime.path / "redis.sock", data_dir=settings.state_dir / "redis"
+        runtime.redis_config,
+        socket=runtime.path / "redis.sock",
+        data_dir=settings.state_dir / "redis",
+        max_memory_bytes=settings.redis_max_memory_bytes,
     )
     spec = ProcessSpec("redis", [str(binary), str(runtime.redis_config)])
     return Program(spec, redis_ready(settings), wave=0)

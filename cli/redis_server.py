@@ -31,13 +31,14 @@ def find_redis_server() -> Path:
     )
 
 
-def write_config(path: Path, *, socket: Path, data_dir: Path) -> None:
+def write_config(path: Path, *, socket: Path, data_dir: Path, max_memory_bytes: int) -> None:
     """Write a configuration: a unix socket of this user only, no TCP port, all writes in an append-only file.
 
     Args:
         path: The file to write.
         socket: The path of the socket, at most 107 bytes long.
         data_dir: The folder of the append-only file; it is created if it is missing.
+        max_memory_bytes: The limit on the server's memory.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     lines = [
@@ -49,6 +50,7 @@ def write_config(path: Path, *, socket: Path, data_dir: Path) -> None:
         "appendfsync everysec",
         'save ""',
         # Never evict a message or a lock to make room: a write that does not fit is refused and answered with 503.
+        f"maxmemory {max_memory_bytes}",
         "maxmemory-policy noeviction",
         "daemonize no",
         "loglevel notice",

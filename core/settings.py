@@ -203,6 +203,9 @@ class Settings(BaseSettings):
     redis_url: RedisUrl | None = Field(
         None, repr=False, description="redis://, rediss:// or unix:// (default: a private server)."
     )
+    redis_max_memory_bytes: int = Field(
+        512 * 2**20, ge=64 * 2**20, description="Memory of the private Redis; at 90 % new work gets a 503."
+    )
     database_url: str | None = Field(None, repr=False, description="SQLAlchemy URL (default: SQLite under DATA_DIR).")
     blob_dir: Path | None = Field(None, description="Folder of uploaded originals (default: DATA_DIR/blobs).")
     qdrant_url: HttpUrl | None = Field(None, repr=False, description="A Qdrant server (default: the embedded engine).")

@@ -20,6 +20,7 @@ dir /data
 appendonly yes
 appendfsync everysec
 save ""
+maxmemory 536870912
 maxmemory-policy noeviction
 """
 

@@ -79,12 +79,13 @@ def _thread_seconds(work: Callable[[str], object], text: str) -> float:
 
 
 @contextmanager
-def private_redis() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def private_redis(max_memory_bytes: int = 512 * 2**20) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run a Redis server of its own, configured as the private one of a stack. Yield its URL and its process."""
     # Not under pytest's directory, since the path of a socket can have at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="llm-api-redis-") as directory:
         config, url = Path(directory, "redis.conf"), f"unix://{directory}/redis.sock"
-        write_config(config, socket=Path(directory, "redis.sock"), data_dir=Path(directory, "data"))
+        paths = {"socket": Path(directory, "redis.sock"), "data_dir": Path(directory, "data")}
+        write_config(config, **paths, max_memory_bytes=max_memory_bytes)
         with Path(directory, "redis.log").open("wb") as log:
             server = subprocess.Popen([find_redis_server(), config], stdout=log, stderr=log)
         try:

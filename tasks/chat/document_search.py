@@ -53,6 +53,7 @@ class QueuedDocumentSearch:
                 message = pubsub.get_message(timeout=QUIET_SECONDS)
                 replayed = [event for _, event in self.producer.records.replay(job_id)]
                 if replayed and events.is_terminal(replayed[-1]):
+                    self.producer.records.forget(job_id)
                     return _hits(replayed)
                 if message is None and not self.producer.revive(job_id):
                     self._require_worker()

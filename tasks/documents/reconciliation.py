@@ -11,6 +11,7 @@ import msgspec
 from core import events
 from core.blobs import BlobStore
 from core.catalog import Catalog, JobState, JobSummary
+from core.errors import Unavailable
 from core.settings import Settings
 from tasks.documents.dispatch import send_waiting
 from tasks.jobs.producer import Producer
@@ -71,13 +72,21 @@ class Reconciliation:
 
     def _reconcile_job(self, job: JobSummary, record: JobRecord | None) -> None:
         if record is None:
-            self._producer.resubmit(self._catalog.get_job(job.id))
+            self._resubmit(job)
         elif record.done:
             self._settle(job)
         elif record.kind.result_when_settled:
             self._finish_if_settled(job, record)
         elif self._producer.revive(job.id):
             log.warning("job %s was lost and has been sent again", job.id)
+
+    def _resubmit(self, job: JobSummary) -> None:
+        try:
+            self._producer.resubmit(self._catalog.get_job(job.id))
+        except Unavailable as error:
+            if error.code != "redis_full":
+                raise
+            log.warning("job %s is submitted later: %s", job.id, error.message)  # the others of this pass go on
 
     def _settle(self, job: JobSummary) -> None:
         """Copy the end of a job from its record to its row, since its worker died in between or was lost too often."""

@@ -26,6 +26,7 @@ from tasks.jobs.keys import WAKE_KEY, worker_key
 from tasks.jobs.kinds import JobKind, kind_named
 from tasks.jobs.queues import Queue, Role, Task, Tasks
 from tasks.jobs.records import Append, JobRecord, JobRecords, QueueFull
+from tasks.jobs.redis_memory import RedisMemory
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Producer:
         self._settings = settings
         self.records = JobRecords(settings)
         self._redis = self.records.redis
+        self._memory = RedisMemory(self._redis)
         self._announce = self._redis.register_script(scripts.ANNOUNCE)
         # Given its name, Celery would look for it in the working directory first.
         import celeryconfig  # imported here: it reads this process's settings
@@ -125,12 +127,14 @@ class Producer:
         """Write the job's record and send its first task. Return the number of jobs that wait before it.
 
         Raises:
-            Unavailable: if Redis does not answer, or too many interactive jobs wait. Then there is no record.
+            Unavailable: if Redis does not answer or is almost full, or too many interactive jobs wait. Then there is no
+                record.
         """
         if not isinstance(request, kind.request | bytes):
             raise TypeError(f"A {kind.name!r} job takes a {kind.request.__name__}, not a {type(request).__name__}.")
         queue = kind.task.queue_for(durable=durable)
         with _redis_answers():
+            self._memory.require_room()
             try:
                 position = self.records.submit(
                     job_id, kind, request, durable=durable, key=key, deadline_seconds=deadline_seconds
@@ -298,6 +302,11 @@ class Producer:
         """Raise `Unavailable` unless Redis answers."""
         with _redis_answers():
             self._redis.ping()
+
+    def check_room(self) -> None:
+        """Raise `Unavailable` unless Redis answers and has room for a new job."""
+        with _redis_answers():
+            self._memory.require_room()
 
     def _send_job(self, task: Task, job_id: str, queue: Queue) -> None:
         if queue is Queue.BATCH:

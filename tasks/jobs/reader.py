@@ -75,10 +75,10 @@ class JobReader:
     async def _leave(self) -> None:
         try:
             await self._stream.unsubscribe(self)
-            if self.submitted and not self._finished and not self.keep_job:
-                await self._stream.cancel(self.job_id)
+            if self.submitted and not self.keep_job:
+                await (self._stream.forget if self._finished else self._stream.cancel)(self.job_id)
         except (RedisError, OSError, Unavailable) as error:
-            log.warning("job %s could not be cancelled; it ends at its deadline: %s", self.job_id, error)
+            log.warning("job %s could not be cancelled or forgotten, so its time limits end it: %s", self.job_id, error)
 
     def push(self, frame: bytes) -> None:
         """Queue a published frame. If the queue is full, the frame is read from the replay later."""

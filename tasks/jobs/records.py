@@ -31,6 +31,8 @@ MISSED_HEARTBEAT_SECONDS = HEARTBEAT_SECONDS + 0.5
 #: How often the message of a job that waits may be sent again: if its queue is empty, and if the queue holds messages.
 RESEND_SECONDS = 10.0
 RESEND_BEHIND_SECONDS = 60.0
+#: How long the record and the replay of an interactive job are kept after its client has read its end, or has left.
+READ_TTL_SECONDS = 60
 #: The events that a replay holds. More than the longest answer has tokens, since another worker resumes from them.
 REPLAY_CAP = 65_536
 #: The fields of a `JobRecord`. The request is read by a claim only, as it may be large.
@@ -207,7 +209,7 @@ class JobRecords:
     def append_many(self, items: Sequence[Append]) -> list[Appended]:
         """Append and publish the events of several jobs in one round trip."""
         keys: list[str] = []
-        args: list[Any] = [self._settings.job_ttl_seconds, REPLAY_CAP]
+        args: list[Any] = [self._settings.job_ttl_seconds, REPLAY_CAP, READ_TTL_SECONDS]
         for item in items:
             keys += (job_key(item.job_id), events_key(item.job_id), waiting_key(item.queue), finished_key(item.queue))
             terminal = bool(item.events) and events.is_terminal(item.events[-1])
@@ -233,6 +235,11 @@ class JobRecords:
         waiting = [waiting_key(record.queue), waiting_key(task.queue_for(durable=record.durable))]
         args = [record.attempt, record.claim, record.job_id, task.name]
         return bool(self._hand_over(keys=[job_key(record.job_id), *waiting], args=args))
+
+    def forget(self, job_id: str) -> None:
+        """Delete the record and the replay of a job soon, because its end has been read."""
+        for key in (job_key(job_id), events_key(job_id)):
+            self.redis.expire(key, READ_TTL_SECONDS)
 
     def next_waiting(self, queue: Queue, limit: int) -> list[str]:
         """Return the ids of the jobs that have waited longest in a queue."""

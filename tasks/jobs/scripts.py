@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 # One call appends the events of all jobs of an engine step. KEYS: job, events, waiting, finished of each job. ARGV:
-# TTL, cap, then for each job: attempt, claim or '', number of the append or 0, channel, job id, new state or '',
-# whether the last event is terminal, whether to renew the TTL, number of events, event...
+# TTL, cap, TTL of a job whose client has left, then for each job: attempt, claim or '', number of the append or 0,
+# channel, job id, new state or '', whether the last event is terminal, whether to renew the TTL, number of events,
+# event...
 # Returns {status, last sequence number} of each: 0 appended, 1 appended but cancelled, -1 refused.
 # A writer numbers its appends from 1. If Redis has answered too late, the writer repeats an append that has been done:
 # such a number has been seen, and nothing is stored again. After a number that is missing, only an end is accepted,
@@ -38,12 +39,13 @@ local function append(keys, at)
     redis.call('LTRIM', keys[4], 0, 31)
   end
   if terminal or (ARGV[at + 7] == '1' and job[7] ~= '1') then
-    redis.call('EXPIRE', keys[1], ARGV[1])
-    redis.call('EXPIRE', keys[2], ARGV[1])
+    local ttl = terminal and job[3] and job[7] ~= '1' and ARGV[3] or ARGV[1]
+    redis.call('EXPIRE', keys[1], ttl)
+    redis.call('EXPIRE', keys[2], ttl)
   end
   return {status, seq}
 end
-local results, at = {}, 3
+local results, at = {}, 4
 for k = 1, #KEYS, 4 do
   results[#results + 1] = append({KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]}, at)
   at = at + 9 + ARGV[at + 8]
@@ -125,11 +127,11 @@ RENEW = """
 local results = {}
 for i = 1, #KEYS / 3 do
   local key = KEYS[3 * i - 2]
-  local job = redis.call('HMGET', key, 'attempt', 'claim', 'durable')
+  local job = redis.call('HMGET', key, 'attempt', 'claim', 'durable', 'done')
   local current = job[1] == ARGV[2 * i + 1] and job[2] == ARGV[2 * i + 2]
   if current then
     redis.call('SET', KEYS[3 * i], 1, 'EX', ARGV[1])
-    if job[3] ~= '1' then
+    if job[3] ~= '1' and not job[4] then
       redis.call('EXPIRE', key, ARGV[2])
       redis.call('EXPIRE', KEYS[3 * i - 1], ARGV[2])
     end

@@ -27,7 +27,7 @@ from tasks.jobs.presence import WorkerPresence
 from tasks.jobs.producer import Producer, live_workers
 from tasks.jobs.queues import Role, Task
 from tasks.jobs.reader import Frame, JobReader, decode_frame, unavailable, with_time_limit
-from tasks.jobs.records import HEARTBEAT_TTL_SECONDS, MISSED_HEARTBEAT_SECONDS
+from tasks.jobs.records import HEARTBEAT_TTL_SECONDS, MISSED_HEARTBEAT_SECONDS, READ_TTL_SECONDS
 from tasks.jobs.redis_client import connect_async
 
 log = logging.getLogger(__name__)
@@ -129,17 +129,24 @@ class JobStream:
         """Cancel a job. Return False if it is unknown or done."""
         return await to_thread.run_sync(self._producer.cancel, job_id)
 
+    async def forget(self, job_id: str) -> None:
+        """Delete the record and the replay of a job soon, because its client has read its end."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for key in (job_key(job_id), events_key(job_id)):
+            pipeline.expire(key, READ_TTL_SECONDS)
+        await with_time_limit(pipeline.execute())
+
     async def position(self, job_id: str) -> int | None:
         """Return the number of jobs that wait before this one, or None if it does not wait."""
         return await to_thread.run_sync(self._producer.position, job_id)
 
     async def ping(self) -> None:
-        """Raise `Unavailable` unless Redis answers a reader and a submission."""
+        """Raise `Unavailable` unless Redis answers readers, and would take a new job."""
         try:
             await with_time_limit(self._redis.ping())
         except (RedisError, OSError) as error:
             raise unavailable() from error
-        await to_thread.run_sync(self._producer.ping)
+        await to_thread.run_sync(self._producer.check_room)
 
     async def workers(self, role: Role) -> dict[str, dict[str, Any]]:
         """Return the last announcement of each live worker of a role, by name.

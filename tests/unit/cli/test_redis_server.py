@@ -38,9 +38,10 @@ def test_without_any_server_the_message_says_how_to_get_one(monkeypatch: pytest.
 
 def test_config_is_private_durable_and_has_no_port(tmp_path: Path) -> None:
     config = tmp_path / "redis.conf"
-    redis_server.write_config(config, socket=tmp_path / "redis.sock", data_dir=tmp_path / 'with "quotes" and blanks')
+    folder = tmp_path / 'with "quotes" and blanks'
+    redis_server.write_config(config, socket=tmp_path / "redis.sock", data_dir=folder, max_memory_bytes=1000)
     lines = config.read_text().splitlines()
     assert {"port 0", "unixsocketperm 600", "appendonly yes", "appendfsync everysec"} <= set(lines)
-    assert "maxmemory-policy noeviction" in lines
+    assert {"maxmemory 1000", "maxmemory-policy noeviction"} <= set(lines)
     assert f'dir "{tmp_path}/with \\"quotes\\" and blanks"' in lines
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
