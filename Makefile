@@ -10,7 +10,7 @@ VENV := .venv/bin
 TESTS ?= tests
 PYTEST ?=
 # Which tests run beside each other, and which do not: tests/tiers.py.
-PARALLEL := -n 2 --dist loadgroup
+PARALLEL := -n 2
 export PYTHON TORCH_INDEX_URL EXTRA_INDEX
 
 .PHONY: run test check soak lint ruff mypy contracts down setup setup-dev

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from core.settings import Settings, load_settings
 from tests.postgresql import find_programs, private_server
-from tests.support import ROOT, private_redis
-from tests.tiers import MISPLACED, group_of, misplaced
+from tests.support import private_redis
+from tests.tiers import MISPLACED, GroupScheduling, encodable, misplaced
 
 # Threads of one computation (llama.cpp, torch) then sleep while they wait for each other. By default they spin, and a
 # test that computes takes many times as long as soon as anything else uses the cores.
@@ -24,17 +27,24 @@ hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_c
 hypothesis_settings.load_profile("untimed")
 
 
-# Before pytest drops what `-m` does not select, and before pytest-xdist reads the groups.
+# Before pytest drops what `-m` does not select.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put each test into its group, and note the tests whose tier is wrong for tests/test_architecture.py."""
-    problems = []
-    for item in items:
-        path = item.path.relative_to(ROOT).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group_of(path)))
-        if problem := misplaced(path, [mark.name for mark in item.iter_markers()]):
-            problems.append(f"{item.nodeid} {problem}")
-    config.stash[MISPLACED] = problems
+    """Note the tests whose tier is wrong, for tests/test_architecture.py."""
+    problems = ((item, misplaced(item.nodeid, [mark.name for mark in item.iter_markers()])) for item in items)
+    config.stash[MISPLACED] = [f"{item.nodeid} {problem}" for item, problem in problems if problem]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Let pytest-xdist run the tests of a group one after the other."""
+    return GroupScheduling(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Replace halves of characters in what a test printed or logged, because pytest-xdist cannot send them."""
+    return encodable((yield))
 
 
 @pytest.fixture(scope="session")

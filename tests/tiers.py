@@ -10,33 +10,55 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 #: Where tests/conftest.py notes the tests whose tier is wrong.
 MISPLACED = pytest.StashKey[list[str]]()
 TIERS = {"check", "soak"}
 #: The end-to-end tests of `make test`. Those of every other file are marked, so that a new file is put into a tier.
 MAIN_PATH = {"test_main_job.py", "test_tools.py", "test_bad_input.py", "test_readme.py"}
-#: llama.cpp's threads wait actively for each other: two engines on the same cores take many times as long.
+#: Each engine takes all cores, so that two at once would only be slower, and miss deadlines.
 ENGINE = "engine"
 ENGINE_FOLDERS = ("tests/e2e/", "tests/integration/inference/", "tests/integration/tasks/")
 
 
-def misplaced(path: str, marks: Collection[str]) -> str | None:
-    """Return what is wrong with the tier of a test in this file with these marks, or None."""
+def misplaced(nodeid: str, marks: Collection[str]) -> str | None:
+    """Return what is wrong with the tier of a test with these marks, or None."""
     tiers = TIERS.intersection(marks)
     if len(tiers) > 1:
         return "is marked both check and soak: choose one"
-    folder, _, name = path.rpartition("/")
+    folder, _, name = _path(nodeid).rpartition("/")
     if folder == "tests/e2e" and not tiers and name not in MAIN_PATH:
         return "has no tier: mark it check or soak, or add its file to MAIN_PATH in tests/tiers.py"
     return None
 
 
-def group_of(path: str) -> str:
-    """Return the name of the group of a test in this file: the tests of a group run one after the other.
+class GroupScheduling(LoadScopeScheduling):
+    """Runs groups of tests at the same time, and the tests of a group one after the other.
 
-    A file is a group, so that its fixtures are set up once, and all that run a language model are one.
+    A file is a group, so that its fixtures are set up once. The tests of all files that run a language model are one.
     """
-    return ENGINE if path.startswith(ENGINE_FOLDERS) else path
+
+    def _split_scope(self, nodeid: str) -> str:
+        """Return the name of the group."""
+        return ENGINE if nodeid.startswith(ENGINE_FOLDERS) else _path(nodeid)
+
+
+def encodable(value: Any) -> Any:
+    """Return a JSON-like value with a question mark for each lone surrogate in its strings."""
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case dict():
+            return {encodable(key): encodable(item) for key, item in value.items()}
+        case list() | tuple():
+            return type(value)(map(encodable, value))
+        case _:
+            return value
+
+
+def _path(nodeid: str) -> str:
+    return nodeid.partition("::")[0]

@@ -79,6 +79,7 @@ def arrivals(stack: Stack) -> Iterator[float]:
                 yield time.monotonic()
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("letters", [" ", "<|im_end|>"])
 def test_ten_megabytes_are_refused_while_a_stream_continues(stack: Stack, http: httpx.Client, letters: str) -> None:
     body = json.dumps({"messages": [{"role": "user", "content": letters * (10_000_000 // len(letters)) + "x"}]})

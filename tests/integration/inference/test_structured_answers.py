@@ -97,6 +97,7 @@ def check(name: str, schema: Schema, text: str) -> None:
     assert not problems, f"{name}: {problems[0]}\n{text}"
 
 
+@pytest.mark.check
 @pytest.mark.model
 def test_a_sample_of_real_schemas_is_answered_with_json_that_fits(model: Model) -> None:
     sample = CASES[:: len(CASES) // 20][:20]
