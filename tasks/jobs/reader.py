@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from anyio import to_thread
 from redis.exceptions import RedisError
 
 from core import events
@@ -146,10 +145,10 @@ class JobReader:
             found = await self._stream.task_of(self.job_id)
             if found is None:
                 return [self._failed(Unavailable("The job's record is gone.", code="job_lost"))]
-            if await to_thread.run_sync(self._stream.producer.revive, self.job_id):
+            if await self._stream.in_thread(self._stream.producer.revive, self.job_id):
                 log.warning("job %s was lost and has been sent again", self.job_id)
             elif not self.keep_job and self._is_unserved(*found):
-                await to_thread.run_sync(self._stream.producer.fail_unserved, self.job_id)
+                await self._stream.in_thread(self._stream.producer.fail_unserved, self.job_id)
         except (RedisError, OSError, Unavailable) as error:
             log.warning("job %s: Redis does not answer: %s", self.job_id, error)
         return []

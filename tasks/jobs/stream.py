@@ -11,11 +11,11 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
 
 import msgspec
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from redis.exceptions import RedisError
 
 from core import events
@@ -32,11 +32,16 @@ from tasks.jobs.redis_client import connect_async
 
 log = logging.getLogger(__name__)
 
+#: Threads for calls of the producer, and further ones for cancellations.
+MAX_THREADS = 32
+MAX_CANCEL_THREADS = 8
 #: How often readers are told the time, and whether the workers are as before.
 TICK_SECONDS = 1.0
 #: After a worker has gone, or publications may have been lost, readers check their jobs often for this time. It is long
 #: enough for the heartbeats of a lost worker's jobs to expire and to be missed.
 SUSPICION_SECONDS = HEARTBEAT_TTL_SECONDS + MISSED_HEARTBEAT_SECONDS + 4 * TICK_SECONDS
+
+ResultT = TypeVar("ResultT")
 
 
 class JobStream:
@@ -53,6 +58,8 @@ class JobStream:
         self._connecting = asyncio.Lock()
         #: The channels that are subscribed to.
         self._channels: set[bytes] = set()
+        # Not the threads of the whole API, which may all wait for the catalog: a cancellation frees a slot at once.
+        self._threads, self._cancel_threads = CapacityLimiter(MAX_THREADS), CapacityLimiter(MAX_CANCEL_THREADS)
         self.presence = WorkerPresence(self._redis)
         self._suspicious_until = 0.0
         self._background: list[asyncio.Task[None]] = []
@@ -69,7 +76,7 @@ class JobStream:
             asyncio.create_task(self._tick_readers(), name="quiet-jobs"),
         ]
         try:
-            await to_thread.run_sync(self._producer.warm_up)
+            await self.in_thread(self._producer.warm_up)
         except Unavailable as error:
             log.warning("%s", error.message)
 
@@ -112,7 +119,7 @@ class JobStream:
         for reader in readers:
             reader.submitted = True
         try:
-            return await to_thread.run_sync(send)
+            return await self.in_thread(send)
         except Unavailable:
             for reader in readers:
                 reader.submitted = False
@@ -127,7 +134,7 @@ class JobStream:
 
     async def cancel(self, job_id: str) -> bool:
         """Cancel a job. Return False if it is unknown or done."""
-        return await to_thread.run_sync(self._producer.cancel, job_id)
+        return await to_thread.run_sync(self._producer.cancel, job_id, limiter=self._cancel_threads)
 
     async def forget(self, job_id: str) -> None:
         """Delete the record and the replay of a job soon, because its client has read its end."""
@@ -138,7 +145,7 @@ class JobStream:
 
     async def position(self, job_id: str) -> int | None:
         """Return the number of jobs that wait before this one, or None if it does not wait."""
-        return await to_thread.run_sync(self._producer.position, job_id)
+        return await self.in_thread(self._producer.position, job_id)
 
     async def ping(self) -> None:
         """Raise `Unavailable` unless Redis answers readers, and would take a new job."""
@@ -146,7 +153,7 @@ class JobStream:
             await with_time_limit(self._redis.ping())
         except (RedisError, OSError) as error:
             raise unavailable() from error
-        await to_thread.run_sync(self._producer.check_room)
+        await self.in_thread(self._producer.check_room)
 
     async def workers(self, role: Role) -> dict[str, dict[str, Any]]:
         """Return the last announcement of each live worker of a role, by name.
@@ -164,9 +171,13 @@ class JobStream:
 
     async def queue_lengths(self) -> dict[str, int]:
         """Return the number of messages in each queue."""
-        return await to_thread.run_sync(self._producer.queue_lengths)
+        return await self.in_thread(self._producer.queue_lengths)
 
     # For the readers
+
+    async def in_thread(self, function: Callable[..., ResultT], *args: Any) -> ResultT:
+        """Run a function of the producer in a thread."""
+        return await to_thread.run_sync(function, *args, limiter=self._threads)
 
     async def frames_after(self, job_id: str, number: int) -> list[Frame]:
         """Return the events of the replay with sequence numbers above `number`.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 
 import pytest
+from anyio import to_thread
 
 from core import events
 from core.ids import new_id
@@ -129,3 +131,20 @@ async def test_a_job_that_has_waited_long_survives_a_short_absence_of_its_worker
         await reader._check_job()
         record = producer.records.load(job_id)
         assert record is not None and not record.done
+
+
+async def test_a_job_is_cancelled_while_all_other_threads_of_the_process_are_busy(
+    stream: JobStream, producer: Producer
+) -> None:
+    record = await running_job(stream, producer)
+    release = threading.Event()
+    busy = [asyncio.create_task(to_thread.run_sync(release.wait, 30)) for _ in range(100)]
+    try:
+        async with asyncio.timeout(10):
+            limiter = to_thread.current_default_thread_limiter()
+            while limiter.available_tokens:
+                await asyncio.sleep(0.05)
+            assert await stream.cancel(record.job_id)
+    finally:
+        release.set()
+        await asyncio.gather(*busy)
