@@ -78,7 +78,7 @@ class Reconciliation:
         elif record.kind.result_when_settled:
             self._finish_if_settled(job, record)
         elif self._producer.revive(job.id):
-            log.warning("job %s was lost and has been sent again", job.id)
+            log.warning("job %s has been sent again, as its worker or its message may be lost", job.id)
 
     def _resubmit(self, job: JobSummary) -> None:
         try:

@@ -146,7 +146,7 @@ class JobReader:
             if found is None:
                 return [self._failed(Unavailable("The job's record is gone.", code="job_lost"))]
             if await self._stream.in_thread(self._stream.producer.revive, self.job_id):
-                log.warning("job %s was lost and has been sent again", self.job_id)
+                log.warning("job %s has been sent again, as its worker or its message may be lost", self.job_id)
             elif not self.keep_job and self._is_unserved(*found):
                 await self._stream.in_thread(self._stream.producer.fail_unserved, self.job_id)
         except (RedisError, OSError, Unavailable) as error:
