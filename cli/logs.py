@@ -17,7 +17,7 @@ LOG_LINE = re.compile(
     r"\d{4}-\d\d-\d\d (?P<time>\d\d:\d\d:\d\d)[,.]\d+ (?P<level>[A-Z]+) (?P<logger>[\w.]+): (?P<message>.*)"
 )
 #: What Celery's beat logs every few seconds if nothing is wrong.
-ROUTINE = re.compile(r"Sending due task|Task maintenance\.\w+\[[^]]+\] (received|succeeded)")
+ROUTINE = re.compile(r"Sending due task|Task maintenance\.\w+\[[^][]+\] (received|succeeded)")
 #: If a process writes faster than this, lines are left out, so that the output does not fall behind.
 MAX_BYTES_PER_POLL = 256 * 1024
 

@@ -13,6 +13,10 @@ MAX_KEY_CHARACTERS = 128
 MAX_VALUES = 256
 MAX_FILTERS = 64
 MAX_DEPTH = 8
+#: Values of a whole filter: for each, the index worker computes a hash.
+MAX_VALUES_IN_ALL = 1024
+#: The longest path of a file system.
+MAX_VALUE_CHARACTERS = 4096
 
 Key = Annotated[
     str,
@@ -24,7 +28,7 @@ Key = Annotated[
 ]
 #: Whole numbers that are compared exactly.
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-Value = str | bool | Whole | float
+Value = Annotated[str, Field(max_length=MAX_VALUE_CHARACTERS)] | bool | Whole | float
 
 
 class _Comparison(WireRequest):
@@ -72,6 +76,8 @@ class CompoundFilter(WireRequest):
     def _small_enough(self) -> CompoundFilter:
         if _depth(self) > MAX_DEPTH:
             raise ValueError(f"'filters' are nested more than {MAX_DEPTH} levels deep")
+        if (count := _value_count(self)) > MAX_VALUES_IN_ALL:
+            raise ValueError(f"'filters' have {count} values in all; {MAX_VALUES_IN_ALL} are allowed")
         return self
 
     def message(self) -> messages.Filter:
@@ -84,3 +90,9 @@ Filter = Annotated[EqualityFilter | OrderFilter | MembershipFilter | CompoundFil
 
 def _depth(one: EqualityFilter | OrderFilter | MembershipFilter | CompoundFilter) -> int:
     return 1 + max(map(_depth, one.filters)) if isinstance(one, CompoundFilter) else 1
+
+
+def _value_count(one: EqualityFilter | OrderFilter | MembershipFilter | CompoundFilter) -> int:
+    if isinstance(one, CompoundFilter):
+        return sum(map(_value_count, one.filters))
+    return len(one.value) if isinstance(one, MembershipFilter) else 1

@@ -206,7 +206,7 @@ _KEYWORDS = (
     ("Unknown format", "format"),
     ("Invalid type", "type"),
 )
-_QUOTATION = re.compile(r"\n\s*\d+ \| .*", re.DOTALL)
+_QUOTATION = re.compile(r"\n[ \t]*+\d++ \| .*", re.DOTALL)
 
 
 def _reason(matcher: LLMatcher) -> str:

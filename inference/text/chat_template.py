@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from jinja2 import TemplateError
@@ -177,12 +178,9 @@ def _plain_tool_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]
     Consecutive results become one message, because many templates insist that the roles alternate.
     """
     plain: list[dict[str, Any]] = []
-    for message in messages:
-        converted = _plain_tool_message(message)
-        if message["role"] == "tool" and plain and plain[-1].get("is_result"):
-            plain[-1]["content"] += f"\n{converted['content']}"
-        else:
-            plain.append({**converted, "is_result": True} if message["role"] == "tool" else converted)
+    for is_result, group in groupby(messages, lambda message: bool(message["role"] == "tool")):
+        converted = [_plain_tool_message(message) for message in group]
+        plain += [{**converted[0], "content": _joined("\n", converted)}] if is_result else converted
     return plain
 
 
@@ -192,16 +190,22 @@ def _alternating(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     Many templates refuse a conversation that does not alternate between user and assistant.
     """
     turns: list[dict[str, Any]] = []
-    for message in messages:
-        last = turns[-1] if turns else {"role": None}
-        is_same = message["role"] == last["role"] and message["role"] != "tool"
-        if is_same and not ("tool_calls" in message or "tool_calls" in last):
-            turns[-1] = {**last, "content": f"{last['content']}\n\n{message['content']}"}
-            continue
-        if last["role"] == "tool" and message["role"] == "user":
+    for (role, is_merged), group in groupby(messages, _role_to_merge):
+        if turns and turns[-1]["role"] == "tool" and role == "user":
             turns.append({"role": "assistant", "content": ""})
-        turns.append(message)
+        found = list(group)
+        turns += [{**found[0], "content": _joined("\n\n", found)}] if is_merged else found
     return turns
+
+
+def _role_to_merge(message: dict[str, Any]) -> tuple[str, bool]:
+    """Return the role of a message, and whether consecutive ones of this kind become one."""
+    return message["role"], message["role"] != "tool" and "tool_calls" not in message
+
+
+def _joined(separator: str, messages: Sequence[dict[str, Any]]) -> str:
+    # At once: to append them one by one copies what is there for each of them.
+    return separator.join(message["content"] for message in messages)
 
 
 def _plain_tool_message(message: dict[str, Any]) -> dict[str, Any]:

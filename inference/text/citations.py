@@ -19,6 +19,8 @@ CLAIM_SUPPORT = 0.3
 LEAST_TERMS = 2
 #: Longer brackets are not markers.
 MAX_MARKER = 24
+#: The number of a list's item is a sentence of at most so many pieces, with the white space around it.
+MAX_LIST_NUMBER = 8
 
 _MARKER = re.compile(r"\[\s*\d{1,3}(?:\s*[,;]\s*\d{1,3})*\s*\]")
 _MARKER_BEGINNING = re.compile(r"\[[\d\s,;]*")
@@ -44,13 +46,17 @@ class Citer:
         self._sources = sources
         self._replayed = replayed_characters
         self._out: list[str] = []
-        self._line = ""
-        self._sentence = ""
+        #: The beginning of the line from its first visible character on.
+        self._line_start = ""
+        self._is_line_empty = True
+        #: The sentence in pieces, and its last character that closes nothing.
+        self._sentence: list[str] = []
+        self._last_character = ""
         self._claimed: list[int] = []
         self._claimed_at_end = False
         #: The sentence has reached a full stop; the next character tells whether that was its end.
         self._ending = False
-        self._blanks = ""
+        self._blanks: list[str] = []
         self._bracket = ""
         self._in_fence = False
         self._in_code = False
@@ -85,7 +91,7 @@ class Citer:
         elif character == "[":
             self._bracket = character
         elif character.isspace():
-            self._blanks += character if self._line or not self._claimed else ""
+            self._blanks += [character] if not self._is_line_empty or not self._claimed else []
         else:
             self._take_visible(character)
 
@@ -110,16 +116,16 @@ class Citer:
         """Remove a marker and the blanks before it, and remember its sources."""
         self._claimed += [int(number) for number in re.findall(r"\d+", marker)]
         self._claimed_at_end = self._ending
-        self._blanks = ""
+        self._blanks.clear()
 
     def _take_line_break(self) -> None:
         if not self._in_fence:
             self._close()
             self._in_code = False
-        if self._line.lstrip().startswith(_FENCE):
+        if self._line_start == _FENCE:
             self._in_fence = not self._in_fence
         self._flush_blanks()
-        self._line = ""
+        self._line_start, self._is_line_empty = "", True
         self._out.append("\n")
 
     def _take_visible(self, character: str) -> None:
@@ -127,7 +133,7 @@ class Citer:
             self._close()
         self._write(character)
         if character == "`":
-            self._in_code = not self._in_code and not self._line.lstrip().startswith(_FENCE)
+            self._in_code = not self._in_code and self._line_start != _FENCE
         if character in _ENDS + _ENDS_UNSPACED:
             self._ending = True
         elif character not in _CLOSING:
@@ -135,9 +141,9 @@ class Citer:
 
     def _is_over(self, following: str) -> bool:
         """Return whether the full stop before `following` ended the sentence: not in `3.5`, `e.g. this`, `1. First`."""
-        if self._sentence.rstrip(_CLOSING)[-1:] in _ENDS_UNSPACED:
+        if self._last_character in _ENDS_UNSPACED:
             return True
-        if _LIST_NUMBER.fullmatch(self._sentence):
+        if len(self._sentence) <= MAX_LIST_NUMBER and _LIST_NUMBER.fullmatch("".join(self._sentence)):
             return False
         return self._claimed_at_end or (bool(self._blanks) and not following.islower())
 
@@ -148,34 +154,47 @@ class Citer:
     def _write(self, character: str) -> None:
         self._flush_blanks()
         self._out.append(character)
-        self._line += character
+        self._begin_line(character)
         if not self._in_fence:
-            self._sentence += character
+            self._sentence.append(character)
+            if character not in _CLOSING:
+                self._last_character = character
 
     def _flush_blanks(self) -> None:
-        self._out.append(self._blanks)
-        self._line += self._blanks
-        self._sentence += self._blanks if self._sentence else ""
-        self._blanks = ""
+        if not self._blanks:
+            return
+        blanks = "".join(self._blanks)
+        self._blanks.clear()
+        self._out.append(blanks)
+        self._begin_line(blanks)
+        if self._sentence:
+            self._sentence.append(blanks)
+            self._last_character = blanks[-1]
+
+    def _begin_line(self, text: str) -> None:
+        """Keep the first characters of the line, without the white space before them."""
+        self._is_line_empty = False
+        if len(self._line_start) < len(_FENCE):
+            self._line_start = (self._line_start + text).lstrip()[: len(_FENCE)]
 
     def _close(self) -> None:
         """End the sentence with its markers."""
-        numbers = self._supported()
+        numbers = self._supported("".join(self._sentence))
         if numbers:
             self._out.append(" " + "".join(f"[{number}]" for number in numbers))
-        self._sentence, self._claimed = "", []
+        self._sentence, self._last_character, self._claimed = [], "", []
         self._ending = self._claimed_at_end = False
 
-    def _supported(self) -> list[int]:
+    def _supported(self, sentence: str) -> list[int]:
         known = [number for number in dict.fromkeys(self._claimed) if 0 < number <= len(self._sources)]
-        held = [number for number in known if self._support(number) >= CLAIM_SUPPORT]
-        if held or self._line.lstrip().startswith(_UNCITED_LINES) or self._sentence.rstrip().endswith(("?", ":")):
+        held = [number for number in known if self._support(sentence, number) >= CLAIM_SUPPORT]
+        if held or self._line_start.startswith(_UNCITED_LINES) or sentence.rstrip().endswith(("?", ":")):
             return sorted(held)
-        if len(terms_of(self._sentence)) < LEAST_TERMS:
+        if len(terms_of(sentence)) < LEAST_TERMS:
             return []
-        shares = {number: self._support(number) for number in range(1, len(self._sources) + 1)}
+        shares = {number: self._support(sentence, number) for number in range(1, len(self._sources) + 1)}
         best = max(shares, key=lambda number: shares[number], default=0)
         return [best] if best and shares[best] >= ATTACH_SUPPORT else []
 
-    def _support(self, number: int) -> float:
-        return support(_LIST_NUMBER.sub("", self._sentence), self._sources[number - 1])
+    def _support(self, sentence: str, number: int) -> float:
+        return support(_LIST_NUMBER.sub("", sentence), self._sources[number - 1])

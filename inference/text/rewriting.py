@@ -27,9 +27,9 @@ def is_follow_up(messages: Sequence[ChatMessage]) -> bool:
 
 def rewrite_messages(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     """Return the messages that ask a model to rewrite the last question of a conversation."""
-    history, question = _split(messages)
-    shown = "\n".join(f"{message.role}: {_shown(message)}" for message in history[-MESSAGES_SHOWN:])
-    content = f"{INSTRUCTION}\n\n<conversation>\n{shown}\n</conversation>\n\nQuestion: {question[:CHARACTERS_SHOWN]}"
+    history, question = _excerpt(messages)
+    shown = "\n".join(history)
+    content = f"{INSTRUCTION}\n\n<conversation>\n{shown}\n</conversation>\n\nQuestion: {question}"
     return [ChatMessage("user", content)]
 
 
@@ -38,8 +38,8 @@ def usable_rewrite(answer: str, messages: Sequence[ChatMessage]) -> str | None:
     lines = [line.strip().strip("\"'*") for line in answer.splitlines() if line.strip()]
     text = lines[0].removeprefix("Question:").strip() if lines else ""
     terms = terms_of(text)
-    history, question = _split(messages)
-    known = terms_of(" ".join([question, *(message.content or "" for message in history)]))
+    history, question = _excerpt(messages)
+    known = terms_of(" ".join([question, *history]))
     if not terms or len(text) > LONGEST_REWRITE_CHARACTERS or len(terms & known) < LEAST_KNOWN_TERMS * len(terms):
         return None
     return text
@@ -50,6 +50,13 @@ def _split(messages: Sequence[ChatMessage]) -> tuple[list[ChatMessage], str]:
     at = max((at for at, message in enumerate(messages) if message.role == "user"), default=len(messages))
     history = [item for item in messages[:at] if item.role in ("user", "assistant") and item.content]
     return history, (messages[at].content or "") if at < len(messages) else ""
+
+
+def _excerpt(messages: Sequence[ChatMessage]) -> tuple[list[str], str]:
+    """Return what the model gets of a conversation, one line for each message, and of its last question."""
+    history, question = _split(messages)
+    shown = [f"{message.role}: {_shown(message)}" for message in history[-MESSAGES_SHOWN:]]
+    return shown, question[:CHARACTERS_SHOWN]
 
 
 def _shown(message: ChatMessage) -> str:

@@ -13,7 +13,9 @@ MATRYOSHKA_NAMES = re.compile(
     r"|jina-embeddings-v[3-9]|snowflake-arctic-embed-.*v(1\.5|2))"
 )
 #: The tag that sentence-transformers writes into the card of a model that it trained with this loss.
-_CARD_TAG = re.compile(r"^\s*-\s*['\"]?(loss:MatryoshkaLoss|matryoshka)['\"]?\s*$", re.MULTILINE | re.IGNORECASE)
+_CARD_TAG = re.compile(
+    r"^[ \t]*-[ \t]*['\"]?(loss:MatryoshkaLoss|matryoshka)['\"]?[ \t]*$", re.MULTILINE | re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Vectors = npt.NDArray[np.float32]
+#: Characters of a text that are tokenized, for each token that the model reads: far more than a text needs, and few
+#: enough that a long text does not keep others waiting.
+READ_CHARACTERS_PER_TOKEN = 64
 PURPOSES: tuple[Purpose, ...] = ("query", "document", "plain")
 #: Environment variables that the libraries below torch read when they are loaded. oneDNN keeps about 0.5 MiB for each
 #: shape of a matrix product in two caches of 1,024 entries, and nearly every batch of texts has a new shape: a worker
@@ -102,9 +105,10 @@ class Embedder:
         """
         if not texts:
             return np.zeros((0, self.dimension), dtype=np.float32)
+        limit = self.max_tokens * READ_CHARACTERS_PER_TOKEN
         with self._lock:
             tensor = self._model.encode(
-                list(texts),
+                [text[:limit] for text in texts],
                 batch_size=len(texts),
                 show_progress_bar=False,
                 convert_to_tensor=True,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: The beginning of a query that is tokenized, once for each text: as much as the longest windows hold.
+QUERY_CHARACTERS = 32_768
 #: Pairs of texts computed at once.
 BATCH_PAIRS = 8
 
@@ -45,6 +47,7 @@ class CrossEncoderReranker:
             Unavailable: the model is shutting down.
         """
         scores: list[float] = []
+        query = query[:QUERY_CHARACTERS]
         # In batches, so that another search's query can be embedded in between.
         for start in range(0, len(texts), BATCH_PAIRS):
             pairs = [(query, text) for text in texts[start : start + BATCH_PAIRS]]

@@ -13,8 +13,7 @@ STRONG_SHARE = 0.55
 #: A term is rare if it weighs at least this share of a term that only one point has. With 10,000 points, a term of up
 #: to 120 points is rare.
 RARE_SHARE = 0.5
-#: Words of letters and digits, such as part numbers: a query with one is about exactly that one.
-_CODE = re.compile(r"(?=\S*[^\W\d_])(?=\S*\d)\S+")
+_LETTER, _DIGIT = re.compile(r"[^\W\d_]"), re.compile(r"\d")
 #: A term id that no point has.
 _NO_TERM = 0
 
@@ -24,7 +23,7 @@ class QueryTerms:
 
     def __init__(self, query: str, store: VectorStore) -> None:
         self._terms = query_terms(query).indices
-        self._codes = set(query_terms(" ".join(_CODE.findall(query))).indices)
+        self._codes = set(query_terms(" ".join(codes_in(query))).indices)
         self._store = store
 
     def match_strongly(self, point: ScoredPoint) -> bool:
@@ -54,3 +53,8 @@ class QueryTerms:
         held = set(document_terms(point.payload["text"]).indices) & self._weights.keys()
         least = RARE_SHARE * self._weights[_NO_TERM]
         return held if any(self._weights[term] >= least for term in held) else set()
+
+
+def codes_in(query: str) -> list[str]:
+    """Return the words that have letters and digits, such as part numbers: such a query is about exactly that one."""
+    return [word for word in query.split() if _LETTER.search(word) and _DIGIT.search(word)]

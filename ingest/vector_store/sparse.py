@@ -25,6 +25,11 @@ _HAN_LETTER = re.compile(f"[{_HAN}]")
 _LONE_HAN_LETTER = re.compile(f"(?<![{_HAN}])[{_HAN}](?![{_HAN}])")
 
 
+#: The beginning of a query that is searched for by its words. Taking a text apart holds the interpreter's lock, and no
+#: store looks up more than some dozen terms.
+QUERY_CHARACTERS = 8192
+
+
 @dataclass(frozen=True)
 class SparseTerms:
     """Term ids (unsigned 32 bits, each once) and their weights."""
@@ -37,8 +42,8 @@ class SparseTerms:
 
 
 def query_terms(text: str) -> SparseTerms:
-    """Return the terms of a query, each with weight 1; none if it consists of stop words."""
-    vector = _encoder().embed_query(_in_pairs(text, _LONE_HAN_LETTER))
+    """Return the terms of a query's beginning, each with weight 1; none if it consists of stop words."""
+    vector = _encoder().embed_query(_in_pairs(text[:QUERY_CHARACTERS], _LONE_HAN_LETTER))
     return SparseTerms(list(vector.indices), list(vector.values))
 
 

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 #: After this time a child releases the documents of its message that it has not begun.
 BUNDLE_SECONDS = 1.0
 LIMIT_EXCEEDED = "limit_exceeded"
-_OPEN_FILE = re.compile(r"<_io\.\w+ name=[^>]*>")
+_OPEN_FILE = re.compile(r"<_io\.\w+ name=[^<>]*>")
 
 
 class Bundle:

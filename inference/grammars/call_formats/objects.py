@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from typing import Any
 
 import msgspec
 
 from inference.grammars import lark
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-#: A complete string, the beginning of one, or a bracket.
-_PART = re.compile(r'"(?:[^"\\]|\\.)*"|["\[\]{}]', re.DOTALL)
+#: A string, or the beginning of one, whose group is empty. What is in it is never looked at again.
+_STRING = r'"(?:[^"\\]++|\\.)*+("?)'
+#: A string or a bracket.
+_PART = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 
 #: What precedes the arguments of a call.
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"([\w-]{1,64})"\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{)')
@@ -84,16 +86,11 @@ def is_arguments(text: str) -> bool:
     return True
 
 
-def in_string(text: str) -> bool:
-    """Return whether JSON that begins with `text` is inside a string at its end."""
-    return '"' in _STRING.sub("", text)
-
-
 def end_of_json(text: str, start: int = 0) -> int:
     """Return where the object or list that begins at `start` ends, or -1 if it is incomplete."""
     depth = 0
     for part in _PART.finditer(text, start):
-        if part[0] == '"':
+        if part[1] == "":
             return -1
         depth += part[0] in "[{"
         depth -= part[0] in "]}"
@@ -104,10 +101,15 @@ def end_of_json(text: str, start: int = 0) -> int:
 
 def end_of_tag(text: str, tag: str, start: int = 0) -> int:
     """Return where the first `tag` ends that follows the JSON at `start` and is not in one of its strings, or -1."""
-    at = text.find(tag, start)
-    while at >= 0 and in_string(text[start:at]):
-        at = text.find(tag, at + 1)
-    return at + len(tag) if at >= 0 else -1
+    for part in _string_or(tag).finditer(text, start):
+        if part[1] is None:
+            return part.end()
+    return -1
+
+
+@cache
+def _string_or(tag: str) -> re.Pattern[str]:
+    return re.compile(f"{_STRING}|{re.escape(tag)}", re.DOTALL)
 
 
 def end_of_head(text: str, marker: str) -> int:

@@ -253,6 +253,17 @@ async def test_filters_nested_too_deep_are_refused(http: httpx.AsyncClient) -> N
     assert answer.status_code == 400 and "nested more than 8" in answer.json()["error"]["message"]
 
 
+async def test_too_many_values_of_a_filter_are_refused(http: httpx.AsyncClient) -> None:
+    several = {"type": "in", "key": "a", "value": list(range(200))}
+    filters = {"type": "or", "filters": [several] * 6}
+    answer = await http.post("/v1/rag/search", json={"query": "warranty", "filters": filters})
+    assert answer.status_code == 400 and "1200 values in all; 1024 are allowed" in answer.json()["error"]["message"]
+
+    filters = {"type": "eq", "key": "a", "value": "x" * 5000}
+    answer = await http.post("/v1/rag/search", json={"query": "warranty", "filters": filters})
+    assert answer.status_code == 400 and "4096" in answer.json()["error"]["message"]
+
+
 async def test_functions_are_those_of_the_live_workers(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
     assert (await http.get("/v1/functions")).json()["data"] == [WEATHER]
     stream.live[Role.INFERENCE] = {}
