@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    beat_embedded_init,
+    worker_init,
+    worker_process_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
 import celeryconfig
 from tasks.jobs.queues import Queue, Role
@@ -44,6 +52,14 @@ def _child_started(**_: Any) -> None:
     from tasks.services import reset_after_fork
 
     reset_after_fork()
+
+
+@beat_embedded_init.connect
+def _beat_started(**_: Any) -> None:
+    # The maintenance worker forks its beat, which closes all descriptors that it inherits, but not the objects that own
+    # them. To collect such an object later closes its descriptor again, which by then is that of the beat's own
+    # connection: it logs "Bad file descriptor" and misses a tick. So what was inherited is never collected.
+    gc.freeze()
 
 
 @worker_ready.connect
