@@ -27,10 +27,8 @@ def schema(value: object) -> dict[str, Any]:
 BAD: list[tuple[str, dict[str, Any], str]] = [
     (CHAT, {"max_tokens": -1}, "max_tokens"),
     (CHAT, {"max_tokens": 0}, "max_tokens"),
-    (CHAT, {"max_tokens": 10**6}, "max_tokens"),
     (CHAT, {"max_tokens": 10**30}, "max_tokens"),
     (CHAT, {"max_completion_tokens": -1}, "max_completion_tokens"),
-    (CHAT, {"max_completion_tokens": 10**6}, "max_completion_tokens"),
     (CHAT, {"n": 0}, "n"),
     (CHAT, {"n": 9}, "n"),
     (CHAT, {"n": 10**6}, "n"),
@@ -62,12 +60,10 @@ def test_an_invalid_field_is_named(
     assert error["param"].split(".")[0] == param and error["message"]
 
 
-def test_half_a_surrogate_pair_is_invalid_json(http: httpx.Client) -> None:
-    body = b'{"messages": [{"role": "user", "content": "half \\ud83d a character"}]}'
+def test_half_a_surrogate_pair_is_answered(http: httpx.Client) -> None:
+    body = b'{"messages": [{"role": "user", "content": "half \\ud83d a character"}], "max_tokens": 4}'
     answer = http.post(CHAT, content=body, headers={"content-type": "application/json"})
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "invalid_json"
-    assert "surrogate" in answer.json()["error"]["message"]
+    assert answer.status_code == 200, answer.text
 
 
 def arrivals(stack: Stack) -> Iterator[float]:
