@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 
 import pytest
@@ -26,35 +28,39 @@ from tests.support import assert_linear
 
 PACKAGES = ("api", "core", "inference.grammars", "inference.text", "ingest.embedding", "ingest.retrieval",
             "ingest.vector_store", "tasks", "watchers")  # fmt: skip
-#: Only compared with the beginning of a file's name, which has 255 bytes at most.
-SHORT_TEXTS_ONLY = ("watchers.builtin_ignores",)
 UNITS = ("a", "1", " ", '"', "\\", "<", "[", "{", "\n", ".", "-", "_", "漢", "/", "*", ":", "`", '\\"', "[1", "a1",
          "1.", " 1", "a ", "\n ", "\n-", "<_io.x name=", "_a", "a:", ":`")  # fmt: skip
 
 
-def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
-    """Yield all regular expressions that modules of `PACKAGES` keep as constants, with their module."""
+def patterns() -> Iterator[tuple[str, re.Pattern[str], set[str]]]:
+    """Yield all regular expressions that modules of `PACKAGES` keep as constants: name, expression, methods used."""
     for package in map(importlib.import_module, PACKAGES):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if ".migrations" in found.name or found.name.endswith("__main__"):
                 continue
             module = importlib.import_module(found.name)
-            if module.__name__ not in SHORT_TEXTS_ONLY:
-                constants = [value for value in vars(module).values() if isinstance(value, re.Pattern)]
-                yield from ((module.__name__, one) for one in constants if isinstance(one.pattern, str))
+            for name, value in vars(module).items():
+                if isinstance(value, re.Pattern) and isinstance(value.pattern, str):
+                    used = re.findall(rf"\b{name}\.(\w+)\(", inspect.getsource(module))
+                    yield f"{module.__name__}.{name}", value, set(used)
+
+
+def apply(pattern: re.Pattern[str], methods: set[str], prefix: str, text: str) -> None:
+    """Use a regular expression as its module does."""
+    text = prefix + text
+    pattern.match(text)
+    pattern.fullmatch(text)
+    if not methods or methods - {"match", "fullmatch"}:
+        pattern.search(text)
+        for _ in pattern.finditer(text):
+            pass
 
 
 def test_no_regular_expression_takes_more_than_linear_time() -> None:
-    found = {pattern: module for module, pattern in patterns()}
+    found = {pattern: (name, methods) for name, pattern, methods in patterns()}
     assert len(found) > 20
-    for pattern, (prefix, unit) in product(found, product(("", '"', "x"), UNITS)):
-
-        def search(text: str, pattern: re.Pattern[str] = pattern, prefix: str = prefix) -> None:
-            pattern.search(prefix + text)
-            for _ in pattern.finditer(prefix + text):
-                pass
-
-        assert_linear(search, unit, 200, f"{found[pattern]}: {pattern.pattern}")
+    for (pattern, (name, methods)), prefix, unit in product(found.items(), ("", '"', "x"), UNITS):
+        assert_linear(partial(apply, pattern, methods, prefix), unit, 200, f"{name}: {pattern.pattern}")
 
 
 def citer(text: str) -> None:
