@@ -57,8 +57,9 @@ def _child_started(**_: Any) -> None:
 @beat_embedded_init.connect
 def _beat_started(**_: Any) -> None:
     # The maintenance worker forks its beat, which closes all descriptors that it inherits, but not the objects that own
-    # them. To collect such an object later closes its descriptor again, which by then is that of the beat's own
-    # connection: it logs "Bad file descriptor" and misses a tick. So what was inherited is never collected.
+    # them, such as the catalog's connection to SQLite. To collect such an object later closes its descriptor again,
+    # which by then is that of the beat's own connection to Redis: "Bad file descriptor". So what was inherited is never
+    # collected.
     gc.freeze()
 
 
