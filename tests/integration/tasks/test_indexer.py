@@ -162,7 +162,7 @@ def test_chunks_that_a_power_cut_has_destroyed_are_made_again(world: World, left
     wait_until(lambda: world.state(document) is DocumentState.QUEUED)
 
 
-def test_a_folder_of_blobs_that_is_not_shared_is_told_and_ends_the_attempts(
+def test_a_folder_of_blobs_that_is_not_shared_is_reported_and_ends_the_attempts(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     document = world.add("The harbour opens at dawn.")
