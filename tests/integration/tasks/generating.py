@@ -98,7 +98,7 @@ class World:
         if request.rag:
             claimed = self.producer.records.claim(job_id, Tasks.RETRIEVE)
             assert claimed is not None
-            self.producer.hand_over(claimed[0], Tasks.GENERATE)
+            assert self.producer.records.hand_over(claimed[0], Tasks.GENERATE)
         return job_id
 
     def submit_durable(self, **fields: Any) -> str:
