@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import msgspec
@@ -15,6 +16,7 @@ from starlette.responses import Response
 
 from api.json_bodies import read_json
 from api.key_limits import Limits
+from core.disk import DiskSpace
 from core.events import AnyEvent
 from core.settings import Settings
 from tasks.jobs.queues import Role
@@ -78,6 +80,11 @@ class Services:
     hints: Hints
     #: None if keys have no limits.
     limits: Limits | None = None
+
+    @cached_property
+    def disk(self) -> DiskSpace:
+        """The free space that new work needs."""
+        return DiskSpace(self.settings)
 
 
 # The dependencies are coroutines, although they await nothing, because FastAPI runs plain functions in a thread.

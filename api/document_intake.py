@@ -19,7 +19,8 @@ from api.progress import Liveness, liveness_for, progress_wire
 from api.render import Wire
 from core.blobs import Blob, BlobStore
 from core.catalog import SETTLED, Catalog, Document, DocumentState, NewDocument, Source
-from core.errors import Conflict, TooLarge, Unavailable
+from core.disk import is_disk_full
+from core.errors import Conflict, StorageFull, TooLarge, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,8 @@ def storage(blobs: BlobStore, stored: Sequence[Original] = ()) -> Iterator[None]
         for original in stored:
             blobs.delete(original.blob.key)
         log.error("an original cannot be stored: %s", error)
+        if is_disk_full(error):
+            raise StorageFull("The file cannot be stored: the disk of the originals is full.") from error
         raise Unavailable(f"The file cannot be stored: {error.strerror}.", code="storage_unavailable") from error
 
 

@@ -14,6 +14,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.admission import admit
 from api.dependencies import Preferences, Services, in_thread, json_response
 from api.errors import JobFailed
 from api.render import Answer, ChatStream, Head, Wire
@@ -57,6 +58,7 @@ async def respond(
     request: Request, services: Services, call: Call, prefer: Preferences, stream: ChatStream | None = None
 ) -> Response:
     """Run a job as its client asked: asynchronously, as a stream of events by `stream`, or waiting for the answer."""
+    await admit(services, is_async=prefer.respond_async)
     if prefer.respond_async:
         return await submit_async(services, call)
     if stream is not None:

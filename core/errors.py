@@ -10,6 +10,7 @@ LlmApiError
 ├── TooLarge                  413  invalid_request_error
 ├── RateLimited               429  rate_limit_error, Retry-After
 ├── Unavailable               503  service_unavailable, Retry-After
+│   └── StorageFull           507  insufficient_storage, code storage_full
 ├── InternalError             500  server_error
 ├── DocumentRejected          a file that cannot be ingested; the message tells its owner why
 └── ConfigurationError        a setting that stops the start; never sent over HTTP
@@ -146,6 +147,14 @@ class Unavailable(LlmApiError):
     status = 503
     type = "service_unavailable"
     default_code = "service_unavailable"
+
+
+class StorageFull(Unavailable):
+    """A disk has no room for what the request needs to store; the message says which disk and how much is free."""
+
+    status = 507
+    type = "insufficient_storage"
+    default_code = "storage_full"
 
 
 class InternalError(LlmApiError):

@@ -193,6 +193,8 @@ class Settings(BaseSettings):
     stream_interval_ms: float = Field(
         60, ge=0, le=1000, description="Tokens of this interval are streamed together; 0: each token by itself."
     )
+    max_async_jobs: int = Field(10_000, ge=1, description="Unfinished asynchronous jobs; further ones get a 503.")
+    max_async_job_bytes: int = Field(2 * 2**30, ge=1, description="Bytes of all asynchronous jobs; more get a 507.")
     request_timeout_seconds: float = Field(600, gt=0, description="Deadline of an interactive request.")
     index_wait_seconds: float = Field(30, ge=0, description="How long posting texts waits until they are searchable.")
     job_ttl_seconds: int = Field(3600, ge=60, description="How long events of a job can be replayed.")
@@ -200,6 +202,7 @@ class Settings(BaseSettings):
 
     # Storage and servers
     data_dir: Path = Field(Path("./data"), description="Folder of all data that the program keeps.")
+    min_free_bytes: int = Field(200 * 2**20, ge=0, description="Free bytes of a disk below which new work gets a 507.")
     redis_url: RedisUrl | None = Field(
         None, repr=False, description="redis://, rediss:// or unix:// (default: a private server)."
     )

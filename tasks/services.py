@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from core.blobs import BlobStore
 from core.catalog import Catalog
+from core.disk import DiskSpace
 from core.settings import Settings, get_settings
 from tasks.documents.reconciliation import Reconciliation
 from tasks.jobs.heartbeats import Announcer, Info, JobHeartbeats
@@ -115,7 +116,7 @@ class WorkerServices:
     def indexer(self) -> Indexer:
         from tasks.documents.indexer import Indexer
 
-        return Indexer(self.catalog, self.blobs, self.models, self.name)
+        return Indexer(self.catalog, self.blobs, self.models, self.name, DiskSpace(self.settings))
 
     def start(self) -> None:
         """Build at once the services that are slow to build, so that the worker is ready when it announces itself."""

@@ -15,7 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from core.settings import Settings, load_settings
 from tests.postgresql import find_programs, private_server
-from tests.support import private_redis
+from tests.support import SmallDisk, private_redis
 from tests.tiers import MISPLACED, GroupScheduling, encodable, misplaced
 
 # Threads of one computation (llama.cpp, torch) then sleep while they wait for each other. By default they spin, and a
@@ -52,6 +52,16 @@ def redis_url() -> Iterator[str]:
     """Run a private Redis server for all tests, and yield its URL. Tests share it, so each uses its own names."""
     with private_redis() as (url, _):
         yield url
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """Mount a file system of 16 MiB."""
+    disk = SmallDisk(tmp_path / "small-disk", 16 * 2**20)
+    if reason := disk.mount():
+        pytest.skip(f"a file system cannot be mounted here: {reason}")
+    yield disk
+    disk.unmount()
 
 
 @pytest.fixture(scope="session")

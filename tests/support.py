@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -82,12 +82,17 @@ def _thread_seconds(work: Callable[[str], object], text: str) -> float:
 
 
 @contextmanager
-def private_redis(max_memory_bytes: int = 512 * 2**20) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run a Redis server of its own, configured as the private one of a stack. Yield its URL and its process."""
+def private_redis(
+    max_memory_bytes: int = 512 * 2**20, *, data_dir: Path | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run a Redis server of its own, configured as the private one of a stack. Yield its URL and its process.
+
+    `data_dir` is where it keeps its log of writes; by default, a folder that is removed with the server.
+    """
     # Not under pytest's directory, since the path of a socket can have at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="llm-api-redis-") as directory:
         config, url = Path(directory, "redis.conf"), f"unix://{directory}/redis.sock"
-        paths = {"socket": Path(directory, "redis.sock"), "data_dir": Path(directory, "data")}
+        paths = {"socket": Path(directory, "redis.sock"), "data_dir": data_dir or Path(directory, "data")}
         write_config(config, **paths, max_memory_bytes=max_memory_bytes)
         with Path(directory, "redis.log").open("wb") as log:
             server = subprocess.Popen([find_redis_server(), config], stdout=log, stderr=log)
@@ -139,6 +144,39 @@ def anonymous_bytes(pid: int) -> int:
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     (kilobytes,) = (line.split()[1] for line in rollup.splitlines() if line.startswith("Pss_Anon:"))
     return int(kilobytes) * 1024
+
+
+class SmallDisk:
+    """A file system of its own at `path`, which a test can fill to the last byte."""
+
+    def __init__(self, path: Path, size_bytes: int) -> None:
+        self.path = path
+        self.ballast = path / "ballast"
+        self._size_bytes = size_bytes
+
+    def mount(self) -> str:
+        """Mount the file system. Return why that is not possible here, or an empty string."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={self._size_bytes}", "tmpfs", str(self.path)]
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            return str(error)
+        return result.stderr.strip() if result.returncode else ""
+
+    def unmount(self) -> None:
+        """Remove the file system, at the latest when the last process has closed its files."""
+        subprocess.run(["umount", "--lazy", str(self.path)], check=True)
+
+    def fill(self, leave_bytes: int = 0) -> None:
+        """Use all space but `leave_bytes`."""
+        with self.ballast.open("ab", buffering=0) as file, suppress(OSError):
+            while (room := shutil.disk_usage(self.path).free - leave_bytes) > 0:
+                file.write(bytes(min(room, 2**20)))
+
+    def free(self) -> None:
+        """Remove what `fill` has written."""
+        self.ballast.unlink(missing_ok=True)
 
 
 class Stack:

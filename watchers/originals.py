@@ -6,11 +6,11 @@ import hashlib
 import logging
 import threading
 from functools import cached_property
-from pathlib import Path
 
 from core.blobs import BlobStore
 from core.catalog import to_text
-from core.settings import WatchMode
+from core.disk import DiskSpace
+from core.settings import Settings, WatchMode
 from watchers.folder import Folder
 from watchers.reconcile import FileStat
 
@@ -20,11 +20,12 @@ logger = logging.getLogger(__name__)
 class Originals:
     """Copies files of one folder to the blobs, and removes them from the folder if its mode says so."""
 
-    def __init__(self, folder: Folder, blobs_path: Path, stop: threading.Event, max_upload_bytes: int) -> None:
+    def __init__(self, folder: Folder, settings: Settings, stop: threading.Event) -> None:
         self._folder = folder
-        self._blobs_path = blobs_path
+        self._blobs_path = settings.blobs_path
+        self._disk = DiskSpace(settings)
         self._stop = stop
-        self._max_upload_bytes = max_upload_bytes
+        self._max_upload_bytes = settings.max_upload_bytes
         #: Files that were ingested but could not be removed, by path: they are not ingested again.
         self._unremovable: dict[str, FileStat] = {}
         #: Files that are open for writing: each is logged once.
@@ -67,9 +68,11 @@ class Originals:
         """Copy a file durably and return the copy's key, or None if the file has changed since it was hashed.
 
         Raises:
-            OSError: the file is no longer there or cannot be read, or the blobs' disk is full.
+            OSError: the file is no longer there or cannot be read, or the copy cannot be written.
+            StorageFull: the blobs' disk is below MIN_FREE_BYTES.
             Stopped: the watcher was stopped meanwhile.
         """
+        self._disk.require()
         digest = hashlib.sha256()
         with self._blobs.stage(path.rpartition("/")[2]) as staged:
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.catalog import Catalog, FolderState, SkippedFile
+from core.disk import DiskSpace
 from core.errors import LlmApiError
 from core.settings import Settings
 from watchers.folder import Folder, Stopped
@@ -48,6 +49,7 @@ class Watcher:
     ) -> None:
         self._clock = clock
         self._catalog = catalog
+        self._disk = DiskSpace(settings)
         self._rescan_seconds = settings.watch_rescan_seconds
         self._stopping = threading.Event()
         self._folders = _open_folders(settings)
@@ -65,9 +67,8 @@ class Watcher:
         self._next_folder_check = self._next_scan = clock()
 
     def _mirror(self, folder: Folder, settings: Settings, messenger: Messenger) -> Mirror:
-        limit = settings.max_upload_bytes
-        originals = Originals(folder, settings.blobs_path, self._stopping, limit)
-        return Mirror(folder, self._catalog, messenger, originals, self._stopping, limit)
+        originals = Originals(folder, settings, self._stopping)
+        return Mirror(folder, self._catalog, messenger, originals, self._stopping, settings.max_upload_bytes)
 
     def run(self) -> None:
         """Watch until `stop` is called, from another thread or a signal handler."""
@@ -115,7 +116,11 @@ class Watcher:
                 for folder in self._folders:
                     self._scan(folder)
             self._take_hints()
-            self._settle()
+            if self._disk.is_short():
+                # Paths stay marked.
+                self._stopping.wait(FOLDER_CHECK_SECONDS)
+            else:
+                self._settle()
         except LlmApiError as error:
             # The catalog does not answer. The scan that is due now finds the changes that this step has lost.
             logger.warning("%s Retrying.", error.message)

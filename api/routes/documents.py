@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 from contextlib import closing
 from enum import StrEnum
 from functools import partial
@@ -12,6 +13,7 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
+from api.admission import admit
 from api.dependencies import (
     JsonRoute,
     KeyDep,
@@ -99,6 +101,7 @@ async def add_texts(
     metadata = body.metadata if body.metadata is not None else [{} for _ in body.texts]
     if len(metadata) != len(body.texts):
         raise InvalidRequest(f"'metadata' has {len(metadata)} items for {len(body.texts)} texts.", param="metadata")
+    await admit(services, is_async=prefer.respond_async)
     intake = Intake(body.collection, Source.TEXT, key, idempotency_key)
     added = await in_thread(store_texts, services, body.texts, metadata, intake)
     return await _answer(request, services, added, key, prefer, services.settings.index_wait_seconds)
@@ -154,13 +157,22 @@ async def upload(
     receiver = UploadReceiver(
         services.blobs, request.headers.get("content-type", ""), services.settings.max_upload_bytes
     )
+    size = request.headers.get("content-length", "")
+    await admit(services, is_async=prefer.respond_async, new_bytes=int(size) if size.isdecimal() else 0)
     with closing(receiver):
-        await receive(receiver, request.stream())
+        await receive(receiver, _while_there_is_room(services, request.stream()))
         # The fields are checked before any file is committed, so that a refused request leaves nothing behind.
         intake = Intake(_collection(receiver), Source.UPLOAD, key, idempotency_key, receiver.flag("replace"))
         items = await in_thread(receiver.commit)
     added = await in_thread(add_documents, services, items, intake)
     return await _answer(request, services, added, key, prefer, 0.0)
+
+
+async def _while_there_is_room(services: Services, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the body. Other uploads fill the disk too, so room for the whole body at its start is not enough."""
+    async for chunk in body:
+        await in_thread(services.disk.require, len(chunk))
+        yield chunk
 
 
 def _collection(receiver: UploadReceiver) -> str:

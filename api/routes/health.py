@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from api.dependencies import JsonRoute, Services, ServicesDep, in_thread, json_response
 from api.metrics import Metrics
-from core.errors import LlmApiError, Unavailable
+from core.errors import LlmApiError, StorageFull, Unavailable
 from tasks.jobs.queues import Role
 
 #: A dependency that takes longer to answer counts as unavailable.
@@ -35,6 +35,7 @@ async def ready(services: ServicesDep) -> Response:
     """Report the state of each dependency, with 503 if one is unavailable. It needs no key, so it shows no details."""
     checks: dict[str, Awaitable[str]] = {
         "catalog": _check(in_thread(services.catalog.ping)),
+        "disk": _check(in_thread(services.disk.require)),
         "redis": _check(services.stream.ping()),
         **{_check_name(role): _check_worker(services, role) for role in _needed_roles(services)},
     }
@@ -55,6 +56,8 @@ def _check_name(role: Role) -> str:
 async def _check(ping: Awaitable[Any]) -> str:
     try:
         await asyncio.wait_for(_awaited(ping), CHECK_TIMEOUT_SECONDS)
+    except StorageFull:
+        return "full"
     except (LlmApiError, TimeoutError):
         return "unavailable"
     return "ok"

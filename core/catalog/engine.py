@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from core.errors import ConfigurationError, Unavailable
+from core.disk import is_disk_full
+from core.errors import ConfigurationError, StorageFull, Unavailable
 from core.redaction import redacted
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,8 @@ class Database:
             if isinstance(error, DBAPIError) and not isinstance(error, sa.exc.OperationalError):
                 raise
             cause = error.orig if isinstance(error, DBAPIError) else error
+            if cause is not None and is_disk_full(cause):
+                raise StorageFull("The catalog cannot be written: its disk is full.") from error
             # The driver names hosts and users. That is for the log, not for clients.
             log.warning("the catalog does not answer: %s", redacted(cause, self._url.password))
             raise Unavailable(NO_ANSWER, retry_after_seconds=1) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,8 +29,15 @@ UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
 _IS_UNFINISHED = sa.text("jobs.state IN ('queued', 'running')")
 
 
+#: For 100,000 jobs, adding up their sizes takes 30 ms.
+JOB_BYTES_SECONDS = 5.0
+
+
 class JobQueries(MigratedDatabase):
     """The part of the catalog about asynchronous jobs."""
+
+    #: When the sizes of all jobs were added up last (monotonic seconds), and their sum.
+    _job_bytes: tuple[float, int] = (-math.inf, 0)
 
     def create_job(self, job_id: str, kind: str, endpoint: str, request: str, key: str | None = None) -> Job:
         """Record a queued job; `request` is JSON. If there is already a job with this id, return it unchanged."""
@@ -41,6 +50,7 @@ class JobQueries(MigratedDatabase):
             "state": JobState.QUEUED,
             "attempt": 0,
             "created_at": self._now(),
+            "size_bytes": len(request.encode()),
         }
         self._write_retried(lambda connection: _insert_once(connection, values))
         return self.get_job(job_id)
@@ -74,14 +84,30 @@ class JobQueries(MigratedDatabase):
     def finish_job(self, job_id: str, state: JobState, result: str | None = None, error: str | None = None) -> bool:
         """End a job. Return False if it has already ended. `result` and `error` are JSON."""
         statement = sa.update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(UNFINISHED))
+        kept = None if result is None else clean(result)
         values = {
             "state": state,
-            "result": None if result is None else clean(result),
+            "result": kept,
             "error": None if error is None else clean(error),
             "finished_at": self._now(),
+            "size_bytes": jobs.c.size_bytes + (len(kept.encode()) if kept else 0),
         }
         with self._write() as connection:
             return connection.execute(statement.values(**values)).rowcount == 1
+
+    def unfinished_job_count(self) -> int:
+        """Return how many jobs have not ended."""
+        with self._read() as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(jobs).where(_IS_UNFINISHED)).scalar_one()
+
+    def job_bytes(self) -> int:
+        """Return the size of the requests and results of all jobs, as it was at most `JOB_BYTES_SECONDS` ago."""
+        summed_at, total = self._job_bytes
+        if time.monotonic() - summed_at >= JOB_BYTES_SECONDS:
+            with self._read() as connection:
+                total = int(connection.execute(sa.select(sa.func.sum(jobs.c.size_bytes))).scalar_one() or 0)
+            self._job_bytes = (time.monotonic(), total)
+        return total
 
     def unfinished_jobs(self, limit: int, after: JobSummary | None = None) -> list[JobSummary]:
         """Return jobs that have not ended, the oldest first, or those that follow the job `after`."""

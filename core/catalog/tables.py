@@ -232,7 +232,11 @@ jobs = sa.Table(
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("started_at", sa.Double),
     sa.Column("finished_at", sa.Double),
+    #: Of the request and, once there is one, the result.
+    sa.Column("size_bytes", sa.BigInteger, nullable=False, server_default="0"),
 )
+#: The sum of all sizes is read from this index alone.
+sa.Index("jobs_by_size", jobs.c.size_bytes)
 sa.Index("jobs_by_state", jobs.c.state, jobs.c.created_at, jobs.c.id)
 sa.Index("jobs_by_age", jobs.c.created_at, jobs.c.id)
 _is_unfinished = sa.text("state IN ('queued', 'running')")

@@ -11,7 +11,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from core.blobs import BlobStore
 from core.catalog import LEASE_SECONDS, Activation, Catalog, Claim, Document, DocumentState, Indexed
-from core.errors import DocumentRejected, Unavailable
+from core.disk import DiskSpace, is_disk_full
+from core.errors import DocumentRejected, StorageFull, Unavailable
 from tasks.documents.embedding_models import Models, Placement
 from tasks.documents.index_run import Fenced, IndexRun, document_meta, grouped
 from tasks.documents.indexing_schedule import POLL_LIMIT, IndexingSchedule, Poll, Step, Wait
@@ -35,11 +36,24 @@ OUTAGES = (Unavailable, OperationalError, InterfaceError)
 class Indexer:
     """The only writer of the vector stores. `wake` may be called from any thread."""
 
-    def __init__(self, catalog: Catalog, blobs: BlobStore, models: Models, worker: str) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        blobs: BlobStore,
+        models: Models,
+        worker: str,
+        disk: DiskSpace | None = None,
+    ) -> None:
+        """
+        Args:
+            disk: While it is short of space, no documents are taken. Those that are being indexed are released before
+                it is full: the embedded store maps its files into memory, so that a full disk kills the process.
+        """
         self._catalog = catalog
         self._blobs = blobs
         self._models = models
         self._worker = worker
+        self._disk = disk
         self._placements = Placements(catalog, models)
         self._schedule = IndexingSchedule()
         self._runs: list[IndexRun] = []
@@ -76,6 +90,9 @@ class Indexer:
             while not self._stopping:
                 try:
                     self._act()
+                except StorageFull as error:
+                    log.warning("indexing paused: %s", error.message)
+                    self._schedule.failed(time.monotonic())
                 except Exception:
                     # A fault of the store or the catalog must not end the thread. The leases expire, and the documents
                     # are claimed again.
@@ -123,6 +140,8 @@ class Indexer:
 
     def _take(self, poll: Poll) -> int:
         """Claim documents and begin their runs. Return how many were claimed."""
+        if self._disk and self._disk.is_short():
+            return 0
         claims = self._claim(*INDEX_STATES, poll.limit, poll.max_chunks)
         for placement, placed in self._group(claims).items():
             for group in grouped(placed):
@@ -187,6 +206,8 @@ class Indexer:
     def _step(self, run: IndexRun) -> None:
         """Index one batch of a run. An error ends the run; an outage ends all runs."""
         try:
+            if self._disk:
+                self._disk.require_reserve()
             finished = run.step()
             if finished is not None:
                 self._activate(run, finished)
@@ -198,6 +219,9 @@ class Indexer:
             self._release_runs()
             raise
         except Exception as error:
+            if is_disk_full(error) or (self._disk and self._disk.is_short()):
+                self._release_runs()
+                raise
             self._end(run)
             self._fail(run, error)
 

@@ -27,6 +27,7 @@ from core.catalog import (
     Released,
     Source,
 )
+from core.disk import DiskSpace, is_disk_full
 from core.errors import DocumentRejected, Unavailable
 from core.settings import Settings
 from ingest.chunker import ChunkSettings
@@ -110,6 +111,7 @@ class ParsingService:
         self._blobs = blobs
         self._producer = producer
         self._worker = worker
+        self._disk = DiskSpace(settings)
 
     def parse(self, *document_ids: str) -> None:
         """Parse those of the documents that still wait for it, and send messages for the next ones.
@@ -117,6 +119,8 @@ class ParsingService:
         They are claimed together and their results are recorded together, as these two steps take longer than parsing a
         small file.
         """
+        if self._disk.is_short():
+            return  # They stay queued, and reconciliation sends them again.
         worker = f"{self._worker}:{os.getpid()}"
         claims = self._catalog.claim_all(
             document_ids,
@@ -129,7 +133,10 @@ class ParsingService:
             bundle = Bundle(self._catalog, self._blobs, claims)
             with bundle.recording_ends(), kept_alive(self._catalog, claims):
                 while (claim := bundle.take()) is not None:
-                    bundle.put(self._parse_claimed(claim))
+                    end = self._parse_claimed(claim)
+                    bundle.put(end)
+                    if isinstance(end, Released):
+                        return  # The disk is full: reconciliation sends them again, later.
         self._hint()
 
     def child_lost(self, document_ids: Sequence[str], reason: str) -> None:
@@ -179,6 +186,9 @@ class ParsingService:
             reason = f"Reading it took more than {megabytes} MiB of memory (PARSE_MEMORY_BYTES)."
             return Refused(claim, reason, LIMIT_EXCEEDED)
         except Exception as error:  # parsers raise any error on a broken file; it must fail that document only
+            if is_disk_full(error):
+                log.warning("%s waits until the disk has room: %s", document.id, error)
+                return Released(claim)
             log.exception("%s (%s) could not be read", document.id, document.filename)
             reason = _without_path(f"It could not be read: {type(error).__name__}: {error}", document, source)
             return Refused(claim, reason[:500])

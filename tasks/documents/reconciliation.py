@@ -11,6 +11,7 @@ import msgspec
 from core import events
 from core.blobs import BlobStore
 from core.catalog import Catalog, JobState, JobSummary
+from core.disk import DiskSpace
 from core.errors import Unavailable
 from core.settings import Settings
 from tasks.documents.dispatch import send_waiting
@@ -31,6 +32,7 @@ class Reconciliation:
 
     def __init__(self, settings: Settings, catalog: Catalog, blobs: BlobStore, producer: Producer) -> None:
         self._settings = settings
+        self._disk = DiskSpace(settings)
         self._blobs = blobs
         self._catalog = catalog
         self._producer = producer
@@ -38,13 +40,15 @@ class Reconciliation:
 
     def reconcile(self) -> None:
         """Send messages for waiting documents, and revive or settle durable jobs."""
-        sent = send_waiting(self._catalog, self._producer)
+        is_short = self._disk.is_short()
+        sent = 0 if is_short else send_waiting(self._catalog, self._producer)
         if self._catalog.has_work_for_indexer():
             self._producer.wake_indexer()
         if sent:
             log.info("%d documents have been sent to be parsed", sent)
         self._reconcile_jobs()
-        self._producer.feed_batch()
+        if not is_short:
+            self._producer.feed_batch()
         self._catalog.compact_counts()
 
     def accept_documents(self, job_id: str) -> None:

@@ -19,7 +19,8 @@ from kombu.exceptions import OperationalError
 
 from core import events
 from core.catalog import Catalog, Job, JobState, JobSummary
-from core.errors import ErrorInfo, Unavailable
+from core.disk import is_disk_full
+from core.errors import ErrorInfo, StorageFull, Unavailable
 from core.settings import Settings
 from tasks.jobs import scripts
 from tasks.jobs.keys import WAKE_KEY, worker_key
@@ -342,6 +343,8 @@ def _redis_answers() -> Iterator[None]:
 
 
 def _unavailable(error: BaseException) -> NoReturn:
+    if is_disk_full(error):
+        raise StorageFull("The queue (Redis) cannot store anything: its disk is full.") from error
     raise Unavailable(
         "The queue (Redis) does not answer. Try again in a moment.",
         code="queue_unavailable",

@@ -191,8 +191,8 @@ async def test_a_full_disk_is_reported_and_leaves_nothing_behind(
     monkeypatch.setattr(StagedBlob, "commit", full_at_the_second)
     answer = await http.post(UPLOAD, files=[("files", ("a.txt", b"one")), ("files", ("b.txt", b"two"))])
 
-    assert answer.status_code == 503
-    assert "No space left" in answer.json()["error"]["message"]
+    assert answer.status_code == 507
+    assert "disk of the originals is full" in answer.json()["error"]["message"]
     assert stored_files(services) == []
 
 

@@ -78,3 +78,18 @@ def test_ended_jobs_are_purged(catalog: Catalog, clock: Clock) -> None:
     clock.advance(11)
     assert catalog.purge_jobs(10) == 1
     assert [job.id for job in catalog.list_jobs().items] == ["job-2"]
+
+
+def test_the_size_of_all_jobs_is_that_of_their_requests_and_results(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (catalog.unfinished_job_count(), catalog.job_bytes()) == (0, 0)
+    catalog.create_job("job-1", "chat", "/", '"é"')
+    catalog.create_job("job-2", "chat", "/", '"12345"')
+    assert catalog.job_bytes() == 0, "it is not added up again within seconds"
+    monkeypatch.setattr("core.catalog.jobs.JOB_BYTES_SECONDS", 0)
+    assert (catalog.unfinished_job_count(), catalog.job_bytes()) == (2, 4 + 7)
+    catalog.finish_job("job-1", JobState.COMPLETED, result='"a result"')
+    assert (catalog.unfinished_job_count(), catalog.job_bytes()) == (1, 4 + 7 + 10)
+    catalog.purge_jobs(-1)
+    assert (catalog.unfinished_job_count(), catalog.job_bytes()) == (1, 7)
