@@ -16,6 +16,8 @@ _settings = get_settings()
 broker_url = _settings.broker_url
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
+# Redis refuses every write while its disk is full, and Celery counts that as an error of the channel.
+broker_channel_error_retry = True
 broker_pool_limit = 16
 broker_transport_options = {
     "socket_timeout": redis_client.SOCKET_TIMEOUT_SECONDS,
@@ -63,6 +65,8 @@ worker_task_log_format = "%(asctime)s %(levelname)s %(task_name)s[%(task_id)s]: 
 worker_redirect_stdouts = False
 
 # A message that has waited for a whole period expires, since the next one has been sent.
+# The times of the last runs are kept in memory: a file of them could not be written on a full disk, and beat would end.
+beat_scheduler = "celery.beat:Scheduler"
 beat_schedule = {
     "reconcile": {"task": Tasks.RECONCILE.name, "schedule": 5.0, "options": {"expires": 5.0}},
     "expire": {"task": Tasks.EXPIRE.name, "schedule": 300.0, "options": {"expires": 300.0}},

@@ -53,8 +53,9 @@ def main(runtime_dir: str, descriptor: str) -> None:
 
 
 def _log(line: str) -> None:
-    # Standard error goes to logs/guard.log.
-    print(line, file=sys.stderr, flush=True)
+    # Standard error goes to logs/guard.log, whose disk may be full.
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

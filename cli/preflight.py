@@ -78,7 +78,7 @@ def prepare_directories(settings: Settings) -> None:
         settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings.blobs_path.mkdir(parents=True, exist_ok=True)
         probe = settings.state_dir / ".writable"
-        probe.touch()
+        probe.write_bytes(b"\n")
         probe.unlink()
     except OSError as error:
         reason = error.strerror or error

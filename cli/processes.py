@@ -76,7 +76,7 @@ def _belongs(process: psutil.Process, runtime_dir: Path) -> bool:
 
 def _is_supervisord(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
-        return "supervisor.supervisord" in process.cmdline()
+        return "cli.supervisord" in process.cmdline()
     return False
 
 

@@ -117,10 +117,9 @@ def redis_program(settings: Settings, runtime: RuntimeDir) -> Program:
 
 def _workers(settings: Settings, runtime: RuntimeDir, producer: Producer) -> list[Program]:
     waiting = settings.slots + settings.inference_waiting_limit
-    schedule = str(settings.state_dir / "beat-schedule")
     # Reconciliation needs the other workers, but it does no harm to start it together with them.
     arguments: list[tuple[Role, Sequence[Queue], Sequence[str], int]] = [
-        (Role.MAINTENANCE, [Queue.MAINTENANCE], ["-P", "solo", "-B", "-s", schedule], 1),
+        (Role.MAINTENANCE, [Queue.MAINTENANCE], ["-P", "solo", "-B"], 1),
         (Role.INGEST, [Queue.INGEST], ["-P", "prefork", "-c", str(settings.parsers)], 1),
         (Role.INDEX, [Queue.QUERY, Queue.INDEX], ["-P", "threads", "-c", str(INDEX_THREADS)], settings.cores),
         (Role.INFERENCE, [Queue.INFERENCE, Queue.BATCH], ["-P", "threads", "-c", str(waiting)], settings.cores),

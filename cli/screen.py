@@ -7,6 +7,8 @@ from typing import IO, Any
 
 from rich.console import Console, RenderableType
 
+from core.disk import is_disk_full
+
 
 class Screen:
     """Standard output that may be closed: stopping the stack must not fail because the terminal is gone."""
@@ -22,8 +24,9 @@ class Screen:
         for line in lines:
             try:
                 self.console.print(line)
-            except OSError:  # the terminal was closed
-                self.console.quiet = True
+            except OSError as error:
+                # On a full disk this line is lost; otherwise the terminal was closed.
+                self.console.quiet = not is_disk_full(error)
 
     def waiting(self, text: str) -> AbstractContextManager[Any]:
         """Return a spinner with a text if this is a terminal, else a context manager that does nothing."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 from cli import supervisor as supervisor_config
 from cli.drain import Drain
@@ -53,6 +54,8 @@ class Stack:
     #: The write end of the guard's pipe.
     _guard_pipe: int | None = None
     _pids: dict[str, int] = field(default_factory=dict)
+    #: supervisord has ended, and not all processes have been started again.
+    _is_replacing: bool = False
     _fatal_since: dict[str, float] = field(default_factory=dict)
     _log_starts: dict[str, int] = field(default_factory=dict)
 
@@ -91,7 +94,7 @@ class Stack:
     def watch(self) -> None:
         """Restart what has failed since the last call. Call this about every second."""
         self._watch_guard()
-        if self._supervisord is not None and self._supervisord.poll() is not None:
+        if self._is_replacing or (self._supervisord is not None and self._supervisord.poll() is not None):
             self._replace_supervisord()
             return
         # If supervisord is too busy to answer, it is asked again at the next call.
@@ -159,7 +162,18 @@ class Stack:
             self.report(f"{info.name} failed repeatedly and is started again; its log: {info.log}")
 
     def _replace_supervisord(self) -> None:
-        self.report("supervisord ended unexpectedly; all processes are restarted")
+        """Start supervisord and all processes again. If that fails, the next call of `watch` tries it again."""
+        if not self._is_replacing:
+            self.report("supervisord ended unexpectedly; all processes are restarted")
+        self._is_replacing = True
+        try:
+            self._restart_all()
+        except (StartFailed, Unavailable, OSError) as error:
+            self.report(f"the processes could not be restarted, trying again: {error}")
+        else:
+            self._is_replacing = False
+
+    def _restart_all(self) -> None:
         # Its processes are still running, and hold the sockets and stores that their successors need.
         sweep(self.runtime.path, exclude=self._guard_pid)
         self._pids.clear()
@@ -182,8 +196,8 @@ class Stack:
     def _spawn_supervisord(self) -> None:
         self.runtime.supervisor_socket.unlink(missing_ok=True)
         self.log_dir.mkdir(parents=True, exist_ok=True)
-        command = [*PYTHON, "supervisor.supervisord", "-n", "-c", str(self.runtime.supervisor_config)]
-        with (self.log_dir / "supervisord.out").open("wb") as output:
+        command = [*PYTHON, "cli.supervisord", "-n", "-c", str(self.runtime.supervisor_config)]
+        with _log_file(self.log_dir / "supervisord.out", "wb") as output:
             self._supervisord = subprocess.Popen(
                 command,
                 env=child_environment(self.runtime),
@@ -210,7 +224,7 @@ class Stack:
         self.log_dir.mkdir(parents=True, exist_ok=True)
         read_end, write_end = os.pipe()
         try:
-            with (self.log_dir / "guard.log").open("ab") as output:
+            with _log_file(self.log_dir / "guard.log", "ab") as output:
                 self._guard = subprocess.Popen(
                     [sys.executable, "-P", "-m", "cli.guard", str(self.runtime.path), str(read_end)],
                     env=guard_environment(),
@@ -241,6 +255,14 @@ class Stack:
             self._guard_pipe = None
         if self._guard is not None:
             _wait_or_kill(self._guard, 10)
+
+
+def _log_file(path: Path, mode: Literal["ab", "wb"]) -> BinaryIO:
+    """Open a log, or nothing if a full disk has no room for it."""
+    try:
+        return path.open(mode)
+    except OSError:
+        return Path(os.devnull).open(mode)
 
 
 def _wait_or_kill(process: subprocess.Popen[bytes], seconds: float) -> None:

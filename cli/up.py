@@ -22,6 +22,7 @@ from cli.readiness import api_url, flower_url
 from cli.runtime import Lock, RuntimeDir, lock_owner
 from cli.screen import Screen
 from cli.stack import Stack, StartFailed
+from core.disk import DiskSpace
 from core.errors import ConfigurationError, Unavailable
 from core.settings import Settings
 from tasks.jobs.producer import Producer
@@ -68,6 +69,7 @@ class Up:
         self._programs = programs
         self._runtime = RuntimeDir(settings.runtime_dir)
         self._log_dir = settings.state_dir / "logs"
+        self._disk = DiskSpace(settings)
         self._stop = StopRequests()
 
     def run(self) -> int:
@@ -146,6 +148,7 @@ class Up:
             printer.print_new()
             if time.monotonic() - watched >= WATCH_SECONDS:
                 stack.watch()
+                self._disk.is_short(report=self._report)
                 watched = time.monotonic()
             time.sleep(LOOP_SECONDS)
 

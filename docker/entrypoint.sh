@@ -68,7 +68,7 @@ worker() {
         ingest) set -- "$@" -Q ingest -P prefork -c "$PARSERS" ;;
         index) set -- "$@" -Q query,index -P threads -c 40 ;;
         inference) set -- "$@" -Q inference,batch -P threads -c "$POOL_THREADS" ;;
-        maintenance) set -- "$@" -Q maintenance -P solo -B -s "${DATA_DIR:-./data}/beat-schedule" ;;
+        maintenance) set -- "$@" -Q maintenance -P solo -B ;;
         *)
             echo "There is no worker '$role': ingest, index, inference or maintenance." >&2
             exit 64

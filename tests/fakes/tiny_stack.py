@@ -1,9 +1,9 @@
 """`llm-api up` with its real supervision and a real Redis, but with processes that do almost nothing.
 
-    python -m tests.fakes.tiny_stack ["broken"]
+    python -m tests.fakes.tiny_stack ["broken" | "chatty"]
 
 Each process appends its name to `stopped` when it gets SIGTERM. `ingest` has a child that survives SIGTERM, as Celery's
-prefork pool has. With "broken", `index` fails to start.
+prefork pool has. With "broken", `index` fails to start; with "chatty", all processes log without a pause.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ pathlib.Path(name + ".ready").write_text(str(os.getpid()))
 while True:
     signal.pause()
 """
+CHATTY = WORKER.replace("signal.pause()", "print(name, 'goes on', 'x' * 1000, flush=True); time.sleep(0.01)")
 BROKEN = "raise SystemExit('there is no model')"
 
 
@@ -46,12 +47,13 @@ def ready_file(name: str) -> Callable[[float], bool]:
     return lambda started_at: path.exists() and path.stat().st_mtime >= started_at
 
 
-def tiny_programs(settings: Settings, *, broken: bool) -> list[Program]:
+def tiny_programs(settings: Settings, kind: str) -> list[Program]:
     programs = [redis_program(settings, RuntimeDir(settings.runtime_dir))]
     for name in ("ingest", "index", "watcher", "api"):
         # The code is in a file, since a command in supervisord's configuration has one line.
         script = Path(f"{name}.py").absolute()
-        script.write_text(BROKEN if broken and name == "index" else WORKER)
+        worker = CHATTY if kind == "chatty" else WORKER
+        script.write_text(BROKEN if kind == "broken" and name == "index" else worker)
         command = [sys.executable, str(script), name, "child" if name == "ingest" else "alone"]
         programs.append(Program(ProcessSpec(name, command), ready_file(name)))
     return programs
@@ -59,8 +61,8 @@ def tiny_programs(settings: Settings, *, broken: bool) -> list[Program]:
 
 def main() -> int:
     settings = get_settings()
-    broken = sys.argv[1:] == ["broken"]
-    return Up(settings, Screen(), lambda: tiny_programs(settings, broken=broken)).run()
+    kind = sys.argv[1] if len(sys.argv) > 1 else ""
+    return Up(settings, Screen(), lambda: tiny_programs(settings, kind)).run()
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ def test_the_workers_consume_every_queue_once(started: Any) -> None:
         ("ingest", ["-P", "prefork", "-c", "3"]),
         ("index", ["-P", "threads", "-c", "40"]),
         ("inference", ["-P", "threads", "-c", "7"]),
-        ("maintenance", ["-P", "solo", "-B", "-s", "/data/beat-schedule"]),
+        ("maintenance", ["-P", "solo", "-B"]),
     ],
 )
 def test_a_worker_has_the_pool_of_its_role(started: Any, role: str, options: list[str]) -> None:
