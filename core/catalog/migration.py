@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,12 @@ from typing import Literal
 
 import sqlalchemy as sa
 
+from core.catalog.copies import copy_before_upgrade
 from core.catalog.engine import WRITES, Database
+from core.errors import ConfigurationError
+from core.release import release
+
+log = logging.getLogger(__name__)
 
 #: The newest revision in migrations/versions; a test checks that it is. With it, a process that starts on an
 #: up-to-date catalog does not have to import Alembic.
@@ -24,12 +30,47 @@ class MigratedDatabase(Database):
     """A database that can create and upgrade its tables."""
 
     def migrate(self) -> None:
-        """Create or upgrade the tables. Any number of processes may call this at once, any number of times."""
-        if self._revision() == HEAD_REVISION:
+        """Create or upgrade the tables. Any number of processes may call this at once, any number of times.
+
+        A SQLite catalog is copied before its upgrade.
+
+        Raises:
+            ConfigurationError: a newer release has upgraded the catalog.
+            StorageFull: there is no room for the copy.
+        """
+        if self._known_revision() == HEAD_REVISION:
             return
         with self.exclusively("migrate"):
-            if self._revision() != HEAD_REVISION:
-                self._upgrade()
+            revision = self._known_revision()
+            if revision == HEAD_REVISION:
+                return
+            if revision is not None:
+                self._copy(revision)
+            self._upgrade()
+
+    def _known_revision(self) -> str | None:
+        """Return the revision of the tables, or None if there are none yet."""
+        revision = self._revision()
+        if revision is not None and revision > HEAD_REVISION:
+            raise ConfigurationError(
+                f"The catalog {self._url.render_as_string()} is of revision {revision}, but this release of llm-api "
+                f"({release()}) knows only revisions up to {HEAD_REVISION}: a newer release has upgraded it. Start "
+                "that release again, or restore a copy of the catalog from before the upgrade: see "
+                "docs/backup-and-upgrade.md."
+            )
+        return revision
+
+    def _copy(self, revision: str) -> None:
+        if self.is_sqlite:
+            copy = copy_before_upgrade(Path(str(self._url.database)), revision)
+            log.warning("the catalog is upgraded from revision %s to %s; its copy: %s", revision, HEAD_REVISION, copy)
+        else:
+            log.warning(
+                "the catalog is upgraded from revision %s to %s without a copy: a backup of PostgreSQL is its "
+                "operator's, with pg_dump",
+                revision,
+                HEAD_REVISION,
+            )
 
     def _revision(self) -> str | None:
         with self._read() as connection:
