@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
-from importlib.metadata import PackageNotFoundError, version
+from socket import gethostname
 from typing import Any
 
 from fastapi import FastAPI
@@ -23,7 +24,9 @@ from api.openapi import describe_api
 from api.paths import HeadMiddleware, PrefixMiddleware
 from api.routes import chat, collections, documents, embeddings, functions, health, jobs, models, rag, watch
 from api.schemas.base import ErrorAnswer
+from core.release import release
 from core.settings import Settings, get_settings
+from tasks.jobs.queues import Role
 
 ROUTERS = (
     health.router,
@@ -56,7 +59,7 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
         static_url=ASSETS_PATH,
         swagger_ui_parameters={"validatorUrl": None},
         title="llm-api",
-        version=_version(),
+        version=release(),
         summary="Chat, RAG and embeddings over your own documents, on your own machine.",
         lifespan=_lifespan(settings, services),
         responses={"default": {"model": ErrorAnswer, "description": "An error object in OpenAI's format."}},
@@ -111,6 +114,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """
     from core.blobs import BlobStore
     from core.catalog import Catalog
+    from tasks.jobs.compatibility import require_compatible
+    from tasks.jobs.heartbeats import Announcer
     from tasks.jobs.key_limits import KeyLimits
     from tasks.jobs.producer import Producer
     from tasks.jobs.stream import JobStream
@@ -119,14 +124,18 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     producer = Producer(settings)
     stream = JobStream(settings, producer)
     limits = KeyLimits.from_settings(settings)
+    announcer = Announcer(producer, Role.API, f"api@{gethostname()}:{os.getpid()}", lambda: {"pid": os.getpid()})
     try:
+        await in_thread(require_compatible, producer)
         await in_thread(catalog.migrate)
         blobs = await in_thread(BlobStore, settings.blobs_path)
         await stream.start()
         if limits:
             await limits.start()
+        announcer.start()
         yield Services(settings, catalog, blobs, stream, producer, limits)
     finally:
+        await in_thread(announcer.withdraw)
         if limits:
             await limits.close()
         await stream.close()
@@ -139,10 +148,3 @@ def _openapi(app: FastAPI, *, has_keys: bool) -> dict[str, Any]:
     if app.openapi_schema is None:
         app.openapi_schema = describe_api(app, has_keys=has_keys)
     return app.openapi_schema
-
-
-def _version() -> str:
-    try:
-        return version("llm-api")
-    except PackageNotFoundError:
-        return "0.0.0"  # run from a checkout that was not installed

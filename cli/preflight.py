@@ -14,6 +14,8 @@ from core.catalog import Catalog
 from core.errors import ConfigurationError
 from core.redaction import redacted
 from core.settings import Settings
+from tasks.jobs.compatibility import require_compatible
+from tasks.jobs.producer import Producer
 
 GGUF_MAGIC = b"GGUF"
 
@@ -86,7 +88,19 @@ def prepare_directories(settings: Settings) -> None:
 
 
 def migrate_catalog(settings: Settings) -> None:
-    """Create or upgrade the catalog's tables. Raise `Unavailable` if its database does not answer."""
+    """Create or upgrade the catalog's tables, unless processes of another release are using them.
+
+    Raises:
+        ConfigurationError: processes of an incompatible release are running, or a newer one has upgraded the catalog.
+        StorageFull: there is no room for a copy of the catalog.
+        Unavailable: the database does not answer.
+    """
+    if settings.redis_url is not None:
+        producer = Producer(settings)
+        try:
+            require_compatible(producer)
+        finally:
+            producer.close()
     catalog = Catalog.open(settings.catalog_url)
     try:
         catalog.migrate()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from core.catalog import Catalog
+import sys
+
+from cli.preflight import migrate_catalog
+from core.errors import LlmApiError
 from core.settings import get_settings
 
 
 def main() -> None:
-    """Migrate the catalog of `DATABASE_URL`."""
-    catalog = Catalog.open(get_settings().catalog_url)
+    """Migrate the catalog of `DATABASE_URL`, unless containers of another release are using it."""
     try:
-        catalog.migrate()
-    finally:
-        catalog.close()
+        migrate_catalog(get_settings())
+    except LlmApiError as error:
+        sys.exit(error.message)
 
 
 if __name__ == "__main__":

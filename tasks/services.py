@@ -18,6 +18,7 @@ from core.catalog import Catalog
 from core.disk import DiskSpace
 from core.settings import Settings, get_settings
 from tasks.documents.reconciliation import Reconciliation
+from tasks.jobs.compatibility import require_compatible
 from tasks.jobs.heartbeats import Announcer, Info, JobHeartbeats
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Role
@@ -120,6 +121,7 @@ class WorkerServices:
 
     def start(self) -> None:
         """Build at once the services that are slow to build, so that the worker is ready when it announces itself."""
+        require_compatible(self.producer)
         self.catalog.migrate()
         if Role.INFERENCE in self.roles:
             from inference.functions import load_functions

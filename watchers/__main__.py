@@ -14,14 +14,13 @@ from types import FrameType
 from core.catalog import Catalog
 from core.errors import ConfigurationError, LlmApiError
 from core.settings import load_settings
+from tasks.jobs.compatibility import require_compatible
+from tasks.jobs.heartbeats import Announcer
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Role
-from watchers.mirror import Messenger
 from watchers.service import Watcher
 
 logger = logging.getLogger("watchers")
-
-ANNOUNCE_SECONDS = 2.0
 
 
 def main() -> int:
@@ -45,48 +44,39 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    if not _migrate(catalog, stopping):
-        return 0
-    announcer = threading.Thread(target=_announce, args=(producer, watcher, stopping), name="announcer", daemon=True)
+    try:
+        require_compatible(producer)
+        if not _migrate(catalog, stopping):
+            return 0
+    except ConfigurationError as error:
+        logger.critical("%s", error.message)
+        return 2
+    announcer = Announcer(producer, Role.WATCHER, f"watcher@{socket.gethostname()}:{os.getpid()}", watcher.info)
     announcer.start()
     watcher.run()
-    stopping.set()
-    announcer.join(timeout=2)
+    announcer.withdraw()
     catalog.close()
     logger.info("stopped")
     return 0
 
 
 def _migrate(catalog: Catalog, stopping: threading.Event) -> bool:
-    """Migrate the catalog as soon as it answers. Return False if the watcher is stopped before that."""
+    """Migrate the catalog as soon as it answers. Return False if the watcher is stopped before that.
+
+    Raises:
+        ConfigurationError: a newer release has upgraded it.
+    """
     while not stopping.is_set():
         try:
             catalog.migrate()
+        except ConfigurationError:
+            raise
         except LlmApiError as error:
             logger.warning("%s Retrying.", error.message)
             stopping.wait(1)
         else:
             return True
     return False
-
-
-def _announce(messenger: Messenger, watcher: Watcher, stopping: threading.Event) -> None:
-    """Announce every 2 s that the watcher is alive, and withdraw the announcement at the end."""
-    name = f"watcher@{socket.gethostname()}:{os.getpid()}"
-    is_reachable = True
-    while not stopping.is_set():
-        try:
-            messenger.announce(Role.WATCHER, name, watcher.info())
-            is_reachable = True
-        except LlmApiError as error:
-            if is_reachable:
-                logger.warning("The watcher cannot announce that it is alive: %s", error.message)
-            is_reachable = False
-        stopping.wait(ANNOUNCE_SECONDS)
-    try:
-        messenger.withdraw(Role.WATCHER, name)
-    except LlmApiError:
-        logger.debug("the queue does not answer; the announcement expires by itself")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ async def ready(services: ServicesDep) -> Response:
 
 
 def _needed_roles(services: Services) -> list[Role]:
-    return [role for role in Role if role is not Role.WATCHER or services.settings.watch_roots]
+    workers = set(Role) - {Role.API}
+    return sorted(workers if services.settings.watch_roots else workers - {Role.WATCHER})
 
 
 def _check_name(role: Role) -> str:

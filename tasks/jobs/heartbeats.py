@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from typing import Protocol
 from redis import RedisError
 
 from core.errors import Unavailable
+from tasks.jobs.compatibility import incompatible_processes, refusal
 from tasks.jobs.keys import CANCEL_CHANNEL
 from tasks.jobs.producer import ANNOUNCE_SECONDS, Producer
 from tasks.jobs.queues import Role
@@ -105,6 +108,7 @@ class Announcer:
 
     def __init__(self, producer: Producer, role: Role, name: str, info: Callable[[], Info]) -> None:
         self._producer, self._role, self._name, self._info = producer, role, name, info
+        self._has_looked = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"announce-{role}", daemon=True)
 
@@ -126,8 +130,19 @@ class Announcer:
         while not self._stopping.is_set():
             try:
                 self._producer.announce(self._role, self._name, self._info())
+                if not self._has_looked:
+                    self._end_beside_others()
             except Unavailable as error:
                 log.warning("could not announce: %s", error.message)
             except Exception:  # a worker that does not announce itself counts as dead
                 log.exception("%s could not announce itself", self._name)
             self._stopping.wait(ANNOUNCE_SECONDS)
+
+    def _end_beside_others(self) -> None:
+        """End this process if one of an incompatible release has started at the same time."""
+        found = incompatible_processes(self._producer)
+        self._has_looked = True
+        if found:
+            log.critical("%s", refusal(found))
+            self.withdraw()
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -23,6 +23,7 @@ from core.disk import is_disk_full
 from core.errors import ErrorInfo, StorageFull, Unavailable
 from core.settings import Settings
 from tasks.jobs import scripts
+from tasks.jobs.compatibility import version_info
 from tasks.jobs.keys import WAKE_KEY, worker_key
 from tasks.jobs.kinds import JobKind, kind_named
 from tasks.jobs.queues import Queue, Role, Task, Tasks
@@ -261,7 +262,7 @@ class Producer:
         """Announce that a worker of this role is alive, and what it serves."""
         with _redis_answers():
             # By the clock of this host: to a process of the same host, it shows whether this worker is a new one.
-            sent = json.dumps({"sent_at": time.time(), **info})
+            sent = json.dumps({"sent_at": time.time(), **version_info(), **info})
             self._announce(keys=[worker_key(role)], args=[name, sent])
 
     def withdraw(self, role: Role, name: str) -> None:

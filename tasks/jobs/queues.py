@@ -9,6 +9,7 @@ from enum import StrEnum
 class Role(StrEnum):
     """The role of a process. A hash in Redis lists the live processes of each role and what they serve."""
 
+    API = "api"
     INGEST = "ingest"
     INDEX = "index"
     INFERENCE = "inference"
