@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -57,6 +58,27 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for
     from cli.status import status as run
 
     raise typer.Exit(run(get_settings(), Screen(), as_json=as_json))
+
+
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist yet.")],
+) -> None:
+    """Copy the catalog and all originals into DIR, and the vectors too if llm-api is not running."""
+    from cli.backup import backup as run
+
+    raise typer.Exit(run(get_settings(), folder, Screen()))
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `llm-api backup` has written.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the data in DATA_DIR.")] = False,
+) -> None:
+    """Restore a backup into an empty DATA_DIR. llm-api must not be running."""
+    from cli.restore import restore as run
+
+    raise typer.Exit(run(get_settings(), folder, Screen(), force=force))
 
 
 for _command in (api_commands.ask, api_commands.search, ingest, api_commands.models, api_commands.functions):
