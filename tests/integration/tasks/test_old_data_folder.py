@@ -1,0 +1,120 @@
+"""A data folder of an earlier release, opened by this one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from asgi_lifespan import LifespanManager
+
+from api.app import create_app
+from api.dependencies import Services
+from core.blobs import BlobStore
+from core.catalog import Catalog, DocumentState, JobState
+from core.messages import SearchOptions
+from core.settings import Settings, load_settings
+from tasks.documents.embedding_models import open_models
+from tasks.documents.indexer import Indexer
+from tests.fakes.job_stream import FakeHints, FakeJobStream
+from tests.integration.watchers.world import World as WatchedWorld
+from tests.old_data_folder import (
+    ANSWER,
+    DOCUMENTS_JOB,
+    EMBEDDINGS_JOB,
+    QUESTION,
+    REFUSED,
+    UPLOADED,
+    WAITING_JOB,
+    WATCHED,
+    unpack,
+)
+from tests.support import wait_until
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    unpack(tmp_path)
+    return load_settings(
+        _env_file=None, data_dir=tmp_path / "data", watch_dirs=(str(tmp_path / "inbox"),), embedding_dtype="float32"
+    )
+
+
+@pytest.fixture
+def catalog(settings: Settings) -> Iterator[Catalog]:
+    catalog = Catalog.open(settings.catalog_url)
+    catalog.migrate()
+    yield catalog
+    catalog.close()
+
+
+def test_its_catalog_is_copied_and_upgraded(settings: Settings, catalog: Catalog) -> None:
+    assert (settings.state_dir / "catalog-copies" / "catalog-0008.sqlite3").is_file()
+    documents = {document.path: document for document in catalog.list_documents(limit=100).items}
+    assert documents.keys() == WATCHED | UPLOADED | {REFUSED}
+    assert documents.pop(REFUSED).error_code == "unsupported_file"
+    assert {document.state for document in documents.values()} == {DocumentState.COMPLETED}
+    assert {(one.name, one.store is not None) for one in catalog.list_collections()} == {
+        ("contracts", True),
+        ("default", True),
+    }
+    blobs = BlobStore(settings.blobs_path)
+    stored = [document.blob_key for document in documents.values() if document.blob_key]
+    assert len(stored) == len(UPLOADED) and all(blobs.path(key).is_file() for key in stored)
+
+
+@pytest.mark.model
+def test_its_documents_are_found_without_being_embedded_again(settings: Settings, catalog: Catalog) -> None:
+    from ingest.retrieval.retriever import Retriever
+
+    before = catalog.list_documents(limit=100).items
+    models = open_models(catalog, settings)
+    indexer = Indexer(catalog, BlobStore(settings.blobs_path), models, "index@test")
+    try:
+        indexer.start()
+        retriever = Retriever(models.default.store, models.default.service, catalog.active_generations, 0.3)
+        hits = retriever.search([QUESTION], SearchOptions(top_k=1))
+        assert [hit.filename for hit in hits] == [ANSWER]
+        rowing = retriever.search(["rowing boat"], SearchOptions(top_k=10))
+        assert [hit.text for hit in rowing if hit.filename == "rowing.txt"] == [
+            "The rental contract of the rowing boat was renewed until 2033."
+        ], "only the second version of a replaced document"
+        assert catalog.list_documents(limit=100).items == before, "no document was queued again"
+    finally:
+        indexer.close()
+        models.close()
+
+
+async def test_results_of_its_jobs_can_be_read(settings: Settings, catalog: Catalog) -> None:
+    stream = FakeJobStream(scripts={}, live={})
+    app = create_app(services=Services(settings, catalog, BlobStore(settings.blobs_path), stream, FakeHints()))
+    async with (
+        LifespanManager(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http,
+    ):
+        documents = (await http.get(f"/v1/jobs/{DOCUMENTS_JOB}")).json()
+        embeddings = (await http.get(f"/v1/jobs/{EMBEDDINGS_JOB}")).json()
+        waiting = (await http.get(f"/v1/jobs/{WAITING_JOB}")).json()
+    assert [one["filename"] for one in documents["result"]["data"]] == ["prices.csv", REFUSED]
+    assert len(embeddings["result"]["data"][0]["embedding"]) == 384
+    assert waiting["status"] == "queued"
+    assert catalog.unfinished_job_count() == 1 and catalog.job_bytes() > 2000
+    assert [job.id for job in catalog.unfinished_jobs(10)] == [WAITING_JOB]
+    assert catalog.finish_job(WAITING_JOB, JobState.COMPLETED, result="{}")
+
+
+def test_its_watched_folder_keeps_its_state(tmp_path: Path) -> None:
+    unpack(tmp_path)
+    world = WatchedWorld(tmp_path, watch_rescan_seconds=1)
+    before = world.documents()
+    (tmp_path / "inbox" / "new.txt").write_text("A file that was dropped after the upgrade.")
+    try:
+        world.start()
+        found = world.settle_on(*WATCHED, "new.txt")
+        wait_until(lambda: len(world.catalog.list_skipped("default").items) == 2)
+    finally:
+        world.close()
+    for path in WATCHED:
+        assert (found[path].id, found[path].generation) == (before[path].id, 1), "it is not ingested again"
+    assert "unwanted.txt" not in found, "a file that was deleted over the API stays ignored"
