@@ -159,7 +159,12 @@ class Settings(BaseSettings):
     watch_stable_seconds: float = Field(
         1.0, ge=0.1, le=60, description="A file is ingested once it has not changed for this long."
     )
-    watch_rescan_seconds: float = Field(60, ge=1, description="Time between full scans of the watched folders.")
+    watch_rescan_seconds: float = Field(
+        60,
+        ge=1,
+        description="Time between full scans of the watched folders. It is longer if a scan takes more than "
+        "1/200 of it in processor time.",
+    )
     watch_polling: bool = Field(False, description="Poll instead of waiting for events: for network file systems.")
 
     # HTTP

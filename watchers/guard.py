@@ -57,12 +57,17 @@ class Guard:
         if not lost_count:
             return True
         recent = self._recently_deleted(folder)
-        count = self._catalog.count_in_root(folder.key)
-        if is_mass_deletion(count + recent, lost_count + upcoming_count + recent):
-            self._hold(folder, count, lost_count + upcoming_count)
+        if self._is_too_many(folder, lost_count + upcoming_count, recent):
+            self._hold(folder, self._catalog.count_in_root(folder.key), lost_count + upcoming_count)
             return False
         self._deleted.setdefault(folder.key, deque()).append((self._clock(), lost_count))
         return True
+
+    def _is_too_many(self, folder: Folder, lost_count: int, recent: int) -> bool:
+        """Return whether so many further documents may not be deleted, without counting all that the folder has."""
+        # As many documents as make it no mass deletion, which counts those that were deleted recently too.
+        enough = 2 * (lost_count + recent) - recent
+        return is_mass_deletion(0, lost_count + recent) and not self._catalog.has_in_root(folder.key, enough)
 
     def check_scan(self, folder: Folder, identity: Identity, row_count: int, lost_count: int) -> None:
         """Hold or accept a folder after a complete scan of it.

@@ -26,6 +26,7 @@ from watchers.reconcile import (
     pair_by_hash,
     pair_by_stat,
     row_of,
+    row_of_file,
 )
 from watchers.stability import Mark
 
@@ -78,10 +79,10 @@ class Mirror:
         #: Paths of the present call of `settle` that must wait again, with their present state.
         self._postponed: dict[str, FileStat | None] = {}
 
-    def rows(self, prefix: str = "") -> list[Row]:
-        """Return the catalog's rows of the folder or of its subfolder `prefix`, including ignored files."""
-        rows = [row_of(document) for document in self._catalog.find_documents(self._folder.key, to_text(prefix))]
-        return rows + [row for row in self._ignored.refresh() if is_below(row.path, prefix)]
+    def rows(self, prefix: str = "") -> Iterator[Row]:
+        """Yield the catalog's rows of the folder or of its subfolder `prefix`, including ignored files."""
+        yield from map(row_of_file, self._catalog.mirrored_files(self._folder.key, to_text(prefix)))
+        yield from (row for row in self._ignored.all() if is_below(row.path, prefix))
 
     def compare(self, files: Mapping[str, FileStat], rows: Iterable[Row]) -> Difference:
         """Return the difference between these files and these rows; `files` has all files at the paths of the rows."""
@@ -119,7 +120,7 @@ class Mirror:
         files = self._stable_files(marks)
         paths = {mark.key for mark in marks if mark.key not in self._postponed}
         rows = [row_of(document) for document in self._catalog.documents_at(self._folder.key, map(to_text, paths))]
-        rows += [row for row in self._ignored.refresh() if row.path in paths]
+        rows += self._ignored.find(paths, files.values())
         difference = self.compare(files, [row for row in rows if row.path in files or self.is_missing(row)])
         self._ignored.follow_moves(difference, self.is_missing)
         moved_ids = self._take_appeared(difference)

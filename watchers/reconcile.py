@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from core.catalog import Document, to_os
+from core.catalog import Document, MirroredFile, to_os
 from core.settings import WatchMode
 
 #: The least number of missing files that counts as a mass deletion.
 MASS_DELETION_FLOOR = 5
 
 
-@dataclass(frozen=True)
-class FileStat:
+class FileStat(NamedTuple):
     """The state of a file, as far as it is known without reading the content."""
 
     size_bytes: int
@@ -21,8 +21,7 @@ class FileStat:
     inode: int
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """The part of a document that concerns its file. The path is relative to the root."""
 
     document_id: str
@@ -62,8 +61,11 @@ class Difference:
     appeared: dict[str, FileStat] = field(default_factory=dict)
     changed: list[Changed] = field(default_factory=list)
     vanished: list[Row] = field(default_factory=list)
-    #: Ignored files that have changed or are gone.
+    #: Ignored files that have changed or are gone, and those that are still ignored.
     no_longer_ignored: list[Row] = field(default_factory=list)
+    still_ignored: list[Row] = field(default_factory=list)
+    #: The number of rows, without ignored files.
+    row_count: int = 0
 
     @property
     def paths(self) -> Iterable[str]:
@@ -93,28 +95,42 @@ def row_of(document: Document) -> Row:
     )
 
 
+def row_of_file(file: MirroredFile, *, is_ignored: bool = False) -> Row:
+    """Return the row of a file as the catalog knows it."""
+    # By position, since a scan does this for every file.
+    stat = FileStat(file.size_bytes, file.mtime_ns or 0, file.inode or 0)
+    is_lost = bool(file.has_lost_file)
+    path = to_os(file.path)
+    return Row(file.document_id, path, file.content_hash, file.collection, stat, file.blob_key, is_lost, is_ignored)
+
+
 def compare(
     files: Mapping[str, FileStat], rows: Iterable[Row], collection: str, mode: WatchMode = WatchMode.MIRROR
 ) -> Difference:
     """Compare the files of a folder (or of some of its paths) with the rows of the same paths."""
-    difference = Difference(appeared=dict(files))
+    appeared, count = dict(files), 0
+    changed: list[Changed] = []
+    vanished: list[Row] = []
     ignored = []
     for row in rows:
         if row.is_ignored:
             ignored.append(row)
             continue
-        stat = difference.appeared.pop(row.path, None)
+        count += 1
+        stat = appeared.pop(row.path, None)
         if stat is None:
             if _follows(row, mode):
-                difference.vanished.append(row)
+                vanished.append(row)
         elif stat != row.stat or row.collection != collection or row.is_lost or _needs_copy(row, mode):
-            difference.changed.append(Changed(row, stat))
+            changed.append(Changed(row, stat))
+    still, no_longer = [], []
     for row in ignored:
-        if difference.appeared.get(row.path) == row.stat:
-            del difference.appeared[row.path]
+        if appeared.get(row.path) == row.stat:
+            del appeared[row.path]
+            still.append(row)
         else:
-            difference.no_longer_ignored.append(row)
-    return difference
+            no_longer.append(row)
+    return Difference(appeared, changed, vanished, no_longer, still, count)
 
 
 def _follows(row: Row, mode: WatchMode) -> bool:

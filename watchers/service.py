@@ -33,6 +33,10 @@ FOLDER_CHECK_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 #: The time before a scan looks for changes that were missed because of an internal fault.
 RETRY_AFTER_FAULT_SECONDS = 10.0
+#: The share of one core that scans may take.
+SCAN_SHARE = 0.005
+#: A scan is interrupted this often by hints and stable files, so that a dropped file does not wait for its end.
+SCAN_SLICE_SECONDS = 0.1
 
 Key = tuple[Folder, str]
 
@@ -62,6 +66,10 @@ class Watcher:
         #: Folders with recent events: if one is held, its files may be back.
         self._hinted: set[Folder] = set()
         self._present: dict[Folder, object] = {}
+        #: Subfolders that hints ask to scan.
+        self._trees: dict[Folder, list[str]] = {}
+        #: Paths that were settled during the present scan: what it has seen of them is outdated.
+        self._settled: set[Key] = set()
         #: The report of skipped files of each folder, as it was last saved in the catalog.
         self._skipped: dict[Folder, tuple[dict[str, int], list[SkippedFile]]] = {}
         self._next_folder_check = self._next_scan = clock()
@@ -112,15 +120,12 @@ class Watcher:
                 self._next_folder_check = now + FOLDER_CHECK_SECONDS
                 self._check_folders()
             if now >= self._next_scan:
-                self._next_scan = now + self._rescan_seconds
-                for folder in self._folders:
-                    self._scan(folder)
+                self._scan_all()
             self._take_hints()
+            self._settle()
+            self._settled.clear()
             if self._disk.is_short():
-                # Paths stay marked.
                 self._stopping.wait(FOLDER_CHECK_SECONDS)
-            else:
-                self._settle()
         except LlmApiError as error:
             # The catalog does not answer. The scan that is due now finds the changes that this step has lost.
             logger.warning("%s Retrying.", error.message)
@@ -162,7 +167,7 @@ class Watcher:
 
     def _may_create(self, folder: Folder) -> bool:
         """Return whether the folder was never mirrored: a missing one that has documents may not be mounted."""
-        return not self._guard.knows(folder) and not self._catalog.count_in_root(folder.key)
+        return not self._guard.knows(folder) and not self._catalog.has_in_root(folder.key, 1)
 
     def _folder_missing(self, folder: Folder) -> None:
         self._guard.record_missing(folder)
@@ -192,12 +197,27 @@ class Watcher:
 
     # Scans
 
+    def _scan_all(self) -> None:
+        """Scan all folders, and schedule the next scan."""
+        began, processor_began = self._clock(), time.thread_time()
+        self._next_scan = planned = began + self._rescan_seconds
+        for folder in self._folders:
+            self._scan(folder)
+        if self._next_scan == planned:  # else events were lost meanwhile, and the next scan is at once
+            self._next_scan = began + pause_between_scans(self._rescan_seconds, time.thread_time() - processor_began)
+
     def _files(self, folder: Folder, prefix: str = "", skips: SkipReport | None = None) -> dict[str, FileStat]:
         files = {}
+        self._settled.clear()
+        interrupt_at = self._clock() + SCAN_SLICE_SECONDS
         for path, stat in folder.scan(prefix, skips):
             if self._stopping.is_set():
                 raise Stopped
             files[path] = stat
+            if self._clock() >= interrupt_at:
+                self._mark(self._waiting_hints(0.0))
+                self._settle()
+                interrupt_at = self._clock() + SCAN_SLICE_SECONDS
         return files
 
     def _scan(self, folder: Folder, prefix: str = "") -> None:
@@ -207,21 +227,21 @@ class Watcher:
             return
         skips = SkipReport(folder.key)
         files = self._files(folder, prefix, skips)
-        rows = self._mirrors[folder].rows(prefix)
-        difference = self._mirrors[folder].compare(files, rows)
+        difference = self._mirrors[folder].compare(files, self._mirrors[folder].rows(prefix))
+        settled = {path for settled_folder, path in self._settled if settled_folder is folder}
         if not prefix and folder.identity() == identity:
-            documents = sum(not row.is_ignored for row in rows)
-            lost = [row for row in difference.lost if not folder.is_ignored(row.path)]
-            self._guard.check_scan(folder, identity, documents, len(lost))
-            ignored = [row for row in rows if row.is_ignored and files.get(row.path) == row.stat]
-            self._save_skipped(folder, skips, ignored)
+            lost = [row for row in difference.lost if row.path not in settled and not folder.is_ignored(row.path)]
+            self._guard.check_scan(folder, identity, difference.row_count, len(lost))
+            self._save_skipped(folder, skips, difference.still_ignored)
         now = self._clock()
         gone = {row.path for row in [*difference.vanished, *difference.no_longer_ignored]}
         if gone and not self._guard.may_delete(folder):
             gone.clear()
         for path in difference.paths:
-            if path in files or path in gone:
+            if path not in settled and (path in files or path in gone):
                 self._tracker.notice((folder, path), files.get(path), now)
+        for path in settled:
+            self._mark_file(Hint(folder, path, is_tree=False), now)
 
     def _save_skipped(self, folder: Folder, skips: SkipReport, ignored: Sequence[Row]) -> None:
         """Save the report of skipped files, with those ignored after a deletion, if it has changed."""
@@ -239,30 +259,36 @@ class Watcher:
         deadlines = [self._next_folder_check, self._next_scan]
         if self._tracker.next_deadline is not None:
             deadlines.append(self._tracker.next_deadline)
-        hints: dict[Hint, None] = {}
-        try:
-            first = self._hints.get(timeout=max(0.0, min(deadlines) - self._clock()))
-            while True:
-                if first is not None:
-                    hints[first] = None
-                first = self._hints.get_nowait()
-        except queue.Empty:
-            pass
-        if not self._stopping.is_set():
-            self._mark(list(hints))
-
-    def _mark(self, hints: list[Hint]) -> None:
-        now = self._clock()
-        trees: dict[Folder, list[str]] = {}
-        for hint in hints:
-            self._hinted.add(hint.folder)
-            if hint.is_tree:
-                trees.setdefault(hint.folder, []).append(hint.path)
-            else:
-                self._mark_file(hint, now)
+        hints = self._waiting_hints(max(0.0, min(deadlines) - self._clock()))
+        if self._stopping.is_set():
+            return
+        self._mark(hints)
+        trees, self._trees = self._trees, {}
         for folder, prefixes in trees.items():
             for prefix in topmost(prefixes):
                 self._scan(folder, prefix)
+
+    def _waiting_hints(self, timeout_seconds: float) -> list[Hint]:
+        """Return all hints that have arrived, each once. Wait for the first one."""
+        hints: dict[Hint, None] = {}
+        try:
+            hint = self._hints.get(timeout=timeout_seconds) if timeout_seconds else self._hints.get_nowait()
+            while True:
+                if hint is not None:
+                    hints[hint] = None
+                hint = self._hints.get_nowait()
+        except queue.Empty:
+            return list(hints)
+
+    def _mark(self, hints: list[Hint]) -> None:
+        """Mark the paths of the hints. Whole trees are scanned later: this may be in the middle of a scan."""
+        now = self._clock()
+        for hint in hints:
+            self._hinted.add(hint.folder)
+            if hint.is_tree:
+                self._trees.setdefault(hint.folder, []).append(hint.path)
+            else:
+                self._mark_file(hint, now)
 
     def _mark_file(self, hint: Hint, now: float) -> None:
         try:
@@ -274,11 +300,15 @@ class Watcher:
     # Stable paths
 
     def _settle(self) -> None:
+        """Carry out what is due for the marked paths. While the disk is full they stay marked."""
+        if self._disk.is_short():
+            return
         due: dict[Folder, list[Mark[str]]] = {}
         for mark in self._tracker.due(self._clock()):
             folder, path = mark.key
             due.setdefault(folder, []).append(Mark(path, mark.stat))
         for folder, marks in due.items():
+            self._settled |= {(folder, mark.key) for mark in marks}
             self._settle_folder(folder, marks)
 
     def _settle_folder(self, folder: Folder, marks: list[Mark[str]]) -> None:
@@ -298,6 +328,11 @@ class Watcher:
         # Further files have gone and will be settled soon: all of them count as one loss.
         upcoming = self._mirrors[folder].count_at(waiting) if lost_count and waiting else 0
         return self._guard.allows(folder, lost_count, upcoming)
+
+
+def pause_between_scans(rescan_seconds: float, processor_seconds: float) -> float:
+    """Return the time from one scan to the next: WATCH_RESCAN_SECONDS, or longer if a scan takes much of a core."""
+    return max(rescan_seconds, processor_seconds / SCAN_SHARE)
 
 
 def _create(folder: Folder) -> None:

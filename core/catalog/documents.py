@@ -178,7 +178,7 @@ class DocumentQueries(MigratedDatabase):
     def delete_document(self, document_id: str) -> Document:
         """Mark a document for deletion. Search drops it at once, and a worker that holds it is fenced off. Idempotent.
 
-        A file in a watched folder stays there and is ignored until it changes: see `FolderQueries.ignored_documents`.
+        A file in a watched folder stays there and is ignored until it changes: see `FolderQueries.ignored_files`.
 
         Raises:
             NotFound: there is no such document, or it has already been deleted.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,14 +10,42 @@ import sqlalchemy as sa
 
 from core.catalog.migration import MigratedDatabase
 from core.catalog.paths import folder_attributes
-from core.catalog.rows import ALIVE, SELECT_DOCUMENT, AnyRow, as_document, batches, page_of
-from core.catalog.tables import documents, skipped_files, watched_folders
-from core.catalog.types import Document, FolderState, Page, SkippedFile, WatchedFolder
+from core.catalog.rows import ALIVE, AnyRow, batches, page_of
+from core.catalog.tables import collections, documents, skipped_files, watched_folders
+from core.catalog.types import (
+    ORIGINAL_MISSING,
+    Document,
+    DocumentState,
+    FolderState,
+    MirroredFile,
+    Page,
+    SkippedFile,
+    WatchedFolder,
+)
 from core.errors import Conflict, InvalidRequest, NotFound
 
 #: Folders in these states keep the documents of missing files until a person confirms the deletion.
 _CONFIRMABLE = (FolderState.HELD, FolderState.MISSING)
 _IGNORED = documents.c.ignored.is_(True)
+#: Files read from the catalog at a time.
+FILES_PER_READ = 5000
+_HAS_LOST_FILE = sa.and_(
+    documents.c.state == DocumentState.FAILED,
+    documents.c.error_code == ORIGINAL_MISSING,
+    documents.c.blob_key.is_(None),
+)
+#: The columns of MirroredFile, in its order.
+_MIRRORED = sa.select(
+    documents.c.id,
+    documents.c.path,
+    documents.c.content_hash,
+    collections.c.name,
+    documents.c.size_bytes,
+    documents.c.mtime_ns,
+    documents.c.inode,
+    documents.c.blob_key,
+    sa.func.coalesce(_HAS_LOST_FILE, sa.false()),
+).join_from(documents, collections)
 
 
 class FolderQueries(MigratedDatabase):
@@ -72,14 +100,46 @@ class FolderQueries(MigratedDatabase):
         with self._read() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def ignored_documents(self, root: str) -> list[Document]:
-        """Return the deleted documents of a folder whose files are ignored until they change, with the files' state.
+    def has_in_root(self, root: str, number: int) -> bool:
+        """Return whether a watched folder has at least so many documents. It costs no more than counting those."""
+        query = sa.select(documents.c.id).where(documents.c.root == root, ALIVE).offset(number - 1).limit(1)
+        with self._read() as connection:
+            return connection.execute(query).one_or_none() is not None
 
-        A person deleted them over the API while their files stayed, so the files do not become new documents.
+    def mirrored_files(self, root: str, prefix: str = "") -> Iterator[MirroredFile]:
+        """Yield the files of a watched folder or its subfolder `prefix` by path, without deleted documents."""
+        query = _MIRRORED.where(documents.c.root == root, ALIVE).order_by(documents.c.path).limit(FILES_PER_READ)
+        if prefix:
+            # All paths below a folder, in the order of their bytes: "0" follows "/".
+            query = query.where(documents.c.path > f"{prefix}/", documents.c.path < f"{prefix}0")
+        following = query
+        while True:
+            with self._read() as connection:
+                rows = connection.execute(following).all()
+            yield from map(_as_mirrored, rows)
+            if len(rows) < FILES_PER_READ:
+                return
+            following = query.where(documents.c.path > rows[-1].path)
+
+    def ignored_files(self, root: str) -> list[MirroredFile]:
+        """Return the files of a watched folder that are ignored until they change.
+
+        A person deleted their documents over the API while the files stayed, so they do not become new documents.
         """
         with self._read() as connection:
-            rows = connection.execute(SELECT_DOCUMENT.where(documents.c.root == root, _IGNORED))
-            return [as_document(row) for row in rows]
+            rows = connection.execute(_MIRRORED.where(documents.c.root == root, _IGNORED))
+            return list(map(_as_mirrored, rows))
+
+    def find_ignored_files(self, root: str, *, paths: Iterable[str], inodes: Iterable[int]) -> list[MirroredFile]:
+        """Return the ignored files of a watched folder at these paths or with these inodes."""
+        found: dict[str, MirroredFile] = {}
+        query = _MIRRORED.where(documents.c.root == root, _IGNORED)
+        with self._read() as connection:
+            for column, values in ((documents.c.path, paths), (documents.c.inode, inodes)):
+                for batch in batches(values):
+                    rows = connection.execute(query.where(column.in_(batch)))
+                    found.update({row.id: _as_mirrored(row) for row in rows})
+        return list(found.values())
 
     def change_ignored(self, document_id: str, **file: Any) -> None:
         """Record a new `path`, `size_bytes`, `mtime_ns` or `inode` of an ignored file."""
@@ -138,6 +198,10 @@ def moved_attributes(document: Document, path: str) -> dict[str, Any]:
     old = folder_attributes(document.path)
     kept = {key: value for key, value in document.attributes.items() if old.get(key) != value}
     return kept | folder_attributes(path)
+
+
+def _as_mirrored(row: AnyRow) -> MirroredFile:
+    return MirroredFile._make(row)
 
 
 def _select(root: str) -> sa.Select[Any]:

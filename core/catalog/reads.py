@@ -32,14 +32,11 @@ class ReadQueries(MigratedDatabase):
         with self._read() as connection:
             return fetch(connection, document_id)
 
-    def find_documents(self, root: str, prefix: str = "") -> list[Document]:
-        """Return the documents of a watched folder or its subfolder `prefix`, except those deleted or being deleted."""
-        query = SELECT_DOCUMENT.where(documents.c.root == root, ALIVE)
-        if prefix:
-            # LIKE does not work here: a name may contain its wildcards.
-            query = query.where(sa.func.substr(documents.c.path, 1, len(prefix) + 1) == f"{prefix}/")
+    def find_documents(self, root: str) -> list[Document]:
+        """Return all documents of a watched folder, except those deleted or being deleted."""
         with self._read() as connection:
-            return [as_document(row) for row in connection.execute(query)]
+            rows = connection.execute(SELECT_DOCUMENT.where(documents.c.root == root, ALIVE))
+            return [as_document(row) for row in rows]
 
     def documents_at(self, root: str, paths: Iterable[str]) -> list[Document]:
         """Return the documents of a watched folder at these paths, except those deleted or being deleted."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from core.catalog.paths import to_os
 
@@ -229,6 +229,23 @@ class Document:
         if self.root is None or self.path is None:
             return None
         return Path(to_os(self.root)) / to_os(self.path)
+
+
+class MirroredFile(NamedTuple):
+    """The part of a document from a watched folder that concerns its file, as the watcher saw it last."""
+
+    document_id: str
+    #: Relative to the watched folder, as `paths.to_text` writes it.
+    path: str
+    content_hash: str
+    #: Name of its collection.
+    collection: str
+    size_bytes: int
+    mtime_ns: int | None
+    inode: int | None
+    blob_key: str | None
+    #: See `Document.has_lost_file`.
+    has_lost_file: bool
 
 
 @dataclass(frozen=True)

@@ -305,14 +305,14 @@ def test_a_file_whose_document_was_deleted_is_ignored_until_it_changes(world: Wo
     world.stop()
     world.start()
     os.utime(world.inbox / "a.txt", ns=(1, 1_700_000_000_000_000_000))
-    wait_until(lambda: world.catalog.ignored_documents(str(world.inbox))[0].mtime_ns == 1_700_000_000_000_000_000)
+    wait_until(lambda: world.catalog.ignored_files(str(world.inbox))[0].mtime_ns == 1_700_000_000_000_000_000)
     (world.inbox / "sub").mkdir()
     (world.inbox / "a.txt").rename(world.inbox / "sub" / "a.txt")
-    wait_until(lambda: world.catalog.ignored_documents(str(world.inbox))[0].path == "sub/a.txt")
+    wait_until(lambda: world.catalog.ignored_files(str(world.inbox))[0].path == "sub/a.txt")
     world.settle_on("b.txt")
     (world.inbox / "sub" / "a.txt").write_text("another text")
     documents = world.settle_on("b.txt", "sub/a.txt")
-    assert world.catalog.ignored_documents(str(world.inbox)) == []
+    assert world.catalog.ignored_files(str(world.inbox)) == []
     assert documents["sub/a.txt"].state is DocumentState.QUEUED
 
 
@@ -322,7 +322,7 @@ def test_a_file_whose_document_was_deleted_is_ingested_again_after_it_was_gone(w
     [document] = world.settle_on("a.txt").values()
     world.catalog.delete_document(document.id)
     (world.inbox / "a.txt").unlink()
-    wait_until(lambda: not world.catalog.ignored_documents(str(world.inbox)))
+    wait_until(lambda: not world.catalog.ignored_files(str(world.inbox)))
     (world.inbox / "a.txt").write_text(TEXT)
     world.settle_on("a.txt")
 

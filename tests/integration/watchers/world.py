@@ -65,28 +65,28 @@ class World:
         self.messenger = RecordingMessenger()
         #: Receives the watcher's messages instead of the messenger, if it is set.
         self.workers: Messenger | None = None
-        self._watcher: Watcher | None = None
+        self.watcher: Watcher | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start a watcher, and wait until it watches all existing folders."""
         watcher = Watcher(self.settings, self.catalog, self.workers or self.messenger)
-        self._watcher = watcher
+        self.watcher = watcher
         self._thread = threading.Thread(target=watcher.run, name="watcher under test")
         self._thread.start()
         wait_until(lambda: all(folder["state"] != "starting" for folder in watcher.info()["folders"]), 5)
 
     def stop(self) -> None:
-        if self._watcher is not None and self._thread is not None:
-            self._watcher.stop()
+        if self.watcher is not None and self._thread is not None:
+            self.watcher.stop()
             self._thread.join(timeout=5)
             assert not self._thread.is_alive(), "the watcher did not stop within 5 s"
-            self._watcher = self._thread = None
+            self.watcher = self._thread = None
 
     @property
     def info(self) -> dict[str, Any]:
-        assert self._watcher is not None
-        return self._watcher.info()
+        assert self.watcher is not None
+        return self.watcher.info()
 
     def documents(self, root: Path | None = None) -> dict[str, Document]:
         """Return the documents by path, without `dispatched_at`, which is set a moment after they are added."""

@@ -75,4 +75,4 @@ async def test_a_deleted_watched_document_is_ignored_from_then_on(
     new = NewDocument("default", "a.txt", Source.WATCH, "0" * 64, 1, root=str(tmp_path), path="a.txt")
     document = catalog.add_document(new)
     assert (await http.delete(f"/v1/rag/documents/{document.id}")).status_code == 200
-    assert [found.id for found in catalog.ignored_documents(str(tmp_path))] == [document.id]
+    assert [found.document_id for found in catalog.ignored_files(str(tmp_path))] == [document.id]

@@ -217,12 +217,36 @@ def test_documents_are_found_by_folder_path_and_content(catalog: Catalog, add: A
     b = add_file("xzy/b.txt", content_hash="b" * 64, inode=8)
     add()
     assert {document.id for document in catalog.find_documents("/inbox")} == {a.id, b.id}
-    assert [document.id for document in catalog.find_documents("/inbox", "x_y")] == [a.id]
-    assert catalog.find_documents("/inbox", "x") == []
+    assert [file.document_id for file in catalog.mirrored_files("/inbox", "x_y")] == [a.id]
+    assert list(catalog.mirrored_files("/inbox", "x")) == []
     assert [document.id for document in catalog.documents_at("/inbox", ["xzy/b.txt", "none"])] == [b.id]
     found = catalog.documents_with_content("/inbox", inodes=[7], hashes=["b" * 64, "a" * 64])
     assert {document.id for document in found} == {a.id, b.id}
     assert set(catalog.documents_by_id([a.id, "doc-none"])) == {a.id}
+
+
+def test_the_files_of_a_folder_are_read_in_pages(
+    catalog: Catalog, add_file: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.catalog.folders.FILES_PER_READ", 2)
+    inside = ["a/b", "a/b/c", "a/z", "a/\ue000", "a/𝄞"]
+    for path in (*inside, "a", "a-b", "a0", "b/a"):
+        add_file(path)
+    catalog.delete_document(add_file("a/gone").id)
+    assert [file.path for file in catalog.mirrored_files("/inbox", "a")] == inside, "by their bytes"
+    assert sorted(file.path for file in catalog.mirrored_files("/inbox")) == sorted([*inside, "a", "a-b", "a0", "b/a"])
+    assert list(catalog.mirrored_files("/other")) == []
+
+
+def test_ignored_files_are_found_by_path_and_inode(catalog: Catalog, add_file: Add) -> None:
+    a, b, c = (add_file(f"{name}.txt", inode=number) for number, name in enumerate("abc"))
+    for document in (a, b):
+        catalog.delete_document(document.id)
+    assert {file.document_id for file in catalog.ignored_files("/inbox")} == {a.id, b.id}
+    found = catalog.find_ignored_files("/inbox", paths=["a.txt", "c.txt"], inodes=[1, 2])
+    assert {file.document_id for file in found} == {a.id, b.id}
+    assert catalog.find_ignored_files("/inbox", paths=["c.txt"], inodes=[2]) == []
+    assert [catalog.has_in_root("/inbox", number) for number in (1, 2)] == [True, False]
 
 
 def test_long_lists_of_ids_are_split(catalog: Catalog, add: Add) -> None:
