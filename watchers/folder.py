@@ -270,6 +270,8 @@ class Folder:
         return _file_stat(status)
 
     def _is_excluded(self, relative: str) -> bool:
+        if not self._excluded:
+            return False  # a scan asks for each file
         return any(relative == path or relative.startswith(f"{path}/") for path in self._excluded)
 
 
