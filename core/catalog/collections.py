@@ -7,10 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from core.catalog.migration import MigratedDatabase
+from core.catalog.batched import BatchedDatabase
 from core.catalog.rows import ALIVE, DELETED, SELECT_COLLECTION, as_collection, new_generation
 from core.catalog.tables import collections, documents
-from core.catalog.transitions import change
 from core.catalog.types import RETRYABLE, Collection
 from core.errors import Conflict, NotFound
 from core.ids import new_id
@@ -19,7 +18,7 @@ from core.ids import new_id
 CHUNK_SETTINGS = ("chunk_tokens", "chunk_overlap_tokens")
 
 
-class CollectionQueries(MigratedDatabase):
+class CollectionQueries(BatchedDatabase):
     """The part of the catalog about collections."""
 
     def ensure_collection(self, name: str) -> Collection:
@@ -77,16 +76,16 @@ class CollectionQueries(MigratedDatabase):
         try:
             with self._write() as connection:
                 before = _fetch(connection, name_or_id, _LOCKED)
-                after = changes.get("name", before.name)
-                if after != before.name and _find(connection, after) is not None:
-                    raise _taken(after)
+                name = changes.get("name", before.name)
+                if name != before.name and _find(connection, name) is not None:
+                    raise _taken(name)
                 if changes:
                     connection.execute(sa.update(collections).where(collections.c.id == before.id).values(**changes))
-                is_rechunked = any(key in changes and changes[key] != getattr(before, key) for key in CHUNK_SETTINGS)
-                count = self._queue_again(connection, before.id) if is_rechunked else 0
-                return _fetch(connection, before.id), count
+                after = _fetch(connection, before.id)
         except IntegrityError:
             raise _taken(changes["name"]) from None
+        is_rechunked = any(getattr(after, key) != getattr(before, key) for key in CHUNK_SETTINGS)
+        return after, self._queue_again(before.id) if is_rechunked else 0
 
     def watched_roots(self, collection_id: str) -> list[str]:
         """Return the watched folders that contain documents of this collection."""
@@ -107,22 +106,33 @@ class CollectionQueries(MigratedDatabase):
             # The row stays until its last document is removed: see `purge_collections`.
             gone = {"name": f"{collection.id} (deleted)", "deleted_at": now}
             connection.execute(sa.update(collections).where(collections.c.id == collection.id).values(**gone))
-            mine = documents.c.collection_id == collection.id
-            connection.execute(sa.update(documents).where(mine, documents.c.ignored.is_(True)).values(ignored=False))
-            statement = change(DELETED | {"updated_at": now}).where(mine, ALIVE)
-            return connection.execute(statement).rowcount
+        return self._delete_all(collection.id)
+
+    def _delete_all(self, collection_id: str) -> int:
+        """Mark all documents of a deleted collection for deletion."""
+        mine = documents.c.collection_id == collection_id
+        self._change_all(sa.and_(mine, documents.c.ignored.is_(True)), {"ignored": False})
+        return self._change_all(sa.and_(mine, ALIVE), DELETED | {"updated_at": self._now()})
 
     def purge_collections(self) -> int:
-        """Remove the rows of deleted collections that have no documents left. Return their number."""
+        """Remove the rows of deleted collections that have no documents left. Return their number.
+
+        If a deletion was interrupted, mark the rest of the documents.
+        """
+        deleted = sa.select(collections.c.id).where(collections.c.deleted_at.is_not(None))
+        with self._read() as connection:
+            ids = connection.execute(deleted).scalars().all()
+        for collection_id in ids:
+            self._delete_all(collection_id)
         is_filled = sa.exists().where(documents.c.collection_id == collections.c.id)
         statement = sa.delete(collections).where(collections.c.deleted_at.is_not(None), sa.not_(is_filled))
         with self._write() as connection:
             return connection.execute(statement).rowcount
 
-    def _queue_again(self, connection: sa.Connection, collection_id: str) -> int:
+    def _queue_again(self, collection_id: str) -> int:
         now = self._now()
         mine = sa.and_(documents.c.collection_id == collection_id, ALIVE, documents.c.state.not_in(RETRYABLE))
-        return connection.execute(change(new_generation(now, bulk=True) | {"updated_at": now}).where(mine)).rowcount
+        return self._change_all(mine, new_generation(now, bulk=True) | {"updated_at": now})
 
 
 def collection_id(connection: sa.Connection, name: str, now: float) -> str:

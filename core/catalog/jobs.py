@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from core.catalog.migration import MigratedDatabase
+from core.catalog.batched import BatchedDatabase
 from core.catalog.rows import (
     IDS_PER_STATEMENT,
     SELECT_JOB,
@@ -33,7 +33,7 @@ _IS_UNFINISHED = sa.text("jobs.state IN ('queued', 'running')")
 JOB_BYTES_SECONDS = 5.0
 
 
-class JobQueries(MigratedDatabase):
+class JobQueries(BatchedDatabase):
     """The part of the catalog about asynchronous jobs."""
 
     #: When the sizes of all jobs were added up last (monotonic seconds), and their sum.
@@ -127,11 +127,13 @@ class JobQueries(MigratedDatabase):
         purge = sa.delete(jobs).where(jobs.c.id.in_(ended.limit(IDS_PER_STATEMENT)))
         total = 0
         while True:
+            began = time.monotonic()
             with self._write() as connection:
                 count = connection.execute(purge).rowcount
             total += count
             if count < IDS_PER_STATEMENT:
                 return total
+            self._rest(time.monotonic() - began)
 
 
 def _insert_once(connection: sa.Connection, values: dict[str, Any]) -> None:

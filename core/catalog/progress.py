@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from core.catalog.migration import MigratedDatabase
+from core.catalog.batched import BatchedDatabase
 from core.catalog.reads import fetch
 from core.catalog.rows import FENCED, GONE, IN_TURN, REQUEUED, WAITING, AnyRow
 from core.catalog.tables import collections, document_counts, documents, watched_folders
@@ -28,7 +28,7 @@ NEWEST, OLDER = 1, 2
 COUNT_ROWS = 1000
 
 
-class ProgressQueries(MigratedDatabase):
+class ProgressQueries(BatchedDatabase):
     """The part of the catalog about the progress of documents."""
 
     #: The rows of the counts after this process added them up last.
@@ -63,7 +63,7 @@ class ProgressQueries(MigratedDatabase):
         return [_coverage(name, counts[key], skipped[name]) for key, name in known.items()]
 
     def compact_counts(self) -> None:
-        """Add up the rows of the counts once there are many of them, so that reading them stays fast."""
+        """Add up the rows of the counts, once there are many of them, and remove those that have become 0."""
         limit = COUNT_ROWS + 2 * self._compacted_rows
         query = sa.select(document_counts.c.number).offset(limit).limit(1)
         with self._read() as connection:
@@ -135,12 +135,10 @@ class ProgressQueries(MigratedDatabase):
             return fetch(connection, document_id)
 
     def _change_states(self, condition: sa.ColumnElement[bool], values: dict[str, Any], collection: str | None) -> int:
-        statement = change(values | {"updated_at": self._now()}).where(condition)
         if collection is not None:
             named = sa.select(collections.c.id).where(collections.c.name == collection)
-            statement = statement.where(documents.c.collection_id.in_(named))
-        with self._write() as connection:
-            return connection.execute(statement).rowcount
+            condition = sa.and_(condition, documents.c.collection_id.in_(named))
+        return self._change_all(condition, values | {"updated_at": self._now()})
 
 
 _KEYS = [column for column in document_counts.c if column.name not in ("number", "chunks", "size_bytes")]

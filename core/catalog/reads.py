@@ -102,10 +102,13 @@ class ReadQueries(MigratedDatabase):
         found: dict[str, int] = {}
         with self._read() as connection:
             for batch in batches(document_ids):
-                query = sa.select(documents.c.id, documents.c.active_generation).where(
+                query = sa.select(documents.c.id, documents.c.active_generation).join_from(documents, collections)
+                query = query.where(
                     documents.c.id.in_(batch),
                     documents.c.active_generation.is_not(None),
                     ALIVE,
+                    # The documents of a deleted collection are marked a moment later.
+                    collections.c.deleted_at.is_(None),
                 )
                 found.update({row.id: row.active_generation for row in connection.execute(query)})
         return found

@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
+from core.catalog.batched import BatchedDatabase
 from core.catalog.collections import lock_collection
-from core.catalog.migration import MigratedDatabase
 from core.catalog.rows import ALIVE, SELECT_COLLECTION, as_collection, new_generation
 from core.catalog.tables import collections, documents, stores
 from core.catalog.transitions import change
@@ -17,7 +17,7 @@ from core.catalog.types import RETRYABLE, Collection, DocumentState, StoreRecord
 _SEARCHABLE = sa.text("documents.active_generation IS NOT NULL")
 
 
-class StoreQueries(MigratedDatabase):
+class StoreQueries(BatchedDatabase):
     """The part of the catalog about vector stores and embedding models.
 
     A collection moves to another model in three steps: `begin_move`, `queue_for_next` until the next store has all of
@@ -43,15 +43,15 @@ class StoreQueries(MigratedDatabase):
 
         Return the number of queued documents. Failed and cancelled documents stay so.
         """
-        return self._write_retried(lambda connection: self._replace_store(connection, collection_id, record))
-
-    def _replace_store(self, connection: sa.Connection, collection_id: str, record: StoreRecord) -> int:
+        hidden = {"active_generation": None, "moved": False}
         now = self._now()
         mine = sa.and_(documents.c.collection_id == collection_id, ALIVE)
-        _place(connection, collection_id, store=_store_key(connection, record), next_store=None)
-        connection.execute(sa.update(documents).where(mine).values(active_generation=None, moved=False))
-        again = change(new_generation(now, bulk=True) | {"updated_at": now})
-        return connection.execute(again.where(mine, documents.c.state.not_in(RETRYABLE))).rowcount
+        # The store is recorded last, so that a worker that is killed meanwhile begins again.
+        again = new_generation(now, bulk=True) | hidden | {"updated_at": now}
+        count = self._change_all(sa.and_(mine, documents.c.state.not_in(RETRYABLE)), again)
+        self._change_all(sa.and_(mine, documents.c.active_generation.is_not(None)), hidden)
+        self.place_collection(collection_id, record)
+        return count
 
     def begin_move(self, collection_id: str, record: StoreRecord) -> None:
         """Make this the next store of a collection: it is filled, then it takes over from the present one.

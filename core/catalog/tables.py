@@ -168,8 +168,8 @@ sa.Index(
     postgresql_where=documents.c.moved.is_(True),
 )
 
-#: The numbers of documents, as rows to be added up: see `ProgressQueries.coverage`. Triggers on `documents` add a row
-#: for each change. A migration that makes the table `documents` anew has to make its triggers anew too.
+#: The numbers of documents, as rows to be added up: see `ProgressQueries.coverage`. Triggers on `documents` keep them.
+#: A migration that makes the table `documents` anew has to make its triggers anew too.
 document_counts = sa.Table(
     "document_counts",
     metadata,
@@ -177,13 +177,14 @@ document_counts = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
     #: 0: search does not find the document; 1: it finds the newest generation; 2: it finds an older one.
     sa.Column("search", sa.Integer, nullable=False),
-    #: Of documents that failed or were cancelled.
-    sa.Column("error_code", sa.String(64)),
-    sa.Column("error", sa.Text),
+    #: Of documents that failed or were cancelled; "" of others.
+    sa.Column("error_code", sa.String(64), nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
     sa.Column("number", sa.BigInteger, nullable=False),
     sa.Column("chunks", sa.BigInteger, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
 )
+sa.Index("document_counts_by_state", document_counts.c.collection_id, document_counts.c.state)
 
 #: The watched folders, as the watcher saw them last.
 watched_folders = sa.Table(

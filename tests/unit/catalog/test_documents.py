@@ -170,6 +170,32 @@ def test_a_finished_deletion_leaves_a_tombstone_until_it_is_purged(
     assert len(catalog.list_documents().items) == 1, "one that is not deleted is not purged"
 
 
+def test_a_deletion_of_a_collection_that_was_interrupted_goes_on(
+    catalog: Catalog, add: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = complete(catalog, add(collection="c"))
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(catalog, "_delete_all", lambda _: 0)
+        catalog.delete_collection("c")
+    assert catalog.get_document(document.id).state is DocumentState.COMPLETED
+    assert catalog.active_generations([document.id]) == {}, "search drops it at once all the same"
+    assert catalog.purge_collections() == 0
+    assert catalog.get_document(document.id).state is DocumentState.DELETING
+
+
+def test_changes_of_a_whole_collection_leave_the_write_lock_to_others(
+    catalog: Catalog, add: Add, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.catalog.rows.IDS_PER_STATEMENT", 2)
+    ids = [add().id for _ in range(5)]
+    others = []
+    monkeypatch.setattr(catalog, "_rest", lambda _: others.append(add().id))
+    assert catalog.cancel_unsettled() == 5
+    assert len(others) == 3, "they were added between two of its transactions"
+    states = {key: one.state for key, one in catalog.documents_by_id([*ids, *others]).items()}
+    assert states == dict.fromkeys(ids, DocumentState.CANCELLED) | dict.fromkeys(others, DocumentState.QUEUED)
+
+
 def test_many_documents_are_deleted_at_once(catalog: Catalog, add_file: Add) -> None:
     ids = [add_file(f"{number}.txt").id for number in range(5)]
     assert catalog.delete_documents(ids[:3]) == 3

@@ -1,8 +1,8 @@
 """Keep counts of documents, find what waits by small indexes, and number the placements of collections.
 
-The counts are kept by triggers, so that no writer can forget them. `document_counts` has a row for each change, which
-`ProgressQueries.compact_counts` sums up: on PostgreSQL, two transactions that updated one row of counts would wait for
-each other.
+The counts are kept by triggers, so that no writer can forget them. In SQLite, which has one writer at a time, they change
+the row of a count. In PostgreSQL, transactions that changed one row would wait for each other: there each statement adds
+rows of its own, which `ProgressQueries.compact_counts` adds up.
 """
 
 from __future__ import annotations
@@ -101,12 +101,13 @@ def _create_counts() -> None:
         sa.Column("collection_id", sa.String(64), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("search", sa.Integer, nullable=False),
-        sa.Column("error_code", sa.String(64)),
-        sa.Column("error", sa.Text),
+        sa.Column("error_code", sa.String(64), nullable=False),
+        sa.Column("error", sa.Text, nullable=False),
         sa.Column("number", sa.BigInteger, nullable=False),
         sa.Column("chunks", sa.BigInteger, nullable=False),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
     )
+    op.create_index("document_counts_by_state", "document_counts", ["collection_id", "state"])
     op.execute(
         f"INSERT INTO document_counts ({', '.join(_KEYS)}, number, chunks, size_bytes) "  # noqa: S608
         f"SELECT {_keys('documents')}, COUNT(*), SUM(chunk_count), SUM(size_bytes) FROM documents GROUP BY 1, 2, 3, 4, 5"
@@ -115,29 +116,42 @@ def _create_counts() -> None:
         op.execute(statement)
 
 
-def _keys(row: str) -> str:
+def _key_values(row: str) -> list[str]:
     """Return the expressions of `_KEYS` for a row. `search`: 0 without an active generation, 1 with the newest, 2 old."""
-    has_error = f"CASE WHEN {row}.state IN ('failed', 'cancelled') THEN {row}"
-    return (
-        f"{row}.collection_id, {row}.state, "
+    has_ended = f"CASE WHEN {row}.state IN ('failed', 'cancelled')"
+    return [
+        f"{row}.collection_id",
+        f"{row}.state",
         f"CASE WHEN {row}.active_generation IS NULL THEN 0 "
-        f"WHEN {row}.active_generation = {row}.generation THEN 1 ELSE 2 END, "
-        f"{has_error}.error_code END, {has_error}.error END"
-    )
+        f"WHEN {row}.active_generation = {row}.generation THEN 1 ELSE 2 END",
+        f"{has_ended} THEN COALESCE({row}.error_code, '') ELSE '' END",
+        f"{has_ended} THEN COALESCE({row}.error, '') ELSE '' END",
+    ]
 
 
-def _add(row: str, sign: str) -> str:
-    """Return SQLite's statement that counts a row (with "+") or no longer counts it (with "-")."""
+def _keys(row: str) -> str:
+    return ", ".join(_key_values(row))
+
+
+def _count(row: str, sign: str) -> str:
+    """Return SQLite's statements that count a row (with "+") or no longer count it (with "-")."""
+    same = " AND ".join(f"{name} = {value}" for name, value in zip(_KEYS, _key_values(row), strict=True))
+    added = f"number = number {sign} 1, chunks = chunks {sign} {row}.chunk_count, "
+    added += f"size_bytes = size_bytes {sign} {row}.size_bytes"
     values = f"{_keys(row)}, {sign}1, {sign}{row}.chunk_count, {sign}{row}.size_bytes"
-    return f"INSERT INTO document_counts ({', '.join(_KEYS)}, number, chunks, size_bytes) VALUES ({values});"  # noqa: S608
+    return (
+        f"UPDATE document_counts SET {added} WHERE {same}; "  # noqa: S608
+        f"INSERT INTO document_counts ({', '.join(_KEYS)}, number, chunks, size_bytes) "
+        f"SELECT {values} WHERE changes() = 0;"
+    )
 
 
 _CHANGED = " OR ".join(f"NEW.{name} IS NOT OLD.{name}" for name in (*_COUNTED, *_SUMMED))
 _SQLITE = (
-    f"CREATE TRIGGER documents_counted_insert AFTER INSERT ON documents BEGIN {_add('NEW', '+')} END",
-    f"CREATE TRIGGER documents_counted_delete AFTER DELETE ON documents BEGIN {_add('OLD', '-')} END",
+    f"CREATE TRIGGER documents_counted_insert AFTER INSERT ON documents BEGIN {_count('NEW', '+')} END",
+    f"CREATE TRIGGER documents_counted_delete AFTER DELETE ON documents BEGIN {_count('OLD', '-')} END",
     f"CREATE TRIGGER documents_counted_update AFTER UPDATE OF {', '.join((*_COUNTED, *_SUMMED))} ON documents "
-    f"WHEN {_CHANGED} BEGIN {_add('OLD', '-')} {_add('NEW', '+')} END",
+    f"WHEN {_CHANGED} BEGIN {_count('OLD', '-')} {_count('NEW', '+')} END",
 )
 
 
