@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from core.catalog.migration import MigratedDatabase
-from core.catalog.rows import batches
+from core.catalog.rows import batches, checked
 from core.catalog.tables import documents
 from core.catalog.transitions import change
 
@@ -24,8 +24,7 @@ class BatchedDatabase(MigratedDatabase):
         """
         with self._read() as connection:
             ids = list(connection.execute(sa.select(documents.c.id).where(condition)).scalars())
-        # Checked again for each document, in a form in which no plan finds the documents by it.
-        statement, count = change(values).where(sa.case((condition, 1), else_=0) == 1), 0
+        statement, count = change(values).where(checked(condition)), 0
         for batch in batches(ids):
             began = time.monotonic()
             with self._write() as connection:

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from core.catalog.migration import MigratedDatabase
-from core.catalog.rows import FENCED, IN_TURN, SELECT_DOCUMENT, WAITING, AnyRow, as_document, batches, clean
+from core.catalog.rows import FENCED, IN_TURN, SELECT_DOCUMENT, WAITING, AnyRow, as_document, batches, checked, clean
 from core.catalog.tables import collections, documents
 from core.catalog.transitions import change, check_follows, may_enter
 from core.catalog.types import Activation, Claim, DocumentState, Indexed, Parsed, ParseEnd, Refused, Released
@@ -74,7 +74,7 @@ class ClaimQueries(MigratedDatabase):
             free = sa.or_(documents.c.state == expected, abandoned(claimed, self._now()))
             if expected == claimed:
                 free = abandoned(claimed, self._now())
-            query = SELECT_DOCUMENT.where(documents.c.id.in_(document_ids), free)
+            query = SELECT_DOCUMENT.where(documents.c.id.in_(document_ids), checked(free))
             query = query.order_by(documents.c.id).with_for_update(of=documents)
             rows = {row.id: row for row in connection.execute(query)}
             ordered = [rows[key] for key in dict.fromkeys(document_ids) if key in rows]
@@ -330,7 +330,7 @@ def _held(connection: sa.Connection, claims: Sequence[Claim], state: DocumentSta
     tokens = {claim.document.id: claim.token for claim in claims}
     columns = (documents.c.id, documents.c.token, documents.c.path, documents.c.collection_id)
     # After a claim is finished, its token stays in the row, but the worker is cleared.
-    query = sa.select(*columns).where(documents.c.worker.is_not(None), documents.c.state == state)
+    query = sa.select(*columns).where(checked(sa.and_(documents.c.worker.is_not(None), documents.c.state == state)))
     # In one order everywhere, so that on PostgreSQL two transactions never wait for each other.
     query = query.order_by(documents.c.id).with_for_update()
     found = [row for batch in batches(tokens) for row in connection.execute(query.where(documents.c.id.in_(batch)))]

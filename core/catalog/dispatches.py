@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from core.catalog.claims import abandoned, first_in_turn
 from core.catalog.migration import MigratedDatabase
-from core.catalog.rows import as_document, batches
+from core.catalog.rows import as_document, batches, checked
 from core.catalog.tables import documents
 from core.catalog.types import Document, DocumentState
 
@@ -27,8 +27,9 @@ class DispatchQueries(MigratedDatabase):
         """Record that the message for those of these documents that are still queued had no effect."""
         for batch in batches(document_ids):
             with self._write() as connection:
-                waiting = sa.and_(documents.c.id.in_(batch), documents.c.state == DocumentState.QUEUED)
-                connection.execute(sa.update(documents).where(waiting).values(dispatched_at=None))
+                is_queued = checked(documents.c.state == DocumentState.QUEUED)
+                recall = sa.update(documents).where(documents.c.id.in_(batch), is_queued)
+                connection.execute(recall.values(dispatched_at=None))
 
     def dispatchable(self, limit: int, *, older_than_seconds: float = 30) -> list[Document]:
         """Return documents that need a new message: first those of dead parsers, then the oldest queued ones.

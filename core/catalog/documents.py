@@ -23,6 +23,7 @@ from core.catalog.rows import (
     TOMBSTONE,
     as_document,
     batches,
+    checked,
     new_generation,
     newest_first,
 )
@@ -211,8 +212,8 @@ class DocumentQueries(MigratedDatabase):
         """Remove the rows of these documents, which `tombstones` has returned."""
         for batch in batches(document_ids):
             with self._write() as connection:
-                purge = sa.delete(documents).where(documents.c.id.in_(batch), TOMBSTONE)
-                connection.execute(purge.where(documents.c.ignored == sa.false()))
+                is_over = sa.and_(documents.c.state == DocumentState.DELETED, documents.c.ignored.is_(False))
+                connection.execute(sa.delete(documents).where(documents.c.id.in_(batch), checked(is_over)))
 
     def _change(self, document_id: str, values: dict[str, Any]) -> Document:
         with self._write() as connection:

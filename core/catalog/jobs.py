@@ -26,7 +26,7 @@ from core.errors import NotFound
 
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
 #: The same for a table of any size: written out as in the index `jobs_unfinished`.
-_IS_UNFINISHED = sa.text("jobs.state IN ('queued', 'running')")
+_IS_UNFINISHED = sa.text("jobs.state NOT IN ('completed', 'failed', 'cancelled')")
 
 
 #: For 100,000 jobs, adding up their sizes takes 30 ms.

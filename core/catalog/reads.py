@@ -16,6 +16,7 @@ from core.catalog.rows import (
     as_document,
     batches,
     before,
+    checked,
     newest_first,
     page_of,
 )
@@ -67,7 +68,7 @@ class ReadQueries(MigratedDatabase):
 
     def has_unsettled(self, document_ids: Iterable[str]) -> bool:
         """Return whether one of these documents waits or is being worked on."""
-        query = sa.select(documents.c.id).where(documents.c.state.in_(UNSETTLED)).limit(1)
+        query = sa.select(documents.c.id).where(checked(documents.c.state.in_(UNSETTLED))).limit(1)
         with self._read() as connection:
             found = (connection.execute(query.where(documents.c.id.in_(batch))) for batch in batches(document_ids))
             return any(rows.one_or_none() is not None for rows in found)

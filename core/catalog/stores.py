@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from core.catalog.batched import BatchedDatabase
 from core.catalog.collections import lock_collection
-from core.catalog.rows import ALIVE, SELECT_COLLECTION, as_collection, new_generation
+from core.catalog.rows import ALIVE, SELECT_COLLECTION, as_collection, checked, new_generation
 from core.catalog.tables import collections, documents, stores
 from core.catalog.transitions import change
 from core.catalog.types import RETRYABLE, Collection, DocumentState, StoreRecord
@@ -78,7 +78,7 @@ class StoreQueries(BatchedDatabase):
             return 0
         now = self._now()
         queue = change(new_generation(now, bulk=True) | {"updated_at": now}).where(
-            documents.c.id.in_(ids), documents.c.state == DocumentState.COMPLETED, _SEARCHABLE
+            documents.c.id.in_(ids), checked(sa.and_(documents.c.state == DocumentState.COMPLETED, _SEARCHABLE))
         )
         with self._write() as connection:
             return connection.execute(queue).rowcount

@@ -240,7 +240,7 @@ jobs = sa.Table(
 sa.Index("jobs_by_size", jobs.c.size_bytes)
 sa.Index("jobs_by_state", jobs.c.state, jobs.c.created_at, jobs.c.id)
 sa.Index("jobs_by_age", jobs.c.created_at, jobs.c.id)
-_is_unfinished = sa.text("state IN ('queued', 'running')")
+_is_unfinished = sa.text("state NOT IN ('completed', 'failed', 'cancelled')")
 sa.Index(
     "jobs_unfinished",
     jobs.c.created_at,

@@ -86,7 +86,7 @@ def _index_documents() -> None:
 
 
 def _index_jobs() -> None:
-    _partial_index("jobs_unfinished", "jobs", ["created_at", "id"], "state IN ('queued', 'running')")
+    _partial_index("jobs_unfinished", "jobs", ["created_at", "id"], "state NOT IN ('completed', 'failed', 'cancelled')")
     _partial_index("jobs_ended", "jobs", ["finished_at"], "finished_at IS NOT NULL")
 
 
