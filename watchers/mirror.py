@@ -282,21 +282,22 @@ class Mirror:
             return consumed
         if row.collection != self._folder.collection:
             return self._add(row.path, stat, content_hash)
-        try:
-            return self._update_document(change, content_hash)
-        except NotFound:
-            # Meanwhile the document was deleted over the API: look at the file again.
-            self._postponed[row.path] = stat
-            return None
-
-    def _update_document(self, change: Changed, content_hash: str) -> str | None:
-        row, stat = change.row, change.stat
-        is_new = content_hash != row.content_hash
         blob_key = None
-        if self._originals.should_copy(stat) and (is_new or row.blob_key is None):
+        if self._originals.should_copy(stat) and (content_hash != row.content_hash or row.blob_key is None):
             blob_key = self._copy(row.path, stat, content_hash)
             if blob_key is None:
                 return None
+        try:
+            return self._update_document(change, content_hash, blob_key)
+        except NotFound:
+            # Meanwhile the document was deleted over the API: look at the file again.
+            self._originals.discard(blob_key)
+            self._postponed[row.path] = stat
+            return None
+
+    def _update_document(self, change: Changed, content_hash: str, blob_key: str | None) -> str | None:
+        row, stat = change.row, change.stat
+        is_new = content_hash != row.content_hash
         state: dict[str, Any] = {"size_bytes": stat.size_bytes, "mtime_ns": stat.mtime_ns, "inode": stat.inode}
         if not is_new:
             touched = self._catalog.touch_source(row.document_id, **state)

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.catalog import Document, DocumentState
 from tests.integration.watchers.world import World
 from tests.support import wait_until
+from watchers.originals import Originals
 from watchers.service import Watcher
 from watchers.skip_report import DELETED, IRREGULAR, LINK, MAX_LISTED, SkipReport
 
@@ -170,6 +172,28 @@ def test_a_crash_before_the_removal_makes_no_second_document(
     wait_until(lambda: not (world.inbox / "a.txt").exists())
     assert len(all_documents(world)) == 1
     assert list((world.settings.blobs_path / "originals").rglob("blob-*")) == blobs
+
+
+def test_a_copy_for_a_document_that_is_deleted_meanwhile_is_removed(
+    make: Callable[[str], World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make("additive")
+    world.start()
+    (world.inbox / "a.txt").write_text("first")
+    [document] = world.settle_on("a.txt").values()
+    copy = Originals.copy
+
+    def copy_and_delete(originals: Originals, *arguments: Any) -> str | None:
+        key = copy(originals, *arguments)
+        monkeypatch.setattr(Originals, "copy", copy)
+        world.catalog.delete_document(document.id)
+        return key
+
+    monkeypatch.setattr(Originals, "copy", copy_and_delete)
+    (world.inbox / "a.txt").write_text("second")
+    wait_until(lambda: [one for one in world.documents().values() if one.id != document.id])
+    blobs = (world.settings.blobs_path / "originals").rglob("blob-*")
+    assert sorted(path.read_text() for path in blobs) == ["first", "second"], "what is to be deleted, and the new one"
 
 
 def test_a_mirrored_folder_is_emptied_when_its_mode_becomes_consume(world: World) -> None:
