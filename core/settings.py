@@ -160,10 +160,7 @@ class Settings(BaseSettings):
         1.0, ge=0.1, le=60, description="A file is ingested once it has not changed for this long."
     )
     watch_rescan_seconds: float = Field(
-        60,
-        ge=1,
-        description="Time between full scans of the watched folders. It is longer if a scan takes more than "
-        "1/200 of it in processor time.",
+        60, ge=1, description="Time between full scans of the watched folders; longer for very large ones."
     )
     watch_polling: bool = Field(False, description="Poll instead of waiting for events: for network file systems.")
 
