@@ -22,7 +22,8 @@ from cli.client import ApiClient, Json, multipart
 from cli.collection_commands import collection_path, coverage, coverage_table, reasons_table
 from cli.filter_options import value_of
 from core.errors import InvalidRequest, Unavailable
-from core.settings import DEFAULT_COLLECTION, get_settings
+from core.settings import get_settings
+from core.watch_roots import DEFAULT_COLLECTION
 
 #: The number of files of one upload request: a folder of thousands is sent in batches that can each be retried.
 BATCH_FILES = 50

@@ -7,8 +7,6 @@ import hashlib
 import os
 import re
 import tempfile
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,34 +27,14 @@ from core.setting_values import (
     Texts,
     require_gguf,
 )
+from core.watch_roots import WatchRoot, watch_root_of
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 #: `sun_path` holds 108 bytes with its terminator.
 MAX_SOCKET_PATH_BYTES = 107
-DEFAULT_COLLECTION = "default"
 #: Marks an entry of `API_KEYS` that is the hash of a key.
 KEY_HASH_PREFIX = "sha256:"
 _KEY_OR_HASH = re.compile(r"(?!sha256:).*|sha256:[0-9a-fA-F]{64}", re.DOTALL)
-
-
-class WatchMode(StrEnum):
-    """How changes of a watched folder affect its documents."""
-
-    #: The documents follow the folder: when a file is deleted, its document is deleted.
-    MIRROR = "mirror"
-    #: New and changed files are ingested; when a file is deleted, its document stays.
-    ADDITIVE = "additive"
-    #: A file is removed from the folder once a copy of it is stored and its document is queued.
-    CONSUME = "consume"
-
-
-@dataclass(frozen=True)
-class WatchRoot:
-    """A watched folder, the collection that it feeds, and its mode."""
-
-    path: Path
-    collection: str
-    mode: WatchMode = WatchMode.MIRROR
 
 
 class Settings(BaseSettings):
@@ -280,7 +258,7 @@ class Settings(BaseSettings):
     @property
     def watch_roots(self) -> tuple[WatchRoot, ...]:
         """The watched folders, absolute, in the order in which they are named."""
-        return tuple(map(_watch_root, self.watch_dirs))
+        return tuple(map(watch_root_of, self.watch_dirs))
 
     @property
     def state_dir(self) -> Path:
@@ -350,26 +328,6 @@ class Settings(BaseSettings):
     def parsers(self) -> int:
         """Number of parsing processes."""
         return self.ingest_concurrency or min(self.cores, 4)
-
-
-def _watch_root(entry: str) -> WatchRoot:
-    path, separator, feeds = entry.rpartition("=")
-    if not separator:
-        return WatchRoot(Path(os.path.abspath(entry)), DEFAULT_COLLECTION)
-    collection, colon, mode = feeds.rpartition(":")
-    if colon and mode not in list(WatchMode):
-        raise ValueError(
-            f"WATCH_DIRS: {entry!r} names the mode {mode!r}; after `PATH=COLLECTION:` it is mirror, additive or consume"
-        )
-    if not (collection if colon else feeds):
-        raise ValueError(
-            f"WATCH_DIRS: the collection's name is empty in {entry!r}; write PATH, PATH=COLLECTION or "
-            "PATH=COLLECTION:MODE"
-        )
-    if not path:
-        raise ValueError(f"WATCH_DIRS: the path is empty in {entry!r}; write PATH=COLLECTION")
-    absolute = Path(os.path.abspath(path))
-    return WatchRoot(absolute, collection, WatchMode(mode)) if colon else WatchRoot(absolute, feeds)
 
 
 def load_settings(**overrides: Any) -> Settings:

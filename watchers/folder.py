@@ -15,7 +15,7 @@ from pathlib import Path
 
 from core.catalog import to_text
 from core.safe_open import NO_FILE, file_status, link_target, opened_file, opened_folder
-from core.settings import WatchRoot
+from core.watch_roots import WatchRoot
 from watchers.builtin_ignores import is_ignored, is_ignored_name, rule_for_name
 from watchers.ignore_file import IGNORE_FILE, IgnoreRules
 from watchers.reconcile import FileStat

@@ -10,7 +10,8 @@ from functools import cached_property
 from core.blobs import BlobStore
 from core.catalog import to_text
 from core.disk import DiskSpace
-from core.settings import Settings, WatchMode
+from core.settings import Settings
+from core.watch_roots import WatchMode
 from watchers.folder import Folder
 from watchers.reconcile import FileStat
 

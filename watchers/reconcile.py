@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from core.catalog import Document, MirroredFile, to_os
-from core.settings import WatchMode
+from core.watch_roots import WatchMode
 
 #: The least number of missing files that counts as a mass deletion.
 MASS_DELETION_FLOOR = 5

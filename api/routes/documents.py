@@ -46,7 +46,7 @@ from api.uploads import UploadReceiver, receive
 from core.catalog import SETTLED, Document, DocumentState, Page, Source
 from core.errors import InvalidRequest, Unavailable
 from core.messages import DocumentsRequest
-from core.settings import DEFAULT_COLLECTION
+from core.watch_roots import DEFAULT_COLLECTION
 from tasks.jobs import kinds
 
 log = logging.getLogger(__name__)

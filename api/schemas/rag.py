@@ -12,7 +12,7 @@ from api.schemas.chat import FinishReason, Source, StreamOptions
 from api.schemas.messages import Messages
 from api.schemas.scope import Scope
 from core.messages import ChatMessage
-from core.settings import DEFAULT_COLLECTION
+from core.watch_roots import DEFAULT_COLLECTION
 from tasks.jobs.kinds import all_kinds
 
 MAX_TEXTS = 1000

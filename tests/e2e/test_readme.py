@@ -33,6 +33,8 @@ NOT_RUN = {
     "celery -A tasks ": "starts the same workers as this stack; a test below compares the commands",
     "apt-get ": "changes the machine",
     "WATCH_DIRS=": "a line of settings",
+    "llm-api backup ": "tests/e2e/test_backup_and_upgrade.py does it; ends the stack",
+    "cd data && rm -f catalog": "replaces the catalog of the tests' stack",
     "llm-api watch ": "confirms the deletion of an example folder",
     " watched folders": "a drawing",
     "{": "JSON that is part of a request",

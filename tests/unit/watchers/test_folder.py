@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.safe_open import opened_folder
-from core.settings import WatchRoot
+from core.watch_roots import WatchRoot
 from watchers.folder import Folder, Stopped
 from watchers.reconcile import FileStat
 from watchers.skip_report import SkipReport

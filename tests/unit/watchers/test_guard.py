@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.catalog import Catalog, FolderState, NewDocument, Source
-from core.settings import WatchMode, WatchRoot
+from core.watch_roots import WatchMode, WatchRoot
 from watchers.folder import Folder, Identity
 from watchers.guard import WINDOW_SECONDS, Guard
 

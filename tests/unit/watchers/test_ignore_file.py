@@ -10,7 +10,7 @@ from random import Random
 import pytest
 from pathspec import GitIgnoreSpec
 
-from core.settings import WatchRoot
+from core.watch_roots import WatchRoot
 from tests.support import assert_linear
 from watchers.folder import Folder
 from watchers.ignore_file import MAX_IGNORE_FILE_BYTES, IgnoreRules

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.settings import WatchMode
+from core.watch_roots import WatchMode
 from watchers.reconcile import (
     Changed,
     FileStat,
