@@ -137,6 +137,11 @@ class Embedder:
         """Return the number of tokens of a text without special tokens, including those that the model cuts off."""
         return self._tokenizer.count(text)
 
+    def tokens_read(self, text: str) -> int:
+        """Return the number of tokens that the model reads of a text, with special tokens."""
+        read = self.count_tokens(text[: self.max_tokens * READ_CHARACTERS_PER_TOKEN])
+        return min(read, self.max_tokens) + self._tokenizer.special_tokens
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of token ids of this model.
 

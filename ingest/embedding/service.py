@@ -1,4 +1,4 @@
-"""One thread embeds for all threads. Searches go first, and texts of several callers share a micro-batch."""
+"""One thread embeds for all threads. Short queries go first, and texts of several callers share a micro-batch."""
 
 from __future__ import annotations
 
@@ -24,36 +24,40 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Priority = Literal["interactive", "bulk"]
+#: The order in which queues are served. An interactive request is short or long.
+Rank = Literal["short", "long", "bulk"]
 Result = TypeVar("Result")
 Vectors = npt.NDArray[np.float32]
 
-#: Most texts computed at once, and most of their characters with padding. They bound how long a search waits for bulk
-#: work.
+#: Most texts computed at once, and most of their tokens with padding. A micro-batch cannot be interrupted, so they
+#: bound how long a query waits for other work: about 0.2 s on two cores with the starter.
 MICRO_BATCH_TEXTS = 64
-MICRO_BATCH_CHARACTERS = 16_384
-#: Approximate characters of a token. Text beyond the model's window costs nothing.
-CHARACTERS_PER_TOKEN = 4
+MICRO_BATCH_TOKENS = 1024
+#: The most tokens with padding of an interactive request that is short, such as a question.
+SHORT_TOKENS = 128
 #: Where two callers wait, more usually follow. A micro-batch waits until none has come for the gap, at most for the
 #: maximum: 32 texts together take a third of the time that they take one by one. A lone caller never waits.
 GATHER_GAP_SECONDS = 0.006
 GATHER_MAX_SECONDS = 0.1
-#: Characters embedded before the memory of freed tensors is returned to the system: a micro-batch leaves up to 130 MiB,
+#: Tokens embedded before the memory of freed tensors is returned to the system: a micro-batch leaves some tens of MiB,
 #: many leave more. Doing it after each one would cost time, since the kernel clears every page it hands out again. The
 #: rest is returned when the thread has been idle for some time, unless it is too little to be worth it.
-TRIM_CHARACTERS = 32 * MICRO_BATCH_CHARACTERS
-TRIM_MIN_CHARACTERS = MICRO_BATCH_CHARACTERS // 8
+TRIM_TOKENS = 128 * MICRO_BATCH_TOKENS
+TRIM_MIN_TOKENS = MICRO_BATCH_TOKENS // 2
 TRIM_IDLE_SECONDS = 1.0
-#: Interactive micro-batches between two bulk ones: under constant interactive load, indexing must not stand still.
-INTERACTIVE_RUN = 8
+#: Micro-batches of other requests for which a request may be passed over: under a constant load of short queries, long
+#: ones and indexing must not stand still.
+MAX_PASSED = 8
 
 
 class _Request:
     """The texts of one caller, and the vectors computed so far."""
 
-    def __init__(self, texts: Sequence[str], purpose: Purpose, dimension: int) -> None:
+    def __init__(self, texts: Sequence[str], tokens: Sequence[int], purpose: Purpose, dimension: int) -> None:
         # Longest first, since texts are padded to the longest of their micro-batch.
-        self.order = sorted(range(len(texts)), key=lambda at: -len(texts[at]))
+        self.order = sorted(range(len(texts)), key=lambda at: -tokens[at])
         self.texts = [texts[at] for at in self.order]
+        self.tokens = [tokens[at] for at in self.order]
         self.purpose = purpose
         self.vectors = np.zeros((len(self.texts), dimension), dtype=np.float32)
         self.taken = 0
@@ -63,6 +67,10 @@ class _Request:
     def waiting(self) -> int:
         """The number of texts that are in no micro-batch yet."""
         return len(self.texts) - self.taken
+
+    @property
+    def is_short(self) -> bool:
+        return len(self.texts) * self.tokens[0] <= SHORT_TOKENS
 
 
 class _Part:
@@ -76,6 +84,10 @@ class _Part:
     @property
     def texts(self) -> list[str]:
         return self.request.texts[self.start : self.stop]
+
+    @property
+    def tokens(self) -> int:
+        return sum(self.request.tokens[self.start : self.stop])
 
     def deliver(self, vectors: Vectors) -> None:
         """Store the vectors; after the last part of a request, wake its caller."""
@@ -94,10 +106,11 @@ class EmbeddingService:
     def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
         self._changed = threading.Condition()
-        self._queues: dict[Priority, deque[_Request]] = {"interactive": deque(), "bulk": deque()}
+        self._queues: dict[Rank, deque[_Request]] = {"short": deque(), "long": deque(), "bulk": deque()}
+        #: How many micro-batches of other queues were computed while a queue had to wait.
+        self._passed: dict[Rank, int] = dict.fromkeys(self._queues, 0)
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
-        self._interactive_run = 0
-        self._characters_since_trim = 0
+        self._tokens_since_trim = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="embedding", daemon=True)
         self._thread.start()
@@ -108,7 +121,7 @@ class EmbeddingService:
         Args:
             texts: the model reads a text up to the end of its window.
             purpose: chooses the model's prompt, if it has one.
-            priority: "interactive" is computed before "bulk".
+            priority: "interactive" is computed before "bulk", and the shorter requests before the longer ones.
 
         Returns:
             float32 of shape [len(texts), dimension]; each row has length 1.
@@ -117,13 +130,15 @@ class EmbeddingService:
             Unavailable: the service is closed, or was closed while the texts waited.
             Exception: any error of the model on these texts.
         """
-        request = _Request(texts, purpose, self.embedder.dimension)
+        # Counted by this thread, while the embedding thread computes.
+        request = _Request(texts, list(map(self.embedder.tokens_read, texts)), purpose, self.embedder.dimension)
         if not request.texts:
             return request.vectors
+        rank: Rank = "bulk" if priority == "bulk" else "short" if request.is_short else "long"
         with self._changed:
             if self._closed:
                 raise _closing()
-            self._queues[priority].append(request)
+            self._queues[rank].append(request)
             self._changed.notify()
         return request.done.result()
 
@@ -168,7 +183,7 @@ class EmbeddingService:
                 return None
             if self._calls:
                 return partial(_call, *self._calls.popleft())
-            return partial(self._compute, self._take(self._queues[self._next_priority()]))
+            return partial(self._compute, self._take(self._queues[self._next_rank()]))
 
     def _wait_for_work(self, timeout_seconds: float | None) -> bool:
         return bool(
@@ -177,39 +192,35 @@ class EmbeddingService:
 
     @property
     def _should_trim(self) -> bool:
-        return self._characters_since_trim >= TRIM_MIN_CHARACTERS
+        return self._tokens_since_trim >= TRIM_MIN_TOKENS
 
     def _trim_memory(self) -> None:
-        self._characters_since_trim = 0
+        self._tokens_since_trim = 0
         trim_memory()
 
     def _gather(self) -> None:
-        """Wait briefly for more callers, so that they share a micro-batch."""
-        interactive = self._queues["interactive"]
+        """Wait briefly for more callers with short texts, so that they share a micro-batch."""
+        short = self._queues["short"]
         latest = time.monotonic() + GATHER_MAX_SECONDS
-        while 1 < len(interactive) < MICRO_BATCH_TEXTS and time.monotonic() < latest:
+        while 1 < len(short) < MICRO_BATCH_TEXTS and time.monotonic() < latest:
             if self._closed or self._calls or not self._changed.wait(GATHER_GAP_SECONDS):
                 break
 
-    def _width(self, text: str) -> int:
-        """Return the number of characters that the model reads of a text."""
-        return min(len(text), self.embedder.max_tokens * CHARACTERS_PER_TOKEN)
-
-    def _next_priority(self) -> Priority:
-        interactive, bulk = self._queues["interactive"], self._queues["bulk"]
-        if interactive and (not bulk or self._interactive_run < INTERACTIVE_RUN):
-            self._interactive_run += 1
-            return "interactive"
-        self._interactive_run = 0
-        return "bulk"
+    def _next_rank(self) -> Rank:
+        """Return the first queue that has requests, unless another one was passed over MAX_PASSED times."""
+        waiting: list[Rank] = [rank for rank, queue in self._queues.items() if queue]
+        chosen = next((rank for rank in waiting if self._passed[rank] >= MAX_PASSED), waiting[0])
+        for rank in self._queues:
+            self._passed[rank] = self._passed[rank] + 1 if rank in waiting and rank != chosen else 0
+        return chosen
 
     def _take(self, queue: deque[_Request]) -> list[_Part]:
         """Fill a micro-batch from the front of a queue. A larger request goes to the back: small ones overtake it."""
         parts: list[_Part] = []
         purpose, taken, widest = queue[0].purpose, 0, 1
         while queue and queue[0].purpose == purpose:
-            widest = max(widest, self._width(queue[0].texts[queue[0].taken]))
-            room = min(MICRO_BATCH_TEXTS, max(1, MICRO_BATCH_CHARACTERS // widest)) - taken
+            widest = max(widest, queue[0].tokens[queue[0].taken])
+            room = min(MICRO_BATCH_TEXTS, max(1, MICRO_BATCH_TOKENS // widest)) - taken
             if room <= 0:
                 break
             request = queue.popleft()
@@ -222,7 +233,7 @@ class EmbeddingService:
 
     def _compute(self, parts: Sequence[_Part]) -> None:
         texts = [text for part in parts for text in part.texts]
-        self._characters_since_trim += sum(map(self._width, texts))
+        self._tokens_since_trim += sum(part.tokens for part in parts)
         try:
             vectors = self.embedder.encode(texts, parts[0].request.purpose)
         except Exception as error:  # any error goes to the callers, and the thread goes on
@@ -232,7 +243,7 @@ class EmbeddingService:
         for part in parts:
             part.deliver(vectors[start : start + len(part.texts)])
             start += len(part.texts)
-        if self._characters_since_trim >= TRIM_CHARACTERS:
+        if self._tokens_since_trim >= TRIM_TOKENS:
             self._trim_memory()
 
     def _settle_failure(self, parts: Sequence[_Part], error: Exception) -> None:

@@ -44,3 +44,6 @@ class FakeEmbedder:
 
     def count_tokens(self, text: str) -> int:
         return len(text.split())
+
+    def tokens_read(self, text: str) -> int:
+        return min(self.count_tokens(text), self.max_tokens) + 2

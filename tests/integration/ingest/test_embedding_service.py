@@ -13,11 +13,11 @@ import pytest
 from core.errors import Unavailable
 from ingest.embedding import service as embedding_service
 from ingest.embedding.service import (
-    CHARACTERS_PER_TOKEN,
-    INTERACTIVE_RUN,
-    MICRO_BATCH_CHARACTERS,
+    MAX_PASSED,
     MICRO_BATCH_TEXTS,
-    TRIM_CHARACTERS,
+    MICRO_BATCH_TOKENS,
+    SHORT_TOKENS,
+    TRIM_TOKENS,
     EmbeddingService,
 )
 from tests.fakes.fake_embedder import FakeEmbedder
@@ -123,10 +123,22 @@ def test_a_search_waits_for_one_micro_batch_of_bulk_work(world: World) -> None:
     ]
 
 
+def test_a_short_request_passes_long_ones_that_came_before(world: World) -> None:
+    first = world.block()
+    long = [world.ask(f"long{n} " * 200) for n in range(MICRO_BATCH_TOKENS // 200 + 3)]
+    short = world.ask("short")
+    world.unblock()
+    for answer in (first, *long, short):
+        answer.result(20)
+    assert world.model.batches[1] == ["short"], "its vector waits for no long text of the same micro-batch"
+    sizes = [len(batch) for batch in world.model.batches[2:]]
+    assert sum(sizes) == len(long) and len(sizes) == 2
+
+
 def test_a_small_request_passes_a_large_one_of_its_class(world: World) -> None:
     first = world.block()
     large = world.ask(*(f"large {n:03}" for n in range(3 * MICRO_BATCH_TEXTS)))
-    small = world.ask("small")
+    small = world.ask(*["small"] * (1 + SHORT_TOKENS // 3))
     world.unblock()
     for answer in (first, large, small):
         answer.result(20)
@@ -134,36 +146,48 @@ def test_a_small_request_passes_a_large_one_of_its_class(world: World) -> None:
         "first",
         "large 000",
         "small",
-        # The small request took one text's share of their second micro-batch.
-        f"large {2 * MICRO_BATCH_TEXTS - 1:03}",
-        f"large {3 * MICRO_BATCH_TEXTS - 1:03}",
+        # The small request has taken a share of the large one's second micro-batch.
+        f"large {2 * MICRO_BATCH_TEXTS - 1 - SHORT_TOKENS // 3:03}",
+        f"large {3 * MICRO_BATCH_TEXTS - 1 - SHORT_TOKENS // 3:03}",
     ]
+
+
+def test_long_requests_go_on_under_constant_load_of_short_ones(world: World) -> None:
+    first = world.block()
+    long = world.ask("long " * 200)
+    load = [world.ask(*[f"load {n}"] * (SHORT_TOKENS // 4), purpose="query" if n % 2 else "plain") for n in range(20)]
+    world.unblock()
+    for answer in (first, long, *load):
+        answer.result(20)
+    order = [batch[0] for batch in world.model.batches]
+    assert order.index("long " * 200) <= MAX_PASSED + 1
 
 
 def test_bulk_work_goes_on_under_constant_interactive_load(world: World) -> None:
     first = world.block()
     bulk = world.ask("bulk", priority="bulk")
-    load = [world.ask(*[f"load {n}"] * MICRO_BATCH_TEXTS) for n in range(2 * INTERACTIVE_RUN)]
+    load = [world.ask(*[f"load {n}"] * MICRO_BATCH_TEXTS) for n in range(2 * MAX_PASSED)]
     world.unblock()
     for answer in (first, bulk, *load):
         answer.result(20)
     order = [batch[0] for batch in world.model.batches]
-    assert order.index("bulk") <= INTERACTIVE_RUN + 1
+    assert order.index("bulk") <= MAX_PASSED + 1
 
 
-def test_a_micro_batch_is_bounded_by_its_characters_with_padding(world: World) -> None:
+def test_a_micro_batch_is_bounded_by_its_tokens_with_padding(world: World) -> None:
     first = world.block()
-    long = "long " * (FakeEmbedder.max_tokens * CHARACTERS_PER_TOKEN // 5)
-    mixed = world.ask("a", long, "bb", long + "and more that the model does not read " * 1000, *["c"] * 40)
+    long = "long " * FakeEmbedder.max_tokens
+    longer = long + "and more that the model does not read " * 1000
+    mixed = world.ask("a", long, "bb", longer, *["c"] * 40)
     world.unblock()
     first.result(20)
     vectors = mixed.result(20)
     np.testing.assert_array_equal(vectors[2], world.model.vector("bb"))
     np.testing.assert_array_equal(vectors[1], world.model.vector(long))
     sizes = [len(batch) for batch in world.model.batches[1:]]
-    assert sizes[0] == MICRO_BATCH_CHARACTERS // (FakeEmbedder.max_tokens * CHARACTERS_PER_TOKEN)
+    assert sizes[0] == MICRO_BATCH_TOKENS // (FakeEmbedder.max_tokens + 2)
     assert sum(sizes) == 44 and len(sizes) == 2
-    assert [len(text) for text in world.model.batches[1][:4]][1:] == [len(long), 2, 1]
+    assert world.model.batches[1] == [long, longer, "a", "bb"]
 
 
 def test_an_error_reaches_the_one_who_caused_it(world: World) -> None:
@@ -207,13 +231,13 @@ def test_memory_is_trimmed_after_much_work_and_when_there_is_no_more(
     computed = world.model.batches
     monkeypatch.setattr(embedding_service, "trim_memory", lambda: moments.append(sum(map(len, computed))))
     monkeypatch.setattr(embedding_service, "TRIM_IDLE_SECONDS", 0.01)
-    text = "a text of a hundred characters".ljust(100)
+    text, tokens = "word " * 100, 102
     world.service.embed([text])
     world.service.compute(lambda: None)
     assert not moments, "a query pays for no more than itself"
-    world.service.embed([text] * (TRIM_CHARACTERS // 100), priority="bulk")
-    world.service.embed([text] * (MICRO_BATCH_CHARACTERS // 100), priority="bulk")
+    world.service.embed([text] * (TRIM_TOKENS // tokens + 1), priority="bulk")
+    world.service.embed([text] * (MICRO_BATCH_TOKENS // tokens), priority="bulk")
     everything = sum(map(len, computed))
     wait_until(lambda: bool(moments) and moments[-1] == everything)
-    assert len(moments) == 2 and moments[0] * 100 >= TRIM_CHARACTERS
+    assert len(moments) == 2 and moments[0] * tokens >= TRIM_TOKENS
     world.service.embed([text])
