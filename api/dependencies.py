@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from api.json_bodies import read_json
 from api.key_limits import Limits
+from api.upload_slots import UploadSlots
 from core.disk import DiskSpace
 from core.events import AnyEvent
 from core.settings import Settings
@@ -85,6 +86,11 @@ class Services:
     def disk(self) -> DiskSpace:
         """The free space that new work needs."""
         return DiskSpace(self.settings)
+
+    @cached_property
+    def uploads(self) -> UploadSlots:
+        """The uploads that are received now."""
+        return UploadSlots()
 
 
 # The dependencies are coroutines, although they await nothing, because FastAPI runs plain functions in a thread.

@@ -1,6 +1,6 @@
 """HTTP/1 for uvicorn: `uvicorn --http api.http_protocol:HttpProtocol`.
 
-It differs from uvicorn's protocol over httptools in three points:
+It differs from uvicorn's protocol over httptools in four points:
 
 - A request that offers another protocol (`Upgrade: h2c`, which every Java client sends) is served as if it did not.
   httptools skips the body of such a request and stops reading the connection.
@@ -8,24 +8,35 @@ It differs from uvicorn's protocol over httptools in three points:
   connection.
 - Little of an answer is buffered for a client that does not read. The kernel's send buffer grows to megabytes, which is
   more than a whole stream of events, so that such a client would not be noticed while its answer is generated.
+- Connections are bounded by the files that this process may have open, and one that sends nothing is closed. A process
+  without a free descriptor can neither accept a connection nor write what it has accepted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
+from functools import cache
+from typing import Any
 
 import httptools
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from api.errors import response_to
+from core.errors import Unavailable
 
 #: Headers, and options of `Connection`, that belong to the offer.
 _OFFER_HEADERS = frozenset({b"upgrade", b"http2-settings"})
-
-
 #: What the kernel and this process buffer for a client that does not read, beside what its own host buffers.
 MAX_UNSENT_BYTES = 16 * 2**10
 MAX_UNWRITTEN_BYTES = 16 * 2**10
+#: Connections at most, and the descriptors that are for other things: the catalog, Redis, uploads and libraries.
+MAX_CONNECTIONS, OTHER_DESCRIPTORS = 4096, 512
+#: How long a connection may be open before its first byte.
+FIRST_BYTE_SECONDS = 30.0
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -33,6 +44,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.limit_concurrency = max_connections()
+        self.timeout_keep_alive_task = self.loop.call_later(FIRST_BYTE_SECONDS, self.timeout_keep_alive_handler)
         transport.set_write_buffer_limits(high=MAX_UNWRITTEN_BYTES)
         connection = transport.get_extra_info("socket")
         if hasattr(socket, "TCP_NOTSENT_LOWAT") and connection.family in (socket.AF_INET, socket.AF_INET6):
@@ -85,9 +98,20 @@ class HttpProtocol(HttpToolsProtocol):
         return False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if app is service_unavailable:
+            app = _refuse  # in the form of all errors
         if cycle.scope["http_version"] == "1.0":
             app = _without_chunks(cycle, app)
         super()._start_asgi_task(cycle, app)
+
+
+async def _refuse(scope: Any, receive: Any, send: Any) -> None:
+    error = Unavailable(
+        f"{max_connections()} connections are open. Try again in a moment.", code="too_many_connections"
+    )
+    response = response_to(error)
+    response.headers["connection"] = "close"
+    await response(scope, receive, send)
 
 
 def _without_chunks(cycle: RequestResponseCycle, app: ASGI3Application) -> ASGI3Application:
@@ -109,3 +133,15 @@ def _without_chunks(cycle: RequestResponseCycle, app: ASGI3Application) -> ASGI3
         await app(scope, receive, send_unframed)
 
     return without_chunks
+
+
+@cache
+def max_connections() -> int:
+    """Return how many connections this process can serve, after raising its limit on open files as far as it may."""
+    wanted = MAX_CONNECTIONS + OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    allowed = wanted if soft == resource.RLIM_INFINITY else min(soft, wanted)
+    return max(allowed // 2, allowed - OTHER_DESCRIPTORS)

@@ -42,6 +42,7 @@ from api.progress import document_events, event_id
 from api.schemas import rag as schema
 from api.schemas.base import EVENT_STREAM, CollectionName, ListAnswer
 from api.sse import EventStream, cancelled_by_disconnect
+from api.upload_slots import without_long_pauses
 from api.uploads import UploadReceiver, receive
 from core.catalog import SETTLED, Document, DocumentState, Page, Source
 from core.errors import InvalidRequest, Unavailable
@@ -159,11 +160,12 @@ async def upload(
     )
     size = request.headers.get("content-length", "")
     await admit(services, is_async=prefer.respond_async, new_bytes=int(size) if size.isdecimal() else 0)
-    with closing(receiver):
-        await receive(receiver, _while_there_is_room(services, request.stream()))
-        # The fields are checked before any file is committed, so that a refused request leaves nothing behind.
-        intake = Intake(_collection(receiver), Source.UPLOAD, key, idempotency_key, receiver.flag("replace"))
-        items = await in_thread(receiver.commit)
+    async with services.uploads.one():
+        with closing(receiver):
+            await receive(receiver, _while_there_is_room(services, without_long_pauses(request.stream())))
+            # The fields are checked before any file is committed, so that a refused request leaves nothing behind.
+            intake = Intake(_collection(receiver), Source.UPLOAD, key, idempotency_key, receiver.flag("replace"))
+            items = await in_thread(receiver.commit)
     added = await in_thread(add_documents, services, items, intake)
     return await _answer(request, services, added, key, prefer, 0.0)
 

@@ -1,20 +1,26 @@
-"""A client that does not read, over a real connection: it is noticed before much has been buffered for it."""
+"""Clients that do not read or send, over real connections: they are noticed soon, and bounded in number."""
 
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
+import resource
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 import uvicorn
 
-from api import sse
+from api import http_protocol, sse
 from api.http_protocol import HttpProtocol
 from api.sse import EventStream
-from tests.support import wait_until
+from tests.support import ROOT, wait_until
 
 FRAME = b"data: " + b"x" * 242 + b"\n\n"
 #: The buffers of this process, of the kernel and of the client's host, whose window opens as far as it likes.
@@ -75,3 +81,40 @@ def test_a_client_that_leaves_without_reading_is_noticed_at_once(served: tuple[E
         client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_until(lambda: application.sent_bytes)
     assert application.closed.wait(5)
+
+
+def test_connections_are_bounded(served: tuple[Endless, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    _, port = served
+    monkeypatch.setattr(http_protocol, "max_connections", lambda: 3)
+    idle = [socket.create_connection(("127.0.0.1", port), 20) for _ in range(3)]
+
+    def answer() -> tuple[int, dict[str, str], bytes]:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as client:
+            client.request("GET", "/")
+            response = client.getresponse()
+            return response.status, dict(response.getheaders()), response.read(200)
+
+    status, headers, body = answer()
+    assert (status, headers["connection"]) == (503, "close")
+    assert int(headers["retry-after"]) >= 1
+    assert json.loads(body)["error"]["code"] == "too_many_connections"
+    for one in idle:
+        one.close()
+    wait_until(lambda: answer()[0] == 200)
+
+
+def test_a_connection_that_sends_nothing_is_closed(
+    served: tuple[Endless, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "FIRST_BYTE_SECONDS", 0.1)
+    with socket.create_connection(("127.0.0.1", served[1]), 20) as client:
+        assert client.recv(1) == b""
+
+
+def test_as_many_files_may_be_open_as_connections_need() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits = "import resource as r; print(max_connections(), *r.getrlimit(r.RLIMIT_NOFILE))"
+    code = f"from api.http_protocol import max_connections; {limits}"
+    shell = f"ulimit -S -n 256; exec {sys.executable} -c '{code}'"
+    connections, soft, hard = map(int, subprocess.check_output(["sh", "-c", shell], cwd=ROOT).split())
+    assert hard == before[1] and soft > 256 and 0 < connections < soft

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api import upload_slots
 from api.dependencies import Services
 from api.uploads import UploadReceiver
 from core.catalog import Catalog
@@ -260,3 +262,55 @@ async def test_an_encoded_part_is_refused_by_name(http: httpx.AsyncClient) -> No
     body, headers = multipart((head, b"dGV4dA=="))
     answer = await http.post(UPLOAD, content=body, headers=headers)
     assert answer.status_code == 400 and "Content-Transfer-Encoding" in answer.json()["error"]["message"]
+
+
+def body_of(name: str) -> bytes:
+    head = f'--B\r\nContent-Disposition: form-data; name="f"; filename="{name}"\r\n\r\n'
+    return f"{head}some text\r\n--B--\r\n".encode()
+
+
+async def send(http: httpx.AsyncClient, body: AsyncIterator[bytes]) -> httpx.Response:
+    return await http.post(UPLOAD, content=body, headers={"content-type": "multipart/form-data; boundary=B"})
+
+
+async def in_parts(name: str, proceed: asyncio.Event, begun: asyncio.Event) -> AsyncIterator[bytes]:
+    """Yield the body of an upload: its beginning, and the rest when it may proceed."""
+    body = body_of(name)
+    yield body[:70]
+    begun.set()
+    await proceed.wait()
+    yield body[70:]
+
+
+async def test_uploads_are_received_a_bounded_number_at_a_time(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload_slots, "MAX_UPLOADS", 2)
+    monkeypatch.setattr(upload_slots, "WAIT_SECONDS", 0.1)
+    proceed = asyncio.Event()
+    async with client_of(services) as http, asyncio.timeout(20):
+        begun = [asyncio.Event(), asyncio.Event()]
+        first = [
+            asyncio.create_task(send(http, in_parts(f"{number}.txt", proceed, event)))
+            for number, event in enumerate(begun)
+        ]
+        for event in begun:
+            await event.wait()
+        refused = await send(http, in_parts("c.txt", proceed, asyncio.Event()))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "too_many_uploads")
+        assert int(refused.headers["retry-after"]) >= 1
+        monkeypatch.setattr(upload_slots, "WAIT_SECONDS", 20)
+        waiting = asyncio.create_task(send(http, in_parts("d.txt", proceed, asyncio.Event())))
+        proceed.set()
+        assert [(await answer).status_code for answer in (*first, waiting)] == [202, 202, 202]
+    assert len(originals(services)) == 3
+
+
+async def test_an_upload_that_stands_still_frees_its_slot(
+    http: httpx.AsyncClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload_slots, "MAX_PAUSE_SECONDS", 0.1)
+    async with asyncio.timeout(20):
+        answer = await send(http, in_parts("a.txt", asyncio.Event(), asyncio.Event()))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "upload_stopped")
+    assert list(services.blobs.staging.iterdir()) == []
