@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
+
+from redis.exceptions import RedisError
 
 from tasks.jobs.keys import worker_key
 from tasks.jobs.producer import live_workers
@@ -17,25 +20,26 @@ WATCHED = (Role.INFERENCE, Role.INDEX, Role.MAINTENANCE)
 class WorkerPresence:
     """The live workers of the watched roles, as of the last `refresh`."""
 
-    def __init__(self, redis: Any) -> None:
+    def __init__(self, redis: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = redis
+        self._clock = clock
         #: Each process by role, name, pid and start.
         self._processes: set[tuple[object, ...]] = set()
-        #: By the clock of `time.monotonic`.
-        self._served_at = dict.fromkeys(WATCHED, time.monotonic())
+        #: Since when each role is known to have no live worker.
+        self._unserved_since: dict[Role, float] = {}
         self.all_roles_are_served = False
 
     async def refresh(self) -> bool:
         """Read the announcements, in one round trip. Return False if a process has gone or was replaced.
 
         Raises:
-            RedisError, OSError: if Redis does not answer.
+            RedisError, OSError: if Redis does not answer. Then it is not known whether there are workers.
         """
-        pipeline = self._redis.pipeline(transaction=False)
-        for role in WATCHED:
-            pipeline.hgetall(worker_key(role))
-        pipeline.time()
-        *announced, clock = await with_time_limit(pipeline.execute())
+        try:
+            *announced, clock = await self._announcements()
+        except (RedisError, OSError):
+            self._unserved_since.clear()
+            raise
         workers = {role: live_workers(raw, clock) for role, raw in zip(WATCHED, announced, strict=True)}
         processes: set[tuple[object, ...]] = {
             (role, name, info.get("pid"), info.get("started_at"))
@@ -44,10 +48,20 @@ class WorkerPresence:
         }
         gone = self._processes - processes
         self._processes = processes
-        self._served_at.update({role: time.monotonic() for role in WATCHED if workers[role]})
-        self.all_roles_are_served = all(workers.values())
+        now = self._clock()
+        self._unserved_since = {role: self._unserved_since.get(role, now) for role in WATCHED if not workers[role]}
+        self.all_roles_are_served = not self._unserved_since
         return not gone
 
+    async def _announcements(self) -> list[Any]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for role in WATCHED:
+            pipeline.hgetall(worker_key(role))
+        pipeline.time()
+        replies: list[Any] = await with_time_limit(pipeline.execute())
+        return replies
+
     def unserved_seconds(self, role: Role) -> float:
-        """Return for how long there has been no live worker of a role; 0 if that is not known."""
-        return time.monotonic() - self._served_at[role] if role in self._served_at else 0.0
+        """Return for how long a role is known to have no live worker; 0 if it has one, or that is not known."""
+        since = self._unserved_since.get(role)
+        return 0.0 if since is None else self._clock() - since

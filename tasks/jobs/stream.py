@@ -60,7 +60,8 @@ class JobStream:
         self._channels: set[bytes] = set()
         # Not the threads of the whole API, which may all wait for the catalog: a cancellation frees a slot at once.
         self._threads, self._cancel_threads = CapacityLimiter(MAX_THREADS), CapacityLimiter(MAX_CANCEL_THREADS)
-        self.presence = WorkerPresence(self._redis)
+        # Not the connections of readers, all of which may be in use.
+        self.presence = WorkerPresence(self._pubsub_redis)
         self._suspicious_until = 0.0
         self._background: list[asyncio.Task[None]] = []
 
