@@ -37,6 +37,7 @@ from tasks.documents.dispatch import send_waiting
 from tasks.documents.leases import kept_alive
 from tasks.documents.leftovers import discard_chunks
 from tasks.documents.originals import original_of
+from tasks.jobs.catalog_outages import until_answered
 from tasks.jobs.producer import Producer
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Bundle:
             yield
         finally:
             timer.cancel()
-        self._record()
+        until_answered(self._record)  # what was parsed would be parsed again, and the documents lose an attempt
 
     def _record_early(self) -> None:
         try:

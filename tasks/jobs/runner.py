@@ -18,6 +18,7 @@ from core.catalog import Catalog, JobState
 from core.errors import InternalError, LlmApiError
 from core.ids import new_id
 from core.messages import Hit, Timings, TokenLogprob, Usage
+from tasks.jobs.catalog_outages import until_answered
 from tasks.jobs.heartbeats import JobHeartbeats, OnStop
 from tasks.jobs.kinds import COMMON_EVENTS
 from tasks.jobs.producer import Producer
@@ -200,7 +201,7 @@ class JobRunner:
         try:
             job.check()
             if record.durable:
-                self._catalog.set_job_running(job_id, record.attempt)
+                until_answered(self._catalog.set_job_running, job_id, record.attempt)
             work(job)
         except JobCancelled as reason:
             self._finish(job, events.Cancelled(**job.event_fields(), reason=str(reason)))
@@ -225,7 +226,8 @@ class JobRunner:
         )
         if job.record.durable:
             job.require_current()
-            self._catalog.finish_job(job.id, JobState.COMPLETED, result=msgspec.json.encode(result).decode())
+            stored = msgspec.json.encode(result).decode()
+            until_answered(self._catalog.finish_job, job.id, JobState.COMPLETED, result=stored)
         job.emit(*before, finished)
 
     def _send_back(self, job_id: str, task: Task) -> None:
@@ -240,7 +242,7 @@ class JobRunner:
         if job.record.durable:
             if isinstance(event, events.Failed):
                 error = json.dumps({**event.error.as_wire(), "status": event.error.status})
-                self._catalog.finish_job(job.id, JobState.FAILED, error=error)
+                until_answered(self._catalog.finish_job, job.id, JobState.FAILED, error=error)
             else:
-                self._catalog.finish_job(job.id, JobState.CANCELLED)
+                until_answered(self._catalog.finish_job, job.id, JobState.CANCELLED)
         job.emit(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -252,3 +253,25 @@ def test_a_callback_that_raises_ends_no_heartbeats(runner: JobRunner, producer: 
     runner.run(broken, Tasks.GENERATE, work, on_cancel=fail)
     assert isinstance(last_event(producer, broken), events.Cancelled)
     assert isinstance(last_event(producer, other), events.Cancelled)
+
+
+def test_a_result_waits_for_a_catalog_that_is_locked(
+    runner: JobRunner, producer: Producer, catalog: Catalog, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = submit(producer, catalog, durable=True)
+    with catalog._engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout = 20")  # of the only connection in the pool
+    other = sqlite3.connect(str(catalog._engine.url.database), isolation_level=None, check_same_thread=False)
+
+    def work(job: RunningJob) -> None:
+        other.execute("BEGIN IMMEDIATE")
+        runner.complete(job, JobResult(model="m", choices=[ChoiceResult(text="Hi", finish_reason="stop")]))
+
+    running = threading.Thread(target=runner.run, args=(job_id, Tasks.GENERATE, work))
+    running.start()
+    wait_until(lambda: "Retrying" in caplog.text)
+    other.execute("ROLLBACK")
+    running.join(20)
+    assert catalog.get_job(job_id).state is JobState.COMPLETED
+    assert isinstance(last_event(producer, job_id), events.Finished)
+    other.close()
