@@ -17,6 +17,7 @@ from ingest.embedding.service import (
     MICRO_BATCH_TEXTS,
     MICRO_BATCH_TOKENS,
     SHORT_TOKENS,
+    SMALL_BATCH_TOKENS,
     TRIM_TOKENS,
     EmbeddingService,
 )
@@ -123,9 +124,10 @@ def test_a_search_waits_for_one_micro_batch_of_bulk_work(world: World) -> None:
     ]
 
 
-def test_a_short_request_passes_long_ones_that_came_before(world: World) -> None:
+def test_a_short_request_passes_long_ones_that_came_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding_service, "SMALL_BATCH_SECONDS", 1000.0)
     first = world.block()
-    long = [world.ask(f"long{n} " * 200) for n in range(MICRO_BATCH_TOKENS // 200 + 3)]
+    long = [world.ask(f"long{n} " * 200) for n in range(SMALL_BATCH_TOKENS // 200 + 3)]
     short = world.ask("short")
     world.unblock()
     for answer in (first, *long, short):
@@ -174,7 +176,11 @@ def test_bulk_work_goes_on_under_constant_interactive_load(world: World) -> None
     assert order.index("bulk") <= MAX_PASSED + 1
 
 
-def test_a_micro_batch_is_bounded_by_its_tokens_with_padding(world: World) -> None:
+@pytest.mark.parametrize(("seconds", "tokens"), [(1000.0, SMALL_BATCH_TOKENS), (0.0, MICRO_BATCH_TOKENS)])
+def test_a_micro_batch_is_bounded_by_its_tokens_with_padding(
+    world: World, monkeypatch: pytest.MonkeyPatch, seconds: float, tokens: int
+) -> None:
+    monkeypatch.setattr(embedding_service, "SMALL_BATCH_SECONDS", seconds)
     first = world.block()
     long = "long " * FakeEmbedder.max_tokens
     longer = long + "and more that the model does not read " * 1000
@@ -185,9 +191,9 @@ def test_a_micro_batch_is_bounded_by_its_tokens_with_padding(world: World) -> No
     np.testing.assert_array_equal(vectors[2], world.model.vector("bb"))
     np.testing.assert_array_equal(vectors[1], world.model.vector(long))
     sizes = [len(batch) for batch in world.model.batches[1:]]
-    assert sizes[0] == MICRO_BATCH_TOKENS // (FakeEmbedder.max_tokens + 2)
+    assert sizes[0] == tokens // (FakeEmbedder.max_tokens + 2)
     assert sum(sizes) == 44 and len(sizes) == 2
-    assert world.model.batches[1] == [long, longer, "a", "bb"]
+    assert world.model.batches[1][:4] == [long, longer, "a", "bb"]
 
 
 def test_an_error_reaches_the_one_who_caused_it(world: World) -> None:
