@@ -17,7 +17,7 @@ from cli.processes import resident_bytes, stack_processes
 from cli.runtime import RuntimeDir, lock_owner
 from cli.screen import Screen
 from cli.supervisor import ProcessInfo, Supervisor
-from core.catalog import Catalog, to_text
+from core.catalog import Catalog, FolderState, to_text
 from core.errors import LlmApiError
 from core.settings import Settings
 from tasks.jobs.producer import Producer
@@ -29,16 +29,20 @@ T = TypeVar("T")
 def collect(settings: Settings) -> dict[str, Any]:
     """Return everything that `status` shows. What is not reachable is None.
 
+    `processes` are those that `llm-api up` started here. `announced` counts by role what is alive and uses the same
+    Redis: in containers or on other machines too.
     Memory is resident memory in bytes. Memory that processes share is counted once for each of them.
     """
     runtime = RuntimeDir(settings.runtime_dir)
     memory, total = _memory(runtime)
     producer = Producer(settings)
     try:
+        announced = _if_reachable(lambda: {role.value: len(producer.workers(role)) for role in Role})
         return {
-            "running": lock_owner(runtime.up_lock) is not None,
+            "running": lock_owner(runtime.up_lock) is not None or any((announced or {}).values()),
             "data_dir": str(settings.state_dir),
             "processes": _if_reachable(lambda: _processes(runtime, memory)) or {},
+            "announced": announced,
             "memory_bytes": total,
             "queues": _if_reachable(producer.queue_lengths),
             "documents": _if_reachable(lambda: _documents(settings)),
@@ -117,6 +121,7 @@ def _folders(settings: Settings) -> list[dict[str, Any]]:
             "mode": found[root].mode,
             "state": found[root].state.value,
             "missing": found[root].missing_count,
+            "unreadable": found[root].unreadable_count,
         }
         for root in roots
         if root in found
@@ -149,6 +154,8 @@ def _print(found: dict[str, Any], screen: Screen) -> None:
     if found["processes"]:
         screen.print(_process_table(found["processes"]))
         screen.print(f"Resident memory in all: {megabytes(found['memory_bytes'])}", "")
+    else:
+        screen.print(_line("Processes", found["announced"]))
     screen.print(_line("Queues", found["queues"]), _line("Documents", found["documents"]))
     for folder in found["folders"] or ():
         screen.print(_folder_line(folder))
@@ -176,12 +183,19 @@ def _line(title: str, counts: dict[str, int] | None) -> Text:
 
 def _folder_line(folder: dict[str, Any]) -> Text:
     line = f"{'Folder':<10} {folder['path']} ({folder['collection']}, {folder['mode']}): {folder['state']}"
-    if not folder["missing"]:
-        return Text(line)
-    held = (
-        f"{line}, the files of {folder['missing']} documents are missing. Restore them, or run `llm-api watch confirm`."
-    )
-    return Text(held, style="yellow")
+    problems = []
+    if folder["missing"]:
+        problems.append(
+            f"the files of {folder['missing']} documents are missing. Restore them, or run `llm-api watch confirm`."
+        )
+    elif folder["state"] == FolderState.MISSING:
+        problems.append("there is no such folder. Create it, or mount it.")
+    if folder["unreadable"]:
+        problems.append(
+            f"{folder['unreadable']} files or folders cannot be read. `llm-api documents skipped --collection "
+            f"{folder['collection']}` says which."
+        )
+    return Text(", ".join([line, *problems]), style="yellow" if problems else "")
 
 
 def _model_lines(models: dict[str, Any] | None) -> list[str]:

@@ -13,7 +13,7 @@ from cli.client import ApiClient
 from core.settings import get_settings
 
 PATH = "/v1/watch"
-COLUMNS = ("path", "collection", "mode", "state", "documents", "missing")
+COLUMNS = ("path", "collection", "mode", "state", "documents", "missing", "unreadable")
 
 watch_app = typer.Typer(help="Watched folders: list, confirm deletions.", no_args_is_help=False)
 

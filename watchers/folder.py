@@ -19,7 +19,7 @@ from core.watch_roots import WatchRoot
 from watchers.builtin_ignores import is_ignored, is_ignored_name, rule_for_name
 from watchers.ignore_file import IGNORE_FILE, IgnoreRules
 from watchers.reconcile import FileStat
-from watchers.skip_report import IRREGULAR, LINK, SkipReport
+from watchers.skip_report import IRREGULAR, LINK, SkipReport, unreadable
 from watchers.writers import OpenForWriting, without_writers
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class Folder:
                 continue  # it was removed after it was listed, or is not a folder
             except OSError as error:
                 logger.warning("The folder %s cannot be read: %s", to_text(self.absolute(current)), error.strerror)
-                skips.add(current, f"it cannot be read: {error.strerror}", is_folder=True)
+                skips.add(current, unreadable(error.strerror), is_folder=True)
 
     def _scan_folder(
         self, folder: int, path: str, pending: list[str], skips: SkipReport
@@ -258,7 +258,7 @@ class Folder:
             return None
         except OSError as error:
             logger.warning("The file %s cannot be read: %s", to_text(self.absolute(relative)), error.strerror)
-            skips.add(relative, f"it cannot be read: {error.strerror}")
+            skips.add(relative, unreadable(error.strerror))
             return None
         if not stat.S_ISREG(status.st_mode):
             skips.add(relative, IRREGULAR)
@@ -266,7 +266,7 @@ class Folder:
         if not os.access(entry.name, os.R_OK, dir_fd=folder):
             # It is reported, but its state is returned: an existing document stays, and it is ingested once it can
             # be read.
-            skips.add(relative, f"it cannot be read: {os.strerror(errno.EACCES)}")
+            skips.add(relative, unreadable(os.strerror(errno.EACCES)))
         return _file_stat(status)
 
     def _is_excluded(self, relative: str) -> bool:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 
-from core.catalog import SkippedFile, to_text
+from core.catalog import UNREADABLE, SkippedFile, to_text
 
 #: The number of files of a folder that are listed; the others are only counted.
 MAX_LISTED = 1000
 DELETED = "its document was deleted over the API: it is ignored until it changes"
 LINK = "a link that does not lead to a file of this folder"
 IRREGULAR = "neither a file nor a folder"
+
+
+def unreadable(reason: str | None) -> str:
+    """Return why a file or a folder cannot be read, and who would have to be able to read it."""
+    return f"{UNREADABLE} by the watcher's user, {os.geteuid()}: {reason}"
 
 
 class SkipReport:

@@ -68,6 +68,7 @@ def _wire(folder: WatchedFolder, live: set[str] | None) -> dict[str, Any]:
         "state": "stopped" if is_stopped else folder.state.value,
         "documents": folder.document_count,
         "missing": folder.missing_count,
+        "unreadable": folder.unreadable_count,
         "confirmed": folder.confirmed,
         "changed_at": int(folder.changed_at),
     }

@@ -20,7 +20,8 @@ class WatchedFolder(WireAnswer):
 
     In the states `held` and `missing`, the files of `missing` documents are absent, and nothing is deleted until that
     is confirmed or the files are back. `documents` is the number of documents at the last full scan, or at the
-    beginning of one that is running.
+    beginning of one that is running. `unreadable` is the number of files and folders that the watcher cannot read:
+    `/v1/rag/collections/{collection}/skipped` lists them.
     """
 
     object: Literal["watched_folder"]
@@ -30,5 +31,6 @@ class WatchedFolder(WireAnswer):
     state: Literal["starting", "watched", "held", "missing", "stopped"]
     documents: int
     missing: int
+    unreadable: int
     confirmed: bool
     changed_at: int

@@ -8,6 +8,7 @@ from core.catalog.paths import folder_attributes, to_os, to_text
 from core.catalog.types import (
     ORIGINAL_MISSING,
     SETTLED,
+    UNREADABLE,
     Activation,
     Claim,
     Collection,
@@ -37,6 +38,7 @@ __all__ = [
     "MAX_ATTEMPTS",
     "ORIGINAL_MISSING",
     "SETTLED",
+    "UNREADABLE",
     "Activation",
     "Catalog",
     "Claim",

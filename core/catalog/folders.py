@@ -63,9 +63,12 @@ class FolderQueries(MigratedDatabase):
             return _find(connection, root)
 
     def save_watched_folder(self, folder: WatchedFolder) -> None:
-        """Record what the watcher saw. A confirmation that arrived meanwhile is kept: see `end_confirmation`."""
+        """Record what the watcher saw, without the skipped files: see `save_skipped`.
+
+        A confirmation that arrived meanwhile is kept: see `end_confirmation`.
+        """
         values = asdict(folder) | {"changed_at": self._now()}
-        del values["confirmed"]
+        del values["confirmed"], values["skipped"]
         with self._write() as connection:
             change = sa.update(watched_folders).where(watched_folders.c.root == folder.root)
             if connection.execute(change.values(**values)).rowcount == 0:
@@ -214,5 +217,4 @@ def _find(connection: sa.Connection, root: str) -> WatchedFolder | None:
 
 
 def _as_folder(row: AnyRow) -> WatchedFolder:
-    values = {name: value for name, value in row._mapping.items() if name != "skipped"}
-    return WatchedFolder(**values | {"state": FolderState(row.state)})
+    return WatchedFolder(**dict(row._mapping) | {"state": FolderState(row.state)})

@@ -40,6 +40,8 @@ class DocumentState(StrEnum):
 #: The `error_code` of a document whose file was missing, or was no longer the one that the watcher had seen, when a
 #: worker wanted to read it.
 ORIGINAL_MISSING = "original_missing"
+#: The beginning of the reason for which a file of a watched folder is skipped that the watcher cannot read.
+UNREADABLE = "it cannot be read"
 
 #: States in which nothing more happens to a document, or nothing that its owner waits for.
 SETTLED = frozenset(
@@ -340,6 +342,13 @@ class WatchedFolder:
     #: A person confirmed that the missing files were deleted on purpose, and the watcher has not yet acted on it.
     confirmed: bool
     changed_at: float
+    #: The number of skipped files by reason, as of the last full scan. A folder counts as one.
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def unreadable_count(self) -> int:
+        """The number of files and folders that the watcher may not or cannot read."""
+        return sum(count for reason, count in self.skipped.items() if reason.startswith(UNREADABLE))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from core.catalog import Catalog, FolderState, NewDocument, Source, WatchedFolder
+from core.catalog import UNREADABLE, Catalog, FolderState, NewDocument, Source, WatchedFolder
 from tasks.jobs.queues import Role
 from tests.fakes.job_stream import FakeJobStream
 
@@ -35,6 +35,12 @@ async def test_folders_are_listed_with_their_state(
     answer = await http.get("/v1/watch")
     assert states(answer) == {"/a": ("watched", False), "/b": ("held", False), "/c": ("stopped", False)}
     assert (answer.json()["data"][1]["documents"], answer.json()["data"][1]["missing"]) == (10, 6)
+
+
+async def test_what_the_watcher_cannot_read_is_counted(http: httpx.AsyncClient, catalog: Catalog) -> None:
+    save(catalog, "/a", FolderState.WATCHED)
+    catalog.save_skipped("/a", {f"{UNREADABLE} by the watcher's user, 10001: Permission denied": 3, "*.bak": 9}, [])
+    assert [folder["unreadable"] for folder in (await http.get("/v1/watch")).json()["data"]] == [3]
 
 
 async def test_one_folder_or_all_held_folders_can_be_confirmed(http: httpx.AsyncClient, catalog: Catalog) -> None:

@@ -60,7 +60,7 @@ def test_unreadable_files_are_reported(root: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("watchers.folder.os.access", lambda name, mode, dir_fd: name != "private.txt")
     skips = SkipReport("inbox")
     assert {path for path, _ in folder(root).scan(skips=skips)} == {"a.txt", "private.txt"}
-    reason = "it cannot be read: Permission denied"
+    reason = f"it cannot be read by the watcher's user, {os.geteuid()}: Permission denied"
     assert {(one.path, one.reason) for one in skips.files} == {("secret/", reason), ("private.txt", reason)}
     assert skips.counts == {reason: 2}
 
