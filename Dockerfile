@@ -22,13 +22,13 @@ RUN python -m venv /opt/venv
 
 # The dependencies alone first: this layer, which compiles llama.cpp, is built again only when they change.
 WORKDIR /app
-COPY pyproject.toml requirements.lock ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+COPY pyproject.toml requirements.lock scripts/llama_cmake_args.sh /tmp/
+RUN python -c "import tomllib; print(*tomllib.load(open('/tmp/pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
         > /tmp/dependencies.txt \
     && indexes="" \
     && for index in $TORCH_INDEX_URL $EXTRA_INDEX; do indexes="$indexes --extra-index-url $index"; done \
-    && CMAKE_ARGS="$CMAKE_ARGS" CMAKE_BUILD_PARALLEL_LEVEL="$(nproc)" \
-        pip install $indexes -c requirements.lock -r /tmp/dependencies.txt
+    && CMAKE_ARGS="$(bash /tmp/llama_cmake_args.sh)" CMAKE_BUILD_PARALLEL_LEVEL="$(nproc)" \
+        pip install $indexes -c /tmp/requirements.lock -r /tmp/dependencies.txt
 
 COPY . .
 RUN pip install --no-deps -e . && python -m compileall -q /app
@@ -37,6 +37,7 @@ RUN pip install --no-deps -e . && python -m compileall -q /app
 FROM python:3.11-slim
 
 # tesseract-ocr reads scans; libgomp1 is llama.cpp's and torch's OpenMP; tini reaps the children of workers and passes signals on.
+# There is no VOLUME: each container would get an empty volume of its own for every such folder that it does not mount.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libgomp1 tini tesseract-ocr \
     && rm -rf /var/lib/apt/lists/* \
@@ -47,7 +48,8 @@ RUN apt-get update \
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 
-ENV PATH=/opt/venv/bin:$PATH \
+# docker/bin has the `llm-api` for `docker compose exec`.
+ENV PATH=/app/docker/bin:/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONPATH=/app \
@@ -58,15 +60,15 @@ ENV PATH=/opt/venv/bin:$PATH \
     HF_HUB_DISABLE_TELEMETRY=1 \
     HF_HOME=/cache/huggingface \
     DATA_DIR=/data \
-    WATCH_DIRS=/inbox
+    WATCH_DIRS=/inbox \
+    HEARTBEAT_FILE=/tmp/heartbeat
 
 WORKDIR /app
 USER 10001:10001
-VOLUME ["/data", "/cache"]
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 
 ENTRYPOINT ["tini", "--", "/app/docker/entrypoint.sh"]
 CMD ["api"]
-HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
-    CMD ["/app/docker/entrypoint.sh", "healthcheck", "api"]
+HEALTHCHECK --interval=30s --timeout=20s --start-period=60s --retries=4 \
+    CMD ["/app/docker/healthcheck.sh", "api"]

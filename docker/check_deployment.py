@@ -5,7 +5,8 @@
     python docker/check_deployment.py --local                 # what `make run` started from this folder
     python docker/check_deployment.py --base-url https://llm.example.org --api-key KEY
 
-It prints a line for each check and exits with status 1 if one failed. It removes everything that it adds.
+It prints a line for each check and exits with status 1 if one failed. It removes everything that it adds but the record
+of one job, which the server keeps for JOB_RETENTION_SECONDS.
 """
 
 from __future__ import annotations
@@ -240,13 +241,16 @@ def check_errors(deployment: Deployment) -> str:
 
 
 def check_removal(deployment: Deployment) -> str:
-    """Delete what the checks have added, and check that search no longer finds it."""
+    """Delete the documents and the collection of the checks, and check that search no longer finds the documents."""
     listed = deployment.get(f"/v1/rag/documents?collection={deployment.collection}&limit=100")["data"]
     for document in listed:
         _json(deployment.http.delete(f"/v1/rag/documents/{document['id']}"), 200)
     hits = deployment.post("/v1/rag/search", {"query": QUESTION, "collection": deployment.collection})["data"]
     require(not hits, "a removed text is still found")
-    return f"{len(listed)} documents removed"
+    path = f"/v1/rag/collections/{deployment.collection}"
+    _json(deployment.http.delete(path), 200)
+    deployment.get(path, expected_status=404)
+    return f"{len(listed)} documents and their collection removed"
 
 
 CHECKS: Sequence[Callable[[Deployment], str]] = (

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Starts one process of llm-api: api, worker ROLE, watcher, flower, migrate, secrets or healthcheck ROLE. Anything else
-# is run as a command. If the secrets that docker-compose.yml generates exist, the addresses of the services are built
-# from them, unless they are set already.
+# Starts one process of llm-api: api, worker ROLE, watcher, flower, migrate or secrets. Anything else is run as a command.
+# If the secrets that docker-compose.yml generates exist, the addresses of the services are built from them, unless they
+# are set already.
 set -eu
 
 SECRETS_DIR="${SECRETS_DIR:-/secrets}"
@@ -90,7 +90,9 @@ case "${1:-}" in
     watcher) exec python -m watchers ;;
     flower) exec celery --quiet -A tasks flower --conf=docker/flowerconfig.py ;;
     migrate) exec python docker/migrate.py ;;
-    secrets) exec python docker/make_secrets.py "$SECRETS_DIR" ;;
-    healthcheck) exec python docker/healthcheck.py "${2:-api}" ;;
+    secrets)
+        python docker/check_settings.py
+        exec python docker/make_secrets.py "$SECRETS_DIR"
+        ;;
     *) exec "$@" ;;
 esac

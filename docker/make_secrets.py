@@ -20,7 +20,6 @@ dir /data
 appendonly yes
 appendfsync everysec
 save ""
-maxmemory 536870912
 maxmemory-policy noeviction
 """
 

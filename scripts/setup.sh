@@ -25,23 +25,10 @@ fail() {
     exit 1
 }
 
-fingerprint() { cat pyproject.toml requirements.lock scripts/setup.sh <(pwd) | cksum; }
-
-# Some versions of GCC declare that a configuration of AMX tiles has 8 bytes, and drop what is stored in the other 56.
-# llama.cpp uses AMX where the processor has it, and would then end with an illegal instruction. The header shows it.
-miscompiles_amx() {
-    grep -qsw amx_int8 /proc/cpuinfo &&
-        [[ $(echo '#include <immintrin.h>' | "${CC:-cc}" -mamx-tile -E - 2>/dev/null) == *'(const void **)__config'* ]]
-}
-
-cmake_args() {
-    local without_amx=''
-    miscompiles_amx && without_amx='-DCMAKE_C_FLAGS=-U__AMX_INT8__ -DCMAKE_CXX_FLAGS=-U__AMX_INT8__'
-    printf '%s' "${CMAKE_ARGS:-}${CMAKE_ARGS:+ }$without_amx"
-}
+fingerprint() { cat pyproject.toml requirements.lock scripts/setup.sh scripts/llama_cmake_args.sh <(pwd) | cksum; }
 
 # Options for the builds of torch and llama.cpp. Changing them needs a new environment.
-build_options() { printf '%s\n' "$(cmake_args)" "${TORCH_INDEX_URL:-}" "${EXTRA_INDEX:-}"; }
+build_options() { printf '%s\n' "$(scripts/llama_cmake_args.sh)" "${TORCH_INDEX_URL:-}" "${EXTRA_INDEX:-}"; }
 wants_other_build() {
     [ -n "$(build_options)" ] && [ "$(build_options)" != "$(cat "$VENV/.build-options" 2>/dev/null)" ]
 }
@@ -118,7 +105,7 @@ install_packages() {
     for index in ${EXTRA_INDEX:-}; do indexes+=(--extra-index-url "$index"); done
     cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
     export CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$cores}"
-    cmake=$(cmake_args)
+    cmake=$(scripts/llama_cmake_args.sh)
     SECONDS=0
     : >"$LOG"
     # First, and not from the cache: pip would reuse the wheel of an earlier build, even if that had other options.

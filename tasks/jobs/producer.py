@@ -259,11 +259,13 @@ class Producer:
     # Workers and queues
 
     def announce(self, role: Role, name: str, info: dict[str, Any]) -> None:
-        """Announce that a worker of this role is alive, and what it serves."""
+        """Announce that a process of this role is alive, and what it serves, in Redis and by its HEARTBEAT_FILE."""
         with _redis_answers():
             # By the clock of this host: to a process of the same host, it shows whether this worker is a new one.
             sent = json.dumps({"sent_at": time.time(), **version_info(), **info})
             self._announce(keys=[worker_key(role)], args=[name, sent])
+        if self._settings.heartbeat_file is not None:
+            self._settings.heartbeat_file.touch()
 
     def withdraw(self, role: Role, name: str) -> None:
         """Remove the announcement of a worker that takes no more work."""

@@ -28,7 +28,7 @@ NOT_RUN = {
     "MODEL_PATH=": "needs a model that is not here, and one that is downloaded from the hub",
     "EMBEDDING_MODEL_NAME=": "downloads gigabytes from the hub",
     "EMBEDDING_MODELS=": "the same; tests/e2e/test_models_of_collections.py does it with a small model",
-    "mkdir -p inbox": "builds the containers; tests/unit/test_compose.py checks their configuration",
+    "mkdir -p inbox": "builds the containers: tests/e2e/test_containers.py does so where there is a Docker engine",
     "docker-compose exec ": "needs the containers",
     "celery -A tasks ": "starts the same workers as this stack; a test below compares the commands",
     "apt-get ": "changes the machine",

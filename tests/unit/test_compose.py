@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from cli.programs import QUIET_WORKER
+from core.errors import ConfigurationError
 from core.settings import Settings, load_settings
 from scripts.settings_docs import COMPOSE_SETTINGS
 from tasks.jobs.queues import Queue, Role
@@ -30,6 +31,7 @@ STORES = {"redis", "postgres", "qdrant"}
 RUNNING = sorted(set(SERVICES) - ONE_SHOT)
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 ENTRYPOINT = ROOT / "docker" / "entrypoint.sh"
+HEALTHCHECK = ROOT / "docker" / "healthcheck.sh"
 
 
 def _script(name: str) -> Any:
@@ -42,7 +44,7 @@ def _script(name: str) -> Any:
     return module
 
 
-healthcheck = _script("healthcheck")
+check_settings = _script("check_settings")
 make_secrets = _script("make_secrets")
 
 
@@ -111,8 +113,39 @@ def test_volumes_and_networks_are_declared_and_used() -> None:
         assert SERVICES[name]["networks"] == ["internal"], f"{name} must not be reachable, nor reach out"
 
 
-def test_only_one_service_builds_the_image_and_all_others_wait_for_it() -> None:
+def test_only_one_service_builds_the_image_and_all_others_wait_for_it_without_a_registry() -> None:
     assert [name for name, service in SERVICES.items() if "build" in service] == ["secrets"]
+    ours = {name for name, service in SERVICES.items() if service["image"] == "llm-api:local"}
+    assert {name for name, service in SERVICES.items() if service.get("pull_policy") == "never"} == ours
+
+
+def test_the_image_makes_no_volume_that_no_service_names() -> None:
+    assert "VOLUME" not in re.findall(r"^([A-Z]+) ", DOCKERFILE, flags=re.MULTILINE)
+
+
+def test_what_the_file_fixes_of_the_settings_is_used_in_another_way_or_said() -> None:
+    # All other settings are taken from .env, WATCH_DIRS among them.
+    settings = {name.upper() for name in Settings.model_fields}
+    fixed = {name for service in SERVICES.values() for name in service.get("environment", ())} & settings
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    used = {name for name in fixed if re.search(rf"(?<!GIVEN_{name}: )\$\{{{name}:-", text)}
+    assert fixed == used | set(check_settings.FIXED)
+    assert {f"GIVEN_{name}" for name in check_settings.FIXED} <= set(SERVICES["secrets"]["environment"])
+
+
+def test_redis_has_the_memory_of_the_settings() -> None:
+    default = Settings.model_fields["redis_max_memory_bytes"].default
+    command = ["redis-server", "/secrets/redis.conf", "--maxmemory", f"${{REDIS_MAX_MEMORY_BYTES:-{default}}}"]
+    assert SERVICES["redis"]["command"] == command
+
+
+def test_health_checks_start_no_interpreter_of_python_and_not_all_at_once() -> None:
+    checks = {name: SERVICES[name]["healthcheck"] for name in RUNNING if name not in STORES}
+    assert {name: check["test"] for name, check in checks.items()} == {
+        name: ["CMD", "/app/docker/healthcheck.sh", name] for name in checks
+    }
+    assert len({check["interval"] for check in checks.values()}) == len(checks)
+    assert HEALTHCHECK.read_text(encoding="utf-8").startswith("#!/bin/bash")
 
 
 def test_only_known_variables_are_interpolated() -> None:
@@ -246,7 +279,7 @@ def test_a_wrong_setting_is_reported_in_one_line(started: Any, arguments: tuple[
     assert failed.value.stderr.count("\n") == 1
 
 
-# Secrets and health
+# Secrets
 
 
 def test_secrets_are_generated_once_and_kept(tmp_path: Path) -> None:
@@ -259,13 +292,25 @@ def test_secrets_are_generated_once_and_kept(tmp_path: Path) -> None:
     assert f"requirepass {first['redis_password']}" in first["redis.conf"]
 
 
-def test_a_worker_is_healthy_while_it_announces_itself() -> None:
-    announced = {"index@here": 100.0, "index@there": 110.0}
-    assert healthcheck.worker_problem(Role.INDEX, announced, "here", 110.0) is None
-    assert healthcheck.worker_problem(Role.INDEX, announced, "ere", 110.0) is not None, "another host's name"
-    assert "no index worker of here" in (healthcheck.worker_problem(Role.INDEX, announced, "here", 120.0) or "")
-    assert healthcheck.worker_problem(Role.WATCHER, {"watcher": 100.0}, "here", 101.0) is None
+# The settings
 
 
-def test_an_unknown_service_is_not_healthy() -> None:
-    assert healthcheck.problem_of("chef") == "there is no service 'chef'"
+def test_settings_without_effect_in_containers_are_said() -> None:
+    given = {"GIVEN_DATA_DIR": "./elsewhere", "GIVEN_HOST": "0.0.0.0", "GIVEN_BLOB_DIR": ""}
+    assert check_settings.ignored_settings(given) == [
+        "DATA_DIR=./elsewhere has no effect in containers: the data is in the volume `data`.",
+        "HOST=0.0.0.0 has no effect in containers: set BIND_ADDRESS to serve other machines.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"watch_dirs": "./inbox=notes"}, r"^WATCH_DIRS=\./inbox=notes: .* as /inbox; mount other folders"),
+        ({"watch_dirs": "/inbox", "model_path": "models/a.gguf"}, r"^MODEL_PATH=models/a\.gguf: .* /models/a\.gguf"),
+    ],
+)
+def test_a_path_of_the_host_is_refused(setting: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        check_settings.require_container_paths(load_settings(_env_file=None, **setting))
+    check_settings.require_container_paths(load_settings(_env_file=None, watch_dirs="/inbox=notes,/srv/mail"))

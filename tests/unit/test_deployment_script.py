@@ -41,6 +41,7 @@ class Imitation:
 
     def __init__(self) -> None:
         self.documents: dict[str, dict[str, Any]] = {}
+        self.collections: set[str] = set()
         self.broken: dict[tuple[str, str], httpx.Response] = {}
 
     def handle(self, request: httpx.Request) -> httpx.Response:
@@ -51,6 +52,8 @@ class Imitation:
             return httpx.Response(401, json={"error": ERROR | {"type": "authentication_error"}})
         if path.startswith("/v1/rag/documents"):
             return self._document(request, path)
+        if path.startswith("/v1/rag/collections/"):
+            return self._collection(request, path)
         if request.method == "GET":
             return self._get(path)
         try:
@@ -93,9 +96,18 @@ class Imitation:
         hits = [{"text": script.FACT, "score": 0.5}] if self.documents else []
         return httpx.Response(200, json={"data": hits})
 
+    def _collection(self, request: httpx.Request, path: str) -> httpx.Response:
+        name = path.rpartition("/")[2]
+        if name not in self.collections:
+            return httpx.Response(404, json={"error": ERROR})
+        if request.method == "DELETE":
+            self.collections.remove(name)
+        return httpx.Response(200, json={"name": name})
+
     def _document(self, request: httpx.Request, path: str) -> httpx.Response:
         name = path.rpartition("/")[2]
         if request.method == "POST":
+            self.collections |= set(re.findall(r"deployment-check-[0-9a-f]{12}", request.content.decode()))
             document: dict[str, Any] = {
                 "id": f"doc-{len(self.documents)}",
                 "status": "completed",
@@ -149,7 +161,7 @@ def test_a_working_deployment_passes_and_is_left_unchanged(
     output = capsys.readouterr().out
     assert output.count("ok  ") == len(script.CHECKS), output
     assert output.endswith(f"{len(script.CHECKS)} passed, 0 failed\n")
-    assert imitation.documents == {}
+    assert (imitation.documents, imitation.collections) == ({}, set())
 
 
 BROKEN: list[tuple[str, str, Callable[[], httpx.Response], str]] = [
