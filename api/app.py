@@ -22,8 +22,22 @@ from api.metrics import Metrics
 from api.middleware import REQUEST_ID_HEADER, BodyLimit, GuardMiddleware, RequestIdMiddleware
 from api.openapi import describe_api
 from api.paths import HeadMiddleware, PrefixMiddleware
-from api.routes import chat, collections, documents, embeddings, functions, health, jobs, models, rag, watch
+from api.routes import (
+    chat,
+    collections,
+    documents,
+    embeddings,
+    functions,
+    health,
+    jobs,
+    keys,
+    models,
+    rag,
+    usage,
+    watch,
+)
 from api.schemas.base import ErrorAnswer
+from core.public_address import require_keys
 from core.release import release
 from core.settings import Settings, get_settings
 from tasks.jobs.queues import Role
@@ -39,6 +53,8 @@ ROUTERS = (
     collections.router,
     watch.router,
     jobs.router,
+    keys.router,
+    usage.router,
 )
 
 
@@ -65,11 +81,12 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
         responses={"default": {"model": ErrorAnswer, "description": "An error object in OpenAI's format."}},
     )
     app.state.metrics = Metrics()
+    app.state.keys = KeyRing(key.get_secret_value() for key in settings.api_keys)
     install_error_handlers(app)
     _add_middleware(app, settings)
     for router in ROUTERS:
         app.include_router(router)
-    app.openapi = lambda: _openapi(app, has_keys=bool(settings.api_keys))  # type: ignore[method-assign]
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
 
@@ -79,7 +96,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(
         GuardMiddleware,
         browser_check=BrowserCheck(settings),
-        keys=KeyRing(key.get_secret_value() for key in settings.api_keys),
+        keys=app.state.keys,
         max_body=BodyLimit(settings.max_body_bytes, "MAX_BODY_BYTES"),
         path_limits={documents.UPLOAD_PATH: BodyLimit(settings.upload_body_bytes, "MAX_UPLOAD_BODY_BYTES")},
     )
@@ -114,6 +131,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """
     from core.blobs import BlobStore
     from core.catalog import Catalog
+    from core.usage import UsageMeter
     from tasks.jobs.compatibility import require_compatible
     from tasks.jobs.heartbeats import Announcer
     from tasks.jobs.key_limits import KeyLimits
@@ -123,28 +141,29 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     catalog = Catalog.open(settings.catalog_url)
     producer = Producer(settings)
     stream = JobStream(settings, producer)
-    limits = KeyLimits.from_settings(settings)
+    limits = KeyLimits(settings)
+    usage = UsageMeter(catalog.add_usage)
     announcer = Announcer(producer, Role.API, f"api@{gethostname()}:{os.getpid()}", lambda: {"pid": os.getpid()})
     try:
         await in_thread(require_compatible, producer)
         await in_thread(catalog.migrate)
+        await in_thread(require_keys, settings, catalog.has_keys)
         blobs = await in_thread(BlobStore, settings.blobs_path)
         await stream.start()
-        if limits:
-            await limits.start()
+        await limits.start()
         announcer.start()
-        yield Services(settings, catalog, blobs, stream, producer, limits)
+        yield Services(settings, catalog, blobs, stream, producer, limits, usage)
     finally:
         await in_thread(announcer.withdraw)
-        if limits:
-            await limits.close()
+        await in_thread(usage.close)
+        await limits.close()
         await stream.close()
         await in_thread(producer.close)
         await in_thread(catalog.close)
 
 
-def _openapi(app: FastAPI, *, has_keys: bool) -> dict[str, Any]:
+def _openapi(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document, which is built at the first call."""
     if app.openapi_schema is None:
-        app.openapi_schema = describe_api(app, has_keys=has_keys)
+        app.openapi_schema = describe_api(app)
     return app.openapi_schema

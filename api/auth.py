@@ -1,23 +1,46 @@
-"""API keys: `API_KEYS`, sent as `Authorization: Bearer KEY` (or `X-API-Key: KEY`).
+"""API keys, sent as `Authorization: Bearer KEY` (or `X-API-Key: KEY`): those of API_KEYS, and those in the catalog.
 
-A key never leaves this file: records, rows and logs identify it by the beginning of its hash.
+A key never leaves this file: records, rows and logs have its id. For a key in API_KEYS that is the beginning of its
+hash.
 """
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import hmac
-from collections.abc import Iterable
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
+from anyio import to_thread
 from starlette.datastructures import Headers
 
-from core.errors import AuthenticationFailed
+from api.callers import ADMIN_RIGHTS, ANONYMOUS, Caller
+from core.errors import AuthenticationFailed, LlmApiError
+from core.keys import ApiKey, key_digest
 from core.settings import KEY_HASH_PREFIX
 
+log = logging.getLogger(__name__)
+
+#: How long what the catalog says of a key is used, so how long a key works after its revocation.
+KEY_CACHE_SECONDS = 5.0
 #: Routes that need no key: probes, and the description of the API.
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
 #: The scripts and styles that `/docs` loads.
 ASSETS_PATH = "/docs-assets"
+
+
+class KeyStore(Protocol):
+    """The part of the catalog that knows keys."""
+
+    def find_key(self, digest: bytes) -> ApiKey | None: ...
+
+    def has_keys(self) -> bool: ...
+
+    def tokens_of_day(self, owner: str, key: str) -> int: ...
+
+    def record_key_use(self, key: ApiKey) -> None: ...
 
 
 def is_open(path: str) -> bool:
@@ -26,38 +49,101 @@ def is_open(path: str) -> bool:
 
 
 class KeyRing:
-    """The accepted keys, stored as digests. If there are none, every request is accepted."""
+    """Finds the bearer of a request's key. If there has never been a key, every request is accepted."""
 
-    def __init__(self, keys: Iterable[str]) -> None:
-        self._digests = [_configured_digest(key) for key in keys]
+    def __init__(self, configured: Iterable[str], clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._configured = [_configured_digest(key) for key in configured]
+        #: What the catalog said of keys that it knows, with the time by the clock until which that is used.
+        self._callers: dict[bytes, tuple[float, ApiKey, Caller]] = {}
+        self._finding: dict[bytes, asyncio.Future[Any]] = {}
+        self._has_keys = False
+        self._asked_until: float | None = None
 
-    def identify(self, headers: Headers) -> str:
-        """Return a short id of the request's key, or "" if no keys are configured.
+    def forget(self) -> None:
+        """Ask the catalog again, because a key has been created or revoked."""
+        self._callers.clear()
+        self._asked_until = None
+
+    async def is_required(self, catalog: KeyStore) -> bool:
+        """Return whether requests need a key."""
+        if self._configured or self._has_keys:
+            return True
+        asked_until = self._asked_until
+        if asked_until is None or self._clock() >= asked_until:
+            if asked_until is not None:
+                # Requests that come meanwhile go by the last answer.
+                self._asked_until = self._clock() + KEY_CACHE_SECONDS
+            try:
+                self._has_keys = await to_thread.run_sync(catalog.has_keys)
+            except LlmApiError:
+                # While the catalog does not answer, nobody can create a key, so the last answer still holds.
+                if asked_until is None:
+                    raise
+            self._asked_until = self._clock() + KEY_CACHE_SECONDS
+        return self._has_keys
+
+    async def identify(self, headers: Headers, catalog: KeyStore) -> Caller:
+        """Return who sends a request.
 
         Raises:
-            AuthenticationFailed: the key is missing or wrong.
+            AuthenticationFailed: the key is missing or wrong, has been revoked or has expired.
+            Unavailable: the catalog does not answer.
         """
-        if not self._digests:
-            return ""
+        if not await self.is_required(catalog):
+            return ANONYMOUS
         given = _given_key(headers)
         if not given:
             raise AuthenticationFailed(
                 "No API key was given. Send it as 'Authorization: Bearer KEY'.", code="missing_api_key"
             )
-        digest = _digest(given)
+        digest = key_digest(given)
         # Every key is compared, so the time taken does not reveal which one matched.
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]
-        if not any(matches):
+        if any([hmac.compare_digest(digest, known) for known in self._configured]):
+            return Caller(digest.hex()[:12], ADMIN_RIGHTS)
+        key, caller = await self._find(digest, catalog)
+        if key.revoked_at is not None:
+            raise AuthenticationFailed("The API key has been revoked.", code="revoked_api_key")
+        if key.expires_at is not None and key.expires_at <= time.time():
+            raise AuthenticationFailed("The API key has expired.", code="expired_api_key")
+        return caller
+
+    async def _find(self, digest: bytes, catalog: KeyStore) -> tuple[ApiKey, Caller]:
+        """Return the key with this hash, from the catalog at most every KEY_CACHE_SECONDS.
+
+        It is found by the hash of what was sent: the time that takes says nothing about the keys.
+        """
+        until, key, caller = self._callers.get(digest, (0.0, None, ANONYMOUS))
+        if key is not None and self._clock() < until:
+            return key, caller
+        # Requests that come meanwhile wait for the same answer.
+        if digest not in self._finding:
+            found = asyncio.ensure_future(to_thread.run_sync(_load, catalog, digest))
+            self._finding[digest] = found
+            found.add_done_callback(lambda _: self._finding.pop(digest, None))
+        loaded = await asyncio.shield(self._finding[digest])
+        if loaded is None:
+            self._callers.pop(digest, None)
             raise AuthenticationFailed("The API key is wrong.")
-        return digest.hex()[:12]
+        self._callers[digest] = (self._clock() + KEY_CACHE_SECONDS, *loaded)
+        return loaded  # type: ignore[no-any-return]
+
+
+def _load(catalog: KeyStore, digest: bytes) -> tuple[ApiKey, Caller] | None:
+    key = catalog.find_key(digest)
+    if key is None:
+        return None
+    tokens = 0 if key.tokens_per_day is None else catalog.tokens_of_day(key.owner, key.id)
+    try:
+        catalog.record_key_use(key)
+    except LlmApiError as error:
+        log.warning("the last use of %s is not recorded: %s", key.id, error.message)
+    return key, Caller(key.id, key, tokens)
 
 
 def _configured_digest(entry: str) -> bytes:
-    return bytes.fromhex(entry.removeprefix(KEY_HASH_PREFIX)) if entry.startswith(KEY_HASH_PREFIX) else _digest(entry)
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
+    is_hash = entry.startswith(KEY_HASH_PREFIX)
+    return bytes.fromhex(entry.removeprefix(KEY_HASH_PREFIX)) if is_hash else key_digest(entry)
 
 
 def _given_key(headers: Headers) -> str:

@@ -14,17 +14,21 @@ from fastapi import Depends, Header, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from api.callers import Caller
 from api.json_bodies import read_json
 from api.key_limits import Limits
+from api.scopes import scopes_of
 from api.upload_slots import UploadSlots
 from core.disk import DiskSpace
 from core.events import AnyEvent
+from core.keys import DEFAULT_OWNER
 from core.settings import Settings
 from tasks.jobs.queues import Role
 
 if TYPE_CHECKING:
     from core.blobs import BlobStore
     from core.catalog import Catalog
+    from core.usage import UsageMeter
     from tasks.jobs.kinds import JobKind
 
 ResultT = TypeVar("ResultT")
@@ -43,7 +47,8 @@ class Stream(Protocol):
         request: msgspec.Struct,
         *,
         durable: bool = False,
-        key: str | None = None,
+        key: str = "",
+        owner: str = DEFAULT_OWNER,
         deadline_seconds: float | None = None,
     ) -> int: ...
 
@@ -79,8 +84,10 @@ class Services:
     blobs: BlobStore
     stream: Stream
     hints: Hints
-    #: None if keys have no limits.
+    #: None: the limits of keys are not enforced.
     limits: Limits | None = None
+    #: None: requests are not counted.
+    usage: UsageMeter | None = None
 
     @cached_property
     def disk(self) -> DiskSpace:
@@ -102,10 +109,10 @@ async def get_services(request: Request) -> Services:
     return services
 
 
-async def get_key(request: Request) -> str:
-    """Return the short id of the request's API key, or "" if no keys are configured."""
-    key: str = request.state.key
-    return key
+async def get_caller(request: Request) -> Caller:
+    """Return who sends the request."""
+    caller: Caller = request.state.caller
+    return caller
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,7 @@ async def get_preferences(
 
 
 ServicesDep = Annotated[Services, Depends(get_services)]
-KeyDep = Annotated[str, Depends(get_key)]
+CallerDep = Annotated[Caller, Depends(get_caller)]
 PreferencesDep = Annotated[Preferences, Depends(get_preferences)]
 
 
@@ -149,12 +156,18 @@ class JsonRequest(Request):
 
 
 class JsonRoute(APIRoute):
-    """A route that reads its body with `JsonRequest`."""
+    """A route that checks the scopes of its caller before it reads the body, which it does with `JsonRequest`."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        scopes = [scope.value for scope in scopes_of(endpoint)]
+        described = (options.pop("openapi_extra", None) or {}) | {"x-required-scopes": scopes}
+        super().__init__(path, endpoint, openapi_extra=described, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+        handle, scopes = super().get_route_handler(), scopes_of(self.endpoint)
 
         async def strictly(request: Request) -> Response:
+            (await get_caller(request)).require(*scopes)
             return await handle(JsonRequest(request.scope, request.receive))
 
         return strictly

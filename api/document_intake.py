@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 
+from api.callers import Caller
 from api.dependencies import Services, in_thread
 from api.progress import Liveness, liveness_for, progress_wire
 from api.render import Wire
@@ -21,6 +22,7 @@ from core.blobs import Blob, BlobStore
 from core.catalog import SETTLED, Catalog, Document, DocumentState, NewDocument, Source
 from core.disk import is_disk_full
 from core.errors import Conflict, StorageFull, TooLarge, Unavailable
+from core.keys import DEFAULT_OWNER
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class Intake:
 
     collection: str
     source: Source
-    key: str = ""
+    caller: Caller
     idempotency_key: str | None = None
     #: Whether a file becomes a new version of the document that has its name already.
     replace: bool = False
@@ -117,10 +119,11 @@ def add_documents(services: Services, originals: Sequence[Original], intake: Int
     added: list[Added] = []
     try:
         # A request with an idempotency key may still be refused: its collection is created with its first document.
-        collection_id = "" if intake.idempotency_key else services.catalog.ensure_collection(intake.collection).id
+        ensure = services.catalog.ensure_collection
+        collection_id = "" if intake.idempotency_key else ensure(intake.collection, intake.caller.owner).id
         for number, original in enumerate(originals):
             new = _new(original, intake, number, collection_id)
-            added.append(_add(services.catalog, services.blobs, original, new, intake.replace))
+            added.append(_add(services.catalog, services.blobs, original, new, intake))
     finally:
         # Originals that were not recorded because of a fault must not stay on disk.
         for original in originals[len(added) :]:
@@ -129,9 +132,9 @@ def add_documents(services: Services, originals: Sequence[Original], intake: Int
     return added
 
 
-def _add(catalog: Catalog, blobs: BlobStore, original: Original, new: NewDocument, replace_named: bool) -> Added:
-    if replace_named:
-        document, unneeded = catalog.replace_document(new)
+def _add(catalog: Catalog, blobs: BlobStore, original: Original, new: NewDocument, intake: Intake) -> Added:
+    if intake.replace:
+        document, unneeded = catalog.replace_document(new, intake.caller.reach)
     else:
         document = catalog.add_document(new)
         unneeded = original.blob.key if document.blob_key != original.blob.key else None
@@ -162,16 +165,20 @@ def _new(original: Original, intake: Intake, number: int, collection_id: str) ->
         path=original.path,
         media_type=original.media_type,
         attributes=original.attributes,
+        owner=intake.caller.owner,
     )
     return replace(new, idempotency_key=_identity(new, intake, number, collection_id))
 
 
 def _identity(new: NewDocument, intake: Intake, number: int, collection_id: str) -> str:
-    """Return a hash that repetitions share: of the client's key, or of the document's origin, name and content."""
-    parts: list[Any] = ["key", intake.key, intake.idempotency_key, number]
+    """Return a hash that an owner's repetitions share: of the client's key, or of the document's origin and content."""
+    # The default owner is left out: so documents are recognised that were sent before there were owners.
+    owner = "" if new.owner == DEFAULT_OWNER else new.owner
+    parts: list[Any] = ["key", owner, intake.idempotency_key, number]
     if not intake.idempotency_key:
         # The collection's id, not its name: it may be renamed, and another one may take its name.
         parts = ["content", new.source, collection_id, new.path, new.content_hash, new.attributes]
+        parts += [owner] if owner else []
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.admission import admit
+from api.callers import Caller
 from api.dependencies import Preferences, Services, in_thread, json_response
 from api.errors import JobFailed
 from api.render import Answer, ChatStream, Head, Wire
@@ -36,7 +38,7 @@ class Call:
     kind: JobKind
     request: msgspec.Struct
     path: str
-    key: str = ""
+    caller: Caller
     #: What the renderer needs to know of the request: see `api.renderers`.
     options: Options = field(default_factory=dict)
     #: This route's names of fields that an error may name, by their names in the chat route, if they differ.
@@ -49,6 +51,14 @@ class Call:
         return Head(self.job_id, self.created)
 
     @property
+    def limited_request(self) -> msgspec.Struct:
+        """The request, with the collections that the job may read, if jobs of its kind read any."""
+        if "within" not in self.request.__struct_fields__:
+            return self.request
+        readable = self.caller.readable
+        return msgspec.structs.replace(self.request, within=None if readable is None else sorted(readable))
+
+    @property
     def endpoint(self) -> str:
         """The endpoint in the job's catalog row: the path, with the options as a query string."""
         return f"{self.path}?{urlencode(self.options)}" if self.options else self.path
@@ -58,13 +68,14 @@ async def respond(
     request: Request, services: Services, call: Call, prefer: Preferences, stream: ChatStream | None = None
 ) -> Response:
     """Run a job as its client asked: asynchronously, as a stream of events by `stream`, or waiting for the answer."""
-    await admit(services, is_async=prefer.respond_async)
+    await admit(services, call.caller, is_async=prefer.respond_async)
     if prefer.respond_async:
         return await submit_async(services, call)
     if stream is not None:
         return stream_answer(services, call, stream)
     answer = await wait_for_answer(request, services, call)
-    return json_response(await call.kind.renderer(call.path)(FinishedJob(services, call.head, answer, call.options)))
+    finished = FinishedJob(services, call.caller, call.head, answer, call.options)
+    return json_response(await call.kind.renderer(call.path)(finished))
 
 
 async def job_events(services: Services, call: Call) -> AsyncGenerator[events.AnyEvent, None]:
@@ -78,8 +89,9 @@ async def job_events(services: Services, call: Call) -> AsyncGenerator[events.An
         await services.stream.submit(
             call.job_id,
             call.kind,
-            call.request,
-            key=call.key,
+            call.limited_request,
+            key=call.caller.key,
+            owner=call.caller.owner,
             deadline_seconds=services.settings.request_timeout_seconds,
         )
         async for _, event in reader:
@@ -126,13 +138,15 @@ def stream_answer(services: Services, call: Call, render: ChatStream) -> Respons
 
 async def submit_async(services: Services, call: Call) -> Response:
     """Submit a durable job, which outlives its client. Answer 202 with its `Location`."""
-    request = msgspec.json.encode(call.request).decode()
-    job: Job = await in_thread(
-        services.catalog.create_job, call.job_id, call.kind.name, call.endpoint, request, call.key or None
-    )
+    request, caller = call.limited_request, call.caller
+    encoded = msgspec.json.encode(request).decode()
+    create = partial(services.catalog.create_job, owner=caller.owner, collections=caller.readable)
+    job: Job = await in_thread(create, call.job_id, call.kind.name, call.endpoint, encoded, caller.key or None)
     position = None
     try:
-        position = await services.stream.submit(call.job_id, call.kind, call.request, durable=True, key=call.key)
+        position = await services.stream.submit(
+            call.job_id, call.kind, request, durable=True, key=caller.key, owner=caller.owner
+        )
     except Unavailable as error:
         # The row is committed, and reconciliation submits it later. An error would make the client send it twice.
         log.warning("job %s will be submitted later: %s", call.job_id, error.message)

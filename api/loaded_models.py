@@ -6,8 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from api.callers import Caller
 from api.dependencies import Services, in_thread
-from core.errors import InvalidRequest, NotFound
+from core.errors import InvalidRequest, NotFound, Unavailable
+from core.keys import Scope
 from tasks.jobs.queues import Role
 
 #: Used for workers that do not say when they became ready.
@@ -45,27 +47,31 @@ class RequestedModel:
     collection: str | None = None
 
 
-async def requested_model(services: Services, model: str | None) -> RequestedModel:
+async def requested_model(services: Services, caller: Caller, model: str | None) -> RequestedModel:
     """Parse the `model` of a chat.
 
     A name with an `@` is a model's name like any other, unless a collection follows the `@`.
 
     Raises:
-        InvalidRequest: the name of a loaded model is followed by `@` and a collection that does not exist.
-        NotFound: with STRICT_MODELS, no such model is loaded.
+        InvalidRequest: the name of a loaded model is followed by `@` and a collection that the caller does not see.
+        NotFound: with STRICT_MODELS, no such model is loaded; or the caller may not use it.
+        PermissionDenied: a collection follows the `@`, and the caller may not read documents.
     """
-    requested = await _split(services, model) if model is not None and "@" in model else RequestedModel(model)
-    await check_model(services, requested.name, Role.INFERENCE)
+    requested = RequestedModel(model)
+    if model is not None and "@" in model:
+        requested = await _split(services, caller, model)
+    await check_model(services, caller, requested.name, Role.INFERENCE)
     return requested
 
 
-async def _split(services: Services, model: str) -> RequestedModel:
+async def _split(services: Services, caller: Caller, model: str) -> RequestedModel:
     loaded = [one.name for one in await loaded_models(services, Role.INFERENCE)]
     if model in loaded:
         return RequestedModel(model)
-    collections = await collection_names(services)
+    collections = await collection_names(services, caller)
     for name in loaded:
         if model.startswith(f"{name}@"):
+            caller.require(Scope.DOCUMENTS_READ)
             collection = model.removeprefix(f"{name}@")
             if collection not in collections:
                 raise InvalidRequest(f"There is no collection named {collection!r}.", param="model")
@@ -74,26 +80,41 @@ async def _split(services: Services, model: str) -> RequestedModel:
     return RequestedModel(name, collection) if name and collection in collections else RequestedModel(model)
 
 
-async def collection_names(services: Services) -> list[str]:
-    """Return the names of all collections."""
-    return [collection.name for collection in await in_thread(services.catalog.list_collections)]
+async def collection_names(services: Services, caller: Caller) -> list[str]:
+    """Return the names of the collections that the caller may read."""
+    names = [collection.name for collection in await in_thread(services.catalog.list_collections)]
+    return [name for name in names if caller.readable is None or name in caller.readable]
 
 
-async def check_model(services: Services, name: str | None, role: Role) -> None:
-    """Refuse the name of a model that is not loaded, if STRICT_MODELS is set.
+async def check_model(services: Services, caller: Caller, name: str | None, role: Role) -> None:
+    """Refuse a model that is not loaded, if STRICT_MODELS is set, and one that the caller may not use.
+
+    A name that is not that of a loaded model means the first one, so that is the one that the caller must be allowed.
 
     Raises:
-        NotFound: no live worker of the role has a model of this name.
+        NotFound: no live worker of the role has a model of this name, or the caller may not use it.
+        Unavailable: the caller is limited to some models, and none is loaded, so it is not known which would be used.
     """
-    if name is None or not services.settings.strict_models:
+    is_strict = name is not None and services.settings.strict_models
+    if not is_strict and caller.rights.models is None:
         return
     loaded = [model.name for model in await loaded_models(services, role)]
-    if loaded and name not in loaded:
-        raise NotFound(
-            f"The model {name!r} is not loaded here (STRICT_MODELS); these are: {', '.join(loaded)}.",
-            param="model",
-            code="model_not_found",
-        )
+    if caller.rights.models is None:
+        if loaded and name not in loaded:
+            raise _not_found(name, "is not loaded here (STRICT_MODELS)", loaded)
+        return
+    if not loaded:
+        raise Unavailable(f"No {role.value} worker is running.", code="no_worker")
+    served = name if is_strict or name in loaded else loaded[0]
+    allowed = [one for one in loaded if caller.may_use_model(one)]
+    if served not in allowed:
+        raise _not_found(name or served, "is not among those of this API key", allowed)
+
+
+def _not_found(name: str | None, why: str, allowed: list[str]) -> NotFound:
+    return NotFound(
+        f"The model {name!r} {why}; these are: {', '.join(allowed) or 'none'}.", param="model", code="model_not_found"
+    )
 
 
 def _name(model: Any) -> str | None:

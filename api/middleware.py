@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import KeyRing, is_open
 from api.browser_check import BrowserCheck
+from api.callers import ANONYMOUS
 from api.errors import response_to
 from api.sse import STOP_NOTICE_SECONDS, ClientGone, server_stopping
 from core.errors import InvalidRequest, TooLarge
@@ -102,7 +103,7 @@ class GuardMiddleware:
             await send(message)
 
         try:
-            self._check(scope)
+            await self._check(scope)
             await self._app(scope, self._limited(scope, receive), watched_send)
         except (ClientGone, ClientDisconnect):
             # Nobody reads this response, but the metrics count its status.
@@ -117,14 +118,15 @@ class GuardMiddleware:
                 raise
             await response_to(error)(scope, receive, send)
 
-    def _check(self, scope: Scope) -> None:
+    async def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         self._browser_check.check(scope["method"], headers)
         if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
             raise InvalidRequest("The URL contains a NUL character.")  # which no database accepts
-        scope.setdefault("state", {})["key"] = ""
+        scope.setdefault("state", {})["caller"] = ANONYMOUS
         if not is_open(scope["path"]):
-            scope["state"]["key"] = self._keys.identify(headers)
+            catalog = scope["app"].state.services.catalog
+            scope["state"]["caller"] = await self._keys.identify(headers, catalog)
         declared = headers.get("content-length", "")
         limit = self._limit(scope)
         if declared.isdecimal() and int(declared) > limit.size_bytes:

@@ -15,9 +15,10 @@ Operation = dict[str, Any]
 #: The meanings of statuses; docs/limits.md explains 413, 429 and 503.
 MEANINGS = {
     400: "The request is invalid; `param` names the field.",
-    401: "The API key is missing or wrong.",
-    403: "ALLOWED_HOSTS does not have the name of the host, or a foreign page sent the request.",
-    404: "The object that the request names does not exist.",
+    401: "The API key is missing or wrong, has been revoked or has expired.",
+    403: "The key lacks a scope, which `code` names, or may not change this object; ALLOWED_HOSTS does not have the"
+    " name of the host; or a foreign page sent the request.",
+    404: "The object that the request names does not exist, or the key does not see it.",
     413: "The body is too large.",
     429: "The key has reached one of its limits.",
     503: "A service that the request needs does not answer, or too many requests are waiting.",
@@ -26,29 +27,28 @@ _RETRY_AFTER = {"Retry-After": {"description": "Seconds to wait.", "schema": {"t
 _ERROR_CONTENT = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
 
 
-def describe_api(app: FastAPI, *, has_keys: bool) -> dict[str, Any]:
-    """Return the document, without FastAPI's 422, which is never sent, and with the key scheme if there are keys."""
+def describe_api(app: FastAPI) -> dict[str, Any]:
+    """Return the document, without FastAPI's 422, which is never sent."""
     schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
-            _add_errors(path, method.upper(), operation, has_keys=has_keys)
-            if has_keys and path not in OPEN_PATHS:
-                operation["security"] = [{"key": []}]
+            _add_errors(path, method.upper(), operation)
+            if path not in OPEN_PATHS:
+                # Keys are needed as soon as there is one.
+                operation["security"] = [{}, {"key": []}]
     components = schema.setdefault("components", {})
     for name in ("HTTPValidationError", "ValidationError"):
         components.get("schemas", {}).pop(name, None)
-    if has_keys:
-        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     return schema
 
 
-def _add_errors(path: str, method: str, operation: Operation, *, has_keys: bool) -> None:
+def _add_errors(path: str, method: str, operation: Operation) -> None:
     responses = operation["responses"]
     responses.pop("422", None)
     if path in OPEN_PATHS:
         return
     applies = {
-        401: has_keys,
         413: "requestBody" in operation,
         429: method in COUNTED_METHODS,
     }

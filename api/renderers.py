@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from api import render
+from api.callers import Caller
 from api.dependencies import Services, in_thread
 from api.document_intake import document_list
 from api.render import Answer, Head, ToolForm, Wire
@@ -22,6 +23,8 @@ class FinishedJob:
     """A finished job, and what a renderer needs besides. Through `services` it can look up the current state."""
 
     services: Services
+    #: Who reads the result.
+    caller: Caller
     head: Head
     answer: Answer
     options: Options
@@ -58,7 +61,8 @@ async def embedding_list(job: FinishedJob) -> Wire:
 
 
 async def documents(job: FinishedJob) -> Wire:
-    """Render the documents of a documents job in their current state. Documents deleted since are left out."""
-    ids = job.answer.result["documents"]
+    """Render the documents of a documents job in their current state. Those no longer there or seen are left out."""
+    ids, reach = job.answer.result["documents"], job.caller.reach
     found = await in_thread(job.services.catalog.documents_by_id, ids)
-    return await document_list(job.services, [found[document_id] for document_id in ids if document_id in found])
+    kept = [found[document_id] for document_id in ids if document_id in found]
+    return await document_list(job.services, [document for document in kept if reach.sees(document.collection)])

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from cli import api_commands
 from cli.collection_commands import collections_app
 from cli.document_commands import documents_app, ingest
+from cli.key_commands import keys_app
 from cli.screen import Screen
 from cli.watch_commands import watch_app
 from core.errors import LlmApiError
@@ -87,3 +88,4 @@ app.add_typer(documents_app, name="documents")
 app.add_typer(collections_app, name="collections")
 app.add_typer(watch_app, name="watch")
 app.add_typer(api_commands.jobs_app, name="jobs")
+app.add_typer(keys_app, name="keys")

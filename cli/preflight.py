@@ -12,6 +12,7 @@ import redis
 
 from core.catalog import Catalog
 from core.errors import ConfigurationError
+from core.public_address import require_keys
 from core.redaction import redacted
 from core.settings import Settings
 from tasks.jobs.compatibility import require_compatible
@@ -104,6 +105,20 @@ def migrate_catalog(settings: Settings) -> None:
     catalog = Catalog.open(settings.catalog_url)
     try:
         catalog.migrate()
+    finally:
+        catalog.close()
+
+
+def check_access(settings: Settings) -> None:
+    """Check that other machines are not served without keys.
+
+    Raises:
+        ConfigurationError: they would be.
+        Unavailable: the database does not answer.
+    """
+    catalog = Catalog.open(settings.catalog_url)
+    try:
+        require_keys(settings, catalog.has_keys)
     finally:
         catalog.close()
 

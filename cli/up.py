@@ -85,6 +85,7 @@ class Up:
         try:
             preflight.check(self._settings)
             preflight.migrate_catalog(self._settings)
+            preflight.check_access(self._settings)
             return self._supervise()
         finally:
             lock.release()

@@ -109,6 +109,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     server_tools: list[str] | Literal["all"] = []
     #: How many rounds of such calls the model may make before it has to answer.
     max_tool_rounds: int = DEFAULT_TOOL_ROUNDS
+    #: The only collections that retrieval and functions may read; None: all.
+    within: list[str] | None = None
 
 
 class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -125,6 +127,8 @@ class SearchRequest(SearchOptions, frozen=True, omit_defaults=True, kw_only=True
     """A search job. The rankings of several queries are fused into one."""
 
     queries: list[str]
+    #: The only collections that the search may read; None: all.
+    within: list[str] | None = None
 
 
 class DocumentsRequest(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -146,9 +146,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
     api_keys: Annotated[tuple[SecretStr, ...], *COMMA_SEPARATED] = Field(
-        (), description="Accepted keys, comma-separated; `sha256:HEX` is the hash of a key."
+        (), description="Admin keys, comma-separated; `sha256:HEX` is the hash of a key."
     )
-    allow_anonymous: bool = Field(False, description="Serve a non-loopback address without API_KEYS.")
+    allow_anonymous: bool = Field(False, description="Serve a non-loopback address without keys.")
     cors_origins: Texts = Field((), description="Origins allowed to call from a browser.")
     allowed_hosts: HostNames = Field(
         (),
@@ -173,8 +173,8 @@ class Settings(BaseSettings):
     stream_interval_ms: float = Field(
         60, ge=0, le=1000, description="Tokens of this interval are streamed together; 0: each token by itself."
     )
-    max_async_jobs: int = Field(10_000, ge=1, description="Unfinished asynchronous jobs; further ones get a 503.")
-    max_async_job_bytes: int = Field(2 * 2**30, ge=1, description="Bytes of all asynchronous jobs; more get a 507.")
+    max_async_jobs: int = Field(10_000, ge=1, description="Unfinished asynchronous jobs of one owner; more get a 503.")
+    max_async_job_bytes: int = Field(2 * 2**30, ge=1, description="Bytes of an owner's asynchronous jobs (more: 507).")
     request_timeout_seconds: float = Field(600, gt=0, description="Deadline of an interactive request.")
     index_wait_seconds: float = Field(30, ge=0, description="How long posting texts waits until they are searchable.")
     job_ttl_seconds: int = Field(3600, ge=60, description="How long events of a job can be replayed.")
@@ -241,11 +241,6 @@ class Settings(BaseSettings):
             raise ValueError("QDRANT_URL and QDRANT_HOST both name the Qdrant server: set only one of them")
         if self.chunk_tokens is not None and self.chunk_overlap_tokens * 2 > self.chunk_tokens:
             raise ValueError("CHUNK_OVERLAP_TOKENS may be at most half of CHUNK_TOKENS")
-        if self.host not in LOOPBACK_HOSTS and not self.api_keys and not self.allow_anonymous:
-            raise ValueError(
-                f"HOST={self.host} serves other machines, so API_KEYS must be set "
-                "(or ALLOW_ANONYMOUS=true to say that everyone may use this server)"
-            )
         if len({root.path for root in self.watch_roots}) < len(self.watch_roots):
             raise ValueError("WATCH_DIRS names a folder twice, but a folder can feed only one collection")
         return self

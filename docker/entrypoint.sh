@@ -21,7 +21,7 @@ compose_addresses() {
 }
 
 # The API listens on all addresses of its container; the address where its port is published decides who can reach it.
-# On loopback no key is needed. On any other address the API requires API_KEYS or ALLOW_ANONYMOUS, as it always does.
+# On loopback no key is needed. On any other address the API requires keys or ALLOW_ANONYMOUS, as it always does.
 listen() {
     export HOST=0.0.0.0 PORT=8000
     # The names under which other containers reach it.
@@ -82,6 +82,7 @@ case "${1:-}" in
     api)
         listen
         read_settings
+        python docker/check_access.py
         exec uvicorn --factory api.app:create_app --host "$HOST" --port "$PORT" \
             --http api.http_protocol:HttpProtocol --no-proxy-headers --no-access-log --log-level "$LEVEL" \
             --timeout-graceful-shutdown 20

@@ -17,6 +17,7 @@ from core.blobs import BlobStore
 from core.catalog import Catalog
 from core.disk import DiskSpace
 from core.settings import Settings, get_settings
+from core.usage import UsageMeter
 from tasks.documents.reconciliation import Reconciliation
 from tasks.jobs.compatibility import require_compatible
 from tasks.jobs.heartbeats import Announcer, Info, JobHeartbeats
@@ -64,8 +65,12 @@ class WorkerServices:
         return JobHeartbeats(self.producer.records)
 
     @cached_property
+    def usage(self) -> UsageMeter:
+        return UsageMeter(self.catalog.add_usage)
+
+    @cached_property
     def runner(self) -> JobRunner:
-        return JobRunner(self.producer, self.catalog, self.heartbeats)
+        return JobRunner(self.producer, self.catalog, self.heartbeats, self.usage)
 
     @cached_property
     def reconciliation(self) -> Reconciliation:
@@ -146,7 +151,7 @@ class WorkerServices:
     def stop(self) -> None:
         """Stop the threads and close the stores of the services that were built."""
         built = vars(self)
-        for name in ("indexer", "watchdog", "generation", "models", "heartbeats", "producer", "catalog"):
+        for name in ("indexer", "watchdog", "generation", "models", "heartbeats", "usage", "producer", "catalog"):
             if name in built:
                 built[name].close()
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.conversation_tasks import is_conversation_task
-from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep
+from api.dependencies import CallerDep, JsonRoute, PreferencesDep, ServicesDep
 from api.job_calls import Call, respond
 from api.loaded_models import requested_model
 from api.render import ChatStream, CompletionStream, ToolForm
@@ -17,6 +17,8 @@ from api.schemas.base import EVENT_STREAM
 from api.schemas.chat import ChatCompletion, ChatRequest, CompletionRequest, TextCompletion
 from api.schemas.chat import RagOptions as WireRagOptions
 from api.schemas.rag import MAX_QUERY_CHARACTERS, Job
+from api.scopes import needs
+from core.keys import Scope
 from core.messages import DEFAULT_TOOL_ROUNDS, ChatMessage, GenerateRequest, RagOptions
 from core.settings import Settings
 from tasks.jobs.kinds import CHAT, RAG_CHAT
@@ -31,14 +33,17 @@ router = APIRouter(tags=["chat"], route_class=JsonRoute)
     CHAT_PATH,
     responses={200: {"model": ChatCompletion, "content": EVENT_STREAM}, 202: {"model": Job}},
 )
+@needs(Scope.CHAT)
 async def create_chat_completion(
-    body: ChatRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep
+    body: ChatRequest, request: Request, services: ServicesDep, caller: CallerDep, prefer: PreferencesDep
 ) -> Response:
     """Answer a conversation. With `stream`, the answer is sent as server-sent events."""
     body.check()
-    requested = await requested_model(services, body.model)
+    requested = await requested_model(services, caller, body.model)
     tools = body.tool_use()
     rag = _rag_options(body, requested.collection, services.settings)
+    if rag is not None:
+        caller.require(Scope.DOCUMENTS_READ)
     form = body.answer_format()
     job = GenerateRequest(
         messages=[turn for message in body.messages for turn in message.turns()],
@@ -59,7 +64,7 @@ async def create_chat_completion(
     tool_form: ToolForm = "functions" if tools.legacy else "tools"
     params = {} if body.max_completion_tokens is None else {"max_tokens": "max_completion_tokens"}
     options = {"calls": "functions"} if tools.legacy else {}
-    call = Call(CHAT if rag is None else RAG_CHAT, job, CHAT_PATH, key, options, params)
+    call = Call(CHAT if rag is None else RAG_CHAT, job, CHAT_PATH, caller, options, params)
     stream = None
     if body.stream:
         stream = ChatStream(call.head, job.n, include_usage=body.include_usage, sources=rag is not None, form=tool_form)
@@ -97,12 +102,13 @@ def search_query(question: str) -> str:
     COMPLETIONS_PATH,
     responses={200: {"model": TextCompletion, "content": EVENT_STREAM}, 202: {"model": Job}},
 )
+@needs(Scope.CHAT)
 async def create_completion(
-    body: CompletionRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep
+    body: CompletionRequest, request: Request, services: ServicesDep, caller: CallerDep, prefer: PreferencesDep
 ) -> Response:
     """Answer a prompt (legacy). It becomes one user message of the model's chat template."""
     prompt = body.check()
-    requested = await requested_model(services, body.model)
+    requested = await requested_model(services, caller, body.model)
     rag = None
     if requested.collection is not None:
         query, top_k = search_query(prompt), services.settings.rag_top_k
@@ -116,6 +122,6 @@ async def create_completion(
         rag=rag,
         **format_fields(only_format(body.formats())),
     )
-    call = Call(CHAT if rag is None else RAG_CHAT, job, COMPLETIONS_PATH, key, params={"messages": "prompt"})
+    call = Call(CHAT if rag is None else RAG_CHAT, job, COMPLETIONS_PATH, caller, params={"messages": "prompt"})
     stream = CompletionStream(call.head, job.n, include_usage=body.include_usage) if body.stream else None
     return await respond(request, services, call, prefer, stream)

@@ -9,13 +9,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from api.dependencies import JsonRoute, Services, ServicesDep, in_thread, json_response
+from api.dependencies import CallerDep, JsonRoute, Services, ServicesDep, in_thread, json_response
 from api.document_intake import hint_waiting
 from api.render import Wire
 from api.schemas import collections as schema
 from api.schemas.base import ListAnswer
+from api.scopes import needs
+from api.visible import own_collection, visible_collection
 from core.catalog import Collection, Coverage, Page, SkippedFile, to_text
 from core.errors import Conflict, InvalidRequest, Unavailable
+from core.keys import Scope
 from core.settings import Settings
 from tasks.jobs.queues import Role
 
@@ -27,42 +30,49 @@ router = APIRouter(prefix=COLLECTIONS_PATH, tags=["collections"], route_class=Js
 
 
 @router.post("", responses={201: {"model": schema.Collection}}, status_code=201)
-async def create_collection(body: schema.NewCollection, services: ServicesDep) -> Response:
+@needs(Scope.DOCUMENTS_WRITE)
+async def create_collection(body: schema.NewCollection, services: ServicesDep, caller: CallerDep) -> Response:
     """Create a collection.
 
     A collection is also created by its first document. Create it yourself to give it settings of its own before that.
     """
+    caller.require_collection(body.name)
     settings = _with_catalog_names(body.model_dump(exclude={"name"}))
     _check_model(settings["model_choice"], services.settings)
     await _check_chunking(services, settings)
-    create = partial(services.catalog.create_collection, body.name, **settings)
+    create = partial(services.catalog.create_collection, body.name, owner=caller.owner, **settings)
     created = await in_thread(create)
     await _wake_indexer(services)
     return json_response(await _with_coverage(services, created), 201)
 
 
 @router.get("", responses={200: {"model": ListAnswer[schema.Collection]}})
-async def list_collections(services: ServicesDep) -> Response:
-    """List all collections by name, each with its coverage."""
+@needs(Scope.DOCUMENTS_READ)
+async def list_collections(services: ServicesDep, caller: CallerDep) -> Response:
+    """List the collections that the key may use by name, each with its coverage."""
     found: list[Collection] = await in_thread(services.catalog.list_collections)
     coverage = {one.collection: one for one in await in_thread(services.catalog.coverage)}
     # A collection that was created between the two queries is left out.
-    items = [collection_wire(one, coverage[one.name]) for one in found if one.name in coverage]
+    seen = [one for one in found if one.name in coverage and caller.reach.sees(one.name)]
+    items = [collection_wire(one, coverage[one.name]) for one in seen]
     ids = (items[0]["id"], items[-1]["id"]) if items else (None, None)
     return json_response({"object": "list", "data": items, "has_more": False, "first_id": ids[0], "last_id": ids[1]})
 
 
 @router.get("/{collection:path}/coverage", responses={200: {"model": schema.Coverage}})
-async def get_coverage(collection: str, services: ServicesDep) -> Response:
+@needs(Scope.DOCUMENTS_READ)
+async def get_coverage(collection: str, services: ServicesDep, caller: CallerDep) -> Response:
     """Report how many documents of a collection are searchable, and why the others are not."""
-    found: Collection = await in_thread(services.catalog.get_collection, collection)
+    found = await visible_collection(services, caller, collection)
     return json_response((await _with_coverage(services, found))["coverage"])
 
 
 @router.get("/{collection:path}/skipped", responses={200: {"model": ListAnswer[schema.SkippedFile]}})
+@needs(Scope.DOCUMENTS_READ)
 async def list_skipped(
     collection: str,
     services: ServicesDep,
+    caller: CallerDep,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: str | None = None,
 ) -> Response:
@@ -70,7 +80,7 @@ async def list_skipped(
 
     The list is as of the last full scan (every WATCH_RESCAN_SECONDS). `coverage` counts all ignored files.
     """
-    found: Collection = await in_thread(services.catalog.get_collection, collection)
+    found = await visible_collection(services, caller, collection)
     find = partial(services.catalog.list_skipped, found.name, limit=limit, after=after)
     page: Page[SkippedFile] = await in_thread(find)
     items = [
@@ -83,22 +93,27 @@ async def list_skipped(
 
 
 @router.get("/{collection:path}", responses={200: {"model": schema.Collection}})
-async def get_collection(collection: str, services: ServicesDep) -> Response:
+@needs(Scope.DOCUMENTS_READ)
+async def get_collection(collection: str, services: ServicesDep, caller: CallerDep) -> Response:
     """Return a collection by its name or its id."""
-    found: Collection = await in_thread(services.catalog.get_collection, collection)
+    found = await visible_collection(services, caller, collection)
     return json_response(await _with_coverage(services, found))
 
 
 @router.patch("/{collection:path}", responses={200: {"model": schema.Collection}})
-async def change_collection(collection: str, body: schema.CollectionChange, services: ServicesDep) -> Response:
+@needs(Scope.DOCUMENTS_WRITE)
+async def change_collection(
+    collection: str, body: schema.CollectionChange, services: ServicesDep, caller: CallerDep
+) -> Response:
     """Rename a collection or change its settings. `reindexing` says how many documents are indexed again.
 
     Search finds a document's old chunks until its new ones are complete. After a change of `embedding_model` it finds
     the old chunks until the new ones of all documents are complete.
     """
     changes = _with_catalog_names(body.model_dump(exclude_unset=True))
-    found: Collection = await in_thread(services.catalog.get_collection, collection)
+    found = await own_collection(services, caller, collection)
     if changes.get("name", found.name) != found.name:
+        caller.require_collection(changes["name"])
         await _refuse_watched(services, found, "renamed")
     # Only a new choice is checked: an earlier one may stay after the settings stop offering that model.
     _check_model(changes.get("model_choice"), services.settings)
@@ -115,11 +130,12 @@ async def change_collection(collection: str, body: schema.CollectionChange, serv
 
 
 @router.delete("/{collection:path}", responses={200: {"model": schema.DeletedCollection}})
-async def delete_collection(collection: str, services: ServicesDep) -> Response:
+@needs(Scope.DOCUMENTS_WRITE)
+async def delete_collection(collection: str, services: ServicesDep, caller: CallerDep) -> Response:
     """Delete a collection with all its documents. Search no longer finds them when this returns."""
-    found: Collection = await in_thread(services.catalog.get_collection, collection)
+    found = await own_collection(services, caller, collection)
     await _refuse_watched(services, found, "deleted")
-    count: int = await in_thread(services.catalog.delete_collection, found.id)
+    count: int = await in_thread(services.catalog.delete_collection, found.id, caller.reach)
     await _wake_indexer(services)
     return json_response({"id": found.id, "object": "collection", "deleted": True, "documents": count})
 

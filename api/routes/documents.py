@@ -14,9 +14,10 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
 from api.admission import admit
+from api.callers import Caller
 from api.dependencies import (
+    CallerDep,
     JsonRoute,
-    KeyDep,
     Preferences,
     PreferencesDep,
     Services,
@@ -41,11 +42,14 @@ from api.job_calls import Call, submit_async
 from api.progress import document_events, event_id
 from api.schemas import rag as schema
 from api.schemas.base import EVENT_STREAM, CollectionName, ListAnswer
+from api.scopes import needs
 from api.sse import EventStream, cancelled_by_disconnect
 from api.upload_slots import without_long_pauses
 from api.uploads import UploadReceiver, receive
+from api.visible import require_own_document, visible_collection, visible_document
 from core.catalog import SETTLED, Document, DocumentState, Page, Source
 from core.errors import InvalidRequest, Unavailable
+from core.keys import Scope
 from core.messages import DocumentsRequest
 from core.watch_roots import DEFAULT_COLLECTION
 from tasks.jobs import kinds
@@ -87,11 +91,12 @@ class Status(StrEnum):
 
 
 @router.post(DOCUMENTS_PATH, responses=DOCUMENTS, status_code=201)
+@needs(Scope.DOCUMENTS_WRITE)
 async def add_texts(
     body: schema.TextsRequest,
     request: Request,
     services: ServicesDep,
-    key: KeyDep,
+    caller: CallerDep,
     prefer: PreferencesDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -102,10 +107,11 @@ async def add_texts(
     metadata = body.metadata if body.metadata is not None else [{} for _ in body.texts]
     if len(metadata) != len(body.texts):
         raise InvalidRequest(f"'metadata' has {len(metadata)} items for {len(body.texts)} texts.", param="metadata")
-    await admit(services, is_async=prefer.respond_async)
-    intake = Intake(body.collection, Source.TEXT, key, idempotency_key)
+    await admit(services, caller, is_async=prefer.respond_async)
+    caller.require_collection(body.collection)
+    intake = Intake(body.collection, Source.TEXT, caller, idempotency_key)
     added = await in_thread(store_texts, services, body.texts, metadata, intake)
-    return await _answer(request, services, added, key, prefer, services.settings.index_wait_seconds)
+    return await _answer(request, services, added, caller, prefer, services.settings.index_wait_seconds)
 
 
 @router.post(
@@ -143,10 +149,11 @@ async def add_texts(
         }
     },
 )
+@needs(Scope.DOCUMENTS_WRITE)
 async def upload(
     request: Request,
     services: ServicesDep,
-    key: KeyDep,
+    caller: CallerDep,
     prefer: PreferencesDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
@@ -159,15 +166,17 @@ async def upload(
         services.blobs, request.headers.get("content-type", ""), services.settings.max_upload_bytes
     )
     size = request.headers.get("content-length", "")
-    await admit(services, is_async=prefer.respond_async, new_bytes=int(size) if size.isdecimal() else 0)
+    await admit(services, caller, is_async=prefer.respond_async, new_bytes=int(size) if size.isdecimal() else 0)
     async with services.uploads.one():
         with closing(receiver):
             await receive(receiver, _while_there_is_room(services, without_long_pauses(request.stream())))
             # The fields are checked before any file is committed, so that a refused request leaves nothing behind.
-            intake = Intake(_collection(receiver), Source.UPLOAD, key, idempotency_key, receiver.flag("replace"))
+            collection = _collection(receiver)
+            caller.require_collection(collection)
+            intake = Intake(collection, Source.UPLOAD, caller, idempotency_key, receiver.flag("replace"))
             items = await in_thread(receiver.commit)
     added = await in_thread(add_documents, services, items, intake)
-    return await _answer(request, services, added, key, prefer, 0.0)
+    return await _answer(request, services, added, caller, prefer, 0.0)
 
 
 async def _while_there_is_room(services: Services, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -188,14 +197,14 @@ async def _answer(
     request: Request,
     services: Services,
     added: list[Added],
-    key: str,
+    caller: Caller,
     prefer: Preferences,
     default_wait_seconds: float,
 ) -> Response:
     documents = [one.document for one in added]
     if prefer.respond_async:
         job = DocumentsRequest([document.id for document in documents])
-        return await submit_async(services, Call(kinds.DOCUMENTS, job, request.url.path, key))
+        return await submit_async(services, Call(kinds.DOCUMENTS, job, request.url.path, caller))
     asked = default_wait_seconds if prefer.wait_seconds is None else prefer.wait_seconds
     if asked and not await _queue_answers(services):
         asked = 0.0  # the documents are stored, but nobody works on them before Redis is back
@@ -216,8 +225,10 @@ async def _queue_answers(services: Services) -> bool:
 
 
 @router.get(DOCUMENTS_PATH, responses={200: {"model": ListAnswer[schema.Document]}})
+@needs(Scope.DOCUMENTS_READ)
 async def list_documents(
     services: ServicesDep,
+    caller: CallerDep,
     status: Status | None = None,
     state: Annotated[Status | None, Query(description="The same as `status`.")] = None,
     collection: str | None = None,
@@ -228,14 +239,15 @@ async def list_documents(
     chosen = status or state
     states = chosen.states if chosen else None
     find = partial(services.catalog.list_documents, state=states, collection=collection, limit=limit, after=after)
-    page: Page[Document] = await in_thread(find)
+    page: Page[Document] = await in_thread(partial(find, reach=caller.reach))
     return json_response(await document_list(services, page.items, has_more=page.has_more))
 
 
 @router.get(f"{DOCUMENTS_PATH}/{{document_id}}", responses={200: {"model": schema.Document}})
-async def get_document(document_id: str, services: ServicesDep) -> Response:
+@needs(Scope.DOCUMENTS_READ)
+async def get_document(document_id: str, services: ServicesDep, caller: CallerDep) -> Response:
     """Return a document and its progress. `error` says why it failed and what to do."""
-    document: Document = await in_thread(services.catalog.get_document, document_id)
+    document = await visible_document(services, caller, document_id)
     return json_response(await detailed_document_wire(services, document))
 
 
@@ -243,59 +255,68 @@ async def get_document(document_id: str, services: ServicesDep) -> Response:
     f"{DOCUMENTS_PATH}/{{document_id}}/events",
     responses={200: {"content": EVENT_STREAM}},
 )
+@needs(Scope.DOCUMENTS_READ)
 async def document_changes(
-    document_id: str, services: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
+    document_id: str, services: ServicesDep, caller: CallerDep, last_event_id: Annotated[str | None, Header()] = None
 ) -> Response:
     """Stream the changes of a document until it is completed, failed or cancelled. Each event has the whole document.
 
     To resume, send the id of the last event received as `Last-Event-ID`. 204 means that no further event will come.
     """
-    document: Document = await in_thread(services.catalog.get_document, document_id)
+    document = await visible_document(services, caller, document_id)
     if document.state in SETTLED and last_event_id == event_id(document, None):
         return Response(status_code=204)
     return EventStream(document_events(services, document_id, last_event_id or "", document_wire))
 
 
 @router.post(f"{DOCUMENTS_PATH}/{{document_id}}/retry", responses={200: {"model": schema.Document}})
-async def retry_document(document_id: str, services: ServicesDep) -> Response:
+@needs(Scope.DOCUMENTS_WRITE)
+async def retry_document(document_id: str, services: ServicesDep, caller: CallerDep) -> Response:
     """Queue a failed or cancelled document again."""
+    await require_own_document(services, caller, document_id)
     document: Document = await in_thread(services.catalog.retry_document, document_id)
     await in_thread(hint_ingest, services, [document])
     return json_response(await detailed_document_wire(services, document))
 
 
 @router.post(f"{DOCUMENTS_PATH}/{{document_id}}/cancel", responses={200: {"model": schema.Document}})
-async def cancel_document(document_id: str, services: ServicesDep) -> Response:
+@needs(Scope.DOCUMENTS_WRITE)
+async def cancel_document(document_id: str, services: ServicesDep, caller: CallerDep) -> Response:
     """Stop the work on a document. What is already searchable stays so; `retry` queues the document again."""
+    await require_own_document(services, caller, document_id)
     document: Document = await in_thread(services.catalog.cancel_document, document_id)
     return json_response(await detailed_document_wire(services, document))
 
 
 @router.post(f"{DOCUMENTS_PATH}/retry", responses={200: {"model": schema.ChangedDocuments}})
-async def retry_failed(body: schema.DocumentSelection, services: ServicesDep) -> Response:
-    """Queue all failed documents again, of one collection or of all."""
-    await _check_known(services, body.collection)
-    count: int = await in_thread(services.catalog.retry_failed, body.collection)
+@needs(Scope.DOCUMENTS_WRITE)
+async def retry_failed(body: schema.DocumentSelection, services: ServicesDep, caller: CallerDep) -> Response:
+    """Queue all failed documents of the key's owner again, of one collection or of all."""
+    await _check_known(services, caller, body.collection)
+    count: int = await in_thread(services.catalog.retry_failed, body.collection, caller.reach)
     await in_thread(hint_waiting, services)
     return json_response({"object": "documents.retried", "count": count})
 
 
 @router.post(f"{DOCUMENTS_PATH}/cancel", responses={200: {"model": schema.ChangedDocuments}})
-async def cancel_all(body: schema.DocumentSelection, services: ServicesDep) -> Response:
-    """Stop the work on all unfinished documents, of one collection or of all."""
-    await _check_known(services, body.collection)
-    count: int = await in_thread(services.catalog.cancel_unsettled, body.collection)
+@needs(Scope.DOCUMENTS_WRITE)
+async def cancel_all(body: schema.DocumentSelection, services: ServicesDep, caller: CallerDep) -> Response:
+    """Stop the work on all unfinished documents of the key's owner, of one collection or of all."""
+    await _check_known(services, caller, body.collection)
+    count: int = await in_thread(services.catalog.cancel_unsettled, body.collection, caller.reach)
     return json_response({"object": "documents.cancelled", "count": count})
 
 
-async def _check_known(services: Services, collection: str | None) -> None:
+async def _check_known(services: Services, caller: Caller, collection: str | None) -> None:
     if collection is not None:
-        await in_thread(services.catalog.get_collection, collection)
+        await visible_collection(services, caller, collection)
 
 
 @router.delete(f"{DOCUMENTS_PATH}/{{document_id}}", responses={200: {"model": schema.DeletedDocument}})
-async def delete_document(document_id: str, services: ServicesDep) -> Response:
+@needs(Scope.DOCUMENTS_WRITE)
+async def delete_document(document_id: str, services: ServicesDep, caller: CallerDep) -> Response:
     """Delete a document. Search no longer finds it when this returns."""
+    await require_own_document(services, caller, document_id)
     document: Document = await in_thread(services.catalog.delete_document, document_id)
     try:
         await in_thread(services.hints.wake_indexer)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.dependencies import JsonRoute, KeyDep, PreferencesDep, Services, ServicesDep
+from api.dependencies import CallerDep, JsonRoute, PreferencesDep, Services, ServicesDep
 from api.job_calls import Call, respond
 from api.loaded_models import check_model, loaded_models
 from api.schemas.embeddings import EmbeddingList, EmbeddingsRequest
 from api.schemas.rag import Job
+from api.scopes import needs
 from core.errors import InvalidRequest
+from core.keys import Scope
 from core.messages import EmbedRequest
 from tasks.jobs.kinds import EMBEDDINGS
 from tasks.jobs.queues import Role
@@ -21,17 +23,18 @@ router = APIRouter(tags=["embeddings"], route_class=JsonRoute)
 
 
 @router.post(EMBEDDINGS_PATH, responses={200: {"model": EmbeddingList}, 202: {"model": Job}})
+@needs(Scope.EMBEDDINGS)
 async def create_embeddings(
-    body: EmbeddingsRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep
+    body: EmbeddingsRequest, request: Request, services: ServicesDep, caller: CallerDep, prefer: PreferencesDep
 ) -> Response:
     """Return one vector of length 1 for each input, in the order of the inputs."""
-    await check_model(services, body.model, Role.INDEX)
+    await check_model(services, caller, body.model, Role.INDEX)
     if body.has_token_ids:
         await _check_vocabulary(services, body.model)
     purpose = body.input_type or "plain"
     job = EmbedRequest(inputs=body.items(), purpose=purpose, dimensions=body.dimensions, model=body.model)
     options = {"encoding_format": body.encoding_format or "float"}
-    return await respond(request, services, Call(EMBEDDINGS, job, EMBEDDINGS_PATH, key, options), prefer)
+    return await respond(request, services, Call(EMBEDDINGS, job, EMBEDDINGS_PATH, caller, options), prefer)
 
 
 async def _check_vocabulary(services: Services, model: str | None) -> None:

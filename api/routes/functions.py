@@ -9,13 +9,16 @@ from starlette.responses import Response
 
 from api.dependencies import JsonRoute, ServicesDep, json_response
 from api.schemas.base import ListAnswer
+from api.scopes import needs
 from core.errors import Unavailable
+from core.keys import Scope
 from tasks.jobs.queues import Role
 
 router = APIRouter(prefix="/v1/functions", tags=["functions"], route_class=JsonRoute)
 
 
 @router.get("", responses={200: {"model": ListAnswer[dict[str, Any]]}})
+@needs(Scope.CHAT)
 async def list_functions(services: ServicesDep) -> Response:
     """List the functions that the server can run, with their JSON schemas."""
     workers = await services.stream.workers(Role.INFERENCE)

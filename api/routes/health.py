@@ -12,7 +12,9 @@ from starlette.responses import Response
 
 from api.dependencies import JsonRoute, Services, ServicesDep, in_thread, json_response
 from api.metrics import Metrics
+from api.scopes import needs
 from core.errors import LlmApiError, StorageFull, Unavailable
+from core.keys import Scope
 from tasks.jobs.queues import Role
 
 #: A dependency that takes longer to answer counts as unavailable.
@@ -25,12 +27,14 @@ router = APIRouter(tags=["operation"], route_class=JsonRoute)
 
 
 @router.get("/health")
+@needs()
 async def health() -> Response:
     """Answer that the API process is alive. The other processes are not checked."""
     return json_response({"status": "ok"})
 
 
 @router.get("/ready", responses={503: {"description": "A dependency is unavailable; `checks` names it."}})
+@needs()
 async def ready(services: ServicesDep) -> Response:
     """Report the state of each dependency, with 503 if one is unavailable. It needs no key, so it shows no details."""
     checks: dict[str, Awaitable[str]] = {
@@ -78,6 +82,7 @@ async def _awaited(ping: Awaitable[Any]) -> Any:
 
 
 @router.get("/metrics", response_class=Response)
+@needs(Scope.ADMIN)
 async def metrics(request: Request, services: ServicesDep) -> Response:
     """Return metrics in Prometheus' text format."""
     collected: Metrics = request.app.state.metrics

@@ -12,13 +12,16 @@ import msgspec
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
-from api.dependencies import Frame, JsonRoute, Services, ServicesDep, in_thread, json_response
+from api.callers import Caller
+from api.dependencies import CallerDep, Frame, JsonRoute, Services, ServicesDep, in_thread, json_response
 from api.job_calls import job_wire
 from api.render import Answer, Head, Wire
 from api.renderers import FinishedJob
 from api.schemas import rag as schema
 from api.schemas.base import EVENT_STREAM, ListAnswer
+from api.scopes import needs
 from api.sse import EventStream, event_frame
+from api.visible import visible_job
 from core import events
 from core.catalog import Job, JobState
 from core.errors import ErrorInfo, InvalidRequest, Unavailable
@@ -32,11 +35,16 @@ Limit = Annotated[int, Query(ge=1, le=100)]
 
 
 @router.get("", responses={200: {"model": ListAnswer[schema.Job]}})
+@needs()
 async def list_jobs(
-    services: ServicesDep, limit: Limit = 20, after: str | None = None, status: JobState | None = None
+    services: ServicesDep,
+    caller: CallerDep,
+    limit: Limit = 20,
+    after: str | None = None,
+    status: JobState | None = None,
 ) -> Response:
     """List asynchronous jobs, the newest first, without their results."""
-    page = await in_thread(services.catalog.list_jobs, limit, after, status)
+    page = await in_thread(services.catalog.list_jobs, limit, after, status, caller.job_reach)
     return json_response(list_wire([job_wire(job) for job in page.items], has_more=page.has_more))
 
 
@@ -52,26 +60,28 @@ def list_wire(items: list[Wire], *, has_more: bool) -> Wire:
 
 
 @router.get("/{job_id}", responses={200: {"model": schema.Job}})
-async def get_job(job_id: str, services: ServicesDep) -> Response:
+@needs()
+async def get_job(job_id: str, services: ServicesDep, caller: CallerDep) -> Response:
     """Return a job's status, its position in the queue, and its result or error."""
-    job = await in_thread(services.catalog.get_job, job_id)
-    return json_response(await _with_result(services, job))
+    job = await visible_job(services, caller, job_id)
+    return json_response(await _with_result(services, caller, job))
 
 
 @router.delete("/{job_id}", responses={200: {"model": schema.Job}})
-async def cancel_job(job_id: str, services: ServicesDep) -> Response:
+@needs()
+async def cancel_job(job_id: str, services: ServicesDep, caller: CallerDep) -> Response:
     """Cancel a job. A job that has ended stays as it is."""
-    job: Job = await in_thread(services.catalog.get_job, job_id)
+    job = await visible_job(services, caller, job_id)
     if job.state not in FINAL_STATES:
         await services.stream.cancel(job_id)
         await in_thread(services.catalog.finish_job, job_id, JobState.CANCELLED)
         job = await in_thread(services.catalog.get_job, job_id)
-    return json_response(await _with_result(services, job))
+    return json_response(await _with_result(services, caller, job))
 
 
-async def _with_result(services: Services, job: Job) -> Wire:
+async def _with_result(services: Services, caller: Caller, job: Job) -> Wire:
     position = await _position(services, job) if job.state is JobState.QUEUED else None
-    return job_wire(job, position=position, result=await _result(services, job))
+    return job_wire(job, position=position, result=await _result(services, caller, job))
 
 
 async def _position(services: Services, job: Job) -> int | None:
@@ -82,7 +92,7 @@ async def _position(services: Services, job: Job) -> int | None:
         return None
 
 
-async def _result(services: Services, job: Job) -> Wire | None:
+async def _result(services: Services, caller: Caller, job: Job) -> Wire | None:
     """Return the body with which the job's endpoint would have answered."""
     if job.state is not JobState.COMPLETED or job.result is None:
         return None
@@ -90,20 +100,21 @@ async def _result(services: Services, job: Job) -> Wire | None:
     source = urlsplit(job.endpoint)
     render = kind_named(job.kind).renderer(source.path)
     head = Head(job.id, int(job.created_at))
-    wire: Wire = await render(FinishedJob(services, head, answer, dict(parse_qsl(source.query))))
+    wire: Wire = await render(FinishedJob(services, caller, head, answer, dict(parse_qsl(source.query))))
     return wire
 
 
 @router.get("/{job_id}/events", responses={200: {"content": EVENT_STREAM}})
+@needs()
 async def job_events(
-    job_id: str, services: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
+    job_id: str, services: ServicesDep, caller: CallerDep, last_event_id: Annotated[str | None, Header()] = None
 ) -> Response:
     """Stream a job's events, the earlier ones first, until the job ends.
 
     To resume, send the id of the last event received as `Last-Event-ID`. 204 means that no further event will come.
     """
     after = _event_number(last_event_id)
-    job: Job = await in_thread(services.catalog.get_job, job_id)
+    job = await visible_job(services, caller, job_id)
     if job.state not in FINAL_STATES:
         return EventStream(_live(services, job_id, after))
     stored = list(_stored(job, await services.stream.frames_after(job_id, 0), after))

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.dependencies import JsonRoute, KeyDep, PreferencesDep, ServicesDep
+from api.dependencies import CallerDep, JsonRoute, PreferencesDep, ServicesDep
 from api.job_calls import Call, respond
 from api.loaded_models import requested_model
 from api.render import ChatStream
@@ -15,7 +15,9 @@ from api.routes.chat import format_fields
 from api.schemas import rag as schema
 from api.schemas.answer_format import only_format
 from api.schemas.base import EVENT_STREAM
+from api.scopes import needs
 from core.errors import InvalidRequest
+from core.keys import Scope
 from core.messages import GenerateRequest, RagOptions, SamplingParams, SearchRequest
 from core.settings import Settings
 from tasks.jobs.kinds import RAG_CHAT, SEARCH
@@ -27,8 +29,9 @@ router = APIRouter(tags=["rag"], route_class=JsonRoute)
 
 
 @router.post(SEARCH_PATH, responses={200: {"model": schema.SearchResults}, 202: {"model": schema.Job}})
+@needs(Scope.DOCUMENTS_READ)
 async def search(
-    body: schema.SearchRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep
+    body: schema.SearchRequest, request: Request, services: ServicesDep, caller: CallerDep, prefer: PreferencesDep
 ) -> Response:
     """Find the chunks that match a query best."""
     job = SearchRequest(
@@ -36,23 +39,24 @@ async def search(
         top_k=body.top_k or services.settings.rag_top_k,
         **body.options(),
     )
-    return await respond(request, services, Call(SEARCH, job, SEARCH_PATH, key), prefer)
+    return await respond(request, services, Call(SEARCH, job, SEARCH_PATH, caller), prefer)
 
 
 @router.post(
     RAG_CHAT_PATH,
     responses={200: {"model": schema.RagCompletion, "content": EVENT_STREAM}, 202: {"model": schema.Job}},
 )
+@needs(Scope.CHAT, Scope.DOCUMENTS_READ)
 async def rag_chat(
-    body: schema.RagChatRequest, request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep
+    body: schema.RagChatRequest, request: Request, services: ServicesDep, caller: CallerDep, prefer: PreferencesDep
 ) -> Response:
     """Answer a question from the documents. With `stream`, the events are those of a chat, the first with `sources`."""
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest("'stream_options' is only allowed when 'stream' is true.", param="stream_options")
-    requested = await requested_model(services, body.model)
+    requested = await requested_model(services, caller, body.model)
     params = {} if body.messages else {"messages": "query"}
     job = _generate_request(body, requested.collection, services.settings)
-    call = Call(RAG_CHAT, job, RAG_CHAT_PATH, key, params=params)
+    call = Call(RAG_CHAT, job, RAG_CHAT_PATH, caller, params=params)
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
     stream = ChatStream(call.head, include_usage=include_usage, sources=True) if body.stream else None
     return await respond(request, services, call, prefer, stream)

@@ -8,9 +8,11 @@ from core.catalog.dispatches import DispatchQueries
 from core.catalog.documents import DocumentQueries
 from core.catalog.folders import FolderQueries
 from core.catalog.jobs import JobQueries
+from core.catalog.keys import KeyQueries
 from core.catalog.progress import ProgressQueries
 from core.catalog.reads import ReadQueries
 from core.catalog.stores import StoreQueries
+from core.catalog.usage import UsageQueries
 
 
 class Catalog(
@@ -23,6 +25,8 @@ class Catalog(
     ClaimQueries,
     DispatchQueries,
     JobQueries,
+    KeyQueries,
+    UsageQueries,
 ):
     """The catalog, over one pool of connections. Synchronous and thread-safe.
 

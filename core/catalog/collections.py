@@ -11,8 +11,9 @@ from core.catalog.batched import BatchedDatabase
 from core.catalog.rows import ALIVE, DELETED, SELECT_COLLECTION, as_collection, new_generation
 from core.catalog.tables import collections, documents
 from core.catalog.types import RETRYABLE, Collection
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, NotFound, PermissionDenied
 from core.ids import new_id
+from core.keys import DEFAULT_OWNER, EVERYTHING, Reach
 
 #: Settings that decide how documents are cut into chunks.
 CHUNK_SETTINGS = ("chunk_tokens", "chunk_overlap_tokens")
@@ -21,13 +22,16 @@ CHUNK_SETTINGS = ("chunk_tokens", "chunk_overlap_tokens")
 class CollectionQueries(BatchedDatabase):
     """The part of the catalog about collections."""
 
-    def ensure_collection(self, name: str) -> Collection:
-        """Return the collection of this name. Create it if it does not exist."""
+    def ensure_collection(self, name: str, owner: str = DEFAULT_OWNER) -> Collection:
+        """Return the collection of this name. If it does not exist, create it for this owner."""
         with self._read() as connection:
             found = _find(connection, name)
         if found is not None:
             return found
-        return self._write_retried(lambda connection: _find(connection, name) or _insert(connection, name, self._now()))
+        now = self._now()
+        return self._write_retried(
+            lambda connection: _find(connection, name) or _insert(connection, name, now, owner=owner)
+        )
 
     def create_collection(
         self,
@@ -36,12 +40,14 @@ class CollectionQueries(BatchedDatabase):
         chunk_tokens: int | None = None,
         chunk_overlap_tokens: int | None = None,
         model_choice: str | None = None,
+        owner: str = DEFAULT_OWNER,
     ) -> Collection:
         """Create a collection. Raise Conflict if there is one of this name."""
         settings = {
             "chunk_tokens": chunk_tokens,
             "chunk_overlap_tokens": chunk_overlap_tokens,
             "model_choice": model_choice,
+            "owner": owner,
         }
         try:
             with self._write() as connection:
@@ -94,15 +100,19 @@ class CollectionQueries(BatchedDatabase):
         with self._read() as connection:
             return sorted(connection.execute(query).scalars())
 
-    def delete_collection(self, name_or_id: str) -> int:
+    def delete_collection(self, name_or_id: str, reach: Reach = EVERYTHING) -> int:
         """Mark a collection and all its documents for deletion, and return the number of documents.
 
-        Search drops them at once, and the name is free for a new collection. Raise NotFound if there is no such
-        collection.
+        Search drops them at once, and the name is free for a new collection.
+
+        Raises:
+            NotFound: there is no such collection.
+            PermissionDenied: it has documents of other owners.
         """
         now = self._now()
         with self._write() as connection:
             collection = _fetch(connection, name_or_id, _LOCKED)
+            _require_own(connection, collection, reach)
             # The row stays until its last document is removed: see `purge_collections`.
             gone = {"name": f"{collection.id} (deleted)", "deleted_at": now}
             connection.execute(sa.update(collections).where(collections.c.id == collection.id).values(**gone))
@@ -135,12 +145,12 @@ class CollectionQueries(BatchedDatabase):
         return self._change_all(mine, new_generation(now, bulk=True) | {"updated_at": now})
 
 
-def collection_id(connection: sa.Connection, name: str, now: float) -> str:
-    """Return the id of the collection of this name. Create it if it does not exist. Needs a write transaction.
+def collection_id(connection: sa.Connection, name: str, now: float, owner: str = DEFAULT_OWNER) -> str:
+    """Return the id of the collection of this name. If it does not exist, create it. Needs a write transaction.
 
     On PostgreSQL, nobody can delete or rename it during this transaction.
     """
-    return (_find(connection, name, _KEPT) or _insert(connection, name, now)).id
+    return (_find(connection, name, _KEPT) or _insert(connection, name, now, owner=owner)).id
 
 
 def lock_collection(connection: sa.Connection, key: str) -> None:
@@ -168,6 +178,22 @@ def _fetch(connection: sa.Connection, name_or_id: str, select: sa.Select[Any] = 
     if row is None:
         raise NotFound(f"There is no collection {name_or_id!r}.", param="collection")
     return as_collection(row)
+
+
+def _require_own(connection: sa.Connection, collection: Collection, reach: Reach) -> None:
+    """Raise PermissionDenied if the collection has a document that others made. Needs the collection's lock."""
+    if reach.owner is None:
+        return
+    others = sa.select(documents.c.id).where(
+        documents.c.collection_id == collection.id, ALIVE, documents.c.owner != reach.owner
+    )
+    if connection.execute(others.limit(1)).one_or_none() is not None:
+        raise PermissionDenied(
+            f"The collection {collection.name!r} has documents of other owners. Delete your own documents one by one, "
+            "or use an admin key.",
+            param="collection",
+            code="not_the_owner",
+        )
 
 
 def _taken(name: str) -> Conflict:

@@ -24,6 +24,7 @@ from core.catalog.rows import (
     as_document,
     batches,
     checked,
+    made_by,
     new_generation,
     newest_first,
 )
@@ -32,6 +33,7 @@ from core.catalog.transitions import change
 from core.catalog.types import Document, DocumentState, NewDocument
 from core.errors import Conflict
 from core.ids import new_id
+from core.keys import EVERYTHING, Reach
 
 #: The state after a move, for documents that a worker holds: they are parsed or indexed again, with the new path.
 _STATE_AFTER_MOVE = {
@@ -58,7 +60,8 @@ class DocumentQueries(MigratedDatabase):
     def _add_files(self, connection: sa.Connection, new: Sequence[NewDocument]) -> list[str]:
         now = self._now()
         taken = _taken_paths(connection, new)
-        collection_ids = {name: collection_id(connection, name, now) for name in {one.collection for one in new}}
+        owners = {one.collection: one.owner for one in new}
+        collection_ids = {name: collection_id(connection, name, now, owner) for name, owner in owners.items()}
         rows = [_new_row(one, collection_ids[one.collection], now) for one in new if (one.root, one.path) not in taken]
         if rows:
             connection.execute(sa.insert(documents), rows)
@@ -81,28 +84,30 @@ class DocumentQueries(MigratedDatabase):
         if existing.content_hash != new.content_hash or existing.collection != new.collection:
             stat["blob_key"] = new.blob_key
             stat |= new_generation(now) | {"content_hash": new.content_hash}
-            stat["collection_id"] = collection_id(connection, new.collection, now)
+            stat["collection_id"] = collection_id(connection, new.collection, now, new.owner)
             if existing.collection != new.collection:
                 stat["placement"] = 0  # its points are in the other collection's store
         _update(connection, existing.id, stat)
         return fetch(connection, existing.id)
 
-    def replace_document(self, new: NewDocument) -> tuple[Document, str | None]:
+    def replace_document(self, new: NewDocument, reach: Reach = EVERYTHING) -> tuple[Document, str | None]:
         """Add an upload, or make it the new version of the document with the same name in its collection.
+
+        Only a document that may be changed is replaced.
 
         Return the document and the key of the original that is no longer needed: the new one's if neither content nor
         attributes have changed, the old one's if the document was replaced, None if it was added. If a document has
         the same idempotency key, return it unchanged.
         """
-        return self._write_retried(lambda connection: self._replace(connection, new))
+        return self._write_retried(lambda connection: self._replace(connection, new, reach))
 
-    def _replace(self, connection: sa.Connection, new: NewDocument) -> tuple[Document, str | None]:
+    def _replace(self, connection: sa.Connection, new: NewDocument, reach: Reach) -> tuple[Document, str | None]:
         repeated = _find_repeated(connection, new)
         if repeated is not None:
             return repeated, new.blob_key
         # Two uploads of a name that is new to the collection must not both be added.
-        lock_collection(connection, collection_id(connection, new.collection, self._now()))
-        existing = _find_named(connection, new)
+        lock_collection(connection, collection_id(connection, new.collection, self._now(), new.owner))
+        existing = _find_named(connection, new, reach)
         if existing is None:
             return self._add(connection, new), None
         if (existing.content_hash, existing.attributes) == (new.content_hash, new.attributes):
@@ -245,11 +250,11 @@ def _find_repeated(connection: sa.Connection, new: NewDocument) -> Document | No
     return as_document(row) if row is not None else None
 
 
-def _find_named(connection: sa.Connection, new: NewDocument) -> Document | None:
+def _find_named(connection: sa.Connection, new: NewDocument, reach: Reach) -> Document | None:
     """Return the newest document with this name in this collection that is not from a watched folder."""
     query = SELECT_LOCKED.where(
         collections.c.name == new.collection, documents.c.path == new.path, documents.c.root.is_(None), ALIVE
-    )
+    ).where(*made_by(documents, reach))
     row = connection.execute(query.order_by(*newest_first(documents)).limit(1)).one_or_none()
     return as_document(row) if row is not None else None
 
@@ -265,7 +270,7 @@ def _taken_paths(connection: sa.Connection, new: Sequence[NewDocument]) -> set[t
 
 
 def _insert(connection: sa.Connection, new: NewDocument, now: float) -> str:
-    row = _new_row(new, collection_id(connection, new.collection, now), now)
+    row = _new_row(new, collection_id(connection, new.collection, now, new.owner), now)
     # As parameters, not as values of the statement: that takes a third of the time.
     connection.execute(sa.insert(documents), row)
     return str(row["id"])

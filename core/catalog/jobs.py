@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,12 +19,14 @@ from core.catalog.rows import (
     as_job_summary,
     before,
     clean,
-    newest_first,
+    made_by,
+    newest_ids,
     page_of,
 )
 from core.catalog.tables import jobs
 from core.catalog.types import Job, JobState, JobSummary, Page
 from core.errors import NotFound
+from core.keys import DEFAULT_OWNER, EVERYTHING, Reach
 
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
 #: The same for a table of any size: written out as in the index `jobs_unfinished`.
@@ -36,11 +40,28 @@ JOB_BYTES_SECONDS = 5.0
 class JobQueries(BatchedDatabase):
     """The part of the catalog about asynchronous jobs."""
 
-    #: When the sizes of all jobs were added up last (monotonic seconds), and their sum.
-    _job_bytes: tuple[float, int] = (-math.inf, 0)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        #: By owner: when the sizes of the jobs were added up last (monotonic seconds), and their sum.
+        self._job_bytes: dict[str, tuple[float, int]] = {}
 
-    def create_job(self, job_id: str, kind: str, endpoint: str, request: str, key: str | None = None) -> Job:
-        """Record a queued job; `request` is JSON. If there is already a job with this id, return it unchanged."""
+    def create_job(
+        self,
+        job_id: str,
+        kind: str,
+        endpoint: str,
+        request: str,
+        key: str | None = None,
+        *,
+        owner: str = DEFAULT_OWNER,
+        collections: Iterable[str] | None = None,
+    ) -> Job:
+        """Record a queued job. If there is already a job with this id, return it unchanged.
+
+        Args:
+            request: JSON.
+            collections: the names of the only collections that the job may read.
+        """
         values = {
             "id": job_id,
             "kind": kind,
@@ -51,27 +72,39 @@ class JobQueries(BatchedDatabase):
             "attempt": 0,
             "created_at": self._now(),
             "size_bytes": len(request.encode()),
+            "owner": owner,
+            "collections": None if collections is None else _sorted_json(collections),
         }
         self._write_retried(lambda connection: _insert_once(connection, values))
         return self.get_job(job_id)
 
-    def get_job(self, job_id: str) -> Job:
-        """Return the job. Raise NotFound if there is none."""
+    def get_job(self, job_id: str, reach: Reach = EVERYTHING) -> Job:
+        """Return the job. Raise NotFound if there is none that is seen."""
         with self._read() as connection:
-            row = connection.execute(SELECT_JOB.where(jobs.c.id == job_id)).one_or_none()
+            row = connection.execute(SELECT_JOB.where(jobs.c.id == job_id, *_seen(reach))).one_or_none()
         if row is None:
             raise NotFound(f"No job with the id {job_id!r}.", param="job_id")
         return as_job(row)
 
-    def list_jobs(self, limit: int = 20, after: str | None = None, state: JobState | None = None) -> Page[JobSummary]:
-        """Return jobs, the newest first. Raise InvalidRequest if there is no job with the id `after`."""
-        query = SELECT_JOB_SUMMARY.order_by(*newest_first(jobs)).limit(limit + 1)
-        if state is not None:
-            query = query.where(jobs.c.state == state)
+    def list_jobs(
+        self,
+        limit: int = 20,
+        after: str | None = None,
+        state: JobState | None = None,
+        reach: Reach = EVERYTHING,
+    ) -> Page[JobSummary]:
+        """Return jobs, the newest first. Raise InvalidRequest if no job with the id `after` is seen."""
+        seen = _seen(reach)
         with self._read() as connection:
-            if after is not None:
-                query = query.where(before(connection, jobs, after))
-            return page_of([as_job_summary(row) for row in connection.execute(query)], limit)
+            follows = [] if after is None else [before(connection, jobs, after, *seen)]
+            if reach.owner is None:
+                states: list[list[sa.ColumnElement[bool]]] = [[] if state is None else [jobs.c.state == state]]
+            else:
+                states = [[jobs.c.state == one] for one in ([state] if state else JobState)]
+            ids = newest_ids(connection, jobs, [(*one, *seen, *follows) for one in states], limit + 1)
+            rows = connection.execute(SELECT_JOB_SUMMARY.where(jobs.c.id.in_(ids)))
+            found = {row.id: as_job_summary(row) for row in rows}
+            return page_of([found[key] for key in ids if key in found], limit)
 
     def set_job_running(self, job_id: str, attempt: int) -> bool:
         """Record that a worker runs this attempt. Return False if the job has ended or a later attempt runs."""
@@ -95,18 +128,20 @@ class JobQueries(BatchedDatabase):
         with self._write() as connection:
             return connection.execute(statement.values(**values)).rowcount == 1
 
-    def unfinished_job_count(self) -> int:
-        """Return how many jobs have not ended."""
+    def unfinished_job_count(self, owner: str = DEFAULT_OWNER) -> int:
+        """Return how many jobs of an owner have not ended."""
+        query = sa.select(sa.func.count()).where(jobs.c.owner == owner, jobs.c.state.in_(UNFINISHED))
         with self._read() as connection:
-            return connection.execute(sa.select(sa.func.count()).select_from(jobs).where(_IS_UNFINISHED)).scalar_one()
+            return connection.execute(query).scalar_one()
 
-    def job_bytes(self) -> int:
-        """Return the size of the requests and results of all jobs, as it was at most `JOB_BYTES_SECONDS` ago."""
-        summed_at, total = self._job_bytes
+    def job_bytes(self, owner: str = DEFAULT_OWNER) -> int:
+        """Return the size of the requests and results of an owner's jobs, as of at most `JOB_BYTES_SECONDS` ago."""
+        summed_at, total = self._job_bytes.get(owner, (-math.inf, 0))
         if time.monotonic() - summed_at >= JOB_BYTES_SECONDS:
+            query = sa.select(sa.func.sum(jobs.c.size_bytes)).where(jobs.c.owner == owner)
             with self._read() as connection:
-                total = int(connection.execute(sa.select(sa.func.sum(jobs.c.size_bytes))).scalar_one() or 0)
-            self._job_bytes = (time.monotonic(), total)
+                total = int(connection.execute(query).scalar_one() or 0)
+            self._job_bytes[owner] = (time.monotonic(), total)
         return total
 
     def unfinished_jobs(self, limit: int, after: JobSummary | None = None) -> list[JobSummary]:
@@ -140,3 +175,14 @@ def _insert_once(connection: sa.Connection, values: dict[str, Any]) -> None:
     known = sa.select(jobs.c.id).where(jobs.c.id == values["id"])
     if connection.execute(known).one_or_none() is None:
         connection.execute(sa.insert(jobs).values(**values))
+
+
+def _seen(reach: Reach) -> Sequence[sa.ColumnElement[bool]]:
+    """Return the conditions for the jobs that are seen: the owner's, if their keys could read no more than this one."""
+    if reach.collections is None:
+        return made_by(jobs, reach)
+    return (*made_by(jobs, reach), jobs.c.collections.in_([_sorted_json(()), _sorted_json(reach.collections)]))
+
+
+def _sorted_json(names: Iterable[str]) -> str:
+    return json.dumps(sorted(names))

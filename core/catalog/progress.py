@@ -10,11 +10,12 @@ import sqlalchemy as sa
 
 from core.catalog.batched import BatchedDatabase
 from core.catalog.reads import fetch
-from core.catalog.rows import FENCED, GONE, IN_TURN, REQUEUED, WAITING, AnyRow
+from core.catalog.rows import FENCED, GONE, IN_TURN, REQUEUED, WAITING, AnyRow, made_by
 from core.catalog.tables import collections, document_counts, documents, watched_folders
 from core.catalog.transitions import change
 from core.catalog.types import RETRYABLE, UNSETTLED, Coverage, Document, DocumentState
 from core.errors import Conflict
+from core.keys import EVERYTHING, Reach
 
 #: Failures that count as skipped: the file has nothing to index, or there is no parser for its type.
 SKIP_CODES = ("unsupported_file", "empty_file")
@@ -107,14 +108,14 @@ class ProgressQueries(BatchedDatabase):
         wrong = "Only documents that wait or are being processed can be cancelled; this one is {}."
         return self._change_state(document_id, (*UNSETTLED, DocumentState.CANCELLED), self._cancelled(), wrong)
 
-    def retry_failed(self, collection: str | None = None) -> int:
+    def retry_failed(self, collection: str | None = None, reach: Reach = EVERYTHING) -> int:
         """Queue all failed documents, of one collection or of all, again; return their number. Skip cancelled ones."""
         again = self._retried() | {"bulk": True}
-        return self._change_states(documents.c.state == DocumentState.FAILED, again, collection)
+        return self._change_states(documents.c.state == DocumentState.FAILED, again, collection, reach)
 
-    def cancel_unsettled(self, collection: str | None = None) -> int:
+    def cancel_unsettled(self, collection: str | None = None, reach: Reach = EVERYTHING) -> int:
         """Stop the work on all documents of one collection or of all, and return their number."""
-        return self._change_states(_NOT_SETTLED, self._cancelled(), collection)
+        return self._change_states(_NOT_SETTLED, self._cancelled(), collection, reach)
 
     def _retried(self) -> dict[str, Any]:
         return REQUEUED | {"queued_at": self._now()}
@@ -134,10 +135,15 @@ class ProgressQueries(BatchedDatabase):
             connection.execute(statement)
             return fetch(connection, document_id)
 
-    def _change_states(self, condition: sa.ColumnElement[bool], values: dict[str, Any], collection: str | None) -> int:
-        if collection is not None:
-            named = sa.select(collections.c.id).where(collections.c.name == collection)
-            condition = sa.and_(condition, documents.c.collection_id.in_(named))
+    def _change_states(
+        self, condition: sa.ColumnElement[bool], values: dict[str, Any], collection: str | None, reach: Reach
+    ) -> int:
+        conditions = [condition, *made_by(documents, reach)]
+        for names in ([collection] if collection is not None else None, reach.collections):
+            if names is not None:
+                named = sa.select(collections.c.id).where(collections.c.name.in_(names))
+                conditions.append(documents.c.collection_id.in_(named))
+        condition = sa.and_(*conditions)
         return self._change_all(condition, values | {"updated_at": self._now()})
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,12 +16,13 @@ from core.catalog.rows import (
     batches,
     before,
     checked,
-    newest_first,
+    newest_ids,
     page_of,
 )
 from core.catalog.tables import collections, documents
 from core.catalog.types import UNSETTLED, Document, DocumentState, Page
 from core.errors import NotFound
+from core.keys import EVERYTHING, Reach
 
 
 class ReadQueries(MigratedDatabase):
@@ -80,20 +80,21 @@ class ReadQueries(MigratedDatabase):
         collection: str | None = None,
         limit: int = 20,
         after: str | None = None,
+        reach: Reach = EVERYTHING,
     ) -> Page[Document]:
         """Return documents, the newest first, without deleted ones unless that state is asked for.
 
         Raises:
             InvalidRequest: there is no document with the id `after`.
         """
-        scope = []
         with self._read() as connection:
+            places = _collection_scopes(connection, collection, reach)
+            follows = []
             if after is not None:
-                scope.append(before(connection, documents, after))
-            if collection is not None:
-                named = sa.select(collections.c.id).where(collections.c.name == collection)
-                scope.append(documents.c.collection_id == connection.execute(named).scalar())
-            ids = _newest(connection, _states(state), scope, limit + 1)
+                follows.append(before(connection, documents, after, _seen(connection, reach)))
+            states = _states(state)
+            scopes = [(*place, documents.c.state == one, *follows) for place in places for one in states]
+            ids = newest_ids(connection, documents, scopes, limit + 1)
             rows = connection.execute(SELECT_DOCUMENT.where(documents.c.id.in_(ids)))
             found = {row.id: as_document(row) for row in rows}
             return page_of([found[key] for key in ids if key in found], limit)
@@ -127,20 +128,23 @@ def _states(state: DocumentState | Iterable[DocumentState] | None) -> set[Docume
     return {state} if isinstance(state, DocumentState) else set(state)
 
 
-def _newest(
-    connection: sa.Connection,
-    states: Iterable[DocumentState],
-    scope: Sequence[sa.ColumnElement[bool]],
-    limit: int,
-) -> list[str]:
-    """Return the ids of the newest documents in any of these states.
+def _collection_scopes(
+    connection: sa.Connection, collection: str | None, reach: Reach
+) -> list[tuple[sa.ColumnElement[bool], ...]]:
+    """Return a condition for each collection to list, or none for all of them together."""
+    if collection is None and reach.collections is None:
+        return [()]
+    names = reach.collections if collection is None else [collection] if reach.sees(collection) else []
+    ids = connection.execute(sa.select(collections.c.id).where(collections.c.name.in_(names or ()))).scalars()
+    return [(documents.c.collection_id == key,) for key in ids]
 
-    Each state is asked for by itself, because its documents lie in an index in this order.
-    """
-    query = sa.select(documents.c.created_at, documents.c.id).where(*scope)
-    query = query.order_by(*newest_first(documents)).limit(limit)
-    found = [row for state in states for row in connection.execute(query.where(documents.c.state == state))]
-    return [row.id for row in heapq.nlargest(limit, found, key=lambda row: (row.created_at, row.id))]
+
+def _seen(connection: sa.Connection, reach: Reach) -> sa.ColumnElement[bool]:
+    """Return the condition for the documents in the collections that are seen."""
+    if reach.collections is None:
+        return sa.true()
+    ids = connection.execute(sa.select(collections.c.id).where(collections.c.name.in_(reach.collections))).scalars()
+    return documents.c.collection_id.in_(list(ids))
 
 
 def fetch(connection: sa.Connection, document_id: str, *, lock: bool = False) -> Document:

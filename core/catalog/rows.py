@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -23,6 +24,7 @@ from core.catalog.types import (
     StoreRecord,
 )
 from core.errors import InvalidRequest
+from core.keys import Reach
 
 #: The number of ids in one statement: SQLite takes at most 32,766 parameters, and long lists are slow to compile.
 IDS_PER_STATEMENT = 500
@@ -95,6 +97,7 @@ _COLLECTION_COLUMNS = (
     "chunk_overlap_tokens",
     "model_choice",
     "placement",
+    "owner",
 )
 
 SELECT_COLLECTION = sa.select(
@@ -165,13 +168,15 @@ def checked(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     return sa.case((condition, 1), else_=0) == 1
 
 
-def before(connection: sa.Connection, table: sa.Table, after: str) -> sa.ColumnElement[bool]:
+def before(
+    connection: sa.Connection, table: sa.Table, after: str, *scope: sa.ColumnElement[bool]
+) -> sa.ColumnElement[bool]:
     """Return the condition for the items that follow the item `after` in a list with the newest first.
 
     Raises:
-        InvalidRequest: there is no such item.
+        InvalidRequest: there is no such item in this scope.
     """
-    cursor = connection.execute(sa.select(table.c.created_at).where(table.c.id == after)).scalar()
+    cursor = connection.execute(sa.select(table.c.created_at).where(table.c.id == after, *scope)).scalar()
     if cursor is None:
         raise InvalidRequest(f"No item with the id {after!r} to continue after.", param="after")
     # As one comparison, which an index answers from its middle.
@@ -184,6 +189,23 @@ IN_TURN = (documents.c.bulk, documents.c.created_at, documents.c.id)
 
 def newest_first(table: sa.Table) -> Sequence[sa.ColumnElement[Any]]:
     return (table.c.created_at.desc(), table.c.id.desc())
+
+
+def newest_ids(
+    connection: sa.Connection, table: sa.Table, scopes: Iterable[Sequence[sa.ColumnElement[bool]]], limit: int
+) -> list[str]:
+    """Return the ids of the newest rows in any of these scopes.
+
+    Each scope is asked for by itself, because its rows lie in an index in this order.
+    """
+    query = sa.select(table.c.created_at, table.c.id).order_by(*newest_first(table)).limit(limit)
+    found = [row for scope in scopes for row in connection.execute(query.where(*scope))]
+    return [row.id for row in heapq.nlargest(limit, found, key=lambda row: (row.created_at, row.id))]
+
+
+def made_by(table: sa.Table, reach: Reach) -> Sequence[sa.ColumnElement[bool]]:
+    """Return the conditions for the rows that an owner made, none for the rows of all owners."""
+    return () if reach.owner is None else (table.c.owner == reach.owner,)
 
 
 def page_of(rows: Sequence[Any], limit: int) -> Page[Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from core.keys import DEFAULT_OWNER
+
 metadata = sa.MetaData()
 
 collections = sa.Table(
@@ -27,6 +29,8 @@ collections = sa.Table(
     sa.Column("next_store", sa.Integer),
     #: Grows with each change of the two.
     sa.Column("placement", sa.Integer, nullable=False, server_default="0"),
+    #: Who made it. Others may use it, unless their keys are limited to other collections.
+    sa.Column("owner", sa.Text, nullable=False, server_default=DEFAULT_OWNER),
 )
 
 #: The vector stores that collections are or were in, each with its embedding model.
@@ -100,6 +104,8 @@ documents = sa.Table(
     sa.Column("ignored", sa.Boolean, nullable=False, server_default=sa.false()),
     #: Metadata from the file: an e-mail's headers, the number of pages, …
     sa.Column("properties", sa.JSON, nullable=False, server_default="{}"),
+    #: Who made it. Files of watched folders belong to the default owner.
+    sa.Column("owner", sa.Text, nullable=False, server_default=DEFAULT_OWNER),
 )
 
 #: The unique index leaves out deleted documents: a file that is created again is a new document while the old one is
@@ -235,9 +241,13 @@ jobs = sa.Table(
     sa.Column("finished_at", sa.Double),
     #: Of the request and, once there is one, the result.
     sa.Column("size_bytes", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("owner", sa.Text, nullable=False, server_default=DEFAULT_OWNER),
+    #: The only collections that its key could read, as sorted JSON; NULL: all.
+    sa.Column("collections", sa.Text),
 )
-#: The sum of all sizes is read from this index alone.
-sa.Index("jobs_by_size", jobs.c.size_bytes)
+#: The sum of the sizes is read from this index alone.
+sa.Index("jobs_by_size", jobs.c.owner, jobs.c.size_bytes)
+sa.Index("jobs_by_owner", jobs.c.owner, jobs.c.state, jobs.c.created_at, jobs.c.id)
 sa.Index("jobs_by_state", jobs.c.state, jobs.c.created_at, jobs.c.id)
 sa.Index("jobs_by_age", jobs.c.created_at, jobs.c.id)
 _is_unfinished = sa.text("state NOT IN ('completed', 'failed', 'cancelled')")
@@ -250,3 +260,42 @@ sa.Index(
 )
 _has_ended = sa.text("finished_at IS NOT NULL")
 sa.Index("jobs_ended", jobs.c.finished_at, sqlite_where=_has_ended, postgresql_where=_has_ended)
+
+#: API keys, besides those in API_KEYS.
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    #: The SHA-256 of the key, in hexadecimal digits.
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("scopes", sa.JSON, nullable=False),
+    #: The names of the only collections and models that the key may use; NULL: all.
+    sa.Column("collections", sa.JSON(none_as_null=True)),
+    sa.Column("models", sa.JSON(none_as_null=True)),
+    sa.Column("requests_per_minute", sa.Integer),
+    sa.Column("concurrent_requests", sa.Integer),
+    sa.Column("tokens_per_day", sa.BigInteger),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double),
+    sa.Column("revoked_at", sa.Double),
+    sa.Column("last_used_at", sa.Double),
+)
+sa.Index("keys_by_hash", keys.c.hash, unique=True)
+sa.Index("keys_by_age", keys.c.created_at, keys.c.id)
+
+#: What the bearer of a key has used on a day.
+usage = sa.Table(
+    "usage",
+    metadata,
+    #: ISO 8601, in UTC.
+    sa.Column("day", sa.String(10), primary_key=True),
+    sa.Column("owner", sa.Text, primary_key=True),
+    #: The key's id; of a key in API_KEYS, the beginning of its hash; "" without keys.
+    sa.Column("key", sa.String(64), primary_key=True),
+    #: Requests for work (POST).
+    sa.Column("requests", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("prompt_tokens", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("completion_tokens", sa.BigInteger, nullable=False, server_default="0"),
+)
+sa.Index("usage_by_owner", usage.c.owner, usage.c.day, usage.c.key)

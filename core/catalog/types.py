@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from core.catalog.paths import to_os
+from core.keys import DEFAULT_OWNER
 
 ItemT = TypeVar("ItemT")
 
@@ -116,6 +117,7 @@ class Collection:
     next_store: StoreRecord | None = None
     #: Grows with each change of the two.
     placement: int = 0
+    owner: str = DEFAULT_OWNER
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ class NewDocument:
     attributes: dict[str, Any] = field(default_factory=dict)
     #: Adding it again with this key returns the first document.
     idempotency_key: str | None = None
+    owner: str = DEFAULT_OWNER
 
 
 @dataclass(frozen=True)
@@ -214,6 +217,7 @@ class Document:
     chunks_missing: int = 0
     #: Metadata from the file: an e-mail's headers, the number of pages, …
     properties: dict[str, str] = field(default_factory=dict)
+    owner: str = DEFAULT_OWNER
 
     @property
     def has_lost_file(self) -> bool:
@@ -382,6 +386,9 @@ class JobSummary:
     created_at: float
     started_at: float | None
     finished_at: float | None
+    owner: str
+    #: The only collections that its key could read, as sorted JSON; None: all.
+    collections: str | None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from core import events
 from core.errors import LlmApiError, Unavailable
 from core.ids import new_id
+from core.keys import DEFAULT_OWNER
 from core.messages import Hit, SearchRequest
 from tasks.jobs.keys import channel
 from tasks.jobs.kinds import SEARCH
@@ -29,25 +30,33 @@ class QueuedDocumentSearch:
 
     Attributes:
         timeout_seconds: the limit on one search.
-        key: the API key of the request that searches.
+        within: the names of the only collections that the request may read; None: all.
+        key: the API key of the request that searches, and `owner` its bearer.
     """
 
     producer: Producer
     timeout_seconds: float
+    within: list[str] | None = None
     key: str = ""
+    owner: str = DEFAULT_OWNER
 
     def search(self, query: str, top_k: int, collection: str | None) -> Sequence[Hit]:
         """Return the best `top_k` chunks, best first. If `collection` is None, search all collections.
 
         Raises:
-            SearchFailed: if there is no such collection, or the search was cancelled.
+            SearchFailed: if there is no such collection, no collection may be read, or the search was cancelled.
             Unavailable: if the queue or the index worker does not answer.
         """
-        request = SearchRequest(queries=[query], top_k=top_k, collections=[] if collection is None else [collection])
+        if self.within == []:
+            raise SearchFailed("The API key of this request may not read documents.", code="permission_denied")
+        named = [] if collection is None else [collection]
+        request = SearchRequest(queries=[query], top_k=top_k, collections=named, within=self.within)
         job_id = new_id("job")
         with self.producer.records.redis.pubsub(ignore_subscribe_messages=True) as pubsub:
             pubsub.subscribe(channel(job_id))
-            self.producer.submit(job_id, SEARCH, request, key=self.key, deadline_seconds=self.timeout_seconds)
+            self.producer.submit(
+                job_id, SEARCH, request, key=self.key, owner=self.owner, deadline_seconds=self.timeout_seconds
+            )
             deadline = time.monotonic() + self.timeout_seconds
             while time.monotonic() < deadline:
                 message = pubsub.get_message(timeout=QUIET_SECONDS)

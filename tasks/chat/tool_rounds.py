@@ -61,7 +61,8 @@ class ToolRounds:
         Return the prompt of the next round, or None if there is no next round.
         """
         last = conversation.rounds[-1]
-        search = QueuedDocumentSearch(self.producer, self.settings.function_timeout_seconds, job.record.key)
+        timeout, within, record = self.settings.function_timeout_seconds, conversation.request.within, job.record
+        search = QueuedDocumentSearch(self.producer, timeout, within, record.key, record.owner)
         context = replace(self.context, documents=search)
         for call in calls.run(self.functions.registry, last.unanswered, context, job.check):
             found = call.result

@@ -61,9 +61,14 @@ class Reconciliation:
         self._producer.records.append(Append(job_id, record.attempt, [accepted], record.queue, "running"))
 
     def expire(self) -> None:
-        """Remove jobs, collections and uploads whose time is over. The index worker removes deleted documents."""
+        """Remove jobs, collections, keys, usage and uploads whose time is over.
+
+        The index worker removes deleted documents.
+        """
         self._catalog.purge_jobs(self._settings.job_retention_seconds)
         self._catalog.purge_collections()
+        self._catalog.purge_keys()
+        self._catalog.purge_usage()
         self._producer.forget_dead_workers()
         self._blobs.sweep_staging(STAGING_RETENTION_SECONDS)
 

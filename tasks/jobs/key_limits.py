@@ -89,6 +89,18 @@ def _lease_ms() -> int:
 
 
 @dataclass(frozen=True)
+class Quota:
+    """The limits of a key. None: no limit."""
+
+    requests_per_minute: int | None = None
+    concurrent_requests: int | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        return self.requests_per_minute is not None or self.concurrent_requests is not None
+
+
+@dataclass(frozen=True)
 class Allowance:
     """The requests per minute of a key, how many of them are left, and when all of them are left again."""
 
@@ -102,6 +114,7 @@ class Verdict:
     """The decision on a request. Pass that of an admitted request to `KeyLimits.release` when the request ends."""
 
     key: str
+    quota: Quota
     refused: Literal["rate", "concurrency"] | None
     allowance: Allowance | None
     retry_after_seconds: float
@@ -113,20 +126,12 @@ class KeyLimits:
     """Admits requests by key. One per API process; call `start` and `close` on the event loop."""
 
     def __init__(self, settings: Settings) -> None:
-        self.requests_per_minute = settings.rate_limit_requests_per_minute
-        self.concurrent_requests = settings.max_concurrent_requests_per_key
         self._redis = connect_async(settings)
         self._admit = self._redis.register_script(_ADMIT)
         self._renew = self._redis.register_script(_RENEW)
         self._release = self._redis.register_script(_RELEASE)
         self._held: dict[str, str] = {}
         self._renewer: asyncio.Task[None] | None = None
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> KeyLimits | None:
-        """Return the limits that the settings name, or None if they name none."""
-        limited = settings.rate_limit_requests_per_minute or settings.max_concurrent_requests_per_key
-        return cls(settings) if limited else None
 
     async def start(self) -> None:
         """Start renewing the leases of running requests."""
@@ -139,17 +144,18 @@ class KeyLimits:
             await asyncio.gather(self._renewer, return_exceptions=True)
         await self._redis.aclose()
 
-    async def admit(self, key: str) -> Verdict:
+    async def admit(self, key: str, quota: Quota) -> Verdict:
         """Decide whether a request of a key may run, and count it if so.
 
         Args:
             key: the key's short id, never the key itself.
+            quota: the limits of the key.
 
         Raises:
             Unavailable: if Redis does not answer.
         """
         lease, since = new_id("req"), time.monotonic()
-        rate, concurrency = self.requests_per_minute or 0, self.concurrent_requests or 0
+        rate, concurrency = quota.requests_per_minute or 0, quota.concurrent_requests or 0
         try:
             code, left, reset_ms, wait_ms = await self._admit(
                 keys=[requests_key(key), running_key(key), duration_key(key)],
@@ -164,7 +170,7 @@ class KeyLimits:
             self._held[lease] = key
         allowance = Allowance(rate, int(left), int(reset_ms) / 1000) if rate else None
         refused: dict[int, Literal["rate", "concurrency"]] = {1: "rate", 2: "concurrency"}
-        return Verdict(key, refused.get(int(code)), allowance, int(wait_ms) / 1000, lease, since)
+        return Verdict(key, quota, refused.get(int(code)), allowance, int(wait_ms) / 1000, lease, since)
 
     async def release(self, verdict: Verdict) -> None:
         """Release the lease of a request that has ended. If Redis does not answer, the lease expires."""

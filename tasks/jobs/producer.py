@@ -21,6 +21,7 @@ from core import events
 from core.catalog import Catalog, Job, JobState, JobSummary
 from core.disk import is_disk_full
 from core.errors import ErrorInfo, StorageFull, Unavailable
+from core.keys import DEFAULT_OWNER
 from core.settings import Settings
 from tasks.jobs import scripts
 from tasks.jobs.compatibility import version_info
@@ -124,6 +125,7 @@ class Producer:
         *,
         durable: bool = False,
         key: str = "",
+        owner: str = DEFAULT_OWNER,
         deadline_seconds: float | None = None,
     ) -> int:
         """Write the job's record and send its first task. Return the number of jobs that wait before it.
@@ -139,7 +141,7 @@ class Producer:
             self._memory.require_room()
             try:
                 position = self.records.submit(
-                    job_id, kind, request, durable=durable, key=key, deadline_seconds=deadline_seconds
+                    job_id, kind, request, durable=durable, key=key, owner=owner, deadline_seconds=deadline_seconds
                 )
             except QueueFull:
                 wait = self.records.drain_seconds(queue)
@@ -239,7 +241,8 @@ class Producer:
 
     def resubmit(self, job: Job) -> None:
         """Create the record of a durable job again from its catalog row, and send its first task."""
-        self.submit(job.id, kind_named(job.kind), job.request.encode(), durable=True)
+        kind, request = kind_named(job.kind), job.request.encode()
+        self.submit(job.id, kind, request, durable=True, key=job.key or "", owner=job.owner)
 
     def settle_from_record(self, catalog: Catalog, job: JobSummary) -> bool:
         """Write the end of a job from its record into the catalog, which a worker that died could not do.

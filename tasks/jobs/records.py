@@ -15,6 +15,7 @@ import msgspec
 
 from core import events
 from core.ids import new_id
+from core.keys import DEFAULT_OWNER
 from core.messages import Hit, Usage
 from core.settings import Settings
 from tasks.jobs import scripts
@@ -49,6 +50,7 @@ RECORD_FIELDS = (
     "done",
     "claim",
     "released",
+    "owner",
 )
 
 
@@ -71,6 +73,8 @@ class JobRecord:
     claim: str = ""
     #: How many of the earlier attempts ended because their worker stopped and released the job.
     released: int = 0
+    #: Who made the job.
+    owner: str = DEFAULT_OWNER
 
     @property
     def lost_attempts(self) -> int:
@@ -143,6 +147,7 @@ class JobRecords:
         *,
         durable: bool = False,
         key: str = "",
+        owner: str = DEFAULT_OWNER,
         deadline_seconds: float | None = None,
     ) -> int:
         """Write the record of a new job and emit `Queued`. Return the number of jobs that wait before it.
@@ -158,6 +163,7 @@ class JobRecords:
             "state": "queued",
             "durable": int(durable),
             "key": key,
+            "owner": owner,
         }
         flat = [part for item in fields.items() for part in item]
         limit = 0 if durable else self._settings.max_queued_jobs
@@ -373,4 +379,5 @@ def _record(job_id: str, values: Sequence[bytes | None]) -> JobRecord | None:
         done="done" in raw,
         claim=raw.get("claim", b"").decode(),
         released=int(raw.get("released", 0)),
+        owner=raw.get("owner", DEFAULT_OWNER.encode()).decode(),
     )

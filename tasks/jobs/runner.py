@@ -18,6 +18,7 @@ from core.catalog import Catalog, JobState
 from core.errors import InternalError, LlmApiError
 from core.ids import new_id
 from core.messages import Hit, Timings, TokenLogprob, Usage
+from core.usage import UsageMeter
 from tasks.jobs.catalog_outages import until_answered
 from tasks.jobs.heartbeats import JobHeartbeats, OnStop
 from tasks.jobs.kinds import COMMON_EVENTS
@@ -73,6 +74,8 @@ class RunningJob:
         self.cancelled = record.cancelled
         self._numbers = count(1)
         self._allowed_events = COMMON_EVENTS | record.kind.events
+        #: The tokens that this attempt has used so far.
+        self.usage = Usage()
 
     @property
     def id(self) -> str:
@@ -95,6 +98,7 @@ class RunningJob:
         for item in items:
             if type(item) not in self._allowed_events:
                 raise TypeError(f"Jobs of the kind {self.record.kind.name!r} make no {type(item).__name__} events.")
+            self.usage = used_with(self.usage, item)
         record = self.record
         return Append(self.id, record.attempt, items, record.queue, state, record.claim, next(self._numbers))
 
@@ -137,11 +141,27 @@ class RunningJob:
             raise JobCancelled("deadline" if expired else "cancelled")
 
 
+def used_with(usage: Usage, event: events.AnyEvent) -> Usage:
+    """Return the tokens used after the next event. The sum in `Finished` replaces what the events before say."""
+    match event:
+        case events.Accepted():
+            return Usage(prompt_tokens=event.prompt_tokens)
+        case events.TextDelta() | events.ToolCallDelta() if event.token_ids:
+            return Usage(usage.prompt_tokens, usage.completion_tokens + len(event.token_ids))
+        case events.Finished():
+            return event.usage
+        case _:
+            return usage
+
+
 class JobRunner:
     """Claims jobs and runs each to its terminal event, in Redis and, for durable jobs, in the catalog."""
 
-    def __init__(self, producer: Producer, catalog: Catalog, heartbeats: JobHeartbeats) -> None:
+    def __init__(
+        self, producer: Producer, catalog: Catalog, heartbeats: JobHeartbeats, meter: UsageMeter | None = None
+    ) -> None:
         self._producer = producer
+        self._meter = meter
         self._records = producer.records
         self._catalog = catalog
         self._heartbeats = heartbeats
@@ -215,6 +235,7 @@ class JobRunner:
             # The heartbeat is left to expire, as another worker may already run a job that was handed over.
             self._heartbeats.remove(record)
             self._running.pop(record.claim, None)
+            self._count_usage(job)
 
     def complete(self, job: RunningJob, result: JobResult, *before: events.AnyEvent) -> None:
         """Complete a job: emit the events `before`, then `Finished`.
@@ -229,6 +250,12 @@ class JobRunner:
             stored = msgspec.json.encode(result).decode()
             until_answered(self._catalog.finish_job, job.id, JobState.COMPLETED, result=stored)
         job.emit(*before, finished)
+
+    def _count_usage(self, job: RunningJob) -> None:
+        """Count the tokens of a job that has ended, however it did. Another attempt counts its own."""
+        if self._meter is not None and not job.replaced:
+            used = {"prompt_tokens": job.usage.prompt_tokens, "completion_tokens": job.usage.completion_tokens}
+            self._meter.count(job.record.owner, job.record.key, **used)
 
     def _send_back(self, job_id: str, task: Task) -> None:
         """Send the message of a job that this worker does not take, because it stops."""

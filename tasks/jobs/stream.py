@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from core import events
 from core.errors import Unavailable
+from core.keys import DEFAULT_OWNER
 from core.settings import Settings
 from tasks.jobs.keys import channel, events_key, job_key, worker_key
 from tasks.jobs.kinds import JobKind, kind_named
@@ -101,7 +102,8 @@ class JobStream:
         request: msgspec.Struct,
         *,
         durable: bool = False,
-        key: str | None = None,
+        key: str = "",
+        owner: str = DEFAULT_OWNER,
         deadline_seconds: float | None = None,
     ) -> int:
         """Write the record and send the task, in a thread. Return the position in the queue.
@@ -112,7 +114,7 @@ class JobStream:
 
         def send() -> int:
             return self._producer.submit(
-                job_id, kind, request, durable=durable, key=key or "", deadline_seconds=deadline_seconds
+                job_id, kind, request, durable=durable, key=key, owner=owner, deadline_seconds=deadline_seconds
             )
 
         readers = self._readers.get(channel(job_id).encode(), set())

@@ -62,7 +62,7 @@ class QueryService:
     def _search(self, job: RunningJob) -> None:
         request = job.request(SearchRequest)
         started = time.perf_counter()
-        hits = self._find(request.queries, request)
+        hits = self._find(request.queries, request, request.within)
         model = self._models.default.service.embedder.model_name
         accepted = events.Accepted(**job.event_fields(), model=model)
         job.emit(accepted, events.Retrieved(**job.event_fields(), hits=hits), state="running")
@@ -95,30 +95,34 @@ class QueryService:
             return
         started = time.perf_counter()
         # The original question is searched for too, as the rewrite may have missed its point.
-        hits = self._find([rewrite, options.query] if rewrite else [options.query], options)
+        queries = [rewrite, options.query] if rewrite else [options.query]
+        hits = self._find(queries, options, request.within)
         job.store_hits(hits, _ms_since(started))
         job.hand_over(self._producer, Tasks.GENERATE)
 
-    def _find(self, queries: Sequence[str], options: SearchOptions) -> list[Hit]:
-        collections = self._catalog.list_collections()
+    def _find(self, queries: Sequence[str], options: SearchOptions, within: Sequence[str] | None) -> list[Hit]:
+        """Return the hits in the named collections, or in all of them. Those that are not `within` do not exist."""
+        known = self._catalog.list_collections()
+        collections = [one for one in known if within is None or one.name in within]
         names = {collection.name for collection in collections}
         unknown = [name for name in options.collections if name not in names]
         if unknown:
             raise InvalidRequest(f"There is no collection named {unknown[0]!r}.", param="collection")
         searched = [one for one in collections if not options.collections or one.name in options.collections]
-        scopes = self._scopes(searched, options)
+        scopes = self._scopes(searched, is_everything=not options.collections and within is None)
         hits = merge_rankings([self._search_in(model, keys, queries, options) for model, keys in scopes])
         # Names come from the catalog, as renaming a file or collection does not change its points at once.
         documents = self._catalog.documents_by_id([hit.document_id for hit in hits[: options.top_k]])
-        found = [hit for hit in hits[: options.top_k] if hit.document_id in documents]
-        return [_with_current_names(hit, documents[hit.document_id]) for hit in found]
+        best = [hit for hit in hits[: options.top_k] if hit.document_id in documents]
+        found = [_with_current_names(hit, documents[hit.document_id]) for hit in best]
+        return [hit for hit in found if within is None or hit.collection in within]
 
-    def _scopes(self, searched: Sequence[Collection], options: SearchOptions) -> list[tuple[Model, list[str]]]:
+    def _scopes(self, searched: Sequence[Collection], *, is_everything: bool) -> list[tuple[Model, list[str]]]:
         """Return the models that serve the collections, each with the keys of its collections. No keys means all."""
         scopes: dict[Model, list[str]] = {}
         for collection in searched:
             scopes.setdefault(self._models.placement(collection).serving, []).append(collection.point_key)
-        if not options.collections and len(scopes) <= 1:
+        if is_everything and len(scopes) <= 1:
             return [(model, []) for model in scopes or [self._models.default]]
         return list(scopes.items())
 

@@ -12,6 +12,7 @@ import msgspec
 
 from core import events
 from core.errors import LlmApiError, Unavailable
+from core.keys import DEFAULT_OWNER
 from tasks.jobs.kinds import JobKind
 from tasks.jobs.queues import Role
 
@@ -28,8 +29,9 @@ class Submitted:
     kind: str
     request: Any
     durable: bool
-    key: str | None
+    key: str
     deadline_seconds: float | None
+    owner: str = DEFAULT_OWNER
 
 
 @dataclass
@@ -54,11 +56,12 @@ class FakeJobStream:
         request: msgspec.Struct,
         *,
         durable: bool = False,
-        key: str | None = None,
+        key: str = "",
+        owner: str = DEFAULT_OWNER,
         deadline_seconds: float | None = None,
     ) -> int:
         self.check()
-        self.submitted.append(Submitted(job_id, kind.name, request, durable, key, deadline_seconds))
+        self.submitted.append(Submitted(job_id, kind.name, request, durable, key, deadline_seconds, owner))
         return 0
 
     async def replay(self, job_id: str, after_seq: int = 0) -> AsyncIterator[Frame]:

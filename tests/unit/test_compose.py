@@ -259,11 +259,16 @@ def test_an_address_in_the_environment_wins(started: Any, tmp_path: Path) -> Non
         ({"BIND_ADDRESS": "127.0.0.1", "ALLOW_ANONYMOUS": "false"}, True),
     ],
 )
-def test_other_machines_are_not_served_without_keys(started: Any, environment: dict[str, str], refused: bool) -> None:
+def test_other_machines_are_not_served_without_keys(
+    started: Any, environment: dict[str, str], refused: bool, tmp_path: Path
+) -> None:
+    environment |= {"DATA_DIR": str(tmp_path)}
     if refused:
         with pytest.raises(subprocess.CalledProcessError) as failed:
             started("api", **environment)
-        assert failed.value.stderr.startswith("HOST=0.0.0.0 serves other machines, so API_KEYS must be set")
+        assert failed.value.stderr.startswith(
+            "HOST=0.0.0.0 serves other machines, so API_KEYS must be set or a key be created"
+        )
     else:
         command, seen = started("api", **environment)
         assert command[:5] == ["uvicorn", "--factory", "api.app:create_app", "--host", "0.0.0.0"]

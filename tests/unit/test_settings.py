@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigurationError
+from core.public_address import require_keys
 from core.settings import load_settings
 
 KEYS = ("0123456789abcdef",)
@@ -15,15 +16,17 @@ KEYS = ("0123456789abcdef",)
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "server.lan"])
 def test_other_machines_are_not_served_without_keys(host: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"HOST={host}.*API_KEYS.*ALLOW_ANONYMOUS"):
-        load_settings(_env_file=None, host=host)
-    assert load_settings(_env_file=None, host=host, api_keys=KEYS).api_keys
-    assert load_settings(_env_file=None, host=host, allow_anonymous=True).allow_anonymous
+    settings = load_settings(_env_file=None, host=host)
+    with pytest.raises(ConfigurationError, match=f"HOST={host}.*API_KEYS.*llm-api keys create.*ALLOW_ANONYMOUS"):
+        require_keys(settings, lambda: False)
+    require_keys(settings, lambda: True)
+    require_keys(load_settings(_env_file=None, host=host, api_keys=KEYS), lambda: False)
+    require_keys(load_settings(_env_file=None, host=host, allow_anonymous=True), lambda: False)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_this_machine_is_served_without_keys(host: str) -> None:
-    assert load_settings(_env_file=None, host=host).api_keys == ()
+    require_keys(load_settings(_env_file=None, host=host), lambda: False)
 
 
 @pytest.mark.parametrize("entry", ["sha256:", "sha256:abc", "sha256:" + "g" * 64, "sha256:" + "0" * 65])

@@ -21,7 +21,7 @@ from api.dependencies import Services
 from core import events
 from core.errors import Unavailable
 from core.settings import Settings, load_settings
-from tasks.jobs.key_limits import KeyLimits
+from tasks.jobs.key_limits import KeyLimits, Quota
 from tasks.jobs.keys import requests_key, running_key
 from tests.fakes.job_stream import FakeJobStream
 from tests.unit.api.conftest import client_of
@@ -70,8 +70,7 @@ async def opened(request: Any) -> AsyncIterator[Callable[[Settings], KeyLimits]]
     made: list[KeyLimits] = []
 
     def open_limits(settings: Settings) -> KeyLimits:
-        limits = KeyLimits.from_settings(settings)
-        assert limits is not None
+        limits = KeyLimits(settings)
         made.append(limits)
         return limits
 
@@ -143,15 +142,15 @@ async def test_the_concurrent_requests_of_a_key_are_limited_and_a_client_that_le
 
 
 async def test_api_processes_share_their_counts(limited: Any, opened: Any) -> None:
-    settings = limited(max_concurrent_requests_per_key=5, rate_limit_requests_per_minute=8)
+    settings, quota = limited(), Quota(requests_per_minute=8, concurrent_requests=5)
     key, processes = secrets.token_hex(6), [opened(settings), opened(settings)]
-    verdicts = await asyncio.gather(*(processes[number % 2].admit(key) for number in range(30)))
+    verdicts = await asyncio.gather(*(processes[number % 2].admit(key, quota) for number in range(30)))
     admitted = [verdict for verdict in verdicts if not verdict.refused]
     assert len(admitted) == 5
     assert {verdict.refused for verdict in verdicts} == {None, "concurrency"}
     for verdict in admitted:
         await processes[verdicts.index(verdict) % 2].release(verdict)
-    again = [await processes[0].admit(key) for _ in range(4)]
+    again = [await processes[0].admit(key, quota) for _ in range(4)]
     assert [verdict.refused for verdict in again] == [None, None, None, "rate"], "what was refused was not counted"
 
 
@@ -160,17 +159,17 @@ async def test_a_slot_is_kept_while_its_request_runs_and_freed_when_the_api_dies
 ) -> None:
     monkeypatch.setattr(tasks.jobs.key_limits, "REQUEST_LEASE_SECONDS", 0.5)
     monkeypatch.setattr(tasks.jobs.key_limits, "RENEW_SECONDS", 0.05)
-    settings, key = limited(max_concurrent_requests_per_key=1), secrets.token_hex(6)
+    settings, key, quota = limited(), secrets.token_hex(6), Quota(concurrent_requests=1)
     one, other = opened(settings), opened(settings)
     await one.start()
     began = time.time()
-    verdict = await one.admit(key)
+    verdict = await one.admit(key, quota)
     with redis.Redis.from_url(redis_url) as client:
         await until(lambda: (client.zscore(running_key(key), verdict.lease) or 0) > (began + 1) * 1000)
-    assert (await other.admit(key)).refused == "concurrency"
+    assert (await other.admit(key, quota)).refused == "concurrency"
     await one.close()  # without releasing the slot, like a process that is killed
     async with asyncio.timeout(WAIT_SECONDS):
-        while (await other.admit(key)).refused:
+        while (await other.admit(key, quota)).refused:
             await asyncio.sleep(0.05)
 
 

@@ -9,11 +9,13 @@ import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.dependencies import KeyDep, PreferencesDep, ServicesDep
+from api.dependencies import CallerDep, JsonRoute, PreferencesDep, ServicesDep
 from api.job_calls import Call, respond
 from api.render import Wire
 from api.renderers import FinishedJob
+from api.scopes import needs
 from core import events
+from core.keys import Scope
 from tasks.app import celery_app
 from tasks.jobs.kinds import JobKind, register
 from tasks.jobs.queues import Queue, Task
@@ -60,15 +62,16 @@ async def echo_answer(job: FinishedJob) -> Wire:
     return {"object": "echo", "id": job.head.id("echo"), "text": text.upper() if "loud" in job.options else text}
 
 
-router = APIRouter()
+router = APIRouter(route_class=JsonRoute)
 
 
 @router.post(ECHO_PATH)
-async def create_echo(request: Request, services: ServicesDep, key: KeyDep, prefer: PreferencesDep) -> Response:
+@needs(Scope.CHAT)
+async def create_echo(request: Request, services: ServicesDep, caller: CallerDep, prefer: PreferencesDep) -> Response:
     """Submit a job of the kind."""
     body = msgspec.json.decode(await request.body(), type=EchoRequest)
     options = {"loud": "yes"} if request.query_params.get("loud") else {}
-    return await respond(request, services, Call(ECHO, body, ECHO_PATH, key, options), prefer)
+    return await respond(request, services, Call(ECHO, body, ECHO_PATH, caller, options), prefer)
 
 
 celery = celery_app

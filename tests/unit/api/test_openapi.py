@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis.errors import Unsatisfiable
+from pydantic import SecretStr
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -30,12 +31,15 @@ CHECKS = [
     response_schema_conformance,
 ]
 EXAMPLES_PER_OPERATION = 8
+KEY = "an-admin-key"
 
 
 @pytest.fixture
 def app(services: Services) -> FastAPI:
     # schemathesis calls the application under this name.
-    settings = services.settings.model_copy(update={"allowed_hosts": ("testserver",)})
+    # With a key of an admin, since the first key that a test creates is needed from then on.
+    changes = {"allowed_hosts": ("testserver",), "api_keys": (SecretStr(KEY),)}
+    settings = services.settings.model_copy(update=changes)
     app = create_app(settings, services)
     app.state.services = services  # because schemathesis does not run the application's startup
     return app
@@ -73,7 +77,8 @@ def _try(operation: Any, mode: GenerationMode) -> None:
         suppress_health_check=list(HealthCheck),
     )
     def answered(case: Any) -> None:
-        case.call_and_validate(checks=CHECKS)
+        answer = case.call_and_validate(checks=CHECKS, headers={"authorization": f"Bearer {KEY}"})
+        assert answer.status_code not in (401, 403)
 
     answered()
 
@@ -82,5 +87,5 @@ def test_every_operation_describes_its_errors(app: FastAPI) -> None:
     operation = app.openapi()["paths"]["/v1/chat/completions"]["post"]
     assert {"200", "202", "400", "404", "413", "429", "503", "default"} <= set(operation["responses"])
     assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
-    assert "401" not in operation["responses"], "there are no keys"
+    assert {"401", "403"} <= set(operation["responses"]) and operation["x-required-scopes"] == ["chat"]
     assert operation["responses"]["429"]["headers"]["Retry-After"]
