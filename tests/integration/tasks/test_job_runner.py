@@ -14,14 +14,15 @@ from core import events
 from core.catalog import Catalog, JobState
 from core.errors import InvalidRequest
 from core.ids import new_id
-from core.messages import ChatMessage, GenerateRequest
+from core.messages import ChatMessage, GenerateRequest, Usage
 from core.settings import Settings
+from core.usage import UsageMeter
 from tasks.jobs.heartbeats import JobHeartbeats
 from tasks.jobs.keys import events_key, heartbeat_key, job_key
 from tasks.jobs.kinds import CHAT
 from tasks.jobs.producer import MAX_JOB_ATTEMPTS, Producer
 from tasks.jobs.queues import Queue, Tasks
-from tasks.jobs.runner import ChoiceResult, JobResult, JobRunner, RunningJob
+from tasks.jobs.runner import ChoiceResult, JobCancelled, JobResult, JobRunner, RunningJob
 from tests.support import wait_until
 
 REQUEST = GenerateRequest(messages=[ChatMessage(role="user", content="Hello")])
@@ -275,3 +276,49 @@ def test_a_result_waits_for_a_catalog_that_is_locked(
     assert catalog.get_job(job_id).state is JobState.COMPLETED
     assert isinstance(last_event(producer, job_id), events.Finished)
     other.close()
+
+
+def test_tokens_are_counted_for_the_owner_however_a_job_ends(producer: Producer, catalog: Catalog) -> None:
+    meter = UsageMeter(catalog.add_usage)
+    heartbeats = JobHeartbeats(producer.records)
+    runner = JobRunner(producer, catalog, heartbeats, meter)
+
+    def run(work: Callable[[RunningJob], None]) -> None:
+        job_id = new_id("job")
+        producer.submit(job_id, CHAT, REQUEST, key="key-1", owner="alice")
+        runner.run(job_id, CHAT.task, work)
+
+    def begin(job: RunningJob) -> None:
+        fields = job.event_fields()
+        accepted = events.Accepted(**fields, model="m", prompt_tokens=100)
+        job.emit(accepted, events.TextDelta(**fields, text="a", token_ids=[1, 2, 3]))
+
+    def complete(job: RunningJob) -> None:
+        begin(job)
+        runner.complete(job, JobResult(usage=Usage(prompt_tokens=1000, completion_tokens=5)))
+
+    def leave(job: RunningJob) -> None:
+        begin(job)
+        raise JobCancelled("cancelled")
+
+    def give_up(job: RunningJob) -> None:
+        begin(job)
+        assert producer.records.release(job.record), "another attempt counts it"
+        job.replaced = True
+
+    for work in (complete, leave, give_up):
+        run(work)
+    assert catalog.list_usage().items == [], "a job costs no write"
+    meter.close()
+    heartbeats.close()
+    [row] = catalog.list_usage().items
+    assert (row.owner, row.key, row.requests) == ("alice", "key-1", 0)
+    assert (row.prompt_tokens, row.completion_tokens) == (1100, 8)
+
+
+def test_a_job_that_is_submitted_again_keeps_its_owner(producer: Producer, catalog: Catalog) -> None:
+    job_id = new_id("job")
+    request = msgspec.json.encode(REQUEST).decode()
+    producer.resubmit(catalog.create_job(job_id, "chat", "/v1/chat/completions", request, "key-1", owner="alice"))
+    record = producer.records.load(job_id)
+    assert record is not None and (record.owner, record.key, record.durable) == ("alice", "key-1", True)

@@ -9,10 +9,13 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from core import events
-from core.messages import ChatMessage
+from core.messages import ChatMessage, SearchRequest
+from tasks.jobs.queues import Queue, Tasks
+from tasks.jobs.records import Append
 from tests.integration.tasks.generating import (
     World,
     calls_of,
@@ -182,3 +185,26 @@ def test_the_result_of_a_durable_job_contains_the_calls(world: World) -> None:
     assert [call["name"] for call in choice.tool_results] == ["add"]
     assert choice.tool_results[0]["result"] == results_of(emitted)[0][1]
     assert choice.text == text_of(emitted)
+
+
+def test_a_function_searches_what_the_key_of_its_request_may_read(world: World) -> None:
+    records = world.producer.records
+    before = set(records.next_waiting(Queue.QUERY, 1000))
+    job_id = world.submit(**fields_for("search_documents"), within=["contracts"])
+    thread = threading.Thread(target=world.generate, args=(job_id,))
+    thread.start()
+    wait_until(lambda: set(records.next_waiting(Queue.QUERY, 1000)) - before, 60)
+    (search_id,) = set(records.next_waiting(Queue.QUERY, 1000)) - before
+    claimed = records.claim(search_id, Tasks.SEARCH)
+    assert claimed is not None
+    record, request = claimed
+    at = {"job_id": search_id, "attempt": 1}
+    records.append(Append(search_id, 1, [events.Cancelled(**at)], Queue.QUERY, claim=record.claim, number=1))
+    thread.join(60)
+    assert msgspec.json.decode(request, type=SearchRequest).within == ["contracts"]
+
+
+def test_a_key_that_may_not_read_documents_searches_none(world: World) -> None:
+    emitted = world.run(**fields_for("search_documents"), within=[])
+    error = "The API key of this request may not read documents."
+    assert results_of(emitted) == [("search_documents", None, error)]

@@ -11,6 +11,7 @@ import pytest
 
 from core.blobs import BlobStore
 from core.catalog import Activation, Catalog, Collection, Document, DocumentState, Indexed, NewDocument, Source
+from core.errors import InvalidRequest
 from core.messages import SearchOptions
 from core.settings import load_settings
 from ingest.embedding.embedder import Embedder
@@ -312,9 +313,9 @@ def test_a_search_uses_for_each_collection_the_model_that_it_is_in(
     runner = cast(JobRunner, None)
     query = QueryService(runner, producer, world.catalog, models, retrievers)
 
-    def found(text: str, *collections: str, top_k: int = 3) -> list[str]:
+    def found(text: str, *collections: str, top_k: int = 3, within: list[str] | None = None) -> list[str]:
         options = SearchOptions(top_k=top_k, collections=list(collections))
-        return [hit.document_id for hit in query._find([text], options)]
+        return [hit.document_id for hit in query._find([text], options, within)]
 
     assert found("night train", top_k=1) == [train.id]
     assert found("ferry number 3", top_k=1) == [documents[3].id]
@@ -322,4 +323,10 @@ def test_a_search_uses_for_each_collection_the_model_that_it_is_in(
     assert set(both) == {train.id, documents[3].id}, "the best of each model come before the second best"
     assert found("leaves", "trains") == [train.id]
     assert train.id not in found("leaves", "default", top_k=10)
+    assert found("number 3 leaves", within=["trains"], top_k=10) == [train.id]
+    assert train.id not in found("number 3 leaves", within=["default"], top_k=10)
+    assert found("number 3 leaves", within=[]) == found("number 3 leaves", within=["not yet there"]) == []
+    for hidden in ("default", "none"):
+        with pytest.raises(InvalidRequest, match=f"There is no collection named '{hidden}'"):
+            found("leaves", hidden, within=["trains"])
     indexer.close()
