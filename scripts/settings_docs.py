@@ -35,7 +35,7 @@ HEADER = """\
 
 #: Settings that only docker-compose.yml reads: name → (default, description).
 COMPOSE_SETTINGS = {
-    "BIND_ADDRESS": ("127.0.0.1", "Address on which the ports are published. Another than loopback needs API_KEYS."),
+    "BIND_ADDRESS": ("127.0.0.1", "Address on which the ports are published. Another than loopback needs keys."),
     "INBOX_DIR": ("./inbox", "The folder on this machine that is watched."),
     "MODELS_DIR": ("./models", "The folder on this machine that the containers see as /models, for MODEL_PATH."),
     "TORCH_INDEX_URL": ("", "At build: a further package index for torch, such as that of its CPU-only wheels."),
