@@ -33,6 +33,7 @@ class Choice(msgspec.Struct):
     tool_calls: list[Wire] = []
     #: The calls that the server ran.
     tool_results: list[Wire] = []
+    schema_errors: list[str] = []
 
 
 class Answer(msgspec.Struct):
@@ -66,7 +67,7 @@ class Answer(msgspec.Struct):
                         call.update(result=event.result, error=event.error)
             case events.ChoiceFinished():
                 choice = self._choice(event.index)
-                choice.finish_reason = event.finish_reason
+                choice.finish_reason, choice.schema_errors = event.finish_reason, event.schema_errors
                 if event.finish_reason == "length":
                     _drop_incomplete_call(choice.tool_calls)
             case events.Finished():
@@ -198,7 +199,13 @@ def _chat_choice(choice: Choice, form: ToolForm) -> Wire:
         "message": message,
         "logprobs": logprobs_wire(choice.logprobs),
         "finish_reason": finish_reason_wire(choice.finish_reason, form),
+        **schema_errors_wire(choice.schema_errors),
     }
+
+
+def schema_errors_wire(problems: Sequence[str]) -> Wire:
+    """Return the extension of a choice that says what it violates of its schema, or nothing if it fits."""
+    return {"schema_errors": list(problems)} if problems else {}
 
 
 def finish_reason_wire(reason: str | None, form: ToolForm) -> str | None:
@@ -215,6 +222,7 @@ def text_completion(head: Head, answer: Answer) -> Wire:
         "model": answer.model,
         "choices": [
             {"index": choice.index, "text": choice.text, "logprobs": None, "finish_reason": choice.finish_reason}
+            | schema_errors_wire(choice.schema_errors)
             for choice in answer.choices
         ],
         "usage": usage_wire(answer.usage),
@@ -231,6 +239,7 @@ def rag_answer(head: Head, answer: Answer) -> Wire:
         "model": answer.model,
         "answer": choice.text,
         "finish_reason": choice.finish_reason,
+        **schema_errors_wire(choice.schema_errors),
         "sources": sources_wire(answer.hits),
         "usage": usage_wire(answer.usage),
         "timings": answer.timings,
@@ -323,7 +332,8 @@ class ChatStream:
                 )
             case events.ChoiceFinished():
                 reason = finish_reason_wire(event.finish_reason, self._form)
-                yield self._chunk([self._delta(event.index, {}, finish_reason=reason)])
+                last = self._delta(event.index, {}, finish_reason=reason)
+                yield self._chunk([last | schema_errors_wire(event.schema_errors)])
             case events.Finished() if self._include_usage:
                 yield self._chunk([], usage=usage_wire(event.usage))
 

@@ -92,10 +92,14 @@ class RoundFinished(Event, frozen=True, tag="round_finished"):
 
 
 class ChoiceFinished(Event, frozen=True, tag="choice_finished"):
-    """Choice `index` is complete; `Finished` follows when all are."""
+    """Choice `index` is complete; `Finished` follows when all are.
+
+    `schema_errors` say what it violates of the client's schemas, as far as no grammar could enforce them.
+    """
 
     finish_reason: str
     index: int = 0
+    schema_errors: list[str] = []
 
 
 class Finished(Event, frozen=True, tag="finished"):

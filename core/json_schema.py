@@ -11,29 +11,57 @@ MAX_SCHEMA_BYTES = 64 * 2**10
 #: Schema compilers recurse, and the stack bounds their recursion, so deeper schemas are refused.
 MAX_SCHEMA_DEPTH = 32
 MAX_SCHEMA_PROPERTIES = 256
+MAX_SCHEMA_REFERENCES = 512
+MAX_PATTERN_CHARACTERS = 2048
+#: The greatest value of each keyword that an answer must reach.
+MAX_COUNTS = {"minItems": 1024, "minContains": 1024, "minProperties": 256, "minLength": 8192}
+#: References that depend on where a schema is used.
+_DYNAMIC = ("$dynamicRef", "$recursiveRef")
 
 
 def check_schema(schema: Any, param: str) -> None:
     """Check that a schema is small enough to compile.
 
     Raises:
-        InvalidRequest: the schema is too large or too deep, has too many properties, or refers to other documents.
+        InvalidRequest: the schema is too large or too deep, has too many properties or references, a count or a pattern
+            is too large, or it refers to other documents.
     """
     if _depth(schema) > MAX_SCHEMA_DEPTH:
-        raise InvalidRequest(f"{param}: the schema is nested more than {MAX_SCHEMA_DEPTH} levels deep.", param=param)
+        raise _refused(param, f"the schema is nested more than {MAX_SCHEMA_DEPTH} levels deep.")
     if len(json.dumps(schema)) > MAX_SCHEMA_BYTES:
-        raise InvalidRequest(f"{param}: the schema is larger than {MAX_SCHEMA_BYTES} bytes.", param=param)
-    properties = 0
+        raise _refused(param, f"the schema is larger than {MAX_SCHEMA_BYTES} bytes.")
+    properties = references = 0
     for node in _nodes(schema):
-        reference, named = node.get("$ref"), node.get("properties")
-        if isinstance(reference, str) and not reference.startswith("#"):
-            raise InvalidRequest(f"{param}: $ref {reference!r} leaves the schema; only local ones work.", param=param)
+        named = node.get("properties")
         properties += len(named) if isinstance(named, dict) else 0
-    if properties > MAX_SCHEMA_PROPERTIES:
-        raise InvalidRequest(
-            f"{param}: the schema has {properties} properties; at most {MAX_SCHEMA_PROPERTIES} are allowed.",
-            param=param,
-        )
+        references += isinstance(node.get("$ref"), str)
+        _check_node(node, param)
+    _check_count("properties", properties, MAX_SCHEMA_PROPERTIES, param)
+    _check_count("references", references, MAX_SCHEMA_REFERENCES, param)
+
+
+def _check_count(name: str, count: int, most: int, param: str) -> None:
+    if count > most:
+        raise _refused(param, f"the schema has {count} {name}; at most {most} are allowed.")
+
+
+def _check_node(node: dict[str, Any], param: str) -> None:
+    reference, pattern = node.get("$ref"), node.get("pattern")
+    if isinstance(reference, str) and not reference.startswith("#"):
+        raise _refused(param, f"$ref {reference!r} leaves the schema; only local ones work.")
+    for keyword in _DYNAMIC:
+        if isinstance(node.get(keyword), str):
+            raise _refused(param, f"{keyword} is not supported; use $ref.")
+    if isinstance(pattern, str) and len(pattern) > MAX_PATTERN_CHARACTERS:
+        raise _refused(param, f"pattern has {len(pattern)} characters; at most {MAX_PATTERN_CHARACTERS} are allowed.")
+    for keyword, most in MAX_COUNTS.items():
+        count = node.get(keyword)
+        if isinstance(count, int | float) and not isinstance(count, bool) and count > most:
+            raise _refused(param, f"{keyword} is {count:g}; at most {most} is allowed.")
+
+
+def _refused(param: str, message: str) -> InvalidRequest:
+    return InvalidRequest(f"{param}: {message}", param=param)
 
 
 def _depth(value: Any) -> int:

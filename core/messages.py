@@ -99,8 +99,12 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     parallel_tool_calls: bool = True
     #: The names of the only functions that may be called; empty: all.
     allowed_tools: list[str] = []
+    #: The names of the functions whose schemas must be enforced completely, or the request is refused.
+    strict_tools: list[str] = []
     #: The schema that the answer's JSON must match; `{"type": "object"}` allows any object.
     answer_schema: dict[str, Any] | None = None
+    #: Whether that schema must be enforced completely, or the request is refused.
+    strict_answer: bool = False
     #: The regular expression that the whole answer must match.
     answer_pattern: str | None = None
     #: The request's field that has this schema or pattern, for errors.

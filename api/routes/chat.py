@@ -57,6 +57,7 @@ async def create_chat_completion(
         tool_name=tools.name,
         parallel_tool_calls=tools.parallel,
         allowed_tools=tools.allowed,
+        strict_tools=tools.strict,
         **format_fields(form),
         server_tools=tools.server,
         max_tool_rounds=body.max_tool_rounds or DEFAULT_TOOL_ROUNDS,
@@ -90,7 +91,12 @@ def format_fields(form: AnswerFormat | None) -> dict[str, Any]:
     """Return the fields of a `GenerateRequest` that say which format the answer has."""
     if form is None:
         return {}
-    return {"answer_schema": form.schema, "answer_pattern": form.pattern, "format_param": form.param}
+    return {
+        "answer_schema": form.schema,
+        "strict_answer": form.strict,
+        "answer_pattern": form.pattern,
+        "format_param": form.param,
+    }
 
 
 def search_query(question: str) -> str:

@@ -28,6 +28,8 @@ class AnswerFormat:
     param: str
     schema: dict[str, Any] | None = None
     pattern: str | None = None
+    #: Whether the schema must be enforced completely.
+    strict: bool = False
 
 
 class FormatFields(WireRequest):

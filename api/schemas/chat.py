@@ -17,6 +17,7 @@ from api.schemas.tools import (
     FunctionDefinition,
     FunctionName,
     ResponseFormat,
+    SchemaFormat,
     ServerTools,
     Tool,
     ToolChoiceObject,
@@ -201,7 +202,9 @@ class ChatRequest(SamplingFields):
             InvalidRequest: there are several formats, or one cannot be enforced.
         """
         schema = answer_schema(self.response_format)
-        own = [] if schema is None else [AnswerFormat("response_format", schema)]
+        form = self.response_format
+        strict = isinstance(form, SchemaFormat) and bool(form.json_schema.strict)
+        own = [] if schema is None else [AnswerFormat("response_format", schema, strict=strict)]
         return only_format([*own, *self.formats()])
 
     @property
@@ -306,11 +309,21 @@ class AssistantMessage(WireAnswer):
     )
 
 
+SchemaErrors = Annotated[
+    list[str] | None,
+    Field(
+        description="Extension: what the answer violates of its schema, as far as that could not be enforced.",
+        json_schema_extra=EXTENSION,
+    ),
+]
+
+
 class ChatChoice(WireAnswer):
     index: int
     message: AssistantMessage
     logprobs: ChoiceLogprobs | None
     finish_reason: FinishReason
+    schema_errors: SchemaErrors = None
 
 
 class Source(WireAnswer):
@@ -354,6 +367,7 @@ class TextChoice(WireAnswer):
     text: str
     logprobs: None
     finish_reason: FinishReason
+    schema_errors: SchemaErrors = None
 
 
 class TextCompletion(WireAnswer):

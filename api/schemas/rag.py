@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from api.schemas.answer_format import FormatFields
 from api.schemas.base import CollectionName, NonBlank, Timings, Usage, WireAnswer, WireRequest
-from api.schemas.chat import FinishReason, Source, StreamOptions
+from api.schemas.chat import FinishReason, SchemaErrors, Source, StreamOptions
 from api.schemas.messages import Messages
 from api.schemas.scope import Scope
 from core.messages import ChatMessage
@@ -124,6 +124,7 @@ class RagCompletion(WireAnswer):
     model: str
     answer: str
     finish_reason: FinishReason | None
+    schema_errors: SchemaErrors = None
     sources: list[Source]
     usage: Usage
     timings: Timings

@@ -15,6 +15,7 @@ from core.messages import ToolChoice
 
 MAX_TOOLS = 128
 MAX_TOOL_ROUNDS = 32
+STRICT = "Refuse a schema that cannot be enforced completely, instead of enforcing what is possible."
 #: The names that OpenAI allows for functions and schemas.
 Name = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9_-]{1,64}\z")]
 
@@ -25,7 +26,7 @@ class FunctionDefinition(WireRequest):
     name: Name
     description: str | None = None
     parameters: dict[str, Any] | None = None
-    strict: bool | None = Field(None, description="Ignored: arguments always match the schema.")
+    strict: bool | None = Field(None, description=STRICT)
 
 
 class Tool(WireRequest):
@@ -66,7 +67,7 @@ class SchemaDefinition(WireRequest):
     name: Name
     description: str | None = None
     answer_schema: dict[str, Any] | None = Field(None, alias="schema")
-    strict: bool | None = Field(None, description="Ignored: the answer always matches the schema.")
+    strict: bool | None = Field(None, description=STRICT)
 
 
 class TextFormat(WireRequest):
@@ -102,6 +103,8 @@ class ToolUse:
     legacy: bool = False
     #: The names of the only tools that may be called; empty: all.
     allowed: list[str] = field(default_factory=list)
+    #: The names of the functions whose schemas must be enforced completely.
+    strict: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,8 @@ def _use(
     if choice == "none":
         return ToolUse()
     tools = [_as_tool(function) for function in functions]
-    return ToolUse(tools, server, "required" if required else "auto", name)
+    strict = [function.name for function in functions if function.strict]
+    return ToolUse(tools, server, "required" if required else "auto", name, strict=strict)
 
 
 def _checked_names(functions: Sequence[FunctionDefinition], field: str) -> set[str]:

@@ -44,6 +44,9 @@ class TokenSampler(Protocol):
         `mask` has one bit per token of the vocabulary, least significant bit first; tokens with 0 are not chosen.
         """
 
+    def remember(self, token: int) -> None:
+        """Remember a token that comes instead of the last one that was chosen."""
+
     def close(self) -> None:
         """Free the sampler's memory."""
 

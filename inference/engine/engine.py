@@ -9,21 +9,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from core.errors import InternalError, InvalidRequest, LlmApiError, Unavailable
+from core.errors import InternalError, LlmApiError, Unavailable
 from core.messages import ChatMessage, SamplingParams
 from core.settings import Settings
 from core.threads import run_on_temporary_thread
 from inference.engine.backend import Backend, BatchEntry, DecodeStatus, warm_up
 from inference.engine.cache_operations import apply_operations
-from inference.engine.inbox import Abort, Inbox, Submit, Wake
+from inference.engine.inbox import Abort, Inbox, Searched, Submit, Wake
 from inference.engine.model_files import resolve_model
 from inference.engine.preparation import Preparation, PreparedPrompt
 from inference.engine.prompt_cache import PromptCache
 from inference.engine.running_sequence import Produced, RunningSequence
-from inference.engine.sampling import check_sampling, seed_of
+from inference.engine.sampling import seed_of
 from inference.engine.scheduler import PlannedWork, Scheduler, StepPlan
 from inference.engine.sequence import ActiveSequence, SequenceRequest, Sink
 from inference.engine.stats import Counters, EngineStats
@@ -67,6 +68,8 @@ class Engine:
         self.grammars = GrammarCompiler(backend.grammar_tokenizer, template.call_format)
         self._order = 0
         self._crashes_in_a_row = 0
+        #: Whether there is nothing to compute until a message comes.
+        self._must_wait = True
         #: Sequences with a long piece of their prompt in the running step: aborting one of them interrupts the step.
         self._prompts_in_step: frozenset[str] = frozenset()
         #: When the engine's thread last finished a turn, by `time.monotonic`. An idle engine finishes turns too.
@@ -124,7 +127,7 @@ class Engine:
             InvalidRequest: if a parameter is out of bounds.
             Unavailable: if the engine has stopped.
         """
-        self._check(request)
+        self._preparation.check(request)
         if not self.alive:
             raise Unavailable("The inference engine has stopped.")
         self._inbox.post(Submit(request, time.time()))
@@ -144,6 +147,7 @@ class Engine:
         self._backend.interrupt()
         if self._thread.is_alive():
             self._thread.join(timeout_seconds)
+        self.grammars.close()
         if not self._thread.is_alive():
             self._backend.close()
 
@@ -158,15 +162,6 @@ class Engine:
             kv_total=scheduler.cache.cells,
             parked=scheduler.cache.parked_tokens,
         )
-
-    def _check(self, request: SequenceRequest) -> None:
-        check_sampling(request.sampling, self.model.vocab_size)
-        if not request.prompt_token_ids:
-            raise InvalidRequest("The prompt is empty.", param="messages")
-        self._preparation.room_for_answer(len(request.prompt_token_ids), request.max_tokens)
-        for token in (*request.prompt_token_ids, *request.resume_token_ids):
-            if not 0 <= token < self.model.vocab_size:
-                raise InvalidRequest(f"Token {token} is not in the model's vocabulary.", param="messages")
 
     # Called on the engine's thread only
 
@@ -184,11 +179,10 @@ class Engine:
 
     def _turn(self) -> None:
         """Take messages, check deadlines, run one step and deliver the events."""
-        self._take_messages(wait=self._scheduler.is_idle)
+        self._take_messages(wait=self._must_wait)
         for sequence in self._scheduler.expired(time.time()):
             self._drop(sequence, "deadline")
-        if not self._scheduler.is_idle:
-            self._step()
+        self._must_wait = self._scheduler.is_idle or not self._step()
         self._flush()
         # Last, so that a client gets the end of its answer before the finished sequence is parked.
         self._apply_cache_operations()
@@ -199,8 +193,10 @@ class Engine:
         for message in self._inbox.take(IDLE_SECONDS if wait else None):
             if isinstance(message, Submit):
                 self._accept(message)
-            elif isinstance(message, Abort) and (sequence := self._scheduler.find(message.sequence_id)) is not None:
-                self._drop(sequence, message.reason)
+            elif isinstance(message, Abort) and (known := self._scheduler.find(message.sequence_id)) is not None:
+                self._drop(known, message.reason)
+            elif isinstance(message, Searched) and (known := self._scheduler.find(message.sequence_id)) is not None:
+                self._produce(known, self._running_sequence(known).decide)
 
     def _accept(self, message: Submit) -> None:
         request = message.request
@@ -210,7 +206,8 @@ class Engine:
         self._order += 1
         self._scheduler.add(ActiveSequence.of(request, message.arrived_at, self._order))
 
-    def _step(self) -> None:
+    def _step(self) -> bool:
+        """Run a step; return False if there is nothing to compute, as all sequences wait for something."""
         decoding = False
         for sequence in self._scheduler.running:
             if sequence.is_decoding:
@@ -219,12 +216,15 @@ class Engine:
         plan = self._scheduler.plan(self._token_budget.prompt_tokens if decoding else None)
         self._admit(plan)
         if not plan.work:
-            return
+            return bool(plan.admitted)
         began = time.perf_counter()
         if self._decode(plan):
             self._scheduler.commit(plan)
             self._collect(plan)
-            self._measure(plan, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self._token_budget.observe(plan.prompt_tokens, plan.decoding, seconds)
+            self._counters.observe_step(plan.prompt_tokens, len(plan.work), seconds)
+        return True
 
     def _admit(self, plan: StepPlan) -> None:
         for sequence in plan.admitted:
@@ -277,20 +277,28 @@ class Engine:
         for work in plan.work:
             row += work.token_count
             if work.rows:
-                try:
-                    self._sample(work, row - work.rows)
-                except LlmApiError as error:  # from this sequence's grammar: the others go on
-                    self._fail(work.sequence, error)
+                self._produce(work.sequence, partial(self._sample, work, row - work.rows))
 
-    def _sample(self, work: PlannedWork, row: int) -> None:
-        sequence = work.sequence
-        produced = self._running_sequence(sequence).advance(row)
-        if sequence.first_token_at is None:
-            sequence.first_token_at = time.time()
-        if work.rows > 1:
-            self._scheduler.settle(sequence, produced.accepted)
-        self._counters.generated_tokens += len(produced.token_ids)
-        self._conclude(sequence, produced)
+    def _sample(self, work: PlannedWork, row: int) -> Produced | None:
+        produced = self._running_sequence(work.sequence).advance(row)
+        if work.rows > 1 and produced is not None:
+            self._scheduler.settle(work.sequence, produced.accepted)
+        return produced
+
+    def _produce(self, sequence: ActiveSequence, produce: Callable[[], Produced | None]) -> None:
+        """Emit what a sequence produces, or go on without it until its search is done."""
+        try:
+            produced = produce()
+        except LlmApiError as error:  # from this sequence's grammar: the others go on
+            self._fail(sequence, error)
+            return
+        if produced is not None:
+            sequence.first_token_at = sequence.first_token_at or time.time()
+            self._counters.generated_tokens += len(produced.token_ids)
+            self._conclude(sequence, produced)
+        elif (search := self._running_sequence(sequence).waits_for) is not None:
+            done = Searched(sequence.request.sequence_id)
+            search.add_done_callback(lambda _: self._inbox.post(done))
 
     def _conclude(self, sequence: ActiveSequence, produced: Produced) -> None:
         """Emit what a step produced for a sequence, and end the sequence if it is finished."""
@@ -303,12 +311,6 @@ class Engine:
         self._counters.cached_tokens += sequence.cached_tokens
         self._counters.finished += 1
         self._remove(sequence)
-
-    def _measure(self, plan: StepPlan, seconds: float) -> None:
-        prompt_tokens = sum(work.count for work in plan.work if work.is_prompt)
-        decoding = sum(not work.is_prompt for work in plan.work)
-        self._token_budget.observe(prompt_tokens, decoding, seconds)
-        self._counters.observe_step(prompt_tokens, len(plan.work), seconds)
 
     # How sequences end
 

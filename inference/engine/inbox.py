@@ -25,11 +25,18 @@ class Abort:
 
 
 @dataclass(frozen=True, slots=True)
+class Searched:
+    """The search that this sequence waits for is done."""
+
+    sequence_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Wake:
     """Wake the engine's thread, so that it looks at what has changed."""
 
 
-Message = Submit | Abort | Wake
+Message = Submit | Abort | Searched | Wake
 
 
 class Inbox:

@@ -10,6 +10,7 @@ from core.errors import ContextLengthExceeded, InvalidRequest
 from core.messages import ChatMessage, SamplingParams
 from inference.engine.backend import Tokenizer
 from inference.engine.sampling import check_sampling, require_unicode
+from inference.engine.sequence import SequenceRequest
 from inference.text.chat_template import ChatTemplate
 
 #: Of a text with more characters per token of context than this, only a beginning is tokenised, which grows until it is
@@ -70,6 +71,21 @@ class Preparation:
         self._probe(text)
         token_ids = self._tokenize(pieces)
         return PreparedPrompt(token_ids, self.room_for_answer(len(token_ids), max_tokens), text)
+
+    def check(self, request: SequenceRequest) -> None:
+        """Check a sequence before it is queued.
+
+        Raises:
+            ContextLengthExceeded: if its prompt leaves no room.
+            InvalidRequest: if the prompt is empty, or a parameter or a token is out of bounds.
+        """
+        check_sampling(request.sampling, self._vocab_size)
+        if not request.prompt_token_ids:
+            raise InvalidRequest("The prompt is empty.", param="messages")
+        self.room_for_answer(len(request.prompt_token_ids), request.max_tokens)
+        for token in (*request.prompt_token_ids, *request.resume_token_ids):
+            if not 0 <= token < self._vocab_size:
+                raise InvalidRequest(f"Token {token} is not in the model's vocabulary.", param="messages")
 
     def room_for_answer(self, prompt_tokens: int, max_tokens: int | None) -> int:
         """Return how many tokens may follow a prompt: at most `max_tokens`, or else the default, and what is left.

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from core.messages import TokenLogprob
 from inference.engine.backend import Backend
@@ -25,6 +30,14 @@ class Produced:
     accepted: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A sampled token that the constraint has not accepted, and the logits it was sampled from, if they are needed."""
+
+    token: int
+    logits: NDArray[np.float32] | None
+
+
 class RunningSequence:
     """The sampler, grammar and detokenizer of a sequence, from its first admission to its end; preemptions keep it."""
 
@@ -42,6 +55,8 @@ class RunningSequence:
         self._detokenizer = Detokenizer(
             backend.token_bytes, request.sampling.stop, request.resume_text_length, request.marks
         )
+        self._proposal: Proposal | None = None
+        self._search: Future[Any] | None = None
         #: Text of the resumed tokens that the earlier attempt had not sent.
         self._backlog = ""
         #: Set if the resumed tokens are already a complete answer.
@@ -55,12 +70,20 @@ class RunningSequence:
         limit = min(MAX_DRAFT_TOKENS, self._most_tokens - self.sequence.generated - 1)
         return self._lookup.draft(self.sequence.tokens, limit) if limit > 0 else []
 
-    def advance(self, row: int) -> Produced:
-        """Sample the next token at `row`, then one in each row after it as long as they confirm the draft."""
+    def advance(self, row: int) -> Produced | None:
+        """Sample the next token at `row`, then one in each row after it as long as they confirm the draft.
+
+        Return None if the constraint must search before it is known which token comes: see `waits_for` and `decide`.
+        """
+        if self._constraint is not None:
+            if self._proposal is None:  # otherwise a preempted sequence has computed its tokens again
+                self._proposal = self._propose(row, self._constraint)
+            return self.decide()
         produced = Produced(text=self._take_backlog())
         draft = self.sequence.draft
         for at in range(len(draft) + 1):
-            token = self._choose(row + at, produced)
+            token = self._sampler.sample(row + at)
+            self._add_logprob(token, self._logits(row + at), produced)
             self._take(token, produced)
             is_confirmed = at < len(draft) and token == draft[at]
             if is_confirmed and produced.finish_reason is None:
@@ -71,6 +94,32 @@ class RunningSequence:
             self._lookup.observe(len(draft), produced.accepted)
         return produced
 
+    @property
+    def waits_for(self) -> Future[Any] | None:
+        """The search without which the next token is not known."""
+        return self._search
+
+    def decide(self) -> Produced | None:
+        """Take the token that was proposed, or the one that must come instead; None if a search must end before."""
+        proposal, constraint = self._proposal, self._constraint
+        if proposal is None or constraint is None:
+            return None
+        token = proposal.token
+        if not self._ends(token):
+            self._search = constraint.check(token)
+            if self._search is not None:
+                return None
+            if (instead := constraint.replacement(token)) is not None:
+                token = instead
+                self._sampler.remember(token)
+        self._proposal = None
+        if not self._ends(token):
+            constraint.accept(token)
+        produced = Produced(text=self._take_backlog())
+        self._add_logprob(token, proposal.logits, produced)
+        self._take(token, produced)
+        return produced
+
     def finish(self) -> str:
         """Return the text that was held back until the end."""
         return self._take_backlog() + self._detokenizer.finish()
@@ -78,24 +127,19 @@ class RunningSequence:
     def close(self) -> None:
         self._sampler.close()
 
-    def _choose(self, row: int, produced: Produced) -> int:
-        token = self._sampler.sample(row, self._constraint.mask() if self._constraint else None)
-        if self._constraint is not None and not self._ends(token):
-            token = self._constrained(token, row, self._constraint)
-        if self._sampling.logprobs and not self._ends(token):
-            logits = self._backend.logits(row)
+    def _propose(self, row: int, constraint: Constraint) -> Proposal:
+        token = self._sampler.sample(row, constraint.mask())
+        logits = self._logits(row)
+        return Proposal(token, None if logits is None else logits.copy())
+
+    def _logits(self, row: int) -> NDArray[np.float32] | None:
+        return self._backend.logits(row) if self._sampling.logprobs else None
+
+    def _add_logprob(self, token: int, logits: NDArray[np.float32] | None, produced: Produced) -> None:
+        if logits is not None and not self._ends(token):
             produced.logprobs.append(
                 token_logprob(logits, token, self._sampling.top_logprobs, self._backend.token_bytes)
             )
-        return token
-
-    def _constrained(self, token: int, row: int, constraint: Constraint) -> int:
-        """Return the token, or another one if the constraint refuses it."""
-        if constraint.refuses(token):
-            token = self._sampler.sample(row, constraint.mask())
-        if not self._ends(token):
-            constraint.accept(token)
-        return token
 
     def _take(self, token: int, produced: Produced) -> None:
         if self._ends(token):
@@ -116,11 +160,12 @@ class RunningSequence:
 
     def _replay(self) -> None:
         """Restore the state at which an earlier attempt stopped; text that it held back comes with the next token."""
-        for token in self.sequence.request.resume_token_ids:
-            if self._constraint is not None:
-                self._constraint.accept(token)
+        resumed = self.sequence.request.resume_token_ids
+        if self._constraint is not None and resumed:
+            self._constraint.resume(resumed)
+        for token in resumed:
             self._backlog += self._detokenizer.push(token)
-        if self.sequence.request.resume_token_ids:
+        if resumed:
             self.finished_by_resume = self._reason()
 
     def _take_backlog(self) -> str:

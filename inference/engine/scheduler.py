@@ -57,6 +57,16 @@ class StepPlan:
     #: Tokens of `work`, drafts included.
     token_count: int = 0
 
+    @property
+    def prompt_tokens(self) -> int:
+        """The tokens of prompts in it."""
+        return sum(work.count for work in self.work if work.is_prompt)
+
+    @property
+    def decoding(self) -> int:
+        """The number of sequences that decode in it."""
+        return sum(not work.is_prompt for work in self.work)
+
     def add(self, work: PlannedWork) -> None:
         self.work.append(work)
         self.token_count += work.token_count
@@ -272,7 +282,7 @@ class Scheduler:
 
     def _plan_prompts(self, plan: StepPlan, budget: int) -> None:
         """Fill the budget with prompts, in order of importance."""
-        prompts = sorted((one for one in self.running if not one.is_decoding), key=_importance)
+        prompts = sorted((one for one in self.running if one.pending and not one.is_decoding), key=_importance)
         for sequence in prompts:
             if budget <= 0:
                 return

@@ -144,7 +144,7 @@ class ActiveSequence:
 
     @property
     def pending(self) -> int:
-        """The number of tokens that are not in the KV cache yet; one while decoding."""
+        """The number of tokens that are not in the KV cache yet: one while decoding, none while the next is unknown."""
         return len(self.tokens) - self.computed
 
     @property

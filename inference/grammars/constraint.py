@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Protocol
 
 
@@ -11,14 +13,21 @@ class Constraint(Protocol):
     def mask(self) -> bytes | None:
         """Return one bit per token of the vocabulary (1: allowed), or None if every token is allowed."""
 
-    def refuses(self, token: int) -> bool:
-        """Return whether a token that the mask allows leaves no room to complete the answer.
+    def check(self, token: int) -> Future[None] | None:
+        """Check whether a token that the mask allows leaves room to complete the answer.
 
-        Then `mask` allows only the token that must come instead.
+        Return None if `replacement` can tell at once. Otherwise another thread searches: when the future is done, call
+        this again. No other method may be called until then.
         """
+
+    def replacement(self, token: int) -> int | None:
+        """Return the token that must come instead, or None if this one may come."""
 
     def accept(self, token: int) -> None:
         """Advance by a chosen token."""
+
+    def resume(self, tokens: Sequence[int]) -> None:
+        """Advance at the beginning by the tokens that an earlier attempt has chosen."""
 
     @property
     def is_complete(self) -> bool:

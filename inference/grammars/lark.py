@@ -8,8 +8,9 @@ from typing import Any
 
 from inference.grammars.schema_dialects import modern
 
-#: Separators as models have seen them most often; no other white space, which a model could write without end.
-JSON_STYLE = {"whitespace_flexible": False, "key_separator": ": ", "item_separator": ", "}
+#: Separators as models have seen them most often; no other white space, which a model could write without end. What a
+#: grammar cannot enforce becomes a warning.
+JSON_STYLE = {"whitespace_flexible": False, "key_separator": ": ", "item_separator": ", ", "lenient": True}
 
 
 def literal(text: str) -> str:

@@ -10,6 +10,8 @@ FORMATS = frozenset({
     "date-time", "date", "time", "duration", "email", "idn-email", "hostname", "idn-hostname", "ipv4", "ipv6", "uri",
     "uri-reference", "iri", "iri-reference", "uuid", "uri-template", "json-pointer", "relative-json-pointer", "regex",
 })  # fmt: skip
+#: Keywords that have a value of the schema, which may be null. Null at any other keyword means that it is absent.
+_VALUES = frozenset({"const", "default"})
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _SINGLE = ("items", "additionalProperties", "additionalItems", "not", "contains", "propertyNames", "if", "then", "else")
 _LISTED = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
@@ -22,7 +24,7 @@ def modern(schema: Any) -> Any:
     """
     if not isinstance(schema, dict):
         return schema
-    known = _descended(schema, modern)
+    known = {key: value for key, value in descended(schema, modern).items() if value is not None or key in _VALUES}
     if isinstance(known.get("format"), str) and known["format"] not in FORMATS:
         del known["format"]
     if known.get("uniqueItems") is False:
@@ -33,7 +35,7 @@ def modern(schema: Any) -> Any:
     return known
 
 
-def _descended(schema: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+def descended(schema: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
     changed = dict(schema)
     for name in _NAMED:
         if isinstance(schema.get(name), dict):

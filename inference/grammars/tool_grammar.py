@@ -9,8 +9,8 @@ from core.errors import InvalidRequest
 from core.json_schema import check_schema
 from inference.grammars.call_formats import AnswerOptions, CallFormat
 
-#: Keywords with which a schema may allow properties that `properties` does not list.
-_COMPOSED = frozenset({"allOf", "anyOf", "oneOf", "$ref", "patternProperties", "additionalProperties"})
+#: What a function without parameters says of them.
+_LISTING = frozenset({"type", "properties", "required", "title", "description", "$schema"})
 
 
 def tool_grammar(
@@ -44,7 +44,7 @@ def tool_grammar(
 
 
 def arguments_schema(function: dict[str, Any], param: str) -> dict[str, Any]:
-    """Return the schema of a function's arguments: always of an object, and closed if it lists its properties.
+    """Return the schema of a function's arguments, which is always of an object.
 
     Raises:
         InvalidRequest: if the schema is out of bounds or not a schema of an object.
@@ -53,8 +53,8 @@ def arguments_schema(function: dict[str, Any], param: str) -> dict[str, Any]:
     if schema.get("type", "object") != "object":
         raise InvalidRequest(f'{param}: arguments are an object, so the schema\'s type must be "object".', param=param)
     check_schema(schema, param)
-    closed = {"additionalProperties": False} if "properties" in schema and not _COMPOSED & schema.keys() else {}
-    return {"type": "object", **schema, **closed}
+    lists_none = schema.get("properties") == {} and not schema.keys() - _LISTING
+    return {"type": "object", **schema, **({"additionalProperties": False} if lists_none else {})}
 
 
 def parameters_field(param: str, at: int) -> str:

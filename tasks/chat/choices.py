@@ -21,6 +21,7 @@ from inference.engine.sequence import (
 )
 from inference.grammars.call_formats import BegunCall, CallParser, Text, ToolCall
 from inference.text.citations import Citer
+from tasks.chat.answer_check import AnswerCheck
 from tasks.chat.open_calls import OpenCall
 from tasks.jobs.runner import ChoiceResult, RunningJob
 
@@ -54,6 +55,8 @@ class Choice:
     streams_calls: bool = False
     #: The call whose arguments are being emitted.
     open: OpenCall | None = None
+    #: Finds what the complete answer violates of the client's schemas, if its grammar does not enforce all of them.
+    check: AnswerCheck | None = None
 
     @property
     def finished(self) -> bool:
@@ -204,8 +207,13 @@ def _finished(choice: Choice, fields: dict[str, Any], event: SequenceFinished) -
     calls = (result.tool_calls or result.tool_results) and event.finish_reason is FinishReason.STOP
     result.finish_reason = reason = "tool_calls" if calls else str(event.finish_reason)
     choice.usage, choice.timings = event.usage, event.timings
+    if choice.check is not None and event.finish_reason is FinishReason.STOP:
+        result.schema_errors = choice.check(result)
     if not result.tool_results:
-        return [*job_events, events.ChoiceFinished(**fields, index=result.index, finish_reason=reason)]
+        finished = events.ChoiceFinished(
+            **fields, index=result.index, finish_reason=reason, schema_errors=result.schema_errors
+        )
+        return [*job_events, finished]
     if calls and not result.tool_calls and result.text:
         job_events.append(_text(choice, fields, ROUND_BREAK, []))
     return [*job_events, events.RoundFinished(**fields, finish_reason=reason, usage=event.usage, timings=event.timings)]

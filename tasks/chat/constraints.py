@@ -10,21 +10,19 @@ from typing import Any
 import msgspec
 
 from core.messages import GenerateRequest, SamplingParams
-from inference.grammars.compiler import ConstraintFactory, GrammarCompiler
-
-__all__ = ["ConstraintFactory", "callable_tools", "can_cite", "constraint_of", "accepts_any_text", "sampling_of"]
+from inference.grammars.compiler import Grammar, GrammarCompiler
 
 
-def constraint_of(
-    request: GenerateRequest, grammars: GrammarCompiler, max_tokens: int | None = None
-) -> ConstraintFactory | None:
+def constraint_of(request: GenerateRequest, grammars: GrammarCompiler, max_tokens: int | None = None) -> Grammar | None:
     """Return the compiled grammar of a request, or None if any text is an answer.
 
     What the grammar constrains ends within `max_tokens`.
 
     Raises:
-        InvalidRequest: if a schema cannot be enforced. The message names its field and the keyword.
+        InvalidRequest: if a schema is out of bounds or nothing fits it, or if it is strict and cannot be enforced. The
+            message names its field and the keyword.
     """
+    strict = [*request.strict_tools, *([None] if request.strict_answer else [])]
     if request.tools:
         required = request.tool_choice == "required"
         return grammars.tool_calls(
@@ -33,12 +31,15 @@ def constraint_of(
             parallel=request.parallel_tool_calls and request.tool_name is None,
             answer_schema=None if required else request.answer_schema,
             max_tokens=max_tokens,
+            strict=strict,
         )
     if request.answer_pattern is not None:
         return grammars.regex(request.answer_pattern, param=request.format_param)
     if request.answer_schema is None:
         return None
-    return grammars.json_schema(request.answer_schema, param=request.format_param, max_tokens=max_tokens)
+    return grammars.json_schema(
+        request.answer_schema, param=request.format_param, max_tokens=max_tokens, strict=request.strict_answer
+    )
 
 
 def callable_tools(request: GenerateRequest) -> list[dict[str, Any]]:

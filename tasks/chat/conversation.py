@@ -136,6 +136,7 @@ class Conversation:
             logprobs=[entry for part in parts for entry in part.logprobs],
             tool_calls=[call for part in parts for call in part.tool_calls],
             tool_results=[call for part in parts for call in part.tool_results],
+            schema_errors=last.schema_errors,
         )
 
 

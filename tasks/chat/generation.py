@@ -25,10 +25,12 @@ from inference.engine.engine import Engine, open_engine
 from inference.engine.preparation import PreparedPrompt
 from inference.engine.sequence import SequenceEvent, SequenceRequest
 from inference.functions import FunctionContext, FunctionRegistry, function_registry
+from inference.grammars.compiler import Grammar
 from inference.text.citations import Citer
 from inference.text.rag_prompt import DEFAULT_TEMPLATE, rag_messages
+from tasks.chat.answer_check import check_of
 from tasks.chat.choices import Choice, SequenceRun, translate
-from tasks.chat.constraints import ConstraintFactory, accepts_any_text, can_cite, sampling_of
+from tasks.chat.constraints import accepts_any_text, can_cite, sampling_of
 from tasks.chat.conversation import Conversation, Round
 from tasks.chat.outbox import Outbox
 from tasks.chat.resume_state import ResumeState
@@ -74,7 +76,7 @@ class GenerationService:
         self._auxiliary_generations = AuxiliaryGenerations()
         self.engine: Engine = open_engine(settings, self._receive_step)
         self._rewriter = QueryRewriter(self.engine, self._auxiliary_generations)
-        functions = ServerFunctions(registry, self.engine.grammars)
+        functions = ServerFunctions(registry)
         self._rounds = ToolRounds(settings, self.engine, producer, functions, context or FunctionContext())
         self._publisher.start()
         threading.Thread(target=self.engine.grammars.warm_up, name="grammar", daemon=True).start()
@@ -213,8 +215,10 @@ class GenerationService:
             if conversation.end_reason is not None or prepared is None:
                 self._finish_choice(run, conversation.end_reason or "length")
                 return run
-            constraint = self._rounds.constraint(conversation, prepared.max_tokens)
-            self._run_sequences(run, conversation.next_request(), prepared, constraint)
+            grammar = self._rounds.constraint(conversation, prepared.max_tokens)
+            for choice in run.choices:
+                choice.check = check_of(grammar)
+            self._run_sequences(run, conversation.next_request(), prepared, grammar)
             choice = run.choices[0]
             if not choice.result.tool_results:
                 return run
@@ -240,7 +244,7 @@ class GenerationService:
             run.job.emit(events.ChoiceFinished(**run.job.event_fields(), finish_reason=reason))
 
     def _run_sequences(
-        self, run: SequenceRun, request: GenerateRequest, prepared: PreparedPrompt, constraint: ConstraintFactory | None
+        self, run: SequenceRun, request: GenerateRequest, prepared: PreparedPrompt, grammar: Grammar | None
     ) -> None:
         """Submit the choices that are not finished, and wait until they are."""
         job = run.job
@@ -252,7 +256,7 @@ class GenerationService:
             for choice in run.choices:
                 if not choice.finished:
                     sequence = self._sequence(run, choice, request, prepared)
-                    self.engine.submit(replace(sequence, constraint=constraint))
+                    self.engine.submit(replace(sequence, constraint=grammar))
             job.check()
             run.done.wait()
         finally:

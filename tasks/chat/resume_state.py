@@ -82,6 +82,7 @@ def _replayed_choices(replayed: Sequence[events.AnyEvent], n: int) -> list[Choic
             _replay_call(choices[event.index], event)
         elif isinstance(event, events.ChoiceFinished):
             choices[event.index].result.finish_reason = event.finish_reason
+            choices[event.index].result.schema_errors = event.schema_errors
     return choices
 
 

@@ -13,8 +13,6 @@ import msgspec
 from core.errors import InvalidRequest
 from core.messages import GenerateRequest
 from inference.functions import FunctionContext, FunctionRegistry, FunctionResult
-from inference.grammars.compiler import GrammarCompiler
-from inference.grammars.tool_grammar import arguments_schema
 
 #: How often a job that waits for its functions checks its deadline.
 CHECK_SECONDS = 1.0
@@ -25,10 +23,8 @@ MAX_ERROR_CHARACTERS = 2000
 class ServerFunctions:
     """Selects the registered functions that a request may use."""
 
-    def __init__(self, registry: FunctionRegistry, grammars: GrammarCompiler) -> None:
+    def __init__(self, registry: FunctionRegistry) -> None:
         self.registry = registry
-        self._grammars = grammars
-        self._enforceable: dict[str, dict[str, Any]] = {}
 
     def tools_of(self, request: GenerateRequest) -> list[dict[str, Any]]:
         """Return the functions that the server runs for a request, in the form of its `tools`.
@@ -49,27 +45,6 @@ class ServerFunctions:
         if request.tool_name is not None and request.tool_name not in own.union(names):
             raise InvalidRequest(f"There is no function {request.tool_name!r} to call.", param="tool_choice")
         return self.registry.schemas(names)
-
-    def enforceable(self, tool: dict[str, Any]) -> dict[str, Any]:
-        """Return the tool with a schema that a grammar can enforce.
-
-        If its own schema cannot be enforced, any object is allowed, since the registry validates the arguments anyway.
-        """
-        name: str = tool["function"]["name"]
-        if name not in self._enforceable:
-            self._enforceable[name] = tool if self._can_enforce(tool) else _with_any_arguments(tool)
-        return self._enforceable[name]
-
-    def _can_enforce(self, tool: dict[str, Any]) -> bool:
-        try:
-            self._grammars.json_schema(arguments_schema(tool["function"], "server_tools"))
-        except InvalidRequest:
-            return False
-        return True
-
-
-def _with_any_arguments(tool: dict[str, Any]) -> dict[str, Any]:
-    return {**tool, "function": {**tool["function"], "parameters": {"type": "object"}}}
 
 
 @dataclass(frozen=True)

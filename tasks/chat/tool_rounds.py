@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import msgspec
-
 from core import events
 from core.errors import ContextLengthExceeded
 from core.messages import ChatMessage
@@ -13,7 +11,8 @@ from core.settings import Settings
 from inference.engine.engine import Engine
 from inference.engine.preparation import PreparedPrompt
 from inference.functions import FunctionContext
-from tasks.chat.constraints import ConstraintFactory, constraint_of
+from inference.grammars.compiler import Grammar
+from tasks.chat.constraints import constraint_of
 from tasks.chat.conversation import Conversation, cut_to_budget
 from tasks.chat.document_search import QueuedDocumentSearch
 from tasks.chat.server_functions import FunctionCalls, ServerFunctions
@@ -35,18 +34,13 @@ class ToolRounds:
     functions: ServerFunctions
     context: FunctionContext
 
-    def constraint(self, conversation: Conversation, max_tokens: int) -> ConstraintFactory | None:
+    def constraint(self, conversation: Conversation, max_tokens: int) -> Grammar | None:
         """Return the grammar of the next round, or None if any text is an answer.
 
         Raises:
-            InvalidRequest: if a schema of the client cannot be enforced.
+            InvalidRequest: if a schema of the client cannot be used.
         """
-        request = conversation.next_request()
-        tools = [
-            self.functions.enforceable(tool) if tool["function"]["name"] in conversation.server_names else tool
-            for tool in request.tools
-        ]
-        return constraint_of(msgspec.structs.replace(request, tools=tools), self.engine.grammars, max_tokens)
+        return constraint_of(conversation.next_request(), self.engine.grammars, max_tokens)
 
     def reserved_tokens(self, max_tokens: int | None) -> int:
         """Return how many tokens of the context are kept free for an answer of at most `max_tokens`."""

@@ -46,6 +46,8 @@ class ChoiceResult(msgspec.Struct, omit_defaults=True):
     tool_calls: list[dict[str, Any]] = []
     #: The server's calls: `id`, `name`, `arguments` as text, and once they have run, `result` and `error`.
     tool_results: list[dict[str, Any]] = []
+    #: What the answer violates of the client's schemas.
+    schema_errors: list[str] = []
 
 
 class JobResult(msgspec.Struct, omit_defaults=True):

@@ -54,7 +54,10 @@ def test_streamed_calls_equal_those_of_the_plain_answer(client: openai.OpenAI) -
 
 
 def test_a_schema_that_cannot_be_enforced_is_refused_before_the_stream(client: openai.OpenAI) -> None:
-    form: Any = {"type": "json_schema", "json_schema": {"name": "odd", "schema": {"not": {"type": "null"}}}}
+    form: Any = {
+        "type": "json_schema",
+        "json_schema": {"name": "odd", "strict": True, "schema": {"not": {"type": "null"}}},
+    }
     for stream in (False, True):
         with pytest.raises(openai.BadRequestError, match='"not"') as refused:
             client.chat.completions.create(response_format=form, stream=stream, **ASK)

@@ -55,6 +55,9 @@ class FakeSampler:
             logits[bits == 0] = -np.inf
         return int(logits.argmax())
 
+    def remember(self, token: int) -> None:
+        pass
+
     def close(self) -> None:
         self.closed = True
 

@@ -55,6 +55,9 @@ class GreedySampler:
             logits[self._biased] += self._biases
         return int(logits.argmax())
 
+    def remember(self, token: int) -> None:
+        """Do nothing, because the choice does not depend on the tokens before it."""
+
     def close(self) -> None:
         """Do nothing, because this sampler holds no memory of llama.cpp."""
 
@@ -86,6 +89,9 @@ class LlamaSampler:
         if mask is not None:
             apply_mask(self._backend.logits(row), mask)
         return int(_sample(self._chain, self._context, row))
+
+    def remember(self, token: int) -> None:
+        llama.llama_sampler_accept(self._chain, token)
 
     def close(self) -> None:
         if self._chain:

@@ -11,7 +11,6 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from core.errors import InvalidRequest
 from core.messages import ChatMessage, SamplingParams
 from core.settings import load_settings
 from inference.engine.engine import Engine, open_engine
@@ -134,13 +133,3 @@ def test_an_answer_that_cannot_fit_is_cut_off_with_its_finish_reason(model: Mode
 def test_all_real_schemas_are_answered_with_json_that_fits(model: Model) -> None:
     cut = answer_all(model, CASES)
     assert len(cut) <= MOST_CUT * len(CASES), cut
-
-
-@pytest.mark.model
-def test_a_schema_that_cannot_be_enforced_is_refused_before_any_token(model: Model) -> None:
-    for name, schema, keyword in collection():
-        if keyword is not None:
-            with pytest.raises(InvalidRequest) as refused:
-                model.answer(name, schema)
-            assert keyword in refused.value.message
-            assert f"{name}/{MAX_TOKENS}" not in model._answers

@@ -174,16 +174,53 @@ def test_an_answer_without_hits_still_fits_the_schema(world: World) -> None:
         ({"type": "array", "uniqueItems": True}, "uniqueItems"),
         ({"type": "string", "pattern": "(?=a)b"}, "look-ahead"),
         ({"type": "no such type"}, "no such type"),
-        ({"$ref": "#/$defs/missing"}, "missing"),
+        ({"$ref": "#/properties/missing"}, "missing"),
         ({"type": "string", "format": "idn-email"}, "idn-email"),
     ],
 )
-def test_a_schema_that_cannot_be_enforced_is_refused_by_name(world: World, schema: Any, keyword: str) -> None:
-    param, message = refusal_of(world.run(answer_schema=schema))
+def test_a_strict_schema_that_cannot_be_enforced_is_refused_by_name(world: World, schema: Any, keyword: str) -> None:
+    param, message = refusal_of(world.run(answer_schema=schema, strict_answer=True))
     assert param == "response_format" and keyword in message
     tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": schema}}}}
-    param, message = refusal_of(world.run(tools=[CLOCK, tool]))
+    param, message = refusal_of(world.run(tools=[CLOCK, tool], strict_tools=["f"]))
     assert param == "tools.1.function.parameters" and keyword in message
+
+
+def test_an_answer_that_violates_what_no_grammar_enforces_says_so(world: World) -> None:
+    same = {"type": "array", "items": {"const": 1}, "minItems": 2, "maxItems": 2, "uniqueItems": True}
+    job_id = world.submit_durable(answer_schema=same)
+    emitted = world.generate(job_id)
+    assert (text_of(emitted), reasons_of(emitted)) == ("[1, 1]", ["stop"])
+    (finished,) = (event for event in emitted if isinstance(event, events.ChoiceFinished))
+    assert finished.schema_errors == ["$: its items are not unique"]
+    assert world.result_of(job_id).choices[0].schema_errors == finished.schema_errors
+
+
+def test_a_call_that_violates_what_no_grammar_enforces_says_so(world: World) -> None:
+    names = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"], "propertyNames": {"maxLength": 0}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": names}}
+    emitted = world.run(tools=[tool], tool_choice="required", parallel_tool_calls=False)
+    assert calls_of(emitted) == [("f", {"a": 1})]
+    (finished,) = (event for event in emitted if isinstance(event, events.ChoiceFinished))
+    assert finished.finish_reason == "tool_calls"
+    assert [error.partition(":")[0] for error in finished.schema_errors] == ["tool_calls[0]"]
+
+
+def test_a_function_whose_schema_requires_what_it_does_not_declare_can_be_called(world: World) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a", "b"]}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    assert reasons_of(world.run(messages=[ChatMessage("user", "Hi!")], tools=[tool], max_tokens=8))
+    ((_, arguments),) = calls_of(world.run(tools=[tool], tool_choice="required", parallel_tool_calls=False))
+    assert arguments.keys() == {"a", "b"}
+
+
+@pytest.mark.parametrize("max_tokens", range(4, 24, 3))
+@pytest.mark.parametrize("pattern", ["^[a-z]{30}$", "^.*[0-9]{12}$", "^(é|ü){9}$", "^[A-Z]{2}-[0-9]{4}( [a-z]+){3}$"])
+def test_an_answer_that_is_cut_has_valid_json_or_says_so(world: World, pattern: str, max_tokens: int) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}, "required": ["a"]}
+    emitted = world.run(answer_schema=schema, sampling=SamplingParams(temperature=1, seed=1), max_tokens=max_tokens)
+    if reasons_of(emitted) == ["stop"]:
+        jsonschema.validate(json.loads(text_of(emitted)), schema)
 
 
 def test_arguments_that_are_no_object_are_refused(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
+from inference.grammars import closing
 from inference.grammars.call_formats import CallFormat, Text, ToolCall
 from inference.grammars.compiler import GrammarCompiler
 from inference.grammars.constraint import Constraint
@@ -32,9 +34,7 @@ def written(constraint: Constraint, most: int, draw: random.Random) -> tuple[lis
     """Return the tokens that a model writes at random under a constraint, as in the engine, and whether it ended."""
     tokens: list[int] = []
     while len(tokens) < most:
-        token = drawn(constraint, draw)
-        if token != END and constraint.refuses(token):
-            token = drawn(constraint, draw)
+        token = allowed(constraint, drawn(constraint, draw))
         if token == END:
             return tokens, True
         constraint.accept(token)
@@ -42,6 +42,17 @@ def written(constraint: Constraint, most: int, draw: random.Random) -> tuple[lis
         if constraint.is_complete:
             return tokens, True
     return tokens, False
+
+
+def allowed(constraint: Constraint, token: int) -> int:
+    """Return the token that comes when the model has chosen one, as in the engine."""
+    if token == END:
+        return token
+    if (search := constraint.check(token)) is not None:
+        search.result(60)
+        assert constraint.check(token) is None
+    replacement = constraint.replacement(token)
+    return token if replacement is None else replacement
 
 
 def drawn(constraint: Constraint, draw: random.Random) -> int:
@@ -138,7 +149,7 @@ def test_free_text_is_cut_off_at_its_last_token() -> None:
     tools = [{"type": "function", "function": {"name": "get_time"}}]
     constraint = GrammarCompiler(byte_tokenizer).tool_calls(tools, mode="auto", max_tokens=20)()
     for token in b"It is late, so goodb":
-        assert not constraint.refuses(token)
+        assert allowed(constraint, token) == token
         constraint.accept(token)
     assert not constraint.is_complete
 
@@ -149,8 +160,50 @@ def test_a_call_that_begins_with_a_control_token_after_text_ends_in_time(form: C
     constraint = GrammarCompiler(byte_tokenizer, form).tool_calls([tool], mode="auto", max_tokens=150)()
     beginning = [*b"Look: ", next(iter(form.controls.values()))]
     for token in beginning:
-        assert not constraint.refuses(token)
+        assert allowed(constraint, token) == token
         constraint.accept(token)
     tokens, _ = written(constraint, 150 - len(beginning), random.Random(1))
     text, call = parsed(form.parser([tool]), text_of(form, [*beginning, *tokens]))
     assert text == Text("Look:") and isinstance(call, ToolCall) and call.name == "say"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "array", "items": {"type": "integer"}, "minItems": 600},
+        {"type": "string", "pattern": "^[a-z]{30,60}-[0-9]{3}$"},
+        {"type": "array", "items": {"type": "object", "properties": {"a": {"enum": ["long", "x"]}}}, "minItems": 40},
+    ],
+)
+@pytest.mark.parametrize("spare", [1, 40])
+def test_required_text_is_completed_however_little_room_is_left(schema: Schema, spare: int) -> None:
+    compiler = GrammarCompiler(byte_tokenizer)
+    first = compiler.json_schema(schema).compiled.first_end
+    assert first is not None
+    most = len(first.tokens) + spare
+    tokens, ended = written(compiler.json_schema(schema, max_tokens=most)(), most, random.Random(3))
+    assert ended
+    check(schema, bytes(tokens))
+
+
+def test_ends_are_searched_for_on_a_thread_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    def recorded(*arguments: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return shortest_end(*arguments)
+
+    compiler = GrammarCompiler(byte_tokenizer)
+    schema = {"type": "array", "items": {"type": "object", "required": ["a", "b"]}, "minItems": 9}
+    grammar = compiler.json_schema(schema, max_tokens=MOST_BYTES)
+    monkeypatch.setattr(closing, "shortest_end", recorded)
+    _, ended = written(grammar(), MOST_BYTES, random.Random(1))
+    assert ended
+    assert threads and all(name.startswith("grammar-search") for name in threads), set(threads)
+
+
+def test_a_search_takes_a_bounded_number_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    matcher = LLMatcher(BYTES, f"start: {of_schema({'type': 'array', 'minItems': 1000})}\n", log_level=0)
+    assert shortest_end(matcher, 10_000) is not None
+    monkeypatch.setattr("inference.grammars.shortest_end.MAX_STEPS", 1000)
+    assert shortest_end(matcher, 10_000) is None

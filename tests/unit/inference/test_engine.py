@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from core.errors import ContextLengthExceeded, InternalError, InvalidRequest, Unavailable
+from core.errors import ContextLengthExceeded, InvalidRequest, Unavailable
 from core.messages import ChatMessage, SamplingParams
 from inference.engine.engine import Engine
 from inference.engine.sequence import (
@@ -265,38 +265,6 @@ def test_a_crash_fails_its_sequences_and_the_engine_goes_on(
     assert isinstance(sink.wait("lucky"), SequenceFinished)
     assert sink.text("lucky") == text_of(PROMPT, 20)
     assert engine.stats().crashes == 1
-
-
-class BrokenGrammar:
-    """Fails at its third token."""
-
-    is_complete = False
-
-    def __init__(self) -> None:
-        self._accepted = 0
-
-    def mask(self) -> None:
-        return None
-
-    def refuses(self, token: int) -> bool:
-        return False
-
-    def accept(self, token: int) -> None:
-        self._accepted += 1
-        if self._accepted == 3:
-            raise InternalError("the grammar failed")
-
-
-@pytest.mark.parametrize("resumed", [[], [97, 97, 97]])
-def test_a_grammar_that_fails_affects_only_its_sequence(engine: Engine, sink: Recorder, resumed: list[int]) -> None:
-    engine.submit(request("fine", endless(), max_tokens=60))
-    engine.submit(request("broken", endless(), max_tokens=60, constraint=BrokenGrammar, resume_token_ids=resumed))
-    end = sink.wait("broken")
-    assert isinstance(end, SequenceFailed)
-    assert end.error.message == "the grammar failed"
-    assert isinstance(sink.wait("fine"), SequenceFinished)
-    assert sink.text("fine") == text_of(endless(), 60)
-    assert engine.stats().crashes == 0
 
 
 @pytest.mark.filterwarnings("error")

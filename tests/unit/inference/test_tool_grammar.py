@@ -17,7 +17,8 @@ from inference.grammars.call_formats import (
     ParameterTagFormat,
     TaggedFormat,
 )
-from inference.grammars.tool_grammar import tool_grammar
+from inference.grammars.prepared_schema import prepared
+from inference.grammars.tool_grammar import arguments_schema, tool_grammar
 
 CLOCK = {"type": "function", "function": {"name": "get_time"}}
 CALL = '{"name": "get_time", "parameters": {}}'
@@ -27,7 +28,11 @@ def is_answer(
     text: str, mode: ToolChoice, form: CallFormat | None = None, *, parallel: bool = True, tools: Any = (CLOCK,)
 ) -> bool:
     """Return whether the grammar accepts this text as a complete answer."""
-    grammar = tool_grammar(tools, AnswerOptions(mode, parallel), form or BareFormat())
+    prepared_tools = [
+        {"function": function | {"parameters": prepared(arguments_schema(function, "tools"))}}
+        for function in (tool["function"] for tool in tools)
+    ]
+    grammar = tool_grammar(prepared_tools, AnswerOptions(mode, parallel), form or BareFormat())
     matcher = LLMatcher(LLTokenizer("byte"), grammar)
     assert not matcher.is_error(), matcher.get_error()
     tokens = list(text.encode())

@@ -145,7 +145,7 @@ def next_prompt(
     records: JobRecords = object()  # type: ignore[assignment]
     record = JobRecord("job-1", CHAT, Tasks.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
     producer: Producer = object()  # type: ignore[assignment]
-    rounds = ToolRounds(settings, engine, producer, ServerFunctions(functions, engine.grammars), FunctionContext())
+    rounds = ToolRounds(settings, engine, producer, ServerFunctions(functions), FunctionContext())
     return rounds.complete_round(JobWithoutRedis(record, b"{}", records), FunctionCalls(), conversation)
 
 
