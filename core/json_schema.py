@@ -13,6 +13,8 @@ MAX_SCHEMA_DEPTH = 32
 MAX_SCHEMA_PROPERTIES = 256
 MAX_SCHEMA_REFERENCES = 512
 MAX_PATTERN_CHARACTERS = 2048
+#: Each pair of them is compared when a schema is compiled.
+MAX_PATTERN_PROPERTIES = 32
 #: The greatest value of each keyword that an answer must reach.
 MAX_COUNTS = {"minItems": 1024, "minContains": 1024, "minProperties": 256, "minLength": 8192}
 #: References that depend on where a schema is used.
@@ -30,14 +32,19 @@ def check_schema(schema: Any, param: str) -> None:
         raise _refused(param, f"the schema is nested more than {MAX_SCHEMA_DEPTH} levels deep.")
     if len(json.dumps(schema)) > MAX_SCHEMA_BYTES:
         raise _refused(param, f"the schema is larger than {MAX_SCHEMA_BYTES} bytes.")
-    properties = references = 0
+    properties = patterns = references = 0
     for node in _nodes(schema):
-        named = node.get("properties")
-        properties += len(named) if isinstance(named, dict) else 0
+        properties += _size(node.get("properties"))
+        patterns += _size(node.get("patternProperties"))
         references += isinstance(node.get("$ref"), str)
         _check_node(node, param)
     _check_count("properties", properties, MAX_SCHEMA_PROPERTIES, param)
+    _check_count("patternProperties", patterns, MAX_PATTERN_PROPERTIES, param)
     _check_count("references", references, MAX_SCHEMA_REFERENCES, param)
+
+
+def _size(named: Any) -> int:
+    return len(named) if isinstance(named, dict) else 0
 
 
 def _check_count(name: str, count: int, most: int, param: str) -> None:

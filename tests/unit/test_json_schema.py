@@ -40,6 +40,7 @@ def test_schemas_within_bounds_pass() -> None:
         (nested(MAX_SCHEMA_DEPTH), "more than 32 levels"),
         (nested(500), "more than 32 levels"),
         (listed(MAX_SCHEMA_PROPERTIES + 1), "257 properties"),
+        ({"patternProperties": {str(at): {} for at in range(33)}}, "33 patternProperties; at most 32"),
         ({"items": [{"$ref": "http://elsewhere/x"}]}, "leaves the schema"),
         ({"items": [{"$dynamicRef": "#x"}]}, r"\$dynamicRef is not supported"),
         ({"anyOf": [{"$ref": "#/$defs/a"}] * (MAX_SCHEMA_REFERENCES + 1)}, "513 references; at most 512"),
