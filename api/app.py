@@ -119,6 +119,8 @@ def _lifespan(settings: Settings, services: Services | None) -> Any:
         async with nullcontext(services) if services else open_services(settings) as opened:
             app.state.services = opened
             yield
+            keys: KeyRing = app.state.keys
+            await keys.close()
 
     return lifespan
 

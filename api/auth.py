@@ -11,9 +11,9 @@ import hmac
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import Headers
 
 from api.callers import ADMIN_RIGHTS, ANONYMOUS, Caller
@@ -22,9 +22,12 @@ from core.keys import ApiKey, key_digest
 from core.settings import KEY_HASH_PREFIX
 
 log = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
 
 #: How long what the catalog says of a key is used, so how long a key works after its revocation.
 KEY_CACHE_SECONDS = 5.0
+#: Threads that ask the catalog about keys.
+MAX_THREADS = 8
 #: Routes that need no key: probes, and the description of the API.
 OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
 #: The scripts and styles that `/docs` loads.
@@ -57,6 +60,8 @@ class KeyRing:
         #: What the catalog said of keys that it knows, with the time by the clock until which that is used.
         self._callers: dict[bytes, tuple[float, ApiKey, Caller]] = {}
         self._finding: dict[bytes, asyncio.Future[Any]] = {}
+        self._recording: set[asyncio.Future[None]] = set()
+        self._threads: CapacityLimiter | None = None
         self._has_keys = False
         self._asked_until: float | None = None
 
@@ -64,6 +69,10 @@ class KeyRing:
         """Ask the catalog again, because a key has been created or revoked."""
         self._callers.clear()
         self._asked_until = None
+
+    async def close(self) -> None:
+        """Wait for the writes that no request waits for. The catalog must be open."""
+        await asyncio.gather(*self._recording)
 
     async def is_required(self, catalog: KeyStore) -> bool:
         """Return whether requests need a key."""
@@ -75,7 +84,7 @@ class KeyRing:
                 # Requests that come meanwhile go by the last answer.
                 self._asked_until = self._clock() + KEY_CACHE_SECONDS
             try:
-                self._has_keys = await to_thread.run_sync(catalog.has_keys)
+                self._has_keys = await self._in_thread(catalog.has_keys)
             except LlmApiError:
                 # While the catalog does not answer, nobody can create a key, so the last answer still holds.
                 if asked_until is None:
@@ -118,7 +127,7 @@ class KeyRing:
             return key, caller
         # Requests that come meanwhile wait for the same answer.
         if digest not in self._finding:
-            found = asyncio.ensure_future(to_thread.run_sync(_load, catalog, digest))
+            found = asyncio.ensure_future(self._load(digest, catalog))
             self._finding[digest] = found
             found.add_done_callback(lambda _: self._finding.pop(digest, None))
         loaded = await asyncio.shield(self._finding[digest])
@@ -128,17 +137,35 @@ class KeyRing:
         self._callers[digest] = (self._clock() + KEY_CACHE_SECONDS, *loaded)
         return loaded  # type: ignore[no-any-return]
 
+    async def _load(self, digest: bytes, catalog: KeyStore) -> tuple[ApiKey, Caller] | None:
+        loaded = await self._in_thread(_find_caller, catalog, digest)
+        if loaded is not None:
+            # No request waits for this write.
+            recorded = asyncio.ensure_future(self._in_thread(_record_use, catalog, loaded[0]))
+            self._recording.add(recorded)
+            recorded.add_done_callback(self._recording.discard)
+        return loaded
 
-def _load(catalog: KeyStore, digest: bytes) -> tuple[ApiKey, Caller] | None:
+    async def _in_thread(self, function: Callable[..., ResultT], *args: Any) -> ResultT:
+        """Run a function of the catalog in a thread. These are not those that uploads and lists may all occupy."""
+        if self._threads is None:
+            self._threads = CapacityLimiter(MAX_THREADS)
+        return await to_thread.run_sync(function, *args, limiter=self._threads)
+
+
+def _find_caller(catalog: KeyStore, digest: bytes) -> tuple[ApiKey, Caller] | None:
     key = catalog.find_key(digest)
     if key is None:
         return None
     tokens = 0 if key.tokens_per_day is None else catalog.tokens_of_day(key.owner, key.id)
+    return key, Caller(key.id, key, tokens)
+
+
+def _record_use(catalog: KeyStore, key: ApiKey) -> None:
     try:
         catalog.record_key_use(key)
     except LlmApiError as error:
         log.warning("the last use of %s is not recorded: %s", key.id, error.message)
-    return key, Caller(key.id, key, tokens)
 
 
 def _configured_digest(entry: str) -> bytes:

@@ -89,16 +89,18 @@ def revoke_key(key_id: Annotated[str, typer.Argument(help="Its id, such as key-0
 
 @contextmanager
 def _catalog(settings: Settings) -> Iterator[Catalog]:
-    """Open the catalog, unless processes of an incompatible release use it."""
+    """Open the catalog. Upgrade it if no processes of an incompatible release use it."""
     prepare_directories(settings)
-    producer, catalog = Producer(settings), Catalog.open(settings.catalog_url)
+    catalog = Catalog.open(settings.catalog_url)
     try:
-        require_compatible(producer)
-        catalog.migrate()
+        if catalog.needs_migration():
+            producer = Producer(settings)
+            require_compatible(producer)
+            producer.close()
+            catalog.migrate()
         yield catalog
     finally:
         catalog.close()
-        producer.close()
 
 
 def _owner(name: str) -> str:

@@ -38,7 +38,7 @@ class MigratedDatabase(Database):
             ConfigurationError: a newer release has upgraded the catalog.
             StorageFull: there is no room for the copy.
         """
-        if self._known_revision() == HEAD_REVISION:
+        if not self.needs_migration():
             return
         with self.exclusively("migrate"):
             revision = self._known_revision()
@@ -47,6 +47,10 @@ class MigratedDatabase(Database):
             if revision is not None:
                 self._copy(revision)
             self._upgrade()
+
+    def needs_migration(self) -> bool:
+        """Return whether `migrate` has something to do. Raise ConfigurationError if a newer release has upgraded it."""
+        return self._known_revision() != HEAD_REVISION
 
     def _known_revision(self) -> str | None:
         """Return the revision of the tables, or None if there are none yet."""

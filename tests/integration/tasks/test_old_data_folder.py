@@ -13,6 +13,7 @@ from api.app import create_app
 from api.dependencies import Services
 from core.blobs import BlobStore
 from core.catalog import Catalog, DocumentState, JobState
+from core.keys import DEFAULT_OWNER
 from core.messages import SearchOptions
 from core.settings import Settings, load_settings
 from tasks.documents.embedding_models import open_models
@@ -52,6 +53,8 @@ def catalog(settings: Settings) -> Iterator[Catalog]:
 def test_its_catalog_is_copied_and_upgraded(settings: Settings, catalog: Catalog) -> None:
     assert (settings.state_dir / "catalog-copies" / "catalog-0008.sqlite3").is_file()
     documents = {document.path: document for document in catalog.list_documents(limit=100).items}
+    owners = {one.owner for one in (*documents.values(), *catalog.list_jobs().items, *catalog.list_collections())}
+    assert owners == {DEFAULT_OWNER}, "what there was before there were owners"
     assert documents.keys() == WATCHED | UPLOADED | {REFUSED}
     assert documents.pop(REFUSED).error_code == "unsupported_file"
     assert {document.state for document in documents.values()} == {DocumentState.COMPLETED}

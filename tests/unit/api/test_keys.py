@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from fastapi import APIRouter
 
-from api.dependencies import Services
+from api.dependencies import JsonRoute, Services
 from core.catalog import Catalog
 from core.keys import DEFAULT_SCOPES, KeyRights, Scope, key_digest
 from core.settings import load_settings
@@ -206,3 +207,13 @@ async def test_usage_is_shown_by_owner_key_and_day(
     assert page["has_more"] and len(rest["data"]) == 2
     assert error_of(await http.get(USAGE, headers=admin, params={"after": "usage-00"}), 400)["param"] == "after"
     assert error_of(await http.get(USAGE, headers=admin, params={"first_day": "today"}), 400)["param"] == "first_day"
+
+
+async def test_a_route_says_which_scopes_it_needs() -> None:
+    router = APIRouter(route_class=JsonRoute)
+
+    async def forgotten() -> None:
+        """Say nothing of scopes."""
+
+    with pytest.raises(TypeError, match="forgotten does not say which scopes it needs"):
+        router.get("/forgotten")(forgotten)

@@ -302,7 +302,7 @@ def _problems(world: World, probe: Probe, sent: str, answer: httpx.Response) -> 
 
 
 async def test_what_bob_is_not_shown_is_there_to_be_seen(world: World) -> None:
-    """Check that the same probes show alice what she made: otherwise the test above would prove nothing."""
+    """Send the same probes as alice: if they did not show her what she made, the test above would prove nothing."""
     shown = ""
     for operation, probes in PROBES.items():
         if operation.startswith("GET ") and "{job_id}/events" not in operation:

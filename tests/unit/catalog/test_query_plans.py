@@ -23,6 +23,7 @@ from core.catalog import (
     Source,
     StoreRecord,
 )
+from core.keys import Reach
 
 PARSE: dict[str, Any] = {"expected": DocumentState.QUEUED, "claimed": DocumentState.PARSING}
 INDEX: dict[str, Any] = {"expected": DocumentState.PARSED, "claimed": DocumentState.INDEXING}
@@ -66,6 +67,11 @@ CALLS: dict[str, Callable[[Catalog, Document], object]] = {
     "search": lambda catalog, one: catalog.active_generations([one.id]),
     "list jobs": lambda catalog, _: catalog.list_jobs(),
     "list jobs after": lambda catalog, _: catalog.list_jobs(after="job-1"),
+    "jobs of an owner": lambda catalog, _: catalog.list_jobs(after="job-1", reach=Reach("default")),
+    "jobs of a limited key": lambda catalog, _: catalog.list_jobs(reach=Reach("default", ("a",))),
+    "unfinished jobs of an owner": lambda catalog, _: catalog.unfinished_job_count("default"),
+    "bytes of an owner": lambda catalog, _: catalog.job_bytes("default"),
+    "list of some collections": lambda catalog, _: catalog.list_documents(reach=Reach("default", ("a", "default"))),
     "jobs after": lambda catalog, _: catalog.unfinished_jobs(10, after=catalog.get_job("job-1")),
     "list jobs of a state": lambda catalog, _: catalog.list_jobs(state=JobState.FAILED),
     "unfinished jobs": lambda catalog, _: catalog.unfinished_jobs(10),
