@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
-from tests.support import Stack, anonymous_bytes, wait_until
+from tests.e2e.memory import Sizes, at_rest, tree_bytes
+from tests.support import Stack, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.soak]
 
@@ -19,8 +18,6 @@ FILES = int(os.environ.get("SOAK_FILES", "5000"))
 MOST_GROWTH = 1.05
 SECONDS_PER_FILE = 2.0
 WORKERS = ("ingest", "index")
-#: Longer than a worker waits for more work before it returns memory to the system.
-SETTLED_SECONDS = 3.0
 
 
 def write(inbox: Path, numbers: range) -> None:
@@ -34,28 +31,9 @@ def write(inbox: Path, numbers: range) -> None:
         (folder / f"{number}.txt").write_text("\n\n".join(list(text)[: 1 + number % 12]))
 
 
-def resident_bytes(stack: Stack, worker: str) -> int:
-    """Return the resident memory of a worker and its children. Shared memory counts once, mapped files do not count.
-
-    The pages of the vector store's files belong to the kernel's cache, which frees them when memory is short.
-    """
-    process = psutil.Process(stack.pid_of(worker))
-    return sum(anonymous_bytes(one.pid) for one in [process, *process.children(recursive=True)])
-
-
-def at_rest(stack: Stack) -> dict[str, int]:
-    """Return the workers' memory once it no longer falls, because the memory of the last batch has been returned."""
-    lowest, fell_at = float("inf"), time.monotonic()
-
-    def has_settled() -> bool:
-        nonlocal lowest, fell_at
-        total = sum(resident_bytes(stack, worker) for worker in WORKERS)
-        if total < 0.99 * lowest:
-            lowest, fell_at = total, time.monotonic()
-        return time.monotonic() - fell_at > SETTLED_SECONDS
-
-    wait_until(has_settled, 60)
-    return {worker: resident_bytes(stack, worker) for worker in WORKERS}
+def workers_at_rest(stack: Stack) -> Sizes:
+    """Return the workers' memory in bytes, once that of the last batch has been returned."""
+    return at_rest(lambda: {worker: tree_bytes(stack.pid_of(worker)) for worker in WORKERS})
 
 
 def wait_for(stack: Stack, count: int) -> None:
@@ -72,10 +50,10 @@ def test_workers_hold_no_more_memory_after_all_files_than_after_a_tenth(tmp_path
     with Stack(tmp_path) as stack:
         write(stack.inbox, range(FILES // 10))
         wait_for(stack, FILES // 10)
-        before = at_rest(stack)
+        before = workers_at_rest(stack)
         write(stack.inbox, range(FILES // 10, FILES))
         wait_for(stack, FILES)
-        after = at_rest(stack)
+        after = workers_at_rest(stack)
     for worker in WORKERS:
         print(
             f"{worker}: {before[worker] / 2**20:.0f} MiB after {FILES // 10}, {after[worker] / 2**20:.0f} after {FILES}"

@@ -1,0 +1,18 @@
+"""A function that hangs past its time limit, for `benchmarks.pauses`."""
+
+from __future__ import annotations
+
+import time
+
+from llm_api import function_registry
+
+
+@function_registry.register(timeout_seconds=1)
+def hang(seconds: int = 60) -> str:
+    """Wait for a long time.
+
+    Args:
+        seconds: how long to wait.
+    """
+    time.sleep(seconds)
+    return "done"
