@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import islice
 
 from core.messages import Hit, SearchOptions
@@ -15,6 +17,10 @@ from ingest.retrieval.relevance import DropIrrelevant, PutExactMatchesFirst
 from ingest.retrieval.reranking import Rerank, Reranker
 from ingest.retrieval.search import RankedPoint, Search, Stage
 from ingest.vector_store import VectorStore
+
+#: Searches for longer texts than this (in characters, in all) run one at a time. Their work in Python holds the
+#: interpreter's lock: with sixteen at once, each step of a short search would wait for all of them.
+LONG_CHARACTERS = 2000
 
 
 class Retriever:
@@ -37,6 +43,7 @@ class Retriever:
             default_threshold: least cosine of a relevant chunk, if a search names none.
             reranker: orders the best candidates anew, unless a search declines it.
         """
+        self._long_search = threading.Lock()
         self._rerank = Rerank(reranker)
         self.stages: Sequence[Stage] = (
             # texts → queries
@@ -68,8 +75,10 @@ class Retriever:
             Unavailable: the model is shutting down, or a store or catalog server does not answer.
         """
         self._rerank.check(options)
-        found = run_stages(self.stages, Search(options, texts))
-        return [_hit(ranked) for ranked in islice(found.ranking, options.top_k)]
+        is_long = sum(map(len, texts)) > LONG_CHARACTERS
+        with self._long_search if is_long else nullcontext():
+            found = run_stages(self.stages, Search(options, texts))
+            return [_hit(ranked) for ranked in islice(found.ranking, options.top_k)]
 
 
 def run_stages(stages: Sequence[Stage], search: Search) -> Search:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from ingest.retrieval.retriever import Retriever
 from ingest.vector_store.edge import EdgeVectorStore
 from tests.fakes.fake_embedder import FakeEmbedder
 from tests.integration.ingest.conftest import MODEL, make_point
+from tests.support import wait_until
 
 
 class World:
@@ -249,3 +252,23 @@ def test_a_reranker_orders_the_best_anew(world: World) -> None:
     assert [hit.rerank_score for hit in hits] == [float(len(hit.text)) for hit in hits]
     plain = world.found("router reset", top_k=2, rerank=False)
     assert plain[0].document_id == "doc-0" and plain[0].rerank_score is None
+
+
+def test_long_queries_are_searched_for_one_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_page(world)
+    begun = threading.Semaphore(0)
+    monkeypatch.setattr(world.retriever._rerank, "check", lambda _: begun.release())
+    world.embedder.proceed.clear()
+    with ThreadPoolExecutor(4) as pool:
+        long = [pool.submit(world.search, f"paragraph{number} " * 300) for number in range(3)]
+        for _ in long:
+            assert begun.acquire(timeout=20)
+        short = pool.submit(world.search, "router")
+        assert begun.acquire(timeout=20)
+        wait_until(lambda: len(world.service._queues["short"]) == 1)
+        world.embedder.proceed.set()
+        for search in (*long, short):
+            search.result(20)
+    sizes = [len(batch) for batch in world.embedder.batches]
+    assert sizes == [1, 1, 1, 1], "no two long queries were embedded together"
+    assert world.embedder.batches[1] == ["router"]
