@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import zlib
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api import json_bodies
 from api.dependencies import Services
 from core.errors import ConfigurationError
 from core.settings import load_settings
@@ -126,6 +128,29 @@ async def test_half_a_character_is_replaced(
     answer = await http.post(CHAT, content=body, headers=JSON)
     assert answer.status_code == 200, answer.text
     assert stream.submitted[-1].request.messages[0].content == read
+
+
+async def test_halves_of_characters_in_large_bodies_are_refused(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_bodies, "MAX_REPAIRED_BYTES", 1000)
+    body = '{"messages":[{"role":"user","content":"%s\\ud800"}]}' % ("a" * 1000)
+    error_of(await http.post(CHAT, content=body.encode(), headers=JSON), 400)
+
+
+async def test_no_garbage_is_collected_while_a_body_of_many_values_is_decoded() -> None:
+    collections: list[str] = []
+
+    def note(phase: str, _: dict[str, int]) -> None:
+        collections.append(phase)
+
+    body = b'{"messages":[%s]}' % b",".join([b"[]"] * 15_000)
+    gc.callbacks.append(note)
+    try:
+        json_bodies._decode(body)
+    finally:
+        gc.callbacks.remove(note)
+    assert collections.count("start") <= 1 and gc.isenabled(), "once, when it is allowed again"
 
 
 FORWARDED = {"x-forwarded-prefix": "/llm"}
