@@ -41,7 +41,7 @@ class GrammarConstraint:
         if int.from_bytes(self._mask).bit_count() == 1:
             self._run = self._matcher.compute_ff_tokens()[::-1]
         forced = self._closing.forced if self._closing and self._search is None else None
-        return self._mask if forced is None else only(self._mask, forced)
+        return self._mask if forced is None or not self._allows(forced) else only(self._mask, forced)
 
     def check(self, token: int) -> Future[Any] | None:
         if self._closing is None:
@@ -58,7 +58,8 @@ class GrammarConstraint:
         return self._search
 
     def replacement(self, token: int) -> int | None:
-        return self._closing.replacement(token) if self._closing else None
+        instead = self._closing.replacement(token) if self._closing else None
+        return instead if instead is not None and self._allows(instead) else None
 
     def accept(self, token: int) -> None:
         self._consume(token)
@@ -72,6 +73,12 @@ class GrammarConstraint:
             self._consume(token)
         if self._closing is not None:
             self._search = self._searches.submit(self._closing.replay, tokens)
+
+    def _allows(self, token: int) -> bool:
+        """Return whether the last mask allows a token: forced text may have to be written with other tokens."""
+        if self._run:
+            return token == self._run[-1]
+        return bool(self._mask[token >> 3] >> (token & 7) & 1)
 
     def _consume(self, token: int) -> None:
         if not self._matcher.consume_token(token):

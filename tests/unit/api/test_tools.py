@@ -181,6 +181,39 @@ async def test_the_response_format_reaches_the_worker(
     assert stream.submitted[0].request.answer_schema == schema
 
 
+async def test_strict_schemas_are_named_to_the_worker(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
+    strict = {"type": "function", "function": {"name": "pay", "strict": True}}
+    form = {"type": "json_schema", "json_schema": {"name": "any", "schema": PARAMETERS, "strict": True}}
+    for body in ({"response_format": form}, {"response_format": {**form, "json_schema": {"name": "any"}}}):
+        answer = await http.post(CHAT, json={"messages": QUESTION, "tools": [WEATHER, strict], **body})
+        assert answer.status_code == 200
+    first, second = (submitted.request for submitted in stream.submitted)
+    assert (first.strict_tools, first.strict_answer) == (["pay"], True)
+    assert second.strict_answer is False
+    assert "strict" not in first.tools[1]["function"], "the prompt lists the function as its own program knows it"
+
+
+async def test_what_an_answer_violates_of_its_schema_is_told(client: openai.AsyncOpenAI, stream: FakeJobStream) -> None:
+    problems = ["$: its items are not unique"]
+
+    def play(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEvent]:
+        at: dict[str, Any] = {"job_id": job_id, "attempt": 1}
+        yield events.Accepted(**at, model=MODEL, prompt_tokens=12)
+        yield events.TextDelta(**at, text="[1, 1]")
+        yield events.ChoiceFinished(**at, finish_reason="stop", schema_errors=problems)
+        yield events.Finished(**at, model=MODEL, usage=Usage(12, 5))
+
+    stream.scripts["chat"] = play
+    answer = await client.chat.completions.create(model="any", messages=QUESTION)
+    assert answer.choices[0].model_extra == {"schema_errors": problems}
+    chunks = [
+        chunk async for chunk in await client.chat.completions.create(model="any", messages=QUESTION, stream=True)
+    ]
+    told = [(chunk.choices[0].finish_reason, chunk.choices[0].model_extra) for chunk in chunks if chunk.choices]
+    assert told[-1] == ("stop", {"schema_errors": problems})
+    assert not any(extra for _, extra in told[:-1])
+
+
 def nested(levels: int) -> dict[str, Any]:
     return {"properties": {"a": nested(levels - 1)}} if levels else {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -207,3 +208,23 @@ def test_a_search_takes_a_bounded_number_of_steps(monkeypatch: pytest.MonkeyPatc
     assert shortest_end(matcher, 10_000) is not None
     monkeypatch.setattr("inference.grammars.shortest_end.MAX_STEPS", 1000)
     assert shortest_end(matcher, 10_000) is None
+
+
+class OtherTokens:
+    """A vocabulary of bytes whose text is written with a token that no grammar allows."""
+
+    eos_token = END
+
+    def decode_bytes(self, tokens: list[int]) -> bytes:
+        return bytes(byte for token in tokens for byte in (b'..."' if token == END - 1 else bytes([token])))
+
+    def tokenize_bytes(self, text: bytes) -> list[int]:
+        return [END - 1] if text == b'..."' else list(text)
+
+
+def test_a_token_that_the_grammar_does_not_allow_is_never_forced() -> None:
+    grammar = GrammarCompiler(byte_tokenizer).json_schema({"type": "string", "minLength": 3}, max_tokens=3)
+    ends = replace(grammar.compiled.ends, tokenizer=OtherTokens())
+    compiled = replace(grammar.compiled, ends=ends, first_end=None)
+    tokens, ended = written(replace(grammar, compiled=compiled)(), 3, random.Random(1))
+    assert not ended and len(tokens) == 3 and END - 1 not in tokens
