@@ -17,6 +17,7 @@ from api.auth import ASSETS_PATH, KeyRing
 from api.browser_check import BrowserCheck
 from api.dependencies import Services, in_thread
 from api.errors import install_error_handlers
+from api.job_calls import TRUNCATED_MESSAGES_HEADER
 from api.key_limits import RATE_HEADERS, LimitMiddleware
 from api.metrics import Metrics
 from api.middleware import REQUEST_ID_HEADER, BodyLimit, GuardMiddleware, RequestIdMiddleware
@@ -42,6 +43,15 @@ from core.release import release
 from core.settings import Settings, get_settings
 from tasks.jobs.queues import Role
 
+#: The headers that pages of other origins may read.
+EXPOSED_HEADERS = (
+    REQUEST_ID_HEADER,
+    TRUNCATED_MESSAGES_HEADER,
+    "location",
+    "retry-after",
+    "preference-applied",
+    *RATE_HEADERS,
+)
 ROUTERS = (
     health.router,
     models.router,
@@ -106,7 +116,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=[REQUEST_ID_HEADER, "location", "retry-after", "preference-applied", *RATE_HEADERS],
+            expose_headers=EXPOSED_HEADERS,
         )
     app.add_middleware(HeadMiddleware)
     app.add_middleware(PrefixMiddleware, settings=settings)

@@ -28,6 +28,9 @@ from core.errors import ErrorInfo, Unavailable
 from core.ids import new_id
 from tasks.jobs.kinds import JobKind
 
+#: How many messages were dropped from the beginning of the conversation (TRUNCATION=oldest).
+TRUNCATED_MESSAGES_HEADER = "x-truncated-messages"
+
 log = logging.getLogger(__name__)
 
 
@@ -75,7 +78,8 @@ async def respond(
         return stream_answer(services, call, stream)
     answer = await wait_for_answer(request, services, call)
     finished = FinishedJob(services, call.caller, call.head, answer, call.options)
-    return json_response(await call.kind.renderer(call.path)(finished))
+    body = await call.kind.renderer(call.path)(finished)
+    return json_response(body, headers=_truncation_headers(answer.dropped_messages))
 
 
 async def job_events(services: Services, call: Call) -> AsyncGenerator[events.AnyEvent, None]:
@@ -129,11 +133,18 @@ def stream_answer(services: Services, call: Call, render: ChatStream) -> Respons
     async def frames() -> AsyncGenerator[bytes, None]:
         async with aclosing(job_events(services, call)) as job:
             async for event in job:
+                if isinstance(event, events.Accepted):
+                    stream.headers.update(_truncation_headers(event.dropped_messages))
                 for frame in render.frames(event):
                     yield frame
         yield DONE_FRAME
 
-    return EventStream(frames())
+    stream = EventStream(frames())
+    return stream
+
+
+def _truncation_headers(dropped_messages: int) -> dict[str, str]:
+    return {TRUNCATED_MESSAGES_HEADER: str(dropped_messages)} if dropped_messages else {}
 
 
 async def submit_async(services: Services, call: Call) -> Response:

@@ -44,13 +44,15 @@ class Answer(msgspec.Struct):
     timings: Timings = Timings()
     model: str = ""
     hits: list[Hit] = []
+    #: How many messages of the conversation were dropped.
+    dropped_messages: int = 0
     result: Any = None
 
     def add(self, event: events.AnyEvent) -> None:
         """Add the next event of the job."""
         match event:
             case events.Accepted():
-                self.model = event.model
+                self.model, self.dropped_messages = event.model, event.dropped_messages
             case events.Retrieved():
                 self.hits = event.hits
             case events.TextDelta():

@@ -34,6 +34,8 @@ class Accepted(Event, frozen=True, tag="accepted"):
 
     model: str
     prompt_tokens: int = 0
+    #: With TRUNCATION=oldest: how many messages were dropped because the context has no room for them.
+    dropped_messages: int = 0
 
 
 class Started(Event, frozen=True, tag="started"):

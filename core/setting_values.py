@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
@@ -13,6 +13,8 @@ from pydantic_settings import NoDecode
 
 _HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?|[0-9a-fA-F:.]+")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+#: What CONTEXT_LENGTH may be, in tokens.
+SHORTEST_CONTEXT, LONGEST_CONTEXT = 128, 1_048_576
 
 
 def checked_url(value: str, *schemes: str) -> str:
@@ -100,6 +102,16 @@ def path_prefix(value: str) -> str:
     return prefix
 
 
+def tokens_or_auto(value: Any) -> Any:
+    """Return a length in tokens, or `auto`. Raise ValueError for anything else."""
+    text = str(value).strip().lower()
+    if text == "auto":
+        return text
+    if not text.isdecimal() or not SHORTEST_CONTEXT <= int(text) <= LONGEST_CONTEXT:
+        raise ValueError(f"must be auto, or a number of tokens from {SHORTEST_CONTEXT} to {LONGEST_CONTEXT}")
+    return int(text)
+
+
 #: Reads a list from a comma-separated variable, and not from JSON.
 COMMA_SEPARATED = (NoDecode, BeforeValidator(split_commas))
 Texts = Annotated[tuple[str, ...], *COMMA_SEPARATED]
@@ -109,4 +121,5 @@ PathPrefix = Annotated[str, AfterValidator(path_prefix)]
 RegularExpression = Annotated[str, AfterValidator(regular_expression)]
 RedisUrl = Annotated[str, AfterValidator(lambda value: checked_url(value, "redis", "rediss", "unix"))]
 HttpUrl = Annotated[str, AfterValidator(lambda value: checked_url(value, "http", "https"))]
+TokensOrAuto = Annotated[int | Literal["auto"], BeforeValidator(tokens_or_auto)]
 Template = Annotated[str, AfterValidator(read_template)]

@@ -25,6 +25,7 @@ from core.setting_values import (
     RegularExpression,
     Template,
     Texts,
+    TokensOrAuto,
     require_gguf,
 )
 from core.watch_roots import WatchRoot, watch_root_of
@@ -48,7 +49,16 @@ class Settings(BaseSettings):
     model_filename: str | None = Field(None, description="The GGUF file in MODEL_REPO_ID.")
     model_alias: str | None = Field(None, description="Name of the model in answers (default: the file's name).")
     strict_models: bool = Field(False, description="Answer 404 to an unknown model name instead of serving it.")
-    context_length: int = Field(2048, ge=128, le=1_048_576, description="Context length of one sequence, in tokens.")
+    context_length: TokensOrAuto = Field(
+        "auto",
+        description="Tokens of a conversation with its answer (auto: what the model was trained for, at most 16384, as "
+        "far as memory allows for two).",
+    )
+    truncation: Literal["off", "oldest"] = Field(
+        "off",
+        description="What a conversation gets that is longer than the context: a 400 (off), or an answer without its "
+        "oldest turns (oldest), which a header tells.",
+    )
     max_tokens: int | None = Field(
         None, ge=1, description="Tokens of an answer at most, if the request sets no limit (default: what is left)."
     )
@@ -65,7 +75,10 @@ class Settings(BaseSettings):
     flash_attention: Literal["auto", "on", "off"] = Field("auto", description="auto: where it is faster.")
     kv_cache_type: Literal["f16", "q8_0", "q4_0"] = Field("f16", description="Type of the KV cache.")
     prompt_cache_bytes: int | None = Field(
-        None, ge=0, description="Memory for finished prompts (default: 4 contexts, at most a tenth of free memory)."
+        None,
+        ge=0,
+        description="Memory for finished prompts (default: 4 contexts, at most as much as the KV cache and a tenth of "
+        "free memory).",
     )
     functions_dir: Path | None = Field(None, description="A folder of Python files with registered functions.")
     function_timeout_seconds: float = Field(30, gt=0, description="Time limit for a call of a registered function.")

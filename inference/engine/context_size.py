@@ -1,9 +1,11 @@
-"""Decides how large a context fits into memory. Pure: sizes in, sizes out."""
+"""Decides how large a context fits into memory. Pure: sizes in, sizes out.
+
+Only this module decides the length of a context, how many sequences run at once, and how many cells the KV cache has.
+"""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.errors import ConfigurationError
 from core.settings import Settings
@@ -11,20 +13,35 @@ from inference.engine.prompt_lookup import MAX_DRAFT_TOKENS
 
 #: The share of the free memory that the KV cache may take.
 KV_MEMORY_SHARE = 0.5
-#: How many contexts' worth of tokens of finished sequences are kept in main memory, within a share of what is free.
+#: CONTEXT_LENGTH=auto takes the length that the model was trained for, within these bounds and what memory allows.
+LONGEST_AUTO_CONTEXT = 16_384
+SHORTEST_AUTO_CONTEXT = 2_048
+#: CONTEXT_LENGTH=auto makes room for so many whole contexts, or for so many tokens of each slot if that is more. All
+#: slots share the cells, and few conversations fill a context, so whole contexts for all slots would cost memory and
+#: time: llama.cpp fills the whole cache with zeros at the start, and without flash attention it stores V transposed, in
+#: rows of the cache's length, which makes a single short sequence 1.1 to 1.2 times slower among 65,536 cells than
+#: among 4,096.
+AUTO_CONTEXTS = 2
+AUTO_SLOT_CELLS = 2_048
+#: How many contexts' worth of tokens of finished sequences are kept in main memory, at most as many as the KV cache
+#: has, and within a share of what is free.
 PARKED_CONTEXTS = 4
 PARKED_MEMORY_SHARE = 0.1
 #: A prompt and its last draft need slightly more than the context.
 SPARE_CELLS = 256
-
-log = logging.getLogger(__name__)
+#: Contexts are chosen in multiples of this many tokens, as llama.cpp rounds the cells of its cache.
+GRANULARITY = 256
 
 
 @dataclass(frozen=True)
 class ContextSize:
     """The sizes of a context, in tokens and sequences."""
 
+    #: The most tokens of one sequence, its answer included.
     context_length: int
+    #: Why the context is not longer, for the log.
+    reason: str
+    #: Tokens of all sequences together.
     cells: int
     sequences: int
     batch_tokens: int
@@ -32,49 +49,107 @@ class ContextSize:
     parked_tokens: int
 
 
-def choose_context_size(
-    settings: Settings,
-    *,
-    trained_tokens: int,
-    cell_bytes: float,
-    free_bytes: int,
-    batch_tokens: int,
-    most_sequences: int,
-) -> ContextSize:
-    """Return a context that is large enough for all slots if memory allows, and for one slot at least.
+@dataclass(frozen=True)
+class Machine:
+    """What a model needs and a machine has."""
 
-    `trained_tokens` is the context that the model was trained with (0: unknown), `cell_bytes` the size of one token in
-    the KV cache, `free_bytes` the memory that is left once the model is loaded, `batch_tokens` the tokens of a step if
-    N_BATCH is not set.
+    #: The context that the model was trained with, in tokens; 0: unknown.
+    trained_tokens: int
+    #: The size of one token in the KV cache.
+    cell_bytes: float
+    #: The memory that is left once the model is loaded.
+    free_bytes: int
+    #: The tokens of a step if N_BATCH is not set.
+    batch_tokens: int
+    most_sequences: int
+
+    @property
+    def fitting_cells(self) -> int:
+        return int(max(0, self.free_bytes) * KV_MEMORY_SHARE / max(self.cell_bytes, 1.0))
+
+
+def choose_context_size(settings: Settings, machine: Machine) -> ContextSize:
+    """Return the context that the settings ask for, as far as memory allows.
+
+    A given CONTEXT_LENGTH is kept, with room for that of all slots if memory allows, and for one at least. With `auto`,
+    the length is chosen so that two whole contexts fit.
 
     Raises:
         ConfigurationError: if not even one sequence fits.
     """
-    context_length = min(settings.context_length, trained_tokens or settings.context_length)
-    if context_length < settings.context_length:
-        log.warning(
-            "CONTEXT_LENGTH=%d is more than the model was trained for: using %d",
-            settings.context_length,
-            trained_tokens,
-        )
-    least = context_length + SPARE_CELLS
-    room_bytes = max(0, free_bytes) * KV_MEMORY_SHARE
-    fitting = int(room_bytes / max(cell_bytes, 1.0))
-    if fitting < least:
-        raise ConfigurationError(
-            f"CONTEXT_LENGTH={settings.context_length}: the KV cache of one sequence needs "
-            f"{least * cell_bytes / 2**20:.0f} MiB and there is room for {room_bytes / 2**20:.0f} MiB. "
-            "Lower it, or set KV_CACHE_TYPE=q8_0."
-        )
-    cells = min(settings.slots * context_length + SPARE_CELLS, fitting)
-    sequences = min(settings.slots, most_sequences)
-    batch_tokens = min(max(settings.n_batch or batch_tokens, settings.slots * (1 + MAX_DRAFT_TOKENS)), cells)
-    parked = _parked_tokens(settings, context_length, cell_bytes, free_bytes)
-    return ContextSize(context_length, cells, sequences, batch_tokens, parked)
+    if settings.context_length == "auto":
+        contexts = min(AUTO_CONTEXTS, settings.slots)
+        length, reason = _auto_length(machine, contexts)
+        wanted = max(contexts * length, settings.slots * min(length, AUTO_SLOT_CELLS))
+    else:
+        length, reason = _given_length(int(settings.context_length), machine)
+        wanted = settings.slots * length
+    if machine.fitting_cells < length + SPARE_CELLS:
+        raise _no_room(settings, machine, length)
+    return _sized(settings, machine, length, reason, min(wanted + SPARE_CELLS, machine.fitting_cells))
 
 
-def _parked_tokens(settings: Settings, context_length: int, cell_bytes: float, free_bytes: int) -> int:
+def smaller(size: ContextSize) -> ContextSize | None:
+    """Return about half of a size that `auto` chose, for when it could not be allocated; None if it is the smallest."""
+    if size.context_length <= SHORTEST_AUTO_CONTEXT:
+        return None
+    length = max(SHORTEST_AUTO_CONTEXT, size.context_length // 2)
+    cells = max(length + SPARE_CELLS, size.cells // 2)
+    return replace(
+        size,
+        context_length=length,
+        reason="more could not be allocated",
+        cells=cells,
+        batch_tokens=min(size.batch_tokens, cells),
+        parked_tokens=min(size.parked_tokens, PARKED_CONTEXTS * length, cells),
+    )
+
+
+def _given_length(given: int, machine: Machine) -> tuple[int, str]:
+    """Return the given length, or the length that the model was trained for if that is shorter; and the reason."""
+    if machine.trained_tokens and machine.trained_tokens < given:
+        return machine.trained_tokens, f"the model was trained for no more than CONTEXT_LENGTH={given}"
+    return given, f"CONTEXT_LENGTH={given}"
+
+
+def _auto_length(machine: Machine, contexts: int) -> tuple[int, str]:
+    """Return the length that `auto` chooses, of which so many contexts have to fit, and why it is not longer."""
+    trained = machine.trained_tokens or SHORTEST_AUTO_CONTEXT
+    length, reason = trained, "the model's own length" if machine.trained_tokens else "the model does not say its own"
+    if length > LONGEST_AUTO_CONTEXT:
+        length, reason = LONGEST_AUTO_CONTEXT, f"CONTEXT_LENGTH=auto; the model was trained for {trained}"
+    fitting = (machine.fitting_cells - SPARE_CELLS) // contexts // GRANULARITY * GRANULARITY
+    if fitting < length:
+        shortest = min(SHORTEST_AUTO_CONTEXT, trained)
+        reason = f"memory has room for {contexts} of this length; the model was trained for {trained}"
+        return max(fitting, shortest), reason
+    return length, reason
+
+
+def _no_room(settings: Settings, machine: Machine, length: int) -> ConfigurationError:
+    needed_bytes = (length + SPARE_CELLS) * machine.cell_bytes
+    room_bytes = max(0, machine.free_bytes) * KV_MEMORY_SHARE
+    return ConfigurationError(
+        f"CONTEXT_LENGTH={settings.context_length}: the KV cache of one sequence of {length} tokens needs "
+        f"{needed_bytes / 2**20:.0f} MiB and there is room for {room_bytes / 2**20:.0f} MiB. "
+        "Set it lower, or set KV_CACHE_TYPE=q8_0."
+    )
+
+
+def _sized(settings: Settings, machine: Machine, length: int, reason: str, cells: int) -> ContextSize:
+    return ContextSize(
+        context_length=length,
+        reason=reason,
+        cells=cells,
+        sequences=min(settings.slots, machine.most_sequences),
+        batch_tokens=min(max(settings.n_batch or machine.batch_tokens, settings.slots * (1 + MAX_DRAFT_TOKENS)), cells),
+        parked_tokens=_parked_tokens(settings, machine, length, cells),
+    )
+
+
+def _parked_tokens(settings: Settings, machine: Machine, length: int, cells: int) -> int:
+    cell_bytes = max(machine.cell_bytes, 1.0)
     if settings.prompt_cache_bytes is not None:
-        return int(settings.prompt_cache_bytes / max(cell_bytes, 1.0))
-    fitting = int(max(0, free_bytes) * PARKED_MEMORY_SHARE / max(cell_bytes, 1.0))
-    return min(PARKED_CONTEXTS * context_length, fitting)
+        return int(settings.prompt_cache_bytes / cell_bytes)
+    fitting = int(max(0, machine.free_bytes) * PARKED_MEMORY_SHARE / cell_bytes)
+    return min(PARKED_CONTEXTS * length, cells, fitting)

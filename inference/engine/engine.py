@@ -395,6 +395,6 @@ def open_engine(settings: Settings, sink: Sink) -> Engine:
         file = faster_starter(file, settings.state_dir / "models")
     backend = LlamaBackend(file, settings)
     run_on_temporary_thread(lambda: warm_up(backend))
-    engine = Engine(backend, slots=settings.slots, default_max_tokens=settings.max_tokens, sink=sink)
+    engine = Engine(backend, slots=backend.sequences, default_max_tokens=settings.max_tokens, sink=sink)
     engine.start()
     return engine

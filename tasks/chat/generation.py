@@ -8,18 +8,15 @@ has no sequence in the engine.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import msgspec
-
 from core import events
-from core.errors import InternalError, InvalidRequest, Unavailable
-from core.messages import GenerateRequest, Hit, Timings, Usage
+from core.errors import InternalError, Unavailable
+from core.messages import GenerateRequest, Timings, Usage
 from core.settings import Settings
 from inference.engine.engine import Engine, open_engine
 from inference.engine.preparation import PreparedPrompt
@@ -27,12 +24,12 @@ from inference.engine.sequence import SequenceEvent, SequenceRequest
 from inference.functions import FunctionContext, FunctionRegistry, function_registry
 from inference.grammars.compiler import Grammar
 from inference.text.citations import Citer
-from inference.text.rag_prompt import DEFAULT_TEMPLATE, rag_messages
 from tasks.chat.answer_check import check_of
 from tasks.chat.choices import Choice, SequenceRun, translate
-from tasks.chat.constraints import accepts_any_text, can_cite, sampling_of
+from tasks.chat.constraints import accepts_any_text, sampling_of
 from tasks.chat.conversation import Conversation, Round
 from tasks.chat.outbox import Outbox
+from tasks.chat.prompts import PromptBuilder
 from tasks.chat.resume_state import ResumeState
 from tasks.chat.rewriting import AuxiliaryGenerations, QueryRewriter
 from tasks.chat.server_functions import FunctionCalls, ServerFunctions
@@ -77,6 +74,7 @@ class GenerationService:
         self.engine: Engine = open_engine(settings, self._receive_step)
         self._rewriter = QueryRewriter(self.engine, self._auxiliary_generations)
         functions = ServerFunctions(registry)
+        self._prompts = PromptBuilder(settings, self.engine, functions)
         self._rounds = ToolRounds(settings, self.engine, producer, functions, context or FunctionContext())
         self._publisher.start()
         threading.Thread(target=self.engine.grammars.warm_up, name="grammar", daemon=True).start()
@@ -141,61 +139,29 @@ class GenerationService:
         if request.rag and not hits and accepts_any_text(request) and not request.server_tools:
             self._answer_nothing_found(job, resume, retrieval_ms)
             return
-        conversation, used = self._conversation(request, hits)
-        prepared = self._prepare(conversation.request)
+        conversation = self._prompts.begin(request, hits)
+        prepared = self._prompts.prepare(conversation.request)
         # A schema that cannot be enforced is refused here, before `Accepted` is emitted.
         self._rounds.constraint(conversation, prepared.max_tokens)
-        self._accept(job, resume, prepared, used if request.rag else None)
+        self._accept(job, resume, prepared, conversation)
         last = self._run_rounds(job, work, conversation, resume, prepared)
-        self._complete(job, conversation, last, used, retrieval_ms)
+        self._complete(job, conversation, last, retrieval_ms)
 
-    def _conversation(self, request: GenerateRequest, hits: list[Hit]) -> tuple[Conversation, list[Hit]]:
-        """Return the conversation, its prompt with the hits that the context has room for, and these hits."""
-        if request.n > self._settings.slots:
-            raise InvalidRequest(
-                f"n is {request.n}; this server generates at most {self._settings.slots} choices.", param="n"
-            )
-        server_tools = self._rounds.functions.tools_of(request)
-        tools = [*request.tools, *server_tools]
-        messages, used = list(request.messages), list[Hit]()
-        if request.rag:
-            answer_tokens = self._rounds.reserved_tokens(request.max_tokens)
-            tool_tokens = self.engine.count_tokens(json.dumps(tools)) if tools else 0
-            budget = max(0, self.engine.model.context_length - answer_tokens - tool_tokens)
-            template = self._settings.rag_prompt_template or DEFAULT_TEMPLATE
-            messages, used = rag_messages(messages, hits, budget, self.engine.count_tokens, template)
-            if hits and not used and accepts_any_text(request):
-                self._refuse_without_room(request, answer_tokens)
-        request = msgspec.structs.replace(request, messages=messages, tools=tools)
-        names = frozenset(tool["function"]["name"] for tool in server_tools)
-        sources = [hit.text for hit in used] if can_cite(request) else None
-        return Conversation(request, names, messages=messages, sources=sources), used
-
-    def _refuse_without_room(self, request: GenerateRequest, answer_tokens: int) -> None:
-        """Raise InvalidRequest, because without any hit the model would invent the answer."""
-        self._prepare(request)  # raises the error for a prompt that is too long even without hits
-        raise InvalidRequest(
-            f"The context of {self.engine.model.context_length} tokens has no room for what was found: {answer_tokens} "
-            "are kept for the answer, and the conversation takes the others. Shorten it.",
-            param="messages",
-            code="context_length_exceeded",
-        )
-
-    def _prepare(self, request: GenerateRequest) -> PreparedPrompt:
-        return self.engine.prepare(
-            request.messages, tools=request.tools or None, max_tokens=request.max_tokens, sampling=request.sampling
-        )
-
-    def _accept(self, job: RunningJob, resume: ResumeState, prepared: PreparedPrompt, used: list[Hit] | None) -> None:
+    def _accept(
+        self, job: RunningJob, resume: ResumeState, prepared: PreparedPrompt, conversation: Conversation
+    ) -> None:
         if resume.accepted:
             return
         accepted = events.Accepted(
-            **job.event_fields(), model=self.engine.model.name, prompt_tokens=len(prepared.token_ids)
+            **job.event_fields(),
+            model=self.engine.model.name,
+            prompt_tokens=len(prepared.token_ids),
+            dropped_messages=conversation.dropped_messages,
         )
-        if used is None:
-            job.emit(accepted, state="accepted")
+        if conversation.request.rag:
+            job.emit(events.Retrieved(**job.event_fields(), hits=conversation.hits), accepted, state="accepted")
         else:
-            job.emit(events.Retrieved(**job.event_fields(), hits=used), accepted, state="accepted")
+            job.emit(accepted, state="accepted")
 
     def _run_rounds(
         self,
@@ -286,9 +252,7 @@ class GenerationService:
             prompt_lookup=request.rag is not None,
         )
 
-    def _complete(
-        self, job: RunningJob, conversation: Conversation, last: SequenceRun, hits: list[Hit], retrieval_ms: float
-    ) -> None:
+    def _complete(self, job: RunningJob, conversation: Conversation, last: SequenceRun, retrieval_ms: float) -> None:
         done = [choice for choice in last.choices if choice.usage.prompt_tokens] or last.choices
         slowest = max(done, key=lambda choice: choice.timings.generation_ms)
         usage = Usage(
@@ -303,7 +267,7 @@ class GenerationService:
         usage = conversation.total_usage(usage)
         if conversation.request.rag:
             usage += self._records.load_rewrite_usage(job.id)
-        self._runner.complete(job, JobResult(self.engine.model.name, choices, hits, usage, timings))
+        self._runner.complete(job, JobResult(self.engine.model.name, choices, conversation.hits, usage, timings))
 
     def _answer_nothing_found(self, job: RunningJob, resume: ResumeState, retrieval_ms: float) -> None:
         """Answer that nothing was found, without asking the model, which would invent an answer."""

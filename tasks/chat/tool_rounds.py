@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from core import events
@@ -15,13 +16,10 @@ from inference.grammars.compiler import Grammar
 from tasks.chat.constraints import constraint_of
 from tasks.chat.conversation import Conversation, cut_to_budget
 from tasks.chat.document_search import QueuedDocumentSearch
+from tasks.chat.prompts import DOCUMENTS_SHARE, reserved_tokens, shortened
 from tasks.chat.server_functions import FunctionCalls, ServerFunctions
 from tasks.jobs.producer import Producer
 from tasks.jobs.runner import RunningJob
-
-#: What is found in documents and the results of functions leave 1 / ANSWER_SHARE of the context to the answer, or less
-#: if the answer may not be that long.
-ANSWER_SHARE = 4
 
 
 @dataclass(frozen=True)
@@ -41,11 +39,6 @@ class ToolRounds:
             InvalidRequest: if a schema of the client cannot be used.
         """
         return constraint_of(conversation.next_request(), self.engine.grammars, max_tokens)
-
-    def reserved_tokens(self, max_tokens: int | None) -> int:
-        """Return how many tokens of the context are kept free for an answer of at most `max_tokens`."""
-        share = self.engine.model.context_length // ANSWER_SHARE
-        return min(share, max_tokens or self.settings.max_tokens or share)
 
     def complete_round(
         self, job: RunningJob, calls: FunctionCalls, conversation: Conversation
@@ -69,10 +62,11 @@ class ToolRounds:
 
     def _next_prompt(self, conversation: Conversation) -> PreparedPrompt | None:
         """Return the prompt with the results of the last round, which are cut to leave room for an answer."""
-        before, last = conversation.messages, conversation.rounds[-1]
+        last = conversation.rounds[-1]
         limit = self.engine.model.context_length
-        max_prompt_tokens = limit - self.reserved_tokens(conversation.tokens_left)
+        max_prompt_tokens = limit - reserved_tokens(self.settings, self.engine, conversation.tokens_left)
         contents = last.contents()
+        before = self._shortened(conversation, contents, max_prompt_tokens)
         prepared = self._prepare_if_fits(conversation, [*before, *last.messages(contents)])
         if prepared is None or len(prepared.token_ids) > max_prompt_tokens:
             empty = self._prepare_if_fits(conversation, [*before, *last.messages([""] * len(contents))])
@@ -81,6 +75,18 @@ class ToolRounds:
             prepared = self._prepare_if_fits(conversation, [*before, *last.messages(cut)]) if room > 0 else None
         conversation.is_full = prepared is None
         return prepared
+
+    def _shortened(
+        self, conversation: Conversation, contents: Sequence[str], max_prompt_tokens: int
+    ) -> list[ChatMessage]:
+        """Return the messages before the last round. With TRUNCATION=oldest, old turns make room for its results."""
+        if self.settings.truncation == "off":
+            return conversation.messages
+        share = self.engine.model.context_length // DOCUMENTS_SHARE
+        cut = cut_to_budget(contents, share, self.engine.count_tokens)
+        messages = [*conversation.messages, *conversation.rounds[-1].messages(cut)]
+        kept = shortened(self.settings, self.engine, conversation.next_request(), messages, max_prompt_tokens)
+        return kept[: -len(contents) - 1]
 
     def _prepare_if_fits(self, conversation: Conversation, messages: list[ChatMessage]) -> PreparedPrompt | None:
         """Set the messages of the conversation and return their prompt, or None if the context has no room for it."""

@@ -43,7 +43,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     (CHAT, {"messages": []}, "messages"),
     (CHAT, {"messages": [{"role": "user", "content": " "}]}, "messages"),
     (COMPLETIONS, {"prompt": ""}, "prompt"),
-    (COMPLETIONS, {"prompt": "word " * 5000}, "prompt"),
+    (COMPLETIONS, {"prompt": "word " * 20_000}, "prompt"),
 ]
 
 

@@ -232,7 +232,7 @@ def test_errors_are_openai_shaped(
 
 def test_a_prompt_that_does_not_fit_is_refused_before_the_stream(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "word " * 5000}], stream=True)
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "word " * 20_000}], stream=True)
     assert caught.value.code == "context_length_exceeded"
 
 

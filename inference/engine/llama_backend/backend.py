@@ -16,7 +16,7 @@ from core.errors import ConfigurationError, InternalError
 from core.messages import SamplingParams
 from core.settings import Settings
 from inference.engine.backend import BatchEntry, DecodeStatus, TokenSampler
-from inference.engine.context_size import ContextSize
+from inference.engine.context_size import ContextSize, smaller
 from inference.engine.llama_backend.batch import Batch, pointer
 from inference.engine.llama_backend.loading import KV_TYPES, context_size_of, flash_attention, load_model
 from inference.engine.llama_backend.runtime import forward_log, last_error
@@ -48,14 +48,12 @@ class LlamaBackend:
         self.eos = eos if eos >= 0 else None
         recurrent = llama.llama_model_is_recurrent(self._handle) or llama.llama_model_is_hybrid(self._handle)
         self.can_trim = not recurrent
-        size = context_size_of(self._handle, file, settings)
-        self.batch_tokens, self.sequences = size.batch_tokens, size.sequences
-        self.parked_tokens = size.parked_tokens
         self._parked: dict[int, NDArray[np.uint8]] = {}
         # llama.cpp calls the abort callback after each node of its graph. strlen(flag), a C function, returns 0 or 1;
         # a Python function would take the GIL hundreds of times in each step.
         self._flag = ctypes.create_string_buffer(2)
-        self.context = self._create_context(size, settings)
+        self.context, size = self._create_context(context_size_of(self._handle, file, settings), settings)
+        self.batch_tokens, self.sequences, self.parked_tokens = size.batch_tokens, size.sequences, size.parked_tokens
         self._memory = llama.llama_get_memory(self.context)
         self.cells = int(llama.llama_n_ctx(self.context))
         self._batch = Batch(self.batch_tokens)
@@ -69,7 +67,23 @@ class LlamaBackend:
         )
         self.control_tokens = self._control_tokens()
 
-    def _create_context(self, size: ContextSize, settings: Settings) -> Any:
+    def _create_context(self, size: ContextSize, settings: Settings) -> tuple[Any, ContextSize]:
+        """Return a context and its size: a smaller one with CONTEXT_LENGTH=auto if this one cannot be allocated."""
+        while True:
+            context = llama.llama_init_from_model(self._handle, self._parameters(size, settings))
+            if context:
+                _log_size(size, settings)
+                return context, size
+            log.warning("llama.cpp could not make a context of %d tokens: %s", size.cells, last_error())
+            less = smaller(size) if settings.context_length == "auto" else None
+            if less is None:
+                raise ConfigurationError(
+                    f"llama.cpp could not make a context of {size.cells} tokens ({last_error()}): "
+                    "lower CONTEXT_LENGTH or INFERENCE_SLOTS."
+                )
+            size = less
+
+    def _parameters(self, size: ContextSize, settings: Settings) -> Any:
         params = llama.llama_context_default_params()
         params.n_ctx = size.cells
         params.n_batch = params.n_ubatch = size.batch_tokens
@@ -83,13 +97,7 @@ class LlamaBackend:
         libc = ctypes.CDLL("msvcrt" if os.name == "nt" else None)
         params.abort_callback = ctypes.cast(libc.strlen, llama.ggml_abort_callback)
         params.abort_callback_data = ctypes.addressof(self._flag)
-        context = llama.llama_init_from_model(self._handle, params)
-        if not context:
-            raise ConfigurationError(
-                f"llama.cpp could not make a context of {size.cells} tokens ({last_error()}): "
-                "lower CONTEXT_LENGTH or INFERENCE_SLOTS."
-            )
-        return context
+        return params
 
     def _describe(self, file: ModelFile, context_length: int) -> ModelInfo:
         buffer = ctypes.create_string_buffer(256)
@@ -230,3 +238,14 @@ class LlamaBackend:
         self, sampling: SamplingParams, seed: int, prompt: Sequence[int], generated: Sequence[int]
     ) -> TokenSampler:
         return create_sampler(self, sampling, seed, prompt, generated)
+
+
+def _log_size(size: ContextSize, settings: Settings) -> None:
+    log.info(
+        "Context of %d tokens (%s); %d slots share a KV cache of %d tokens (%s)",
+        size.context_length,
+        size.reason,
+        size.sequences,
+        size.cells,
+        settings.kv_cache_type,
+    )

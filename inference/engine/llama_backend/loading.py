@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import llama_cpp.llama_cpp as llama
-import psutil
 
 from core.errors import ConfigurationError
 from core.settings import Settings
-from inference.engine.context_size import ContextSize, choose_context_size
+from inference.engine.context_size import ContextSize, Machine, choose_context_size
 from inference.engine.llama_backend.runtime import forward_log, last_error
-from inference.engine.model_files import ModelFile, memory_limit_bytes
+from inference.engine.memory import available_memory_bytes
+from inference.engine.model_files import ModelFile, weights_bytes
 
 #: Types of the KV cache: llama.cpp's type, and bytes per number.
 KV_TYPES = {
@@ -65,18 +65,33 @@ def _progress_of(name: str) -> Any:
 
 
 def context_size_of(model: Any, file: ModelFile, settings: Settings) -> ContextSize:
-    heads = max(1, int(llama.llama_model_n_head(model)))
-    width = int(llama.llama_model_n_embd(model)) // heads * int(llama.llama_model_n_head_kv(model))
-    cell_bytes = 2 * int(llama.llama_model_n_layer(model)) * width * KV_TYPES[settings.kv_cache_type][1]
-    available = min(psutil.virtual_memory().available, memory_limit_bytes())
-    return choose_context_size(
-        settings,
+    machine = Machine(
         trained_tokens=int(llama.llama_model_n_ctx_train(model)),
-        cell_bytes=cell_bytes,
+        cell_bytes=_cell_numbers(model) * KV_TYPES[settings.kv_cache_type][1],
+        free_bytes=available_memory_bytes() - weights_bytes(file.path),
         batch_tokens=GPU_BATCH_TOKENS if llama.llama_supports_gpu_offload() else CPU_BATCH_TOKENS,
-        free_bytes=available - file.path.stat().st_size,
         most_sequences=int(llama.llama_max_parallel_sequences()),
     )
+    return choose_context_size(settings, machine)
+
+
+def _cell_numbers(model: Any) -> int:
+    """Return how many numbers the KV cache holds for one token.
+
+    Models whose layers differ (some without attention, or with a window) need less.
+    """
+    width = int(llama.llama_model_n_embd(model)) // max(1, int(llama.llama_model_n_head(model)))
+    architecture = _metadata(model, "general.architecture")
+    key, value = (_metadata(model, f"{architecture}.attention.{name}_length") for name in ("key", "value"))
+    head = int(key or width) + int(value or width)
+    return int(llama.llama_model_n_layer(model)) * int(llama.llama_model_n_head_kv(model)) * head
+
+
+def _metadata(model: Any, name: str) -> str:
+    """Return an entry of the GGUF file's metadata, or "" if it has none."""
+    buffer = ctypes.create_string_buffer(256)
+    length = llama.llama_model_meta_val_str(model, name.encode(), buffer, len(buffer))
+    return buffer.value.decode("utf-8", errors="replace") if length >= 0 else ""
 
 
 def flash_attention(settings: Settings) -> Literal["auto", "on", "off"]:

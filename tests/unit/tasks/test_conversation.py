@@ -139,9 +139,9 @@ def engine() -> Iterator[Engine]:
 
 
 def next_prompt(
-    engine: Engine, folder: Path, conversation: Conversation, functions: FunctionRegistry
+    engine: Engine, folder: Path, conversation: Conversation, functions: FunctionRegistry, **values: Any
 ) -> PreparedPrompt | None:
-    settings = load_settings(_env_file=None, data_dir=folder, max_tokens=100, redis_url="redis://127.0.0.1:1")
+    settings = load_settings(_env_file=None, data_dir=folder, max_tokens=100, redis_url="redis://127.0.0.1:1", **values)
     records: JobRecords = object()  # type: ignore[assignment]
     record = JobRecord("job-1", CHAT, Tasks.GENERATE, 1, "taken", False, "", 0.0, None, False, False)
     producer: Producer = object()  # type: ignore[assignment]
@@ -185,3 +185,16 @@ def test_a_conversation_without_room_for_another_round_ends(
     conversation.messages = [ChatMessage("user", "x" * 560)]
     assert next_prompt(engine, tmp_path, conversation, registry) is None
     assert conversation.end_reason == "length"
+
+
+def test_old_turns_make_room_for_results_if_they_may_be_dropped(
+    engine: Engine, tmp_path: Path, registry: FunctionRegistry
+) -> None:
+    conversation = a_conversation(unanswered('{"text": "pear "}'), max_tokens=300)
+    conversation.request.tools.clear()
+    history = [ChatMessage("user", "x" * 200), ChatMessage("assistant", "y" * 100), ChatMessage("user", "Why?")]
+    conversation.messages = history
+    prepared = next_prompt(engine, tmp_path, conversation, registry, truncation="oldest")
+    assert prepared is not None and "xxx" not in prepared.text
+    assert conversation.messages[0] == history[-1] and conversation.messages[-1].role == "tool"
+    assert len(conversation.messages[-1].content or "") > 200, "a part of the result has the room"

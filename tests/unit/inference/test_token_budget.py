@@ -1,12 +1,9 @@
-"""The number of prompt tokens in a step, the size of a context, and drafts from the prompt."""
+"""The number of prompt tokens in a step, and drafts from the prompt."""
 
 from __future__ import annotations
 
 import pytest
 
-from core.errors import ConfigurationError
-from core.settings import load_settings
-from inference.engine.context_size import choose_context_size
 from inference.engine.prompt_lookup import PromptLookup
 from inference.engine.token_budget import LEAST_TOKENS, LONGEST_STEP, TokenBudget
 
@@ -26,28 +23,6 @@ def test_pieces_never_get_too_small_or_too_large() -> None:
     fast.observe(0, 1, 1.0)
     fast.observe(1000, 1, 1.0001)
     assert (slow.prompt_tokens, fast.prompt_tokens) == (LEAST_TOKENS, 512)
-
-
-def chosen_size(free_bytes: int, trained: int = 8192, **values: object) -> tuple[int, int]:
-    settings = load_settings(_env_file=None, inference_slots=4, **values)
-    size = choose_context_size(
-        settings, trained_tokens=trained, cell_bytes=1000, free_bytes=free_bytes, batch_tokens=256, most_sequences=256
-    )
-    return size.context_length, size.cells
-
-
-def test_all_slots_get_a_context_if_memory_allows() -> None:
-    assert chosen_size(10**9) == (2048, 4 * 2048 + 256)
-    assert chosen_size(8_000_000) == (2048, 4000)
-
-
-def test_a_context_is_not_longer_than_the_model_was_trained_for() -> None:
-    assert chosen_size(10**9, trained=512)[0] == 512
-
-
-def test_too_little_memory_names_the_setting() -> None:
-    with pytest.raises(ConfigurationError, match="CONTEXT_LENGTH=2048"):
-        chosen_size(1_000_000)
 
 
 def test_lookup_continues_the_last_occurrence() -> None:

@@ -1,0 +1,106 @@
+"""The length of a context, the sequences and the cells that are chosen for it, and the memory that there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import ConfigurationError
+from core.settings import load_settings
+from inference.engine.context_size import (
+    LONGEST_AUTO_CONTEXT,
+    SHORTEST_AUTO_CONTEXT,
+    SPARE_CELLS,
+    ContextSize,
+    Machine,
+    choose_context_size,
+    smaller,
+)
+from inference.engine.memory import available_memory_bytes, cgroup_room_bytes, memory_limit_bytes
+
+GIB = 2**30
+
+
+def chosen(free_bytes: int, trained: int = 8192, **values: object) -> ContextSize:
+    settings = load_settings(_env_file=None, **{"inference_slots": 4, **values})
+    return choose_context_size(settings, Machine(trained, 1000, free_bytes, 256, 256))
+
+
+def sizes(free_bytes: int, trained: int = 8192, **values: object) -> tuple[int, int]:
+    size = chosen(free_bytes, trained, **values)
+    return size.context_length, size.cells
+
+
+def test_a_given_length_is_kept_for_all_slots_if_memory_allows() -> None:
+    assert sizes(GIB, context_length=2048) == (2048, 4 * 2048 + SPARE_CELLS)
+    assert sizes(8_000_000, context_length=2048) == (2048, 4000)
+    assert sizes(GIB, trained=512, context_length=2048)[0] == 512
+
+
+def test_auto_takes_the_models_own_length_with_room_for_two() -> None:
+    assert sizes(GIB) == (8192, 2 * 8192 + SPARE_CELLS)
+    assert sizes(GIB, trained=131_072) == (LONGEST_AUTO_CONTEXT, 2 * LONGEST_AUTO_CONTEXT + SPARE_CELLS)
+    assert sizes(GIB, trained=512) == (512, 4 * 512 + SPARE_CELLS)
+    assert sizes(GIB, trained=0) == (SHORTEST_AUTO_CONTEXT, 4 * SHORTEST_AUTO_CONTEXT + SPARE_CELLS)
+
+
+def test_the_cache_grows_with_the_slots_but_not_by_whole_contexts() -> None:
+    assert sizes(GIB, inference_slots=1) == (8192, 8192 + SPARE_CELLS)
+    assert sizes(GIB, inference_slots=8) == (8192, 8 * 2048 + SPARE_CELLS)
+    assert sizes(GIB, inference_slots=16) == (8192, 16 * 2048 + SPARE_CELLS)
+
+
+def test_with_little_memory_auto_shortens_the_context_so_that_two_fit() -> None:
+    assert sizes(20_000_000) == (4864, 10_000 - 16)
+    assert sizes(6_000_000) == (SHORTEST_AUTO_CONTEXT, 3000), "shorter contexts are of no use"
+    assert chosen(20_000_000).reason == "memory has room for 2 of this length; the model was trained for 8192"
+
+
+@pytest.mark.parametrize("given_length", [2048, "auto"])
+def test_too_little_memory_names_the_setting(given_length: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"CONTEXT_LENGTH={given_length}: .* one sequence of 2048 tokens"):
+        chosen(1_000_000, context_length=given_length)
+
+
+@given(
+    st.integers(0, 2**36),
+    st.sampled_from([0, 512, 2048, 8192, 32_768, 131_072]),
+    st.integers(1, 64),
+    st.sampled_from(["auto", 512, 8192]),
+)
+def test_what_is_chosen_fits_and_can_be_used(free_bytes: int, trained: int, slots: int, length: object) -> None:
+    try:
+        size = chosen(free_bytes, trained, inference_slots=slots, context_length=length)
+    except ConfigurationError:
+        return
+    assert (size.cells + size.parked_tokens) * 1000 <= free_bytes * 0.6
+    assert size.context_length + SPARE_CELLS <= size.cells
+    assert size.batch_tokens <= size.cells and 1 <= size.sequences <= slots
+    assert not trained or size.context_length <= trained
+
+
+def test_what_cannot_be_allocated_is_halved_down_to_the_shortest_length() -> None:
+    size, lengths = chosen(GIB, trained=32_768), list[int]()
+    while (less := smaller(size)) is not None:
+        assert less.cells < size.cells and less.context_length + SPARE_CELLS <= less.cells
+        size = less
+        lengths.append(size.context_length)
+    assert lengths == [8192, 4096, 2048]
+
+
+def test_a_container_has_what_its_limit_leaves(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("max\n")
+    assert cgroup_room_bytes(tmp_path) is None
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("700\n")
+    assert cgroup_room_bytes(tmp_path) == 300
+    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 150\nactive_file 50\n")
+    assert cgroup_room_bytes(tmp_path) == 450, "cached files that nobody uses are free memory"
+    assert cgroup_room_bytes(tmp_path / "missing") is None
+
+
+def test_this_machine_has_memory() -> None:
+    assert 0 < available_memory_bytes() <= memory_limit_bytes()
