@@ -12,13 +12,15 @@ FORMATS = frozenset({
 })  # fmt: skip
 #: Keywords that have a value of the schema, which may be null. Null at any other keyword means that it is absent.
 _VALUES = frozenset({"const", "default"})
+#: Years that calendars have: RFC 3339 allows 0000, which no date type of Python or Java takes.
+_YEAR = r"^(?:[1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-"
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _SINGLE = ("items", "additionalProperties", "additionalItems", "not", "contains", "propertyNames", "if", "then", "else")
 _LISTED = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
 
 
 def modern(schema: Any) -> Any:
-    """Return a copy without keywords that have no effect, and with draft 4's exclusive bounds as numbers.
+    """Return a copy without keywords that have no effect, with draft 4's exclusive bounds as numbers and dated years.
 
     It changes only schemas: a property may be called `format`, and an example may look like a schema.
     """
@@ -27,6 +29,8 @@ def modern(schema: Any) -> Any:
     known = {key: value for key, value in descended(schema, modern).items() if value is not None or key in _VALUES}
     if isinstance(known.get("format"), str) and known["format"] not in FORMATS:
         del known["format"]
+    if known.get("format") in ("date", "date-time"):
+        known.setdefault("pattern", _YEAR)
     if known.get("uniqueItems") is False:
         del known["uniqueItems"]
     for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
