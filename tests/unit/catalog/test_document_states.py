@@ -294,3 +294,18 @@ def test_a_document_that_is_added_while_its_collection_is_deleted_is_not_lost_in
         names = {row.id for row in catalog.list_collections()}
         for document in catalog.documents_by_id(ids).values():
             assert document.state is DocumentState.DELETING or document.collection == "c", names
+
+
+def test_of_many_retries_at_once_one_succeeds(catalog: Catalog, add_file: Add) -> None:
+    for number in range(5):
+        document = add_file(f"{number}.txt")
+        catalog.cancel_document(document.id)
+
+        def retry(_: int, document: Document = document) -> bool:
+            try:
+                catalog.retry_document(document.id)
+            except Conflict:
+                return False
+            return True
+
+        assert sum(at_once(4, retry)) == 1
