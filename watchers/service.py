@@ -66,6 +66,8 @@ class Watcher:
         #: Folders with recent events: if one is held, its files may be back.
         self._hinted: set[Folder] = set()
         self._present: dict[Folder, object] = {}
+        #: Folders that do not exist and could not be created.
+        self._uncreated: set[Folder] = set()
         #: Subfolders that hints ask to scan.
         self._trees: dict[Folder, list[str]] = {}
         #: Paths that were settled during the present scan: what it has seen of them is outdated.
@@ -151,7 +153,7 @@ class Watcher:
         for folder in self._folders:
             identity = folder.identity()
             if identity is None and self._may_create(folder):
-                _create(folder)
+                self._create(folder)
                 identity = folder.identity()
             if identity is None:
                 self._folder_missing(folder)
@@ -168,6 +170,16 @@ class Watcher:
     def _may_create(self, folder: Folder) -> bool:
         """Return whether the folder was never mirrored: a missing one that has documents may not be mounted."""
         return not self._guard.knows(folder) and not self._catalog.has_in_root(folder.key, 1)
+
+    def _create(self, folder: Folder) -> None:
+        """Create a folder. Log once that this is not possible: it is tried every second."""
+        try:
+            Path(folder.path).mkdir(parents=True, exist_ok=True)
+            self._uncreated.discard(folder)
+        except OSError as error:
+            if folder not in self._uncreated:
+                logger.error("The watched folder %s cannot be created: %s", folder.key, error.strerror)
+            self._uncreated.add(folder)
 
     def _folder_missing(self, folder: Folder) -> None:
         self._guard.record_missing(folder)
@@ -333,13 +345,6 @@ class Watcher:
 def pause_between_scans(rescan_seconds: float, processor_seconds: float) -> float:
     """Return the time from one scan to the next: WATCH_RESCAN_SECONDS, or longer if a scan takes much of a core."""
     return max(rescan_seconds, processor_seconds / SCAN_SHARE)
-
-
-def _create(folder: Folder) -> None:
-    try:
-        Path(folder.path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        logger.error("The watched folder %s cannot be created: %s", folder.key, error.strerror)
 
 
 def _open_folders(settings: Settings) -> list[Folder]:

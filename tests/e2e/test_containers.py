@@ -96,7 +96,7 @@ class Containers:
 
     def wait_for_health(self) -> None:
         """Wait until all containers are healthy."""
-        wait_until(lambda: len(self.states()) == 10 and set(self.states().values()) == {"healthy"}, 300, "health")
+        wait_until(lambda: len(self.states()) == 10 and set(self.states().values()) == {"healthy"}, 900, "health")
 
     def mounts(self) -> list[dict[str, Any]]:
         """Return what the containers have mounted, those that have ended included."""

@@ -17,6 +17,8 @@ from core.catalog import Catalog, Document, NewDocument, Source
 from core.errors import Unavailable
 from tests.integration.watchers.world import World
 from tests.support import wait_until
+from watchers.folder import Folder
+from watchers.service import Watcher
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -44,6 +46,26 @@ def test_a_missing_folder_with_documents_is_not_created_at_the_start(world: Worl
     assert world.info["folders"][0]["state"] == "missing"
     assert not world.inbox.exists()
     assert world.documents() == before
+
+
+def test_a_folder_that_cannot_be_created_is_logged_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[Folder] = []
+    create = Watcher._create
+
+    def counted(watcher: Watcher, folder: Folder) -> None:
+        create(watcher, folder)
+        tries.append(folder)
+
+    monkeypatch.setattr(Watcher, "_create", counted)
+    monkeypatch.setattr("watchers.service.FOLDER_CHECK_SECONDS", 0.05)
+    world.inbox.write_text("a file")
+    world.start()
+    wait_until(lambda: len(tries) >= 3)
+    assert caplog.text.count("inbox cannot be created") == 1
+    world.inbox.unlink()
+    wait_until(lambda: world.info["folders"][0]["state"] == "watched")
 
 
 def test_an_empty_mount_point_in_place_of_the_folder_deletes_nothing(world: World, tmp_path: Path) -> None:
