@@ -46,10 +46,10 @@ def test_the_best_sentences_of_the_best_passage_are_repeated_after_all_passages(
     best = "The pump is red. It weighs 3 kg. The warranty of the pump is 4 years. Call us."
     question = [ChatMessage("user", "How long is the warranty of the pump?")]
     messages, _ = rag_messages(question, [hit(best), hit("Other pump.")], 1000, words)
-    repeated = "from [1]: The pump is red. The warranty of the pump is 4 years.\n"
+    repeated = "\n\nThe pump is red. The warranty of the pump is 4 years.\n\nAnswer the question"
     assert repeated in (messages[0].content or "")
     messages, _ = rag_messages(question, [hit(best), hit("Other pump.")], 130, words)
-    assert "from [1]" not in (messages[0].content or ""), "the passages themselves need the room"
+    assert (messages[0].content or "").count("4 years") == 1, "the passages themselves need the room"
 
 
 def test_a_passage_cannot_end_or_pose_as_another() -> None:
@@ -60,7 +60,7 @@ def test_a_passage_cannot_end_or_pose_as_another() -> None:
 
 def test_nothing_changes_without_hits_room_or_a_question() -> None:
     assert rag_messages(CONVERSATION, [], 1000, words) == (CONVERSATION, [])
-    assert rag_messages(CONVERSATION, [hit("word " * 100)], 120, words) == (CONVERSATION, [])
+    assert rag_messages(CONVERSATION, [hit("word " * 100)], 100, words) == (CONVERSATION, [])
     assert rag_messages(CONVERSATION[:1], [hit("x")], 1000, words) == (CONVERSATION[:1], [])
 
 
