@@ -144,7 +144,7 @@ def test_the_command_line_works_inside(containers: Containers) -> None:
     status = containers.cli("status")
     assert "Processes api 1, ingest 1, index 1, inference 1, maintenance 1, watcher 1" in status
     assert "Embeddings " in status
-    assert "language" in containers.cli("models")
+    assert " chat" in containers.cli("models")
 
 
 def test_the_watched_folders_of_the_settings_are_watched(containers: Containers) -> None:
