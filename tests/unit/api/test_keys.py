@@ -217,3 +217,24 @@ async def test_a_route_says_which_scopes_it_needs() -> None:
 
     with pytest.raises(TypeError, match="forgotten does not say which scopes it needs"):
         router.get("/forgotten")(forgotten)
+
+
+async def test_neither_a_key_nor_its_hash_is_logged_and_the_key_is_stored_nowhere(
+    http: httpx.AsyncClient, services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    admin = (await http.post(KEYS, json={"owner": "root", "scopes": ["admin"]})).json()["key"]
+    made = (await http.post(KEYS, json={"owner": "alice"}, headers=bearer(admin))).json()
+    secret = made["key"]
+    later = bearer(secret) | {"prefer": "respond-async"}
+    assert (await http.post(CHAT, json=BODY, headers=later)).status_code == 202
+    assert (await http.post("/v1/rag/documents", json={"texts": ["a"]}, headers=bearer(secret))).status_code == 201
+    await http.delete(f"{KEYS}/{made['id']}", headers=bearer(admin))
+    for key in (secret, secret + "x"):
+        assert error_of(await http.get("/v1/models", headers=bearer(key)), 401)
+    metrics = (await http.get("/metrics", headers=bearer(admin))).text
+    stored = b"".join(path.read_bytes() for path in services.settings.state_dir.rglob("*") if path.is_file())
+    for one in (admin, secret):
+        assert one.encode() not in stored
+        for shown in (caplog.text, metrics):
+            assert one not in shown and key_digest(one).hex()[:12] not in shown
