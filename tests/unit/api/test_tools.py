@@ -193,7 +193,9 @@ async def test_strict_schemas_are_named_to_the_worker(http: httpx.AsyncClient, s
     assert "strict" not in first.tools[1]["function"], "the prompt lists the function as its own program knows it"
 
 
-async def test_what_an_answer_violates_of_its_schema_is_told(client: openai.AsyncOpenAI, stream: FakeJobStream) -> None:
+async def test_what_an_answer_violates_of_its_schema_is_reported(
+    client: openai.AsyncOpenAI, stream: FakeJobStream
+) -> None:
     problems = ["$: its items are not unique"]
 
     def play(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEvent]:
@@ -209,9 +211,9 @@ async def test_what_an_answer_violates_of_its_schema_is_told(client: openai.Asyn
     chunks = [
         chunk async for chunk in await client.chat.completions.create(model="any", messages=QUESTION, stream=True)
     ]
-    told = [(chunk.choices[0].finish_reason, chunk.choices[0].model_extra) for chunk in chunks if chunk.choices]
-    assert told[-1] == ("stop", {"schema_errors": problems})
-    assert not any(extra for _, extra in told[:-1])
+    ends = [(chunk.choices[0].finish_reason, chunk.choices[0].model_extra) for chunk in chunks if chunk.choices]
+    assert ends[-1] == ("stop", {"schema_errors": problems})
+    assert not any(extra for _, extra in ends[:-1])
 
 
 def nested(levels: int) -> dict[str, Any]:
