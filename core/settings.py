@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     )
     flash_attention: Literal["auto", "on", "off"] = Field("auto", description="auto: where it is faster.")
     kv_cache_type: Literal["f16", "q8_0", "q4_0"] = Field("f16", description="Type of the KV cache.")
+    kv_layout: Literal["auto", "streams", "unified"] = Field(
+        "auto", description="A stream of the KV cache for each slot, or one for all (auto: streams on CPUs)."
+    )
     prompt_cache_bytes: int | None = Field(
         None,
         ge=0,

@@ -84,7 +84,7 @@ class Backend(Tokenizer, Protocol):
 
     @property
     def cells(self) -> int:
-        """Tokens that the KV cache holds over all sequences; a shared prefix counts once."""
+        """Tokens that the KV cache holds over all sequences; in a unified cache, a shared prefix counts once."""
 
     @property
     def parked_tokens(self) -> int:
@@ -116,8 +116,15 @@ class Backend(Tokenizer, Protocol):
     def logits(self, row: int) -> NDArray[np.float32]:
         """Return the logits at `row` of the last batch, shape [vocab_size]; valid until the next `decode`."""
 
-    def copy_prefix(self, source: int, target: int, length: int) -> None:
-        """Let the empty sequence `target` share the first `length` tokens of `source`."""
+    @property
+    def has_streams(self) -> bool:
+        """Whether each sequence id has a stream of cells of its own, instead of one cache for all."""
+
+    def copy_prefix(self, source: int, target: int, length: int) -> bool:
+        """Give the empty sequence `target` the first `length` tokens of `source`: shared if the cache is unified.
+
+        Return False, and leave `target` empty, if they could not be copied.
+        """
 
     def trim(self, seq_id: int, length: int) -> None:
         """Remove all but the first `length` tokens of a sequence from the cache."""

@@ -16,8 +16,8 @@ KV_MEMORY_SHARE = 0.5
 #: CONTEXT_LENGTH=auto takes the length that the model was trained for, within these bounds and what memory allows.
 LONGEST_AUTO_CONTEXT = 16_384
 SHORTEST_AUTO_CONTEXT = 2_048
-#: CONTEXT_LENGTH=auto makes room for so many whole contexts, or for so many tokens of each slot if that is more. All
-#: slots share the cells, and few conversations fill a context, so whole contexts for all slots would cost memory and
+#: Where all slots share the cells, CONTEXT_LENGTH=auto makes room for so many whole contexts, or for so many tokens of
+#: each slot if that is more. Few conversations fill a context, so whole contexts for all slots would cost memory and
 #: time: llama.cpp fills the whole cache with zeros at the start, and without flash attention it stores V transposed, in
 #: rows of the cache's length, which makes a single short sequence 1.1 to 1.2 times slower among 65,536 cells than
 #: among 4,096.
@@ -44,6 +44,8 @@ class ContextSize:
     #: Tokens of all sequences together.
     cells: int
     sequences: int
+    #: Whether each sequence has a stream of cells of its own, instead of one cache for all.
+    has_streams: bool
     batch_tokens: int
     #: Tokens of finished sequences that are kept in main memory.
     parked_tokens: int
@@ -62,6 +64,8 @@ class Machine:
     #: The tokens of a step if N_BATCH is not set.
     batch_tokens: int
     most_sequences: int
+    #: Whether each slot shall have a stream of cells of its own, if memory allows.
+    wants_streams: bool = False
 
     @property
     def fitting_cells(self) -> int:
@@ -72,7 +76,8 @@ def choose_context_size(settings: Settings, machine: Machine) -> ContextSize:
     """Return the context that the settings ask for, as far as memory allows.
 
     A given CONTEXT_LENGTH is kept, with room for that of all slots if memory allows, and for one at least. With `auto`,
-    the length is chosen so that two whole contexts fit.
+    the length is chosen so that two whole contexts fit. In streams, each slot has room for a whole context: there are
+    fewer slots where memory does not suffice, and where it does not suffice for two, all slots share one cache.
 
     Raises:
         ConfigurationError: if not even one sequence fits.
@@ -86,7 +91,16 @@ def choose_context_size(settings: Settings, machine: Machine) -> ContextSize:
         wanted = settings.slots * length
     if machine.fitting_cells < length + SPARE_CELLS:
         raise _no_room(settings, machine, length)
+    streams = min(settings.slots, machine.most_sequences, machine.fitting_cells // stream_cells(length))
+    if machine.wants_streams and streams >= min(2, settings.slots):
+        size = _sized(settings, machine, length, reason, streams * stream_cells(length))
+        return replace(size, sequences=streams, has_streams=True)
     return _sized(settings, machine, length, reason, min(wanted + SPARE_CELLS, machine.fitting_cells))
+
+
+def stream_cells(context_length: int) -> int:
+    """Return the cells of a stream. llama.cpp rounds them up to a multiple of GRANULARITY."""
+    return -(-(context_length + SPARE_CELLS) // GRANULARITY) * GRANULARITY
 
 
 def smaller(size: ContextSize) -> ContextSize | None:
@@ -94,7 +108,7 @@ def smaller(size: ContextSize) -> ContextSize | None:
     if size.context_length <= SHORTEST_AUTO_CONTEXT:
         return None
     length = max(SHORTEST_AUTO_CONTEXT, size.context_length // 2)
-    cells = max(length + SPARE_CELLS, size.cells // 2)
+    cells = size.sequences * stream_cells(length) if size.has_streams else max(length + SPARE_CELLS, size.cells // 2)
     return replace(
         size,
         context_length=length,
@@ -142,6 +156,7 @@ def _sized(settings: Settings, machine: Machine, length: int, reason: str, cells
         reason=reason,
         cells=cells,
         sequences=min(settings.slots, machine.most_sequences),
+        has_streams=False,
         batch_tokens=min(max(settings.n_batch or machine.batch_tokens, settings.slots * (1 + MAX_DRAFT_TOKENS)), cells),
         parked_tokens=_parked_tokens(settings, machine, length, cells),
     )

@@ -22,14 +22,15 @@ from inference.engine.cache_operations import apply_operations
 from inference.engine.inbox import Abort, Inbox, Searched, Submit, Wake
 from inference.engine.model_files import resolve_model
 from inference.engine.preparation import Preparation, PreparedPrompt
-from inference.engine.prompt_cache import PromptCache
 from inference.engine.running_sequence import Produced, RunningSequence
 from inference.engine.sampling import seed_of
 from inference.engine.scheduler import PlannedWork, Scheduler, StepPlan
 from inference.engine.sequence import ActiveSequence, SequenceRequest, Sink
 from inference.engine.stats import Counters, EngineStats
 from inference.engine.step_events import StepEvents
+from inference.engine.stream_cache import StreamCache
 from inference.engine.token_budget import TokenBudget
+from inference.engine.unified_cache import UnifiedCache
 from inference.grammars.compiler import GrammarCompiler
 from inference.text.chat_template import ChatTemplate
 
@@ -51,13 +52,14 @@ class Engine:
         self.model = backend.model
         self._backend = backend
         self._sink = sink
-        cache = PromptCache(
+        layout = StreamCache if backend.has_streams else UnifiedCache
+        cache = layout(
             backend.sequences,
             backend.cells,
             can_share=backend.can_trim,
             most_parked_tokens=backend.parked_tokens,
         )
-        self._scheduler = Scheduler(slots, backend.batch_tokens, cache)
+        self._scheduler = Scheduler(min(slots, backend.sequences), backend.batch_tokens, cache)
         self._token_budget = TokenBudget(backend.batch_tokens)
         self._running_sequences: dict[str, RunningSequence] = {}
         self._inbox = Inbox()

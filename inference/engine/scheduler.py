@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from core.messages import Priority
-from inference.engine.prompt_cache import PromptCache, common_prefix
+from inference.engine.parked_prompts import common_prefix
+from inference.engine.prompt_cache import PromptCache
 from inference.engine.sequence import ActiveSequence
 
 CLASSES: tuple[Priority, ...] = ("interactive", "batch")
@@ -146,10 +147,13 @@ class Scheduler:
         """Plan the next step; `prompt_tokens` bounds its prompt tokens while sequences decode (default: the budget)."""
         plan = StepPlan()
         self._admit(plan)
+        self._compact()
         budget = self._plan_decoding(plan)
         if plan.work and prompt_tokens is not None:
             budget = min(budget, prompt_tokens)
         self._plan_prompts(plan, budget)
+        # llama.cpp computes sequences together that follow one another in the batch and by their ids.
+        plan.work.sort(key=lambda work: work.sequence.held_id)
         return plan
 
     def commit(self, plan: StepPlan) -> None:
@@ -203,8 +207,7 @@ class Scheduler:
 
         A preempted one needs room for all sequences to grow, or it would soon be preempted again.
         """
-        _, shared = self.cache.shared_prefix(sequence.tokens)
-        missing = len(sequence.tokens) - shared
+        missing = self.cache.missing_cells(sequence.tokens)
         if not sequence.preemptions:
             return self.cache.has_room(min(missing, self.step_tokens))
         return self.cache.has_room(missing + GROWTH_TOKENS * (len(self.running) + 1))
@@ -313,12 +316,15 @@ class Scheduler:
 
     def _share_more(self, sequence: ActiveSequence) -> None:
         """Share a longer prefix, if one has been computed since the sequence was admitted."""
-        length = self.cache.best_prefix(sequence.tokens)
         before = sequence.computed
-        if min(length, len(sequence.tokens) - 1) - before >= WORTH_WAITING_TOKENS:
-            self.cache.discard(sequence.held_id)
-            sequence.seq_id, sequence.computed = self.cache.acquire(sequence.tokens)
-            sequence.cached_tokens += min(sequence.computed, sequence.prompt_length) - before
+        found = self.cache.reuse_more(sequence.held_id, sequence.tokens, WORTH_WAITING_TOKENS)
+        sequence.seq_id, sequence.computed = found
+        sequence.cached_tokens += min(sequence.computed, sequence.prompt_length) - before
+
+    def _compact(self) -> None:
+        moved = self.cache.compact()
+        for sequence in self.running:
+            sequence.seq_id = moved.get(sequence.held_id, sequence.held_id)
 
     def _claim(self, plan: StepPlan, sequence: ActiveSequence, count: int) -> bool:
         """Make room for `count` more tokens of a sequence by preempting less important ones.

@@ -75,15 +75,22 @@ class FakeBackend:
     can_trim = True
 
     def __init__(
-        self, *, sequences: int = 4, cells: int = 512, batch_tokens: int = 64, context_length: int = 128
+        self,
+        *,
+        sequences: int = 4,
+        cells: int = 512,
+        batch_tokens: int = 64,
+        context_length: int = 128,
+        has_streams: bool = False,
     ) -> None:
+        self.has_streams = has_streams
         self.sequences, self.cells, self.batch_tokens = sequences, cells, batch_tokens
         self.model = ModelInfo("fake", "/fake.gguf", context_length, VOCAB_SIZE, 1, False, "gguf")
         self.content: dict[int, list[int]] = {at: [] for at in range(sequences)}
         self.parked: dict[int, list[int]] = {}
         self.parked_tokens = 4 * context_length
-        #: Makes `unpark` fail, as it does when the cache is too fragmented.
-        self.unpark_fails = False
+        #: Makes `unpark` and `copy_prefix` fail, as they do when the cache is too fragmented.
+        self.copies_fail = False
         self.steps: list[list[BatchEntry]] = []
         self.samplers: list[FakeSampler] = []
         self.closed = False
@@ -98,7 +105,9 @@ class FakeBackend:
             return DecodeStatus.INTERRUPTED
         total = sum(len(entry.tokens) for entry in batch)
         assert 0 < total <= self.batch_tokens, f"a step of {total} tokens"
-        assert len({entry.seq_id for entry in batch}) == len(batch), "a sequence id twice in a step"
+        ids = [entry.seq_id for entry in batch]
+        assert len(set(ids)) == len(batch), "a sequence id twice in a step"
+        assert ids == sorted(ids), "llama.cpp computes sequences apart that are not in the order of their ids"
         self.steps.append(list(batch))
         self._rows = []
         for entry in batch:
@@ -117,10 +126,13 @@ class FakeBackend:
         logits[ALPHABET[len(prefix) % len(ALPHABET)]] += 1.0
         return logits
 
-    def copy_prefix(self, source: int, target: int, length: int) -> None:
+    def copy_prefix(self, source: int, target: int, length: int) -> bool:
         assert not self.content[target], "the target of a copy must be empty"
         assert length <= len(self.content[source])
+        if self.copies_fail:
+            return False
         self.content[target] = self.content[source][:length]
+        return True
 
     def trim(self, seq_id: int, length: int) -> None:
         del self.content[seq_id][length:]
@@ -132,7 +144,7 @@ class FakeBackend:
     def unpark(self, key: int, target: int, length: int) -> bool:
         assert not self.content[target], "the target of an unpark must be empty"
         assert length <= len(self.parked[key])
-        if self.unpark_fails:
+        if self.copies_fail:
             return False
         self.content[target] = self.parked[key][:length]
         return True

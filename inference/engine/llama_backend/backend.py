@@ -54,6 +54,7 @@ class LlamaBackend:
         self._flag = ctypes.create_string_buffer(2)
         self.context, size = self._create_context(context_size_of(self._handle, file, settings), settings)
         self.batch_tokens, self.sequences, self.parked_tokens = size.batch_tokens, size.sequences, size.parked_tokens
+        self.has_streams = size.has_streams
         self._memory = llama.llama_get_memory(self.context)
         self.cells = int(llama.llama_n_ctx(self.context))
         self._batch = Batch(self.batch_tokens)
@@ -70,8 +71,10 @@ class LlamaBackend:
     def _create_context(self, size: ContextSize, settings: Settings) -> tuple[Any, ContextSize]:
         """Return a context and its size: a smaller one with CONTEXT_LENGTH=auto if this one cannot be allocated."""
         while True:
+            known = large_mappings()
             context = llama.llama_init_from_model(self._handle, self._parameters(size, settings))
             if context:
+                log.info("%.0f MB take no memory until they are used", release_untouched(known) / 1e6)
                 _log_size(size, settings)
                 return context, size
             log.warning("llama.cpp could not make a context of %d tokens: %s", size.cells, last_error())
@@ -93,7 +96,7 @@ class LlamaBackend:
         params.n_threads = params.n_threads_batch = settings.inference_threads or settings.cores
         params.flash_attn_type = _FLASH_ATTENTION[flash_attention(settings)]
         params.type_k = params.type_v = KV_TYPES[settings.kv_cache_type][0]
-        params.kv_unified = True
+        params.kv_unified = not size.has_streams
         libc = ctypes.CDLL("msvcrt" if os.name == "nt" else None)
         params.abort_callback = ctypes.cast(libc.strlen, llama.ggml_abort_callback)
         params.abort_callback_data = ctypes.addressof(self._flag)

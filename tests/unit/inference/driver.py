@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from inference.engine.backend import BatchEntry, DecodeStatus
 from inference.engine.cache_operations import apply_operations
-from inference.engine.prompt_cache import PromptCache
 from inference.engine.scheduler import Scheduler, StepPlan
 from inference.engine.sequence import ActiveSequence, SequenceRequest
+from inference.engine.stream_cache import StreamCache
+from inference.engine.unified_cache import UnifiedCache
 from tests.fakes.fake_backend import END, FakeBackend
+
+Layout = type[UnifiedCache] | type[StreamCache]
+LAYOUTS: tuple[Layout, ...] = (UnifiedCache, StreamCache)
 
 
 class Driver:
-    def __init__(self, *, slots: int, sequences: int, cells: int, step_tokens: int) -> None:
-        self.backend = FakeBackend(sequences=sequences, cells=cells, batch_tokens=step_tokens)
-        self.cache = PromptCache(sequences, cells, most_parked_tokens=200)
+    def __init__(
+        self, *, slots: int, sequences: int, cells: int, step_tokens: int, layout: Layout = UnifiedCache
+    ) -> None:
+        self.backend = FakeBackend(
+            sequences=sequences, cells=cells, batch_tokens=step_tokens, has_streams=layout is StreamCache
+        )
+        self.cache = layout(sequences, cells, most_parked_tokens=200)
         self.scheduler = Scheduler(slots, step_tokens, self.cache)
         self.ended: dict[str, list[int]] = {}
         self.order: list[str] = []

@@ -29,6 +29,35 @@ def chosen(free_bytes: int, trained: int = 8192, **values: object) -> ContextSiz
     return choose_context_size(settings, Machine(trained, 1000, free_bytes, 256, 256))
 
 
+def in_streams(free_bytes: int, **values: object) -> ContextSize:
+    settings = load_settings(_env_file=None, **{"inference_slots": 4, "context_length": 2048, **values})
+    return choose_context_size(settings, Machine(8192, 1000, free_bytes, 256, 256, wants_streams=True))
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "slots", "cells", "has_streams"),
+    [
+        (10**9, 4, 4 * 2304, True),
+        (2 * 3 * 2304 * 1000, 3, 3 * 2304, True),  # fewer slots
+        (2 * 2 * 2304 * 1000, 2, 2 * 2304, True),
+        (2 * 2 * 2304 * 1000 - 2, 4, 4607, False),  # no room for two streams
+    ],
+)
+def test_slots_get_streams_as_far_as_memory_allows(free_bytes: int, slots: int, cells: int, has_streams: bool) -> None:
+    size = in_streams(free_bytes)
+    assert (size.sequences, size.cells, size.has_streams) == (slots, cells, has_streams)
+
+
+def test_a_single_slot_has_a_stream() -> None:
+    assert in_streams(10**9, inference_slots=1).has_streams
+
+
+def test_streams_that_cannot_be_allocated_are_shortened() -> None:
+    size = smaller(in_streams(10**9, context_length="auto"))
+    assert size is not None
+    assert (size.context_length, size.cells, size.sequences) == (4096, 4 * 4352, 4)
+
+
 def sizes(free_bytes: int, trained: int = 8192, **values: object) -> tuple[int, int]:
     size = chosen(free_bytes, trained, **values)
     return size.context_length, size.cells
@@ -70,16 +99,22 @@ def test_too_little_memory_names_the_setting(given_length: object) -> None:
     st.sampled_from([0, 512, 2048, 8192, 32_768, 131_072]),
     st.integers(1, 64),
     st.sampled_from(["auto", 512, 8192]),
+    st.booleans(),
 )
-def test_what_is_chosen_fits_and_can_be_used(free_bytes: int, trained: int, slots: int, length: object) -> None:
+def test_what_is_chosen_fits_and_can_be_used(
+    free_bytes: int, trained: int, slots: int, length: object, wants_streams: bool
+) -> None:
+    settings = load_settings(_env_file=None, inference_slots=slots, context_length=length)
+    machine = Machine(trained, 1000, free_bytes, 256, 256, wants_streams)
     try:
-        size = chosen(free_bytes, trained, inference_slots=slots, context_length=length)
+        size = choose_context_size(settings, machine)
     except ConfigurationError:
         return
     assert (size.cells + size.parked_tokens) * 1000 <= free_bytes * 0.6
     assert size.context_length + SPARE_CELLS <= size.cells
     assert size.batch_tokens <= size.cells and 1 <= size.sequences <= slots
     assert not trained or size.context_length <= trained
+    assert not size.has_streams or size.context_length + SPARE_CELLS <= size.cells // size.sequences
 
 
 def test_what_cannot_be_allocated_is_halved_down_to_the_shortest_length() -> None:

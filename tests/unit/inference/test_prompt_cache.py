@@ -1,4 +1,4 @@
-"""The prompt cache: prefixes are right, shared cells count once, the least recently used goes first."""
+"""The prompt caches: prefixes are right, shared cells count once, the least recently used goes first."""
 
 from __future__ import annotations
 
@@ -6,42 +6,60 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from inference.engine.cache_operations import apply_operations
-from inference.engine.prompt_cache import Copy, Forget, Park, PromptCache, Trim, Unpark, common_prefix
+from inference.engine.cache_operations import Copy, Forget, Park, Trim, Unpark, apply_operations
+from inference.engine.parked_prompts import common_prefix
+from inference.engine.prompt_cache import PromptCache
+from inference.engine.stream_cache import StreamCache
+from inference.engine.unified_cache import UnifiedCache
 from tests.fakes.fake_backend import FakeBackend
 
-SEQUENCES, CELLS, PARKED_TOKENS = 4, 120, 100
+SEQUENCES, CELLS, PARKED_TOKENS = 4, 160, 100
 prompts = st.lists(st.integers(0, 1), min_size=1, max_size=40)
 
 
 class CacheMachine(RuleBasedStateMachine):
-    """Compares the prompt cache's records with a fake KV cache that applies its operations."""
+    """Compares a prompt cache's records with a fake KV cache that applies its operations."""
+
+    cache: PromptCache
 
     def __init__(self) -> None:
         super().__init__()
-        self.cache = PromptCache(SEQUENCES, CELLS, most_parked_tokens=PARKED_TOKENS)
         self.backend = FakeBackend(sequences=SEQUENCES, cells=CELLS)
         self.in_use: set[int] = set()
 
     def apply(self) -> None:
         assert not apply_operations(self.cache.take_operations(), self.backend)
 
+    def longest(self, tokens: list[int]) -> int:
+        """Return how many of the tokens are anywhere, without the last one, which is always computed."""
+        known = [*self.backend.content.values(), *self.backend.parked.values()]
+        return min(max(common_prefix(one, tokens) for one in known), len(tokens) - 1)
+
     @precondition(lambda self: self.cache.idle_sequences > 0)
     @rule(tokens=prompts)
     def acquire(self, tokens: list[int]) -> None:
-        running = max(common_prefix(content, tokens) for content in self.backend.content.values())
-        best = max(running, *(common_prefix(one, tokens) for one in [*self.backend.parked.values(), []]))
-        assert self.cache.best_prefix(tokens) == best
-        has_room = self.cache.has_room(best)
+        longest = self.longest(tokens)
         seq_id, cached = self.cache.acquire(tokens)
         self.apply()
         assert seq_id not in self.in_use
-        assert cached == min(best if has_room else running, len(tokens) - 1)
+        assert cached <= longest
         assert self.backend.content[seq_id] == tokens[:cached]
         if self.cache.has_room(len(tokens) - cached):
             self.cache.extend(seq_id, tokens[cached:])
             self.backend.content[seq_id] += tokens[cached:]
         self.in_use.add(seq_id)
+
+    @precondition(lambda self: self.in_use)
+    @rule(data=st.data(), more=prompts, least=st.integers(1, 5))
+    def reuse_more(self, data: st.DataObject, more: list[int], least: int) -> None:
+        seq_id = data.draw(st.sampled_from(sorted(self.in_use)))
+        tokens = [*self.cache.tokens(seq_id), *more]
+        now, cached = self.cache.reuse_more(seq_id, tokens, least)
+        self.apply()
+        self.in_use.remove(seq_id)
+        self.in_use.add(now)
+        assert cached >= len(tokens) - len(more)
+        assert self.backend.content[now] == tokens[:cached]
 
     @precondition(lambda self: self.in_use)
     @rule(data=st.data(), keep=st.booleans())
@@ -54,7 +72,8 @@ class CacheMachine(RuleBasedStateMachine):
         else:
             self.cache.discard(seq_id)
         self.apply()
-        assert not keep or any(one[: len(tokens)] == tokens for one in [*self.backend.parked.values(), tokens[:0]])
+        known = [*self.backend.content.values(), *self.backend.parked.values()]
+        assert not keep or any(one[: len(tokens)] == tokens for one in [*known, tokens[:0]])
 
     @precondition(lambda self: self.in_use)
     @rule(data=st.data(), count=st.integers(0, 10))
@@ -63,19 +82,47 @@ class CacheMachine(RuleBasedStateMachine):
         self.cache.truncate(seq_id, max(0, len(self.cache.tokens(seq_id)) - count))
         self.apply()
 
+    @rule()
+    def compact(self) -> None:
+        moved = self.cache.compact()
+        self.apply()
+        self.in_use = {moved.get(seq_id, seq_id) for seq_id in self.in_use}
+
     @invariant()
     def records_match_the_kv_cache(self) -> None:
         for seq_id, content in self.backend.content.items():
             assert self.cache.tokens(seq_id) == content
-            assert seq_id in self.in_use or not content
-        cells = [entry.cells for entry in self.cache._entries]
-        assert len(set().union(*cells)) == self.cache.used_cells
-        assert all(len(entry.cells) == len(entry.tokens) for entry in self.cache._entries)
+        assert self.cache.idle_sequences == SEQUENCES - len(self.in_use)
         assert sum(map(len, self.backend.parked.values())) == self.cache.parked_tokens <= PARKED_TOKENS
 
 
-CacheMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-TestCacheMachine = CacheMachine.TestCase
+class UnifiedMachine(CacheMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache = self.unified = UnifiedCache(SEQUENCES, CELLS, most_parked_tokens=PARKED_TOKENS)
+
+    @invariant()
+    def shared_cells_count_once(self) -> None:
+        cells = [entry.cells for entry in self.unified._entries]
+        assert len(set().union(*cells)) == self.unified.used_cells
+        assert all(len(entry.cells) == len(entry.tokens) for entry in self.unified._entries)
+        assert all(not tokens for at, tokens in self.backend.content.items() if at not in self.in_use)
+
+
+class StreamMachine(CacheMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache = StreamCache(SEQUENCES, CELLS, most_parked_tokens=PARKED_TOKENS)
+
+    @invariant()
+    def running_sequences_count(self) -> None:
+        assert self.cache.used_cells == sum(len(self.backend.content[at]) for at in self.in_use)
+
+
+UnifiedMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+StreamMachine.TestCase.settings = UnifiedMachine.TestCase.settings
+TestUnifiedCache = UnifiedMachine.TestCase
+TestStreamCache = StreamMachine.TestCase
 
 
 @given(prompts, prompts)
@@ -92,7 +139,7 @@ def fill(cache: PromptCache, tokens: list[int]) -> int:
 
 
 def test_a_running_sequence_shares_its_prefix_without_new_cells() -> None:
-    cache = PromptCache(3, 100)
+    cache = UnifiedCache(3, 100)
     first = fill(cache, list(range(50)))
     second, cached = cache.acquire([*range(40), 99, 98])
     assert cached == 40
@@ -101,13 +148,13 @@ def test_a_running_sequence_shares_its_prefix_without_new_cells() -> None:
 
 
 def test_the_same_prompt_again_leaves_one_token_to_compute() -> None:
-    cache = PromptCache(2, 100, most_parked_tokens=50)
+    cache = UnifiedCache(2, 100, most_parked_tokens=50)
     cache.release(fill(cache, [1, 2, 3]))
     assert cache.acquire([1, 2, 3])[1] == 2
 
 
 def test_a_finished_prompt_frees_its_cells_and_is_parked() -> None:
-    cache = PromptCache(1, 100, most_parked_tokens=50)
+    cache = UnifiedCache(1, 100, most_parked_tokens=50)
     seq_id = fill(cache, [1, 2, 3])
     cache.take_operations()
     cache.release(seq_id)
@@ -121,18 +168,18 @@ def test_a_finished_prompt_frees_its_cells_and_is_parked() -> None:
 
 def test_the_least_recently_used_prompt_is_forgotten_first() -> None:
     # Given two parked prompts, the older of which was used again
-    cache = PromptCache(3, 100, most_parked_tokens=25)
+    cache = UnifiedCache(3, 100, most_parked_tokens=25)
     for start in (1, 2):
         cache.release(fill(cache, [start] * 10))
     cache.discard(cache.acquire([1] * 10)[0])
     # When a third one is parked
     cache.release(fill(cache, [3] * 10))
     # Then the one that was not used again is dropped
-    assert [cache.best_prefix([start] * 10) for start in (1, 2, 3)] == [10, 0, 10]
+    assert [cache.acquire([start] * 11)[1] for start in (1, 2, 3)] == [10, 0, 10]
 
 
 def test_a_longer_version_of_a_conversation_replaces_the_shorter_one() -> None:
-    cache = PromptCache(2, 100, most_parked_tokens=50)
+    cache = UnifiedCache(2, 100, most_parked_tokens=50)
     cache.release(fill(cache, [1, 2, 3]))
     cache.take_operations()
     cache.release(fill(cache, [1, 2, 3, 4, 5]))
@@ -143,13 +190,64 @@ def test_a_longer_version_of_a_conversation_replaces_the_shorter_one() -> None:
 
 
 def test_a_model_that_cannot_trim_its_cache_shares_nothing() -> None:
-    cache = PromptCache(2, 100, can_share=False, most_parked_tokens=50)
+    cache = UnifiedCache(2, 100, can_share=False, most_parked_tokens=50)
     cache.release(fill(cache, [1, 2, 3]))
     assert cache.acquire([1, 2, 3])[1] == 0
 
 
 def test_a_parked_prompt_that_does_not_fit_is_not_reused() -> None:
-    cache = PromptCache(2, 20, most_parked_tokens=50)
+    cache = UnifiedCache(2, 20, most_parked_tokens=50)
     cache.release(fill(cache, [1] * 10))
     fill(cache, [2] * 15)
     assert cache.acquire([1] * 10)[1] == 0
+
+
+def test_a_conversation_goes_on_in_the_stream_that_holds_it() -> None:
+    cache = StreamCache(3, 300, most_parked_tokens=50)
+    first, second = fill(cache, [1] * 20), fill(cache, [2] * 20)
+    cache.release(first)
+    cache.release(second)
+    cache.take_operations()
+    assert cache.acquire([2] * 20 + [3] * 5) == (second, 20)
+    assert cache.take_operations() == []
+
+
+def test_a_prompt_takes_an_empty_stream_before_one_that_holds_a_conversation() -> None:
+    cache = StreamCache(3, 300, most_parked_tokens=50)
+    cache.release(fill(cache, [1] * 20))
+    assert cache.acquire([2] * 20) == (1, 0)
+    assert cache.take_operations() == []
+
+
+def test_a_conversation_that_loses_its_stream_is_parked_and_comes_back() -> None:
+    cache = StreamCache(1, 100, most_parked_tokens=50)
+    cache.release(fill(cache, [1] * 20))
+    seq_id = fill(cache, [2] * 20)
+    (park, trim) = cache.take_operations()
+    assert isinstance(park, Park)
+    assert trim == Trim(seq_id, 0)
+    cache.release(seq_id)
+    assert cache.acquire([1] * 20) == (seq_id, 19)
+    assert Unpark(park.key, seq_id, 19) in cache.take_operations()
+
+
+def test_a_prefix_of_a_running_sequence_is_copied_unless_computing_it_costs_less() -> None:
+    cache = StreamCache(3, 9000, most_parked_tokens=50)
+    source = fill(cache, [1] * 2000)
+    assert cache.acquire([1] * 100 + [2]) == (1, 100)
+    assert cache.take_operations() == [Copy(source, 1, 100)]
+    assert cache.acquire([1] * 10 + [3] * 100)[1] == 0
+
+
+def test_a_parked_prompt_that_is_used_is_not_dropped_for_what_it_replaces() -> None:
+    # Given one stream, and room to park one prompt
+    cache = StreamCache(1, 100, most_parked_tokens=20)
+    cache.release(fill(cache, [1] * 20))
+    cache.release(fill(cache, [2] * 20))
+    cache.take_operations()
+    # When the parked prompt comes back
+    seq_id, cached = cache.acquire([1] * 20)
+    # Then it is restored, and the other one is not parked in its place
+    assert cached == 19
+    assert [type(one) for one in cache.take_operations()] == [Trim, Unpark]
+    assert seq_id == 0

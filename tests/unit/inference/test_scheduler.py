@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.messages import Priority
 from inference.engine.scheduler import MAX_OVERTAKES
 from inference.engine.sequence import SequenceRequest
+from inference.engine.stream_cache import GAP_STEPS
 from tests.fakes.fake_backend import answer
-from tests.unit.inference.driver import Driver
+from tests.unit.inference.driver import LAYOUTS, Driver, Layout, StreamCache
+
+in_each_layout = pytest.mark.parametrize("layout", LAYOUTS)
 
 
 def request(
@@ -41,22 +45,24 @@ prompts = st.lists(st.integers(97, 98), min_size=1, max_size=60)
 requests = st.tuples(prompts, st.integers(1, 30), st.sampled_from(["interactive", "batch"]), st.sampled_from("xyz"))
 
 
-@settings(max_examples=150, deadline=None)
+@in_each_layout
+@settings(max_examples=120, deadline=None)
 @given(
-    st.lists(requests, min_size=1, max_size=12),
-    st.integers(1, 4),
-    st.integers(100, 300),
-    st.integers(4, 40),
-    st.data(),
+    wanted=st.lists(requests, min_size=1, max_size=12),
+    slots=st.integers(1, 4),
+    cells=st.integers(100, 300),
+    step_tokens=st.integers(4, 40),
+    data=st.data(),
 )
 def test_every_sequence_gets_the_text_it_would_get_alone(
+    layout: Layout,
     wanted: list[tuple[list[int], int, Priority, str]],
     slots: int,
     cells: int,
     step_tokens: int,
     data: st.DataObject,
 ) -> None:
-    driver = Driver(slots=slots, sequences=slots, cells=cells, step_tokens=step_tokens)
+    driver = Driver(slots=slots, sequences=slots, cells=cells, step_tokens=step_tokens, layout=layout)
     aborted = set()
     for at, (prompt, max_tokens, priority, key) in enumerate(wanted):
         driver.submit(request(str(at), prompt, max_tokens=max_tokens, priority=priority, key=key))
@@ -77,10 +83,19 @@ def test_every_sequence_gets_the_text_it_would_get_alone(
     assert driver.cache.idle_sequences == slots, "an id was not released"
 
 
+@in_each_layout
 @settings(max_examples=60, deadline=None)
-@given(prompts, st.integers(5, 40), st.integers(0, 6), st.integers(0, 6), st.integers(2, 20))
-def test_drafts_do_not_change_the_text(prompt: list[int], most: int, right: int, wrong: int, step_tokens: int) -> None:
-    driver = Driver(slots=2, sequences=2, cells=400, step_tokens=step_tokens)
+@given(
+    prompt=prompts,
+    most=st.integers(5, 40),
+    right=st.integers(0, 6),
+    wrong=st.integers(0, 6),
+    step_tokens=st.integers(2, 20),
+)
+def test_drafts_do_not_change_the_text(
+    layout: Layout, prompt: list[int], most: int, right: int, wrong: int, step_tokens: int
+) -> None:
+    driver = Driver(slots=2, sequences=2, cells=400, step_tokens=step_tokens, layout=layout)
     sequence = driver.submit(request("drafted", prompt, max_tokens=most))
     driver.submit(request("other", [1, 2, 3], max_tokens=most))
     truth = answer(prompt, most)
@@ -105,8 +120,9 @@ def test_a_prompt_alone_takes_the_whole_budget() -> None:
     assert driver.step(prompt_tokens=16).token_count == 64
 
 
-def test_interactive_comes_before_batch_and_takes_its_slot() -> None:
-    driver = Driver(slots=1, sequences=1, cells=1000, step_tokens=64)
+@in_each_layout
+def test_interactive_comes_before_batch_and_takes_its_slot(layout: Layout) -> None:
+    driver = Driver(slots=1, sequences=1, cells=1000, step_tokens=64, layout=layout)
     batch = request("batch", [1, 2, 3], max_tokens=20, priority="batch")
     driver.submit(batch)
     driver.step()
@@ -165,9 +181,10 @@ def test_keys_take_turns() -> None:
     assert driver.order[:3] == ["greedy-0", "modest", "greedy-1"]
 
 
-def test_choices_of_one_prompt_compute_it_once() -> None:
+@in_each_layout
+def test_choices_of_one_prompt_compute_it_once(layout: Layout) -> None:
     # Given three sequences with the same prompt that arrive together
-    driver = Driver(slots=3, sequences=3, cells=1000, step_tokens=64)
+    driver = Driver(slots=3, sequences=3, cells=1000, step_tokens=64, layout=layout)
     prompt = list(range(100))
     sequences = [driver.submit(request(str(at), prompt, max_tokens=3)) for at in range(3)]
     # When they run to their end
@@ -176,6 +193,24 @@ def test_choices_of_one_prompt_compute_it_once() -> None:
     assert [sequence.cached_tokens for sequence in sequences] == [0, 99, 99]
     computed = sum(len(entry.tokens) for step in driver.backend.steps for entry in step)
     assert computed < 100 + 3 * 10
+
+
+def test_gaps_between_running_sequences_are_closed() -> None:
+    # Given five sequences with a stream each, the second and the third of which end early
+    driver = Driver(slots=5, sequences=5, cells=1000, step_tokens=64, layout=StreamCache)
+    prompts = [prompt for at in range(20) if len(answer(prompt := [at] * 5, 30)) == 30][:5]
+    for at, prompt in enumerate(prompts):
+        driver.submit(request(str(at), prompt, max_tokens=3 if at in (1, 2) else 30))
+    # When the others go on
+    while "2" not in driver.ended:
+        driver.step()
+    for _ in range(2 * GAP_STEPS):
+        driver.step()
+    # Then their ids follow one another, and their texts are as if nothing had happened
+    ids = sorted(one.held_id for one in driver.scheduler.running)
+    assert ids == list(range(ids[0], ids[0] + 3))
+    driver.run_to_end()
+    assert driver.ended == {str(at): answer(prompt, 3 if at in (1, 2) else 30) for at, prompt in enumerate(prompts)}
 
 
 def test_a_full_cache_preempts_the_latest_which_goes_on_later() -> None:
