@@ -21,6 +21,7 @@ from inference.engine.llama_backend.batch import Batch, pointer
 from inference.engine.llama_backend.loading import KV_TYPES, context_size_of, flash_attention, load_model
 from inference.engine.llama_backend.runtime import forward_log, last_error
 from inference.engine.llama_backend.sampler import create_sampler
+from inference.engine.llama_backend.untouched_pages import large_mappings, release_untouched
 from inference.engine.model_files import ModelFile, ModelInfo
 from inference.engine.prompt_lookup import MAX_DRAFT_TOKENS
 
@@ -142,26 +143,39 @@ class LlamaBackend:
         address = ctypes.addressof(llama.llama_get_logits_ith(self.context, row).contents)
         return np.frombuffer(self._logits_type.from_address(address), np.float32)
 
-    def copy_prefix(self, source: int, target: int, length: int) -> None:
+    def copy_prefix(self, source: int, target: int, length: int) -> bool:
+        if self.has_streams:
+            # Between streams, `llama_memory_seq_cp` copies all cells, those that are not used too.
+            state = self._state(source)
+            return state is not None and self._restore(state, target, length)
         llama.llama_memory_seq_cp(self._memory, source, target, 0, length)
+        return True
 
     def trim(self, seq_id: int, length: int) -> None:
         if not llama.llama_memory_seq_rm(self._memory, seq_id, length, -1):
             raise InternalError(f"llama.cpp cannot cut sequence {seq_id} at {length} tokens")
 
     def park(self, seq_id: int, key: int) -> None:
-        try:
-            state = np.empty(llama.llama_state_seq_get_size(self.context, seq_id), np.uint8)
-        except MemoryError:
-            log.warning("No memory to keep a prompt: lower PROMPT_CACHE_BYTES")
-            return
-        if llama.llama_state_seq_get_data(self.context, pointer(state, ctypes.c_uint8), state.size, seq_id):
+        state = self._state(seq_id)
+        if state is not None:
             self._parked[key] = state
 
     def unpark(self, key: int, target: int, length: int) -> bool:
         state = self._parked.get(key)
-        if state is None:
-            return False
+        return state is not None and self._restore(state, target, length)
+
+    def _state(self, seq_id: int) -> NDArray[np.uint8] | None:
+        """Return a copy of the cells of a sequence, or None if that is impossible."""
+        try:
+            state = np.empty(llama.llama_state_seq_get_size(self.context, seq_id), np.uint8)
+        except MemoryError:
+            log.warning("No memory to copy a prompt: lower PROMPT_CACHE_BYTES")
+            return None
+        size = llama.llama_state_seq_get_data(self.context, pointer(state, ctypes.c_uint8), state.size, seq_id)
+        return state if size else None
+
+    def _restore(self, state: NDArray[np.uint8], target: int, length: int) -> bool:
+        """Fill the empty sequence `target` with the first `length` tokens of a state. Return False if that failed."""
         read = llama.llama_state_seq_set_data(self.context, pointer(state, ctypes.c_uint8), state.size, target)
         if not read or llama.llama_memory_seq_pos_max(self._memory, target) + 1 < length:
             self.trim(target, 0)
@@ -245,10 +259,11 @@ class LlamaBackend:
 
 def _log_size(size: ContextSize, settings: Settings) -> None:
     log.info(
-        "Context of %d tokens (%s); %d slots share a KV cache of %d tokens (%s)",
+        "Context of %d tokens (%s); %d slots, %s in a KV cache of %d tokens (%s)",
         size.context_length,
         size.reason,
         size.sequences,
+        "each with a stream of its own" if size.has_streams else "which share the cells,",
         size.cells,
         settings.kv_cache_type,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from core.messages import ChatMessage, SamplingParams
 from core.settings import load_settings
 from inference.engine.engine import Engine, open_engine
 from inference.engine.llama_backend import LlamaBackend, loading
+from inference.engine.llama_backend.untouched_pages import LEAST_BYTES, large_mappings, release_untouched
 from inference.engine.model_files import ModelFile, resolve_model
 from inference.engine.preparation import PROBE_CHARACTERS_PER_TOKEN
 from inference.engine.sequence import (
@@ -36,10 +38,15 @@ QUESTIONS = ["Name three rivers.", "What is a violin?", "Write a line about the 
 
 
 class Harness:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kv_layout: str = "auto") -> None:
         self.events: list[SequenceEvent] = []
         settings = load_settings(
-            _env_file=None, data_dir=folder, inference_slots=4, inference_threads=2, context_length=1024
+            _env_file=None,
+            data_dir=folder,
+            inference_slots=4,
+            inference_threads=2,
+            context_length=1024,
+            kv_layout=kv_layout,
         )
         self.engine: Engine = open_engine(settings, self.sink)
         self._count = 0
@@ -94,24 +101,44 @@ def test_greedy_answers_are_the_same_again(harness: Harness) -> None:
     assert harness.text(harness.start(QUESTIONS[0])) == harness.text(harness.start(QUESTIONS[0])) != ""
 
 
-def test_four_answers_at_once_are_the_same_as_alone(harness: Harness) -> None:
+def test_four_answers_at_once_are_the_same_as_alone(harness: Harness, tmp_path: Path) -> None:
     # Given answers with the two best tokens at each position
     sampling = SamplingParams(temperature=0, logprobs=True, top_logprobs=2)
     alone = []
     for question in QUESTIONS:
         alone.append(harness.start(question, sampling=sampling))
         harness.end(alone[-1])
-    # When the same questions are answered side by side
+    # When the same questions are answered side by side, in each layout of the KV cache
     together = [harness.start(question) for question in QUESTIONS]
     for name, other in zip(alone, together, strict=True):
-        harness.end(other)
         # Then the first difference, if any, is where two tokens were about equally likely
-        tokens, others = harness.tokens(name), harness.tokens(other)
-        at = next((at for at, (a, b) in enumerate(zip(tokens, others, strict=False)) if a != b), None)
-        if at is not None:
-            deltas = [event for event in harness.of(name) if isinstance(event, SequenceDelta)]
-            best, second = [entry for delta in deltas for entry in delta.logprobs][at].top
-            assert best[1] - second[1] < MARGIN, (at, best, second)
+        assert_same_choices(harness, name, harness.tokens(other))
+    unified = Harness(tmp_path, "unified")
+    together = [unified.start(question) for question in QUESTIONS]
+    for name, other in zip(alone, together, strict=True):
+        assert_same_choices(harness, name, unified.tokens(other))
+    unified.engine.close()
+
+
+def test_a_sequence_that_moves_to_another_stream_goes_on(harness: Harness) -> None:
+    # Given an answer with the two best tokens at each position
+    alone = harness.start(QUESTIONS[3], sampling=SamplingParams(temperature=0, logprobs=True, top_logprobs=2))
+    harness.end(alone)
+    # When it is repeated beside others, of which those in the middle end early
+    limits = (24, 2, 2, 24)
+    together = [harness.start(question, max_tokens=limit) for question, limit in zip(QUESTIONS, limits, strict=True)]
+    # Then it is the same, although the gap is closed meanwhile
+    assert_same_choices(harness, alone, harness.tokens(together[-1]))
+
+
+def assert_same_choices(harness: Harness, name: str, others: list[int]) -> None:
+    """Compare tokens with those of a sequence whose two best tokens are known at each position."""
+    tokens = harness.tokens(name)
+    at = next((at for at, (a, b) in enumerate(zip(tokens, others, strict=False)) if a != b), None)
+    if at is not None:
+        deltas = [event for event in harness.of(name) if isinstance(event, SequenceDelta)]
+        best, second = [entry for delta in deltas for entry in delta.logprobs][at].top
+        assert best[1] - second[1] < MARGIN, (at, best, second)
 
 
 def test_a_seed_repeats_a_sampled_answer(harness: Harness) -> None:
@@ -321,3 +348,14 @@ def test_a_parked_prompt_gives_the_same_text_as_a_new_one(harness: Harness) -> N
         for end in (alone, again)
     ]
     assert texts[0] == texts[1]
+
+
+def test_memory_of_zeros_is_released_and_other_memory_is_not() -> None:
+    known = large_mappings()
+    with mmap.mmap(-1, 2 * LEAST_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        memory.write(bytes(2 * LEAST_BYTES))
+        memory[5_000_000] = 7
+        released = release_untouched(known)
+        assert LEAST_BYTES <= released < 2 * LEAST_BYTES
+        assert memory[5_000_000] == 7
+        assert not any(memory[:5_000_000])
