@@ -5,7 +5,7 @@ until another sequence needs it, and a prompt that continues them costs nothing.
 stream or from main memory. What is overwritten is parked first.
 
 llama.cpp computes the sequences of a step together if their ids follow one another. Each gap costs another pass over
-the weights of the model, so gaps between running sequences are closed.
+the weights of the model, and so does each further length of prompts. So gaps between running sequences are closed.
 """
 
 from __future__ import annotations
