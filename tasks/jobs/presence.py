@@ -27,6 +27,8 @@ class WorkerPresence:
         self._processes: set[tuple[object, ...]] = set()
         #: Since when each role is known to have no live worker.
         self._unserved_since: dict[Role, float] = {}
+        #: When the first of the last refreshes began that Redis has not answered; None if it has answered the last one.
+        self._unanswered_since: float | None = None
         self.all_roles_are_served = False
 
     async def refresh(self) -> bool:
@@ -35,11 +37,14 @@ class WorkerPresence:
         Raises:
             RedisError, OSError: if Redis does not answer. Then it is not known whether there are workers.
         """
+        began = self._clock()
         try:
             *announced, clock = await self._announcements()
         except (RedisError, OSError):
             self._unserved_since.clear()
+            self._unanswered_since = began if self._unanswered_since is None else self._unanswered_since
             raise
+        self._unanswered_since = None
         workers = {role: live_workers(raw, clock) for role, raw in zip(WATCHED, announced, strict=True)}
         processes: set[tuple[object, ...]] = {
             (role, name, info.get("pid"), info.get("started_at"))
@@ -65,3 +70,7 @@ class WorkerPresence:
         """Return for how long a role is known to have no live worker; 0 if it has one, or that is not known."""
         since = self._unserved_since.get(role)
         return 0.0 if since is None else self._clock() - since
+
+    def unanswered_seconds(self) -> float:
+        """Return for how long Redis has not answered; 0 if it has answered the last refresh."""
+        return 0.0 if self._unanswered_since is None else self._clock() - self._unanswered_since

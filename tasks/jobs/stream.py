@@ -27,15 +27,17 @@ from tasks.jobs.kinds import JobKind, kind_named
 from tasks.jobs.presence import WorkerPresence
 from tasks.jobs.producer import Producer, live_workers
 from tasks.jobs.queues import Role, Task
-from tasks.jobs.reader import Frame, JobReader, decode_frame, unavailable, with_time_limit
+from tasks.jobs.reader import UNSERVED_SECONDS, Frame, JobReader, decode_frame, unavailable, with_time_limit
 from tasks.jobs.records import HEARTBEAT_TTL_SECONDS, MISSED_HEARTBEAT_SECONDS, READ_TTL_SECONDS
-from tasks.jobs.redis_client import connect_async
+from tasks.jobs.redis_client import MAX_ASYNC_CONNECTIONS, connect_async
 
 log = logging.getLogger(__name__)
 
 #: Threads for calls of the producer, and further ones for cancellations.
 MAX_THREADS = 32
 MAX_CANCEL_THREADS = 8
+#: Readers that ask Redis at the same time: fewer than there are connections.
+MAX_ASKING = MAX_ASYNC_CONNECTIONS // 2
 #: How often readers are told the time, and whether the workers are as before.
 TICK_SECONDS = 1.0
 #: After a worker has gone, or publications may have been lost, readers check their jobs often for this time. It is long
@@ -63,6 +65,8 @@ class JobStream:
         self._threads, self._cancel_threads = CapacityLimiter(MAX_THREADS), CapacityLimiter(MAX_CANCEL_THREADS)
         # Not the connections of readers, all of which may be in use.
         self.presence = WorkerPresence(self._pubsub_redis)
+        #: Held by readers while they ask Redis. Hundreds at once would wait for a connection until their time is over.
+        self._turns = asyncio.Semaphore(MAX_ASKING)
         self._suspicious_until = 0.0
         self._background: list[asyncio.Task[None]] = []
 
@@ -189,7 +193,10 @@ class JobStream:
             Unavailable: if Redis does not answer.
         """
         try:
-            return await self._frames_after(job_id, number)
+            async with self._turns:
+                if self.presence.unanswered_seconds() >= UNSERVED_SECONDS:
+                    raise unavailable()  # so that those who wait for their turn need not wait for their time limit too
+                return await self._frames_after(job_id, number)
         except (RedisError, OSError) as error:
             raise unavailable() from error
 
@@ -212,7 +219,8 @@ class JobStream:
 
     async def task_of(self, job_id: str) -> tuple[Task, str] | None:
         """Return a job's task and state, or None if its record is gone."""
-        kind, task, state = await with_time_limit(self._redis.hmget(job_key(job_id), "kind", "task", "state"))
+        async with self._turns:
+            kind, task, state = await with_time_limit(self._redis.hmget(job_key(job_id), "kind", "task", "state"))
         return (kind_named(kind.decode()).task_named(task.decode()), state.decode()) if kind else None
 
     async def subscribe(self, reader: JobReader) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 from anyio import to_thread
@@ -18,10 +19,10 @@ from tasks.jobs.kinds import CHAT
 from tasks.jobs.presence import WATCHED
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Queue, Tasks
-from tasks.jobs.reader import UNSERVED_SECONDS
+from tasks.jobs.reader import UNSERVED_SECONDS, Frame
 from tasks.jobs.records import Append, JobRecord
 from tasks.jobs.redis_client import MAX_ASYNC_CONNECTIONS
-from tasks.jobs.stream import JobStream
+from tasks.jobs.stream import MAX_ASKING, JobStream
 
 REQUEST = GenerateRequest(messages=[ChatMessage(role="user", content="Hello")])
 READERS = 200
@@ -94,6 +95,40 @@ async def test_many_readers_that_wait_cost_redis_little_and_leave_connections_fo
             finish(producer, job_id)
         await asyncio.gather(*readers)
     assert sorted(ended) == sorted(jobs)
+
+
+async def test_few_readers_at_a_time_ask_redis_and_none_fails_for_waiting(
+    stream: JobStream, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking, most, read = 0, 0, stream._frames_after
+    failures = 40
+
+    async def slow(job_id: str, number: int) -> list[Frame]:
+        nonlocal asking, most, failures
+        asking, failures = asking + 1, failures - 1
+        most = max(most, asking)
+        await asyncio.sleep(0.02)
+        asking -= 1
+        if failures > 0:
+            raise TimeoutError
+        return await read(job_id, number)
+
+    jobs = [(await running_job(stream, producer)).job_id for _ in range(READERS // 4)]
+    async with asyncio.timeout(60), AsyncExitStack() as stack:
+        readers = [await stack.enter_async_context(stream.open(job_id)) for job_id in jobs]
+        for reader in readers:
+            reader.keep_job = reader.submitted = True
+        reading = [asyncio.create_task(anext(aiter(reader))) for reader in readers]
+        monkeypatch.setattr(stream, "_frames_after", slow)
+        for reader in readers:
+            reader.tick(time.monotonic() + 2, often=True)
+        while failures > 0:
+            await asyncio.sleep(0.01)
+        for job_id in jobs:
+            finish(producer, job_id)
+        ends = [event for _, event in await asyncio.gather(*reading)]
+    assert most <= MAX_ASKING
+    assert not any(isinstance(event, events.Failed) for event in ends)
 
 
 async def test_a_worker_that_was_replaced_makes_readers_check_their_jobs(stream: JobStream, producer: Producer) -> None:

@@ -41,13 +41,17 @@ async def test_a_role_counts_as_unserved_only_while_that_is_known(monkeypatch: p
             assert presence.unserved_seconds(Role.INDEX) == 0
             os.kill(server.pid, signal.SIGSTOP)
             try:
-                with pytest.raises(OSError):
-                    await presence.refresh()
+                for _ in range(2):
+                    assert presence.unanswered_seconds() in (0, 10)
+                    with pytest.raises(OSError):
+                        await presence.refresh()
+                    clock[0] += 10
             finally:
                 os.kill(server.pid, signal.SIGCONT)
             assert presence.unserved_seconds(Role.INFERENCE) == 0
+            assert presence.unanswered_seconds() == 20
             producer.announce(Role.INFERENCE, "one", {"pid": 1})
             assert await presence.refresh()
             clock[0] += 10
-            assert presence.unserved_seconds(Role.INFERENCE) == 0
+            assert presence.unserved_seconds(Role.INFERENCE) == presence.unanswered_seconds() == 0
         producer.close()
