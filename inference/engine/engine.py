@@ -53,12 +53,8 @@ class Engine:
         self._backend = backend
         self._sink = sink
         layout = StreamCache if backend.has_streams else UnifiedCache
-        cache = layout(
-            backend.sequences,
-            backend.cells,
-            can_share=backend.can_trim,
-            most_parked_tokens=backend.parked_tokens,
-        )
+        sizes = backend.sequences, backend.cells
+        cache = layout(*sizes, can_share=backend.can_trim, most_parked_tokens=backend.parked_tokens)
         self._scheduler = Scheduler(min(slots, backend.sequences), backend.batch_tokens, cache)
         self._token_budget = TokenBudget(backend.batch_tokens)
         self._running_sequences: dict[str, RunningSequence] = {}

@@ -35,6 +35,7 @@ NOT_RUN = {
     "WATCH_DIRS=": "a line of settings",
     "llm-api backup ": "tests/e2e/test_backup_and_upgrade.py does it; ends the stack",
     "cd data && rm -f catalog": "replaces the catalog of the tests' stack",
+    "llm-api keys ": "closes the stack to the other examples; tests/unit/cli/test_key_commands.py does it",
     "llm-api watch ": "confirms the deletion of an example folder",
     " watched folders": "a drawing",
     "{": "JSON that is part of a request",

@@ -12,9 +12,12 @@ import pytest
 from llguidance import LLMatcher, LLTokenizer
 
 from inference.grammars.call_formats import AnswerOptions, CallFormat, ToolCall
-from inference.grammars.tool_grammar import tool_grammar
+from inference.grammars.prepared_schema import prepared
+from inference.grammars.tool_grammar import arguments_schema, tool_grammar
 from tests.call_forms import FORMS, form_id, parsed, text_of
 from tests.tool_sets import tool_set
+
+pytestmark = pytest.mark.check
 
 SETS = 100
 BYTES = LLTokenizer("byte")
@@ -35,11 +38,21 @@ def written_at_random(grammar: str, draw: random.Random) -> list[int]:
     return written
 
 
+def prepared_tools(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the tools with the schemas that the compiler enforces."""
+    functions = [tool["function"] for tool in tools]
+    schemas = [prepared(arguments_schema(function, "tools")) for function in functions]
+    return [
+        {"function": function | {"parameters": schema}} for function, schema in zip(functions, schemas, strict=True)
+    ]
+
+
 @pytest.mark.parametrize("form", FORMS, ids=form_id)
 def test_every_random_answer_is_a_call_that_fits_its_schema(form: CallFormat) -> None:
     for number in range(SETS):
         tools, draw = tool_set(number), random.Random(number)
-        answer = text_of(form, written_at_random(tool_grammar(tools, AnswerOptions("required"), form), draw))
+        grammar = tool_grammar(prepared_tools(tools), AnswerOptions("required"), form)
+        answer = text_of(form, written_at_random(grammar, draw))
         (call,) = parsed(form.parser(tools), answer, size=len(answer))
         assert isinstance(call, ToolCall), (number, answer)
         assert_fits(tools, call, number)
