@@ -64,14 +64,11 @@ class QueuedDocumentSearch:
                 if replayed and events.is_terminal(replayed[-1]):
                     self.producer.records.forget(job_id)
                     return _hits(replayed)
-                if message is None and not self.producer.revive(job_id):
-                    self._require_worker()
+                if message is None and not self.producer.revive(job_id) and not self.producer.workers(Role.INDEX):
+                    self.producer.cancel(job_id)
+                    raise Unavailable("No worker that could search the documents is running.", code="no_worker")
         self.producer.cancel(job_id)
         raise Unavailable(f"The search took longer than {self.timeout_seconds:g} seconds.", code="search_timeout")
-
-    def _require_worker(self) -> None:
-        if not self.producer.workers(Role.INDEX):
-            raise Unavailable("No worker that could search the documents is running.", code="no_worker")
 
 
 def _hits(replayed: Sequence[events.AnyEvent]) -> list[Hit]:
