@@ -72,5 +72,5 @@ def test_an_old_data_folder_serves_and_is_backed_up_and_restored(tmp_path: Path)
         assert http.get(f"/v1/jobs/{WAITING_JOB}").json()["status"] == "completed"
     catalog = Catalog.open(stack.settings.catalog_url)
     assert catalog.counts_by_state() == {"completed": len(WATCHED | UPLOADED), "failed": 1}
-    assert [one.path for one in catalog.ignored_documents(str(old / "inbox"))] == ["unwanted.txt"]
+    assert [one.path for one in catalog.ignored_files(str(old / "inbox"))] == ["unwanted.txt"]
     catalog.close()
