@@ -393,6 +393,7 @@ def open_engine(settings: Settings, sink: Sink) -> Engine:
         file = faster_starter(file, settings.state_dir / "models")
     backend = LlamaBackend(file, settings)
     run_on_temporary_thread(lambda: warm_up(backend))
+    backend.release_untouched()
     engine = Engine(backend, slots=backend.sequences, default_max_tokens=settings.max_tokens, sink=sink)
     engine.start()
     return engine

@@ -53,6 +53,7 @@ class LlamaBackend:
         # llama.cpp calls the abort callback after each node of its graph. strlen(flag), a C function, returns 0 or 1;
         # a Python function would take the GIL hundreds of times in each step.
         self._flag = ctypes.create_string_buffer(2)
+        self._other_mappings = large_mappings()
         self.context, size = self._create_context(context_size_of(self._handle, file, settings), settings)
         self.batch_tokens, self.sequences, self.parked_tokens = size.batch_tokens, size.sequences, size.parked_tokens
         self.has_streams = size.has_streams
@@ -72,10 +73,8 @@ class LlamaBackend:
     def _create_context(self, size: ContextSize, settings: Settings) -> tuple[Any, ContextSize]:
         """Return a context and its size: a smaller one with CONTEXT_LENGTH=auto if this one cannot be allocated."""
         while True:
-            known = large_mappings()
             context = llama.llama_init_from_model(self._handle, self._parameters(size, settings))
             if context:
-                log.info("%.0f MB take no memory until they are used", release_untouched(known) / 1e6)
                 _log_size(size, settings)
                 return context, size
             log.warning("llama.cpp could not make a context of %d tokens: %s", size.cells, last_error())
@@ -196,6 +195,10 @@ class LlamaBackend:
         self.clear_interrupt()
         self._parked.clear()
         llama.llama_memory_clear(self._memory, True)
+
+    def release_untouched(self) -> None:
+        """Give the memory of an empty KV cache back to the system. No other thread may allocate much meanwhile."""
+        log.info("%.0f MB take no memory until they are used", release_untouched(self._other_mappings) / 1e6)
 
     def close(self) -> None:
         if self.context:

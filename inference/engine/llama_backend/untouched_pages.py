@@ -1,8 +1,8 @@
 """Gives memory back to the system that llama.cpp has only filled with zeros.
 
-llama.cpp clears a new KV cache, so that the system provides all of it: 1.5 GB for eight conversations of 8,192 tokens
-with the starter model, most of which are never used. Dropping pages of zeros changes nothing: they are zeros again when
-they are next read.
+llama.cpp clears a KV cache by writing zeros, so that the system provides all of it: 1.5 GB for eight conversations of
+8,192 tokens with the starter model, most of which are never used. Dropping pages of zeros changes nothing: they are
+zeros again when they are next read.
 """
 
 from __future__ import annotations
