@@ -33,7 +33,7 @@ def check_schema(schema: Any, param: str) -> None:
     if len(json.dumps(schema)) > MAX_SCHEMA_BYTES:
         raise _refused(param, f"the schema is larger than {MAX_SCHEMA_BYTES} bytes.")
     properties = patterns = references = 0
-    for node in _nodes(schema):
+    for node in nodes(schema):
         properties += _size(node.get("properties"))
         patterns += _size(node.get("patternProperties"))
         references += isinstance(node.get("$ref"), str)
@@ -80,7 +80,8 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _nodes(schema: Any) -> list[dict[str, Any]]:
+def nodes(schema: Any) -> list[dict[str, Any]]:
+    """Return all objects in a JSON value, the outer ones first. In a schema, those are its parts and their maps."""
     found: list[dict[str, Any]] = []
     level = [schema]
     while level:

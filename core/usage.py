@@ -81,8 +81,8 @@ class UsageMeter:
     def _add(self, counts: Sequence[DailyUsage]) -> None:
         with self._lock:
             for one in counts:
-                place = (one.day, one.owner, one.key)
-                self._counts[place] = self._counts[place] + one if place in self._counts else one
+                row = (one.day, one.owner, one.key)
+                self._counts[row] = self._counts[row] + one if row in self._counts else one
 
     def _flush_often(self) -> None:
         while not self._closing.wait(FLUSH_SECONDS):

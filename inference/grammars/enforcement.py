@@ -73,7 +73,7 @@ def _structure(schema: Any, compiles: Callable[[str], bool]) -> Any:
 
 
 def _drop(schema: Schema, *names: str) -> None:
-    """Drop keywords. A string that had more than its type is still told from one that never had."""
+    """Drop keywords. A string that had more than its type still differs from one that never had."""
     dropped = [schema.pop(name) for name in names if name in schema]
     if dropped and schema.get("type") == "string":
         schema["minLength"] = 0

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from core.json_schema import nodes
 from inference.grammars.references import target_of
 from inference.grammars.schema_dialects import descended, modern
 
@@ -36,7 +37,7 @@ class _Preparation:
         self._root = root
         #: The schemas that hold together with others for one value, so that none of them may close the object alone.
         self._together: set[int] = set()
-        for node in _nodes(root):
+        for node in nodes(root):
             if _is_composed(node):
                 self._together |= {id(part) for part in self._parts(node)} - {id(node)}
 
@@ -174,14 +175,3 @@ def _convert_names(schema: Schema) -> None:
         schema["patternProperties"] = {pattern: schema.pop("additionalProperties", True)}
         schema["additionalProperties"] = False
         del schema["propertyNames"]
-
-
-def _nodes(schema: Any) -> Iterator[Schema]:
-    waiting = [schema]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            yield node
-            waiting += node.values()
-        elif isinstance(node, list):
-            waiting += node

@@ -7,6 +7,7 @@ could take more than linear time.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from llguidance import LLMatcher
 from inference.grammars import lark
 from inference.grammars.schema_dialects import descended, modern
 from inference.grammars.shortest_end import byte_tokenizer
+
+log = logging.getLogger(__name__)
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
@@ -29,7 +32,10 @@ _DEPEND_ON_PATTERNS = ("additionalProperties", "unevaluatedProperties")
 
 
 def problems_of(schema: dict[str, Any], text: str) -> list[str]:
-    """Return what a text violates of a schema, each with its path; nothing if it fits."""
+    """Return what a text violates of a schema, each with its path; nothing if it fits.
+
+    A check that would take too long ends early: then only what was found before is returned.
+    """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -40,8 +46,10 @@ def problems_of(schema: dict[str, Any], text: str) -> list[str]:
             found.append(f"{problem.json_path}: {problem.message}"[:MAX_PROBLEM_CHARACTERS])
             if len(found) == MAX_PROBLEMS:
                 break
-    except Exception:  # a schema from outside may break the validator in any way: what it found before still holds
-        return found
+    except (_OutOfSteps, RecursionError):
+        log.info("an answer was not checked completely against its schema: that would take too long")
+    except Exception:  # a schema from outside may break the validator in any way, and the answer is complete
+        log.warning("an answer could not be checked completely against its schema", exc_info=True)
     return found
 
 

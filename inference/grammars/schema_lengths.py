@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from core.errors import InvalidRequest
+from core.json_schema import nodes
 from inference.grammars.references import target_of
 
 #: The shortest text that fits a schema or a part of it may have this many characters.
@@ -43,18 +44,7 @@ def check_lengths(schema: Any, param: str) -> None:
 
 def references(schema: Any) -> list[str]:
     """Return the targets of all `$ref`, each once."""
-    return list(dict.fromkeys(node["$ref"] for node in _dicts(schema) if isinstance(node.get("$ref"), str)))
-
-
-def _dicts(value: Any) -> Iterator[dict[str, Any]]:
-    waiting = [value]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            yield node
-            waiting += node.values()
-        elif isinstance(node, list):
-            waiting += node
+    return list(dict.fromkeys(node["$ref"] for node in nodes(schema) if isinstance(node.get("$ref"), str)))
 
 
 def _endless_reference(root: Any) -> str | None:
@@ -115,7 +105,7 @@ class _Lengths:
     def longest_part(self) -> int:
         """Return the greatest lower bound of the length of a part of an answer; call `shortest` before."""
         self._final = {}
-        finite = (length for part in _dicts(self._root) if (length := self._of(part)) < math.inf)
+        finite = (length for part in nodes(self._root) if (length := self._of(part)) < math.inf)
         return int(max(finite, default=0))
 
     def _of(self, schema: Any) -> float:

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def large_mappings() -> set[tuple[int, int]]:
-    """Return the start and the end of each large private mapping that no file backs; none where Linux does not run."""
+    """Return the start and the end of each large private mapping that no file backs. On other systems: none."""
     if sys.platform != "linux":
         return set()
     found = set()

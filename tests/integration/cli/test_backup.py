@@ -104,7 +104,7 @@ class Folder:
 
 @dataclass
 class Workers:
-    """A parser, which works when it is told to, and an indexer, which works by itself."""
+    """A parser, which works on request, and an indexer, which works by itself."""
 
     catalog: Catalog
     parsing: ParsingService

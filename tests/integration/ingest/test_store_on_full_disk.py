@@ -15,7 +15,7 @@ from ingest.vector_store.edge import EdgeVectorStore
 from tests.support import ROOT, SmallDisk
 
 DIMENSION = 384
-#: Writes points until the disk is full. The engine maps its files into memory, so it is killed rather than told.
+#: Writes points until the disk is full. The engine maps its files into memory, so it is killed; it gets no error.
 WRITER = f"""
 import sys
 from pathlib import Path
