@@ -49,6 +49,18 @@ class _Reuse:
         return self.length if self.source is None and self.key is None else 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The prefixes of a prompt that are in the cache, by their lengths."""
+
+    #: The length of the prompt.
+    tokens: int
+    in_streams: list[int]
+    #: The key of the longest one in main memory, and its length.
+    key: int
+    parked: int
+
+
 class StreamCache(PromptCache):
     """The streams of all sequence ids. Those that are not in use keep what they last held."""
 
@@ -89,7 +101,7 @@ class StreamCache(PromptCache):
 
     def reuse_more(self, seq_id: int, tokens: list[int], least: int) -> tuple[int, int]:
         computed = len(self.tokens(seq_id))
-        copies = self._copies(tokens, self._prefixes(tokens), seq_id)
+        copies = self._copies(self._found(tokens), seq_id)
         longer = [way for way in copies if way.length - computed >= least]
         best = min(longer, key=lambda way: way.cost, default=None)
         if best is None or best.cost >= COMPUTE_COST * (len(tokens) - computed):
@@ -147,30 +159,32 @@ class StreamCache(PromptCache):
 
     def _ways(self, tokens: list[int]) -> Iterator[_Reuse]:
         """Return the ways to begin a sequence: in each idle stream, with what it holds or with a copy."""
-        prefixes = self._prefixes(tokens)
+        found = self._found(tokens)
         for target in self._idle:
-            kept, held = prefixes[target], len(self.tokens(target))
+            kept, held = found.in_streams[target], len(self.tokens(target))
             evicting = held if kept < held else 0
             yield _Reuse(target, kept, evicting + COMPUTE_COST * (len(tokens) - kept))
-            yield from self._copies(tokens, prefixes, target)
+            yield from self._copies(found, target)
 
-    def _copies(self, tokens: list[int], prefixes: list[int], target: int) -> Iterator[_Reuse]:
+    def _copies(self, found: _Found, target: int) -> Iterator[_Reuse]:
         """Return the ways that copy a prefix to the stream `target`, from another stream and from main memory."""
         evicting = 0 if self._streams[target].in_use else len(self.tokens(target))
-        source = max(range(len(prefixes)), key=lambda at: (at != target, prefixes[at]))
-        if source != target and (length := prefixes[source]):
-            cost = evicting + 2 * len(self.tokens(source)) + COMPUTE_COST * (len(tokens) - length)
+        source = max(range(len(found.in_streams)), key=lambda at: (at != target, found.in_streams[at]))
+        if source != target and (length := found.in_streams[source]):
+            cost = evicting + 2 * len(self.tokens(source)) + COMPUTE_COST * (found.tokens - length)
             yield _Reuse(target, length, cost, source=source)
-        key, length = self._parked.longest_prefix(tokens)
-        if length := min(length, len(tokens) - 1):
-            cost = evicting + self._parked.size(key) + COMPUTE_COST * (len(tokens) - length)
-            yield _Reuse(target, length, cost, key=key)
+        if found.parked:
+            cost = evicting + self._parked.size(found.key) + COMPUTE_COST * (found.tokens - found.parked)
+            yield _Reuse(target, found.parked, cost, key=found.key)
 
-    def _prefixes(self, tokens: list[int]) -> list[int]:
-        """Return how many of `tokens` each stream holds, without the last one, whose logits are needed."""
+    def _found(self, tokens: list[int]) -> _Found:
+        """Return how many of `tokens` are in the streams and in main memory."""
+        most = len(tokens) - 1  # the logits of the last one are needed
         if not self._can_share:
-            return [0] * len(self._streams)
-        return [min(common_prefix(stream.tokens, tokens), len(tokens) - 1) for stream in self._streams]
+            return _Found(len(tokens), [0] * len(self._streams), 0, 0)
+        in_streams = [min(common_prefix(stream.tokens, tokens), most) for stream in self._streams]
+        key, parked = self._parked.longest_prefix(tokens)
+        return _Found(len(tokens), in_streams, key, min(parked, most))
 
     def _begin(self, way: _Reuse) -> None:
         stream = self._streams[way.target]
