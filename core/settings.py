@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     truncation: Literal["off", "oldest"] = Field(
         "off",
         description="What a conversation gets that is longer than the context: a 400 (off), or an answer without its "
-        "oldest turns (oldest), which a header tells.",
+        "oldest turns (oldest), and their number in a header.",
     )
     max_tokens: int | None = Field(
         None, ge=1, description="Tokens of an answer at most, if the request sets no limit (default: what is left)."
