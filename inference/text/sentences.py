@@ -21,7 +21,8 @@ def best_sentences(text: str, question: str, count: int) -> list[str]:
     """
     sentences = sentences_of(text)
     sentences = [sentence for sentence in sentences if _COMPLETE.search(sentence)] or sentences
-    terms = [terms_of(sentence) & terms_of(question) for sentence in sentences]
+    asked = terms_of(question)
+    terms = [terms_of(sentence) & asked for sentence in sentences]
     frequency = Counter(term for shared in terms for term in shared)
     scores = [sum(1 / frequency[term] for term in sorted(shared)) for shared in terms]
     ranked = sorted(range(len(sentences)), key=lambda at: -scores[at])
