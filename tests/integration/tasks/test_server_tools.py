@@ -14,7 +14,7 @@ import pytest
 
 from core import events
 from core.messages import ChatMessage, SearchRequest
-from tasks.jobs.queues import Queue, Tasks
+from tasks.jobs.queues import Queue, Role, Tasks
 from tasks.jobs.records import Append
 from tests.integration.tasks.generating import (
     World,
@@ -190,6 +190,7 @@ def test_the_result_of_a_durable_job_contains_the_calls(world: World) -> None:
 def test_a_function_searches_what_the_key_of_its_request_may_read(world: World) -> None:
     records = world.producer.records
     before = set(records.next_waiting(Queue.QUERY, 1000))
+    world.producer.announce(Role.INDEX, "index@test", {})  # else the search ends at once
     job_id = world.submit(**fields_for("search_documents"), within=["contracts"])
     thread = threading.Thread(target=world.generate, args=(job_id,))
     thread.start()
@@ -201,6 +202,7 @@ def test_a_function_searches_what_the_key_of_its_request_may_read(world: World) 
     at = {"job_id": search_id, "attempt": 1}
     records.append(Append(search_id, 1, [events.Cancelled(**at)], Queue.QUERY, claim=record.claim, number=1))
     thread.join(60)
+    world.producer.withdraw(Role.INDEX, "index@test")
     assert msgspec.json.decode(request, type=SearchRequest).within == ["contracts"]
 
 
