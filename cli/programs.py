@@ -155,7 +155,7 @@ def _watcher(producer: Producer) -> Program:
 
 def _api(settings: Settings) -> Program:
     command = [
-        *PYTHON, "uvicorn", "--factory", "api.app:create_app", "--host", settings.host, "--port", str(settings.port),
+        *PYTHON, "api.server", "--factory", "api.app:create_app", "--host", settings.host, "--port", str(settings.port),
         "--http", HTTP_PROTOCOL, "--no-proxy-headers", "--no-access-log", "--log-level", settings.log_level.lower(),
         "--timeout-graceful-shutdown", str(API_DRAIN_SECONDS), "--app-dir", str(CODE_ROOT),
     ]  # fmt: skip
