@@ -69,7 +69,6 @@ worker_redirect_stdouts = False
 # The times of the last runs are kept in memory: a file of them could not be written on a full disk, and beat would end.
 beat_scheduler = "celery.beat:Scheduler"
 beat_schedule = {
-    "reconcile": {"task": Tasks.RECONCILE.name, "schedule": 5.0, "options": {"expires": 5.0}},
     "expire": {"task": Tasks.EXPIRE.name, "schedule": 300.0, "options": {"expires": 300.0}},
 }
 timezone = "UTC"

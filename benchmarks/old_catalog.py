@@ -42,13 +42,13 @@ from core.catalog import Catalog, DocumentState, JobState, Source, folder_attrib
 from core.catalog.tables import collections, documents, jobs
 from core.ids import new_id
 from core.settings import Settings, load_settings
-from tasks.documents.reconciliation import Reconciliation
+from tasks.documents.reconciliation import RECONCILE_SECONDS, Reconciliation
 from tasks.jobs.producer import Producer
 from watchers.service import Watcher, pause_between_scans
 
 #: Files of a folder, bytes of a job's request and of its result, and rows of one insertion.
 FILES_PER_FOLDER, JOB_BYTES, INSERTED_ROWS = 500, 400, 5_000
-RECONCILE_SECONDS, RESCAN_SECONDS = 5.0, 60.0
+RESCAN_SECONDS = 60.0
 TARGETS = {"idle": 0.02, "dropped": 3.0, "list": 0.05}
 ROUNDS = 40
 #: How long a stack is left alone before its processor time is measured, and over which time.

@@ -37,6 +37,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: The services that have to be closed: threads first, and last what they use.
+_IN_ORDER_OF_STOP = (
+    "reconciliation",
+    "indexer",
+    "watchdog",
+    "generation",
+    "models",
+    "heartbeats",
+    "usage",
+    "producer",
+    "catalog",
+)
+
 
 @dataclass
 class WorkerServices:
@@ -151,7 +164,7 @@ class WorkerServices:
     def stop(self) -> None:
         """Stop the threads and close the stores of the services that were built."""
         built = vars(self)
-        for name in ("indexer", "watchdog", "generation", "models", "heartbeats", "usage", "producer", "catalog"):
+        for name in _IN_ORDER_OF_STOP:
             if name in built:
                 built[name].close()
 
@@ -221,9 +234,11 @@ def reset_after_fork() -> None:
 
 
 def announce_ready() -> None:
-    """Start announcing the worker."""
+    """Start announcing the worker, and the passes of maintenance, now that its beat has been forked."""
     for announcer in services().announcers:
         announcer.start()
+    if Role.MAINTENANCE in services().roles:
+        services().reconciliation.start()
 
 
 def withdraw(*, at_once: bool) -> None:

@@ -73,13 +73,7 @@ def generate(self: Any, job_id: str) -> None:
     services().generation.generate(job_id, Queue(self.request.delivery_info["routing_key"]))
 
 
-# The maintenance worker. Beat sends the first two.
-
-
-@celery_app.task(name=Tasks.RECONCILE.name)
-def reconcile() -> None:
-    """Send lost messages again, by comparing the catalog with the queues."""
-    services().reconciliation.reconcile()
+# The maintenance worker. Beat sends the first one.
 
 
 @celery_app.task(name=Tasks.EXPIRE.name)

@@ -39,8 +39,8 @@ MAX_CRASHES_IN_A_ROW = 3
 #: Aborting a sequence interrupts the step only if the step computes at least this many tokens of its prompt: an
 #: interruption also loses the work of the other sequences.
 WORTH_INTERRUPTING_TOKENS = 128
-#: How often deadlines are checked while nothing runs.
-IDLE_SECONDS = 0.5
+#: How often deadlines are checked while nothing runs, and how often an idle engine shows that it does not hang.
+WAITING_SECONDS, IDLE_SECONDS = 0.5, 5.0
 
 log = logging.getLogger(__name__)
 
@@ -188,7 +188,8 @@ class Engine:
     def _take_messages(self, *, wait: bool) -> None:
         """Take all messages; with `wait`, wait briefly for the first one."""
         self._backend.clear_interrupt()
-        for message in self._inbox.take(IDLE_SECONDS if wait else None):
+        pause = IDLE_SECONDS if self._scheduler.is_idle else WAITING_SECONDS
+        for message in self._inbox.take(pause if wait else None):
             if isinstance(message, Submit):
                 self._accept(message)
             elif isinstance(message, Abort) and (known := self._scheduler.find(message.sequence_id)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from pkgutil import resolve_name
 
@@ -12,7 +13,7 @@ from core import events
 from core.blobs import BlobStore
 from core.catalog import Catalog, JobState, JobSummary
 from core.disk import DiskSpace
-from core.errors import Unavailable
+from core.errors import LlmApiError, Unavailable
 from core.settings import Settings
 from tasks.documents.dispatch import send_waiting
 from tasks.jobs.producer import Producer
@@ -21,6 +22,8 @@ from tasks.jobs.runner import JobResult
 
 log = logging.getLogger(__name__)
 
+#: The pause between two passes.
+RECONCILE_SECONDS = 5.0
 #: Durable jobs that one pass examines; the next pass examines those that follow.
 JOBS_PER_PASS = 1000
 #: An upload that is not complete after this time has been abandoned.
@@ -28,7 +31,11 @@ STAGING_RETENTION_SECONDS = 3600
 
 
 class Reconciliation:
-    """Runs the maintenance tasks. There is one per deployment."""
+    """The work of the maintenance worker. There is one per deployment.
+
+    Its passes run on a thread, not as tasks that beat sends: messages would take several times as long as the passes,
+    which mostly find nothing.
+    """
 
     def __init__(self, settings: Settings, catalog: Catalog, blobs: BlobStore, producer: Producer) -> None:
         self._settings = settings
@@ -37,6 +44,28 @@ class Reconciliation:
         self._catalog = catalog
         self._producer = producer
         self._last_job: JobSummary | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reconciliation", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread that makes a pass every RECONCILE_SECONDS."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop after the present pass."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.reconcile()
+            except LlmApiError as error:
+                log.warning("reconciliation is tried again: %s", error.message)
+            except Exception:  # a fault in one pass must not end the others
+                log.exception("a pass of reconciliation failed")
+            self._stopping.wait(RECONCILE_SECONDS)
 
     def reconcile(self) -> None:
         """Send messages for waiting documents, and revive or settle durable jobs."""

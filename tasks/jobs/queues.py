@@ -67,6 +67,5 @@ class Tasks:
     #: Nobody waits for the tokens of a durable job, so it queues behind the interactive ones.
     GENERATE = Task("inference.generate", Queue.INFERENCE, durable_queue=Queue.BATCH)
     REWRITE = Task("inference.rewrite", Queue.INFERENCE)
-    RECONCILE = Task("maintenance.reconcile", Queue.MAINTENANCE)
     EXPIRE = Task("maintenance.expire", Queue.MAINTENANCE)
     ACCEPT_DOCUMENTS = Task("maintenance.accept_documents", Queue.MAINTENANCE)

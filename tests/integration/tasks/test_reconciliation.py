@@ -11,12 +11,14 @@ import pytest
 
 from core.blobs import BlobStore
 from core.catalog import Catalog, JobState, NewDocument, Source
+from core.errors import Unavailable
 from core.messages import DocumentsRequest
 from core.settings import Settings
 from tasks.documents.reconciliation import Reconciliation
 from tasks.jobs.keys import worker_key
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Role
+from tests.support import wait_until
 
 
 @pytest.fixture
@@ -40,6 +42,26 @@ def test_every_unfinished_job_has_its_turn(
     for _ in range(3):
         reconciliation.reconcile()
     assert {catalog.get_job(job_id).state for job_id in ids} == {JobState.COMPLETED}
+
+
+def test_a_pass_that_fails_is_followed_by_another(
+    reconciliation: Reconciliation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.documents.reconciliation.RECONCILE_SECONDS", 0)
+    errors = [Unavailable("The catalog does not answer."), ValueError("a fault")]
+    passes = 0
+
+    def fail_twice() -> None:
+        nonlocal passes
+        passes += 1
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(reconciliation, "reconcile", fail_twice)
+    reconciliation.start()
+    wait_until(lambda: passes >= 5)
+    reconciliation.close()
+    assert not reconciliation._thread.is_alive()
 
 
 def test_workers_that_died_long_ago_are_forgotten(reconciliation: Reconciliation, producer: Producer) -> None:

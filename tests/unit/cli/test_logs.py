@@ -76,7 +76,7 @@ def test_lines_are_shortened_for_a_person() -> None:
 
 def test_periodic_tasks_are_not_shown() -> None:
     start = "2026-11-22 18:26:50,847 INFO celery.x:"
-    assert not is_worth_showing(f"{start} Scheduler: Sending due task reconcile (maintenance.reconcile)")
-    assert not is_worth_showing(f"{start} Task maintenance.reconcile[3-5] succeeded in 0.003s: None")
-    assert is_worth_showing(f"{start} Task maintenance.reconcile[3-5] raised unexpected: KeyError()")
+    assert not is_worth_showing(f"{start} Scheduler: Sending due task expire (maintenance.expire)")
+    assert not is_worth_showing(f"{start} Task maintenance.expire[3-5] succeeded in 0.003s: None")
+    assert is_worth_showing(f"{start} Task maintenance.expire[3-5] raised unexpected: KeyError()")
     assert is_worth_showing(f"{start} Task inference.generate[3-5] received")
