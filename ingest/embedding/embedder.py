@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import threading
@@ -94,6 +95,25 @@ class Embedder:
         embedder.encode(["The first call takes longer than those after it."])
         return embedder
 
+    def twin(self) -> Embedder:
+        """Return an embedder with the same weights, which may compute at the same time as this one.
+
+        Its tokenizer is a copy: those of transformers hold options of the call that is running.
+        """
+        weights = {id(tensor): tensor for tensor in (*self._model.parameters(), *self._model.buffers())}
+        twin = copy.copy(self)
+        twin._model = copy.deepcopy(self._model, weights)
+        twin._lock = threading.Lock()
+        return twin
+
+    def use_cores(self, count: int) -> None:
+        """Let the calling thread compute on so many cores."""
+        import torch
+
+        # The first call on a thread takes over the number that some thread has set last, so it has to come before.
+        torch.get_num_threads()
+        torch.set_num_threads(count)
+
     def encode(self, texts: Sequence[str], purpose: Purpose = "plain") -> Vectors:
         """Return the vectors of texts, in the same order.
 
@@ -177,12 +197,10 @@ def load_model(source: EmbeddingModel, settings: Settings) -> SentenceTransforme
     """Load a model with sentence-transformers. This imports torch, so only the process that embeds calls it."""
     for name, value in LIBRARY_DEFAULTS.items():
         os.environ.setdefault(name, value)
-    import torch
     from sentence_transformers import SentenceTransformer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]  # only of reading the weights, not of a download
-    torch.set_num_threads(settings.embedding_threads or settings.cores)
     dtype = _dtype(settings.embedding_dtype)
     try:
         model = SentenceTransformer(
