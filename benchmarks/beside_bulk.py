@@ -33,7 +33,7 @@ from core.settings import get_settings
 
 TOKENS = 96
 #: How long chats are measured.
-MEASURED_SECONDS = 30.0
+MEASURED_SECONDS = 20.0
 #: Speed of chat beside bulk work by that of chat alone, and speed of bulk work beside chat, by clients.
 CHAT_TARGET, BULK_TARGETS = 0.75, {1: 0.2, 8: 0.1}
 GAP_TARGET, TTFT_TARGET = 2.0, 2.0

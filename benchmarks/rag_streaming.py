@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import random
+import secrets
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,8 @@ CONTEXT_WORDS = 600
 PASSAGES, PASSAGE_WORDS, CHOSEN = 12, 200, 3
 SERVER_CONTEXT_TOKENS = 4096
 SPEED_TARGET, TTFT_TARGET, SERVER_TARGET, SHARED_TARGET = 0.93, 1.1, 1.0, 1.5
-_numbers = itertools.count(1)
+#: Different in each run, so that no prompt is cached.
+_numbers = itertools.count(secrets.randbits(32))
 
 
 def own_contexts(count: int) -> list[str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import secrets
 import statistics
 from collections.abc import Sequence
 
@@ -40,12 +41,13 @@ TARGETS = {1: 0.95, 4: 0.93, 8: 0.92, 16: 0.92}
 SERVER_TARGET = 1.0
 SERVER_CONTEXT_TOKENS = 4096
 TTFT_TARGET_MS = 25.0
+_RUN = secrets.token_hex(3)
 _numbers = itertools.count()
 
 
 def prompts(count: int) -> list[str]:
     """Return questions that were not asked before, so that only the start of the template is cached."""
-    return [f"{next(_numbers)}. Tell me about the sea and the ships on it." for _ in range(count)]
+    return [f"{_RUN}, {next(_numbers)}. Tell me about the sea and the ships on it." for _ in range(count)]
 
 
 class Tokens:
