@@ -28,12 +28,14 @@ def stubbed(*names: str, missing: tuple[str, ...] = ()) -> Iterator[None]:
             sys.modules.pop(name, None)
 
 
-def replace_module(name: str, contents: Mapping[str, object]) -> None:
-    """Have a module with these contents imported in place of the real one, from now on, unless that is loaded."""
+def replace_module(name: str, contents: Mapping[str, object], *, is_package: bool = False) -> None:
+    """Have a module with these contents imported in place of the real one, unless that is loaded.
+
+    The real one is imported as soon as any other attribute, or a module of a package, is asked for. It then replaces
+    this one.
+    """
     if name not in sys.modules:
-        module = ModuleType(name)
-        vars(module).update(contents)
-        sys.modules[name] = module
+        sys.modules[name] = _Replacement(name, contents, is_package)
 
 
 class _Stub(ModuleType):
@@ -47,3 +49,20 @@ class _Stub(ModuleType):
             return getattr(importlib.import_module(self.__name__), name)(*arguments, **options)
 
         return call
+
+
+class _Replacement(ModuleType):
+    """A module with some contents, and otherwise those of the real one."""
+
+    def __init__(self, name: str, contents: Mapping[str, object], is_package: bool) -> None:
+        super().__init__(name)
+        vars(self).update(contents)
+        # Other attributes of this form are looked for in every module, by some libraries. That must load nothing.
+        self._of_import_system = {"__path__"} if is_package else set[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name not in self._of_import_system:
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)

@@ -17,6 +17,7 @@ from core.errors import ConfigurationError, InternalError, InvalidRequest
 from core.settings import Settings
 from core.threads import run_on_temporary_thread
 from ingest.embedding.dimensions import Dimensions, dimensions_of
+from ingest.embedding.library import import_library
 from ingest.embedding.model_files import EmbeddingModel, find_embedding_model, hub_unreachable
 from ingest.embedding.prompts import Prompt, Purpose, prompt_for
 from ingest.embedding.tokenizer import TextTokenizer, tokenizer_of
@@ -197,13 +198,14 @@ def load_model(source: EmbeddingModel, settings: Settings) -> SentenceTransforme
     """Load a model with sentence-transformers. This imports torch, so only the process that embeds calls it."""
     for name, value in LIBRARY_DEFAULTS.items():
         os.environ.setdefault(name, value)
-    from sentence_transformers import SentenceTransformer
+    # Code that comes with a model may use all of torch.
+    library = import_library(with_compiler=settings.trust_remote_code)
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]  # only of reading the weights, not of a download
     dtype = _dtype(settings.embedding_dtype)
     try:
-        model = SentenceTransformer(
+        model: SentenceTransformer = library.SentenceTransformer(
             source.source,
             trust_remote_code=settings.trust_remote_code,
             # A folder is complete, except that its code may be in another repository.
