@@ -23,7 +23,7 @@ import psutil
 
 from benchmarks.report import print_table
 from cli.processes import stack_processes
-from cli.runtime import RuntimeDir
+from cli.runtime import RuntimeDir, lock_owner
 from cli.supervisor import Supervisor
 from core.settings import Settings, get_settings
 
@@ -98,11 +98,17 @@ def processor_seconds(runtime: RuntimeDir) -> dict[str, float]:
         if info.pid:
             process = psutil.Process(info.pid)
             named |= {one.pid: name for one in [process, *process.children(recursive=True)]}
-    for process in stack_processes(runtime.path):
+    for process in [*stack_processes(runtime.path), *unmarked_processes(runtime)]:
         with suppress(psutil.NoSuchProcess):
             times, name = process.cpu_times(), named.get(process.pid, OTHERS)
             used[name] = used.get(name, 0.0) + times.user + times.system
     return used
+
+
+def unmarked_processes(runtime: RuntimeDir) -> list[psutil.Process]:
+    """Return the processes that do not bear the stack's marker: `llm-api up` and its guard."""
+    owners = (lock_owner(lock) for lock in (runtime.up_lock, runtime.guard_lock))
+    return [psutil.Process(pid) for pid in owners if pid]
 
 
 def runtime_of(settings: Settings) -> RuntimeDir:

@@ -147,10 +147,15 @@ def begin(folder: Path) -> None:
 
 
 def measure_idle(folder: Path, settings: Settings, figures: Figures) -> None:
-    """Run a stack over the catalog, and measure its processor time while nothing happens."""
+    """Run a stack over the catalog, and measure its processor time while nothing happens.
+
+    Add the share of scans if they are so rare that none falls into this time.
+    """
     with running_stack(folder, stack_settings(folder)):
         time.sleep(SETTLE_SECONDS)
         figures.stack = sum(idle_shares(runtime_of(settings), IDLE_SECONDS).values())
+    if figures.scan_pause > SETTLE_SECONDS + IDLE_SECONDS:
+        figures.stack += figures.scan
 
 
 def share_of_core(act: Callable[[], object], period_seconds: float, rounds: int) -> float:

@@ -33,8 +33,9 @@ API_DRAIN_SECONDS = 10
 #: uvicorn's protocol class: see the module.
 HTTP_PROTOCOL = "api.http_protocol:HttpProtocol"
 #: Workers send events to Flower but not to each other: they share no clocks, leaders or revoked tasks, and each would
-#: otherwise read every heartbeat of all others.
-QUIET_WORKER = ("--without-gossip", "--without-mingle")
+#: otherwise read every heartbeat of all others. These heartbeats are for Flower alone: every 2 s, they would be most of
+#: what an idle worker does.
+QUIET_WORKER = ("--without-gossip", "--without-mingle", "--heartbeat-interval=10")
 #: How often a thread of GNU OpenMP checks for its next work before it sleeps (0.2 ms instead of 15). A thread that
 #: spins for long takes the core from the thread that it waits for: beside other work on two cores, steps took seven
 #: times as long.
@@ -154,7 +155,7 @@ def _watcher(producer: Producer) -> Program:
 
 def _api(settings: Settings) -> Program:
     command = [
-        *PYTHON, "uvicorn", "--factory", "api.app:create_app", "--host", settings.host, "--port", str(settings.port),
+        *PYTHON, "api.server", "--factory", "api.app:create_app", "--host", settings.host, "--port", str(settings.port),
         "--http", HTTP_PROTOCOL, "--no-proxy-headers", "--no-access-log", "--log-level", settings.log_level.lower(),
         "--timeout-graceful-shutdown", str(API_DRAIN_SECONDS), "--app-dir", str(CODE_ROOT),
     ]  # fmt: skip
@@ -169,7 +170,8 @@ def _flower(settings: Settings, runtime: RuntimeDir) -> Program:
         "basic_auth": [f"{settings.flower_user}:{flower_password(settings)}"],
         "read_only": True,
         "persistent": False,
-        "enable_events": True,
+        # The workers send events from their start on, so Flower need not ask them to every few seconds.
+        "enable_events": False,
     }
     runtime.flower_config.touch(mode=0o600)
     runtime.flower_config.write_text("".join(f"{name} = {value!r}\n" for name, value in options.items()))

@@ -52,6 +52,9 @@ def write_config(path: Path, *, socket: Path, data_dir: Path, max_memory_bytes: 
         # Never evict a message or a lock to make room: a write that does not fit is refused and answered with 503.
         f"maxmemory {max_memory_bytes}",
         "maxmemory-policy noeviction",
+        # How often a second the server looks after itself. Its default of 10 would be half of what it does when idle.
+        # Keys expire on time all the same, and a consumer that waits in vain waits for up to half a second longer.
+        "hz 2",
         "daemonize no",
         "loglevel notice",
         # Setting the process title would overwrite the environment, whose marker identifies the stack's processes.

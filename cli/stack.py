@@ -23,6 +23,8 @@ from core.errors import LlmApiError, Unavailable
 
 SUPERVISOR_START_SECONDS = 20.0
 POLL_SECONDS = 0.1
+#: How often supervisord is asked about processes that all seem to run.
+ASK_SECONDS = 5.0
 #: A process that supervisord gave up on is started again after this time, for as long as the stack runs.
 FATAL_RETRY_SECONDS = 30.0
 
@@ -57,6 +59,8 @@ class Stack:
     #: supervisord has ended, and not all processes have been started again.
     _is_replacing: bool = False
     _fatal_since: dict[str, float] = field(default_factory=dict)
+    #: When supervisord is asked again, even if all processes seem to run.
+    _ask_at: float = 0.0
     _log_starts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -97,10 +101,14 @@ class Stack:
         if self._is_replacing or (self._supervisord is not None and self._supervisord.poll() is not None):
             self._replace_supervisord()
             return
+        # Asking supervisord costs far more than looking for the processes.
+        if time.monotonic() < self._ask_at and self._all_run():
+            return
         # If supervisord is too busy to answer, it is asked again at the next call.
         with suppress(Unavailable):
             for info in self._supervisor.processes().values():
                 self._watch_process(info)
+            self._ask_at = time.monotonic() + ASK_SECONDS
 
     def stop(self, wait_factor: Callable[[], float] = lambda: 1.0) -> None:
         """Stop all processes in order, then supervisord and the guard. No process of the stack remains."""
@@ -144,6 +152,9 @@ class Stack:
         else:
             return
         raise StartFailed(problem, info.log, self._log_starts.get(info.name, 0))
+
+    def _all_run(self) -> bool:
+        return all(name in self._pids and _exists(self._pids[name]) for name in self.names)
 
     def _watch_process(self, info: ProcessInfo) -> None:
         before = self._pids.get(info.name)
@@ -255,6 +266,14 @@ class Stack:
             self._guard_pipe = None
         if self._guard is not None:
             _wait_or_kill(self._guard, 10)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _log_file(path: Path, mode: Literal["ab", "wb"]) -> BinaryIO:

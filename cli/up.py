@@ -27,7 +27,7 @@ from core.errors import ConfigurationError, Unavailable
 from core.settings import Settings
 from tasks.jobs.producer import Producer
 
-LOOP_SECONDS = 0.2
+LOOP_SECONDS = 0.5
 WATCH_SECONDS = 1.0
 #: A normal stop waits up to 75 s for running work.
 DOWN_TIMEOUT_SECONDS = 100.0

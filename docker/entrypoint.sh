@@ -63,7 +63,8 @@ worker() {
     # As in cli/programs.py: waiting threads soon yield their core to others.
     export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-3000}"
     # Also as there: workers do not need to exchange messages with each other.
-    set -- python -m tasks worker --without-gossip --without-mingle -n "$role@%h" -l "$LEVEL"
+    set -- python -m tasks worker --without-gossip --without-mingle --heartbeat-interval=10 \
+        -n "$role@%h" -l "$LEVEL"
     case "$role" in
         ingest) set -- "$@" -Q ingest -P prefork -c "$PARSERS" ;;
         index) set -- "$@" -Q query,index -P threads -c 40 ;;

@@ -11,4 +11,5 @@ port = 5555
 basic_auth = [f"{_settings.flower_user}:{_settings.flower_password.get_secret_value()}"]
 read_only = True
 persistent = False
-enable_events = True
+# As in cli/programs.py: the workers send events unasked.
+enable_events = False

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from core.catalog.batched import BatchedDatabase
 from core.catalog.reads import fetch
-from core.catalog.rows import FENCED, GONE, IN_TURN, REQUEUED, WAITING, AnyRow, made_by
+from core.catalog.rows import ALIVE, FENCED, GONE, IN_TURN, REQUEUED, TOMBSTONE, WAITING, AnyRow, made_by
 from core.catalog.tables import collections, document_counts, documents, watched_folders
 from core.catalog.transitions import change
 from core.catalog.types import RETRYABLE, UNSETTLED, Coverage, Document, DocumentState
@@ -23,6 +23,16 @@ SKIP_CODES = ("unsupported_file", "empty_file")
 MAX_REASONS = 50
 CANCELLED = "It was cancelled. Retry it to have it indexed."
 _NOT_SETTLED = documents.c.state.in_(UNSETTLED)
+_INDEXER_STATES = (DocumentState.PARSED, DocumentState.INDEXING, DocumentState.DELETING)
+_OLDEST = sa.bindparam("oldest", type_=sa.Float)
+#: One statement for all that the indexer looks for: it asks every few seconds, and mostly finds nothing.
+_WORK_FOR_INDEXER = sa.select(
+    sa.or_(
+        sa.exists().where(WAITING, documents.c.state.in_(_INDEXER_STATES)),
+        sa.exists().where(documents.c.moved.is_(True), ALIVE),
+        sa.exists().where(TOMBSTONE, documents.c.ignored == sa.false(), documents.c.updated_at < _OLDEST),
+    )
+)
 #: Values of `document_counts.search`: search finds the newest generation, or an older one.
 NEWEST, OLDER = 1, 2
 #: The counts are added up when they have more rows than this, and thrice as many as the last time.
@@ -43,12 +53,14 @@ class ProgressQueries(BatchedDatabase):
             rows = connection.execute(query.group_by(document_counts.c.state).having(number != 0))
             return {row.state: int(row.number) for row in rows}
 
-    def has_work_for_indexer(self) -> bool:
-        """Return whether a document waits to be indexed or to be deleted."""
-        states = (DocumentState.PARSED, DocumentState.DELETING)
-        query = sa.select(documents.c.id).where(WAITING, documents.c.state.in_(states)).limit(1)
+    def has_work_for_indexer(self, *, tombstones_older_than_seconds: float) -> bool:
+        """Return whether a document waits to be indexed, renamed or deleted, or is being indexed by anyone.
+
+        A document that was deleted longer ago than `tombstones_older_than_seconds` counts too.
+        """
         with self._read() as connection:
-            return connection.execute(query).one_or_none() is not None
+            oldest = self._now() - tombstones_older_than_seconds
+            return bool(connection.execute(_WORK_FOR_INDEXER, {"oldest": oldest}).scalar_one())
 
     def coverage(self, collection: str | None = None) -> list[Coverage]:
         """Return the coverage of each collection, or of the one named, sorted by name."""

@@ -121,8 +121,11 @@ class Indexer:
             self._placements.delete_orphaned()
             found += self._placements.finish_moves()
             self._placements.refresh()
-            found += self._purge()
-        found += self._delete() + self._take(poll) + self._rename()
+        # Asked first, because most polls find nothing, and taking documents takes the catalog's write lock.
+        if self._catalog.has_work_for_indexer(tombstones_older_than_seconds=DELETED_RETENTION_SECONDS):
+            if not poll.interrupts:
+                found += self._purge()
+            found += self._delete() + self._take(poll) + self._rename()
         self._schedule.polled(time.monotonic(), found=bool(found))
 
     def _claim(

@@ -42,8 +42,6 @@ class Reconciliation:
         """Send messages for waiting documents, and revive or settle durable jobs."""
         is_short = self._disk.is_short()
         sent = 0 if is_short else send_waiting(self._catalog, self._producer)
-        if self._catalog.has_work_for_indexer():
-            self._producer.wake_indexer()
         if sent:
             log.info("%d documents have been sent to be parsed", sent)
         self._reconcile_jobs()

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from redis import RedisError
@@ -55,6 +56,9 @@ class JobHeartbeats:
     def close(self) -> None:
         """Stop the thread."""
         self._stopping.set()
+        with suppress(RedisError, OSError):
+            # Wakes the thread, and does nothing in other workers. Without it, the thread ends at its next heartbeat.
+            self._records.redis.publish(CANCEL_CHANNEL, "")
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
@@ -78,7 +82,7 @@ class JobHeartbeats:
                 if now >= due:
                     due = now + HEARTBEAT_SECONDS
                     self._renew()
-                message = pubsub.get_message(timeout=min(0.5, max(0.01, due - now)))
+                message = pubsub.get_message(timeout=max(0.01, due - now))
                 if message and message["type"] == "message":
                     self._cancel(message["data"].decode())
 

@@ -1,6 +1,6 @@
 """The real API with a real catalog, whose jobs run in memory, for a uvicorn process of its own.
 
-    uvicorn --factory tests.fakes.served_api:create_app
+    python -m api.server --factory tests.fakes.served_api:create_app
 
 The settings come from the environment.
 """
@@ -42,7 +42,7 @@ def served_api(folder: Path, **environment: str) -> Iterator[int]:
     """Run the API in a uvicorn process with the project's options, and yield its port."""
     port = free_port()
     command = [
-        sys.executable, "-m", "uvicorn", "--factory", "tests.fakes.served_api:create_app", "--port", str(port),
+        sys.executable, "-m", "api.server", "--factory", "tests.fakes.served_api:create_app", "--port", str(port),
         "--http", HTTP_PROTOCOL, "--no-proxy-headers", "--no-access-log",
     ]  # fmt: skip
     changes = {"DATA_DIR": str(folder / "data"), "WATCH_DIRS": str(folder / "inbox"), "PORT": str(port)}

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import event
 
 from core.blobs import BlobStore
 from core.catalog import Catalog, Claim, Document, DocumentState
@@ -331,6 +332,46 @@ def test_a_message_does_not_make_the_indexer_spin_while_it_pauses_after_a_fault(
     world.indexer.start()
     wait_until(lambda: any(isinstance(action, Poll) for action in actions))
     assert len(actions) < 10
+
+
+def test_an_idle_indexer_takes_no_write_lock_and_asks_little(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.documents.indexing_schedule.BUSY_SECONDS", 0)
+    document = world.add("The harbour opens at dawn.")
+    world.parse(document)
+    world.indexer.start()
+    wait_until(lambda: world.state(document) is DocumentState.COMPLETED)
+    polls, statements = 0, []
+    polled = world.indexer._schedule.polled
+
+    def count(now: float, *, found: bool) -> None:
+        nonlocal polls
+        polls += 1
+        polled(now, found=found)
+        world.indexer.wake()
+
+    def collect(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    monkeypatch.setattr(world.indexer._schedule, "polled", count)
+    world.indexer.wake()
+    wait_until(lambda: polls >= 2)  # the first one may still have found the end of the document
+    event.listen(world.catalog._engine, "before_cursor_execute", collect)
+    first = polls
+    wait_until(lambda: polls >= first + 10)
+    event.remove(world.catalog._engine, "before_cursor_execute", collect)
+    assert "BEGIN IMMEDIATE" not in statements
+    assert len(statements) <= 4 * (polls - first + 1), "a poll asks for the placements and for work"
+
+
+def test_the_points_of_a_renamed_document_get_its_new_path(world: World) -> None:
+    document = world.add("The harbour opens at dawn.")
+    world.parse(document)
+    world.indexer.start()
+    wait_until(lambda: world.state(document) is DocumentState.COMPLETED)
+    world.catalog.move_document(document.id, path="b/note.txt", filename="note.txt", mtime_ns=None, inode=None)
+    world.indexer.wake()
+    wait_until(lambda: world.catalog.moved_documents(1) == [])
+    assert world.state(document) is DocumentState.COMPLETED
 
 
 def test_an_outage_is_the_fault_of_no_document(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from core.messages import ChatMessage, GenerateRequest, Usage
 from core.settings import Settings
 from core.usage import UsageMeter
 from tasks.jobs.heartbeats import JobHeartbeats
-from tasks.jobs.keys import events_key, heartbeat_key, job_key
+from tasks.jobs.keys import CANCEL_CHANNEL, events_key, heartbeat_key, job_key
 from tasks.jobs.kinds import CHAT
 from tasks.jobs.producer import MAX_JOB_ATTEMPTS, Producer
 from tasks.jobs.queues import Queue, Tasks
@@ -276,6 +276,15 @@ def test_a_result_waits_for_a_catalog_that_is_locked(
     assert catalog.get_job(job_id).state is JobState.COMPLETED
     assert isinstance(last_event(producer, job_id), events.Finished)
     other.close()
+
+
+def test_heartbeats_end_at_once_though_they_are_rare(producer: Producer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.jobs.heartbeats.HEARTBEAT_SECONDS", 1000)
+    heartbeats = JobHeartbeats(producer.records)
+    redis = producer.records.redis
+    wait_until(lambda: dict(redis.pubsub_numsub(CANCEL_CHANNEL)).get(CANCEL_CHANNEL.encode(), 0) == 1)
+    heartbeats.close()
+    assert not heartbeats._thread.is_alive()
 
 
 def test_tokens_are_counted_for_the_owner_however_a_job_ends(producer: Producer, catalog: Catalog) -> None:

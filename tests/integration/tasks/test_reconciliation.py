@@ -16,7 +16,7 @@ from core.settings import Settings
 from tasks.documents.reconciliation import Reconciliation
 from tasks.jobs.keys import worker_key
 from tasks.jobs.producer import Producer
-from tasks.jobs.queues import Queue, Role
+from tasks.jobs.queues import Role
 
 
 @pytest.fixture
@@ -40,17 +40,6 @@ def test_every_unfinished_job_has_its_turn(
     for _ in range(3):
         reconciliation.reconcile()
     assert {catalog.get_job(job_id).state for job_id in ids} == {JobState.COMPLETED}
-
-
-def test_the_indexer_is_woken_only_if_there_is_something_for_it(
-    reconciliation: Reconciliation, catalog: Catalog, producer: Producer
-) -> None:
-    document = catalog.add_document(NewDocument("default", "a.txt", Source.UPLOAD, "a" * 64, 1))
-    reconciliation.reconcile()
-    assert producer.queue_lengths()[Queue.INDEX.value] == 0
-    catalog.delete_document(document.id)
-    reconciliation.reconcile()
-    assert producer.queue_lengths()[Queue.INDEX.value] == 1
 
 
 def test_workers_that_died_long_ago_are_forgotten(reconciliation: Reconciliation, producer: Producer) -> None:

@@ -45,7 +45,7 @@ CALLS: dict[str, Callable[[Catalog, Document], object]] = {
     "counts": lambda catalog, _: catalog.counts_by_state(),
     "coverage": lambda catalog, _: catalog.coverage("default"),
     "compact counts": lambda catalog, _: catalog.compact_counts(),
-    "work for the indexer": lambda catalog, _: catalog.has_work_for_indexer(),
+    "work for the indexer": lambda catalog, _: catalog.has_work_for_indexer(tombstones_older_than_seconds=1),
     "documents to send": lambda catalog, _: catalog.dispatchable(10),
     "claim to parse": lambda catalog, _: catalog.claim_next("w", **PARSE, limit=10),
     "claim to index": lambda catalog, _: catalog.claim_next("w", **INDEX, limit=10),

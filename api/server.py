@@ -1,0 +1,42 @@
+"""uvicorn with a main loop that sleeps: `python -m api.server` takes uvicorn's arguments.
+
+uvicorn's own main loop wakes ten times a second, to see whether a signal has come. That would be most of what an idle
+API does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from importlib import import_module
+from types import FrameType
+from typing import Any
+
+from uvicorn import Server
+
+#: How often the `date` header of the answers is renewed.
+TICK_SECONDS = 1.0
+
+
+class SleepingServer(Server):
+    """A server that a signal wakes."""
+
+    async def main_loop(self) -> None:
+        """Serve until a signal has come."""
+        self._loop, self._signalled = asyncio.get_running_loop(), asyncio.Event()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._signalled.wait(), TICK_SECONDS)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note the signal, and wake the main loop if it already runs."""
+        super().handle_exit(sig, frame)
+        if hasattr(self, "_loop"):
+            self._loop.call_soon_threadsafe(self._signalled.set)
+
+
+if __name__ == "__main__":
+    # `uvicorn.main` is the function of this module that has the same name.
+    command_line: Any = import_module("uvicorn.main")
+    command_line.Server = SleepingServer
+    command_line.main()

@@ -1,0 +1,64 @@
+"""The main loop of the API's server: it sleeps until a signal comes."""
+
+from __future__ import annotations
+
+import asyncio
+import runpy
+import signal
+import sys
+from importlib import import_module
+
+import pytest
+import uvicorn
+
+from api.server import SleepingServer
+
+
+class CountingServer(SleepingServer):
+    """A server that counts the turns of its main loop."""
+
+    turns = 0
+
+    async def on_tick(self, counter: int) -> bool:
+        self.turns += 1
+        return await super().on_tick(counter)
+
+
+async def test_a_signal_wakes_the_main_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.server.TICK_SECONDS", 1000)
+    server = CountingServer(uvicorn.Config("api.app:create_app", factory=True))
+    loop = asyncio.create_task(server.main_loop())
+    while server.turns == 0:
+        await asyncio.sleep(0)
+    server.handle_exit(signal.SIGTERM, None)
+    await asyncio.wait_for(loop, 5)
+    assert server.turns == 2
+
+
+async def test_a_signal_during_the_start_ends_the_main_loop_at_once() -> None:
+    server = CountingServer(uvicorn.Config("api.app:create_app", factory=True))
+    server.handle_exit(signal.SIGTERM, None)
+    await asyncio.wait_for(server.main_loop(), 5)
+    assert server.turns == 1
+
+
+async def test_the_date_of_the_answers_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.server.TICK_SECONDS", 0)
+    server = CountingServer(uvicorn.Config("api.app:create_app", factory=True))
+    loop = asyncio.create_task(server.main_loop())
+    while server.turns < 3:
+        server.server_state.default_headers.clear()
+        await asyncio.sleep(0)
+    assert [name for name, _ in server.server_state.default_headers] == [b"date"]
+    server.handle_exit(signal.SIGTERM, None)
+    await asyncio.wait_for(loop, 5)
+
+
+def test_the_command_runs_this_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    command_line = import_module("uvicorn.main")
+    monkeypatch.setattr(command_line, "Server", uvicorn.Server)
+    monkeypatch.setattr(sys, "argv", ["api.server", "--version"])
+    monkeypatch.delitem(sys.modules, "api.server")
+    with pytest.raises(SystemExit):
+        runpy.run_module("api.server", run_name="__main__")
+    assert command_line.Server.__name__ == "SleepingServer"
