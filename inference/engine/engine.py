@@ -276,11 +276,10 @@ class Engine:
 
     def _collect(self, plan: StepPlan) -> None:
         """Sample a token for each sequence whose logits this step has computed."""
-        row = 0
-        for work in plan.work:
-            row += work.token_count
-            if work.rows:
-                self._produce(work.sequence, partial(self._sample, work, row - work.rows))
+        for work, row in plan.sampled:
+            self._running_sequence(work.sequence).expect(row)
+        for work, row in plan.sampled:
+            self._produce(work.sequence, partial(self._sample, work, row))
 
     def _sample(self, work: PlannedWork, row: int) -> Produced | None:
         produced = self._running_sequence(work.sequence).advance(row)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from core.messages import Priority
 from inference.engine.parked_prompts import common_prefix
@@ -67,6 +68,12 @@ class StepPlan:
     def decoding(self) -> int:
         """The number of sequences that decode in it."""
         return sum(not work.is_prompt for work in self.work)
+
+    @property
+    def sampled(self) -> list[tuple[PlannedWork, int]]:
+        """The work for which tokens are sampled, each with its first row in the batch."""
+        ends = accumulate(work.token_count for work in self.work)
+        return [(work, end - work.rows) for work, end in zip(self.work, ends, strict=True) if work.rows]
 
     def add(self, work: PlannedWork) -> None:
         self.work.append(work)
