@@ -135,7 +135,7 @@ def main() -> None:
     engine.start()
     first, second = zip(*(prefix_ratio(engine, listener, 1000 + number) for number in rounds), strict=True)
     rows = [gap_row(engine, listener, rounds, "chunked prefill")]
-    engine._token_budget = WholePrompts(backend.batch_tokens)
+    engine._token_budget = WholePrompts(backend.batch_tokens, settings.stream_gap_ms / 1000)
     rows.append(gap_row(engine, listener, [100 + number for number in rounds], "without"))
     engine.close()
     ratio = statistics.median(after / before for before, after in zip(first, second, strict=True))

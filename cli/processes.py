@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -49,12 +50,27 @@ def kill_group(group: int, runtime_dir: Path) -> int:
     return len(members)
 
 
-def resident_bytes(process: psutil.Process) -> int:
-    """Return the resident memory of a process, or 0 if it is gone."""
+@dataclass(frozen=True)
+class Memory:
+    """Memory in bytes: `resident` is what is mapped in RAM, `own` counts a page that n processes share as 1/n page."""
+
+    own: int = 0
+    resident: int = 0
+
+    def __add__(self, other: Memory) -> Memory:
+        return Memory(self.own + other.own, self.resident + other.resident)
+
+
+def memory_of(process: psutil.Process) -> Memory:
+    """Return the memory of a process, or none if it is gone. Only Linux knows shares; elsewhere, both are resident."""
     try:
-        return int(process.memory_info().rss)
+        resident = int(process.memory_info().rss)
+        try:
+            return Memory(int(process.memory_full_info().pss), resident)
+        except (psutil.AccessDenied, AttributeError):
+            return Memory(resident, resident)
     except psutil.Error:
-        return 0
+        return Memory()
 
 
 def _own_processes() -> Iterator[psutil.Process]:

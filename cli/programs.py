@@ -20,8 +20,8 @@ from tasks.jobs.queues import Queue, Role
 
 #: `-P`, so that a file in the current directory does not shadow a package.
 PYTHON = (sys.executable, "-P", "-m")
-#: Celery's own command imports the application from the current directory first.
-CELERY = (*PYTHON, "tasks", "--quiet", "-A", "tasks")
+#: Celery's own command imports more, and the application from the current directory first.
+CELERY = (*PYTHON, "tasks")
 #: The folder with the packages and celeryconfig.py: the checkout, or site-packages.
 CODE_ROOT = Path(__file__).resolve().parent.parent
 #: A worker that ends within this time has failed to start: loading a model takes this long on a slow disk.

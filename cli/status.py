@@ -13,7 +13,7 @@ import psutil
 from rich.table import Table
 from rich.text import Text
 
-from cli.processes import resident_bytes, stack_processes
+from cli.processes import Memory, memory_of, stack_processes
 from cli.runtime import RuntimeDir, lock_owner
 from cli.screen import Screen
 from cli.supervisor import ProcessInfo, Supervisor
@@ -31,7 +31,8 @@ def collect(settings: Settings) -> dict[str, Any]:
 
     `processes` are those that `llm-api up` started here. `announced` counts by role what is alive and uses the same
     Redis: in containers or on other machines too.
-    Memory is resident memory in bytes. Memory that processes share is counted once for each of them.
+    Memory is in bytes. `memory_bytes` counts memory that processes share once, in equal parts; `resident_bytes` counts
+    it for each of them.
     """
     runtime = RuntimeDir(settings.runtime_dir)
     memory, total = _memory(runtime)
@@ -43,7 +44,7 @@ def collect(settings: Settings) -> dict[str, Any]:
             "data_dir": str(settings.state_dir),
             "processes": _if_reachable(lambda: _processes(runtime, memory)) or {},
             "announced": announced,
-            "memory_bytes": total,
+            **_as_json(total),
             "queues": _if_reachable(producer.queue_lengths),
             "documents": _if_reachable(lambda: _documents(settings)),
             "folders": _if_reachable(lambda: _folders(settings)),
@@ -70,36 +71,38 @@ def _if_reachable(question: Callable[[], T]) -> T | None:
         return None
 
 
-def _memory(runtime: RuntimeDir) -> tuple[dict[int, int], int]:
-    """Return the resident bytes by process group (a supervised process and its children), and of the whole stack."""
-    by_group: dict[int, int] = {}
+def _memory(runtime: RuntimeDir) -> tuple[dict[int, Memory], Memory]:
+    """Return the memory by process group (a supervised process and its children), and of the whole stack."""
+    by_group: dict[int, Memory] = {}
     for process in stack_processes(runtime.path):
         with suppress(ProcessLookupError):
             group = os.getpgid(process.pid)
-            by_group[group] = by_group.get(group, 0) + resident_bytes(process)
-    own = sum(_resident_of(lock_owner(lock)) for lock in (runtime.up_lock, runtime.guard_lock))
-    return by_group, sum(by_group.values()) + own
+            by_group[group] = by_group.get(group, Memory()) + memory_of(process)
+    own = (_memory_of_pid(lock_owner(lock)) for lock in (runtime.up_lock, runtime.guard_lock))
+    return by_group, sum((*by_group.values(), *own), Memory())
 
 
-def _resident_of(pid: int | None) -> int:
-    if pid is None:
-        return 0
+def _memory_of_pid(pid: int | None) -> Memory:
     try:
-        return resident_bytes(psutil.Process(pid))
+        return Memory() if pid is None else memory_of(psutil.Process(pid))
     except psutil.NoSuchProcess:
-        return 0
+        return Memory()
 
 
-def _processes(runtime: RuntimeDir, memory: dict[int, int]) -> dict[str, Any]:
+def _as_json(memory: Memory) -> dict[str, int]:
+    return {"memory_bytes": memory.own, "resident_bytes": memory.resident}
+
+
+def _processes(runtime: RuntimeDir, memory: dict[int, Memory]) -> dict[str, Any]:
     return {name: _process(info, memory) for name, info in Supervisor(runtime.supervisor_socket).processes().items()}
 
 
-def _process(info: ProcessInfo, memory: dict[int, int]) -> dict[str, Any]:
+def _process(info: ProcessInfo, memory: dict[int, Memory]) -> dict[str, Any]:
     return {
         "state": info.state.lower(),
         "pid": info.pid or None,
         "uptime_seconds": max(0, round(time.time() - info.started_at)) if info.pid else None,
-        "memory_bytes": memory.get(info.pid, 0) if info.pid else 0,
+        **_as_json(memory.get(info.pid, Memory()) if info.pid else Memory()),
         "log": str(info.log),
     }
 
@@ -153,7 +156,8 @@ def _print(found: dict[str, Any], screen: Screen) -> None:
         screen.print(Text(f"llm-api is not running on {found['data_dir']}", style="bold yellow"))
     if found["processes"]:
         screen.print(_process_table(found["processes"]))
-        screen.print(f"Resident memory in all: {megabytes(found['memory_bytes'])}", "")
+        memory, resident = megabytes(found["memory_bytes"]), megabytes(found["resident_bytes"])
+        screen.print(f"Memory in all: {memory}. Resident, with shared memory once for each process: {resident}", "")
     else:
         screen.print(_line("Processes", found["announced"]))
     screen.print(_line("Queues", found["queues"]), _line("Documents", found["documents"]))

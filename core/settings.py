@@ -74,6 +74,11 @@ class Settings(BaseSettings):
     )
     flash_attention: Literal["auto", "on", "off"] = Field("auto", description="auto: where it is faster.")
     kv_cache_type: Literal["f16", "q8_0", "q4_0"] = Field("f16", description="Type of the KV cache.")
+    stream_gap_ms: float = Field(
+        250,
+        ge=0,
+        description="How long a running stream may pause while a piece of another prompt is computed; at least a step.",
+    )
     kv_layout: Literal["auto", "streams", "unified"] = Field(
         "auto", description="A stream of the KV cache for each slot, or one for all (auto: streams on CPUs)."
     )
@@ -105,6 +110,13 @@ class Settings(BaseSettings):
     embedding_threads: int | None = Field(
         None, ge=1, description="Threads of the embedding model (default: the cores)."
     )
+    bulk_nice: int = Field(
+        19,
+        ge=0,
+        le=19,
+        description="By how much the priority of parsing and of bulk embedding is lowered, so that answers and "
+        "searches go first: 0 is not at all.",
+    )
     trust_remote_code: bool = Field(False, description="Let an embedding model run the Python code it comes with.")
     chunk_tokens: int | None = Field(
         None, ge=16, description="Tokens of a chunk at most (default: the embedding model's window, up to 512)."
@@ -135,7 +147,9 @@ class Settings(BaseSettings):
     max_upload_body_bytes: int | None = Field(
         None, ge=1, description="Largest upload in all, of up to 100 files (default: ten times MAX_UPLOAD_BYTES)."
     )
-    parse_timeout_seconds: float = Field(120, gt=0, description="Wall-clock time limit for parsing one file.")
+    parse_timeout_seconds: float = Field(
+        600, gt=0, description="Wall-clock time limit for parsing one file, which may wait for answers and searches."
+    )
     parse_cpu_seconds: float = Field(100, ge=1, description="Processor time limit for parsing one file.")
     parse_memory_bytes: int = Field(2 * 2**30, ge=256 * 2**20, description="Memory limit of one parsing process.")
     ocr_languages: str = Field(

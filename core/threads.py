@@ -1,7 +1,10 @@
-"""The choice of thread for work that uses OpenMP: it decides how fast a process's models run."""
+"""The choice of thread for work that uses OpenMP, and of a thread's priority: both decide how fast models run."""
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -18,3 +21,15 @@ def run_on_temporary_thread(function: Callable[[], Result]) -> Result:
     """
     with ThreadPoolExecutor(1, thread_name_prefix="loading") as thread:
         return thread.submit(function).result()
+
+
+def lower_priority(nice: int) -> None:
+    """Lower the priority of the calling thread, and of the threads that it starts from now on, by this nice value.
+
+    Only Linux has a nice value for each thread. Elsewhere this lowers the priority of the whole process.
+    """
+    if sys.platform != "linux":
+        os.nice(nice)
+    elif nice:
+        own = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, own, min(os.getpriority(os.PRIO_PROCESS, own) + nice, 19))

@@ -63,7 +63,7 @@ worker() {
     # As in cli/programs.py: waiting threads soon yield their core to others.
     export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-3000}"
     # Also as there: workers do not need to exchange messages with each other.
-    set -- celery --quiet -A tasks worker --without-gossip --without-mingle --heartbeat-interval=10 \
+    set -- python -m tasks worker --without-gossip --without-mingle --heartbeat-interval=10 \
         -n "$role@%h" -l "$LEVEL"
     case "$role" in
         ingest) set -- "$@" -Q ingest -P prefork -c "$PARSERS" ;;
@@ -90,7 +90,7 @@ case "${1:-}" in
         ;;
     worker) worker "${2:-}" ;;
     watcher) exec python -m watchers ;;
-    flower) exec celery --quiet -A tasks flower --conf=docker/flowerconfig.py ;;
+    flower) exec python -m tasks flower --conf=docker/flowerconfig.py ;;
     migrate) exec python docker/migrate.py ;;
     secrets)
         python docker/check_settings.py

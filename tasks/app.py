@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import logging
+from functools import partial
 from typing import Any
 
+import celery.beat
 from celery import Celery
 from celery.signals import (
-    beat_embedded_init,
     worker_init,
     worker_process_init,
     worker_ready,
@@ -45,6 +46,10 @@ def _start(sender: Any = None, **_: Any) -> None:
     except Exception as error:  # every failed start is logged and ends the process; the supervisor decides what follows
         log.critical("%s cannot start: %s", sender.hostname, error, exc_info=log.isEnabledFor(logging.DEBUG))
         raise SystemExit(1) from error
+    # What is loaded by now lives as long as the process. To examine it again and again takes time, and writes to each
+    # object, so that children that are forked later would soon have copies of their own of all of it.
+    gc.collect()
+    gc.freeze()
 
 
 @worker_process_init.connect
@@ -54,13 +59,10 @@ def _child_started(**_: Any) -> None:
     reset_after_fork()
 
 
-@beat_embedded_init.connect
-def _beat_started(**_: Any) -> None:
-    # The maintenance worker forks its beat, which closes all descriptors that it inherits, but not the objects that own
-    # them, such as the catalog's connection to SQLite. To collect such an object later closes its descriptor again,
-    # which by then is that of the beat's own connection to Redis: "Bad file descriptor". So what was inherited is never
-    # collected.
-    gc.freeze()
+@worker_init.connect
+def _run_beat_in_a_thread(**_: Any) -> None:
+    # The option -B starts a process for it by default, which would need 60 MB.
+    celery.beat.EmbeddedService = partial(celery.beat.EmbeddedService, thread=True)
 
 
 @worker_ready.connect

@@ -17,6 +17,7 @@ from core.blobs import BlobStore
 from core.catalog import Catalog
 from core.disk import DiskSpace
 from core.settings import Settings, get_settings
+from core.threads import lower_priority
 from core.usage import UsageMeter
 from tasks.documents.reconciliation import Reconciliation
 from tasks.jobs.compatibility import require_compatible
@@ -227,9 +228,13 @@ def start_services(roles: set[Role], name: str) -> WorkerServices:
 
 
 def reset_after_fork() -> None:
-    """Give a forked child services, and so connections, of its own. Do nothing in a worker that does not fork."""
+    """Give a forked child services, and so connections, of its own. Do nothing in a worker that does not fork.
+
+    The children parse, and so does what they start, such as LibreOffice: all at the priority of bulk work.
+    """
     global _services
     if _services is not None and _services.pid != os.getpid():
+        lower_priority(_services.settings.bulk_nice)
         _services = WorkerServices(_services.settings, _services.roles, _services.name)
 
 

@@ -1,19 +1,47 @@
-"""Copies of GGUF files with another chat template and other tokens."""
+"""GGUF files for tests: copies with another chat template and other tokens, and models with random weights."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
 
 #: Types of a token: a control token, and a text token that the user has added.
 CONTROL, USER_DEFINED = 3, 4
 ALIGNMENT = 32
-_STRING, _ARRAY = 8, 9
+_UINT32, _FLOAT32, _STRING, _ARRAY = 4, 6, 8, 9
 #: The `struct` formats of numbers by their GGUF type.
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 Value = tuple[int, Any]
+#: Types of tensors, and the weights and bytes of a block of Q4_0: a scale and 4 bits for each weight.
+_F32, _Q4_0 = 0, 2
+_BLOCK_WEIGHTS, _BLOCK_BYTES = 32, 18
+#: The random blocks that are written again and again: a prime number, so that no two rows of a matrix are the same.
+_RANDOM_BLOCKS = 999_983
+#: With it, the weights have a standard deviation of 0.02.
+_SCALE = np.float16(0.0043)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a Llama model."""
+
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    feed_forward: int
+    #: The context that it says it was trained with.
+    trained_tokens: int
+
+
+#: As Llama 3.2 1B and Mistral 7B.
+SHAPE_1B = Shape(layers=16, width=2048, heads=32, kv_heads=8, feed_forward=8192, trained_tokens=131_072)
+SHAPE_7B = Shape(layers=32, width=4096, heads=32, kv_heads=8, feed_forward=14_336, trained_tokens=32_768)
 
 
 def changed_copy(source: Path, target: Path, template: str, renamed: Mapping[str, tuple[str, int]]) -> Path:
@@ -35,6 +63,94 @@ def changed_copy(source: Path, target: Path, template: str, renamed: Mapping[str
         )
         target.write_bytes(head + bytes(-len(head) % ALIGNMENT) + file.read())
     return target
+
+
+def random_model(source: Path, target: Path, shape: Shape) -> Path:
+    """Write a model of this shape to `target`, with random weights in Q4_0, and the tokenizer and template of `source`.
+
+    The weights are no model of anything, but take the memory and the time that others of this shape take.
+    """
+    with source.open("rb") as file:
+        _, version, _, count = _read(file, "4sIQQ")
+        fields = dict(_field(file) for _ in range(count))
+    fields = {name: value for name, value in fields.items() if name.startswith("tokenizer.")} | _shape_fields(shape)
+    (_, (_, tokens)) = fields["tokenizer.ggml.tokens"]
+    infos, offset = b"", 0
+    for name, dimensions in _tensors(shape, len(tokens)):
+        size = _tensor_bytes(dimensions)
+        infos += _string(name.encode()) + struct.pack(f"<I{len(dimensions)}Q", len(dimensions), *dimensions)
+        infos += struct.pack("<IQ", _F32 if len(dimensions) == 1 else _Q4_0, offset)
+        offset += size + -size % ALIGNMENT
+    head = struct.pack("<4sIQQ", b"GGUF", version, len(list(_tensors(shape, 0))), len(fields))
+    head += b"".join(
+        _string(name.encode()) + struct.pack("<I", kind) + _packed(kind, value)
+        for name, (kind, value) in fields.items()
+    )
+    head += infos
+    with target.open("wb") as file:
+        file.write(head + bytes(-len(head) % ALIGNMENT))
+        _write_tensors(file, shape, len(tokens))
+    return target
+
+
+def _shape_fields(shape: Shape) -> dict[str, Value]:
+    numbers = {
+        "context_length": shape.trained_tokens,
+        "embedding_length": shape.width,
+        "block_count": shape.layers,
+        "feed_forward_length": shape.feed_forward,
+        "attention.head_count": shape.heads,
+        "attention.head_count_kv": shape.kv_heads,
+        "rope.dimension_count": shape.width // shape.heads,
+    }
+    fields: dict[str, Value] = {f"llama.{name}": (_UINT32, number) for name, number in numbers.items()}
+    fields["general.architecture"] = _STRING, b"llama"
+    fields["general.file_type"] = _UINT32, _Q4_0
+    fields["llama.attention.layer_norm_rms_epsilon"] = _FLOAT32, 1e-5
+    return fields
+
+
+def _tensors(shape: Shape, vocab_size: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield the name and the dimensions of each tensor, those of a row first."""
+    width, keys = shape.width, shape.width // shape.heads * shape.kv_heads
+    yield "token_embd.weight", (width, vocab_size)
+    yield "output_norm.weight", (width,)
+    for layer in range(shape.layers):
+        sizes = {
+            "attn_norm": (width,),
+            "attn_q": (width, width),
+            "attn_k": (width, keys),
+            "attn_v": (width, keys),
+            "attn_output": (width, width),
+            "ffn_norm": (width,),
+            "ffn_gate": (width, shape.feed_forward),
+            "ffn_up": (width, shape.feed_forward),
+            "ffn_down": (shape.feed_forward, width),
+        }
+        for name, dimensions in sizes.items():
+            yield f"blk.{layer}.{name}.weight", dimensions
+
+
+def _tensor_bytes(dimensions: tuple[int, ...]) -> int:
+    if len(dimensions) == 1:
+        return 4 * dimensions[0]
+    return dimensions[0] * dimensions[1] // _BLOCK_WEIGHTS * _BLOCK_BYTES
+
+
+def _write_tensors(file: BinaryIO, shape: Shape, vocab_size: int) -> None:
+    blocks = np.random.default_rng(1).integers(0, 256, (_RANDOM_BLOCKS, _BLOCK_BYTES), np.uint8)
+    blocks[:, :2] = np.frombuffer(_SCALE.tobytes(), np.uint8)
+    data, at = memoryview(blocks.reshape(-1)), 0
+    for _, dimensions in _tensors(shape, vocab_size):
+        size = left = _tensor_bytes(dimensions)
+        if len(dimensions) == 1:
+            file.write(np.ones(dimensions[0], np.float32).tobytes())
+            left = 0
+        while left:
+            piece = data[at : at + left]
+            file.write(piece)
+            left, at = left - len(piece), (at + len(piece)) % len(data)
+        file.write(bytes(-size % ALIGNMENT))
 
 
 def _rename(fields: dict[str, Value], renamed: Mapping[bytes, tuple[bytes, int]]) -> None:

@@ -38,11 +38,15 @@ class BatchEntry:
 class TokenSampler(Protocol):
     """Chooses the tokens of one sequence and remembers them (penalties, random state)."""
 
-    def sample(self, row: int, mask: bytes | None = None) -> int:
-        """Choose a token from the logits at `row` (an index into the last batch's tokens), remember it and return it.
+    def expect(self, rows: range, mask: bytes | None = None) -> None:
+        """Announce the rows of the last batch (indices of its tokens) that this sampler may be asked for.
 
-        `mask` has one bit per token of the vocabulary, least significant bit first; tokens with 0 are not chosen.
+        What is announced by all sequences before the first `sample` is computed at once. `mask` is for the first row:
+        one bit per token of the vocabulary, least significant bit first; tokens with 0 are not chosen.
         """
+
+    def sample(self, row: int) -> int:
+        """Choose a token from the logits at `row`, remember it and return it."""
 
     def remember(self, token: int) -> None:
         """Remember a token that comes instead of the last one that was chosen."""

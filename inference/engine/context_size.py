@@ -43,6 +43,8 @@ class ContextSize:
     reason: str
     #: Tokens of all sequences together.
     cells: int
+    #: The size of one token in the KV cache.
+    cell_bytes: float
     sequences: int
     #: Whether each sequence has a stream of cells of its own, instead of one cache for all.
     has_streams: bool
@@ -155,6 +157,7 @@ def _sized(settings: Settings, machine: Machine, length: int, reason: str, cells
         context_length=length,
         reason=reason,
         cells=cells,
+        cell_bytes=machine.cell_bytes,
         sequences=min(settings.slots, machine.most_sequences),
         has_streams=False,
         batch_tokens=min(max(settings.n_batch or machine.batch_tokens, settings.slots * (1 + MAX_DRAFT_TOKENS)), cells),

@@ -15,12 +15,9 @@ from typing import Any
 
 from core.errors import InternalError, LlmApiError, Unavailable
 from core.messages import ChatMessage, SamplingParams
-from core.settings import Settings
-from core.threads import run_on_temporary_thread
-from inference.engine.backend import Backend, BatchEntry, DecodeStatus, warm_up
+from inference.engine.backend import Backend, BatchEntry, DecodeStatus
 from inference.engine.cache_operations import apply_operations
 from inference.engine.inbox import Abort, Inbox, Searched, Submit, Wake
-from inference.engine.model_files import resolve_model
 from inference.engine.preparation import Preparation, PreparedPrompt
 from inference.engine.running_sequence import Produced, RunningSequence
 from inference.engine.sampling import seed_of
@@ -48,7 +45,15 @@ log = logging.getLogger(__name__)
 class Engine:
     """Serves sequences with one model. All public methods may be called from any thread."""
 
-    def __init__(self, backend: Backend, *, slots: int, default_max_tokens: int | None = None, sink: Sink) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        slots: int,
+        default_max_tokens: int | None = None,
+        stream_gap_seconds: float = 0.25,
+        sink: Sink,
+    ) -> None:
         self.model = backend.model
         self._backend = backend
         self._sink = sink
@@ -56,7 +61,7 @@ class Engine:
         sizes = backend.sequences, backend.cells
         cache = layout(*sizes, can_share=backend.can_trim, most_parked_tokens=backend.parked_tokens)
         self._scheduler = Scheduler(min(slots, backend.sequences), backend.batch_tokens, cache)
-        self._token_budget = TokenBudget(backend.batch_tokens)
+        self._token_budget = TokenBudget(backend.batch_tokens, stream_gap_seconds)
         self._running_sequences: dict[str, RunningSequence] = {}
         self._inbox = Inbox()
         self._events = StepEvents()
@@ -272,11 +277,10 @@ class Engine:
 
     def _collect(self, plan: StepPlan) -> None:
         """Sample a token for each sequence whose logits this step has computed."""
-        row = 0
-        for work in plan.work:
-            row += work.token_count
-            if work.rows:
-                self._produce(work.sequence, partial(self._sample, work, row - work.rows))
+        for work, row in plan.sampled:
+            self._running_sequence(work.sequence).expect(row)
+        for work, row in plan.sampled:
+            self._produce(work.sequence, partial(self._sample, work, row))
 
     def _sample(self, work: PlannedWork, row: int) -> Produced | None:
         produced = self._running_sequence(work.sequence).advance(row)
@@ -378,23 +382,3 @@ class Engine:
 def _chat_template(backend: Backend) -> ChatTemplate:
     bos, eos = (backend.token_text(token) if token is not None else "" for token in (backend.bos, backend.eos))
     return ChatTemplate(backend.chat_template, bos=bos, eos=eos, control_tokens=backend.control_tokens)
-
-
-def open_engine(settings: Settings, sink: Sink) -> Engine:
-    """Find and load the model, warm it up and start the engine.
-
-    Raises:
-        ConfigurationError: if there is no model, or it cannot be loaded.
-    """
-    # Imported here, so that using the engine with another backend does not need llama.cpp.
-    from inference.engine.llama_backend import LlamaBackend, faster_starter
-
-    file = resolve_model(settings)
-    if file.is_starter:
-        file = faster_starter(file, settings.state_dir / "models")
-    backend = LlamaBackend(file, settings)
-    run_on_temporary_thread(lambda: warm_up(backend))
-    backend.release_untouched()
-    engine = Engine(backend, slots=backend.sequences, default_max_tokens=settings.max_tokens, sink=sink)
-    engine.start()
-    return engine

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import LlmApiError
 from core.messages import TokenLogprob
 from inference.engine.backend import Backend
 from inference.engine.prompt_lookup import MAX_DRAFT_TOKENS, PromptLookup
 from inference.engine.sampling import token_logprob
 from inference.engine.sequence import ActiveSequence, FinishReason
-from inference.grammars.constraint import Constraint
 from inference.text.detokenizer import Detokenizer
 
 
@@ -57,6 +57,8 @@ class RunningSequence:
         )
         self._proposal: Proposal | None = None
         self._search: Future[Any] | None = None
+        #: Why the grammar cannot go on.
+        self._error: LlmApiError | None = None
         #: Text of the resumed tokens that the earlier attempt had not sent.
         self._backlog = ""
         #: Set if the resumed tokens are already a complete answer.
@@ -70,14 +72,26 @@ class RunningSequence:
         limit = min(MAX_DRAFT_TOKENS, self._most_tokens - self.sequence.generated - 1)
         return self._lookup.draft(self.sequence.tokens, limit) if limit > 0 else []
 
+    def expect(self, row: int) -> None:
+        """Announce to the sampler that `advance` follows, so that the rows of all sequences are computed at once."""
+        if self._constraint is None:
+            self._sampler.expect(range(row, row + 1 + len(self.sequence.draft)))
+        elif self._proposal is None:  # otherwise a preempted sequence has computed its tokens again
+            try:
+                self._sampler.expect(range(row, row + 1), self._constraint.mask())
+            except LlmApiError as error:
+                self._error = error
+
     def advance(self, row: int) -> Produced | None:
         """Sample the next token at `row`, then one in each row after it as long as they confirm the draft.
 
         Return None if the constraint must search before it is known which token comes: see `waits_for` and `decide`.
         """
+        if self._error is not None:
+            raise self._error
         if self._constraint is not None:
-            if self._proposal is None:  # otherwise a preempted sequence has computed its tokens again
-                self._proposal = self._propose(row, self._constraint)
+            if self._proposal is None:
+                self._proposal = self._propose(row)
             return self.decide()
         produced = Produced(text=self._take_backlog())
         draft = self.sequence.draft
@@ -127,8 +141,8 @@ class RunningSequence:
     def close(self) -> None:
         self._sampler.close()
 
-    def _propose(self, row: int, constraint: Constraint) -> Proposal:
-        token = self._sampler.sample(row, constraint.mask())
+    def _propose(self, row: int) -> Proposal:
+        token = self._sampler.sample(row)
         logits = self._logits(row)
         return Proposal(token, None if logits is None else logits.copy())
 

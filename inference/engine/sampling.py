@@ -1,4 +1,4 @@
-"""Sampling parameters: their bounds, the seed, and log probabilities. The sampling itself is done by llama.cpp."""
+"""Sampling parameters: their bounds, the seed, and log probabilities."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ MAX_STOP_CHARACTERS = 256
 MAX_TOP_LOGPROBS = 20
 MAX_LOGIT_BIAS = 100.0
 MAX_LOGIT_BIAS_ENTRIES = 1024
+_SEEDS = 2**32 - 1
 
 #: Name, minimum and maximum, both inclusive.
 _BOUNDS: tuple[tuple[str, float, float], ...] = (
@@ -88,8 +89,8 @@ def require_unicode(text: str, param: str) -> None:
 
 
 def seed_of(sampling: SamplingParams) -> int:
-    """Return a 32-bit seed: the requested one, else a random one."""
-    return secrets.randbits(32) if sampling.seed is None else sampling.seed & 0xFFFFFFFF
+    """Return a seed of 32 bits: the requested one, else a random one. 2 ** 32 - 1 means "random" to llama.cpp."""
+    return secrets.randbelow(_SEEDS) if sampling.seed is None else sampling.seed % _SEEDS
 
 
 def token_logprob(

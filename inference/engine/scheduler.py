@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from core.messages import Priority
 from inference.engine.parked_prompts import common_prefix
@@ -67,6 +68,12 @@ class StepPlan:
     def decoding(self) -> int:
         """The number of sequences that decode in it."""
         return sum(not work.is_prompt for work in self.work)
+
+    @property
+    def sampled(self) -> list[tuple[PlannedWork, int]]:
+        """The work for which tokens are sampled, each with its first row in the batch."""
+        ends = accumulate(work.token_count for work in self.work)
+        return [(work, end - work.rows) for work, end in zip(self.work, ends, strict=True) if work.rows]
 
     def add(self, work: PlannedWork) -> None:
         self.work.append(work)
@@ -147,6 +154,7 @@ class Scheduler:
         """Plan the next step; `prompt_tokens` bounds its prompt tokens while sequences decode (default: the budget)."""
         plan = StepPlan()
         self._admit(plan)
+        self._confine_batch()
         self._compact()
         budget = self._plan_decoding(plan)
         if plan.work and prompt_tokens is not None:
@@ -194,13 +202,30 @@ class Scheduler:
 
     def _slot_for(self, sequence: ActiveSequence) -> bool:
         """Return whether there is a slot; for an interactive sequence, preempt batch work to free one."""
+        batch = self._running_of("batch")
+        if sequence.request.priority == "batch" and batch and self._running_of("interactive"):
+            return False
         if len(self.running) < self.slots:
             return not self.running or self._has_room_for(sequence)
-        yielding = [one for one in self.running if one.yields]
-        if sequence.request.priority == "batch" or not yielding:
+        # Where there are several slots, batch work keeps one.
+        if sequence.request.priority == "batch" or len(batch) <= int(self.slots > 1):
             return False
-        self._preempt(max(yielding, key=_importance))
-        return True
+        victim = max(batch, key=_importance)
+        if victim.yields:
+            self._preempt(victim)
+        return victim.yields
+
+    def _confine_batch(self) -> None:
+        """Preempt all batch sequences but one while interactive ones run, as each row of a step slows down the others.
+
+        What they have computed stays in the cache as long as there is room.
+        """
+        if self._running_of("interactive"):
+            for surplus in sorted(self._running_of("batch"), key=_importance)[:0:-1]:
+                self._preempt(surplus)
+
+    def _running_of(self, priority: Priority) -> list[ActiveSequence]:
+        return [one for one in self.running if one.request.priority == priority]
 
     def _has_room_for(self, sequence: ActiveSequence) -> bool:
         """Return whether the cache has room for a sequence.
@@ -228,14 +253,15 @@ class Scheduler:
     def _count_overtaking(self, starting: ActiveSequence) -> None:
         """Count how many interactive sequences overtake batch work, so that it does not wait for ever."""
         if starting.request.priority == "interactive":
-            self._overtakes = self._overtakes + 1 if self._waiting["batch"] else 0
+            waits = self._waiting["batch"] and not self._running_of("batch")
+            self._overtakes = self._overtakes + 1 if waits else 0
         elif self._batch_is_due:
             starting.is_due = True
             self._overtakes = 0
 
     @property
     def _batch_is_due(self) -> bool:
-        return self._overtakes >= MAX_OVERTAKES and not any(one.is_due for one in self.running)
+        return self._overtakes >= MAX_OVERTAKES and not self._running_of("batch")
 
     def _next_waiting(self) -> ActiveSequence | None:
         """Return the sequence to admit next, or None.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-#: A step with a piece of a prompt may take this many times as long as one without.
-LONGEST_STEP = 3.0
+#: However short STREAM_GAP_MS is, a step with a piece of a prompt may take this many times as long as one without.
+LEAST_STEPS = 2.0
 #: The smallest piece of a prompt: in smaller ones each token costs more.
 LEAST_TOKENS = 16
 #: Weight of the latest step in the running averages.
@@ -13,8 +13,14 @@ WEIGHT = 0.2
 class TokenBudget:
     """Measures how long decoding and prompt tokens take on this machine, and derives the budget from that."""
 
-    def __init__(self, most_tokens: int) -> None:
+    def __init__(self, most_tokens: int, gap_seconds: float) -> None:
+        """
+        Args:
+            most_tokens: of a step.
+            gap_seconds: the longest that a step with a piece of a prompt may take while others decode.
+        """
         self._most = most_tokens
+        self._gap_seconds = gap_seconds
         self._decode_seconds: float | None = None
         self._prompt_token_seconds: float | None = None
 
@@ -23,7 +29,8 @@ class TokenBudget:
         """The most prompt tokens in the next step."""
         if self._decode_seconds is None or self._prompt_token_seconds is None:
             return min(4 * LEAST_TOKENS, self._most)
-        extra = (LONGEST_STEP - 1) * self._decode_seconds / self._prompt_token_seconds
+        longest = max(self._gap_seconds, LEAST_STEPS * self._decode_seconds)
+        extra = (longest - self._decode_seconds) / self._prompt_token_seconds
         return max(min(LEAST_TOKENS, self._most), min(int(extra), self._most))
 
     def observe(self, prompt_tokens: int, decoding: int, seconds: float) -> None:

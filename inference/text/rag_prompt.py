@@ -1,8 +1,11 @@
 """Inserts retrieved text into a conversation, within a budget of tokens.
 
-The passages come first, numbered by rank and the best one last, then its best sentences once more, then a short
-instruction with the question. A small model mostly uses what is near the end of its prompt, and takes up the words of
-longer instructions instead of following them.
+The passages come first, the best one last, then its best sentences once more, then a short instruction with the
+question. A small model mostly uses what is near the end of its prompt, and takes up the words of longer instructions
+instead of following them.
+
+All passages but the best stand in the order of the documents, which does not depend on the question, and are numbered
+from the end. So prompts with the same passages begin alike, and what was computed for one serves the others.
 """
 
 from __future__ import annotations
@@ -30,9 +33,8 @@ _PASSAGE_NUMBER = re.compile(r"\[(\d+)\]")
 
 @dataclass(frozen=True)
 class _Passage:
-    """A hit with its rank, counted from 1, and as much of its text as is quoted."""
+    """A hit, and as much of its text as is quoted."""
 
-    number: int
     hit: Hit
     text: str
 
@@ -45,6 +47,8 @@ def rag_messages(
     template: str = DEFAULT_TEMPLATE,
 ) -> tuple[list[ChatMessage], list[Hit]]:
     """Return the messages with as many of the best hits as fit in the last user message, and these hits by number.
+
+    The best hit has number 1.
 
     `budget_tokens` is for the whole prompt, including what the chat template adds. The first hit that does not fit
     completely is cut at the end of a word; those after it are left out, and so are repeated texts.
@@ -61,9 +65,11 @@ def rag_messages(
     passages = _chosen(hits, left - count_tokens(repeated), count_tokens)
     if not passages:
         return list(messages), []
-    documents = "\n".join(_quote(passage.number, passage.text) for passage in _arranged(passages)) + repeated
+    arranged = _arranged(passages)
+    quotes = [_quote(len(arranged) - at, passage.text) for at, passage in enumerate(arranged)]
+    documents = "\n".join(quotes) + repeated
     put = ChatMessage("user", _filled(template, documents, question), messages[at].name)
-    return [*messages[:at], put, *messages[at + 1 :]], [passage.hit for passage in passages]
+    return [*messages[:at], put, *messages[at + 1 :]], [passage.hit for passage in reversed(arranged)]
 
 
 def _repeated(best: Hit, question: str) -> str:
@@ -82,7 +88,7 @@ def _chosen(hits: Sequence[Hit], tokens: int, count_tokens: Callable[[str], int]
         known.add(words)
         text = _fit(hit.text, tokens - count_tokens(_quote(len(hits), "")), count_tokens)
         if text:
-            chosen.append(_Passage(len(chosen) + 1, hit, text))
+            chosen.append(_Passage(hit, text))
             tokens -= count_tokens(_quote(len(hits), text))
         if text != hit.text:
             break
@@ -90,29 +96,27 @@ def _chosen(hits: Sequence[Hit], tokens: int, count_tokens: Callable[[str], int]
 
 
 def _arranged(passages: Sequence[_Passage]) -> list[_Passage]:
-    """Return the passages in the order of the prompt, without text that overlaps the passage before.
+    """Return the passages in the order of the prompt, without text that overlaps an earlier one.
 
-    The best one is the last. Those of a document are together, in its order; better documents come later.
+    The best one is the last. The others follow one another by document and by position in it.
     """
     best, *others = passages
-    ranks: dict[str, int] = {}
-    for passage in passages:
-        ranks.setdefault(passage.hit.document_id, passage.number)
-    others.sort(key=lambda passage: (-ranks[passage.hit.document_id], passage.hit.chunk_index))
+    others.sort(key=lambda passage: (passage.hit.document_id, passage.hit.chunk_index))
     arranged: list[_Passage] = []
     for passage in [*others, best]:
-        arranged.append(_without_overlap(arranged[-1], passage) if arranged else passage)
+        arranged.append(_without_overlap(arranged, passage))
     return arranged
 
 
-def _without_overlap(before: _Passage, passage: _Passage) -> _Passage:
-    previous, hit, text = before.hit, passage.hit, passage.text
-    if previous.document_id != hit.document_id or previous.end is None or hit.start is None:
-        return passage
-    shared = text[: max(0, previous.end - hit.start)]
-    if not shared or not before.text.endswith(shared):
-        return passage
-    return _Passage(passage.number, hit, text[len(shared) :].lstrip() or text)
+def _without_overlap(earlier: Sequence[_Passage], passage: _Passage) -> _Passage:
+    hit, text = passage.hit, passage.text
+    for before in earlier:
+        end = before.hit.end
+        if before.hit.document_id == hit.document_id and end is not None and hit.start is not None:
+            shared = text[: max(0, end - hit.start)]
+            if shared and before.text.endswith(shared):
+                return _Passage(hit, text[len(shared) :].lstrip() or text)
+    return passage
 
 
 def _last_user(messages: Sequence[ChatMessage]) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import threading
@@ -16,6 +17,7 @@ from core.errors import ConfigurationError, InternalError, InvalidRequest
 from core.settings import Settings
 from core.threads import run_on_temporary_thread
 from ingest.embedding.dimensions import Dimensions, dimensions_of
+from ingest.embedding.library import import_library
 from ingest.embedding.model_files import EmbeddingModel, find_embedding_model, hub_unreachable
 from ingest.embedding.prompts import Prompt, Purpose, prompt_for
 from ingest.embedding.tokenizer import TextTokenizer, tokenizer_of
@@ -93,6 +95,25 @@ class Embedder:
         embedder = cls(model, tokenizer_of(source), source, dimensions, wanted)
         embedder.encode(["The first call takes longer than those after it."])
         return embedder
+
+    def twin(self) -> Embedder:
+        """Return an embedder with the same weights, which may compute at the same time as this one.
+
+        Its tokenizer is a copy: those of transformers hold options of the call that is running.
+        """
+        weights = {id(tensor): tensor for tensor in (*self._model.parameters(), *self._model.buffers())}
+        twin = copy.copy(self)
+        twin._model = copy.deepcopy(self._model, weights)
+        twin._lock = threading.Lock()
+        return twin
+
+    def use_cores(self, count: int) -> None:
+        """Let the calling thread compute on so many cores."""
+        import torch
+
+        # The first call on a thread takes over the number that some thread has set last, so it has to come before.
+        torch.get_num_threads()
+        torch.set_num_threads(count)
 
     def encode(self, texts: Sequence[str], purpose: Purpose = "plain") -> Vectors:
         """Return the vectors of texts, in the same order.
@@ -177,15 +198,14 @@ def load_model(source: EmbeddingModel, settings: Settings) -> SentenceTransforme
     """Load a model with sentence-transformers. This imports torch, so only the process that embeds calls it."""
     for name, value in LIBRARY_DEFAULTS.items():
         os.environ.setdefault(name, value)
-    import torch
-    from sentence_transformers import SentenceTransformer
+    # Code that comes with a model may use all of torch.
+    library = import_library(with_compiler=settings.trust_remote_code)
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]  # only of reading the weights, not of a download
-    torch.set_num_threads(settings.embedding_threads or settings.cores)
     dtype = _dtype(settings.embedding_dtype)
     try:
-        model = SentenceTransformer(
+        model: SentenceTransformer = library.SentenceTransformer(
             source.source,
             trust_remote_code=settings.trust_remote_code,
             # A folder is complete, except that its code may be in another repository.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 100_000_000
 #: Images whose longer side is below this are enlarged, because Tesseract works best with letters of about 30 pixels.
 _SMALL_PIXELS = 1000
-_PAGE_TIMEOUT_SECONDS = 60
+_PAGE_CPU_SECONDS = 60
 #: Tesseract's modes for automatic page segmentation, with and without orientation detection.
 _PSM_WITH_ORIENTATION, _PSM_UPRIGHT = "1", "3"
 
@@ -43,7 +43,7 @@ def read_page(image: Image, options: ParserOptions) -> str:
         raise DocumentRejected(MISSING, code="unsupported_file")
     command = [program, "stdin", "stdout", "-l", options.ocr_languages, "--psm", _segmentation(program)]
     try:
-        output = run_program(command, timeout_seconds=_PAGE_TIMEOUT_SECONDS, stdin=_png(image))
+        output = run_program(command, cpu_seconds=_PAGE_CPU_SECONDS, stdin=_png(image))
         return output.decode(errors="replace")
     except ProgramFailed as error:
         raise DocumentRejected(
@@ -55,7 +55,7 @@ def read_page(image: Image, options: ParserOptions) -> str:
 def _segmentation(program: str) -> str:
     """Return the page segmentation mode: with orientation detection if Tesseract has the data for it."""
     try:
-        languages = run_program([program, "--list-langs"], timeout_seconds=_PAGE_TIMEOUT_SECONDS)
+        languages = run_program([program, "--list-langs"], cpu_seconds=_PAGE_CPU_SECONDS)
     except ProgramFailed:
         return _PSM_UPRIGHT
     return _PSM_WITH_ORIENTATION if b"osd" in languages.split() else _PSM_UPRIGHT

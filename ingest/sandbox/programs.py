@@ -18,6 +18,8 @@ _CONFINED_SCRIPT = Path(__file__).with_name("confined.py")
 #: The most that a program may write to one file, and therefore print.
 _FILE_BYTES = 512 * 2**20
 _MESSAGE_CHARACTERS = 300
+#: The wall-clock time that a program may take, by its processor time: at the priority of bulk work it may have to wait.
+_WAITING_FACTOR = 4
 #: A closed port, set as the proxy: it stops programs from fetching what a file links to where they cannot be denied the
 #: network.
 _CLOSED_PORT_URL = "http://127.0.0.1:9"
@@ -51,7 +53,7 @@ def find_program(*names: str) -> str | None:
 def run_program(
     command: Sequence[str],
     *,
-    timeout_seconds: int,
+    cpu_seconds: int,
     stdin: bytes = b"",
     environment: Mapping[str, str] | None = None,
 ) -> bytes:
@@ -60,21 +62,23 @@ def run_program(
     The program has no network where the kernel allows that, and it inherits the memory limit of this process. Of the
     environment it gets only what it needs to find its files, and `environment`. Where it has no network, it cannot read
     the environment of other processes either.
-    `timeout_seconds` limits both its wall-clock time and its processor time. The program and its children are always
-    dead when this returns or raises.
+    `cpu_seconds` limits its processor time, and four times as much its wall-clock time. The program and its children
+    are always dead when this returns or raises.
 
     Raises:
         ProgramFailed: If it ends with an error.
-        DocumentRejected: If it takes longer than `timeout_seconds`.
+        DocumentRejected: If it takes longer.
     """
     name = Path(command[0]).name
-    limits = [str(timeout_seconds), str(_FILE_BYTES)]
+    limits = [str(cpu_seconds), str(_FILE_BYTES)]
+    timeout_seconds = _WAITING_FACTOR * cpu_seconds
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         source.write(stdin)
         source.seek(0)
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_CONFINED_SCRIPT), *limits, *command],
-            stdin=source, stdout=output, stderr=errors, start_new_session=True,
+            # Not a session of its own: in the kernel's automatic groups, priorities count within a session only.
+            stdin=source, stdout=output, stderr=errors, process_group=0,
             env={**_inherited(), **_ENVIRONMENT, **(environment or {})},
         )  # fmt: skip
         try:
@@ -84,7 +88,7 @@ def run_program(
         finally:
             _kill_group(process)
         if status == -signal.SIGXCPU:
-            raise DocumentRejected(f"Reading it with {name} took more than {timeout_seconds} s of processor time.")
+            raise DocumentRejected(f"Reading it with {name} took more than {cpu_seconds} s of processor time.")
         if status:
             errors.seek(0)
             message = " ".join(errors.read().decode(errors="replace").split())

@@ -18,7 +18,8 @@ from core import events
 from core.errors import InternalError, Unavailable
 from core.messages import GenerateRequest, Timings, Usage
 from core.settings import Settings
-from inference.engine.engine import Engine, open_engine
+from inference.engine.engine import Engine
+from inference.engine.opening import open_engine
 from inference.engine.preparation import PreparedPrompt
 from inference.engine.sequence import SequenceEvent, SequenceRequest
 from inference.functions import FunctionContext, FunctionRegistry, function_registry

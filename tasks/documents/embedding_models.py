@@ -140,7 +140,11 @@ class _Loader:
         names = {"embedding_model_name": source, "embedding_dimension": dimension}
         settings = self._settings.model_copy(update=names)
         try:
-            service = EmbeddingService(Embedder.from_settings(settings))
+            service = EmbeddingService(
+                Embedder.from_settings(settings),
+                cores=settings.embedding_threads or settings.cores,
+                bulk_nice=settings.bulk_nice,
+            )
         except ConfigurationError as error:
             if source == self._settings.embedding_model_name:
                 raise

@@ -14,11 +14,15 @@ from core.catalog import Catalog, Collection, Document
 from core.errors import InvalidRequest
 from core.messages import EmbedRequest, GenerateRequest, Hit, SearchOptions, SearchRequest, Timings, Usage
 from inference.text.rewriting import is_follow_up
+from ingest.embedding.service import Priority
 from ingest.retrieval.retriever import Retriever
 from tasks.documents.embedding_models import Model, Models
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Tasks
 from tasks.jobs.runner import JobResult, JobRunner, RunningJob
+
+#: Inputs of an embedding request that are computed before bulk work. A request with more is bulk work itself.
+INTERACTIVE_INPUTS = 16
 
 
 class QueryService:
@@ -77,7 +81,8 @@ class QueryService:
         texts = [embedder.decode(item) if isinstance(item, list) else item for item in request.inputs]
         tokens = sum(embedder.count_tokens(text) for text in texts)
         accepted = events.Accepted(**job.event_fields(), model=embedder.model_name, prompt_tokens=tokens)
-        vectors = embedder.shorten(service.embed(texts, purpose=request.purpose), dimension)
+        priority: Priority = "bulk" if len(texts) > INTERACTIVE_INPUTS else "interactive"
+        vectors = embedder.shorten(service.embed(texts, request.purpose, priority), dimension)
         encoded = [base64.b64encode(np.asarray(row, dtype="<f4").tobytes()).decode() for row in vectors]
         result = {"embeddings": encoded, "dimension": dimension}
         usage = Usage(prompt_tokens=tokens)

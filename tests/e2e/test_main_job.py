@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import openai
+import psutil
 import pytest
 
 from tests.e2e.documents import documents, settled, write_docx, write_pdf
@@ -31,6 +34,17 @@ def test_an_answer_uses_a_dropped_file_and_names_it(stack: Stack, http: httpx.Cl
     source = body["sources"][0]
     assert source["filename"] == "warranty.docx" and "four years" in source["text"]
     assert body["usage"]["prompt_tokens"] > 20 and body["usage"]["completion_tokens"] > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a nice value for each thread")
+def test_what_parses_and_embeds_in_bulk_has_a_low_priority(stack: Stack) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    parsers = psutil.Process(stack.pid_of("ingest")).children()
+    assert parsers and {one.nice() for one in parsers} == {19}
+    index = [thread.id for thread in psutil.Process(stack.pid_of("index")).threads()]
+    nice = [os.getpriority(os.PRIO_PROCESS, thread) for thread in index]
+    assert set(nice) == {own, 19}, "bulk embedding sinks, and nothing else"
+    assert os.getpriority(os.PRIO_PROCESS, stack.pid_of("inference")) == own
 
 
 def test_streamed_rag_chat_sends_sources_before_text(stack: Stack, http: httpx.Client) -> None:

@@ -43,15 +43,23 @@ class FakeSampler:
         self._backend = backend
         self._sampling = sampling
         self.closed = False
+        self._rows = range(0)
+        self._mask: bytes | None = None
 
-    def sample(self, row: int, mask: bytes | None = None) -> int:
+    def expect(self, rows: range, mask: bytes | None = None) -> None:
+        self._rows, self._mask = rows, mask
+        self._backend.sampler_calls.append("expect")
+
+    def sample(self, row: int) -> int:
+        assert row in self._rows, "a row is announced before it is sampled"
+        self._backend.sampler_calls.append("sample")
         logits = self._backend.logits(row).copy()
         for token, bias in self._sampling.logit_bias.items():
             logits[token] += bias
         if self._sampling.ignore_eos:
             logits[END] = -np.inf
-        if mask is not None:
-            bits = np.unpackbits(np.frombuffer(mask, np.uint8), count=VOCAB_SIZE, bitorder="little")
+        if self._mask is not None and row == self._rows[0]:
+            bits = np.unpackbits(np.frombuffer(self._mask, np.uint8), count=VOCAB_SIZE, bitorder="little")
             logits[bits == 0] = -np.inf
         return int(logits.argmax())
 
@@ -93,6 +101,8 @@ class FakeBackend:
         self.copies_fail = False
         self.steps: list[list[BatchEntry]] = []
         self.samplers: list[FakeSampler] = []
+        #: What was asked of samplers since the last step.
+        self.sampler_calls: list[str] = []
         self.closed = False
         #: Called at the start of each decode: a test can make it wait, or raise.
         self.before_decode: Callable[[], None] = lambda: None
@@ -101,6 +111,7 @@ class FakeBackend:
 
     def decode(self, batch: Sequence[BatchEntry]) -> DecodeStatus:
         self.before_decode()
+        self.sampler_calls.clear()
         if self._interrupted.is_set():
             return DecodeStatus.INTERRUPTED
         total = sum(len(entry.tokens) for entry in batch)

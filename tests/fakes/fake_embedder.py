@@ -12,7 +12,10 @@ from ingest.embedding.embedder import Purpose, Vectors
 
 
 class FakeEmbedder:
-    """Each word is a dimension. Records its batches, waits while `proceed` is cleared, and refuses "poison"."""
+    """Each word is a dimension. Records its batches, and refuses "poison".
+
+    Waits while `proceed` is cleared, and `held` is a word of the first text or empty.
+    """
 
     model_name = "fake"
     dimension = 1024
@@ -25,15 +28,23 @@ class FakeEmbedder:
         self.entered = threading.Event()
         self.proceed = threading.Event()
         self.proceed.set()
+        self.held = ""
 
     def encode(self, texts: Sequence[str], purpose: Purpose = "plain") -> Vectors:
         self.batches.append(list(texts))
         self.purposes.append(purpose)
         self.entered.set()
-        assert self.proceed.wait(20)
+        assert self.held not in texts[0] or self.proceed.wait(20)
         if "poison" in texts:
             raise ValueError("poisoned")
         return np.stack([self.vector(text) for text in texts])
+
+    def use_cores(self, count: int) -> None:
+        """Do nothing."""
+
+    def twin(self) -> FakeEmbedder:
+        """Return the same object: it may be used by several threads."""
+        return self
 
     def vector(self, text: str) -> Vectors:
         """Return the vector of a text, of length 1."""

@@ -21,8 +21,10 @@ from inference.engine.llama_backend.batch import Batch, pointer
 from inference.engine.llama_backend.loading import KV_TYPES, context_size_of, flash_attention, load_model
 from inference.engine.llama_backend.runtime import forward_log, last_error
 from inference.engine.llama_backend.sampler import create_sampler
+from inference.engine.llama_backend.step_rows import StepRows
 from inference.engine.llama_backend.untouched_pages import large_mappings, release_untouched
-from inference.engine.model_files import ModelFile, ModelInfo
+from inference.engine.memory import available_memory_bytes
+from inference.engine.model_files import ModelFile, ModelInfo, weights_bytes
 from inference.engine.prompt_lookup import MAX_DRAFT_TOKENS
 
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
@@ -41,6 +43,8 @@ class LlamaBackend:
         """
         forward_log()
         llama.llama_backend_init()
+        # Before the model is loaded: llama.cpp copies some quantised weights, and maps others from the file.
+        free_bytes = available_memory_bytes() - weights_bytes(file.path)
         self._handle = load_model(file, settings)
         self._vocab = llama.llama_model_get_vocab(self._handle)
         self.vocab_size = llama.llama_vocab_n_tokens(self._vocab)
@@ -54,13 +58,16 @@ class LlamaBackend:
         # a Python function would take the GIL hundreds of times in each step.
         self._flag = ctypes.create_string_buffer(2)
         self._other_mappings = large_mappings()
-        self.context, size = self._create_context(context_size_of(self._handle, file, settings), settings)
+        self.context, size = self._create_context(context_size_of(self._handle, settings, free_bytes), settings)
         self.batch_tokens, self.sequences, self.parked_tokens = size.batch_tokens, size.sequences, size.parked_tokens
         self.has_streams = size.has_streams
         self._memory = llama.llama_get_memory(self.context)
         self.cells = int(llama.llama_n_ctx(self.context))
         self._batch = Batch(self.batch_tokens)
-        self._logits_type = ctypes.c_float * self.vocab_size
+        #: The logits of the last batch, for each of its tokens that yields some.
+        self._logits = np.empty((0, self.vocab_size), np.float32)
+        self._lines: dict[int, int] = {}
+        self.step_rows = StepRows()
         self._piece_cache: dict[int, bytes] = {}
         template = llama.llama_model_chat_template(self._handle, None)
         self.chat_template = template.decode("utf-8", errors="replace") if template else None
@@ -131,6 +138,7 @@ class LlamaBackend:
         if status == 0:
             # Wait for a GPU here, because this call releases the GIL.
             llama.llama_synchronize(self.context)
+            self._find_logits()
             return DecodeStatus.DONE
         if status == 1:
             return DecodeStatus.FULL
@@ -138,9 +146,22 @@ class LlamaBackend:
             return DecodeStatus.INTERRUPTED
         raise InternalError(f"llama_decode failed with status {status}: {last_error()}")
 
+    def _find_logits(self) -> None:
+        """Find the rows of logits, which llama.cpp keeps one after the other, in the order of their tokens."""
+        rows = np.flatnonzero(self._batch.wanted[: self._batch.raw.n_tokens])
+        self._lines = {int(row): line for line, row in enumerate(rows)}
+        if rows.size:
+            address = ctypes.addressof(llama.llama_get_logits(self.context).contents)
+            values = (ctypes.c_float * (rows.size * self.vocab_size)).from_address(address)
+            self._logits = np.frombuffer(values, np.float32).reshape(rows.size, self.vocab_size)
+        self.step_rows.begin(self._logits)
+
     def logits(self, row: int) -> NDArray[np.float32]:
-        address = ctypes.addressof(llama.llama_get_logits_ith(self.context, row).contents)
-        return np.frombuffer(self._logits_type.from_address(address), np.float32)
+        logits: NDArray[np.float32] = self._logits[self._lines[row]]
+        return logits
+
+    def line(self, row: int) -> int:
+        return self._lines[row]
 
     def copy_prefix(self, source: int, target: int, length: int) -> bool:
         if self.has_streams:
@@ -262,11 +283,12 @@ class LlamaBackend:
 
 def _log_size(size: ContextSize, settings: Settings) -> None:
     log.info(
-        "Context of %d tokens (%s); %d slots, %s in a KV cache of %d tokens (%s)",
+        "Context of %d tokens (%s); %d slots, %s in a KV cache of %d tokens (%s, %.0f MB)",
         size.context_length,
         size.reason,
         size.sequences,
         "each with a stream of its own" if size.has_streams else "which share the cells,",
         size.cells,
         settings.kv_cache_type,
+        size.cells * size.cell_bytes / 1e6,
     )

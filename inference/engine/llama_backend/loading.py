@@ -16,8 +16,7 @@ from core.errors import ConfigurationError
 from core.settings import Settings
 from inference.engine.context_size import ContextSize, Machine, choose_context_size
 from inference.engine.llama_backend.runtime import forward_log, last_error
-from inference.engine.memory import available_memory_bytes
-from inference.engine.model_files import ModelFile, weights_bytes
+from inference.engine.model_files import ModelFile
 
 #: Types of the KV cache: llama.cpp's type, and bytes per number.
 KV_TYPES = {
@@ -64,11 +63,12 @@ def _progress_of(name: str) -> Any:
     return llama.llama_progress_callback(log_progress)
 
 
-def context_size_of(model: Any, file: ModelFile, settings: Settings) -> ContextSize:
+def context_size_of(model: Any, settings: Settings, free_bytes: int) -> ContextSize:
+    """Return the size of the context; `free_bytes` is the memory that is left beside the weights."""
     machine = Machine(
         trained_tokens=int(llama.llama_model_n_ctx_train(model)),
         cell_bytes=_cell_numbers(model) * KV_TYPES[settings.kv_cache_type][1],
-        free_bytes=available_memory_bytes() - weights_bytes(file.path),
+        free_bytes=free_bytes,
         batch_tokens=GPU_BATCH_TOKENS if llama.llama_supports_gpu_offload() else CPU_BATCH_TOKENS,
         most_sequences=int(llama.llama_max_parallel_sequences()),
         wants_streams=_wants_streams(model, settings),

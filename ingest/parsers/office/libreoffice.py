@@ -19,7 +19,7 @@ _TARGET_SUFFIXES = {
     detection.ODS: "xlsx",
     detection.ODP: "pptx",
 }
-_TIMEOUT_SECONDS = 90
+_CPU_SECONDS = 90
 #: The settings of the temporary profile: no macros, no active content, no links out of the file, and a closed port as
 #: the proxy.
 _PROFILE = """<?xml version="1.0" encoding="UTF-8"?>
@@ -74,7 +74,7 @@ def _convert(program: str, source: SourceFile, folder: Path) -> Path:
     # Temporary files are removed with the folder, even if LibreOffice is killed.
     environment = {"HOME": str(folder), "TMPDIR": str(folder)}
     try:
-        run_program(command, timeout_seconds=_TIMEOUT_SECONDS, environment=environment)
+        run_program(command, cpu_seconds=_CPU_SECONDS, environment=environment)
     except ProgramFailed as error:
         raise DocumentRejected(f"LibreOffice could not read the file: {error.message}".rstrip()) from error
     # LibreOffice also exits with status 0 if it could not read the file.

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import IO, Any
 
-from openpyxl.reader.excel import ExcelReader
-from openpyxl.styles.stylesheet import apply_stylesheet
-from openpyxl.utils.escape import unescape
-from openpyxl.worksheet._reader import FORMULA_TAG, ROW_TAG, WorkSheetParser
-from openpyxl.xml.functions import iterparse
-
+from core.stub_modules import stubbed
 from ingest.parsers.office.open_xml import Element
+
+# openpyxl writes the numbers of numpy. Nothing is written here, and numpy takes 12 MB in each process that parses.
+with stubbed(missing=("numpy",)):
+    from openpyxl.reader.excel import ExcelReader
+    from openpyxl.styles.stylesheet import apply_stylesheet
+    from openpyxl.utils.escape import unescape
+    from openpyxl.worksheet._reader import FORMULA_TAG, ROW_TAG, WorkSheetParser
+    from openpyxl.xml.functions import iterparse
 
 _WORKSHEET, _MACRO_SHEET = "worksheet", "xlMacrosheet"
 

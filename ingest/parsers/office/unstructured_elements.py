@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable
-from types import ModuleType
 from typing import Any
 
+from core.stub_modules import replace_module, stubbed
 from ingest.parsed_document import DocumentBuilder, ElementKind
 from ingest.parsers.tables import html_table
 
@@ -32,29 +31,37 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 Partition = Callable[..., Iterable[Any]]
 
 
+def _without_telemetry(_document_type: str) -> Callable[[Partition], Partition]:
+    return lambda partition: partition
+
+
+#: unstructured tags parts of speech with a spaCy model that it downloads on first use. Importing spaCy takes seconds
+#: and hundreds of megabytes. The tags serve to guess titles in formats without markup, which Word files do not need:
+#: without tags, no text becomes a title because of its grammar. For the same guesses it has a list of English words
+#: (55 MB), and for its detection of languages a list of all languages (12 MB).
+_REPLACED: dict[str, dict[str, object]] = {
+    "unstructured.nlp.tokenize": {
+        "sent_tokenize": lambda text: _SENTENCE_END.split(text),
+        "word_tokenize": lambda text: _WORD.findall(text),
+        "pos_tag": lambda text: [(word, "") for word in _WORD.findall(text)],
+    },
+    "unstructured.nlp.english_words": {"ENGLISH_WORDS": frozenset()},
+    "unstructured.partition.common.lang": {"apply_lang_metadata": lambda elements, **_: elements},
+    "unstructured.telemetry": {"init_telemetry": lambda: None, "partition_runtime_telemetry": _without_telemetry},
+}
+
+
 def load_partition_docx() -> Partition:
     """Return `unstructured.partition.docx.partition_docx`. Call it with `languages=[""]` to skip language detection.
 
-    unstructured tags parts of speech with a spaCy model that it downloads on first use, and importing spaCy takes
-    seconds and hundreds of megabytes, because it imports torch. The tags only serve to guess titles in formats without
-    markup, which Word files do not need, so a small stub module replaces the tagger.
+    What it imports for other formats is replaced by stubs: each process that parses would need 90 MB more.
     """
     os.environ.update(_NO_TELEMETRY)
-    sys.modules.setdefault("unstructured.nlp.tokenize", _stub_tokenize_module())
-    partition: Partition = importlib.import_module("unstructured.partition.docx").partition_docx
+    for name, contents in _REPLACED.items():
+        replace_module(name, contents)
+    with stubbed("charset_normalizer", "emoji", "numpy", "psutil", "requests"):
+        partition: Partition = importlib.import_module("unstructured.partition.docx").partition_docx
     return partition
-
-
-def _stub_tokenize_module() -> ModuleType:
-    module = ModuleType("unstructured.nlp.tokenize")
-    functions: dict[str, Callable[[str], list[Any]]] = {
-        "sent_tokenize": lambda text: _SENTENCE_END.split(text),
-        "word_tokenize": lambda text: _WORD.findall(text),
-        # Empty tags, so that no text becomes a title because of its grammar.
-        "pos_tag": lambda text: [(word, "") for word in _WORD.findall(text)],
-    }
-    vars(module).update(functions)
-    return module
 
 
 def add_elements(builder: DocumentBuilder, elements: Iterable[Any]) -> None:

@@ -24,7 +24,7 @@ _EXTENSIONS = {"org": "-task_lists"}
 #: Formats whose source is readable as plain text if pandoc fails.
 _TEXT_FORMATS = frozenset(("rst", "org"))
 _TEMPLATE = Path(__file__).with_name("pandoc.html")
-_TIMEOUT_SECONDS = 60
+_CPU_SECONDS = 60
 _HEAP_MEGABYTES = 768
 _NOTE_BACKLINK = re.compile(r'<a href="#[^"]*" class="footnote-back"[^>]*>[^<]*</a>')
 _NOTE_REFERENCE = re.compile(r'(<a href="#[^"]*" class="footnote-ref"[^>]*>)<sup>([^<]*)</sup>(</a>)')
@@ -57,10 +57,10 @@ def _convert_to_html(source: SourceFile, name: str) -> str:
     command = [_program(), "+RTS", f"-M{_HEAP_MEGABYTES}m", "-RTS", *options]
     if name in _TEXT_FORMATS:
         markup = plain_markup.prepare(name, source.read_text())
-        return run_program(command, timeout_seconds=_TIMEOUT_SECONDS, stdin=markup.encode()).decode()
+        return run_program(command, cpu_seconds=_CPU_SECONDS, stdin=markup.encode()).decode()
     with tempfile.TemporaryDirectory(prefix="pandoc-") as folder:
         path = open_document.prepare(source.path, Path(folder))
-        return run_program([*command, str(path.absolute())], timeout_seconds=_TIMEOUT_SECONDS).decode()
+        return run_program([*command, str(path.absolute())], cpu_seconds=_CPU_SECONDS).decode()
 
 
 def _simplify_note_links(html: str) -> str:

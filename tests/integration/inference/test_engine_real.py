@@ -15,10 +15,11 @@ import pytest
 from core.errors import ConfigurationError, ContextLengthExceeded, InvalidRequest
 from core.messages import ChatMessage, SamplingParams
 from core.settings import load_settings
-from inference.engine.engine import Engine, open_engine
+from inference.engine.engine import Engine
 from inference.engine.llama_backend import LlamaBackend, loading
 from inference.engine.llama_backend.untouched_pages import LEAST_BYTES, large_mappings, release_untouched
 from inference.engine.model_files import ModelFile, resolve_model
+from inference.engine.opening import open_engine
 from inference.engine.preparation import PROBE_CHARACTERS_PER_TOKEN
 from inference.engine.sequence import (
     FinishReason,

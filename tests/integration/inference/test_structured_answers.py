@@ -13,7 +13,8 @@ import pytest
 
 from core.messages import ChatMessage, SamplingParams
 from core.settings import load_settings
-from inference.engine.engine import Engine, open_engine
+from inference.engine.engine import Engine
+from inference.engine.opening import open_engine
 from inference.engine.sequence import (
     FinishReason,
     SequenceAborted,

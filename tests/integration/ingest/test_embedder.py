@@ -161,6 +161,10 @@ assert load_tokenizer(settings).count("hello world") == 2
 assert not {"torch", "transformers"} & sys.modules.keys(), "the tokenizer imports torch"
 from ingest.embedding.embedder import Embedder
 print(Embedder.from_settings(settings).encode(["hello"]).shape)
+unused = {"joblib", "narwhals", "pandas", "scipy", "sklearn", "torch._dynamo.convert_frame", "torch._inductor"}
+assert not unused & sys.modules.keys(), "embedding imports what only training or compiling needs"
+import torch
+assert torch.compile(lambda numbers: numbers + 1, backend="eager")(torch.ones(1)).item() == 2
 """
 
 

@@ -1,9 +1,11 @@
-"""The embedding thread: order, micro-batches, errors and its end."""
+"""The embedding threads: order, micro-batches, priority, errors and their end."""
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -11,17 +13,18 @@ import numpy as np
 import pytest
 
 from core.errors import Unavailable
-from ingest.embedding import service as embedding_service
-from ingest.embedding.service import (
+from ingest.embedding import embedding_threads, micro_batches
+from ingest.embedding.embedding_threads import TRIM_TOKENS
+from ingest.embedding.micro_batches import (
     MAX_PASSED,
     MICRO_BATCH_TEXTS,
     MICRO_BATCH_TOKENS,
     SHORT_TOKENS,
     SMALL_BATCH_TOKENS,
-    TRIM_TOKENS,
-    EmbeddingService,
 )
-from tests.fakes.fake_embedder import FakeEmbedder
+from ingest.embedding.prompts import Purpose
+from ingest.embedding.service import EmbeddingService
+from tests.fakes.fake_embedder import FakeEmbedder, Vectors
 from tests.support import wait_until
 
 
@@ -52,7 +55,7 @@ class World:
 
     @property
     def waiting(self) -> int:
-        return sum(len(queue) for queue in self.service._queues.values())
+        return sum(len(thread._waiting) for thread in (self.service._interactive, self.service._bulk))
 
     def close(self) -> None:
         self.unblock()
@@ -90,9 +93,9 @@ def test_callers_share_a_micro_batch_if_their_purpose_is_the_same(world: World) 
 
 
 def test_where_two_wait_the_next_one_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding_service, "GATHER_GAP_SECONDS", 20.0)
-    monkeypatch.setattr(embedding_service, "GATHER_MAX_SECONDS", 20.0)
-    monkeypatch.setattr(embedding_service, "MICRO_BATCH_TEXTS", 3)
+    monkeypatch.setattr(embedding_threads, "GATHER_GAP_SECONDS", 20.0)
+    monkeypatch.setattr(embedding_threads, "GATHER_MAX_SECONDS", 20.0)
+    monkeypatch.setattr(embedding_threads, "MICRO_BATCH_TEXTS", 3)
     first = world.block()
     answers = [world.ask("a"), world.ask("b")]
     world.unblock()
@@ -104,28 +107,44 @@ def test_where_two_wait_the_next_one_is_waited_for(world: World, monkeypatch: py
 
 
 def test_who_is_alone_waits_for_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding_service, "GATHER_GAP_SECONDS", 20.0)
-    monkeypatch.setattr(embedding_service, "GATHER_MAX_SECONDS", 20.0)
+    monkeypatch.setattr(embedding_threads, "GATHER_GAP_SECONDS", 20.0)
+    monkeypatch.setattr(embedding_threads, "GATHER_MAX_SECONDS", 20.0)
     world.ask("a").result(10)
     assert world.model.batches == [["a"]]
 
 
-def test_a_search_waits_for_one_micro_batch_of_bulk_work(world: World) -> None:
-    first = world.block()
+def test_a_search_does_not_wait_for_bulk_work(world: World) -> None:
+    world.model.held = "bulk"
+    world.model.proceed.clear()
     bulk = world.ask(*(f"bulk {n:03}" for n in range(3 * MICRO_BATCH_TEXTS)), priority="bulk")
-    search = world.ask("search", purpose="query")
+    wait_until(lambda: len(world.model.batches) == 1)
+    assert world.ask("search", purpose="query").result(20).shape == (1, FakeEmbedder.dimension)
+    assert not bulk.done()
+    world.model.held = ""
     world.unblock()
-    for answer in (first, bulk, search):
-        answer.result(20)
-    assert [batch[0] for batch in world.model.batches] == [
-        "first",
-        "search",
-        *(f"bulk {n:03}" for n in (0, MICRO_BATCH_TEXTS, 2 * MICRO_BATCH_TEXTS)),
-    ]
+    assert bulk.result(20).shape == (3 * MICRO_BATCH_TEXTS, FakeEmbedder.dimension)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a nice value for each thread")
+def test_bulk_work_and_the_threads_that_it_starts_have_a_low_priority() -> None:
+    nice: dict[str, int] = {}
+
+    class Observed(FakeEmbedder):
+        def encode(self, texts: Sequence[str], purpose: Purpose = "plain") -> Vectors:
+            with ThreadPoolExecutor(1) as started:
+                nice[texts[0]] = started.submit(os.getpriority, os.PRIO_PROCESS, 0).result()
+            return super().encode(texts, purpose)
+
+    service = EmbeddingService(Observed(), bulk_nice=5)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    service.embed(["bulk"], priority="bulk")
+    service.embed(["search"])
+    service.close()
+    assert nice == {"bulk": min(own + 5, 19), "search": own}
 
 
 def test_a_short_request_passes_long_ones_that_came_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding_service, "SMALL_BATCH_SECONDS", 1000.0)
+    monkeypatch.setattr(micro_batches, "SMALL_BATCH_SECONDS", 1000.0)
     first = world.block()
     long = [world.ask(f"long{n} " * 200) for n in range(SMALL_BATCH_TOKENS // 200 + 3)]
     short = world.ask("short")
@@ -165,22 +184,11 @@ def test_long_requests_go_on_under_constant_load_of_short_ones(world: World) -> 
     assert order.index("long " * 200) <= MAX_PASSED + 1
 
 
-def test_bulk_work_goes_on_under_constant_interactive_load(world: World) -> None:
-    first = world.block()
-    bulk = world.ask("bulk", priority="bulk")
-    load = [world.ask(*[f"load {n}"] * MICRO_BATCH_TEXTS) for n in range(2 * MAX_PASSED)]
-    world.unblock()
-    for answer in (first, bulk, *load):
-        answer.result(20)
-    order = [batch[0] for batch in world.model.batches]
-    assert order.index("bulk") <= MAX_PASSED + 1
-
-
 @pytest.mark.parametrize(("seconds", "tokens"), [(1000.0, SMALL_BATCH_TOKENS), (0.0, MICRO_BATCH_TOKENS)])
 def test_a_micro_batch_is_bounded_by_its_tokens_with_padding(
     world: World, monkeypatch: pytest.MonkeyPatch, seconds: float, tokens: int
 ) -> None:
-    monkeypatch.setattr(embedding_service, "SMALL_BATCH_SECONDS", seconds)
+    monkeypatch.setattr(micro_batches, "SMALL_BATCH_SECONDS", seconds)
     first = world.block()
     long = "long " * FakeEmbedder.max_tokens
     longer = long + "and more that the model does not read " * 1000
@@ -216,10 +224,10 @@ def test_an_error_ends_a_request_of_several_micro_batches(world: World) -> None:
 
 def test_closing_answers_those_who_wait(world: World) -> None:
     first = world.block()
-    waiting = [world.ask("a"), world.ask(*["b"] * 40, priority="bulk")]
+    waiting = [world.ask("a"), world.ask(*["b"] * 2 * MICRO_BATCH_TEXTS, priority="bulk")]
     closing = threading.Thread(target=world.service.close)
     closing.start()
-    wait_until(lambda: world.service._closed)
+    wait_until(lambda: world.service._interactive._closed)
     world.unblock()
     closing.join(20)
     first.result(20)
@@ -235,8 +243,8 @@ def test_memory_is_trimmed_after_much_work_and_when_there_is_no_more(
 ) -> None:
     moments: list[int] = []
     computed = world.model.batches
-    monkeypatch.setattr(embedding_service, "trim_memory", lambda: moments.append(sum(map(len, computed))))
-    monkeypatch.setattr(embedding_service, "TRIM_IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(embedding_threads, "trim_memory", lambda: moments.append(sum(map(len, computed))))
+    monkeypatch.setattr(embedding_threads, "TRIM_IDLE_SECONDS", 0.01)
     text, tokens = "word " * 100, 102
     world.service.embed([text])
     world.service.compute(lambda: None)

@@ -265,7 +265,7 @@ def test_long_queries_are_searched_for_one_at_a_time(world: World, monkeypatch: 
             assert begun.acquire(timeout=20)
         short = pool.submit(world.search, "router")
         assert begun.acquire(timeout=20)
-        wait_until(lambda: len(world.service._queues["short"]) == 1)
+        wait_until(lambda: world.service._interactive._waiting.short == 1)
         world.embedder.proceed.set()
         for search in (*long, short):
             search.result(20)

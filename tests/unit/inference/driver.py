@@ -45,11 +45,8 @@ class Driver:
         batch = [BatchEntry(work.sequence.held_id, work.tokens, work.start, work.rows) for work in plan.work]
         assert self.backend.decode(batch) is DecodeStatus.DONE
         self.scheduler.commit(plan)
-        row = 0
-        for work in plan.work:
-            row += work.token_count
-            if work.rows:
-                self._sample(work.sequence, row - work.rows, work.rows)
+        for work, row in plan.sampled:
+            self._sample(work.sequence, row, work.rows)
         return plan
 
     def run_to_end(self, most_steps: int = 10_000) -> None:

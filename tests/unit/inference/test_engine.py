@@ -121,6 +121,21 @@ def test_one_sink_call_carries_the_events_of_all_sequences(
     )
 
 
+def test_the_rows_of_a_step_are_announced_before_the_first_is_sampled(
+    engine: Engine, backend: FakeBackend, sink: Recorder
+) -> None:
+    # Given two sequences, of which one has a draft now and then
+    calls: list[list[str]] = []
+    backend.before_decode = lambda: calls.append(list(backend.sampler_calls))
+    engine.submit(request("a", endless(), max_tokens=30, prompt_lookup=True))
+    engine.submit(request("b", endless(61), max_tokens=30))
+    for name in ("a", "b"):
+        sink.wait(name)
+    # Then samplers know the rows of all sequences before the first token is sampled
+    both = [step for step in calls if step.count("expect") == 2]
+    assert both and all(step[:2] == ["expect", "expect"] for step in both)
+
+
 def test_a_second_prompt_reports_what_was_cached(engine: Engine, sink: Recorder) -> None:
     prompt = list(range(97, 122))
     engine.submit(request("first", prompt, max_tokens=3))

@@ -67,6 +67,26 @@ def test_a_grammar_that_fails_affects_only_its_sequence(engine: Engine, sink: Re
     assert engine.stats().crashes == 0
 
 
+class GrammarWithoutMask(BrokenGrammar):
+    """Fails when it is asked for the third mask."""
+
+    def mask(self) -> None:
+        if self._accepted == 2:
+            raise InternalError("the grammar failed")
+
+
+@pytest.mark.parametrize("resumed", [[], [97, 97]])
+def test_a_mask_that_fails_affects_only_its_sequence(engine: Engine, sink: Recorder, resumed: list[int]) -> None:
+    engine.submit(request("broken", endless(), max_tokens=60, constraint=GrammarWithoutMask, resume_token_ids=resumed))
+    engine.submit(request("fine", endless(), max_tokens=60))
+    end = sink.wait("broken")
+    assert isinstance(end, SequenceFailed)
+    assert end.error.message == "the grammar failed"
+    assert isinstance(sink.wait("fine"), SequenceFinished)
+    assert sink.text("fine") == text_of(endless(), 60)
+    assert engine.stats().crashes == 0
+
+
 class SearchingGrammar:
     """Searches before each token until `proceed` is done, and allows only the letter x."""
 

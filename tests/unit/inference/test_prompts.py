@@ -30,7 +30,8 @@ def test_the_budget_is_kept(lengths: list[int], budget: int) -> None:
     messages, used = rag_messages(CONVERSATION, hits, budget, words)
     total = sum(words(message.content or "") for message in messages)
     assert total <= max(budget, 3), "three words are the conversation itself"
-    assert used == hits[: len(used)]
+    assert used[:1] == hits[: len(used)][:1], "the best one has number 1"
+    assert sorted(used, key=hits.index) == hits[: len(used)]
 
 
 def test_passages_precede_the_question_in_the_users_turn_the_best_one_last() -> None:
@@ -64,7 +65,7 @@ def test_nothing_changes_without_hits_room_or_a_question() -> None:
     assert rag_messages(CONVERSATION[:1], [hit("x")], 1000, words) == (CONVERSATION[:1], [])
 
 
-def test_passages_are_grouped_by_document_in_its_order_without_repetition() -> None:
+def test_passages_stand_in_the_order_of_the_documents_without_repetition() -> None:
     hits = [
         hit("fourth fifth sixth", "a.txt", 3, 50, 68),
         hit("elsewhere", "b.txt"),
@@ -73,9 +74,18 @@ def test_passages_are_grouped_by_document_in_its_order_without_repetition() -> N
     ]
     messages, used = rag_messages(CONVERSATION, hits, 1000, words)
     content = messages[1].content or ""
-    assert used == hits[:3]
-    assert re.findall(r"^\[(\d)\] (\w+)", content, re.MULTILINE) == [("2", "elsewhere"), ("3", "third"), ("1", "fifth")]
+    assert used == [hits[0], hits[1], hits[2]]
+    assert re.findall(r"^\[(\d)\] (\w+)", content, re.MULTILINE) == [("3", "third"), ("2", "elsewhere"), ("1", "fifth")]
     assert content.count("fourth") == 1 and content.count("elsewhere") == 1
+
+
+def test_prompts_with_the_same_passages_begin_alike() -> None:
+    first, second, best = hit("one two", "a.txt"), hit("three four", "b.txt"), hit("five six", "c.txt")
+    prompts = [rag_messages(CONVERSATION, hits, 1000, words)[0][1].content or "" for hits in (
+        [best, first, second], [best, second, first],
+    )]  # fmt: skip
+    assert prompts[0] == prompts[1]
+    assert [number for number in re.findall(r"^\[(\d)\]", prompts[0], re.MULTILINE)] == ["3", "2", "1"]
 
 
 def test_documents_are_never_in_the_systems_turn() -> None:

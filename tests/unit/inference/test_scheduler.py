@@ -134,6 +134,26 @@ def test_interactive_comes_before_batch_and_takes_its_slot(layout: Layout) -> No
     assert driver.ended == {"chat": answer([4, 5, 6], 3), "batch": answer([1, 2, 3], 20)}
 
 
+@in_each_layout
+def test_beside_interactive_work_one_batch_sequence_runs(layout: Layout) -> None:
+    driver = Driver(slots=3, sequences=3, cells=1000, step_tokens=64, layout=layout)
+    for name in ("first", "second", "third"):
+        driver.submit(request(name, [ord(name[0])], max_tokens=20, priority="batch"))
+
+    def step() -> list[str]:
+        driver.step()
+        return [one.request.sequence_id for one in driver.scheduler.running]
+
+    assert step() == ["first", "second", "third"]
+    for name in ("chat", "another", "one more"):
+        driver.submit(request(name, [4, 5], max_tokens=5))
+    assert step() == ["first", "chat", "another"], "and it keeps its slot"
+    driver.run_to_end()
+    assert {name: driver.ended[name] for name in ("first", "third")} == {
+        name: answer([ord(name[0])], 20) for name in ("first", "third")
+    }
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 6), st.integers(1, 8), st.integers(1, 30))
 def test_batch_work_ends_under_a_load_that_never_ends(slots: int, jobs: int, chat_tokens: int, job_tokens: int) -> None:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import pytest
 
 from inference.engine.prompt_lookup import PromptLookup
-from inference.engine.token_budget import LEAST_TOKENS, LONGEST_STEP, TokenBudget
+from inference.engine.token_budget import LEAST_STEPS, LEAST_TOKENS, TokenBudget
 
 
-def test_pieces_of_prompts_keep_steps_short() -> None:
-    budget = TokenBudget(512)
+@pytest.mark.parametrize(("gap", "longest"), [(0.250, 0.250), (0.010, LEAST_STEPS * 0.050)])
+def test_a_step_with_a_piece_of_a_prompt_is_no_longer_than_the_gap(gap: float, longest: float) -> None:
+    budget = TokenBudget(512, gap)
     for _ in range(50):
         budget.observe(0, 8, 0.050)
-        budget.observe(budget.prompt_tokens, 8, 0.050 + budget.prompt_tokens * 0.002)
-    assert budget.prompt_tokens == pytest.approx((LONGEST_STEP - 1) * 0.050 / 0.002, abs=2)
+        budget.observe(budget.prompt_tokens, 8, 0.050 + budget.prompt_tokens * 0.001)
+    assert 0.050 + budget.prompt_tokens * 0.001 == pytest.approx(longest, abs=0.002)
 
 
 def test_pieces_never_get_too_small_or_too_large() -> None:
-    slow, fast = TokenBudget(512), TokenBudget(512)
+    slow, fast = TokenBudget(512, 0.250), TokenBudget(512, 0.250)
     slow.observe(0, 1, 0.001)
     slow.observe(10, 1, 5.0)
-    fast.observe(0, 1, 1.0)
-    fast.observe(1000, 1, 1.0001)
+    fast.observe(0, 1, 0.001)
+    fast.observe(1000, 1, 0.0011)
     assert (slow.prompt_tokens, fast.prompt_tokens) == (LEAST_TOKENS, 512)
 
 

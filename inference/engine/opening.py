@@ -1,0 +1,34 @@
+"""Opens the engine with llama.cpp and the model that the settings name."""
+
+from __future__ import annotations
+
+from core.settings import Settings
+from core.threads import run_on_temporary_thread
+from inference.engine.backend import warm_up
+from inference.engine.engine import Engine
+from inference.engine.llama_backend import LlamaBackend, faster_starter
+from inference.engine.model_files import resolve_model
+from inference.engine.sequence import Sink
+
+
+def open_engine(settings: Settings, sink: Sink) -> Engine:
+    """Find and load the model, warm it up and start the engine.
+
+    Raises:
+        ConfigurationError: if there is no model, or it cannot be loaded.
+    """
+    file = resolve_model(settings)
+    if file.is_starter:
+        file = faster_starter(file, settings.state_dir / "models")
+    backend = LlamaBackend(file, settings)
+    run_on_temporary_thread(lambda: warm_up(backend))
+    backend.release_untouched()
+    engine = Engine(
+        backend,
+        slots=backend.sequences,
+        default_max_tokens=settings.max_tokens,
+        stream_gap_seconds=settings.stream_gap_ms / 1000,
+        sink=sink,
+    )
+    engine.start()
+    return engine
