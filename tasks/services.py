@@ -239,7 +239,7 @@ def reset_after_fork() -> None:
 
 
 def announce_ready() -> None:
-    """Start announcing the worker, and the passes of maintenance, now that its beat has been forked."""
+    """Start announcing the worker, and the passes of maintenance."""
     for announcer in services().announcers:
         announcer.start()
     if Role.MAINTENANCE in services().roles:
