@@ -13,9 +13,10 @@ from core.errors import ConfigurationError
 from core.messages import SamplingParams
 from core.settings import Settings, load_settings
 from inference.engine import model_files
-from inference.engine.engine import Engine, open_engine
+from inference.engine.engine import Engine
 from inference.engine.llama_backend import backend as llama_backend
 from inference.engine.model_files import resolve_model, weights_bytes
+from inference.engine.opening import open_engine
 from inference.engine.sequence import SequenceDelta, SequenceEvent, SequenceFinished, SequenceRequest
 from inference.engine.watchdog import Watchdog
 from tests.gguf_files import SHAPE_1B, SHAPE_7B, Shape, random_model
