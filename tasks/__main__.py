@@ -45,7 +45,10 @@ def _working() -> Celery:
 
 def _monitored() -> Celery:
     """Return an application without tasks: Flower only reads the events of workers."""
-    return Celery("llm-api", config_source="celeryconfig", set_as_current=True)
+    # Not by its name: that, Celery looks for in the working directory first.
+    import celeryconfig
+
+    return Celery("llm-api", config_source=celeryconfig, set_as_current=True)
 
 
 if __name__ == "__main__":
