@@ -29,7 +29,7 @@ class Leaders:
     @property
     def are_all(self) -> bool:
         """Whether every token that has a chance is listed."""
-        return self.bound <= _LEAST or self.ids.size == self.vocab_size
+        return self.bound <= float(_LEAST) or self.ids.size == self.vocab_size
 
     def unlisted_weight(self, temperature: float) -> float:
         """Return an upper bound of the weights of the other tokens together, where the largest weight is 1."""

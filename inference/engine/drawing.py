@@ -44,7 +44,7 @@ class RandomNumbers:
         """Start where an earlier attempt has stopped, which has used `drawn` numbers."""
         self._bits = np.random.MT19937()
         # Unlike MT19937 itself, RandomState sets the state from a seed as C++ does.
-        self._bits.state = np.random.RandomState(seed).get_state(legacy=False)  # noqa: NPY002
+        self._bits.state = np.random.RandomState(seed).get_state(legacy=False)  # type: ignore[assignment]  # noqa: NPY002
         self._bits.random_raw(2 * drawn, output=False)
 
     def next(self) -> float:
@@ -175,7 +175,8 @@ def _from_all(all_weights: Weights, number: float) -> int | None:
 
 def _weights_of(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
     divided = logits / np.float32(temperature)
-    return np.exp(divided - divided.max())
+    weights: NDArray[np.float32] = np.exp(divided - divided.max())
+    return weights
 
 
 def _least_logit(largest: np.float32, min_p: float) -> tuple[float, float]:

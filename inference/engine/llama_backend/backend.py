@@ -157,7 +157,8 @@ class LlamaBackend:
         self.step_rows.begin(self._logits)
 
     def logits(self, row: int) -> NDArray[np.float32]:
-        return self._logits[self._lines[row]]
+        logits: NDArray[np.float32] = self._logits[self._lines[row]]
+        return logits
 
     def line(self, row: int) -> int:
         return self._lines[row]

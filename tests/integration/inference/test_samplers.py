@@ -137,8 +137,9 @@ def test_rows_that_are_computed_at_once_are_independent(size: int, rows: int) ->
 
 def test_the_rows_of_a_draft_are_sampled_one_after_the_other() -> None:
     random = np.random.default_rng(3)
-    model = Model(np.stack([logits_of(random, "model", 900) for _ in range(6)]).astype(np.float32))
+    rows = np.stack([logits_of(random, "model", 900) for _ in range(6)]).astype(np.float32)
     for sampling in (SamplingParams(temperature=1), SamplingParams(temperature=1, presence_penalty=2, top_k=20)):
+        model = Model(rows)
         sampler = create_sampler(model, sampling, 5, [1, 2, 3], [])
         sampler.expect(range(6))
         assert [sampler.sample(row) for row in range(6)] == by_chain(model, sampling, 5, [1, 2, 3])
