@@ -1,9 +1,9 @@
-"""Step times of models as people run them, with random weights: the engine against a bare loop, and its gaps.
+"""Step times of models as people run them, with random weights: the engine against a bare loop.
 
     python -m benchmarks.large_models [--shapes 1B 7B] [--pairs N] [--tokens N]
 
 The files are written to a temporary folder: 0.7 GB and 4 GB. The bare loop runs in its own process, in turn with the
-engine. Gaps are those of two streams while a prompt is computed beside them.
+engine.
 """
 
 from __future__ import annotations
