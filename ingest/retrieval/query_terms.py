@@ -6,7 +6,7 @@ import re
 from functools import cached_property
 
 from ingest.vector_store import ScoredPoint, VectorStore
-from ingest.vector_store.sparse import document_terms, query_terms
+from ingest.vector_store.sparse import QUERY_CHARACTERS, document_terms, query_terms
 
 #: A chunk that holds this share of the query's terms, weighted by rarity, is a strong match: a little more than half.
 STRONG_SHARE = 0.55
@@ -23,7 +23,8 @@ class QueryTerms:
 
     def __init__(self, query: str, store: VectorStore) -> None:
         self._terms = query_terms(query).indices
-        self._codes = set(query_terms(" ".join(codes_in(query))).indices)
+        codes = codes_in(query[:QUERY_CHARACTERS])
+        self._codes = set(query_terms(" ".join(codes)).indices)
         self._store = store
 
     def match_strongly(self, point: ScoredPoint) -> bool:

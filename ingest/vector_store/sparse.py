@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from qdrant_edge import Bm25, Bm25Config
 
@@ -43,7 +43,13 @@ class SparseTerms:
 
 def query_terms(text: str) -> SparseTerms:
     """Return the terms of a query's beginning, each with weight 1; none if it consists of stop words."""
-    vector = _encoder().embed_query(_in_pairs(text[:QUERY_CHARACTERS], _LONE_HAN_LETTER))
+    return _terms_of_query(text[:QUERY_CHARACTERS])
+
+
+# A search asks for the terms of its query several times. They take long to find, with the interpreter's lock held.
+@lru_cache(maxsize=16)
+def _terms_of_query(text: str) -> SparseTerms:
+    vector = _encoder().embed_query(_in_pairs(text, _LONE_HAN_LETTER))
     return SparseTerms(list(vector.indices), list(vector.values))
 
 
