@@ -101,6 +101,7 @@ def test_kill_of_up_and_guard_together_is_cleared_by_the_next_command(tmp_path: 
     stack.start()
     guard = lock_owner(stack.runtime.guard_lock)
     assert guard
+    os.kill(stack.up_pid, signal.SIGSTOP)  # or it might start another guard in between
     os.kill(guard, signal.SIGKILL)
     os.kill(stack.up_pid, signal.SIGKILL)
     assert "stopped" in stack.run("down").stdout
