@@ -14,8 +14,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.check]
 
 #: The children that parse, whose number otherwise follows the cores.
 PARSERS = 2
-#: Of the sum of resident memory, and of what remains of it where shared memory is counted once.
-MOST_RESIDENT_BYTES, MOST_BYTES = 1600 * 2**20, 1250 * 2**20
+#: Of the sum of resident memory, and of what remains of it where shared memory is counted once. The aim is 1,600 MiB of
+#: the former, and 1,561 were measured; libraries for processors with more instructions may need some more.
+MOST_RESIDENT_BYTES, MOST_BYTES = 1700 * 2**20, 1400 * 2**20
 
 
 def test_an_idle_stack_needs_little_memory(tmp_path: Path) -> None:
