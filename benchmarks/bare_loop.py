@@ -28,9 +28,16 @@ CELL_MULTIPLE = 256
 
 @dataclass(frozen=True)
 class BareRun:
-    """Sequences that began at once: the speed over all of them, and the median time to a first token."""
+    """Sequences that began at once.
+
+    Attributes:
+        tokens_per_second: over all sequences, prompts included.
+        decode_tokens_per_second: the same, from the end of the prompts on.
+        ttft_ms: the median time to a first token.
+    """
 
     tokens_per_second: float
+    decode_tokens_per_second: float
     ttft_ms: float
 
 
@@ -87,13 +94,18 @@ class BareLoop:
     def _timed(self, context: Any, prompts: Sequence[Sequence[int]], tokens: int, together: bool) -> BareRun:
         began = time.perf_counter()
         last, firsts = self._prefill(context, prompts, together)
+        prefilled = time.perf_counter()
         positions = [len(prompt) for prompt in prompts]
         for step in range(tokens - 1):
             self._fill([(number, [token], positions[number] + step) for number, token in enumerate(last)], None)
             self._decode(context)
             last = [llama.llama_sampler_sample(self._sampler, context, row) for row in range(len(prompts))]
-        seconds = time.perf_counter() - began
-        return BareRun(len(prompts) * tokens / seconds, statistics.median((moment - began) * 1000 for moment in firsts))
+        ended = time.perf_counter()
+        return BareRun(
+            len(prompts) * tokens / (ended - began),
+            len(prompts) * (tokens - 1) / (ended - prefilled),
+            statistics.median((moment - began) * 1000 for moment in firsts),
+        )
 
     def _prefill(self, context: Any, prompts: Sequence[Sequence[int]], together: bool) -> tuple[list[int], list[float]]:
         """Return the first token of each sequence, and when it was there."""

@@ -1,4 +1,4 @@
-"""The engine's decode speed against a bare `llama_decode` loop: same model, batch, sampler and threads.
+"""The engine's decode speed against a bare `llama_decode` loop in its best context: same model, prompts and threads.
 
     python -m benchmarks.decode [--pairs N] [--tokens N]
 
@@ -10,16 +10,13 @@ after the prompts to the last one.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import statistics
 import threading
 import time
 from collections.abc import Sequence
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 
-import llama_cpp as llama
-
+from benchmarks.bare_loop import BareProcess
+from benchmarks.llama_server import model_path
 from benchmarks.report import print_table
 from core.messages import SamplingParams
 from core.settings import Settings, load_settings
@@ -36,49 +33,6 @@ BATCHES = (1, 2, 4, 8, 16)
 PROMPT_TOKENS = 12
 TARGET = 0.97
 GREEDY = SamplingParams(temperature=0, ignore_eos=True)
-
-
-class BareLoop:
-    """The loop of a minimal program in C, with as little Python as possible."""
-
-    def __init__(self, backend: LlamaBackend) -> None:
-        self._backend = backend  # kept alive: it owns the context and the flag that the context's abort callback reads
-        self._context = backend.context
-        self._memory = llama.llama_get_memory(self._context)
-        self._batch = llama.llama_batch_init(512, 0, 1)
-        self._sampler = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
-        llama.llama_sampler_chain_add(self._sampler, llama.llama_sampler_init_greedy())
-
-    def run(self, prompts: Sequence[Sequence[int]], tokens: int) -> float:
-        """Return the tokens per second over all sequences."""
-        llama.llama_memory_clear(self._memory, True)
-        last = [self._prefill(sequence, prompt) for sequence, prompt in enumerate(prompts)]
-        size, batch = len(prompts), self._batch
-        batch.n_tokens = size
-        for sequence in range(size):
-            batch.n_seq_id[sequence] = 1
-            batch.seq_id[sequence][0] = sequence
-            batch.logits[sequence] = 1
-        began = time.perf_counter()
-        for step in range(tokens - 1):
-            for sequence in range(size):
-                batch.token[sequence] = last[sequence]
-                batch.pos[sequence] = PROMPT_TOKENS + step
-            if llama.llama_decode(self._context, batch):
-                raise RuntimeError("llama_decode failed")
-            last = [llama.llama_sampler_sample(self._sampler, self._context, row) for row in range(size)]
-        return (tokens - 1) * size / (time.perf_counter() - began)
-
-    def _prefill(self, sequence: int, prompt: Sequence[int]) -> int:
-        batch = self._batch
-        batch.n_tokens = len(prompt)
-        for at, token in enumerate(prompt):
-            batch.token[at], batch.pos[at], batch.n_seq_id[at] = token, at, 1
-            batch.seq_id[at][0] = sequence
-            batch.logits[at] = at == len(prompt) - 1
-        if llama.llama_decode(self._context, batch):
-            raise RuntimeError("llama_decode failed")
-        return int(llama.llama_sampler_sample(self._sampler, self._context, ctypes.c_int32(-1)))
 
 
 class EngineRun:
@@ -120,32 +74,6 @@ class EngineRun:
                     self._done.set()
 
 
-class BareProcess:
-    """A `BareLoop` in another process."""
-
-    def __init__(self, settings: Settings) -> None:
-        context = get_context("spawn")
-        self._requests, theirs = context.Pipe()
-        self._process = context.Process(target=_serve_bare_loop, args=(theirs, settings), daemon=True)
-        self._process.start()
-
-    def run(self, prompts: Sequence[Sequence[int]], tokens: int) -> float:
-        """Return the tokens per second over all sequences."""
-        self._requests.send((prompts, tokens))
-        return float(self._requests.recv())
-
-    def close(self) -> None:
-        """End the process."""
-        self._requests.send(None)
-        self._process.join()
-
-
-def _serve_bare_loop(requests: Connection, settings: Settings) -> None:
-    loop = BareLoop(open_backend(settings))
-    while (request := requests.recv()) is not None:
-        requests.send(loop.run(*request))
-
-
 def open_backend(settings: Settings) -> LlamaBackend:
     """Load the model as the inference worker does, and warm it up."""
     file = resolve_model(settings)
@@ -161,7 +89,8 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=96)
     arguments = parser.parse_args()
     settings = load_settings(inference_slots=max(BATCHES), context_length=512)
-    engine, bare = EngineRun(open_backend(settings), max(BATCHES)), BareProcess(settings)
+    engine = EngineRun(open_backend(settings), max(BATCHES))
+    bare = BareProcess(model_path(settings), settings.inference_threads or settings.cores)
     rows = []
     for size in BATCHES:
         ratios, speeds, bare_speeds = [], [], []
@@ -171,7 +100,8 @@ def main() -> None:
                 [1000 + (pair * 7919 + number * 104729 + at * 31) % 40000 for at in range(PROMPT_TOKENS)]
                 for number in range(size)
             ]
-            bare_speed, speed = bare.run(prompts, arguments.tokens), engine.run(prompts, arguments.tokens)
+            bare_speed = bare.run(prompts, arguments.tokens).decode_tokens_per_second
+            speed = engine.run(prompts, arguments.tokens)
             if pair:  # the first pair warms up
                 ratios.append(speed / bare_speed)
                 speeds.append(speed)

@@ -14,7 +14,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.decode import PROMPT_TOKENS, BareProcess, EngineRun, open_backend
+from benchmarks.bare_loop import BareProcess
+from benchmarks.decode import PROMPT_TOKENS, EngineRun, open_backend
+from benchmarks.llama_server import model_path
 from benchmarks.report import print_table
 from core.settings import Settings, load_settings
 from inference.engine.model_files import resolve_model
@@ -36,12 +38,14 @@ def prompts(count: int, seed: int) -> list[list[int]]:
 
 def measure(shape: str, settings: Settings, pairs: int, tokens: int) -> list[Sequence[str]]:
     """Return the rows of the table for one model."""
-    engine, bare = EngineRun(open_backend(settings), max(SEQUENCES)), BareProcess(settings)
+    engine = EngineRun(open_backend(settings), max(SEQUENCES))
+    bare = BareProcess(model_path(settings), settings.inference_threads or settings.cores)
     rows = []
     for count in SEQUENCES:
         ratios, steps = [], []
         for pair in range(pairs + 1):
-            bare_speed, speed = bare.run(prompts(count, pair), tokens), engine.run(prompts(count, pair), tokens)
+            bare_speed = bare.run(prompts(count, pair), tokens).decode_tokens_per_second
+            speed = engine.run(prompts(count, pair), tokens)
             if pair:  # the first pair warms up
                 ratios.append(speed / bare_speed)
                 steps.append((count / bare_speed, count / speed))

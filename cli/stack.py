@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+import psutil
+
 from cli import supervisor as supervisor_config
 from cli.drain import Drain
 from cli.logs import last_lines
@@ -154,7 +156,7 @@ class Stack:
         raise StartFailed(problem, info.log, self._log_starts.get(info.name, 0))
 
     def _all_run(self) -> bool:
-        return all(name in self._pids and _exists(self._pids[name]) for name in self.names)
+        return all(name in self._pids and psutil.pid_exists(self._pids[name]) for name in self.names)
 
     def _watch_process(self, info: ProcessInfo) -> None:
         before = self._pids.get(info.name)
@@ -266,14 +268,6 @@ class Stack:
             self._guard_pipe = None
         if self._guard is not None:
             _wait_or_kill(self._guard, 10)
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _log_file(path: Path, mode: Literal["ab", "wb"]) -> BinaryIO:

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
+_START_NICE = os.getpriority(os.PRIO_PROCESS, 0)
+
 
 def run_on_temporary_thread(function: Callable[[], Result]) -> Result:
     """Call `function` on a thread that ends with it, and return or raise what it does.
@@ -26,10 +28,10 @@ def run_on_temporary_thread(function: Callable[[], Result]) -> Result:
 def lower_priority(nice: int) -> None:
     """Lower the priority of the calling thread, and of the threads that it starts from now on, by this nice value.
 
-    Only Linux has a nice value for each thread. Elsewhere this lowers the priority of the whole process.
+    It counts from the priority with which the process has started, so a second call changes nothing. Only Linux has a
+    nice value for each thread. Elsewhere this lowers the priority of the whole process.
     """
-    if sys.platform != "linux":
-        os.nice(nice)
-    elif nice:
-        own = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, own, min(os.getpriority(os.PRIO_PROCESS, own) + nice, 19))
+    own = threading.get_native_id() if sys.platform == "linux" else 0
+    # Never raised again: that is not allowed.
+    lowered = max(os.getpriority(os.PRIO_PROCESS, own), min(_START_NICE + nice, 19))
+    os.setpriority(os.PRIO_PROCESS, own, lowered)
