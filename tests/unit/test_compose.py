@@ -175,7 +175,7 @@ def started(tmp_path: Path) -> Any:
     run_or_print = "if sys.argv[1] != '-m': os.execv(sys.executable, [sys.executable, *sys.argv[1:]])\nprint("
     binaries = tmp_path / "bin"
     binaries.mkdir()
-    for program in ("python", "uvicorn", "stand-in"):
+    for program in ("python", "stand-in"):
         script = stand_in.replace("print(", run_or_print, 1) if program == "python" else stand_in
         (binaries / program).write_text(script)
         (binaries / program).chmod(0o755)
@@ -273,7 +273,7 @@ def test_other_machines_are_not_served_without_keys(
         )
     else:
         command, seen = started("api", **environment)
-        assert command[:5] == ["uvicorn", "--factory", "api.app:create_app", "--host", "0.0.0.0"]
+        assert command[:5] == ["python", "-m", "api.server", "--host", "0.0.0.0"]
         assert seen["HOST"] == "0.0.0.0"
         assert seen["ALLOWED_HOSTS"] == "api,host.docker.internal"
 
