@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from cli.programs import QUIET_WORKER
+from cli.redis_server import write_config
 from core.errors import ConfigurationError
 from core.settings import Settings, load_settings
 from scripts.settings_docs import COMPOSE_SETTINGS
@@ -297,6 +298,17 @@ def test_secrets_are_generated_once_and_kept(tmp_path: Path) -> None:
     assert len({first[name] for name in make_secrets.NAMES}) == len(make_secrets.NAMES)
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o444 for path in tmp_path.iterdir())
     assert f"requirepass {first['redis_password']}" in first["redis.conf"]
+
+
+def test_redis_is_configured_like_the_private_one(tmp_path: Path) -> None:
+    make_secrets.make_secrets(tmp_path)
+    private = tmp_path / "private.conf"
+    write_config(private, socket=tmp_path / "redis.sock", data_dir=tmp_path / "redis", max_memory_bytes=1)
+    lines = private.read_text().splitlines()
+    same = ("appendonly ", "appendfsync ", "save ", "maxmemory-policy ", "hz ")
+    expected = [line for line in lines if line.startswith(same)]
+    assert len(expected) == len(same)
+    assert set(expected) <= set((tmp_path / "redis.conf").read_text().splitlines())
 
 
 # The settings
