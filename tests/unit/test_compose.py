@@ -322,6 +322,20 @@ def test_settings_without_effect_in_containers_are_said() -> None:
     ]
 
 
+def test_a_prompt_template_reaches_only_those_that_mount_its_folder() -> None:
+    ours = {name: service for name, service in SERVICES.items() if service["image"] == "llm-api:local"}
+    given = {name for name, service in ours.items() if service["environment"]["RAG_PROMPT_TEMPLATE"]}
+    mounted = {name for name in given if "/models" in [mount["target"] for mount in ours[name]["volumes"]]}
+    assert given == mounted == {"secrets", "inference"}
+
+
+def test_a_file_with_a_prompt_template_is_named_by_its_path_in_the_containers() -> None:
+    with pytest.raises(ConfigurationError, match=r"^RAG_PROMPT_TEMPLATE=prompt\.txt: .* /models/prompt\.txt"):
+        check_settings.require_template_in_models({"RAG_PROMPT_TEMPLATE": "prompt.txt"})
+    for value in ("/models/prompt.txt", "Read {documents} and answer {question}", ""):
+        check_settings.require_template_in_models({"RAG_PROMPT_TEMPLATE": value})
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
