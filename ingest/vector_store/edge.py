@@ -1,33 +1,27 @@
 """The embedded store: Qdrant's engine in this process, on this machine's disk. One process at a time owns it.
 
 `EdgeShard.optimize()` is never called: it holds the interpreter's lock for seconds, so that searches and heartbeats
-would stall. Without it, a search compares every vector: 6 ms at the 99th percentile at 10,000 points, 25 ms at 100,000
-(see `benchmarks/RESULTS.md`). An index would have to be built by another process, on a copy of the store.
+would stall. Without it, a search compares every vector, but compressed ones (`ingest.vector_store.shard`); see
+`benchmarks/RESULTS.md` for how long that takes. An index would have to be built by another process, on a copy of the
+store.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
 import shutil
 import threading
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import qdrant_edge as edge
 
-from core.errors import ConfigurationError
 from core.messages import Filter
 from ingest.vector_store import sparse
 from ingest.vector_store.base import (
     DENSE,
     MAX_QUERY_TERMS,
-    MIGRATION_POINTS,
-    OLD_INDEXES,
     SPARSE,
     UPSERT_POINTS,
     Candidate,
@@ -40,17 +34,26 @@ from ingest.vector_store.base import (
     fuse,
     new_number_indexes,
     unseen_term_weight,
-    values_to_migrate,
 )
 from ingest.vector_store.filter_conditions import Conditions
 from ingest.vector_store.owner import OwnerLock
-from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, terms_of
-
-log = logging.getLogger(__name__)
+from ingest.vector_store.shard import open_shard, sync
+from ingest.vector_store.terms import TERMS, as_number_path, terms_of
 
 #: Points written between two flushes of the segments. A flush takes 0.1-0.2 s and shortens the write-ahead log, which
 #: is replayed after a crash.
 FLUSH_POINTS = 4096
+
+#: Points with the best compressed cosines that are compared by the originals, for each point asked for.
+OVERSAMPLING = 4.0
+#: A filter that at least this share of the points match is applied to the best of all points. To find a point by its
+#: filter takes about eight times as long as to compare a vector.
+WIDE_SHARE = 0.2
+#: Most points that are looked at for this. A search asks for more than that only if most of what it found was stale.
+MAX_WIDE_POINTS = 2000
+_COMPRESSED = edge.SearchParams(quantization=edge.QuantizationSearchParams(rescore=False))
+_RESCORED = edge.SearchParams(quantization=edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING))
+_ORIGINALS = edge.SearchParams(quantization=edge.QuantizationSearchParams(ignore=True))
 
 _conditions = Conditions(edge.Filter, edge.FieldCondition, edge.MatchValue, edge.MatchAny, edge.RangeFloat)
 
@@ -83,8 +86,9 @@ class EdgeVectorStore:
         try:
             if ephemeral:
                 shutil.rmtree(self._folder, ignore_errors=True)
-            self._shard = _open_shard(self._folder, dimension)
-            self._indexed = set(self._shard.info().payload_schema)
+            self._shard, shard_folder = open_shard(self._folder, dimension)
+            self._log_folder = shard_folder / "wal"
+            self._indexed = set(map(as_number_path, self._shard.info().payload_schema))
             self.identity = (self._folder / "identity").read_text("ascii").strip()
         except BaseException:
             self._owner.release()
@@ -128,14 +132,35 @@ class EdgeVectorStore:
     ) -> list[ScoredPoint]:
         scope = _conditions.scope(collections, filters)
         terms = sparse.query_terms(text)
-        requests = []
+        requests, best = [], set[str]()
         if dense is not None:
-            requests.append(_request(edge.Query.Nearest(dense.tolist(), using=DENSE), limit, scope, with_vectors))
+            best = self._best_of_all(dense, limit, scope)
+            requests.append(_dense_request(dense, limit, scope, with_vectors, best))
         if terms:
             requests.append(_request(_sparse_query(terms), limit, scope, True))
-        found = [[_candidate(hit) for hit in hits] for hits in self._query(requests)]
-        sparse_ranking = found.pop() if terms else []
-        return fuse(found.pop() if dense is not None else [], sparse_ranking, dense, limit)
+        found = self._query(requests)
+        if dense is not None and best and len(found[0]) < limit:  # too few of the best points match the filter
+            [found[0]] = self._query([_dense_request(dense, limit, scope, with_vectors)])
+        rankings = [[_candidate(hit) for hit in hits] for hits in found]
+        sparse_ranking = rankings.pop() if terms else []
+        return fuse(rankings.pop() if dense is not None else [], sparse_ranking, dense, limit)
+
+    def _best_of_all(self, dense: Vector, limit: int, scope: Any) -> set[str]:
+        """Return the ids of the best of all points, so many that enough of them match a wide filter.
+
+        The set is empty for a filter that few points match.
+        """
+        if scope is None:
+            return set()
+        points = self._shard.info().points_count
+        matching = self._shard.count(edge.CountRequest(exact=False, filter=scope))
+        if not matching or matching < WIDE_SHARE * points:
+            return set()
+        count = int(OVERSAMPLING * limit * points / matching)
+        if count > MAX_WIDE_POINTS:
+            return set()
+        [hits] = self._query([edge.QueryRequest(limit=count, query=_dense_query(dense), params=_COMPRESSED)])
+        return {hit.id for hit in hits}
 
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
         records = self._shard.retrieve(list(ids), with_payload=True, with_vector=False) if ids else []
@@ -207,79 +232,7 @@ class EdgeVectorStore:
                 self._shard.flush()
                 self._unflushed = 0
             elif not self._ephemeral:
-                _sync(self._folder / "shard" / "wal")
-
-
-def _open_shard(folder: Path, dimension: int) -> Any:
-    """Load the shard. A new one is created under another name first, so that a half-made one is never loaded."""
-    if not (folder / "identity").exists():
-        draft = folder.with_name(f"{folder.name}.new")
-        for leftover in (draft, folder):
-            shutil.rmtree(leftover, ignore_errors=True)
-        (draft / "shard").mkdir(parents=True)
-        _create_shard(draft / "shard", dimension)
-        (draft / "identity").write_text(str(uuid.uuid4()), "ascii")
-        draft.rename(folder)
-        _sync(folder.parent)
-    try:
-        shard = edge.EdgeShard.load(str(folder / "shard"))
-        _migrate(shard)
-        return shard
-    except Exception as error:  # the engine raises Exception itself
-        raise ConfigurationError(
-            f"DATA_DIR: the vector store in {folder} cannot be read ({error}). Remove that folder: "
-            "the documents are then indexed again from their originals"
-        ) from error
-
-
-def _create_shard(path: Path, dimension: int) -> None:
-    config = edge.EdgeConfig(
-        vectors={DENSE: edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine)},
-        sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
-    )
-    shard = edge.EdgeShard.create(str(path), config)
-    _create_indexes(shard)
-    shard.flush()
-    shard.close()
-
-
-def _create_indexes(shard: Any) -> None:
-    for key in (TERMS, CONTENT_BUCKET):
-        equality = edge.IntegerIndexParams(lookup=True, range=False)
-        shard.update(edge.UpdateOperation.create_field_index(key, equality))
-
-
-def _migrate(shard: Any) -> None:
-    """Replace the indexes of an old store. They are removed last, so that an interrupted migration starts again."""
-    old = shard.info().payload_schema.keys() & OLD_INDEXES
-    if not old:
-        return
-    log.info("the indexes of the vector store are migrated")
-    _create_indexes(shard)
-    offset = None
-    while True:
-        request = edge.ScrollRequest(limit=MIGRATION_POINTS, offset=offset, with_payload=True, with_vector=False)
-        records, offset = shard.scroll(request)
-        for record in records:
-            shard.update(edge.UpdateOperation.set_payload([record.id], values_to_migrate(record.payload)))
-        if offset is None:
-            break
-    for key in old:
-        shard.update(edge.UpdateOperation.delete_field_index(key))
-    shard.flush()
-
-
-def _sync(folder: Path) -> None:
-    """Sync a folder and its files to disk, without holding the interpreter's lock."""
-    for path in (*folder.iterdir(), folder):
-        if path.is_dir() and path != folder:
-            continue
-        with contextlib.suppress(FileNotFoundError):  # the engine deletes old files of its log
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+                sync(self._log_folder)
 
 
 def _edge_point(point: Point) -> Any:
@@ -297,9 +250,24 @@ def _candidate(hit: Any) -> Candidate:
     return Candidate(str(hit.id), float(hit.score), hit.payload or {}, hit.vector[DENSE] if hit.vector else None)
 
 
-def _request(query: Any, limit: int, scope: Any, with_vectors: bool) -> Any:
+def _request(query: Any, limit: int, scope: Any, with_vectors: bool, params: Any = None) -> Any:
     vectors = [DENSE] if with_vectors else False
-    return edge.QueryRequest(limit=limit, query=query, filter=scope, with_payload=True, with_vector=vectors)
+    return edge.QueryRequest(
+        limit=limit, query=query, filter=scope, with_payload=True, with_vector=vectors, params=params
+    )
+
+
+def _dense_query(vector: Vector) -> Any:
+    return edge.Query.Nearest(vector.tolist(), using=DENSE)
+
+
+def _dense_request(
+    dense: Vector, limit: int, scope: Any, with_vectors: bool, ids: Collection[str] = frozenset()
+) -> Any:
+    if not ids:
+        return _request(_dense_query(dense), limit, scope, with_vectors, _RESCORED)
+    among = edge.Filter(must=[scope, edge.HasIdCondition(set(ids))])
+    return _request(_dense_query(dense), limit, among, with_vectors, _ORIGINALS)
 
 
 def _sparse_query(terms: sparse.SparseTerms) -> Any:

@@ -56,6 +56,12 @@ def number_path(attribute: str) -> str:
     return f'attributes."{attribute}"'
 
 
+def as_number_path(path: str) -> str:
+    """Return a path in a payload as `number_path` writes it. The engine names those of its indexes without quotes."""
+    attribute = path.removeprefix(ATTRIBUTES_PREFIX)
+    return path if attribute == path or attribute.startswith('"') else number_path(attribute)
+
+
 def can_be_ordered(attribute: str) -> bool:
     """Return whether the engine can compare this attribute by size: its paths know no escapes for these characters."""
     return '"' not in attribute and "\\" not in attribute
