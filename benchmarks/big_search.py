@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -43,7 +43,7 @@ class KnownVectors:
     def __init__(self, questions: list[Question]) -> None:
         self._vectors = {question.text: question.vector for question in questions}
 
-    def embed(self, texts: list[str], **_: str) -> list[Vector]:
+    def embed(self, texts: Sequence[str], **_: str) -> list[Vector]:
         """Return the vectors of questions."""
         return [self._vectors[text] for text in texts]
 
