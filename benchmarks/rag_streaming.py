@@ -2,6 +2,7 @@
 
     INFERENCE_SLOTS=16 llm-api up
     INFERENCE_SLOTS=16 LLAMA_SERVER=… python -m benchmarks.rag_streaming [--base-url URL] [--rounds N]
+        [--clients 1 4 8 16]
 
 Runs against a running stack (the one of this DATA_DIR) that has no other work. First, each client has 600 words of
 context of its own. Then each has 3 of 12 popular passages of 200 words, in the order of the documents, and a question
@@ -101,16 +102,17 @@ def main() -> None:
     settings = get_settings()
     parser.add_argument("--base-url", default=f"http://{settings.host}:{settings.port}")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
     arguments = parser.parse_args()
     threads = settings.inference_threads or settings.cores
     bare, tokens = BareProcess(model_path(settings), threads), Tokens()
     clients = Clients(arguments.base_url, TOKENS)
-    own = {count: Rounds() for count in CLIENTS}
-    shared: dict[int, list[tuple[Run, Run, Run | None]]] = {count: [] for count in CLIENTS}
-    with running_llama_server(settings, slots=max(CLIENTS), context_tokens=SERVER_CONTEXT_TOKENS) as url:
+    own = {count: Rounds() for count in arguments.clients}
+    shared: dict[int, list[tuple[Run, Run, Run | None]]] = {count: [] for count in arguments.clients}
+    with running_llama_server(settings, slots=settings.slots, context_tokens=SERVER_CONTEXT_TOKENS) as url:
         server = Clients(url, TOKENS) if url else None
         for turn in range(arguments.rounds + 1):
-            for count in CLIENTS:
+            for count in arguments.clients:
                 questions = own_contexts(count)
                 results = bare.run(tokens.of(questions), TOKENS), clients.run(questions)
                 theirs = server.run(questions) if server else None
@@ -127,13 +129,13 @@ def main() -> None:
         ("clients", "bare loop, tokens/s", "streamed", f"ratio (target {SPEED_TARGET})", "range", "first token, bare",
          "streamed", f"ratio (target {TTFT_TARGET})", "llama-server, tokens/s", "first token",
          f"streamed by it (target {SERVER_TARGET})"),
-        [own[count].row(count) for count in CLIENTS],
+        [own[count].row(count) for count in arguments.clients],
     )  # fmt: skip
     print_table(
         f"{CHOSEN} of {PASSAGES} popular passages for each client, {TOKENS} tokens",
         ("clients", "nothing shared, tokens/s", "popular", f"ratio (target {SHARED_TARGET})", "llama-server, popular",
          f"streamed by it (target {SHARED_TARGET})"),
-        [_shared_row(count, shared[count]) for count in CLIENTS],
+        [_shared_row(count, shared[count]) for count in arguments.clients],
     )  # fmt: skip
 
 
