@@ -61,6 +61,7 @@ async def create_chat_completion(
         **format_fields(form),
         server_tools=tools.server,
         max_tool_rounds=body.max_tool_rounds or DEFAULT_TOOL_ROUNDS,
+        template_options=body.template_options(),
     )
     tool_form: ToolForm = "functions" if tools.legacy else "tools"
     params = {} if body.max_completion_tokens is None else {"max_tokens": "max_completion_tokens"}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from core.errors import ContextLengthExceeded, InvalidRequest
 from core.messages import ChatMessage, SamplingParams
-from inference.engine.backend import Tokenizer
+from inference.engine.backend import Backend, Tokenizer, token_of
 from inference.engine.sampling import check_sampling, require_unicode
 from inference.engine.sequence import SequenceRequest
 from inference.text.chat_template import ChatTemplate
+from inference.text.reasoning import Reasoning
 
 #: Of a text with more characters per token of context than this, only a beginning is tokenised, which grows until it is
 #: too long or the text ends: 10 MB of spaces are one word to a tokeniser, which takes 18 s and over a gigabyte for it.
@@ -27,6 +29,8 @@ class PreparedPrompt:
     token_ids: list[int]
     max_tokens: int
     text: str
+    #: How the answer may contain reasoning; None if the model does not reason.
+    reasoning: Reasoning | None = None
 
 
 class Preparation:
@@ -54,8 +58,9 @@ class Preparation:
         tools: Sequence[dict[str, Any]] | None = None,
         max_tokens: int | None = None,
         sampling: SamplingParams | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> PreparedPrompt:
-        """Return the prompt of a conversation.
+        """Return the prompt of a conversation. `options` are values for the chat template.
 
         Raises:
             ContextLengthExceeded: if the messages leave no room for an answer; the message names both lengths.
@@ -65,12 +70,13 @@ class Preparation:
             check_sampling(sampling, self._vocab_size)
         _check_messages(messages)
         self._probe("\n".join(message.content or "" for message in messages))
-        pieces = self._template.render(messages, tools or ())
+        pieces = self._template.render(messages, tools or (), options)
         text = "".join(piece for piece, _ in pieces)
         require_unicode(text, "messages")
         self._probe(text)
         token_ids = self._tokenize(pieces)
-        return PreparedPrompt(token_ids, self.room_for_answer(len(token_ids), max_tokens), text)
+        room = self.room_for_answer(len(token_ids), max_tokens)
+        return PreparedPrompt(token_ids, room, text, self._template.reasoning_after(pieces))
 
     def check(self, request: SequenceRequest) -> None:
         """Check a sequence before it is queued.
@@ -127,6 +133,22 @@ class Preparation:
         if len(token_ids) > 1 and token_ids[0] == token_ids[1] == self._tokenizer.bos:
             del token_ids[0]  # the template wrote the token that the tokenizer adds, too
         return token_ids
+
+
+def chat_template_of(backend: Backend) -> ChatTemplate:
+    """Return the compiled chat template of a model.
+
+    Raises:
+        ConfigurationError: if it cannot be used.
+    """
+    bos, eos = (backend.token_text(token) if token is not None else "" for token in (backend.bos, backend.eos))
+    return ChatTemplate(
+        backend.chat_template,
+        bos=bos,
+        eos=eos,
+        control_tokens=backend.control_tokens,
+        token_of=partial(token_of, backend),
+    )
 
 
 def _check_messages(messages: Sequence[ChatMessage]) -> None:

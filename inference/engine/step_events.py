@@ -36,7 +36,7 @@ class StepEvents:
 
     def produced(self, sequence: ActiveSequence, produced: Produced) -> None:
         """Add an event with new tokens or text, if there are any."""
-        if produced.token_ids or produced.text:
+        if produced.token_ids or produced.text or produced.reasoning:
             self._events.append(
                 SequenceDelta(
                     sequence_id=sequence.request.sequence_id,
@@ -44,6 +44,7 @@ class StepEvents:
                     text=produced.text,
                     token_ids=produced.token_ids,
                     logprobs=produced.logprobs,
+                    reasoning=produced.reasoning,
                 )
             )
 
@@ -54,7 +55,12 @@ class StepEvents:
                 sequence_id=sequence.request.sequence_id,
                 produced_at=now,
                 finish_reason=reason,
-                usage=Usage(sequence.prompt_length, sequence.generated, sequence.cached_tokens),
+                usage=Usage(
+                    sequence.prompt_length,
+                    sequence.generated,
+                    sequence.cached_tokens,
+                    reasoning_tokens=sequence.reasoning_tokens,
+                ),
                 timings=_timings(sequence, now),
             )
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from core import events
@@ -21,7 +21,7 @@ from core.settings import Settings
 from inference.engine.engine import Engine
 from inference.engine.opening import open_engine
 from inference.engine.preparation import PreparedPrompt
-from inference.engine.sequence import SequenceEvent, SequenceRequest
+from inference.engine.sequence import SequenceEvent, SequenceRequest, constrained
 from inference.functions import FunctionContext, FunctionRegistry, function_registry
 from inference.grammars.compiler import Grammar
 from inference.text.citations import Citer
@@ -223,7 +223,7 @@ class GenerationService:
             for choice in run.choices:
                 if not choice.finished:
                     sequence = self._sequence(run, choice, request, prepared)
-                    self.engine.submit(replace(sequence, constraint=grammar))
+                    self.engine.submit(constrained(sequence, grammar))
             job.check()
             run.done.wait()
         finally:
@@ -249,8 +249,10 @@ class GenerationService:
             deadline=record.deadline,
             resume_token_ids=list(choice.token_ids),
             resume_text_length=choice.resume_text_length,
+            resume_reasoning_length=len(choice.result.reasoning),
             marks=self.engine.grammars.call_format.marks if choice.reader else {},
             prompt_lookup=request.rag is not None,
+            reasoning=prepared.reasoning,
         )
 
     def _complete(self, job: RunningJob, conversation: Conversation, last: SequenceRun, retrieval_ms: float) -> None:
@@ -260,6 +262,7 @@ class GenerationService:
             prompt_tokens=done[0].usage.prompt_tokens,
             completion_tokens=sum(choice.usage.completion_tokens for choice in last.choices),
             cached_tokens=done[0].usage.cached_tokens,
+            reasoning_tokens=sum(choice.usage.reasoning_tokens for choice in last.choices),
         )
         choices = [choice.result for choice in last.choices]
         if conversation.rounds:

@@ -40,6 +40,8 @@ class ChoiceResult(msgspec.Struct, omit_defaults=True):
 
     index: int = 0
     text: str = ""
+    #: What the model thought before the text.
+    reasoning: str = ""
     finish_reason: str | None = None
     logprobs: list[TokenLogprob] = []
     #: The client's calls, in OpenAI's wire format.
