@@ -366,6 +366,7 @@ class CompletionStream(ChatStream):
 
     def _reasoning(self, event: events.ReasoningDelta) -> Iterator[bytes]:
         """Yield nothing: a legacy completion has no place for reasoning."""
+        del event
         return iter(())
 
     @staticmethod

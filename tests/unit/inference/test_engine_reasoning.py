@@ -1,4 +1,4 @@
-"""The engine over the fake model: what is thought is told apart, and grammars begin where it ends."""
+"""The engine over the fake model: what is thought is separated, and grammars begin where it ends."""
 
 from __future__ import annotations
 
@@ -131,9 +131,7 @@ def test_a_model_may_open_its_reasoning_before_the_grammar(engine: Engine, sink:
 
 
 @pytest.mark.parametrize("beginning", [Beginning.INSIDE, Beginning.OPTIONAL])
-def test_a_constrained_answer_resumes_after_every_token(
-    engine: Engine, sink: Recorder, beginning: Beginning
-) -> None:
+def test_a_constrained_answer_resumes_after_every_token(engine: Engine, sink: Recorder, beginning: Beginning) -> None:
     options = {"max_tokens": 60, "constraint": WordGrammar.factory([]), "sampling": biased(ord("<"))}
     whole = run(engine, sink, "whole", beginning, **options)
     tokens, reasoning = tokens_of(sink.of("whole")), thought(sink.of("whole"))
@@ -148,7 +146,7 @@ def resumed(engine: Engine, sink: Recorder, text: str, beginning: Beginning, **o
     return run(engine, sink, "one", beginning, resume_token_ids=list(text.encode()), **options)
 
 
-def test_what_is_thought_is_told_apart_and_counted(engine: Engine, sink: Recorder) -> None:
+def test_what_is_thought_is_separated_and_counted(engine: Engine, sink: Recorder) -> None:
     written = "Hm.\n</think>\n\nYes"
     end = resumed(engine, sink, written, Beginning.INSIDE, max_tokens=30)
     assert thought(sink.of("one")) == "Hm." and sink.text("one").startswith("Yes")

@@ -25,9 +25,7 @@ from inference.text.reasoning import (
 THINK = ReasoningFormat("<think>", "</think>")
 #: The same with tags that are tokens of the vocabulary.
 OPEN, CLOSE = chr(0xDB00), chr(0xDB01)
-TOKENS = ReasoningFormat(
-    "<think>", "</think>", marks={1: OPEN, 2: CLOSE}, token_texts={1: "<think>", 2: "</think>"}
-)
+TOKENS = ReasoningFormat("<think>", "</think>", marks={1: OPEN, 2: CLOSE}, token_texts={1: "<think>", 2: "</think>"})
 HARMONY_TOKENS = {"<|channel|>": 1, "<|message|>": 2, "<|end|>": 3, "<|start|>": 4}
 HARMONY = "{{ '<|start|>assistant<|channel|>analysis<|message|>' }}{{ '<|channel|>final<|message|>' }}"
 

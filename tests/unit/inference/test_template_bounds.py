@@ -30,7 +30,8 @@ def test_a_template_that_does_not_compile_is_refused_at_load(source: str) -> Non
 
 
 ENDLESS = {
-    "loops": "{% set r = range(9999) %}{% for a in r %}{% for b in r %}{% for c in r %}{% endfor %}{% endfor %}{% endfor %}",
+    "loops": "{% set r = range(9999) %}{% for a in r %}{% for b in r %}{% for c in r %}{% endfor %}{% endfor %}"
+    "{% endfor %}",
     "macros": "{% macro m(n) %}{{ m(n + 1) if n < 99 }}{{ m(n + 1) if n < 99 }}{% endmacro %}{{ m(0) }}",
     "recursive loop": "{% for x in [1, 2] recursive %}{{ loop([1, 2]) if loop.depth < 90 }}{% endfor %}",
     "power": "{{ 9 ** 999999 }}",

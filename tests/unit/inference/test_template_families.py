@@ -130,7 +130,8 @@ FEATURES = """\
     {%- if loop.first and loop.length > 1 and not loop.last %}{% set ns.found = true %}{% endif %}
     {{ loop.revindex }} {{ loop.cycle('a', 'b') }} {{ loop.previtem is defined }} {{ loop.nextitem is defined }}
 {%- else %}none{% endfor %}
-{{ ns.found }} {{ twice('é<') }} {{ {'a': ['é<', 1]} | tojson(indent=2) }} {{ {'b': 1, 'a': 2} | tojson(sort_keys=true) }}
+{{ ns.found }} {{ twice('é<') }}
+{{ {'a': ['é<', 1]} | tojson(indent=2) }} {{ {'b': 1, 'a': 2} | tojson(sort_keys=true) }}
 {%- for key, value in {'x': 1 + 2 * 3 ** 2}.items() %}{{ key + '=' + value | string }}{% endfor %}
 {{- 'a-b'.split('-') | join('+') | upper }} {{ messages | selectattr('role', 'equalto', 'user') | list | length }}
 {{- dict(a=1).a }} {{ messages[::-1][0].content[:3] }} {{ undefined_name is defined }} {{ level | default('none') }}"""
@@ -175,7 +176,7 @@ def traits(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_the_family_is_told_by_vocabulary_name_and_architecture(found: ModelTraits, family: str) -> None:
+def test_the_family_follows_from_vocabulary_name_and_architecture(found: ModelTraits, family: str) -> None:
     assert family_of(found) == family and family in families()
 
 
