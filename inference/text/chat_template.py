@@ -14,7 +14,7 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from core.errors import InvalidRequest
-from core.messages import ChatMessage
+from core.messages import ChatMessage, PromptEnd
 from inference.grammars.call_formats import CallFormat, TaggedFormat, native_format
 from inference.grammars.call_formats.tagged import CLOSE, OPEN
 
@@ -66,29 +66,44 @@ class ChatTemplate:
         texts = sorted((text for text in control_tokens or () if len(text) > 1), key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, texts))) if texts else None
 
-    def render(self, messages: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = ()) -> list[tuple[str, bool]]:
+    def render(
+        self, messages: Sequence[ChatMessage], tools: Sequence[dict[str, Any]] = (), prompt_end: PromptEnd = "answer"
+    ) -> list[tuple[str, bool]]:
         """Return the prompt as pieces of (text, trusted).
 
         Control tokens are recognised only in trusted pieces, so that a message that spells one out cannot end its turn
         and pose as another role.
 
         Raises:
-            InvalidRequest: if the template refuses the conversation (for instance an unknown role).
+            InvalidRequest: if the template refuses the conversation (for instance an unknown role), or hides the last
+                message, which is to be continued.
         """
         guard = _Guard(self._control)
         if self._native is not None:
             as_text = self._native.arguments_as_text
             shaped = [_shape(message, guard, as_text) for message in self.call_format.conversation(messages)]
-            return guard.split(self._text(shaped, _guarded(list(tools), guard)))
+            return guard.split(self._text(shaped, _guarded(list(tools), guard), prompt_end))
         shaped = _plain_tool_messages([_shape(message, guard) for message in messages])
         shaped = _with_tools_prompt(shaped, tools, guard) if tools else shaped
-        return guard.split(self._text(shaped, []))
+        return guard.split(self._text(shaped, [], prompt_end))
 
-    def _text(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> str:
+    def _text(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]], prompt_end: PromptEnd) -> str:
+        if prompt_end == "continued":
+            last = messages[-1]
+            messages = [*messages[:-1], {**last, "content": last["content"] + _Guard.END}]
+            text, end, _ = self._first_accepted(messages, tools, begin_answer=False).rpartition(_Guard.END)
+            if not end:
+                raise InvalidRequest("The model's chat template hides the message to continue.", param="messages")
+            return text
+        return self._first_accepted(messages, tools, begin_answer=prompt_end == "answer")
+
+    def _first_accepted(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]], *, begin_answer: bool
+    ) -> str:
         refusals: list[Exception] = []
         for attempt in (messages, _alternating(messages)):
             try:
-                return self._rendered(attempt, tools)
+                return self._rendered(attempt, tools, begin_answer=begin_answer)
             except (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
                 # A template is a program that may fail on an unusual conversation, which only the client can change.
                 refusals.append(error)
@@ -96,8 +111,12 @@ class ChatTemplate:
             f"The model's chat template refuses these messages: {refusals[0]}", param="messages"
         ) from refusals[0]
 
-    def _rendered(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> str:
-        return self._template.render(messages=messages, tools=tools or None, add_generation_prompt=True, **self._names)
+    def _rendered(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]], *, begin_answer: bool = True
+    ) -> str:
+        return self._template.render(
+            messages=messages, tools=tools or None, add_generation_prompt=begin_answer, **self._names
+        )
 
 
 class _Guard:
@@ -105,6 +124,8 @@ class _Guard:
 
     #: A private-use character. In users' texts it is itself replaced by a mark, so that it cannot forge one.
     MARK = "\ue0f7"
+    #: The end of a message that is to be continued. Templates may write more after it, which is cut off.
+    END = f"{MARK}end{MARK}"
 
     def __init__(self, control: re.Pattern[str] | None) -> None:
         self._control = control

@@ -69,7 +69,11 @@ class PromptBuilder:
     def prepare(self, request: GenerateRequest) -> PreparedPrompt:
         """Return the prompt of a request. Raise InvalidRequest if it is malformed or does not fit."""
         return self.engine.prepare(
-            request.messages, tools=request.tools or None, max_tokens=request.max_tokens, sampling=request.sampling
+            request.messages,
+            tools=request.tools or None,
+            max_tokens=request.max_tokens,
+            sampling=request.sampling,
+            prompt_end=request.prompt_end,
         )
 
     def _shortened(self, request: GenerateRequest, hits: Sequence[Hit]) -> list[ChatMessage]:
@@ -120,7 +124,7 @@ def shortened(
 
     def fits(kept: list[ChatMessage]) -> bool:
         try:
-            prepared = engine.prepare(kept, tools=request.tools or None)
+            prepared = engine.prepare(kept, tools=request.tools or None, prompt_end=request.prompt_end)
         except ContextLengthExceeded:
             return False
         return len(prepared.token_ids) <= max_prompt_tokens
