@@ -191,6 +191,10 @@ class FakeBackend:
     def token_bytes(self, token: int) -> bytes:
         return bytes([token]) if token < 256 else b""
 
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        parts = (_NAMES.get(token, "").encode() or bytes([token]) for token in tokens)
+        return b"".join(parts).decode(errors="replace")
+
     def token_text(self, token: int) -> str:
         return _NAMES.get(token) or bytes([token]).decode("latin-1")
 
