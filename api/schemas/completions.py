@@ -15,6 +15,8 @@ from core.settings import Settings
 #: Choices of one request: its prompts times `n`.
 MAX_COMPLETIONS = 256
 MAX_TOKEN_ID = 2**31
+#: Token ids of one request. More than any prompt has: to check each of millions takes time from other requests.
+MAX_TOKEN_IDS = 2**18
 #: As in the older API, whose clients expect a completion to be short unless they ask for more.
 DEFAULT_MAX_TOKENS = 16
 
@@ -81,6 +83,9 @@ class CompletionRequest(SamplingFields):
 def _check_items(items: list[Any]) -> None:
     if not items:
         raise ValueError("it must not be an empty list")
+    ids = len(items) if type(items[0]) is int else sum(len(item) for item in items if isinstance(item, list))
+    if ids > MAX_TOKEN_IDS:
+        raise ValueError(f"at most {MAX_TOKEN_IDS} token ids in all, not {ids}")
     if type(items[0]) is int:
         _check_ids(items)
         return

@@ -7,13 +7,11 @@ from typing import Annotated
 from pydantic import Field
 
 from api.schemas.base import EXTENSION, WireAnswer, WireRequest
+from api.schemas.completions import MAX_TOKEN_IDS
 from api.schemas.messages import Messages
 from api.schemas.prompt_end import PromptEndFields
 from api.schemas.tools import MAX_TOOLS, Tool
 from core.errors import InvalidRequest
-
-#: Token ids of one request.
-MAX_TOKEN_IDS = 2**18
 
 
 class TokenizeBody(PromptEndFields):

@@ -50,6 +50,10 @@ class CancellableWork:
     run: SequenceRun | None = None
     calls: FunctionCalls = field(default_factory=FunctionCalls)
 
+    def begin(self, run: SequenceRun) -> None:
+        """Make this the present round."""
+        self.run = run
+
 
 class GenerationService:
     """Runs `inference.generate` and `inference.rewrite`. Functions get `context` and a search in the documents."""
@@ -98,11 +102,8 @@ class GenerationService:
     def complete(self, job_id: str, origin: Queue) -> None:
         """Continue the prompts of a raw completion whose message came from the queue `origin`."""
         work = CancellableWork()
-
-        def answer(job: RunningJob) -> None:
-            self._completions.answer(job, lambda run: setattr(work, "run", run))
-
-        self._run(job_id, Tasks.COMPLETE, origin, answer, lambda: self._stop(work))
+        answer = self._completions.answer
+        self._run(job_id, Tasks.COMPLETE, origin, lambda job: answer(job, work.begin), lambda: self._stop(work))
 
     def rewrite(self, job_id: str) -> None:
         """Rewrite the follow-up question of a RAG chat, and hand the job over to the search even if that fails."""
@@ -191,7 +192,7 @@ class GenerationService:
             prepared = self._rounds.complete_round(job, work.calls, conversation)
         while True:
             run = self._new_run(job, conversation, resume)
-            work.run = run
+            work.begin(run)
             if conversation.end_reason is not None or prepared is None:
                 self._finish_choice(run, conversation.end_reason or "length")
                 return run
