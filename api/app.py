@@ -26,6 +26,7 @@ from api.paths import HeadMiddleware, PrefixMiddleware
 from api.routes import (
     chat,
     collections,
+    completions,
     documents,
     embeddings,
     functions,
@@ -34,6 +35,7 @@ from api.routes import (
     keys,
     models,
     rag,
+    tokens,
     usage,
     watch,
 )
@@ -56,6 +58,8 @@ ROUTERS = (
     health.router,
     models.router,
     chat.router,
+    completions.router,
+    tokens.router,
     embeddings.router,
     functions.router,
     rag.router,

@@ -225,22 +225,6 @@ def finish_reason_wire(reason: str | None, form: ToolForm) -> str | None:
     return "function_call" if reason == "tool_calls" and form == "functions" else reason
 
 
-def text_completion(head: Head, answer: Answer) -> Wire:
-    """Return a legacy `text_completion`."""
-    return {
-        "id": head.id("cmpl"),
-        "object": "text_completion",
-        "created": head.created,
-        "model": answer.model,
-        "choices": [
-            {"index": choice.index, "text": choice.text, "logprobs": None, "finish_reason": choice.finish_reason}
-            | schema_errors_wire(choice.schema_errors)
-            for choice in answer.choices
-        ],
-        "usage": usage_wire(answer.usage),
-    }
-
-
 def rag_answer(head: Head, answer: Answer) -> Wire:
     """Return the answer of `/v1/rag/chat`."""
     choice = answer.choices[0] if answer.choices else Choice(0)
@@ -350,28 +334,6 @@ class ChatStream:
         if self._include_usage:
             wire["usage"] = None
         return data_frame(wire | more)
-
-
-class CompletionStream(ChatStream):
-    """Renders the events of one legacy completion, whose stream has no roles."""
-
-    object = "text_completion"
-    prefix = "cmpl"
-
-    def _opening(self) -> Iterator[bytes]:
-        yield b": accepted\n\n"
-
-    def _text(self, event: events.TextDelta) -> bytes:
-        return self._chunk([self._delta(event.index, {"text": event.text})])
-
-    def _reasoning(self, event: events.ReasoningDelta) -> Iterator[bytes]:
-        """Yield nothing: a legacy completion has no place for reasoning."""
-        del event
-        return iter(())
-
-    @staticmethod
-    def _delta(index: int, delta: Wire, *, logprobs: Wire | None = None, finish_reason: str | None = None) -> Wire:
-        return {"index": index, "text": "", "logprobs": logprobs, "finish_reason": finish_reason} | delta
 
 
 def _call_delta(event: events.ToolCallDelta, form: ToolForm) -> Wire:

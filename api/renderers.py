@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from api import render, render_lists
+from api import render, render_lists, text_completions
 from api.callers import Caller
 from api.dependencies import Services, in_thread
 from api.document_intake import document_list
@@ -41,8 +41,15 @@ async def chat_completion(job: FinishedJob) -> Wire:
 
 
 async def text_completion(job: FinishedJob) -> Wire:
-    """Render the legacy `text_completion`."""
-    return render.text_completion(job.head, job.answer)
+    """Render the legacy `text_completion`. The option `logprobs` is the number of alternatives to each token."""
+    top = job.options.get("logprobs")
+    return text_completions.text_completion(job.head, job.answer, None if top is None else int(top))
+
+
+async def result(job: FinishedJob) -> Wire:
+    """Render the result of a job as it is."""
+    wire: Wire = job.answer.result
+    return wire
 
 
 async def rag_answer(job: FinishedJob) -> Wire:

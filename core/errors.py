@@ -89,8 +89,8 @@ class ContextLengthExceeded(InvalidRequest):
 
     def __init__(self, *, limit_tokens: int, prompt_tokens: int, param: str = "messages") -> None:
         super().__init__(
-            f"This model's maximum context length is {limit_tokens} tokens. However, your messages resulted in "
-            f"{prompt_tokens} tokens. Please reduce the length of the messages.",
+            f"This model's maximum context length is {limit_tokens} tokens. However, your {param} resulted in "
+            f"{prompt_tokens} tokens. Please reduce the length of the {param}.",
             param=param,
         )
 

@@ -10,6 +10,9 @@ Priority = Literal["interactive", "batch"]
 #: `auto`: the model may call tools; `required`: it must. Meaningless without tools.
 ToolChoice = Literal["auto", "required"]
 DEFAULT_TOOL_ROUNDS = 5
+#: How a chat's prompt ends: where the model's answer begins (`answer`), within the last message, which the model
+#: continues (`continued`), or after the last message (`nothing`).
+PromptEnd = Literal["answer", "continued", "nothing"]
 
 
 class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -84,7 +87,20 @@ class RagOptions(SearchOptions, frozen=True, omit_defaults=True, kw_only=True):
     query: str
 
 
-class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+class AnswerFormatFields(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The format that an answer must have; without a schema or a pattern, any text is an answer."""
+
+    #: The schema that the answer's JSON must match; `{"type": "object"}` allows any object.
+    answer_schema: dict[str, Any] | None = None
+    #: Whether that schema must be enforced completely, or the request is refused.
+    strict_answer: bool = False
+    #: The regular expression that the whole answer must match.
+    answer_pattern: str | None = None
+    #: The request's field that has this schema or pattern, for errors.
+    format_param: str = "response_format"
+
+
+class GenerateRequest(AnswerFormatFields, frozen=True, omit_defaults=True):
     """A chat or RAG-chat job. With `rag`, the worker puts the hits before the last user message."""
 
     messages: list[ChatMessage]
@@ -103,14 +119,6 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     allowed_tools: list[str] = []
     #: The names of the functions whose schemas must be enforced completely, or the request is refused.
     strict_tools: list[str] = []
-    #: The schema that the answer's JSON must match; `{"type": "object"}` allows any object.
-    answer_schema: dict[str, Any] | None = None
-    #: Whether that schema must be enforced completely, or the request is refused.
-    strict_answer: bool = False
-    #: The regular expression that the whole answer must match.
-    answer_pattern: str | None = None
-    #: The request's field that has this schema or pattern, for errors.
-    format_param: str = "response_format"
     #: Names of registered functions that the server runs; "all" omits those that share a name with a client's tool.
     server_tools: list[str] | Literal["all"] = []
     #: How many rounds of such calls the model may make before it has to answer.
@@ -119,6 +127,50 @@ class GenerateRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     within: list[str] | None = None
     #: Values for the chat template, such as `enable_thinking` and `reasoning_effort`.
     template_options: dict[str, Any] = {}
+    prompt_end: PromptEnd = "answer"
+
+
+class CompleteRequest(AnswerFormatFields, frozen=True, omit_defaults=True, kw_only=True):
+    """A raw completion: the model continues each prompt, a text or its token ids, without a chat template.
+
+    Choice `p * n + i` is the i-th completion of prompt p.
+    """
+
+    prompts: list[str | list[int]]
+    sampling: SamplingParams = SamplingParams()
+    #: The most tokens of a completion; 0: none is generated, which is of use with `echo`.
+    max_tokens: int
+    n: int = 1
+    model: str | None = None
+    #: The text that comes after the completion, which fills the middle between it and the prompt.
+    suffix: str | None = None
+    #: Whether the answer begins with the prompt. With logprobs, those of the prompt's tokens are computed too.
+    echo: bool = False
+    #: Whether a text begins with the vocabulary's beginning-of-sequence token, if it has one that begins texts.
+    add_special_tokens: bool = True
+
+
+class TokenizeRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A job that returns the token ids of a text, or of the prompt of a chat."""
+
+    text: str | None = None
+    #: Whether control tokens that the text spells out are recognised.
+    parse_special: bool = True
+    #: Whether the text begins with the vocabulary's beginning-of-sequence token. A chat's prompt always does.
+    add_special_tokens: bool = True
+    #: Whether the answer has the text of each token too.
+    token_texts: bool = False
+    messages: list[ChatMessage] = []
+    tools: list[dict[str, Any]] = []
+    prompt_end: PromptEnd = "answer"
+    model: str | None = None
+
+
+class DetokenizeRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A job that returns the text of tokens."""
+
+    tokens: list[int]
+    model: str | None = None
 
 
 class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -204,9 +256,12 @@ class Timings(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
-    """A chosen token with its log probability and the best alternatives (token text, bytes, logprob)."""
+    """A chosen token with its log probability and the best alternatives (token text, bytes, logprob).
+
+    `logprob` is None for the first token of an echoed prompt, which nothing precedes.
+    """
 
     token: str
-    logprob: float
+    logprob: float | None
     bytes: list[int]
     top: list[tuple[str, float, list[int]]] = []

@@ -73,6 +73,24 @@ def generate(self: Any, job_id: str) -> None:
     services().generation.generate(job_id, Queue(self.request.delivery_info["routing_key"]))
 
 
+@celery_app.task(name=Tasks.COMPLETE.name, bind=True)
+def complete(self: Any, job_id: str) -> None:
+    """Continue the prompts of a raw completion."""
+    services().generation.complete(job_id, Queue(self.request.delivery_info["routing_key"]))
+
+
+@celery_app.task(name=Tasks.TOKENIZE.name)
+def tokenize(job_id: str) -> None:
+    """Return the token ids of a text or of a chat's prompt."""
+    services().generation.tokens.tokenize(job_id)
+
+
+@celery_app.task(name=Tasks.DETOKENIZE.name)
+def detokenize(job_id: str) -> None:
+    """Return the text of tokens."""
+    services().generation.tokens.detokenize(job_id)
+
+
 # The maintenance worker. Beat sends the first one.
 
 

@@ -1,4 +1,4 @@
-"""`/v1/chat/completions` and `/v1/completions`."""
+"""`/v1/chat/completions`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from api.conversation_tasks import is_conversation_task
 from api.dependencies import CallerDep, JsonRoute, PreferencesDep, ServicesDep
 from api.job_calls import Call, respond
 from api.loaded_models import requested_model
-from api.render import ChatStream, CompletionStream, ToolForm
-from api.schemas.answer_format import AnswerFormat, only_format
+from api.render import ChatStream, ToolForm
+from api.schemas.answer_format import AnswerFormat
 from api.schemas.base import EVENT_STREAM
-from api.schemas.chat import ChatCompletion, ChatRequest, CompletionRequest, TextCompletion
+from api.schemas.chat import ChatCompletion, ChatRequest
 from api.schemas.chat import RagOptions as WireRagOptions
+from api.schemas.prompt_end import refuse_with_continuation
 from api.schemas.rag import MAX_QUERY_CHARACTERS, Job
 from api.scopes import needs
 from core.keys import Scope
-from core.messages import DEFAULT_TOOL_ROUNDS, ChatMessage, GenerateRequest, RagOptions
+from core.messages import DEFAULT_TOOL_ROUNDS, GenerateRequest, RagOptions
 from core.settings import Settings
 from tasks.jobs.kinds import CHAT, RAG_CHAT
 
 CHAT_PATH = "/v1/chat/completions"
-COMPLETIONS_PATH = "/v1/completions"
 
 router = APIRouter(tags=["chat"], route_class=JsonRoute)
 
@@ -45,6 +45,9 @@ async def create_chat_completion(
     if rag is not None:
         caller.require(Scope.DOCUMENTS_READ)
     form = body.answer_format()
+    if body.continue_final_message:
+        names = {"rag": rag, "tools": tools.tools or tools.server, form.param if form else "": form}
+        refuse_with_continuation(name for name, value in names.items() if value)
     job = GenerateRequest(
         messages=[turn for message in body.messages for turn in message.turns()],
         sampling=body.sampling(services.settings, logprobs=bool(body.logprobs), top_logprobs=body.top_logprobs or 0),
@@ -62,6 +65,7 @@ async def create_chat_completion(
         server_tools=tools.server,
         max_tool_rounds=body.max_tool_rounds or DEFAULT_TOOL_ROUNDS,
         template_options=body.template_options(),
+        prompt_end=body.prompt_end(),
     )
     tool_form: ToolForm = "functions" if tools.legacy else "tools"
     params = {} if body.max_completion_tokens is None else {"max_tokens": "max_completion_tokens"}
@@ -103,32 +107,3 @@ def format_fields(form: AnswerFormat | None) -> dict[str, Any]:
 def search_query(question: str) -> str:
     """Return the part of a question that is searched for. The model reads a long one whole, a search its beginning."""
     return question[:MAX_QUERY_CHARACTERS]
-
-
-@router.post(
-    COMPLETIONS_PATH,
-    responses={200: {"model": TextCompletion, "content": EVENT_STREAM}, 202: {"model": Job}},
-)
-@needs(Scope.CHAT)
-async def create_completion(
-    body: CompletionRequest, request: Request, services: ServicesDep, caller: CallerDep, prefer: PreferencesDep
-) -> Response:
-    """Answer a prompt (legacy). It becomes one user message of the model's chat template."""
-    prompt = body.check()
-    requested = await requested_model(services, caller, body.model)
-    rag = None
-    if requested.collection is not None:
-        query, top_k = search_query(prompt), services.settings.rag_top_k
-        rag = RagOptions(query=query, top_k=top_k, collections=[requested.collection])
-    job = GenerateRequest(
-        messages=[ChatMessage("user", prompt)],
-        sampling=body.sampling(services.settings),
-        max_tokens=body.max_tokens,
-        n=body.n or 1,
-        model=body.model,
-        rag=rag,
-        **format_fields(only_format(body.formats())),
-    )
-    call = Call(CHAT if rag is None else RAG_CHAT, job, COMPLETIONS_PATH, caller, params={"messages": "prompt"})
-    stream = CompletionStream(call.head, job.n, include_usage=body.include_usage) if body.stream else None
-    return await respond(request, services, call, prefer, stream)

@@ -1,4 +1,4 @@
-"""`/v1/chat/completions` and the legacy `/v1/completions`."""
+"""`/v1/chat/completions`, and the sampling parameters that it shares with `/v1/completions`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic.config import JsonDict
 from api.schemas.answer_format import AnswerFormat, FormatFields, only_format
 from api.schemas.base import EXTENSION, Timings, Usage, WireAnswer, WireRequest
 from api.schemas.messages import Messages
+from api.schemas.prompt_end import PromptEndFields
 from api.schemas.reasoning import ReasoningFields
 from api.schemas.scope import Scope
 from api.schemas.tools import (
@@ -134,7 +135,7 @@ class RagOptions(Scope):
     top_k: int | None = Field(None, ge=1, le=100)
 
 
-class ChatRequest(SamplingFields, ReasoningFields):
+class ChatRequest(PromptEndFields, ReasoningFields, SamplingFields):
     """Body of `POST /v1/chat/completions`."""
 
     messages: Messages = Field(min_length=1)
@@ -224,34 +225,6 @@ class ChatRequest(SamplingFields, ReasoningFields):
 def unsupported(param: str, message: str | None = None) -> InvalidRequest:
     """Return the error for a parameter that would change the answer and that this server does not support."""
     return InvalidRequest(message or f"'{param}' is not supported.", param=param, code="unsupported_parameter")
-
-
-class CompletionRequest(SamplingFields):
-    """Body of `POST /v1/completions`. The prompt is one user message of the chat template."""
-
-    prompt: str | list[str] = Field(description="One text. Token ids and several prompts are refused.")
-    suffix: str | None = None
-    echo: bool | None = None
-    best_of: int | None = None
-    logprobs: int | None = None
-    response_format: Any = Field(None, description="Refused.")
-
-    def check(self) -> str:
-        """Return the prompt. Raise InvalidRequest for parameters that this server does not support."""
-        self.check_stream_options()
-        if self.response_format is not None:
-            raise unsupported("response_format", "'response_format' is for chats; use 'guided_json' here.")
-        for name in ("suffix", "echo"):
-            if getattr(self, name):
-                raise unsupported(name)
-        if self.logprobs is not None:  # 0 requests them too
-            raise unsupported("logprobs")
-        if (self.best_of or 1) > (self.n or 1):
-            raise unsupported("best_of")
-        prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
-        if len(prompts) != 1:
-            raise unsupported("prompt", "Only one prompt at a time is supported.")
-        return prompts[0]
 
 
 class TopLogprob(WireAnswer):
@@ -367,20 +340,3 @@ class ChatCompletion(WireAnswer):
     sources: list[Source] | None = Field(
         None, description="Extension: the chunks that a RAG chat is based on.", json_schema_extra=EXTENSION
     )
-
-
-class TextChoice(WireAnswer):
-    index: int
-    text: str
-    logprobs: None
-    finish_reason: FinishReason
-    schema_errors: SchemaErrors = None
-
-
-class TextCompletion(WireAnswer):
-    id: str
-    object: Literal["text_completion"]
-    created: int
-    model: str
-    choices: list[TextChoice]
-    usage: Usage

@@ -35,6 +35,15 @@ class BatchEntry:
     rows: int
 
 
+@dataclass(frozen=True, slots=True)
+class FillInMiddle:
+    """The tokens before the text, before what follows it, and before the middle, which the model then writes."""
+
+    prefix: int
+    suffix: int
+    middle: int
+
+
 class TokenSampler(Protocol):
     """Chooses the tokens of one sequence and remembers them (penalties, random state)."""
 
@@ -66,8 +75,18 @@ class Tokenizer(Protocol):
     def eos(self) -> int | None:
         """The token that ends a turn, if the model has one."""
 
+    @property
+    def fill_in_middle(self) -> FillInMiddle | None:
+        """The tokens around the two texts between which the model writes, if the vocabulary has them."""
+
     def tokenize(self, text: str, *, special: bool, add_bos: bool = False) -> list[int]:
-        """Return the token ids of a text; with `special`, control tokens are recognised."""
+        """Return the token ids of a text; with `special`, control tokens are recognised.
+
+        With `add_bos`, the token that begins a text comes first, if the vocabulary says that texts begin with it.
+        """
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, that of control tokens included; what is no UTF-8 becomes U+FFFD."""
 
     def token_bytes(self, token: int) -> bytes:
         """Return the bytes that a token stands for in text: none for control tokens."""

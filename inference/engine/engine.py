@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from core.errors import InternalError, LlmApiError, Unavailable
-from core.messages import ChatMessage, SamplingParams
+from core.messages import ChatMessage, PromptEnd, SamplingParams
 from inference.engine.backend import Backend, BatchEntry, DecodeStatus
 from inference.engine.cache_operations import apply_operations
 from inference.engine.inbox import Abort, Inbox, Searched, Submit, Wake
@@ -79,7 +79,8 @@ class Engine:
         self.last_turn_at = time.monotonic()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._preparation = Preparation(
+        #: Turns requests into tokens, on the caller's thread.
+        self.preparation = Preparation(
             backend,
             template,
             context_length=self.model.context_length,
@@ -110,6 +111,7 @@ class Engine:
         max_tokens: int | None = None,
         sampling: SamplingParams | None = None,
         options: Mapping[str, Any] | None = None,
+        prompt_end: PromptEnd = "answer",
     ) -> PreparedPrompt:
         """Return the prompt of a conversation; with `sampling`, check its parameters too.
 
@@ -119,13 +121,18 @@ class Engine:
             ContextLengthExceeded: if the prompt leaves no room for an answer.
             InvalidRequest: if the conversation is empty or malformed, or a parameter is out of bounds.
         """
-        return self._preparation.prepare(
-            messages, tools=tools, max_tokens=max_tokens, sampling=sampling, options=options
+        return self.preparation.prepare(
+            messages,
+            tools=tools,
+            max_tokens=max_tokens,
+            sampling=sampling,
+            options=options,
+            prompt_end=prompt_end,
         )
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens in a plain text."""
-        return self._preparation.count_tokens(text)
+        return self.preparation.count_tokens(text)
 
     def submit(self, request: SequenceRequest) -> None:
         """Queue a sequence; its events come through the sink.
@@ -135,7 +142,7 @@ class Engine:
             InvalidRequest: if a parameter is out of bounds.
             Unavailable: if the engine has stopped.
         """
-        self._preparation.check(request)
+        self.preparation.check(request)
         if not self.alive:
             raise Unavailable("The inference engine has stopped.")
         self._inbox.post(Submit(request, time.time()))
@@ -302,7 +309,7 @@ class Engine:
             return
         if produced is not None:
             sequence.first_token_at = sequence.first_token_at or time.time()
-            self._counters.generated_tokens += len(produced.token_ids)
+            self._counters.generated_tokens += len(produced.token_ids) - produced.scored
             self._conclude(sequence, produced)
         elif (search := self._running_sequence(sequence).waits_for) is not None:
             done = Searched(sequence.request.sequence_id)

@@ -34,6 +34,8 @@ class Produced:
     finish_reason: FinishReason | None = None
     #: How many draft tokens were accepted.
     accepted: int = 0
+    #: How many of the tokens are the prompt's, which were scored.
+    scored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,12 @@ class RunningSequence:
         self.sequence = sequence
         self._backend = backend
         self._sampling = request.sampling
-        self._most_tokens = min(request.max_tokens, context_length - sequence.prompt_length)
-        self._sampler = backend.create_sampler(
-            request.sampling, seed, request.prompt_token_ids, request.resume_token_ids
-        )
+        scored = request.scored_token_ids
+        self._most_tokens = min(len(scored) + request.max_tokens, context_length - sequence.prompt_length)
+        #: The tokens that an earlier attempt generated, without those that it scored.
+        self._resumed = request.resume_token_ids[len(scored) :]
+        prompt = [*request.prompt_token_ids, *scored]
+        self._sampler = backend.create_sampler(request.sampling, seed, prompt, self._resumed)
         self._reasoned: ReasonedConstraint | None = None
         self._constraint = self._new_constraint()
         self._lookup = PromptLookup() if request.prompt_lookup and backend.can_trim else None
@@ -81,7 +85,10 @@ class RunningSequence:
         self._replay()
 
     def draft(self) -> list[int]:
-        """Return a draft of the tokens after the next one; empty unless prompt lookup is on."""
+        """Return a draft of the tokens after the next one: what is to be scored, or what prompt lookup finds if on."""
+        if left := self.sequence.unscored:
+            # Not the last one: a step that samples a token has no rows of scored ones.
+            return left[: min(MAX_DRAFT_TOKENS, len(left) - 1)]
         if self._lookup is None or self._constraint is not None or self._sampling.logprobs:
             return []
         limit = min(MAX_DRAFT_TOKENS, self._most_tokens - self.sequence.generated - 1)
@@ -89,6 +96,8 @@ class RunningSequence:
 
     def expect(self, row: int) -> None:
         """Announce to the sampler that `advance` follows, so that the rows of all sequences are computed at once."""
+        if self.sequence.unscored:
+            return
         if self._constraint is None:
             self._sampler.expect(range(row, row + 1 + len(self.sequence.draft)))
         elif self._proposal is None:  # otherwise a preempted sequence has computed its tokens again
@@ -104,6 +113,8 @@ class RunningSequence:
         """
         if self._error is not None:
             raise self._error
+        if self.sequence.unscored:
+            return self._score(row)
         if self._constraint is not None:
             if self._proposal is None:
                 self._proposal = self._propose(row)
@@ -159,6 +170,17 @@ class RunningSequence:
     def close(self) -> None:
         self._sampler.close()
 
+    def _score(self, row: int) -> Produced:
+        """Take the next tokens of the prompt, each with its log probability from the row before it."""
+        count = 1 + len(self.sequence.draft)
+        tokens = self.sequence.unscored[:count]
+        produced = Produced(token_ids=tokens, accepted=count - 1, scored=count)
+        for at, token in enumerate(tokens):
+            produced.logprobs += self._logprob(token, self._logits(row + at))
+        self.sequence.tokens.extend(tokens)
+        produced.finish_reason = self._reason()
+        return produced
+
     def _propose(self, row: int) -> Proposal:
         token = self._sampler.sample(row)
         logits = self._logits(row)
@@ -167,7 +189,15 @@ class RunningSequence:
     def _logits(self, row: int) -> NDArray[np.float32] | None:
         return self._backend.logits(row) if self._sampling.logprobs else None
 
+    def _logprob(self, token: int, logits: NDArray[np.float32] | None) -> list[TokenLogprob]:
+        """Return the log probability of a token, or none if that is not wanted."""
+        is_raw = self.sequence.request.raw_logprobs
+        if logits is None or not (is_raw or not self._ends(token)):
+            return []
+        return [token_logprob(logits, token, self._sampling.top_logprobs, self._backend, names=is_raw)]
+
     def _take(self, token: int, logits: NDArray[np.float32] | None, produced: Produced) -> None:
+        self._undecided_logprobs += self._logprob(token, logits)
         if self._ends(token):
             phase = self._detokenizer.phase
             produced.finish_reason = FinishReason.STOP
@@ -176,9 +206,6 @@ class RunningSequence:
             produced.token_ids.append(token)
             text, phase = self._push(token)
             produced.text += text
-            if logits is not None:
-                top, token_bytes = self._sampling.top_logprobs, self._backend.token_bytes
-                self._undecided_logprobs.append(token_logprob(logits, token, top, token_bytes))
             produced.finish_reason = self._reason()
         produced.reasoning += self._detokenizer.take_reasoning()
         if phase is Phase.ANSWER or (phase is Phase.UNDECIDED and produced.finish_reason is not None):
@@ -217,12 +244,11 @@ class RunningSequence:
 
     def _replay(self) -> None:
         """Restore the state at which an earlier attempt stopped; text that it held back comes with the next token."""
-        resumed = self.sequence.request.resume_token_ids
-        if self._constraint is not None and resumed:
-            self._constraint.resume(resumed)
-        for token in resumed:
+        if self._constraint is not None and self._resumed:
+            self._constraint.resume(self._resumed)
+        for token in self._resumed:
             self._backlog += self._push(token)[0]
-        if resumed:
+        if self.sequence.request.resume_token_ids:
             self.finished_by_resume = self._reason()
 
     def _take_backlog(self) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InvalidRequest
 from core.messages import SamplingParams, TokenLogprob
+from inference.engine.backend import Tokenizer
 
 MAX_STOP_STRINGS = 16
 MAX_STOP_CHARACTERS = 256
@@ -94,11 +95,12 @@ def seed_of(sampling: SamplingParams) -> int:
 
 
 def token_logprob(
-    logits: NDArray[np.float32], token: int, top: int, token_bytes: Callable[[int], bytes]
+    logits: NDArray[np.float32], token: int, top: int, tokenizer: Tokenizer, *, names: bool = False
 ) -> TokenLogprob:
     """Return the log probability of `token` and of the `top` best tokens, from raw logits of shape [vocab_size].
 
-    Logarithms are natural. Tokens that a grammar rules out are left out, so there may be fewer than `top`.
+    Logarithms are natural. Tokens that a grammar rules out are left out, so there may be fewer than `top`. Control
+    tokens have no text, or with `names` the text by which the vocabulary calls them.
     """
     best = float(logits.max())
     total = best + math.log(float(np.exp(logits - best, dtype=np.float32).sum(dtype=np.float64)))
@@ -109,8 +111,15 @@ def token_logprob(
         leaders = [int(one) for one in ranked if math.isfinite(logits[one])]
 
     def entry(one: int) -> tuple[str, float, list[int]]:
-        raw = token_bytes(one)
-        return raw.decode("utf-8", errors="replace"), float(logits[one]) - total, list(raw)
+        text, raw = token_entry(one, tokenizer, names=names)
+        return text, float(logits[one]) - total, raw
 
     text, logprob, raw = entry(token)
     return TokenLogprob(text, logprob, raw, [entry(one) for one in leaders])
+
+
+def token_entry(token: int, tokenizer: Tokenizer, *, names: bool) -> tuple[str, list[int]]:
+    """Return the text and the bytes of a token in log probabilities; `names` is explained at `token_logprob`."""
+    raw = tokenizer.token_bytes(token)
+    text = tokenizer.token_text(token) if names and not raw else raw.decode("utf-8", errors="replace")
+    return text, list(raw)

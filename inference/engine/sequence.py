@@ -27,15 +27,18 @@ class SequenceRequest:
 
     sequence_id: str
     prompt_token_ids: list[int]
+    #: The rest of the prompt, if its log probabilities are wanted. These tokens are fed as if they had been generated,
+    #: and emitted with their log probabilities but without text.
+    scored_token_ids: list[int] = field(default_factory=list)
     sampling: SamplingParams = SamplingParams()
-    #: The most tokens to generate, those in `resume_token_ids` included.
+    #: The most tokens to generate, the resumed ones included, but not those that are scored.
     max_tokens: int = 256
     priority: Priority = "interactive"
     #: The API key that the request came with: slots are shared fairly among keys.
     key: str = ""
     #: Unix time in seconds after which nobody waits for the answer.
     deadline: float | None = None
-    #: Tokens that an earlier attempt generated: the answer continues after them.
+    #: Tokens that an earlier attempt scored and generated: the answer continues after them.
     resume_token_ids: list[int] = field(default_factory=list)
     #: Characters of the answer that were already sent; only the text after them is emitted.
     resume_text_length: int = 0
@@ -49,6 +52,8 @@ class SequenceRequest:
     marks: Mapping[int, str] = field(default_factory=dict)
     #: Whether drafts may be taken from the prompt, which pays if the answer quotes it.
     prompt_lookup: bool = False
+    #: Whether log probabilities include that of the token that ends the answer, and call control tokens by their names.
+    raw_logprobs: bool = False
 
 
 def constrained(request: SequenceRequest, grammar: ConstraintFactory | None) -> SequenceRequest:
@@ -160,8 +165,13 @@ class ActiveSequence:
 
     @property
     def generated(self) -> int:
-        """The number of tokens generated so far, resumed ones included."""
+        """The number of tokens generated so far, resumed and scored ones included."""
         return len(self.tokens) - self.prompt_length
+
+    @property
+    def unscored(self) -> list[int]:
+        """The tokens of the prompt that are still to be scored."""
+        return self.request.scored_token_ids[self.generated :]
 
     @property
     def pending(self) -> int:

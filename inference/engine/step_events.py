@@ -35,8 +35,8 @@ class StepEvents:
         self._events.append(SequenceStarted(sequence_id=name, produced_at=time.time()))
 
     def produced(self, sequence: ActiveSequence, produced: Produced) -> None:
-        """Add an event with new tokens or text, if there are any."""
-        if produced.token_ids or produced.text or produced.reasoning:
+        """Add an event with new tokens, text or log probabilities, if there are any."""
+        if produced.token_ids or produced.text or produced.reasoning or produced.logprobs:
             self._events.append(
                 SequenceDelta(
                     sequence_id=sequence.request.sequence_id,
@@ -50,14 +50,15 @@ class StepEvents:
 
     def finished(self, sequence: ActiveSequence, reason: FinishReason) -> None:
         now = time.time()
+        scored = min(len(sequence.request.scored_token_ids), sequence.generated)
         self._events.append(
             SequenceFinished(
                 sequence_id=sequence.request.sequence_id,
                 produced_at=now,
                 finish_reason=reason,
                 usage=Usage(
-                    sequence.prompt_length,
-                    sequence.generated,
+                    sequence.prompt_length + scored,
+                    sequence.generated - scored,
                     sequence.cached_tokens,
                     reasoning_tokens=sequence.reasoning_tokens,
                 ),

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import TemplateSyntaxError
 
 from core.errors import ConfigurationError, InvalidRequest
-from core.messages import ChatMessage
+from core.messages import ChatMessage, PromptEnd
 from inference.grammars.call_formats import CallFormat, TaggedFormat, native_format
 from inference.grammars.call_formats.tagged import CLOSE, OPEN
 from inference.text.reasoning import Beginning, Reasoning, reasoning_format
@@ -76,6 +76,7 @@ class ChatTemplate:
         messages: Sequence[ChatMessage],
         tools: Sequence[dict[str, Any]] = (),
         options: Mapping[str, Any] | None = None,
+        prompt_end: PromptEnd = "answer",
     ) -> list[tuple[str, bool]]:
         """Return the prompt as pieces of (text, trusted).
 
@@ -83,25 +84,26 @@ class ChatTemplate:
         and pose as another role. `options` are values for the template, such as `enable_thinking`.
 
         Raises:
-            InvalidRequest: if the template refuses the conversation (for instance an unknown role), or an option is
-                none.
+            InvalidRequest: if the template refuses the conversation (for instance an unknown role), if an option is
+                none, or if the last message, which is to be continued, is hidden.
         """
         guard = _Guard(self._control)
         values = _guarded(self._options(options or {}), guard)
         if self._native is not None:
             as_text = self._native.arguments_as_text
             shaped = [_shape(message, guard, as_text) for message in self.call_format.conversation(messages)]
-            pieces = guard.split(self._text(shaped, _guarded(list(tools), guard), values))
+            pieces = guard.split(self._text(shaped, _guarded(list(tools), guard), values, prompt_end))
         else:
             shaped = _plain_tool_messages([_shape(message, guard) for message in messages])
             shaped = _with_tools_prompt(shaped, tools, guard) if tools else shaped
-            pieces = guard.split(self._text(shaped, [], values))
-        if values.get("enable_thinking") is False and self._is_inside(pieces) and self.reasoning is not None:
+            pieces = guard.split(self._text(shaped, [], values, prompt_end))
+        is_off = prompt_end == "answer" and values.get("enable_thinking") is False
+        if is_off and self._is_inside(pieces) and self.reasoning is not None:
             # A template that always begins with reasoning does not know this option.
             pieces.append((f"\n{self.reasoning.closing}\n\n", True))
         return pieces
 
-    def reasoning_after(self, pieces: Sequence[tuple[str, bool]]) -> Reasoning | None:
+    def reasoning_after(self, pieces: Sequence[tuple[str, bool]], prompt_end: PromptEnd = "answer") -> Reasoning | None:
         """Return how the answer to a prompt may contain reasoning, or None if this model does not reason."""
         form = self.reasoning
         if form is None:
@@ -110,6 +112,7 @@ class ChatTemplate:
             return Reasoning(form, Beginning.INSIDE)
         text, is_trusted = pieces[-1] if pieces else ("", False)
         is_closed = is_trusted and text.rstrip().endswith(form.closing.rstrip())
+        is_closed |= prompt_end == "continued"
         return Reasoning(form, Beginning.NONE if is_closed else Beginning.OPTIONAL)
 
     def _is_inside(self, pieces: Sequence[tuple[str, bool]]) -> bool:
@@ -146,12 +149,35 @@ class ChatTemplate:
             # Some templates demand more, such as a system message: requests are told what it is.
             return
 
-    def _text(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]], options: dict[str, Any]) -> str:
+    def _text(
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]],
+        options: dict[str, Any],
+        prompt_end: PromptEnd,
+    ) -> str:
+        if prompt_end == "continued":
+            last = messages[-1]
+            messages = [*messages[:-1], {**last, "content": last["content"] + _Guard.END}]
+            text, end, _ = self._first_accepted(messages, tools, options, begin_answer=False).rpartition(_Guard.END)
+            if not end:
+                raise InvalidRequest("The model's chat template hides the message to continue.", param="messages")
+            return text
+        return self._first_accepted(messages, tools, options, begin_answer=prompt_end == "answer")
+
+    def _first_accepted(
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]],
+        options: dict[str, Any],
+        *,
+        begin_answer: bool,
+    ) -> str:
         alternating = _alternating(messages)
         refusals: list[Exception] = []
         for attempt in (messages, alternating, _alternating(_without_system(alternating))):
             try:
-                return self._rendered(attempt, tools, options)
+                return self._rendered(attempt, tools, options, begin_answer=begin_answer)
             except TemplateTooExpensive as error:
                 raise InvalidRequest(
                     f"The model's chat template cannot render these messages: {error}.", param="messages"
@@ -165,10 +191,15 @@ class ChatTemplate:
         ) from refusals[0]
 
     def _rendered(
-        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]], options: Mapping[str, Any] | None = None
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]],
+        options: Mapping[str, Any] | None = None,
+        *,
+        begin_answer: bool = True,
     ) -> str:
-        names = {**(options or {}), **self._names}
-        return render(self._template, messages=messages, tools=tools or None, add_generation_prompt=True, **names)
+        names = {**(options or {}), **self._names, "add_generation_prompt": begin_answer}
+        return render(self._template, messages=messages, tools=tools or None, **names)
 
 
 def _unusable(reason: str) -> ConfigurationError:
@@ -182,6 +213,8 @@ class _Guard:
 
     #: A private-use character. In users' texts it is itself replaced by a mark, so that it cannot forge one.
     MARK = "\ue0f7"
+    #: The end of a message that is to be continued. Templates may write more after it, which is cut off.
+    END = f"{MARK}end{MARK}"
 
     def __init__(self, control: re.Pattern[str] | None) -> None:
         self._control = control

@@ -11,16 +11,19 @@ from tasks.jobs.runner import ChoiceResult
 AnswerCheck = Callable[[ChoiceResult], list[str]]
 
 
-def check_of(grammar: Grammar | None) -> AnswerCheck | None:
-    """Return the check of a grammar's answers, or None if the grammar enforces all that the schemas say."""
+def check_of(grammar: Grammar | None, echo_characters: int = 0) -> AnswerCheck | None:
+    """Return the check of a grammar's answers, or None if the grammar enforces all that the schemas say.
+
+    The first `echo_characters` of an answer's text are the prompt.
+    """
     if grammar is None or not grammar.unenforced:
         return None
     schemas = grammar.unenforced
 
     def check(result: ChoiceResult) -> list[str]:
         problems: list[str] = []
-        if None in schemas and result.text:
-            problems += problems_of(schemas[None], result.text)
+        if None in schemas and (text := result.text[echo_characters:]):
+            problems += problems_of(schemas[None], text)
         for at, call in enumerate(result.tool_calls):
             name, arguments = call["function"]["name"], call["function"]["arguments"]
             if name in schemas:

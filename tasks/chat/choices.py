@@ -55,6 +55,8 @@ class Choice:
     streams_calls: bool = False
     #: The call whose arguments are being emitted.
     open: OpenCall | None = None
+    #: The characters of `result.text` that are the echoed prompt.
+    echo_characters: int = 0
     #: Finds what the complete answer violates of the client's schemas, if its grammar does not enforce all of them.
     check: AnswerCheck | None = None
 
@@ -65,7 +67,7 @@ class Choice:
     @property
     def resume_text_length(self) -> int:
         """The number of emitted characters that the engine omits on resuming. Calls and citations need all of them."""
-        return 0 if self.reader or self.citer else len(self.result.text)
+        return 0 if self.reader or self.citer else len(self.result.text) - self.echo_characters
 
     def take_pending(self) -> list[int]:
         token_ids, self.pending = self.pending, []
@@ -143,7 +145,10 @@ class SequenceRun:
     error: LlmApiError | None = None
     aborted: str | None = None
     started: bool = False
+    #: Set once the engine sends no more events, and all that it has sent are published.
     done: threading.Event = field(default_factory=threading.Event)
+    #: Set when a choice is finished or the run is done, and the events of that are published.
+    progress: threading.Event = field(default_factory=threading.Event)
 
     @property
     def sequence_ids(self) -> list[str]:
@@ -153,6 +158,24 @@ class SequenceRun:
     def has_ended(self) -> bool:
         """Whether the engine will send no more events."""
         return self.error is not None or self.aborted is not None or all(choice.finished for choice in self.choices)
+
+    @property
+    def usage(self) -> Usage:
+        """The usage of all choices of one prompt, which is counted once."""
+        first = self._done_choices[0].usage
+        completion_tokens = sum(choice.usage.completion_tokens for choice in self.choices)
+        reasoning_tokens = sum(choice.usage.reasoning_tokens for choice in self.choices)
+        return Usage(first.prompt_tokens, completion_tokens, first.cached_tokens, reasoning_tokens=reasoning_tokens)
+
+    @property
+    def timings(self) -> Timings:
+        """The timings of the choice that took longest to generate."""
+        return max(self._done_choices, key=lambda choice: choice.timings.generation_ms).timings
+
+    @property
+    def _done_choices(self) -> list[Choice]:
+        """The choices that this attempt has finished, or all of them if it has finished none."""
+        return [choice for choice in self.choices if choice.usage.prompt_tokens] or self.choices
 
     def sequence_id(self, index: int) -> str:
         """Return the engine's id of a choice. It contains the attempt, so late events of an earlier one are ignored."""

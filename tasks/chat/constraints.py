@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from core.messages import GenerateRequest, SamplingParams
+from core.messages import AnswerFormatFields, GenerateRequest, SamplingParams
 from inference.grammars.compiler import Grammar, GrammarCompiler
 
 
@@ -33,6 +33,13 @@ def constraint_of(request: GenerateRequest, grammars: GrammarCompiler, max_token
             max_tokens=max_tokens,
             strict=strict,
         )
+    return format_constraint(request, grammars, max_tokens)
+
+
+def format_constraint(
+    request: AnswerFormatFields, grammars: GrammarCompiler, max_tokens: int | None = None
+) -> Grammar | None:
+    """Return the compiled grammar of an answer's format, or None if it has none: see `constraint_of`."""
     if request.answer_pattern is not None:
         return grammars.regex(request.answer_pattern, param=request.format_param)
     if request.answer_schema is None:
@@ -71,6 +78,11 @@ def sampling_of(request: GenerateRequest, index: int) -> SamplingParams:
     sampling = request.sampling
     if request.tools and request.tool_choice == "required":
         sampling = msgspec.structs.replace(sampling, stop=[])
+    return with_own_seed(sampling, index)
+
+
+def with_own_seed(sampling: SamplingParams, index: int) -> SamplingParams:
+    """Return the sampling parameters of the choice number `index` of several with the same prompt."""
     if sampling.seed is not None and index:
         sampling = msgspec.structs.replace(sampling, seed=sampling.seed + index)
     return sampling

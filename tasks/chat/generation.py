@@ -1,45 +1,44 @@
-"""Generation for jobs: runs their sequences in the engine and publishes the engine's events as job events.
+"""Generation for jobs: answers chats in rounds, and passes raw completions and tokens to those who serve them.
 
-The engine's thread queues the events of each step. One publisher thread translates them into job events, and appends
-those of all jobs in one round trip. The thread of a task prepares its job, submits the sequences, waits for them, and
-completes the job. If the model calls functions of the server, it runs them between two rounds, in which time the job
-has no sequence in the engine.
+The thread of a task prepares its job, runs its sequences (`tasks.chat.sequence_runs`) and completes the job. If the
+model calls functions of the server, it runs them between two rounds, in which time the job has no sequence in the
+engine.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from core import events
-from core.errors import InternalError, Unavailable
-from core.messages import GenerateRequest, Timings, Usage
+from core.errors import Unavailable
+from core.messages import GenerateRequest, Timings
 from core.settings import Settings
 from inference.engine.engine import Engine
 from inference.engine.opening import open_engine
 from inference.engine.preparation import PreparedPrompt
 from inference.engine.sequence import SequenceEvent, SequenceRequest, constrained
 from inference.functions import FunctionContext, FunctionRegistry, function_registry
-from inference.grammars.compiler import Grammar
 from inference.text.citations import Citer
 from tasks.chat.answer_check import check_of
-from tasks.chat.choices import Choice, SequenceRun, translate
+from tasks.chat.choices import Choice, SequenceRun
+from tasks.chat.completions import Completions
 from tasks.chat.constraints import accepts_any_text, sampling_of
 from tasks.chat.conversation import Conversation, Round
 from tasks.chat.outbox import Outbox
 from tasks.chat.prompts import PromptBuilder
 from tasks.chat.resume_state import ResumeState
 from tasks.chat.rewriting import AuxiliaryGenerations, QueryRewriter
+from tasks.chat.sequence_runs import SequenceRuns
 from tasks.chat.server_functions import FunctionCalls, ServerFunctions
+from tasks.chat.tokens import TokenService
 from tasks.chat.tool_rounds import ToolRounds
 from tasks.jobs.producer import Producer
-from tasks.jobs.queues import Queue, Tasks
-from tasks.jobs.records import Append
-from tasks.jobs.redis_client import retrying
-from tasks.jobs.runner import ChoiceResult, JobCancelled, JobResult, JobRunner, RunningJob
+from tasks.jobs.queues import Queue, Task, Tasks
+from tasks.jobs.runner import ChoiceResult, JobResult, JobRunner, RunningJob
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +49,10 @@ class CancellableWork:
 
     run: SequenceRun | None = None
     calls: FunctionCalls = field(default_factory=FunctionCalls)
+
+    def begin(self, run: SequenceRun) -> None:
+        """Make this the present round."""
+        self.run = run
 
 
 class GenerationService:
@@ -68,39 +71,39 @@ class GenerationService:
         self._records = producer.records
         self._batch_room = threading.BoundedSemaphore(settings.slots)
         self._runner = runner
-        self._outbox = Outbox(settings.stream_interval_ms / 1000)
-        self._runs: dict[str, SequenceRun] = {}
-        self._publisher = threading.Thread(target=self._publish, name="publisher", daemon=True)
         self._auxiliary_generations = AuxiliaryGenerations()
-        self.engine: Engine = open_engine(settings, self._receive_step)
+        outbox = Outbox(settings.stream_interval_ms / 1000)
+
+        def receive(step: Sequence[SequenceEvent]) -> None:
+            self._auxiliary_generations.receive(step)
+            outbox.put(step)
+
+        self.engine: Engine = open_engine(settings, receive)
+        self._runs = SequenceRuns(self.engine, producer.records, outbox)
+        self._completions = Completions(self.engine, producer.records, runner, self._runs, settings.slots)
+        #: Serves `inference.tokenize` and `inference.detokenize`.
+        self.tokens = TokenService(self.engine, runner)
         self._rewriter = QueryRewriter(self.engine, self._auxiliary_generations)
         functions = ServerFunctions(registry)
         self._prompts = PromptBuilder(settings, self.engine, functions)
         self._rounds = ToolRounds(settings, self.engine, producer, functions, context or FunctionContext())
-        self._publisher.start()
         threading.Thread(target=self.engine.grammars.warm_up, name="grammar", daemon=True).start()
 
     def close(self) -> None:
         """Stop the engine and publish its last events."""
         self.engine.close()
-        self._outbox.close()
-        self._publisher.join(timeout=5)
+        self._runs.close()
 
     def generate(self, job_id: str, origin: Queue) -> None:
-        """Answer a chat or RAG chat whose message came from the queue `origin`.
+        """Answer a chat or RAG chat whose message came from the queue `origin`."""
+        work = CancellableWork()
+        self._run(job_id, Tasks.GENERATE, origin, lambda job: self._answer(job, work), lambda: self._stop(work))
 
-        Batch jobs occupy at most as many of the worker's threads as there are slots, so that some are left for others.
-        """
-        if origin is Queue.BATCH:
-            if not self._batch_room.acquire(blocking=False):
-                return  # the job keeps its position in the queue, and `_feed_batch` sends it again
-            try:
-                self._generate(job_id)
-            finally:
-                self._batch_room.release()
-                self._feed_batch()
-        else:
-            self._generate(job_id)
+    def complete(self, job_id: str, origin: Queue) -> None:
+        """Continue the prompts of a raw completion whose message came from the queue `origin`."""
+        work = CancellableWork()
+        answer = self._completions.answer
+        self._run(job_id, Tasks.COMPLETE, origin, lambda job: answer(job, work.begin), lambda: self._stop(work))
 
     def rewrite(self, job_id: str) -> None:
         """Rewrite the follow-up question of a RAG chat, and hand the job over to the search even if that fails."""
@@ -119,19 +122,30 @@ class GenerationService:
 
         self._runner.run(job_id, Tasks.REWRITE, work, stop)
 
-    def _receive_step(self, step: Sequence[SequenceEvent]) -> None:
-        self._auxiliary_generations.receive(step)
-        self._outbox.put(step)
+    def _run(
+        self,
+        job_id: str,
+        task: Task,
+        origin: Queue,
+        answer: Callable[[RunningJob], None],
+        stop: Callable[[], None],
+    ) -> None:
+        """Run a job. Batch jobs occupy at most as many of the worker's threads as there are slots."""
+        if origin is not Queue.BATCH:
+            self._runner.run(job_id, task, answer, stop)
+        elif self._batch_room.acquire(blocking=False):
+            try:
+                self._runner.run(job_id, task, answer, stop)
+            finally:
+                self._batch_room.release()
+                self._feed_batch()
+        # Otherwise the job keeps its position in the queue, and `_feed_batch` sends it again.
 
     def _feed_batch(self) -> None:
         try:
             self._producer.feed_batch()
         except Unavailable as error:
             log.warning("waiting batch jobs are left for reconciliation to send: %s", error.message)
-
-    def _generate(self, job_id: str) -> None:
-        work = CancellableWork()
-        self._runner.run(job_id, Tasks.GENERATE, lambda job: self._answer(job, work), lambda: self._stop(work))
 
     def _answer(self, job: RunningJob, work: CancellableWork) -> None:
         request = job.request(GenerateRequest)
@@ -178,14 +192,20 @@ class GenerationService:
             prepared = self._rounds.complete_round(job, work.calls, conversation)
         while True:
             run = self._new_run(job, conversation, resume)
-            work.run = run
+            work.begin(run)
             if conversation.end_reason is not None or prepared is None:
                 self._finish_choice(run, conversation.end_reason or "length")
                 return run
             grammar = self._rounds.constraint(conversation, prepared.max_tokens)
             for choice in run.choices:
                 choice.check = check_of(grammar)
-            self._run_sequences(run, conversation.next_request(), prepared, grammar)
+            request = conversation.next_request()
+            sequences = [
+                constrained(self._sequence(run, choice, request, prepared), grammar)
+                for choice in run.choices
+                if not choice.finished
+            ]
+            self._runs.run(run, sequences)
             choice = run.choices[0]
             if not choice.result.tool_results:
                 return run
@@ -210,31 +230,6 @@ class GenerationService:
             choice.finish_reason = reason
             run.job.emit(events.ChoiceFinished(**run.job.event_fields(), finish_reason=reason))
 
-    def _run_sequences(
-        self, run: SequenceRun, request: GenerateRequest, prepared: PreparedPrompt, grammar: Grammar | None
-    ) -> None:
-        """Submit the choices that are not finished, and wait until they are."""
-        job = run.job
-        if run.has_ended:
-            return
-        for choice in run.choices:
-            self._runs[run.sequence_id(choice.result.index)] = run
-        try:
-            for choice in run.choices:
-                if not choice.finished:
-                    sequence = self._sequence(run, choice, request, prepared)
-                    self.engine.submit(constrained(sequence, grammar))
-            job.check()
-            run.done.wait()
-        finally:
-            self._abort(run)
-            for choice in run.choices:
-                self._runs.pop(run.sequence_id(choice.result.index), None)
-        if run.error:
-            raise run.error
-        if run.aborted is not None or job.replaced:
-            raise JobCancelled(run.aborted or "cancelled")
-
     def _sequence(
         self, run: SequenceRun, choice: Choice, request: GenerateRequest, prepared: PreparedPrompt
     ) -> SequenceRequest:
@@ -256,18 +251,11 @@ class GenerationService:
         )
 
     def _complete(self, job: RunningJob, conversation: Conversation, last: SequenceRun, retrieval_ms: float) -> None:
-        done = [choice for choice in last.choices if choice.usage.prompt_tokens] or last.choices
-        slowest = max(done, key=lambda choice: choice.timings.generation_ms)
-        usage = Usage(
-            prompt_tokens=done[0].usage.prompt_tokens,
-            completion_tokens=sum(choice.usage.completion_tokens for choice in last.choices),
-            cached_tokens=done[0].usage.cached_tokens,
-            reasoning_tokens=sum(choice.usage.reasoning_tokens for choice in last.choices),
-        )
+        usage, timings = last.usage, last.timings
         choices = [choice.result for choice in last.choices]
         if conversation.rounds:
             choices = [conversation.combined_choice(choices[0])]
-        timings = conversation.total_timings(slowest.timings, retrieval_ms)
+        timings = conversation.total_timings(timings, retrieval_ms)
         usage = conversation.total_usage(usage)
         if conversation.request.rag:
             usage += self._records.load_rewrite_usage(job.id)
@@ -291,64 +279,5 @@ class GenerationService:
 
     def _stop(self, work: CancellableWork) -> None:
         if work.run is not None:
-            self._abort(work.run)
+            self._runs.abort(work.run)
         work.calls.interrupt()
-
-    def _abort(self, run: SequenceRun) -> None:
-        for sequence_id in run.sequence_ids:
-            self.engine.abort(sequence_id, "cancelled")
-
-    # The publisher thread
-
-    def _publish(self) -> None:
-        while (portion := self._outbox.take()) is not None:
-            try:
-                self._publish_events(portion)
-            except Exception:  # jobs whose events cannot be published must end, not hang
-                log.exception("events could not be published")
-                self._fail_runs(portion)
-
-    def _publish_events(self, portion: Sequence[SequenceEvent]) -> None:
-        found: dict[int, tuple[SequenceRun, list[SequenceEvent]]] = {}
-        for event in portion:
-            run = self._runs.get(event.sequence_id)
-            if run is not None:
-                found.setdefault(id(run), (run, []))[1].append(event)
-        appends = [
-            (run, append) for run, events_of_run in found.values() if (append := self._append(run, events_of_run))
-        ]
-        if appends:
-            outcomes = retrying(self._records.append_many, [append for _, append in appends])
-            for (run, _), outcome in zip(appends, outcomes, strict=True):
-                run.job.update_from(outcome)
-                if run.job.replaced or run.job.cancelled:
-                    self._abort(run)
-        for run, _ in found.values():
-            if run.has_ended:
-                run.done.set()
-
-    def _append(self, run: SequenceRun, engine_events: Sequence[SequenceEvent]) -> Append | None:
-        """Return the engine's events as job events to append, or None if there are none or the run has failed.
-
-        A fault fails this run only, as its events would leave a gap in the answer.
-        """
-        if run.error is not None:
-            return None
-        try:
-            items = [item for event in engine_events for item in translate(run, event)]
-            if not items:
-                return None
-            state = "running" if any(isinstance(item, events.Started) for item in items) else ""
-            append = run.job.as_append(*items, state=state)
-            _ = append.payloads
-            return append
-        except Exception:  # translating and encoding may fail in any way
-            log.exception("the events of job %s cannot be written", run.job.id)
-            run.error = InternalError("A part of the answer could not be written; the server's log says why.")
-            self._abort(run)
-            return None
-
-    def _fail_runs(self, portion: Sequence[SequenceEvent]) -> None:
-        for run in {id(found): found for event in portion if (found := self._runs.get(event.sequence_id))}.values():
-            run.error = run.error or Unavailable("The answer could not be delivered.", code="queue_unavailable")
-            run.done.set()

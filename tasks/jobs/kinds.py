@@ -15,7 +15,15 @@ import msgspec
 
 from core import events
 from core.errors import InternalError
-from core.messages import DocumentsRequest, EmbedRequest, GenerateRequest, SearchRequest
+from core.messages import (
+    CompleteRequest,
+    DetokenizeRequest,
+    DocumentsRequest,
+    EmbedRequest,
+    GenerateRequest,
+    SearchRequest,
+    TokenizeRequest,
+)
 from tasks.jobs.queues import Task, Tasks
 
 #: Events that a job of any kind may emit.
@@ -86,6 +94,7 @@ CHAT = JobKind(
     task=Tasks.GENERATE,
     endpoints={
         "/v1/chat/completions": "api.renderers:chat_completion",
+        # Releases before raw completions answered this endpoint by chats, whose results are still in catalogs.
         "/v1/completions": "api.renderers:text_completion",
     },
     events=_GENERATION_EVENTS,
@@ -97,10 +106,29 @@ RAG_CHAT = JobKind(
     later_tasks=(Tasks.REWRITE, Tasks.GENERATE),
     endpoints={
         "/v1/chat/completions": "api.renderers:chat_completion",
-        "/v1/completions": "api.renderers:text_completion",
+        "/v1/completions": "api.renderers:text_completion",  # of earlier releases, as above
         "/v1/rag/chat": "api.renderers:rag_answer",
     },
     events=_GENERATION_EVENTS | {events.Retrieved},
+)
+COMPLETION = JobKind(
+    name="completion",
+    request=CompleteRequest,
+    task=Tasks.COMPLETE,
+    endpoints={"/v1/completions": "api.renderers:text_completion"},
+    events=frozenset({events.Started, events.TextDelta, events.ChoiceFinished}),
+)
+TOKENIZE = JobKind(
+    name="tokenize",
+    request=TokenizeRequest,
+    task=Tasks.TOKENIZE,
+    endpoints={"/v1/tokenize": "api.renderers:result"},
+)
+DETOKENIZE = JobKind(
+    name="detokenize",
+    request=DetokenizeRequest,
+    task=Tasks.DETOKENIZE,
+    endpoints={"/v1/detokenize": "api.renderers:result"},
 )
 SEARCH = JobKind(
     name="search",
@@ -148,7 +176,7 @@ def register(kind: JobKind) -> JobKind:
     return kind
 
 
-for _kind in (CHAT, RAG_CHAT, SEARCH, EMBEDDINGS, DOCUMENTS):
+for _kind in (CHAT, RAG_CHAT, COMPLETION, TOKENIZE, DETOKENIZE, SEARCH, EMBEDDINGS, DOCUMENTS):
     register(_kind)
 
 

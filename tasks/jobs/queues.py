@@ -66,6 +66,9 @@ class Tasks:
     EMBED = Task("query.embed", Queue.QUERY)
     #: Nobody waits for the tokens of a durable job, so it queues behind the interactive ones.
     GENERATE = Task("inference.generate", Queue.INFERENCE, durable_queue=Queue.BATCH)
+    COMPLETE = Task("inference.complete", Queue.INFERENCE, durable_queue=Queue.BATCH)
     REWRITE = Task("inference.rewrite", Queue.INFERENCE)
+    TOKENIZE = Task("inference.tokenize", Queue.INFERENCE)
+    DETOKENIZE = Task("inference.detokenize", Queue.INFERENCE)
     EXPIRE = Task("maintenance.expire", Queue.MAINTENANCE)
     ACCEPT_DOCUMENTS = Task("maintenance.accept_documents", Queue.MAINTENANCE)

@@ -182,6 +182,36 @@ async def test_completions(api: Any) -> None:
     assert plain.choices[0].finish_reason == chunks[-1].choices[0].finish_reason
 
 
+async def test_raw_completions(api: Any) -> None:
+    counting: dict[str, Any] = {"model": "any", "temperature": 0, "max_tokens": 8}
+    both = await done(api.completions.create(**counting, prompt=["1, 2, 3, 4, 5,", "a, b, c, d,"], n=2))
+    assert [choice.index for choice in both.choices] == [0, 1, 2, 3]
+    assert both.choices[1].text.lstrip().startswith("6") and both.choices[2].text.lstrip().startswith("e")
+
+    asked: dict[str, Any] = {**counting, "prompt": "1, 2, 3, 4, 5,", "echo": True, "logprobs": 2}
+    # The first token of a prompt has no probability, with OpenAI too, and the strict client refuses such an entry.
+    plain = await done(lenient(api).completions.create(**asked))
+    chunks = await items(await done(lenient(api).completions.create(**asked, stream=True)))
+    pieces = [chunk.choices[0].logprobs for chunk in chunks if chunk.choices[0].logprobs]
+    assert plain.choices[0].text == "".join(chunk.choices[0].text for chunk in chunks)
+    assert plain.choices[0].logprobs.tokens == [token for piece in pieces for token in piece.tokens]
+    assert plain.choices[0].logprobs.token_logprobs[0] is None
+    assert plain.usage.prompt_tokens + plain.usage.completion_tokens == len(plain.choices[0].logprobs.tokens)
+
+    with pytest.raises(openai.BadRequestError) as refused:
+        await done(api.completions.create(**counting, prompt="a", suffix="b"))
+    assert refused.value.param == "suffix"
+
+
+async def test_an_answer_that_the_client_begins(api: Any, http: httpx.Client) -> None:
+    begun: Any = [*QUESTION, {"role": "assistant", "content": "In Paris, it is"}]
+    extra = {"continue_final_message": True, "add_generation_prompt": False}
+    answer = await done(api.chat.completions.create(**{**ASK, "messages": begun}, extra_body=extra))
+    counted = http.post("/v1/tokenize", json={"messages": begun, **extra}).json()
+    assert answer.choices[0].message.content and answer.usage.prompt_tokens == counted["count"]
+    assert http.post("/v1/detokenize", json={"tokens": counted["tokens"]}).json()["prompt"].endswith("In Paris, it is")
+
+
 async def test_embeddings(api: Any) -> None:
     # Without a format, the client asks for base64, and validates the answer before it has decoded it.
     packed = await done(lenient(api).embeddings.create(model="any", input=["one", "two"]))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.messages import SamplingParams
-from inference.engine.backend import BatchEntry, DecodeStatus
+from inference.engine.backend import BatchEntry, DecodeStatus, FillInMiddle
 from inference.engine.model_files import ModelInfo
 
 #: Tokens are bytes, followed by the end, the beginning and a control token that chat templates use.
@@ -81,6 +81,7 @@ class FakeBackend:
     )
     control_tokens: Mapping[str, int] = {name: token for token, name in _NAMES.items()}
     can_trim = True
+    fill_in_middle: FillInMiddle | None = None
 
     def __init__(
         self,
@@ -189,6 +190,10 @@ class FakeBackend:
 
     def token_bytes(self, token: int) -> bytes:
         return bytes([token]) if token < 256 else b""
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        parts = (_NAMES.get(token, "").encode() or bytes([token]) for token in tokens)
+        return b"".join(parts).decode(errors="replace")
 
     def token_text(self, token: int) -> str:
         return _NAMES.get(token) or bytes([token]).decode("latin-1")

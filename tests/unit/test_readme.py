@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from api.schemas.chat import ChatRequest
+from api.schemas.completions import CompletionRequest
 from api.schemas.embeddings import EmbeddingsRequest
 from api.schemas.rag import RagChatRequest, SearchRequest, TextsRequest
 from core.settings import Settings
@@ -22,6 +23,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 BODIES: dict[str, Any] = {
     "/v1/chat/completions": ChatRequest,
+    "/v1/completions": CompletionRequest,
     "/v1/embeddings": EmbeddingsRequest,
     "/v1/rag/documents": TextsRequest,
     "/v1/rag/search": SearchRequest,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from core.errors import ConfigurationError, InternalError
 from core.messages import SamplingParams
 from core.settings import Settings
-from inference.engine.backend import BatchEntry, DecodeStatus, TokenSampler, token_of
+from inference.engine.backend import BatchEntry, DecodeStatus, FillInMiddle, TokenSampler, token_of
 from inference.engine.context_size import ContextSize, smaller
 from inference.engine.llama_backend.batch import Batch, pointer
 from inference.engine.llama_backend.loading import KV_TYPES, context_size_of, flash_attention, load_model, metadata
@@ -28,6 +28,7 @@ from inference.engine.model_files import ModelFile, ModelInfo, weights_bytes
 from inference.engine.prompt_lookup import MAX_DRAFT_TOKENS
 from inference.text.template_choice import ModelTraits, choose_template
 
+_FILL_IN_MIDDLE = (llama.llama_vocab_fim_pre, llama.llama_vocab_fim_suf, llama.llama_vocab_fim_mid)
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,8 @@ class LlamaBackend:
             token for token in range(self.vocab_size) if llama.llama_vocab_is_eog(self._vocab, token)
         )
         self.control_tokens = self._control_tokens()
+        around = [int(token_of(self._vocab)) for token_of in _FILL_IN_MIDDLE]
+        self.fill_in_middle = FillInMiddle(*around) if min(around) >= 0 else None
 
     def _create_context(self, size: ContextSize, settings: Settings) -> tuple[Any, ContextSize]:
         """Return a context and its size: a smaller one with CONTEXT_LENGTH=auto if this one cannot be allocated."""
@@ -252,6 +255,16 @@ class LlamaBackend:
         if count < 0:
             raise InternalError(f"llama.cpp could not tokenise {len(data)} bytes")
         return buffer[:count]
+
+    def detokenize(self, tokens: Sequence[int]) -> str:
+        ids = (llama.llama_token * len(tokens))(*tokens)
+        size = 8 * len(tokens) + 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = llama.llama_detokenize(self._vocab, ids, len(tokens), buffer, size, False, True)
+            if length >= 0:
+                return buffer.raw[:length].decode("utf-8", errors="replace")
+            size = -length
 
     def token_bytes(self, token: int) -> bytes:
         piece = self._piece_cache.get(token)

@@ -14,13 +14,20 @@ from pydantic import Field
 from core import events
 from core.catalog import Catalog
 from core.ids import new_id
-from core.messages import ChatMessage, GenerateRequest, SamplingParams
+from core.messages import (
+    ChatMessage,
+    CompleteRequest,
+    DetokenizeRequest,
+    GenerateRequest,
+    SamplingParams,
+    TokenizeRequest,
+)
 from core.settings import load_settings
 from inference.functions import FunctionRegistry
 from inference.functions.builtin.document_search import search_documents
 from tasks.chat.generation import GenerationService
 from tasks.jobs.heartbeats import JobHeartbeats
-from tasks.jobs.kinds import CHAT, RAG_CHAT
+from tasks.jobs.kinds import CHAT, COMPLETION, RAG_CHAT, TOKENIZE, JobKind
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Tasks
 from tasks.jobs.records import Append
@@ -118,17 +125,46 @@ class World:
         """Generate the answer of a job, and return all events of the job."""
         record = self.producer.records.load(job_id)
         assert record is not None
-        self.service.generate(job_id, record.queue)
+        if record.task is Tasks.COMPLETE:
+            self.service.complete(job_id, record.queue)
+        else:
+            self.service.generate(job_id, record.queue)
         return [event for _, event in self.producer.records.replay(job_id)]
 
     def run(self, **fields: Any) -> list[events.AnyEvent]:
         return self.generate(self.submit(**fields))
 
+    def submit_completion(self, *prompts: str | list[int], **fields: Any) -> str:
+        """Submit a raw completion. Return the job's id."""
+        job_id = new_id("job")
+        options: dict[str, Any] = {"sampling": GREEDY, "max_tokens": 12, **fields}
+        self.producer.submit(job_id, COMPLETION, CompleteRequest(prompts=list(prompts), **options))
+        return job_id
+
+    def complete(self, *prompts: str | list[int], **fields: Any) -> list[events.AnyEvent]:
+        """Run a raw completion, and return all events of the job."""
+        return self.generate(self.submit_completion(*prompts, **fields))
+
+    def result_of_tokens(self, kind: JobKind, request: TokenizeRequest | DetokenizeRequest) -> Any:
+        """Run a job of `/v1/tokenize` or `/v1/detokenize`. Return its result."""
+        job_id = new_id("job")
+        self.producer.submit(job_id, kind, request)
+        tokens = self.service.tokens
+        (tokens.tokenize if kind is TOKENIZE else tokens.detokenize)(job_id)
+        (*_, (_, last)) = self.producer.records.replay(job_id)
+        assert isinstance(last, events.Finished), last
+        return last.result
+
     def resume(
         self, replayed: Sequence[tuple[Callable[..., events.AnyEvent], dict[str, Any]]], **fields: Any
     ) -> list[events.AnyEvent]:
-        """Run a job whose first worker was lost after it had emitted `replayed`. Return all events of the job."""
-        job_id = self.submit(**fields)
+        """Run a chat whose first worker was lost after it had emitted `replayed`. Return all events of the job."""
+        return self.resume_job(self.submit(**fields), replayed)
+
+    def resume_job(
+        self, job_id: str, replayed: Sequence[tuple[Callable[..., events.AnyEvent], dict[str, Any]]]
+    ) -> list[events.AnyEvent]:
+        """Run a submitted job as `resume` does."""
         record = self.producer.records.load(job_id)
         assert record is not None
         first = {"job_id": job_id, "attempt": 1}

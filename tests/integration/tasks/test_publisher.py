@@ -8,13 +8,13 @@ import pytest
 
 from core import events
 from inference.engine.sequence import SequenceDelta, SequenceEvent
-from tasks.chat import generation
+from tasks.chat import sequence_runs
 from tasks.chat.choices import SequenceRun
 from tests.integration.tasks.generating import World, text_of
 
 
 def test_events_that_cannot_be_rendered_fail_their_own_job_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    translate = generation.translate
+    translate = sequence_runs.translate
     broken, sound = (world.submit(max_tokens=12) for _ in range(2))
 
     def translate_most(run: SequenceRun, event: SequenceEvent) -> list[events.AnyEvent]:
@@ -22,7 +22,7 @@ def test_events_that_cannot_be_rendered_fail_their_own_job_only(world: World, mo
             raise ZeroDivisionError
         return translate(run, event)
 
-    monkeypatch.setattr(generation, "translate", translate_most)
+    monkeypatch.setattr(sequence_runs, "translate", translate_most)
     emitted: dict[str, list[events.AnyEvent]] = {}
 
     def generate(job_id: str) -> None:

@@ -19,7 +19,7 @@ from api.dependencies import Services
 from core import events
 from core.blobs import BlobStore
 from core.catalog import Catalog, DocumentState
-from core.messages import EmbedRequest, GenerateRequest, Hit, SearchRequest, TokenLogprob, Usage
+from core.messages import CompleteRequest, EmbedRequest, GenerateRequest, Hit, SearchRequest, TokenLogprob, Usage
 from core.settings import Settings, load_settings
 from tasks.jobs.queues import Role
 from tests.fakes.job_stream import FakeHints, FakeJobStream, Script
@@ -58,6 +58,31 @@ def play_chat(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEvent]
     for index in range(request.n):
         yield events.ChoiceFinished(**at, finish_reason="stop", index=index)
     yield events.Finished(**at, model=MODEL, usage=Usage(12, 5 * request.n))
+
+
+def play_completion(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEvent]:
+    assert isinstance(request, CompleteRequest)
+    at: dict[str, Any] = {"job_id": job_id, "attempt": 1}
+    yield events.Accepted(**at, model=MODEL, prompt_tokens=3)
+    count = len(request.prompts) * request.n
+    for index in range(count):
+        prompt = request.prompts[index // request.n]
+        first = [TokenLogprob("The", None, list(b"The"))] if request.sampling.logprobs else []
+        if request.echo:
+            yield events.TextDelta(**at, index=index, text=str(prompt), logprobs=first)
+        for word in WORDS:
+            probabilities = [TokenLogprob(word, -0.5, list(word.encode()), [("a", -0.25, [97])])]
+            logprobs = probabilities if request.sampling.logprobs else []
+            yield events.TextDelta(**at, text=word, index=index, token_ids=[7], logprobs=logprobs)
+        yield events.ChoiceFinished(**at, finish_reason="stop", index=index)
+    yield events.Finished(**at, model=MODEL, usage=Usage(3, 5 * count))
+
+
+def play_tokens(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEvent]:
+    at: dict[str, Any] = {"job_id": job_id, "attempt": 1}
+    yield events.Accepted(**at, model=MODEL)
+    found = {"count": 1, "max_model_len": 2048, "tokens": [7], "token_strs": None}
+    yield events.Finished(**at, model=MODEL, result=found if kind == "tokenize" else {"prompt": "a"})
 
 
 def play_embeddings(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEvent]:
@@ -102,6 +127,9 @@ def stream() -> FakeJobStream:
     scripts: dict[str, Script] = {
         "chat": play_chat,
         "rag_chat": play_chat,
+        "completion": play_completion,
+        "tokenize": play_tokens,
+        "detokenize": play_tokens,
         "embeddings": play_embeddings,
         "search": play_search,
     }

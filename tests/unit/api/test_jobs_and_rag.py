@@ -332,13 +332,10 @@ async def test_a_model_at_a_collection_answers_from_its_documents(
         assert (job.request.rag.query, job.request.rag.collections) == ("How long is it?", ["manuals"])
 
 
-async def test_a_legacy_completion_can_name_a_collection_too(
-    http: httpx.AsyncClient, stream: FakeJobStream, catalog: Catalog
-) -> None:
+async def test_a_raw_completion_answers_from_no_collection(http: httpx.AsyncClient, catalog: Catalog) -> None:
     catalog.ensure_collection("manuals")
-    body = {"model": f"{MODEL}@manuals", "prompt": "How long is it?"}
-    assert (await http.post("/v1/completions", json=body)).status_code == 200
-    assert stream.submitted[0].request.rag.collections == ["manuals"]
+    refused = await http.post("/v1/completions", json={"model": f"{MODEL}@manuals", "prompt": "How long is it?"})
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "model"
 
 
 @pytest.mark.parametrize("model", ["claude@20240620", "@manuals", f"{MODEL}", "a@b@c"])

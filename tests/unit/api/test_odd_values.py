@@ -34,6 +34,8 @@ BODIES: dict[str, dict[str, Any]] = {
         "top_k": 1, "min_p": 0.1, "typical_p": 0.5, "repeat_penalty": 1.1, "ignore_eos": False, "user": "u",
     },
     "/v1/completions": {"prompt": "Hello", "echo": False, "suffix": None, "best_of": 1, "logprobs": None, "stop": "a"},
+    "/v1/tokenize": {"prompt": "Hello", "add_special_tokens": True, "return_token_strs": True, "parse_special": None},
+    "/v1/detokenize": {"tokens": [1, 2], "model": "m"},
     "/v1/embeddings": {"input": ["a", "b"], "model": "m", "encoding_format": "float", "dimensions": 3, "user": "u"},
     "/v1/rag/chat": {
         "query": "q", "messages": [{"role": "user", "content": "x"}], "max_tokens": 5, "num_context_docs": 2,

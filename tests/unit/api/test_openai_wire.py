@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from api.dependencies import Services
-from api.schemas.chat import ChatRequest, CompletionRequest
+from api.schemas.chat import ChatRequest
+from api.schemas.completions import CompletionRequest
 from api.schemas.embeddings import EmbeddingsRequest
 from tests.fakes.job_stream import FakeJobStream
 from tests.unit.api.conftest import client_of
@@ -17,16 +18,27 @@ from tests.unit.api.test_errors import CHAT, MESSAGES, error_of
 
 COMPLETIONS = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
+TOKENIZE, DETOKENIZE = "/v1/tokenize", "/v1/detokenize"
 BASIS: dict[str, dict[str, Any]] = {
     CHAT: {"messages": MESSAGES},
     COMPLETIONS: {"prompt": "Hello"},
     EMBEDDINGS: {"input": "Hello"},
+    TOKENIZE: {"prompt": "Hello"},
+    DETOKENIZE: {"tokens": [1]},
 }
 FUNCTION: dict[str, Any] = {"name": "f", "parameters": {"type": "object", "properties": {}}}
 TOOL: dict[str, Any] = {"type": "function", "function": FUNCTION}
 NAMED: dict[str, Any] = {"type": "function", "function": {"name": "g"}}
 
 pytestmark = pytest.mark.asyncio
+
+
+def prefilled(text: str) -> dict[str, Any]:
+    """Return a conversation whose last message is the beginning of the answer."""
+    return {"messages": [*MESSAGES, {"role": "assistant", "content": text}], "continue_final_message": True}
+
+
+CONTINUED = prefilled("Well,")
 
 
 def called(call: Any) -> dict[str, Any]:
@@ -43,15 +55,35 @@ def json_schema(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "fields", "param"),
     [
-        (COMPLETIONS, {"suffix": "the end"}, "suffix"),
-        (COMPLETIONS, {"echo": True}, "echo"),
-        (COMPLETIONS, {"logprobs": 0}, "logprobs"),
-        (COMPLETIONS, {"logprobs": 3}, "logprobs"),
+        (COMPLETIONS, {"suffix": "the end", "echo": True}, "echo"),
+        (COMPLETIONS, {"logprobs": 21}, "logprobs"),
+        (COMPLETIONS, {"logprobs": -1}, "logprobs"),
         (COMPLETIONS, {"best_of": 2}, "best_of"),
-        (COMPLETIONS, {"prompt": ["one", "two"]}, "prompt"),
+        (COMPLETIONS, {"max_tokens": -1}, "max_tokens"),
         (COMPLETIONS, {"prompt": []}, "prompt"),
-        (COMPLETIONS, {"prompt": [1, 2]}, "prompt.0"),
+        (COMPLETIONS, {"prompt": [[]]}, "prompt"),
+        (COMPLETIONS, {"prompt": [1, -2]}, "prompt"),
+        (COMPLETIONS, {"prompt": [1, "two"]}, "prompt"),
+        (COMPLETIONS, {"prompt": ["one", [2]]}, "prompt"),
+        (COMPLETIONS, {"prompt": [True]}, "prompt"),
         (COMPLETIONS, {"prompt": None}, "prompt"),
+        (COMPLETIONS, {"prompt": {"text": "one"}}, "prompt"),
+        (COMPLETIONS, {"prompt": ["a"] * 257}, "prompt"),
+        (COMPLETIONS, {"prompt": [0] * (2**18 + 1)}, "prompt"),
+        (COMPLETIONS, {"prompt": [[0] * 2**17] * 3}, "prompt"),
+        (COMPLETIONS, {"prompt": ["a"] * 40, "n": 7}, "n"),
+        (TOKENIZE, {"messages": MESSAGES}, "prompt"),
+        (TOKENIZE, {"prompt": None}, "prompt"),
+        (TOKENIZE, {"add_generation_prompt": False}, "add_generation_prompt"),
+        (TOKENIZE, {"prompt": None, "messages": MESSAGES, "parse_special": False}, "parse_special"),
+        (DETOKENIZE, {"tokens": [-1]}, "tokens.0"),
+        (DETOKENIZE, {"tokens": ["1"]}, "tokens.0"),
+        (CHAT, CONTINUED | {"add_generation_prompt": True}, "add_generation_prompt"),
+        (CHAT, {"continue_final_message": True}, "continue_final_message"),
+        (CHAT, prefilled("  "), "continue_final_message"),
+        (CHAT, prefilled("a") | {"rag": {}}, "continue_final_message"),
+        (CHAT, prefilled("a") | {"tools": [TOOL]}, "continue_final_message"),
+        (CHAT, prefilled("a") | {"guided_regex": "b"}, "continue_final_message"),
         (CHAT, {"moderation": {"model": "any"}}, "moderation"),
         (CHAT, {"tools": [TOOL], "tool_choice": NAMED}, "tool_choice"),
         (CHAT, {"tool_choice": NAMED}, "tool_choice"),

@@ -80,13 +80,6 @@ async def test_a_rag_answer_has_the_reasoning_beside_the_answer(http: httpx.Asyn
     assert answer["usage"].items() >= DONE.items()
 
 
-async def test_a_legacy_completion_has_no_place_for_reasoning(http: httpx.AsyncClient) -> None:
-    answer = (await http.post("/v1/completions", json={"prompt": "Is it?"})).json()
-    assert answer["choices"][0]["text"] == "Yes." and "Let me" not in json.dumps(answer)
-    found = await chunks(http, "/v1/completions", {"prompt": "Is it?"})
-    assert [choice["text"] for chunk in found for choice in chunk["choices"]] == ["Yes.", ""]
-
-
 @pytest.mark.parametrize(
     ("message", "reasoning"),
     [
