@@ -338,5 +338,6 @@ def _plain_tool_message(message: dict[str, Any]) -> dict[str, Any]:
     if message.get("tool_calls"):
         calls = [call.get("function", call) for call in message["tool_calls"]]
         text = "\n".join(f"{OPEN}\n{to_json(call)}\n{CLOSE}" for call in calls)
-        return {"role": message["role"], "content": f"{message['content']}\n{text}".strip()}
+        content = f"{message['content']}\n{text}".strip()
+        return {name: value for name, value in message.items() if name != "tool_calls"} | {"content": content}
     return message
