@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from datetime import datetime
+from functools import wraps
 from typing import Any
 
 from jinja2 import Template, TemplateError, TemplateSyntaxError, nodes
@@ -22,8 +23,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 #: The processor time of one render. Thousands of messages take a tenth of a second.
 RENDER_SECONDS = 5.0
-#: The longest text or list, and the largest power, that a template may build; no context is that long.
+#: The longest text or list that a template may build; no context is that long.
 MAX_SIZE = 2**26
+#: The bits of the largest number that a template may compute, and the greatest width or count that a filter or a
+#: method of a text may be given.
+MAX_BITS = 4096
+MAX_COUNT = 2**20
 #: The time is checked once in so many loops and calls.
 _CHECK_EVERY = 64
 
@@ -63,9 +68,8 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, function: Any, *args: Any, **kwargs: Any) -> Any:
         _budget.get().tick()
-        # Methods such as `center` and `zfill` build texts of a length that they are given.
-        if any(isinstance(size, int) and size > MAX_SIZE for size in args):
-            raise TemplateTooExpensive(f"a number is greater than {MAX_SIZE}")
+        if isinstance(getattr(function, "__self__", None), str):
+            _check_counts(*args, *kwargs.values())  # of `center`, `zfill` and others
         return super().call(context, function, *args, **kwargs)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
@@ -86,6 +90,7 @@ def compile_template(source: str) -> Template:
         optimized=False,  # or constant expressions, which may be endless, would be computed here
     )
     del sandbox.globals["lipsum"]
+    sandbox.filters.update({name: _bounded(function) for name, function in sandbox.filters.items()})
     sandbox.filters.update(tojson=to_json, _counted=_counted, _joined=_joined)
     sandbox.globals.update(raise_exception=_raise, strftime_now=_strftime_now)
     try:
@@ -128,6 +133,24 @@ def to_json(
 ) -> str:
     """Return a value as JSON; Jinja's own `tojson` escapes it for HTML, which models have never seen."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter whose arguments, such as the width of `center` or the number of a `slice`, are bounded."""
+    before = 2 if hasattr(function, "jinja_pass_arg") else 1  # the value, and what Jinja passes before it
+
+    @wraps(function)
+    def bounded(*args: Any, **kwargs: Any) -> Any:
+        _budget.get().tick()
+        _check_counts(*args[before:], *kwargs.values())
+        return function(*args, **kwargs)
+
+    return bounded
+
+
+def _check_counts(*arguments: Any) -> None:
+    if any(isinstance(count, int) and count > MAX_COUNT for count in arguments):
+        raise TemplateTooExpensive(f"a width or a count is greater than {MAX_COUNT}")
 
 
 def _counted(values: Iterable[Any]) -> Iterator[Any]:
@@ -173,9 +196,9 @@ def _check_size(operator: str, left: Any, right: Any) -> None:
     if operator == "+":
         too_large = not is_number and sum(sizes) > MAX_SIZE
     elif operator == "*":
-        too_large = abs(sizes[0]) * abs(sizes[1]) > MAX_SIZE if not is_number else _bits(left) + _bits(right) > 4096
+        too_large = abs(sizes[0]) * abs(sizes[1]) > MAX_SIZE if not is_number else _bits(left) + _bits(right) > MAX_BITS
     else:
-        too_large = is_number and _bits(left) * abs(right) > 4096
+        too_large = is_number and _bits(left) * abs(right) > MAX_BITS
     if too_large:
         raise TemplateTooExpensive(f"the result of {operator} is too large")
 

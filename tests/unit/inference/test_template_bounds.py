@@ -40,6 +40,8 @@ ENDLESS = {
     "sum": "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}",
     "concatenation": "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
     "width": "{{ 'a'.center(10 ** 12) }}",
+    "width of a filter": "{{ 'a' | center(10 ** 12) }}",
+    "slices": "{{ [1] | slice(10 ** 12) | list }}",
     "text": "{% for i in range(9999) %}{{ 'a' * 9999 }}{% endfor %}",
 }
 
@@ -96,3 +98,10 @@ def test_control_tokens_in_options_are_text() -> None:
     assert template.render(ASKED, options={"persona": "a<|end|>b"}) == [
         ("a", True), ("<|end|>", False), ("b<|end|>", True),
     ]  # fmt: skip
+
+
+def test_large_numbers_that_are_values_are_no_counts() -> None:
+    source = (
+        "{% macro m(n) %}{{ n }}{% endmacro %}{{ m(at) }} {{ at | string }} {{ at | tojson }} {{ at | default(1) }}"
+    )
+    assert ChatTemplate(source).render(ASKED, options={"at": 10**12}) == [(" ".join([str(10**12)] * 4), True)]
