@@ -22,6 +22,8 @@ from tests.support import Stack, wait_until
 pytestmark = [pytest.mark.e2e, pytest.mark.check, pytest.mark.timeout(420)]
 
 FILES = 50
+#: The id of " tea" in the starter model.
+TEA = "7188"
 #: A chat continues, or ends with an error, within this time after a kill.
 CHAT_SECONDS = 15
 #: Measured: the shape of a batch can change the difference of two logits by this much.
@@ -145,6 +147,33 @@ def test_streams_continue_in_the_next_inference_worker(tmp_path: Path) -> None:
             assert frames > tokens / 2, "the streams were under way when the worker was killed"
             text = "".join(choice["delta"].get("content") or "" for choice in choices)
             assert_greedy(text, runs(number, together))
+
+
+def test_raw_completions_continue_in_the_next_inference_worker(tmp_path: Path) -> None:
+    """Check that what a raw completion streams is whole when its worker is killed: the echoed prompts and the rest."""
+    tokens, prompts = 96, ["Of all drinks I like", "What I drink is"]
+    # With this bias, one token alone is generated, so that the text is known.
+    body = {"prompt": prompts, "n": 2, "max_tokens": tokens, "logit_bias": {TEA: 100}, "temperature": 0}
+    chunks: list[dict[str, Any]] = []
+    with Stack(tmp_path, {"STREAM_INTERVAL_MS": "0"}) as stack:
+        request = body | {"stream": True, "echo": True, "logprobs": 1, "stream_options": {"include_usage": True}}
+        with httpx.stream("POST", f"{stack.base_url}/v1/completions", json=request, timeout=120) as response:
+            for line in response.iter_lines():
+                if line.startswith("data: {"):
+                    chunks.append(json.loads(line[6:]))
+                    if len(chunks) == 40:
+                        kill(stack, "inference")
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    for index in range(4):
+        own = [choice for choice in choices if choice["index"] == index]
+        logprobs = [choice["logprobs"] for choice in own if choice["logprobs"]]
+        assert "".join(choice["text"] for choice in own) == prompts[index // 2] + " tea" * tokens
+        assert (
+            "".join(token for entry in logprobs for token in entry["tokens"]) == prompts[index // 2] + " tea" * tokens
+        )
+        assert [choice["finish_reason"] for choice in own if choice["finish_reason"]] == ["length"]
+    assert chunks[-1]["usage"]["completion_tokens"] == 4 * tokens
+    assert len(choices) > 4 * tokens / 2, "the stream was under way when the worker was killed"
 
 
 def test_a_hanging_redis_is_answered_503_within_seconds(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from api.render import Answer, Choice, Head
+from api.schemas.completions import MAX_TOKEN_IDS, CompletionRequest
 from api.text_completions import LegacyLogprobs, text_completion
 from core.messages import TokenLogprob
 from tests.fakes.job_stream import FakeJobStream
@@ -95,6 +97,12 @@ async def test_prompts_reach_the_worker_as_they_are(
     assert (await http.post(PATH, json={"prompt": prompt, "max_tokens": 0, "suffix": ""})).status_code == 200
     request = stream.submitted[-1].request
     assert (request.prompts, request.max_tokens, request.suffix) == (prompts, 0, None)
+
+
+@pytest.mark.parametrize("prompt", [[0] * (MAX_TOKEN_IDS + 1), [[0] * (MAX_TOKEN_IDS // 2)] * 3])
+def test_more_token_ids_than_any_prompt_has_are_refused(prompt: Any) -> None:
+    with pytest.raises(ValidationError, match="262144 token ids in all"):
+        CompletionRequest.model_validate({"prompt": prompt})
 
 
 async def test_a_completion_is_short_unless_more_is_requested(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
