@@ -25,13 +25,14 @@ class Choice(msgspec.Struct):
 
     index: int = 0
     text: str = ""
-    reasoning: str = ""
     finish_reason: str | None = None
     logprobs: list[TokenLogprob] = []
     tool_calls: list[Wire] = []
     #: The calls that the server ran.
     tool_results: list[Wire] = []
     schema_errors: list[str] = []
+    #: What the model thought before the text.
+    reasoning: str = ""
 
 
 class Answer(msgspec.Struct):

@@ -40,8 +40,6 @@ class ChoiceResult(msgspec.Struct, omit_defaults=True):
 
     index: int = 0
     text: str = ""
-    #: What the model thought before the text.
-    reasoning: str = ""
     finish_reason: str | None = None
     logprobs: list[TokenLogprob] = []
     #: The client's calls, in OpenAI's wire format.
@@ -50,6 +48,8 @@ class ChoiceResult(msgspec.Struct, omit_defaults=True):
     tool_results: list[dict[str, Any]] = []
     #: What the answer violates of the client's schemas.
     schema_errors: list[str] = []
+    #: What the model thought before the text.
+    reasoning: str = ""
 
 
 class JobResult(msgspec.Struct, omit_defaults=True):
