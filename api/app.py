@@ -1,4 +1,4 @@
-"""The application: `uvicorn --factory api.app:create_app`."""
+"""The application, which `python -m api.server` serves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP/1 for uvicorn: `uvicorn --http api.http_protocol:HttpProtocol`.
+"""HTTP/1 for uvicorn: what `api/server.py` gives it as `--http`.
 
 It differs from uvicorn's protocol over httptools in four points:
 

@@ -1,7 +1,7 @@
-"""uvicorn with a main loop that sleeps: `python -m api.server` takes uvicorn's arguments.
+"""The API's server, wherever it is started: `python -m api.server` takes uvicorn's arguments, and needs none.
 
-uvicorn's own main loop wakes ten times a second, to see whether a signal has come. That would be most of what an idle
-API does.
+It is uvicorn with a main loop that sleeps. uvicorn's own wakes ten times a second, to see whether a signal has come.
+That would be most of what an idle API does.
 """
 
 from __future__ import annotations
@@ -9,11 +9,23 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from uvicorn import Server
 
+#: What this API needs of uvicorn, unless the command line says otherwise.
+DEFAULTS = {
+    "app": "api.app:create_app",
+    "factory": True,
+    # Modules are imported from here first, and not from the current directory.
+    "app_dir": str(Path(__file__).resolve().parent.parent),
+    "http": "api.http_protocol:HttpProtocol",
+    # `TRUSTED_PROXIES` says whose headers are believed.
+    "proxy_headers": False,
+    "access_log": False,
+}
 #: How often the `date` header of the answers is renewed.
 TICK_SECONDS = 1.0
 
@@ -39,4 +51,4 @@ if __name__ == "__main__":
     # `uvicorn.main` is the function of this module that has the same name.
     command_line: Any = import_module("uvicorn.main")
     command_line.Server = SleepingServer
-    command_line.main()
+    command_line.main(default_map=DEFAULTS)

@@ -30,8 +30,6 @@ WORKER_SETTLE_SECONDS = 10
 #: requests that can share a micro-batch. Wake-ups only notify the single bulk loop.
 INDEX_THREADS = 40
 API_DRAIN_SECONDS = 10
-#: uvicorn's protocol class: see the module.
-HTTP_PROTOCOL = "api.http_protocol:HttpProtocol"
 #: Workers send events to Flower but not to each other: they share no clocks, leaders or revoked tasks, and each would
 #: otherwise read every heartbeat of all others. These heartbeats are for Flower alone: every 2 s, they would be most of
 #: what an idle worker does.
@@ -155,9 +153,8 @@ def _watcher(producer: Producer) -> Program:
 
 def _api(settings: Settings) -> Program:
     command = [
-        *PYTHON, "api.server", "--factory", "api.app:create_app", "--host", settings.host, "--port", str(settings.port),
-        "--http", HTTP_PROTOCOL, "--no-proxy-headers", "--no-access-log", "--log-level", settings.log_level.lower(),
-        "--timeout-graceful-shutdown", str(API_DRAIN_SECONDS), "--app-dir", str(CODE_ROOT),
+        *PYTHON, "api.server", "--host", settings.host, "--port", str(settings.port),
+        "--log-level", settings.log_level.lower(), "--timeout-graceful-shutdown", str(API_DRAIN_SECONDS),
     ]  # fmt: skip
     return Program(ProcessSpec("api", command, 3), http_ready(f"{api_url(settings)}/health"))
 

@@ -75,7 +75,11 @@ class Settings(BaseSettings):
     n_batch: int | None = Field(
         None, ge=32, le=8192, description="Tokens of one engine step (default: 512 in a GPU build, else 256)."
     )
-    flash_attention: Literal["auto", "on", "off"] = Field("auto", description="auto: where it is faster.")
+    flash_attention: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="auto: where the device has it. On CPUs, off is faster in conversations of more than about 1,000 "
+        "tokens, and slower in shorter ones.",
+    )
     kv_cache_type: Literal["f16", "q8_0", "q4_0"] = Field("f16", description="Type of the KV cache.")
     stream_gap_ms: float = Field(
         250,
@@ -118,7 +122,14 @@ class Settings(BaseSettings):
         ge=0,
         le=19,
         description="By how much the priority of parsing and of bulk embedding is lowered, so that answers and "
-        "searches go first: 0 is not at all.",
+        "searches go first: 0 is not at all; 19 is below everything else.",
+    )
+    bulk_share: float = Field(
+        0.2,
+        ge=0,
+        le=0.5,
+        description="The share of time that generation leaves to parsing and bulk embedding on the same host, while "
+        "they wait for a processor.",
     )
     trust_remote_code: bool = Field(False, description="Let an embedding model run the Python code it comes with.")
     chunk_tokens: int | None = Field(

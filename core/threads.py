@@ -1,17 +1,12 @@
-"""The choice of thread for work that uses OpenMP, and of a thread's priority: both decide how fast models run."""
+"""The choice of thread for work that uses OpenMP, which decides how fast models run."""
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Result = TypeVar("Result")
-
-_START_NICE = os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def run_on_temporary_thread(function: Callable[[], Result]) -> Result:
@@ -23,15 +18,3 @@ def run_on_temporary_thread(function: Callable[[], Result]) -> Result:
     """
     with ThreadPoolExecutor(1, thread_name_prefix="loading") as thread:
         return thread.submit(function).result()
-
-
-def lower_priority(nice: int) -> None:
-    """Lower the priority of the calling thread, and of the threads that it starts from now on, by this nice value.
-
-    It counts from the priority with which the process has started, so a second call changes nothing. Only Linux has a
-    nice value for each thread. Elsewhere this lowers the priority of the whole process.
-    """
-    own = threading.get_native_id() if sys.platform == "linux" else 0
-    # Never raised again: that is not allowed.
-    lowered = max(os.getpriority(os.PRIO_PROCESS, own), min(_START_NICE + nice, 19))
-    os.setpriority(os.PRIO_PROCESS, own, lowered)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from core.errors import ConfigurationError
 from core.settings import Settings, load_settings
@@ -24,18 +25,25 @@ def ignored_settings(environment: Mapping[str, str]) -> list[str]:
     return [f"{name}={value} has no effect in containers: {FIXED[name]}." for name, value in given.items() if value]
 
 
+def require_template_in_models(environment: Mapping[str, str]) -> None:
+    """Check that the file with the prompt template, if it is a file, is named by its path in the containers.
+
+    Raises:
+        ConfigurationError: the path is relative; the message says where the folder is.
+    """
+    template = environment.get("RAG_PROMPT_TEMPLATE", "")
+    if template and "{" not in template:
+        _require_absolute("RAG_PROMPT_TEMPLATE", Path(template))
+
+
 def require_container_paths(settings: Settings) -> None:
     """Check that no setting has a path of the host.
 
     Raises:
         ConfigurationError: a path is relative; the message names the setting and where the folder is.
     """
-    model = settings.model_path
-    if model is not None and not model.is_absolute():
-        raise ConfigurationError(
-            f"MODEL_PATH={model}: write the path in the containers, /models/{model.name}. They see the folder that "
-            "MODELS_DIR names (by default ./models) as /models."
-        )
+    if settings.model_path is not None:
+        _require_absolute("MODEL_PATH", settings.model_path)
     for entry in settings.watch_dirs:
         if not entry.startswith("/"):
             raise ConfigurationError(
@@ -44,9 +52,19 @@ def require_container_paths(settings: Settings) -> None:
             )
 
 
+def _require_absolute(setting: str, path: Path) -> None:
+    if not path.is_absolute():
+        raise ConfigurationError(
+            f"{setting}={path}: write the path in the containers, /models/{path.name}. They see the folder that "
+            "MODELS_DIR names (by default ./models) as /models."
+        )
+
+
 def main() -> None:
     """Check the settings of this container, which are those of all of them."""
     try:
+        # First, because a file with a template is read when the settings are.
+        require_template_in_models(os.environ)
         require_container_paths(load_settings())
     except ConfigurationError as error:
         sys.exit(error.message)

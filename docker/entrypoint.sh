@@ -84,9 +84,7 @@ case "${1:-}" in
         listen
         read_settings
         python docker/check_access.py
-        exec uvicorn --factory api.app:create_app --host "$HOST" --port "$PORT" \
-            --http api.http_protocol:HttpProtocol --no-proxy-headers --no-access-log --log-level "$LEVEL" \
-            --timeout-graceful-shutdown 20
+        exec python -m api.server --host "$HOST" --port "$PORT" --log-level "$LEVEL" --timeout-graceful-shutdown 20
         ;;
     worker) worker "${2:-}" ;;
     watcher) exec python -m watchers ;;

@@ -14,10 +14,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from core.blobs import BlobStore
+from core.bulk_work import BulkWork
 from core.catalog import Catalog
 from core.disk import DiskSpace
 from core.settings import Settings, get_settings
-from core.threads import lower_priority
 from core.usage import UsageMeter
 from tasks.documents.reconciliation import Reconciliation
 from tasks.jobs.compatibility import require_compatible
@@ -234,7 +234,7 @@ def reset_after_fork() -> None:
     """
     global _services
     if _services is not None and _services.pid != os.getpid():
-        lower_priority(_services.settings.bulk_nice)
+        BulkWork(_services.settings).lower_priority()
         _services = WorkerServices(_services.settings, _services.roles, _services.name)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from core.errors import InternalError, LlmApiError, Unavailable
 from core.messages import ChatMessage, PromptEnd, SamplingParams
 from inference.engine.backend import Backend, BatchEntry, DecodeStatus
+from inference.engine.bulk_share import BulkShare
 from inference.engine.cache_operations import apply_operations
 from inference.engine.inbox import Abort, Inbox, Searched, Submit, Wake
 from inference.engine.preparation import Preparation, PreparedPrompt, chat_template_of
@@ -52,6 +53,7 @@ class Engine:
         slots: int,
         default_max_tokens: int | None = None,
         stream_gap_seconds: float = 0.25,
+        bulk_share: BulkShare | None = None,
         sink: Sink,
     ) -> None:
         template = chat_template_of(backend)
@@ -63,6 +65,7 @@ class Engine:
         cache = layout(*sizes, can_share=backend.can_trim, most_parked_tokens=backend.parked_tokens)
         self._scheduler = Scheduler(min(slots, backend.sequences), backend.batch_tokens, cache)
         self._token_budget = TokenBudget(backend.batch_tokens, stream_gap_seconds)
+        self._bulk_share = bulk_share
         self._running_sequences: dict[str, RunningSequence] = {}
         self._inbox = Inbox()
         self._events = StepEvents()
@@ -193,14 +196,17 @@ class Engine:
         self._end_all("the engine was closed")
 
     def _turn(self) -> None:
-        """Take messages, check deadlines, run one step and deliver the events."""
+        """Take messages, check deadlines, run one step, deliver the events, and pause if bulk work needs the time."""
         self._take_messages(wait=self._must_wait)
+        began = time.perf_counter()
         for sequence in self._scheduler.expired(time.time()):
             self._drop(sequence, "deadline")
         self._must_wait = self._scheduler.is_idle or not self._step()
         self._flush()
-        # Last, so that a client gets the end of its answer before the finished sequence is parked.
+        # After the events, so that a client gets the end of its answer before the finished sequence is parked.
         self._apply_cache_operations()
+        if self._bulk_share is not None and not self._must_wait:
+            time.sleep(self._bulk_share.pause_seconds(time.perf_counter() - began))
 
     def _take_messages(self, *, wait: bool) -> None:
         """Take all messages; with `wait`, wait briefly for the first one."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+from core.bulk_work import BulkWork
 from core.settings import Settings
 from core.threads import run_on_temporary_thread
 from inference.engine.backend import warm_up
+from inference.engine.bulk_share import BulkShare, others_that_run
 from inference.engine.engine import Engine
 from inference.engine.llama_backend import LlamaBackend, faster_starter
 from inference.engine.model_files import resolve_model
@@ -23,11 +27,17 @@ def open_engine(settings: Settings, sink: Sink) -> Engine:
     backend = LlamaBackend(file, settings)
     run_on_temporary_thread(lambda: warm_up(backend))
     backend.release_untouched()
+    bulk, threads = BulkWork(settings), settings.inference_threads or settings.cores
+
+    def bulk_is_short_of_time() -> bool:
+        return bulk.is_announced() and (others_that_run() or 0) + threads > (os.cpu_count() or 1)
+
     engine = Engine(
         backend,
         slots=backend.sequences,
         default_max_tokens=settings.max_tokens,
         stream_gap_seconds=settings.stream_gap_ms / 1000,
+        bulk_share=BulkShare(settings.bulk_share, bulk_is_short_of_time),
         sink=sink,
     )
     engine.start()

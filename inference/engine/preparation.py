@@ -139,8 +139,8 @@ class Preparation:
                 code="unsupported_parameter",
             )
         begin = self._tokenizer.tokenize("", special=True, add_bos=True) if add_bos else []
-        if prefix[:1] == begin:
-            begin = []
+        if begin and prefix[:1] == begin:
+            del prefix[0]
         after = self._plain_tokens(suffix, special=False, add_bos=False, param="suffix")
         return [*begin, around.prefix, *prefix, around.suffix, *after, around.middle]
 

@@ -8,12 +8,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from core.bulk_work import BulkWork
 from core.errors import Unavailable
 from core.memory import trim_memory
-from core.threads import lower_priority
 from ingest.embedding.micro_batches import (
     MICRO_BATCH_TEXTS,
     MICRO_BATCH_TOKENS,
@@ -45,15 +46,17 @@ TRIM_IDLE_SECONDS = 1.0
 class EmbeddingThreads:
     """Compute micro-batches, each thread with an embedder for itself. They must be stopped before the process ends."""
 
-    def __init__(self, name: str, embedders: Sequence[Embedder], *, cores: int = 1, nice: int = 0) -> None:
+    def __init__(
+        self, name: str, embedders: Sequence[Embedder], *, cores: int = 1, bulk: BulkWork | None = None
+    ) -> None:
         """
         Args:
             embedders: one for each thread.
             cores: on how many each of them computes.
-            nice: by how much the priority of the threads is lowered, where the system can do that for a thread.
+            bulk: given if what they compute is bulk work.
         """
         self._cores = cores
-        self._nice = nice
+        self._bulk = bulk
         self._changed = threading.Condition()
         self._waiting = WaitingTexts(len(embedders))
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
@@ -109,7 +112,8 @@ class EmbeddingThreads:
 
     def _run(self, embedder: Embedder) -> None:
         # Before the first computation: the threads that OpenMP then starts for this one inherit its priority.
-        lower_priority(self._nice)
+        if self._bulk is not None:
+            self._bulk.lower_priority()
         embedder.use_cores(self._cores)
         while work := self._next_work(embedder):
             work()
@@ -148,7 +152,8 @@ class EmbeddingThreads:
     def _compute(self, embedder: Embedder, parts: Sequence[Part]) -> None:
         texts = [text for part in parts for text in part.texts]
         try:
-            vectors = embedder.encode(texts, parts[0].request.purpose)
+            with self._bulk.announced() if self._bulk is not None else nullcontext():
+                vectors = embedder.encode(texts, parts[0].request.purpose)
         except Exception as error:  # any error goes to the callers, and the thread goes on
             self._settle_failure(embedder, parts, error)
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from core.bulk_work import BulkWork
 from ingest.embedding.embedding_threads import EmbeddingThreads
 from ingest.embedding.micro_batches import Rank, TextRequest, Vectors
 from ingest.embedding.prompts import Purpose
@@ -26,12 +27,12 @@ class EmbeddingService:
         embedder: the model.
     """
 
-    def __init__(self, embedder: Embedder, *, cores: int = 1, bulk_nice: int = 0) -> None:
+    def __init__(self, embedder: Embedder, *, cores: int = 1, bulk: BulkWork | None = None) -> None:
         """
         Args:
             cores: on how many texts are embedded.
-            bulk_nice: by how much the priority of bulk work is lowered, so that it takes only the processor time that
-                searches, and other processes such as the one that generates answers, leave.
+            bulk: the priority of bulk work, which takes only the processor time that searches, and other processes
+                such as the one that generates answers, leave. Without it, all work has the same priority.
         """
         self.embedder = embedder
         # A query is computed by all cores together. Bulk texts are shared out among threads: those need not wait for
@@ -42,7 +43,7 @@ class EmbeddingService:
             "bulk-embedding",
             [embedder.twin() for _ in range(threads)],
             cores=cores // threads,
-            nice=bulk_nice,
+            bulk=bulk,
         )
 
     def embed(self, texts: Sequence[str], purpose: Purpose = "plain", priority: Priority = "interactive") -> Vectors:

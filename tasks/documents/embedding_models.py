@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from core.bulk_work import BulkWork
 from core.catalog import Catalog, Collection, StoreRecord
 from core.errors import ConfigurationError
 from core.settings import Settings
@@ -143,7 +144,7 @@ class _Loader:
             service = EmbeddingService(
                 Embedder.from_settings(settings),
                 cores=settings.embedding_threads or settings.cores,
-                bulk_nice=settings.bulk_nice,
+                bulk=BulkWork(settings),
             )
         except ConfigurationError as error:
             if source == self._settings.embedding_model_name:

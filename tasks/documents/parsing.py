@@ -15,6 +15,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.blobs import BlobStore
+from core.bulk_work import BulkWork
 from core.catalog import (
     LEASE_SECONDS,
     Catalog,
@@ -132,7 +133,7 @@ class ParsingService:
         )
         if claims:
             bundle = Bundle(self._catalog, self._blobs, claims)
-            with bundle.recording_ends(), kept_alive(self._catalog, claims):
+            with BulkWork(self._settings).announced(), bundle.recording_ends(), kept_alive(self._catalog, claims):
                 while (claim := bundle.take()) is not None:
                     end = self._parse_claimed(claim)
                     bundle.put(end)

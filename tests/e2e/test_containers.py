@@ -30,7 +30,9 @@ WATCH_DIRS=/inbox=notes,/srv/papers=papers
 WATCH_RESCAN_SECONDS=5
 REDIS_MAX_MEMORY_BYTES=268435456
 DATA_DIR=./elsewhere
+RAG_PROMPT_TEMPLATE=/models/prompt.txt
 """
+TEMPLATE = "Read {documents} and answer {question}"
 VOLUMES = {f"{PROJECT}_{name}" for name in ("secrets", "data", "cache", "redis", "postgres", "qdrant")}
 #: A check of health takes place at least every 41 seconds.
 BUSY_SECONDS = 130
@@ -57,6 +59,7 @@ class Containers:
         for name in ("inbox", "models", "functions"):
             (folder / name).mkdir(exist_ok=True)
             (folder / name).chmod(0o755)
+        (folder / "models" / "prompt.txt").write_text(TEMPLATE)
 
     def docker(self, *arguments: str, check: bool = True) -> str:
         """Run docker, and return what it prints, with its standard error."""
@@ -173,6 +176,12 @@ def test_settings_are_used_or_said_to_have_no_effect(containers: Containers) -> 
     assert "DATA_DIR=./elsewhere has no effect in containers" in containers.compose("logs", "secrets")
     ask = 'REDISCLI_AUTH="$(cat /secrets/redis_password)" redis-cli config get maxmemory'
     assert "268435456" in containers.compose("exec", "-T", "redis", "sh", "-c", ask)
+
+
+def test_a_file_with_a_prompt_template_is_used_where_prompts_are_made(containers: Containers) -> None:
+    program = "from core.settings import get_settings; print(get_settings().rag_prompt_template)"
+    run = ("exec", "-T", "inference", "/app/docker/entrypoint.sh", "python", "-c", program)
+    assert TEMPLATE in containers.compose(*run)
 
 
 def test_a_path_of_the_host_ends_the_start_with_its_name(containers: Containers) -> None:

@@ -162,7 +162,8 @@ def test_raw_completions_continue_in_the_next_inference_worker(tmp_path: Path) -
                 if line.startswith("data: {"):
                     chunks.append(json.loads(line[6:]))
                     if len(chunks) == 40:
-                        kill(stack, "inference")
+                        stack.kill("inference")
+    assert not [chunk for chunk in chunks if "error" in chunk]
     choices = [choice for chunk in chunks for choice in chunk["choices"]]
     for index in range(4):
         own = [choice for choice in choices if choice["index"] == index]

@@ -1,6 +1,6 @@
 """The real API with a real catalog, whose jobs run in memory, for a uvicorn process of its own.
 
-    python -m api.server --factory tests.fakes.served_api:create_app
+    python -m api.server tests.fakes.served_api:create_app
 
 The settings come from the environment.
 """
@@ -18,7 +18,6 @@ from fastapi import FastAPI
 
 from api.app import create_app as create_api
 from api.dependencies import Services
-from cli.programs import HTTP_PROTOCOL
 from core.blobs import BlobStore
 from core.catalog import Catalog
 from core.settings import load_settings
@@ -41,10 +40,7 @@ def create_app() -> FastAPI:
 def served_api(folder: Path, **environment: str) -> Iterator[int]:
     """Run the API in a uvicorn process with the project's options, and yield its port."""
     port = free_port()
-    command = [
-        sys.executable, "-m", "api.server", "--factory", "tests.fakes.served_api:create_app", "--port", str(port),
-        "--http", HTTP_PROTOCOL, "--no-proxy-headers", "--no-access-log",
-    ]  # fmt: skip
+    command = [sys.executable, "-m", "api.server", "tests.fakes.served_api:create_app", "--port", str(port)]
     changes = {"DATA_DIR": str(folder / "data"), "WATCH_DIRS": str(folder / "inbox"), "PORT": str(port)}
     with (folder / "api.log").open("wb") as log:
         server = subprocess.Popen(

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from cli.programs import QUIET_WORKER
+from cli.redis_server import write_config
 from core.errors import ConfigurationError
 from core.settings import Settings, load_settings
 from scripts.settings_docs import COMPOSE_SETTINGS
@@ -175,7 +176,7 @@ def started(tmp_path: Path) -> Any:
     run_or_print = "if sys.argv[1] != '-m': os.execv(sys.executable, [sys.executable, *sys.argv[1:]])\nprint("
     binaries = tmp_path / "bin"
     binaries.mkdir()
-    for program in ("python", "uvicorn", "stand-in"):
+    for program in ("python", "stand-in"):
         script = stand_in.replace("print(", run_or_print, 1) if program == "python" else stand_in
         (binaries / program).write_text(script)
         (binaries / program).chmod(0o755)
@@ -273,7 +274,7 @@ def test_other_machines_are_not_served_without_keys(
         )
     else:
         command, seen = started("api", **environment)
-        assert command[:5] == ["uvicorn", "--factory", "api.app:create_app", "--host", "0.0.0.0"]
+        assert command[:5] == ["python", "-m", "api.server", "--host", "0.0.0.0"]
         assert seen["HOST"] == "0.0.0.0"
         assert seen["ALLOWED_HOSTS"] == "api,host.docker.internal"
 
@@ -299,6 +300,17 @@ def test_secrets_are_generated_once_and_kept(tmp_path: Path) -> None:
     assert f"requirepass {first['redis_password']}" in first["redis.conf"]
 
 
+def test_redis_is_configured_like_the_private_one(tmp_path: Path) -> None:
+    make_secrets.make_secrets(tmp_path)
+    private = tmp_path / "private.conf"
+    write_config(private, socket=tmp_path / "redis.sock", data_dir=tmp_path / "redis", max_memory_bytes=1)
+    lines = private.read_text().splitlines()
+    same = ("appendonly ", "appendfsync ", "save ", "maxmemory-policy ", "hz ")
+    expected = [line for line in lines if line.startswith(same)]
+    assert len(expected) == len(same)
+    assert set(expected) <= set((tmp_path / "redis.conf").read_text().splitlines())
+
+
 # The settings
 
 
@@ -308,6 +320,20 @@ def test_settings_without_effect_in_containers_are_said() -> None:
         "DATA_DIR=./elsewhere has no effect in containers: the data is in the volume `data`.",
         "HOST=0.0.0.0 has no effect in containers: set BIND_ADDRESS to serve other machines.",
     ]
+
+
+def test_a_prompt_template_reaches_only_those_that_mount_its_folder() -> None:
+    ours = {name: service for name, service in SERVICES.items() if service["image"] == "llm-api:local"}
+    given = {name for name, service in ours.items() if service["environment"]["RAG_PROMPT_TEMPLATE"]}
+    mounted = {name for name in given if "/models" in [mount["target"] for mount in ours[name]["volumes"]]}
+    assert given == mounted == {"secrets", "inference"}
+
+
+def test_a_file_with_a_prompt_template_is_named_by_its_path_in_the_containers() -> None:
+    with pytest.raises(ConfigurationError, match=r"^RAG_PROMPT_TEMPLATE=prompt\.txt: .* /models/prompt\.txt"):
+        check_settings.require_template_in_models({"RAG_PROMPT_TEMPLATE": "prompt.txt"})
+    for value in ("/models/prompt.txt", "Read {documents} and answer {question}", ""):
+        check_settings.require_template_in_models({"RAG_PROMPT_TEMPLATE": value})
 
 
 @pytest.mark.parametrize(

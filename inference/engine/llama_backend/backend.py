@@ -18,7 +18,7 @@ from core.settings import Settings
 from inference.engine.backend import BatchEntry, DecodeStatus, FillInMiddle, TokenSampler, token_of
 from inference.engine.context_size import ContextSize, smaller
 from inference.engine.llama_backend.batch import Batch, pointer
-from inference.engine.llama_backend.loading import KV_TYPES, context_size_of, flash_attention, load_model, metadata
+from inference.engine.llama_backend.loading import KV_TYPES, context_size_of, load_model, metadata
 from inference.engine.llama_backend.runtime import forward_log, last_error
 from inference.engine.llama_backend.sampler import create_sampler
 from inference.engine.llama_backend.step_rows import StepRows
@@ -106,7 +106,7 @@ class LlamaBackend:
         params.n_outputs_max = min(size.batch_tokens, size.sequences * (1 + MAX_DRAFT_TOKENS))
         params.n_outputs_max_per_seq = 1 + MAX_DRAFT_TOKENS
         params.n_threads = params.n_threads_batch = settings.inference_threads or settings.cores
-        params.flash_attn_type = _FLASH_ATTENTION[flash_attention(settings)]
+        params.flash_attn_type = _FLASH_ATTENTION[settings.flash_attention]
         params.type_k = params.type_v = KV_TYPES[settings.kv_cache_type][0]
         params.kv_unified = not size.has_streams
         libc = ctypes.CDLL("msvcrt" if os.name == "nt" else None)

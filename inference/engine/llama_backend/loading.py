@@ -8,7 +8,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import llama_cpp.llama_cpp as llama
 
@@ -105,18 +105,6 @@ def _wants_streams(model: Any, settings: Settings) -> bool:
         return settings.kv_layout == "streams"
     recurrent = llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model)
     return not recurrent and not llama.llama_supports_gpu_offload()
-
-
-def flash_attention(settings: Settings) -> Literal["auto", "on", "off"]:
-    """Return the flash attention mode to request from llama.cpp.
-
-    By default it is off on CPUs, unless the cache is quantised, which requires it. The CPU kernel computes small
-    batches number by number: at 1,500 tokens of context, a step of one sequence takes twice as long with it, and a step
-    of 8 sequences and a piece of a prompt takes three times as long.
-    """
-    if settings.flash_attention != "auto" or llama.llama_supports_gpu_offload():
-        return settings.flash_attention
-    return "off" if settings.kv_cache_type == "f16" else "on"
 
 
 def faster_starter(file: ModelFile, folder: Path) -> ModelFile:

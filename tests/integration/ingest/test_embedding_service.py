@@ -7,12 +7,15 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from core.bulk_work import BulkWork
 from core.errors import Unavailable
+from core.settings import load_settings
 from ingest.embedding import embedding_threads, micro_batches
 from ingest.embedding.embedding_threads import TRIM_TOKENS
 from ingest.embedding.micro_batches import (
@@ -126,7 +129,7 @@ def test_a_search_does_not_wait_for_bulk_work(world: World) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a nice value for each thread")
-def test_bulk_work_and_the_threads_that_it_starts_have_a_low_priority() -> None:
+def test_bulk_work_and_the_threads_that_it_starts_have_a_low_priority(tmp_path: Path) -> None:
     nice: dict[str, int] = {}
 
     class Observed(FakeEmbedder):
@@ -135,7 +138,7 @@ def test_bulk_work_and_the_threads_that_it_starts_have_a_low_priority() -> None:
                 nice[texts[0]] = started.submit(os.getpriority, os.PRIO_PROCESS, 0).result()
             return super().encode(texts, purpose)
 
-    service = EmbeddingService(Observed(), bulk_nice=5)
+    service = EmbeddingService(Observed(), bulk=BulkWork(load_settings(_env_file=None, data_dir=tmp_path, bulk_nice=5)))
     own = os.getpriority(os.PRIO_PROCESS, 0)
     service.embed(["bulk"], priority="bulk")
     service.embed(["search"])

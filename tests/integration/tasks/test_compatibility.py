@@ -125,7 +125,7 @@ def test_of_two_that_start_at_once_the_later_one_ends(producer: Producer, monkey
 PROCESSES = {
     Role.MAINTENANCE: ["celery", "-A", "tasks", "worker", "-Q", "maintenance", "-P", "solo", "-n", "maintenance@%h"],
     Role.WATCHER: ["watchers"],
-    Role.API: ["uvicorn", "--factory", "api.app:create_app", "--port", "0"],
+    Role.API: ["api.server", "--port", "0"],
 }
 
 

@@ -7,11 +7,12 @@ import runpy
 import signal
 import sys
 from importlib import import_module
+from typing import Any
 
 import pytest
 import uvicorn
 
-from api.server import SleepingServer
+from api.server import DEFAULTS, SleepingServer
 
 
 class CountingServer(SleepingServer):
@@ -52,6 +53,21 @@ async def test_the_date_of_the_answers_is_renewed(monkeypatch: pytest.MonkeyPatc
     assert [name for name, _ in server.server_state.default_headers] == [b"date"]
     server.handle_exit(signal.SIGTERM, None)
     await asyncio.wait_for(loop, 5)
+
+
+def test_the_command_needs_no_argument_and_follows_those_that_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    command_line = import_module("uvicorn.main")
+    started: list[dict[str, Any]] = []
+    monkeypatch.setattr(command_line, "Server", uvicorn.Server)
+    monkeypatch.setattr(command_line, "run", lambda app, **options: started.append({"app": app, **options}))
+    for arguments in ([], ["tests.fakes.served_api:create_app", "--access-log"]):
+        monkeypatch.setattr(sys, "argv", ["api.server", *arguments])
+        monkeypatch.delitem(sys.modules, "api.server", raising=False)
+        with pytest.raises(SystemExit):
+            runpy.run_module("api.server", run_name="__main__")
+    plain, given = started
+    assert {name: plain[name] for name in DEFAULTS} == DEFAULTS
+    assert given == plain | {"app": "tests.fakes.served_api:create_app", "access_log": True}
 
 
 def test_the_command_runs_this_server(monkeypatch: pytest.MonkeyPatch) -> None:

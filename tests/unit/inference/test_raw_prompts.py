@@ -96,6 +96,7 @@ def test_the_middle_is_filled_between_two_plain_texts(engine: Engine) -> None:
     engine._backend.fill_in_middle = FillInMiddle(1, 2, 3)  # type: ignore[attr-defined]
     assert prepare(engine, "a", suffix="b").token_ids == [BOS, 1, ord("a"), 2, ord("b"), 3]
     assert TURN not in prepare(engine, "<|turn|>", suffix="<|turn|>").token_ids
+    assert prepare(engine, [BOS, 7], suffix="b").token_ids == [BOS, 1, 7, 2, ord("b"), 3]
     assert prepare(engine, [7], suffix="b", add_special_tokens=False).token_ids == [1, 7, 2, ord("b"), 3]
 
 

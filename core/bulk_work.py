@@ -1,0 +1,67 @@
+"""Bulk work, such as indexing: at a low priority, and known to the other processes of its host.
+
+A process that generates answers keeps all processors busy, so that work at a low priority would stand still. It leaves
+some time to bulk work as long as there is any: see `inference.engine.bulk_share`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from core.settings import Settings
+
+#: The lowest of all priorities.
+LOWEST_NICE = 19
+
+_START_NICE = os.getpriority(os.PRIO_PROCESS, 0)
+
+
+class BulkWork:
+    """The priority of bulk work, and a lock file that is held while some runs. A process that dies holds no lock."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._nice = settings.bulk_nice
+        self._path = settings.state_dir / "bulk.lock"
+
+    def lower_priority(self) -> None:
+        """Lower the priority of the calling thread, and of what it starts from now on, to that of bulk work.
+
+        On Linux each thread has a priority of its own, and BULK_NICE=19 means that a thread leaves its processor as
+        soon as another one needs it: without that, it keeps it for some milliseconds, several times in each step of an
+        answer. Elsewhere this lowers the priority of the whole process.
+        """
+        # It counts from the priority with which the process has started, so a second call changes nothing. Nor is a
+        # priority ever raised again: that is not allowed.
+        own = threading.get_native_id() if sys.platform == "linux" else 0
+        os.setpriority(
+            os.PRIO_PROCESS, own, max(os.getpriority(os.PRIO_PROCESS, own), min(_START_NICE + self._nice, LOWEST_NICE))
+        )
+        if sys.platform == "linux" and self._nice == LOWEST_NICE:
+            os.sched_setscheduler(own, os.SCHED_IDLE, os.sched_param(0))
+
+    @contextmanager
+    def announced(self) -> Iterator[None]:
+        """Let other processes see that bulk work runs.
+
+        Raises:
+            OSError: the lock file cannot be made.
+        """
+        with self._path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            yield
+
+    def is_announced(self) -> bool:
+        """Return whether any process that shares this data folder has announced bulk work."""
+        try:
+            with self._path.open() as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
