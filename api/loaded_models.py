@@ -23,6 +23,9 @@ class LoadedModel:
     name: str
     role: Role
     created: int
+    #: Of a language model: where its chat template is from, and whether it marks what it thinks.
+    chat_template: str | None = None
+    reasons: bool | None = None
 
 
 async def loaded_models(services: Services, *roles: Role) -> list[LoadedModel]:
@@ -35,8 +38,15 @@ async def loaded_models(services: Services, *roles: Role) -> list[LoadedModel]:
     for role in roles:
         for info in (await services.stream.workers(role)).values():
             for name in filter(None, [_name(info.get("model")), *info.get("models", [])]):
-                found.setdefault(name, LoadedModel(name, role, int(info.get("started_at") or STARTED_AT)))
+                found.setdefault(name, _loaded(name, role, info))
     return list(found.values())
+
+
+def _loaded(name: str, role: Role, info: dict[str, Any]) -> LoadedModel:
+    model = info.get("model")
+    known = model if isinstance(model, dict) else {}
+    created = int(info.get("started_at") or STARTED_AT)
+    return LoadedModel(name, role, created, known.get("chat_template"), known.get("reasons"))
 
 
 @dataclass(frozen=True)

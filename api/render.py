@@ -5,10 +5,7 @@ Streams, plain answers and asynchronous jobs are all rendered here, so that they
 
 from __future__ import annotations
 
-import array
-import base64
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,6 +31,8 @@ class Choice(msgspec.Struct):
     #: The calls that the server ran.
     tool_results: list[Wire] = []
     schema_errors: list[str] = []
+    #: What the model thought before the text.
+    reasoning: str = ""
 
 
 class Answer(msgspec.Struct):
@@ -59,6 +58,8 @@ class Answer(msgspec.Struct):
                 choice = self._choice(event.index)
                 choice.text += event.text
                 choice.logprobs.extend(event.logprobs)
+            case events.ReasoningDelta():
+                self._choice(event.index).reasoning += event.text
             case events.ToolCallDelta() if event.server:
                 _add_server_call(self._choice(event.index).tool_results, event)
             case events.ToolCallDelta():
@@ -123,6 +124,11 @@ def usage_wire(usage: Usage) -> Wire:
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        **(
+            {"completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens}}
+            if usage.reasoning_tokens
+            else {}
+        ),
         **({"rewrite_tokens": usage.rewrite_tokens} if usage.rewrite_tokens else {}),
     }
 
@@ -187,7 +193,7 @@ def chat_completion(head: Head, answer: Answer, form: ToolForm = "tools") -> Wir
 
 
 def _chat_choice(choice: Choice, form: ToolForm) -> Wire:
-    message: Wire = {"role": "assistant", "content": choice.text, "refusal": None}
+    message: Wire = {"role": "assistant", "content": choice.text, "refusal": None, **reasoning_wire(choice)}
     if choice.tool_calls:
         message["content"] = choice.text or None
         if form == "functions":
@@ -203,6 +209,11 @@ def _chat_choice(choice: Choice, form: ToolForm) -> Wire:
         "finish_reason": finish_reason_wire(choice.finish_reason, form),
         **schema_errors_wire(choice.schema_errors),
     }
+
+
+def reasoning_wire(choice: Choice) -> Wire:
+    """Return the extension with what the model thought, or nothing if it did not."""
+    return {"reasoning_content": choice.reasoning.rstrip()} if choice.reasoning else {}
 
 
 def schema_errors_wire(problems: Sequence[str]) -> Wire:
@@ -224,44 +235,13 @@ def rag_answer(head: Head, answer: Answer) -> Wire:
         "created": head.created,
         "model": answer.model,
         "answer": choice.text,
+        **reasoning_wire(choice),
         "finish_reason": choice.finish_reason,
         **schema_errors_wire(choice.schema_errors),
         "sources": sources_wire(answer.hits),
         "usage": usage_wire(answer.usage),
         "timings": answer.timings,
     }
-
-
-def search_results(head: Head, answer: Answer) -> Wire:
-    """Return the answer of `/v1/rag/search`."""
-    return {
-        "id": head.id("search"),
-        "object": "list",
-        "data": [hit_wire(hit) for hit in answer.hits],
-        "has_more": False,
-        "timings": answer.timings,
-    }
-
-
-def embedding_list(answer: Answer, encoding_format: str) -> Wire:
-    """Return the answer of `/v1/embeddings`. The worker's vectors are base64 of little-endian float32 already."""
-    encode: Callable[[str], str | list[float]] = str if encoding_format == "base64" else _floats
-    return {
-        "object": "list",
-        "data": [
-            {"object": "embedding", "index": index, "embedding": encode(vector)}
-            for index, vector in enumerate(answer.result["embeddings"])
-        ],
-        "model": answer.model,
-        "usage": {"prompt_tokens": answer.usage.prompt_tokens, "total_tokens": answer.usage.prompt_tokens},
-    }
-
-
-def _floats(vector: str) -> list[float]:
-    values = array.array("f", base64.b64decode(vector))
-    if sys.byteorder == "big":
-        values.byteswap()
-    return values.tolist()
 
 
 class ChatStream:
@@ -299,6 +279,8 @@ class ChatStream:
         match event:
             case events.TextDelta():
                 yield self._text(event)
+            case events.ReasoningDelta():
+                yield from self._reasoning(event)
             case events.Retrieved():
                 self._hits = event.hits
             case events.Accepted() if not self._begun:
@@ -331,6 +313,9 @@ class ChatStream:
 
     def _text(self, event: events.TextDelta) -> bytes:
         return self._chunk([self._delta(event.index, {"content": event.text}, logprobs=logprobs_wire(event.logprobs))])
+
+    def _reasoning(self, event: events.ReasoningDelta) -> Iterator[bytes]:
+        yield self._chunk([self._delta(event.index, {"reasoning_content": event.text})])
 
     def _server_call(self, number: int, delta: Wire) -> bytes:
         return self._chunk([self._delta(0, {"tool_results": [{"index": number, **delta}]})])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from api import render, text_completions
+from api import render, render_lists, text_completions
 from api.callers import Caller
 from api.dependencies import Services, in_thread
 from api.document_intake import document_list
@@ -59,12 +59,12 @@ async def rag_answer(job: FinishedJob) -> Wire:
 
 async def search_results(job: FinishedJob) -> Wire:
     """Render the hits of a search."""
-    return render.search_results(job.head, job.answer)
+    return render_lists.search_results(job.head, job.answer)
 
 
 async def embedding_list(job: FinishedJob) -> Wire:
     """Render embeddings in the format of the option `encoding_format`: "float" (the default) or "base64"."""
-    return render.embedding_list(job.answer, job.options.get("encoding_format", "float"))
+    return render_lists.embedding_list(job.answer, job.options.get("encoding_format", "float"))
 
 
 async def documents(job: FinishedJob) -> Wire:

@@ -209,7 +209,8 @@ def _model_lines(models: dict[str, Any] | None) -> list[str]:
     for info in models["language"]:
         model = info.get("model", {})
         starter = " (the starter, a demonstration: set MODEL_PATH)" if model.get("is_starter") else ""
-        lines.append(f"Model      {model.get('name')}, context {model.get('context_length')}{starter}")
+        template = f", chat template {model.get('chat_template')}"
+        lines.append(f"Model      {model.get('name')}, context {model.get('context_length')}{template}{starter}")
     for info in models["embedding"]:
         lines.append(f"Embeddings {info.get('model')}, {info.get('dimension')} dimensions")
     return lines

@@ -57,6 +57,14 @@ class TextDelta(Event, frozen=True, tag="text"):
     logprobs: list[TokenLogprob] = []
 
 
+class ReasoningDelta(Event, frozen=True, tag="reasoning"):
+    """New text of what choice `index` thinks before it answers: never empty, and no part of the answer's text."""
+
+    text: str
+    index: int = 0
+    token_ids: list[int] = []
+
+
 class ToolCallDelta(Event, frozen=True, tag="tool_call"):
     """A piece of tool call number `call_index` of choice `index`; `id` and `name` come once, with the first piece.
 
@@ -131,6 +139,7 @@ AnyEvent = (
     | Started
     | Retrieved
     | TextDelta
+    | ReasoningDelta
     | ToolCallDelta
     | ToolResult
     | RoundFinished

@@ -23,6 +23,8 @@ class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str | None = None
     tool_call_id: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
+    #: What the model thought before this message.
+    reasoning: str | None = None
 
 
 class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -123,6 +125,8 @@ class GenerateRequest(AnswerFormatFields, frozen=True, omit_defaults=True):
     max_tool_rounds: int = DEFAULT_TOOL_ROUNDS
     #: The only collections that retrieval and functions may read; None: all.
     within: list[str] | None = None
+    #: Values for the chat template, such as `enable_thinking` and `reasoning_effort`.
+    template_options: dict[str, Any] = {}
     prompt_end: PromptEnd = "answer"
 
 
@@ -225,6 +229,8 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     cached_tokens: int = 0
     #: The tokens, of those above, that rewriting a follow-up question took, its prompt included.
     rewrite_tokens: int = 0
+    #: The tokens, of `completion_tokens`, that are reasoning.
+    reasoning_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -236,6 +242,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
             completion_tokens=self.completion_tokens + other.completion_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
             rewrite_tokens=self.rewrite_tokens + other.rewrite_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
         )
 
 

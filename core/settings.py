@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     model_repo_id: str | None = Field(None, description="A Hugging Face repository to download MODEL_FILENAME from.")
     model_filename: str | None = Field(None, description="The GGUF file in MODEL_REPO_ID.")
     model_alias: str | None = Field(None, description="Name of the model in answers (default: the file's name).")
+    chat_template: str | None = Field(
+        None, description="A Jinja file, or the name of a family such as `llama2` (default: the model's own)."
+    )
     strict_models: bool = Field(False, description="Answer 404 to an unknown model name instead of serving it.")
     context_length: TokensOrAuto = Field(
         "auto",

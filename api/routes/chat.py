@@ -64,6 +64,7 @@ async def create_chat_completion(
         **format_fields(form),
         server_tools=tools.server,
         max_tool_rounds=body.max_tool_rounds or DEFAULT_TOOL_ROUNDS,
+        template_options=body.template_options(),
         prompt_end=body.prompt_end(),
     )
     tool_form: ToolForm = "functions" if tools.legacy else "tools"

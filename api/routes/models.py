@@ -50,4 +50,6 @@ async def _models(services: Services, caller: Caller) -> list[Wire]:
 
 def _wire(model: LoadedModel) -> Wire:
     kind = "chat" if model.role is Role.INFERENCE else "embeddings"
-    return {"id": model.name, "object": "model", "created": model.created, "owned_by": "llm-api", "kind": kind}
+    wire: Wire = {"id": model.name, "object": "model", "created": model.created, "owned_by": "llm-api", "kind": kind}
+    extensions = {"chat_template": model.chat_template, "reasoning": model.reasons}
+    return wire | {name: value for name, value in extensions.items() if value is not None}

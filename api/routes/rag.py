@@ -76,5 +76,6 @@ def _generate_request(body: schema.RagChatRequest, collection: str | None, setti
             top_k=body.num_context_docs or settings.rag_top_k,
             **body.options_within(collection),
         ),
+        template_options=body.template_options(),
         **format_fields(only_format(body.formats())),
     )

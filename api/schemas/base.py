@@ -71,11 +71,17 @@ class UsageDetails(WireAnswer):
     cached_tokens: int
 
 
+class CompletionDetails(WireAnswer):
+    reasoning_tokens: int
+
+
 class Usage(WireAnswer):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: UsageDetails
+    #: Absent if the model has not reasoned.
+    completion_tokens_details: CompletionDetails | None = None
     #: Extension: how many of the tokens the rewriting of a follow-up question took; absent if none was rewritten.
     rewrite_tokens: int | None = None
 
@@ -97,6 +103,16 @@ class Model(WireAnswer):
     kind: Literal["chat", "embeddings"] = Field(json_schema_extra=EXTENSION)
     collection: str | None = Field(
         None, description="Extension: the collection that this name answers from.", json_schema_extra=EXTENSION
+    )
+    chat_template: str | None = Field(
+        None,
+        description="Extension: where the chat template is from: 'file', 'family:NAME' or 'setting:NAME'.",
+        json_schema_extra=EXTENSION,
+    )
+    reasoning: bool | None = Field(
+        None,
+        description="Extension: whether the model marks what it thinks before it answers.",
+        json_schema_extra=EXTENSION,
     )
 
 

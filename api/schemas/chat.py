@@ -11,6 +11,7 @@ from api.schemas.answer_format import AnswerFormat, FormatFields, only_format
 from api.schemas.base import EXTENSION, Timings, Usage, WireAnswer, WireRequest
 from api.schemas.messages import Messages
 from api.schemas.prompt_end import PromptEndFields
+from api.schemas.reasoning import ReasoningFields
 from api.schemas.scope import Scope
 from api.schemas.tools import (
     MAX_TOOL_ROUNDS,
@@ -134,7 +135,7 @@ class RagOptions(Scope):
     top_k: int | None = Field(None, ge=1, le=100)
 
 
-class ChatRequest(PromptEndFields, SamplingFields):
+class ChatRequest(PromptEndFields, ReasoningFields, SamplingFields):
     """Body of `POST /v1/chat/completions`."""
 
     messages: Messages = Field(min_length=1)
@@ -270,6 +271,12 @@ class ToolResult(WireAnswer):
 class AssistantMessage(WireAnswer):
     role: Literal["assistant"]
     content: str | None
+    reasoning_content: str | None = Field(
+        None,
+        description="Extension: what the model thought before it answered. In a stream, 'delta.reasoning_content' has"
+        " it in pieces.",
+        json_schema_extra=EXTENSION,
+    )
     refusal: str | None
     tool_calls: list[ToolCall] | None = None
     function_call: CalledFunction | None = Field(None, description="The legacy form, if 'functions' were sent.")

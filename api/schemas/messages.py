@@ -86,6 +86,12 @@ class Message(WireRequest):
     tool_calls: list[ToolCall] | None = None
     function_call: CalledFunction | None = None
     tool_results: list[ServerCall] | None = Field(None, json_schema_extra=EXTENSION)
+    reasoning_content: Any = Field(
+        None,
+        description="Extension: what the model thought before this answer, for templates that show it to the model.",
+        json_schema_extra=EXTENSION,
+    )
+    reasoning: Any = Field(None, description="Extension: another name of it.", json_schema_extra=EXTENSION)
 
     @field_validator("content", mode="before")
     @classmethod
@@ -114,7 +120,12 @@ class Message(WireRequest):
         elif self.function_call is not None:
             calls = [{"id": LEGACY_CALL_ID, "type": "function", "function": self.function_call.wire()}]
         call_id = LEGACY_CALL_ID if self.role == "function" else self.tool_call_id
-        return ChatMessage(role, content, self.name, call_id, calls)
+        return ChatMessage(role, content, self.name, call_id, calls, self._thought())
+
+    def _thought(self) -> str | None:
+        """Return the reasoning of an answer. In other forms than text, which other servers have, it is ignored."""
+        found = (one for one in (self.reasoning_content, self.reasoning) if isinstance(one, str) and one.strip())
+        return next(found, None) if self.role == "assistant" else None
 
     def turns(self) -> list[ChatMessage]:
         """Return the calls that the server ran for this message with their results, followed by the message."""
@@ -130,7 +141,7 @@ class Message(WireRequest):
             ChatMessage("tool", dumps(content, ensure_ascii=False), call.name, call.id) for call, content in contents
         )
         rest = [message] if message.content or message.tool_calls else []
-        return [ChatMessage("assistant", tool_calls=calls), *results, *rest]
+        return [ChatMessage("assistant", tool_calls=calls, reasoning=message.reasoning), *results, *rest]
 
 
 def _check_counts(value: Any) -> Any:

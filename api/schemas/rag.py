@@ -10,6 +10,7 @@ from api.schemas.answer_format import FormatFields
 from api.schemas.base import CollectionName, NonBlank, Timings, Usage, WireAnswer, WireRequest
 from api.schemas.chat import FinishReason, SchemaErrors, Source, StreamOptions
 from api.schemas.messages import Messages
+from api.schemas.reasoning import ReasoningFields
 from api.schemas.scope import Scope
 from core.messages import ChatMessage
 from core.watch_roots import DEFAULT_COLLECTION
@@ -38,7 +39,7 @@ class SearchRequest(Scope):
         return [self.query] if isinstance(self.query, str) else self.query
 
 
-class RagChatRequest(Scope, FormatFields):
+class RagChatRequest(Scope, FormatFields, ReasoningFields):
     """Body of `POST /v1/rag/chat`. `messages` are those of the conversation before the query."""
 
     query: Query
@@ -123,6 +124,8 @@ class RagCompletion(WireAnswer):
     created: int
     model: str
     answer: str
+    #: What the model thought before it answered.
+    reasoning_content: str | None = None
     finish_reason: FinishReason | None
     schema_errors: SchemaErrors = None
     sources: list[Source]

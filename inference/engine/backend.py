@@ -118,8 +118,8 @@ class Backend(Tokenizer, Protocol):
         """The most tokens of one step."""
 
     @property
-    def chat_template(self) -> str | None:
-        """The Jinja template in the model's file."""
+    def chat_template(self) -> str:
+        """The Jinja template of conversations."""
 
     @property
     def control_tokens(self) -> Mapping[str, int]:
@@ -186,6 +186,12 @@ class Backend(Tokenizer, Protocol):
 
     def close(self) -> None:
         """Free the model."""
+
+
+def token_of(tokenizer: Tokenizer, text: str) -> int | None:
+    """Return the token whose whole text this is, or None if there is none."""
+    tokens = tokenizer.tokenize(text, special=True)
+    return tokens[0] if len(tokens) == 1 and tokenizer.token_text(tokens[0]) == text else None
 
 
 def warm_up(backend: Backend) -> None:

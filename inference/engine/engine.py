@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ from inference.engine.backend import Backend, BatchEntry, DecodeStatus
 from inference.engine.bulk_share import BulkShare
 from inference.engine.cache_operations import apply_operations
 from inference.engine.inbox import Abort, Inbox, Searched, Submit, Wake
-from inference.engine.preparation import Preparation, PreparedPrompt
+from inference.engine.preparation import Preparation, PreparedPrompt, chat_template_of
 from inference.engine.running_sequence import Produced, RunningSequence
 from inference.engine.sampling import seed_of
 from inference.engine.scheduler import PlannedWork, Scheduler, StepPlan
@@ -30,7 +31,6 @@ from inference.engine.stream_cache import StreamCache
 from inference.engine.token_budget import TokenBudget
 from inference.engine.unified_cache import UnifiedCache
 from inference.grammars.compiler import GrammarCompiler
-from inference.text.chat_template import ChatTemplate
 
 #: After this many crashes without a successful step in between, the engine gives up.
 MAX_CRASHES_IN_A_ROW = 3
@@ -56,7 +56,8 @@ class Engine:
         bulk_share: BulkShare | None = None,
         sink: Sink,
     ) -> None:
-        self.model = backend.model
+        template = chat_template_of(backend)
+        self.model = replace(backend.model, reasons=template.reasoning is not None)
         self._backend = backend
         self._sink = sink
         layout = StreamCache if backend.has_streams else UnifiedCache
@@ -69,7 +70,6 @@ class Engine:
         self._inbox = Inbox()
         self._events = StepEvents()
         self._counters = Counters()
-        template = _chat_template(backend)
         #: Compiles the grammars for `SequenceRequest.constraint`, on the caller's thread.
         self.grammars = GrammarCompiler(backend.grammar_tokenizer, template.call_format)
         self._order = 0
@@ -113,16 +113,24 @@ class Engine:
         tools: Sequence[dict[str, Any]] | None = None,
         max_tokens: int | None = None,
         sampling: SamplingParams | None = None,
+        options: Mapping[str, Any] | None = None,
         prompt_end: PromptEnd = "answer",
     ) -> PreparedPrompt:
         """Return the prompt of a conversation; with `sampling`, check its parameters too.
+
+        `options` are values for the chat template, such as `enable_thinking`.
 
         Raises:
             ContextLengthExceeded: if the prompt leaves no room for an answer.
             InvalidRequest: if the conversation is empty or malformed, or a parameter is out of bounds.
         """
         return self.preparation.prepare(
-            messages, tools=tools, max_tokens=max_tokens, sampling=sampling, prompt_end=prompt_end
+            messages,
+            tools=tools,
+            max_tokens=max_tokens,
+            sampling=sampling,
+            options=options,
+            prompt_end=prompt_end,
         )
 
     def count_tokens(self, text: str) -> int:
@@ -318,7 +326,9 @@ class Engine:
         if produced.finish_reason is None:
             self._events.produced(sequence, produced)
             return
-        produced.text += self._running_sequence(sequence).finish()
+        reasoning, text = self._running_sequence(sequence).finish()
+        produced.reasoning += reasoning
+        produced.text += text
         self._events.produced(sequence, produced)
         self._events.finished(sequence, produced.finish_reason)
         self._counters.cached_tokens += sequence.cached_tokens
@@ -387,8 +397,3 @@ class Engine:
             self._flush()
         except Exception:  # the thread ends here, so nobody can handle it
             log.exception("The engine could not abort its sequences when it stopped")
-
-
-def _chat_template(backend: Backend) -> ChatTemplate:
-    bos, eos = (backend.token_text(token) if token is not None else "" for token in (backend.bos, backend.eos))
-    return ChatTemplate(backend.chat_template, bos=bos, eos=eos, control_tokens=backend.control_tokens)

@@ -39,9 +39,11 @@ class ModelInfo:
     vocab_size: int
     parameters: int
     is_starter: bool
-    #: "gguf" if the file contains a chat template, "chatml" for the fallback.
-    chat_template_source: str
+    #: Where the chat template is from: `file`, `family:NAME`, or `setting:NAME` (CHAT_TEMPLATE).
+    chat_template: str
     description: str = ""
+    #: Whether the model marks what it thinks before it answers.
+    reasons: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

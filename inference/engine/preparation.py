@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from core.errors import ContextLengthExceeded, InvalidRequest
 from core.messages import ChatMessage, PromptEnd, SamplingParams
-from inference.engine.backend import Tokenizer
+from inference.engine.backend import Backend, Tokenizer, token_of
 from inference.engine.sampling import check_sampling, require_unicode, token_entry
 from inference.engine.sequence import SequenceRequest
 from inference.text.chat_template import ChatTemplate
+from inference.text.reasoning import Reasoning
 
 #: Of a text with more characters per token of context than this, only a beginning is tokenised, which grows until it is
 #: too long or the text ends: 10 MB of spaces are one word to a tokeniser, which takes 18 s and over a gigabyte for it.
@@ -30,6 +32,8 @@ class PreparedPrompt:
     token_ids: list[int]
     max_tokens: int
     text: str
+    #: How the answer may contain reasoning; None if the model does not reason.
+    reasoning: Reasoning | None = None
 
 
 class Preparation:
@@ -57,9 +61,10 @@ class Preparation:
         tools: Sequence[dict[str, Any]] | None = None,
         max_tokens: int | None = None,
         sampling: SamplingParams | None = None,
+        options: Mapping[str, Any] | None = None,
         prompt_end: PromptEnd = "answer",
     ) -> PreparedPrompt:
-        """Return the prompt of a conversation.
+        """Return the prompt of a conversation. `options` are values for the chat template.
 
         Raises:
             ContextLengthExceeded: if the messages leave no room for an answer; the message names both lengths.
@@ -67,19 +72,23 @@ class Preparation:
         """
         if sampling is not None:
             check_sampling(sampling, self._vocab_size)
-        text, token_ids = self._chat_prompt(messages, tools or (), prompt_end)
-        return PreparedPrompt(token_ids, self.room_for_answer(len(token_ids), max_tokens), text)
+        text, token_ids, reasoning = self._chat_prompt(messages, tools or (), options or {}, prompt_end)
+        return PreparedPrompt(token_ids, self.room_for_answer(len(token_ids), max_tokens), text, reasoning)
 
     def _chat_prompt(
-        self, messages: Sequence[ChatMessage], tools: Sequence[dict[str, Any]], prompt_end: PromptEnd
-    ) -> tuple[str, list[int]]:
+        self,
+        messages: Sequence[ChatMessage],
+        tools: Sequence[dict[str, Any]],
+        options: Mapping[str, Any],
+        prompt_end: PromptEnd,
+    ) -> tuple[str, list[int], Reasoning | None]:
         _check_messages(messages)
         self._probe("\n".join(message.content or "" for message in messages))
-        pieces = self._template.render(messages, tools, prompt_end)
+        pieces = self._template.render(messages, tools, options, prompt_end)
         text = "".join(piece for piece, _ in pieces)
         require_unicode(text, "messages")
         self._probe(text)
-        return text, self._tokenize(pieces)
+        return text, self._tokenize(pieces), self._template.reasoning_after(pieces, prompt_end)
 
     def prepare_raw(
         self,
@@ -161,7 +170,7 @@ class Preparation:
             ContextLengthExceeded: if it is far longer than the context.
             InvalidRequest: if the messages are empty or malformed.
         """
-        return self._chat_prompt(messages, tools, prompt_end)[1]
+        return self._chat_prompt(messages, tools, {}, prompt_end)[1]
 
     def token_entry(self, token: int) -> tuple[str, list[int]]:
         """Return the text of a token, a control token's name included, and its bytes; what is no UTF-8 is U+FFFD."""
@@ -238,6 +247,22 @@ class Preparation:
         if len(token_ids) > 1 and token_ids[0] == token_ids[1] == self._tokenizer.bos:
             del token_ids[0]  # the template wrote the token that the tokenizer adds, too
         return token_ids
+
+
+def chat_template_of(backend: Backend) -> ChatTemplate:
+    """Return the compiled chat template of a model.
+
+    Raises:
+        ConfigurationError: if it cannot be used.
+    """
+    bos, eos = (backend.token_text(token) if token is not None else "" for token in (backend.bos, backend.eos))
+    return ChatTemplate(
+        backend.chat_template,
+        bos=bos,
+        eos=eos,
+        control_tokens=backend.control_tokens,
+        token_of=partial(token_of, backend),
+    )
 
 
 def _check_messages(messages: Sequence[ChatMessage]) -> None:

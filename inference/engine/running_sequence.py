@@ -13,9 +13,12 @@ from core.errors import LlmApiError
 from core.messages import TokenLogprob
 from inference.engine.backend import Backend
 from inference.engine.prompt_lookup import MAX_DRAFT_TOKENS, PromptLookup
+from inference.engine.reasoned_constraint import ReasonedConstraint
 from inference.engine.sampling import token_logprob
 from inference.engine.sequence import ActiveSequence, FinishReason
+from inference.grammars.constraint import Constraint
 from inference.text.detokenizer import Detokenizer
+from inference.text.reasoning import Phase
 
 
 @dataclass(slots=True)
@@ -23,7 +26,10 @@ class Produced:
     """What one step has produced for one sequence."""
 
     text: str = ""
+    #: What was thought, before the text.
+    reasoning: str = ""
     token_ids: list[int] = field(default_factory=list)
+    #: Of the tokens of the answer's text.
     logprobs: list[TokenLogprob] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     #: How many draft tokens were accepted.
@@ -54,11 +60,20 @@ class RunningSequence:
         self._resumed = request.resume_token_ids[len(scored) :]
         prompt = [*request.prompt_token_ids, *scored]
         self._sampler = backend.create_sampler(request.sampling, seed, prompt, self._resumed)
-        self._constraint = request.constraint() if request.constraint else None
+        self._reasoned: ReasonedConstraint | None = None
+        self._constraint = self._new_constraint()
         self._lookup = PromptLookup() if request.prompt_lookup and backend.can_trim else None
         self._detokenizer = Detokenizer(
-            backend.token_bytes, request.sampling.stop, request.resume_text_length, request.marks
+            backend.token_bytes,
+            request.sampling.stop,
+            request.resume_text_length,
+            request.marks,
+            request.reasoning,
+            request.resume_reasoning_length,
         )
+        #: Of the tokens of which it is not known yet whether they are reasoning.
+        self._undecided = 0
+        self._undecided_logprobs: list[TokenLogprob] = []
         self._proposal: Proposal | None = None
         self._search: Future[Any] | None = None
         #: Why the grammar cannot go on.
@@ -108,8 +123,7 @@ class RunningSequence:
         draft = self.sequence.draft
         for at in range(len(draft) + 1):
             token = self._sampler.sample(row + at)
-            self._add_logprob(token, self._logits(row + at), produced)
-            self._take(token, produced)
+            self._take(token, self._logits(row + at), produced)
             is_confirmed = at < len(draft) and token == draft[at]
             if is_confirmed and produced.finish_reason is None:
                 produced.accepted += 1
@@ -130,7 +144,11 @@ class RunningSequence:
         if proposal is None or constraint is None:
             return None
         token = proposal.token
-        if not self._ends(token):
+        if self._ends(token):
+            if self._reasoned is not None and self._reasoned.is_reasoning:
+                token = self._reasoned.end_reasoning()  # the answer that the grammar describes must follow
+                self._sampler.remember(token)
+        else:
             self._search = constraint.check(token)
             if self._search is not None:
                 return None
@@ -141,13 +159,13 @@ class RunningSequence:
         if not self._ends(token):
             constraint.accept(token)
         produced = Produced(text=self._take_backlog())
-        self._add_logprob(token, proposal.logits, produced)
-        self._take(token, produced)
+        self._take(token, proposal.logits, produced)
         return produced
 
-    def finish(self) -> str:
-        """Return the text that was held back until the end."""
-        return self._take_backlog() + self._detokenizer.finish()
+    def finish(self) -> tuple[str, str]:
+        """Return the reasoning and the text that were held back until the end."""
+        text = self._take_backlog() + self._detokenizer.finish()
+        return self._detokenizer.take_reasoning(), text
 
     def close(self) -> None:
         self._sampler.close()
@@ -158,7 +176,7 @@ class RunningSequence:
         tokens = self.sequence.unscored[:count]
         produced = Produced(token_ids=tokens, accepted=count - 1, scored=count)
         for at, token in enumerate(tokens):
-            self._add_logprob(token, self._logits(row + at), produced)
+            produced.logprobs += self._logprob(token, self._logits(row + at))
         self.sequence.tokens.extend(tokens)
         produced.finish_reason = self._reason()
         return produced
@@ -171,20 +189,41 @@ class RunningSequence:
     def _logits(self, row: int) -> NDArray[np.float32] | None:
         return self._backend.logits(row) if self._sampling.logprobs else None
 
-    def _add_logprob(self, token: int, logits: NDArray[np.float32] | None, produced: Produced) -> None:
+    def _logprob(self, token: int, logits: NDArray[np.float32] | None) -> list[TokenLogprob]:
+        """Return the log probability of a token, or none if that is not wanted."""
         is_raw = self.sequence.request.raw_logprobs
-        if logits is not None and (is_raw or not self._ends(token)):
-            entry = token_logprob(logits, token, self._sampling.top_logprobs, self._backend, names=is_raw)
-            produced.logprobs.append(entry)
+        if logits is None or not (is_raw or not self._ends(token)):
+            return []
+        return [token_logprob(logits, token, self._sampling.top_logprobs, self._backend, names=is_raw)]
 
-    def _take(self, token: int, produced: Produced) -> None:
+    def _take(self, token: int, logits: NDArray[np.float32] | None, produced: Produced) -> None:
+        self._undecided_logprobs += self._logprob(token, logits)
         if self._ends(token):
+            phase = self._detokenizer.phase
             produced.finish_reason = FinishReason.STOP
-            return
-        self.sequence.tokens.append(token)
-        produced.token_ids.append(token)
-        produced.text += self._detokenizer.push(token)
-        produced.finish_reason = self._reason()
+        else:
+            self.sequence.tokens.append(token)
+            produced.token_ids.append(token)
+            text, phase = self._push(token)
+            produced.text += text
+            produced.finish_reason = self._reason()
+        produced.reasoning += self._detokenizer.take_reasoning()
+        if phase is Phase.ANSWER or (phase is Phase.UNDECIDED and produced.finish_reason is not None):
+            produced.logprobs += self._undecided_logprobs
+        if phase is not Phase.UNDECIDED:
+            self._undecided_logprobs.clear()
+
+    def _push(self, token: int) -> tuple[str, Phase]:
+        """Take a token, and count it if it is reasoning. Return the text that is safe now, and what the token is."""
+        was_reasoning = self._detokenizer.phase is Phase.REASONING
+        text = self._detokenizer.push(token)
+        phase = Phase.REASONING if was_reasoning else self._detokenizer.phase
+        self._undecided += 1
+        if phase in (Phase.REASONING, Phase.GAP):
+            self.sequence.reasoning_tokens += self._undecided
+        if phase is not Phase.UNDECIDED:
+            self._undecided = 0
+        return text, phase
 
     def _reason(self) -> FinishReason | None:
         if self._detokenizer.stop_found or (self._constraint is not None and self._constraint.is_complete):
@@ -194,12 +233,21 @@ class RunningSequence:
     def _ends(self, token: int) -> bool:
         return self._backend.is_end(token)
 
+    def _new_constraint(self) -> Constraint | None:
+        request = self.sequence.request
+        if request.constraint is None or request.reasoning is None:
+            return request.constraint() if request.constraint else None
+        self._reasoned = ReasonedConstraint(
+            request.constraint, request.reasoning, self._backend, self._backend.model.vocab_size, self._most_tokens
+        )
+        return self._reasoned
+
     def _replay(self) -> None:
         """Restore the state at which an earlier attempt stopped; text that it held back comes with the next token."""
         if self._constraint is not None and self._resumed:
             self._constraint.resume(self._resumed)
         for token in self._resumed:
-            self._backlog += self._detokenizer.push(token)
+            self._backlog += self._push(token)[0]
         if self.sequence.request.resume_token_ids:
             self.finished_by_resume = self._reason()
 

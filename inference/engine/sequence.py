@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from core.errors import LlmApiError
 from core.messages import Priority, SamplingParams, Timings, TokenLogprob, Usage
-from inference.grammars.constraint import Constraint
+from inference.grammars.constraint import ConstraintFactory
+from inference.text.reasoning import Reasoning
 
 
 class FinishReason(StrEnum):
@@ -41,14 +42,28 @@ class SequenceRequest:
     resume_token_ids: list[int] = field(default_factory=list)
     #: Characters of the answer that were already sent; only the text after them is emitted.
     resume_text_length: int = 0
+    #: The same of the reasoning.
+    resume_reasoning_length: int = 0
     #: Creates the state of a compiled grammar; called on the engine's thread.
-    constraint: Callable[[], Constraint] | None = None
+    constraint: ConstraintFactory | None = None
+    #: How the answer may contain reasoning, which neither stop strings nor the grammar apply to; None: not at all.
+    reasoning: Reasoning | None = None
     #: Control tokens that must be visible in the answer's text, each with its stand-in; all others have no text.
     marks: Mapping[int, str] = field(default_factory=dict)
     #: Whether drafts may be taken from the prompt, which pays if the answer quotes it.
     prompt_lookup: bool = False
     #: Whether log probabilities include that of the token that ends the answer, and call control tokens by their names.
     raw_logprobs: bool = False
+
+
+def constrained(request: SequenceRequest, grammar: ConstraintFactory | None) -> SequenceRequest:
+    """Return the request with a grammar for its answer, or unchanged if there is none."""
+    if grammar is None:
+        return request
+    reasoning = request.reasoning
+    if reasoning is not None:
+        reasoning = replace(reasoning, is_constrained=True)
+    return replace(request, constraint=grammar, reasoning=reasoning)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +81,15 @@ class SequenceStarted(SequenceEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceDelta(SequenceEvent):
-    """New tokens. `text` is what is safe to show: it may lag behind `token_ids` or be empty."""
+    """New tokens. `text` is what is safe to show: it may lag behind `token_ids` or be empty, and so may `reasoning`.
+
+    What is thought comes before the text of the same event.
+    """
 
     text: str
     token_ids: list[int]
     logprobs: list[TokenLogprob] = field(default_factory=list)
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +132,8 @@ class ActiveSequence:
     computed: int = 0
     #: Tokens of the prompt that the cache held at the first admission.
     cached_tokens: int = 0
+    #: The generated tokens that are reasoning, with its tags.
+    reasoning_tokens: int = 0
     #: Drafted tokens that may follow `tokens`; the next step verifies them.
     draft: list[int] = field(default_factory=list)
     started_at: float | None = None

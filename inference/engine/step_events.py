@@ -36,7 +36,7 @@ class StepEvents:
 
     def produced(self, sequence: ActiveSequence, produced: Produced) -> None:
         """Add an event with new tokens, text or log probabilities, if there are any."""
-        if produced.token_ids or produced.text or produced.logprobs:
+        if produced.token_ids or produced.text or produced.reasoning or produced.logprobs:
             self._events.append(
                 SequenceDelta(
                     sequence_id=sequence.request.sequence_id,
@@ -44,6 +44,7 @@ class StepEvents:
                     text=produced.text,
                     token_ids=produced.token_ids,
                     logprobs=produced.logprobs,
+                    reasoning=produced.reasoning,
                 )
             )
 
@@ -55,7 +56,12 @@ class StepEvents:
                 sequence_id=sequence.request.sequence_id,
                 produced_at=now,
                 finish_reason=reason,
-                usage=Usage(sequence.prompt_length + scored, sequence.generated - scored, sequence.cached_tokens),
+                usage=Usage(
+                    sequence.prompt_length + scored,
+                    sequence.generated - scored,
+                    sequence.cached_tokens,
+                    reasoning_tokens=sequence.reasoning_tokens,
+                ),
                 timings=_timings(sequence, now),
             )
         )

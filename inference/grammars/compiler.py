@@ -49,8 +49,9 @@ class Grammar:
     #: The schemas of the client that the grammar enforces only in part: of functions by name, of the answer by None.
     unenforced: dict[str | None, dict[str, Any]]
 
-    def __call__(self) -> Constraint:
-        return self.compiled.constraint(self.max_tokens, self.compiler.searches)
+    def __call__(self, used_tokens: int = 0) -> Constraint:
+        left = None if self.max_tokens is None else max(0, self.max_tokens - used_tokens)
+        return self.compiled.constraint(left, self.compiler.searches)
 
 
 @dataclass(frozen=True)

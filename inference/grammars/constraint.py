@@ -32,3 +32,10 @@ class Constraint(Protocol):
     @property
     def is_complete(self) -> bool:
         """Whether only the end of the answer may follow."""
+
+
+class ConstraintFactory(Protocol):
+    """Creates the state of a grammar at its beginning."""
+
+    def __call__(self, used_tokens: int = 0) -> Constraint:
+        """Return the state, for an answer of which so many tokens come before what the grammar describes."""

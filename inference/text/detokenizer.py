@@ -5,11 +5,14 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable, Mapping, Sequence
 
+from inference.text.reasoning import Phase, Reasoning, ReasoningSplitter, possible_start
+
 
 class Detokenizer:
     """Collects the bytes of tokens, and returns text as soon as no later token can change it.
 
-    `stop_found` becomes true when a stop string occurs; no text is returned after that.
+    With `reasoning`, what the model thinks is not part of that text: `take_reasoning` returns it. `stop_found` becomes
+    true when a stop string occurs in the text; no text is returned after that.
     """
 
     def __init__(
@@ -18,10 +21,15 @@ class Detokenizer:
         stop: Sequence[str] = (),
         skip_characters: int = 0,
         marks: Mapping[int, str] | None = None,
+        reasoning: Reasoning | None = None,
+        skip_reasoning_characters: int = 0,
     ) -> None:
         self._token_bytes = token_bytes
-        #: Stand-ins for tokens that have no text.
-        self._marks = marks or {}
+        self._splitter = None if reasoning is None else ReasoningSplitter(reasoning)
+        self._reasoning = ""
+        self._skip_reasoning = skip_reasoning_characters
+        #: Stand-ins for tokens that have no text, or that must not be taken for text.
+        self._marks = {**(reasoning.form.marks if reasoning else {}), **(marks or {})}
         self._stop = tuple(stop)
         #: How many characters an earlier attempt has already sent.
         self._skip = skip_characters
@@ -36,32 +44,40 @@ class Detokenizer:
         mark = self._marks.get(token)
         text = self._decoder.decode(self._token_bytes(token) if mark is None else b"", final=mark is not None)
         text += mark or ""
-        if not self._stop:
-            return self._new(text)
-        return self._new(self._before_stop(self._held + text))
+        if self._splitter is not None:
+            text = self._answer_in(*self._splitter.push(text))
+        return self._new(self._before_stop(self._held + text) if self._stop else text)
 
     def finish(self) -> str:
         """Return the text that was held back, at the end of the sequence; drop the bytes of an incomplete character."""
-        text, self._held = self._held, ""
+        rest = self._answer_in(*self._splitter.finish()) if self._splitter and not self.stop_found else ""
+        text, self._held = self._held + rest, ""
         return self._new(text)
+
+    @property
+    def phase(self) -> Phase:
+        """Return what the next text belongs to."""
+        return Phase.ANSWER if self._splitter is None else self._splitter.phase
+
+    def take_reasoning(self) -> str:
+        """Return what was thought since the last call."""
+        text, self._reasoning = self._reasoning, ""
+        return text
+
+    def _answer_in(self, thought: str, answer: str) -> str:
+        skipped = min(self._skip_reasoning, len(thought))
+        self._skip_reasoning -= skipped
+        self._reasoning += thought[skipped:]
+        return answer
 
     def _before_stop(self, text: str) -> str:
         first = min((at for at in (text.find(stop) for stop in self._stop) if at >= 0), default=-1)
         if first >= 0:
             self.stop_found, self._held = True, ""
             return text[:first]
-        keep = self._possible_start(text)
+        keep = possible_start(text, self._stop)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
-
-    def _possible_start(self, text: str) -> int:
-        """Return the length of the longest end of `text` with which a stop string begins."""
-        longest = max(len(stop) for stop in self._stop) - 1
-        for length in range(min(longest, len(text)), 0, -1):
-            end = text[-length:]
-            if any(stop.startswith(end) for stop in self._stop):
-                return length
-        return 0
 
     def _new(self, text: str) -> str:
         if not self._skip:

@@ -27,7 +27,7 @@ from tasks.jobs.runner import ChoiceResult, RunningJob
 
 #: Arguments of a call that is emitted when it is complete have pieces of this length, all in one append.
 ARGUMENTS_PIECE_CHARACTERS = 64
-#: Separates the text before a call of a server function from the text after it.
+#: Separates the text before a call of a server function from the text after it, and so the reasoning.
 ROUND_BREAK = "\n\n"
 
 
@@ -164,7 +164,8 @@ class SequenceRun:
         """The usage of all choices of one prompt, which is counted once."""
         first = self._done_choices[0].usage
         completion_tokens = sum(choice.usage.completion_tokens for choice in self.choices)
-        return Usage(first.prompt_tokens, completion_tokens, first.cached_tokens)
+        reasoning_tokens = sum(choice.usage.reasoning_tokens for choice in self.choices)
+        return Usage(first.prompt_tokens, completion_tokens, first.cached_tokens, reasoning_tokens=reasoning_tokens)
 
     @property
     def timings(self) -> Timings:
@@ -209,13 +210,14 @@ def translate(run: SequenceRun, event: SequenceEvent) -> list[events.AnyEvent]:
 def _delta(choice: Choice, fields: dict[str, Any], event: SequenceDelta) -> list[events.AnyEvent]:
     choice.token_ids.extend(event.token_ids)
     choice.pending.extend(event.token_ids)
+    thought: list[events.AnyEvent] = [_reasoning(choice, fields, event.reasoning)] if event.reasoning else []
     if choice.reader is not None:
         job_events = _events_of(choice, fields, choice.reader.read(event.text, event.logprobs))
-        return [*job_events, *_begun(choice, fields, choice.reader)]
+        return [*thought, *job_events, *_begun(choice, fields, choice.reader)]
     text = choice.citer.push(event.text) if choice.citer is not None else event.text
     if not text and not event.logprobs:
-        return []
-    return [_text(choice, fields, text, event.logprobs)]
+        return thought
+    return [*thought, _text(choice, fields, text, event.logprobs)]
 
 
 def _finished(choice: Choice, fields: dict[str, Any], event: SequenceFinished) -> list[events.AnyEvent]:
@@ -236,6 +238,8 @@ def _finished(choice: Choice, fields: dict[str, Any], event: SequenceFinished) -
             **fields, index=result.index, finish_reason=reason, schema_errors=result.schema_errors
         )
         return [*job_events, finished]
+    if calls and not result.tool_calls and result.reasoning:
+        job_events.append(_reasoning(choice, fields, ROUND_BREAK))
     if calls and not result.tool_calls and result.text:
         job_events.append(_text(choice, fields, ROUND_BREAK, []))
     return [*job_events, events.RoundFinished(**fields, finish_reason=reason, usage=event.usage, timings=event.timings)]
@@ -250,6 +254,11 @@ def _events_of(choice: Choice, fields: dict[str, Any], found: list[Text | ToolCa
         else:
             job_events += _call(choice, fields, one)
     return job_events
+
+
+def _reasoning(choice: Choice, fields: dict[str, Any], text: str) -> events.ReasoningDelta:
+    choice.result.reasoning += text
+    return events.ReasoningDelta(**fields, text=text, index=choice.result.index, token_ids=choice.take_pending())
 
 
 def _text(choice: Choice, fields: dict[str, Any], text: str, logprobs: list[TokenLogprob]) -> events.TextDelta:

@@ -49,7 +49,8 @@ class Round:
             {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
             for call in calls
         ]
-        assistant = ChatMessage("assistant", self.result.text.strip() or None, tool_calls=wire)
+        reasoning = self.result.reasoning.strip() or None
+        assistant = ChatMessage("assistant", self.result.text.strip() or None, tool_calls=wire, reasoning=reasoning)
         results = (
             ChatMessage("tool", content, call["name"], call["id"])
             for call, content in zip(calls, contents, strict=True)
@@ -136,6 +137,7 @@ class Conversation:
         return ChoiceResult(
             index=last.index,
             text="".join(part.text for part in parts),
+            reasoning="".join(part.reasoning for part in parts).rstrip(),
             finish_reason=last.finish_reason,
             logprobs=[entry for part in parts for entry in part.logprobs],
             tool_calls=[call for part in parts for call in part.tool_calls],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from core import events
@@ -20,7 +20,7 @@ from core.settings import Settings
 from inference.engine.engine import Engine
 from inference.engine.opening import open_engine
 from inference.engine.preparation import PreparedPrompt
-from inference.engine.sequence import SequenceEvent, SequenceRequest
+from inference.engine.sequence import SequenceEvent, SequenceRequest, constrained
 from inference.functions import FunctionContext, FunctionRegistry, function_registry
 from inference.text.citations import Citer
 from tasks.chat.answer_check import check_of
@@ -201,7 +201,7 @@ class GenerationService:
                 choice.check = check_of(grammar)
             request = conversation.next_request()
             sequences = [
-                replace(self._sequence(run, choice, request, prepared), constraint=grammar)
+                constrained(self._sequence(run, choice, request, prepared), grammar)
                 for choice in run.choices
                 if not choice.finished
             ]
@@ -244,8 +244,10 @@ class GenerationService:
             deadline=record.deadline,
             resume_token_ids=list(choice.token_ids),
             resume_text_length=choice.resume_text_length,
+            resume_reasoning_length=len(choice.result.reasoning),
             marks=self.engine.grammars.call_format.marks if choice.reader else {},
             prompt_lookup=request.rag is not None,
+            reasoning=prepared.reasoning,
         )
 
     def _complete(self, job: RunningJob, conversation: Conversation, last: SequenceRun, retrieval_ms: float) -> None:

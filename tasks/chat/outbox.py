@@ -65,7 +65,7 @@ class Outbox:
         if not isinstance(event, SequenceDelta):
             self._with_text.discard(event.sequence_id)
             return True
-        is_first = bool(event.text) and event.sequence_id not in self._with_text
+        is_first = bool(event.text or event.reasoning) and event.sequence_id not in self._with_text
         if is_first:
             self._with_text.add(event.sequence_id)
         return is_first
@@ -81,7 +81,7 @@ def merge_deltas(events: Sequence[SequenceEvent]) -> list[SequenceEvent]:
         if not isinstance(event, SequenceDelta):
             indices.pop(sequence_id, None)
             result.append(event)
-        elif sequence_id in indices:
+        elif sequence_id in indices and not (event.reasoning and _text_of(result[indices[sequence_id]])):
             index = indices[sequence_id]
             result[index] = _merged(result[index], event)
         else:
@@ -90,12 +90,18 @@ def merge_deltas(events: Sequence[SequenceEvent]) -> list[SequenceEvent]:
     return result
 
 
+def _text_of(event: SequenceEvent) -> str:
+    """Return the text of a delta: what is thought after it does not belong before it."""
+    return event.text if isinstance(event, SequenceDelta) else ""
+
+
 def _merged(first: SequenceEvent, second: SequenceDelta) -> SequenceDelta:
     if not isinstance(first, SequenceDelta):
         raise TypeError(f"{first!r} is not a delta")
     return replace(
         first,
         text=first.text + second.text,
+        reasoning=first.reasoning + second.reasoning,
         token_ids=[*first.token_ids, *second.token_ids],
         logprobs=[*first.logprobs, *second.logprobs],
     )

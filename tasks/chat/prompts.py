@@ -73,6 +73,7 @@ class PromptBuilder:
             tools=request.tools or None,
             max_tokens=request.max_tokens,
             sampling=request.sampling,
+            options=request.template_options,
             prompt_end=request.prompt_end,
         )
 
@@ -124,7 +125,9 @@ def shortened(
 
     def fits(kept: list[ChatMessage]) -> bool:
         try:
-            prepared = engine.prepare(kept, tools=request.tools or None, prompt_end=request.prompt_end)
+            prepared = engine.prepare(
+                kept, tools=request.tools or None, options=request.template_options, prompt_end=request.prompt_end
+            )
         except ContextLengthExceeded:
             return False
         return len(prepared.token_ids) <= max_prompt_tokens

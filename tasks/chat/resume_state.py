@@ -78,6 +78,9 @@ def _replayed_choices(replayed: Sequence[events.AnyEvent], n: int) -> list[Choic
             choice.token_ids.extend(event.token_ids)
             choice.result.text += event.text
             choice.result.logprobs.extend(event.logprobs)
+        elif isinstance(event, events.ReasoningDelta):
+            choices[event.index].token_ids.extend(event.token_ids)
+            choices[event.index].result.reasoning += event.text
         elif isinstance(event, events.ToolCallDelta):
             _replay_call(choices[event.index], event)
         elif isinstance(event, events.ChoiceFinished):

@@ -105,12 +105,18 @@ class QueryRewriter:
 
     def _sequence(self, job: RunningJob, request: GenerateRequest) -> SequenceRequest:
         greedy = SamplingParams(temperature=0)
-        prepared = self._engine.prepare(rewrite_messages(request.messages), max_tokens=REWRITE_TOKENS, sampling=greedy)
+        prepared = self._engine.prepare(
+            rewrite_messages(request.messages),
+            max_tokens=REWRITE_TOKENS,
+            sampling=greedy,
+            options={"enable_thinking": False},
+        )
         return SequenceRequest(
             sequence_id=_sequence_id(job.id, job.record.attempt),
             prompt_token_ids=prepared.token_ids,
             sampling=greedy,
             max_tokens=prepared.max_tokens,
+            reasoning=prepared.reasoning,
             priority="batch" if job.record.durable else "interactive",
             key=job.record.key,
             deadline=job.record.deadline,

@@ -93,6 +93,11 @@ class ToolRounds:
         conversation.messages = messages
         try:
             request = conversation.next_request()
-            return self.engine.prepare(messages, tools=request.tools or None, max_tokens=request.max_tokens)
+            return self.engine.prepare(
+                messages,
+                tools=request.tools or None,
+                max_tokens=request.max_tokens,
+                options=request.template_options,
+            )
         except ContextLengthExceeded:
             return None

@@ -32,6 +32,7 @@ _GENERATION_EVENTS: frozenset[type[events.Event]] = frozenset(
     {
         events.Started,
         events.TextDelta,
+        events.ReasoningDelta,
         events.ToolCallDelta,
         events.ToolResult,
         events.RoundFinished,

@@ -48,6 +48,8 @@ class ChoiceResult(msgspec.Struct, omit_defaults=True):
     tool_results: list[dict[str, Any]] = []
     #: What the answer violates of the client's schemas.
     schema_errors: list[str] = []
+    #: What the model thought before the text.
+    reasoning: str = ""
 
 
 class JobResult(msgspec.Struct, omit_defaults=True):

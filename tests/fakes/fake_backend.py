@@ -75,7 +75,7 @@ class FakeBackend:
 
     bos: int | None = BOS
     eos: int | None = END
-    chat_template: str | None = (
+    chat_template: str = (
         "{% for message in messages %}<|turn|>{{ message.role }}\n{{ message.content }}\n{% endfor %}"
         "{{ '<|turn|>assistant\n' }}"
     )

@@ -71,7 +71,9 @@ def citer(text: str) -> None:
 
 def template(text: str) -> list[tuple[str, bool]]:
     control = {"<|im_end|>": 1, "<|im_start|>": 2}
-    return ChatTemplate(None, control_tokens=control).render([ChatMessage("user", text)])
+    return ChatTemplate(
+        "{% for message in messages %}{{ message.content }}{% endfor %}", control_tokens=control
+    ).render([ChatMessage("user", text)])
 
 
 @pytest.mark.parametrize(

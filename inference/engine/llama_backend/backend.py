@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from core.errors import ConfigurationError, InternalError
 from core.messages import SamplingParams
 from core.settings import Settings
-from inference.engine.backend import BatchEntry, DecodeStatus, FillInMiddle, TokenSampler
+from inference.engine.backend import BatchEntry, DecodeStatus, FillInMiddle, TokenSampler, token_of
 from inference.engine.context_size import ContextSize, smaller
 from inference.engine.llama_backend.batch import Batch, pointer
-from inference.engine.llama_backend.loading import KV_TYPES, context_size_of, load_model
+from inference.engine.llama_backend.loading import KV_TYPES, context_size_of, load_model, metadata
 from inference.engine.llama_backend.runtime import forward_log, last_error
 from inference.engine.llama_backend.sampler import create_sampler
 from inference.engine.llama_backend.step_rows import StepRows
@@ -26,6 +26,7 @@ from inference.engine.llama_backend.untouched_pages import large_mappings, relea
 from inference.engine.memory import available_memory_bytes
 from inference.engine.model_files import ModelFile, ModelInfo, weights_bytes
 from inference.engine.prompt_lookup import MAX_DRAFT_TOKENS
+from inference.text.template_choice import ModelTraits, choose_template
 
 _FILL_IN_MIDDLE = (llama.llama_vocab_fim_pre, llama.llama_vocab_fim_suf, llama.llama_vocab_fim_mid)
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
@@ -70,9 +71,10 @@ class LlamaBackend:
         self._lines: dict[int, int] = {}
         self.step_rows = StepRows()
         self._piece_cache: dict[int, bytes] = {}
-        template = llama.llama_model_chat_template(self._handle, None)
-        self.chat_template = template.decode("utf-8", errors="replace") if template else None
-        self.model = self._describe(file, size.context_length)
+        chosen = choose_template(settings.chat_template, self._embedded_template(), self._traits(file))
+        log.info("Chat template of %s: %s", file.name, chosen.origin)
+        self.chat_template = chosen.source
+        self.model = self._describe(file, size.context_length, chosen.origin)
         self.end_tokens = frozenset(
             token for token in range(self.vocab_size) if llama.llama_vocab_is_eog(self._vocab, token)
         )
@@ -112,7 +114,20 @@ class LlamaBackend:
         params.abort_callback_data = ctypes.addressof(self._flag)
         return params
 
-    def _describe(self, file: ModelFile, context_length: int) -> ModelInfo:
+    def _embedded_template(self) -> str | None:
+        template = llama.llama_model_chat_template(self._handle, None)
+        return template.decode("utf-8", errors="replace") if template else None
+
+    def _traits(self, file: ModelFile) -> ModelTraits:
+        architecture, name, tokenizer = (
+            metadata(self._handle, key) for key in ("general.architecture", "general.name", "tokenizer.ggml.model")
+        )
+        names = f"{name} {file.path.stem}"
+        return ModelTraits(
+            architecture, names, tokenizer, self.vocab_size, lambda text: token_of(self, text) is not None
+        )
+
+    def _describe(self, file: ModelFile, context_length: int, chat_template: str) -> ModelInfo:
         buffer = ctypes.create_string_buffer(256)
         llama.llama_model_desc(self._handle, buffer, len(buffer))
         return ModelInfo(
@@ -122,7 +137,7 @@ class LlamaBackend:
             vocab_size=self.vocab_size,
             parameters=int(llama.llama_model_n_params(self._handle)),
             is_starter=file.is_starter,
-            chat_template_source="gguf" if self.chat_template else "chatml",
+            chat_template=chat_template,
             description=buffer.value.decode("utf-8", errors="replace"),
         )
 

@@ -82,13 +82,13 @@ def _cell_numbers(model: Any) -> int:
     Models whose layers differ (some without attention, or with a window) need less.
     """
     width = int(llama.llama_model_n_embd(model)) // max(1, int(llama.llama_model_n_head(model)))
-    architecture = _metadata(model, "general.architecture")
-    key, value = (_metadata(model, f"{architecture}.attention.{name}_length") for name in ("key", "value"))
+    architecture = metadata(model, "general.architecture")
+    key, value = (metadata(model, f"{architecture}.attention.{name}_length") for name in ("key", "value"))
     head = int(key or width) + int(value or width)
     return int(llama.llama_model_n_layer(model)) * int(llama.llama_model_n_head_kv(model)) * head
 
 
-def _metadata(model: Any, name: str) -> str:
+def metadata(model: Any, name: str) -> str:
     """Return an entry of the GGUF file's metadata, or "" if it has none."""
     buffer = ctypes.create_string_buffer(256)
     length = llama.llama_model_meta_val_str(model, name.encode(), buffer, len(buffer))

@@ -18,10 +18,12 @@ from inference.grammars.call_formats import (
     ParameterTagFormat,
     TaggedFormat,
 )
-from inference.text.chat_template import CHATML, ChatTemplate
+from inference.text.chat_template import ChatTemplate
+from inference.text.template_choice import family_template
 from tests.chat_templates import BARE, FUNCTION_TAGS, LISTED, NAMED, NAMED_WITH_IDS, PARAMETER_TAGS, TAGGED
 
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
+CHATML = family_template("chatml")
 #: A template with an unknown call format, which can neither be enforced nor parsed.
 FOREIGN = "{% if tools %}[TOOLS]{% endif %}" + CHATML
 
@@ -35,12 +37,12 @@ def history(arguments: str) -> list[ChatMessage]:
     ]
 
 
-def render(source: str | None, messages: list[ChatMessage], *tools: dict[str, Any]) -> str:
+def render(source: str, messages: list[ChatMessage], *tools: dict[str, Any]) -> str:
     return "".join(text for text, _ in ChatTemplate(source).render(messages, tools))
 
 
-@pytest.mark.parametrize("source", [None, CHATML, FOREIGN])
-def test_tools_are_described_if_the_template_does_not_know_the_tags(source: str | None) -> None:
+@pytest.mark.parametrize("source", [CHATML, FOREIGN])
+def test_tools_are_described_if_the_template_does_not_know_the_tags(source: str) -> None:
     prompt = render(source, [ChatMessage("system", "Be kind."), ChatMessage("user", "Hi")], TOOL)
     assert "[TOOLS]" not in prompt
     system = prompt.partition("<|im_end|>")[0]
@@ -74,13 +76,13 @@ def test_a_template_that_knows_the_tags_writes_the_calls() -> None:
         (NAMED_WITH_IDS, MistralNamedFormat, True),
         (FUNCTION_TAGS, FunctionTagFormat, True),
         (PARAMETER_TAGS, ParameterTagFormat, True),
-        (None, TaggedFormat, False),
+        (CHATML, TaggedFormat, False),
         (FOREIGN, TaggedFormat, False),
     ],
-    ids=["tagged", "bare", "listed", "named", "named with ids", "function tags", "parameter tags", "none", "foreign"],
+    ids=["tagged", "bare", "listed", "named", "named with ids", "function tags", "parameter tags", "ChatML", "foreign"],
 )
 def test_the_call_format_is_recognised_from_how_a_template_writes_a_call(
-    source: str | None, form: type[CallFormat], is_native: bool
+    source: str, form: type[CallFormat], is_native: bool
 ) -> None:
     assert ChatTemplate(source).call_format.__class__ is form
     prompt = render(source, [ChatMessage("user", "Hi")], TOOL)

@@ -14,6 +14,7 @@ from inference.engine.engine import Engine
 from inference.engine.preparation import PreparedPrompt
 from inference.engine.sequence import FinishReason, SequenceDelta, SequenceEvent, SequenceFinished, SequenceRequest
 from inference.text.chat_template import ChatTemplate
+from inference.text.template_choice import family_template
 from tests.fakes.fake_backend import BOS, END, TURN, FakeBackend, answer
 from tests.support import wait_until
 
@@ -180,8 +181,8 @@ TRIMMING = (
 )
 
 
-@pytest.mark.parametrize("source", [None, TRIMMING])
-def test_a_message_that_is_continued_ends_the_prompt_with_its_white_space(source: str | None) -> None:
+@pytest.mark.parametrize("source", [family_template("chatml"), TRIMMING])
+def test_a_message_that_is_continued_ends_the_prompt_with_its_white_space(source: str) -> None:
     pieces = ChatTemplate(source).render(MESSAGES, prompt_end="continued")
     text = "".join(piece for piece, _ in pieces)
     assert text.endswith("1, 2, ") and "Count to 5." in text

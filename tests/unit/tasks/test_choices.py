@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from core import events
@@ -92,3 +94,23 @@ def test_the_next_attempt_resumes_from_the_replay() -> None:
     first, second = ResumeState(accepted=True, replayed=replayed).choices(2)
     assert (first.result.text, first.token_ids, first.finished) == ("Hello", [1, 2, 3], False)
     assert (second.result.text, second.finished) == ("B", True)
+
+
+def thought(run: SequenceRun, reasoning: str, text: str, *tokens: int) -> SequenceDelta:
+    return replace(delta(run, text, *tokens), reasoning=reasoning)
+
+
+def test_what_is_thought_comes_before_the_text_of_the_same_step_and_has_its_tokens(run: SequenceRun) -> None:
+    assert translate(run, delta(run, "", 1)) == []
+    first, second = translate(run, thought(run, "Hm.", "Yes", 2, 3))
+    assert isinstance(first, events.ReasoningDelta) and (first.text, first.token_ids) == ("Hm.", [1, 2, 3])
+    assert isinstance(second, events.TextDelta) and (second.text, second.token_ids) == ("Yes", [])
+    assert (run.choices[0].result.reasoning, run.choices[0].result.text) == ("Hm.", "Yes")
+
+
+def test_another_worker_resumes_after_what_was_thought(run: SequenceRun) -> None:
+    emitted = [*translate(run, thought(run, "Hm", "", 1)), *translate(run, thought(run, ".", "Yes", 2, 3))]
+    accepted = events.Accepted(job_id="job-1", attempt=1, model="m")
+    choice, other = ResumeState.from_events([accepted, *emitted]).choices(2)
+    assert (choice.result.reasoning, choice.result.text, choice.token_ids) == ("Hm.", "Yes", [1, 2, 3])
+    assert (choice.resume_text_length, other.result.reasoning, other.token_ids) == (3, "", [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,3 +141,10 @@ def test_all_events_that_one_thread_puts_reach_another() -> None:
     reader.join(DEADLINE_SECONDS)
     tokens = [token for event in taken if isinstance(event, SequenceDelta) for token in event.token_ids]
     assert tokens == list(range(count))
+
+
+def test_what_is_thought_is_merged_but_not_into_text_that_came_before_it() -> None:
+    thinks = [replace(delta("a", "", at), reasoning=text) for at, text in enumerate(("Hm", "."))]
+    later = replace(delta("a", "!", 4), reasoning="Or?")
+    merged = merge_deltas([*thinks, delta("a", "Yes", 2), delta("a", ".", 3), later])
+    assert merged == [replace(delta("a", "Yes.", 0, 1, 2, 3), reasoning="Hm."), later]

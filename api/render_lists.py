@@ -1,0 +1,42 @@
+"""Renders the stored results of searches and embeddings as the answers of their endpoints."""
+
+from __future__ import annotations
+
+import array
+import base64
+import sys
+from collections.abc import Callable
+
+from api.render import Answer, Head, Wire, hit_wire
+
+
+def search_results(head: Head, answer: Answer) -> Wire:
+    """Return the answer of `/v1/rag/search`."""
+    return {
+        "id": head.id("search"),
+        "object": "list",
+        "data": [hit_wire(hit) for hit in answer.hits],
+        "has_more": False,
+        "timings": answer.timings,
+    }
+
+
+def embedding_list(answer: Answer, encoding_format: str) -> Wire:
+    """Return the answer of `/v1/embeddings`. The worker's vectors are base64 of little-endian float32 already."""
+    encode: Callable[[str], str | list[float]] = str if encoding_format == "base64" else _floats
+    return {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": index, "embedding": encode(vector)}
+            for index, vector in enumerate(answer.result["embeddings"])
+        ],
+        "model": answer.model,
+        "usage": {"prompt_tokens": answer.usage.prompt_tokens, "total_tokens": answer.usage.prompt_tokens},
+    }
+
+
+def _floats(vector: str) -> list[float]:
+    values = array.array("f", base64.b64decode(vector))
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values.tolist()
