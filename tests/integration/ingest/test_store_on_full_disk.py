@@ -47,7 +47,8 @@ def points(document_id: str, count: int) -> list[Point]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    disk = SmallDisk(tmp_path / "disk", 64 * 2**20)
+    # The engine maps a file of 32 MiB for the vectors, and one for their compressed copies.
+    disk = SmallDisk(tmp_path / "disk", 128 * 2**20)
     if reason := disk.mount():
         pytest.skip(f"a file system cannot be mounted here: {reason}")
     yield disk
