@@ -12,8 +12,11 @@ from email.message import Message
 from typing import Any
 
 import msgspec
+from anyio import to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+
+from api.body_bounds import check_values
 
 #: The charsets that are read, with the codecs of Python. Others, among them codecs that are no charsets, are refused.
 CHARSETS = {
@@ -32,8 +35,7 @@ CHARSETS = {
     "iso-8859-15": "iso-8859-15",
     "windows-1252": "cp1252",
 }
-#: The largest body in which halves of characters are replaced: it takes 0.1 s for each MiB of escapes, in which nobody
-#: else is served.
+#: The largest body in which halves of characters are replaced: it takes 0.1 s for each MiB of escapes.
 MAX_REPAIRED_BYTES = 2 * 2**20
 IDENTITY = frozenset({"", "identity"})
 GZIP = frozenset({"gzip", "x-gzip"})
@@ -49,21 +51,23 @@ async def read_json(request: Request, limit_bytes: int) -> Any:
     Half of a character outside the BMP, as JavaScript leaves it where it cuts a text, becomes U+FFFD.
 
     Raises:
-        HTTPException: the encoding or the charset is not read, or the body is too large when unpacked.
+        HTTPException: the encoding or the charset is not read, the body is too large when unpacked, or it has too many
+            values.
         JSONDecodeError: the body is not JSON.
     """
-    body = _unpacked(await request.body(), request.headers.get("content-encoding", ""), limit_bytes)
+    body, encoding = await request.body(), request.headers.get("content-encoding", "")
+    if encoding.strip().lower() not in IDENTITY:
+        body = await to_thread.run_sync(_unpacked, body, encoding, limit_bytes)
     try:
-        return _decode(_as_utf8(body, request.headers.get("content-type", "")))
+        body = _as_utf8(body, request.headers.get("content-type", ""))
+        await check_values(body)
+        return await _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise json.JSONDecodeError(str(error), "", 0) from error
 
 
 def _unpacked(body: bytes, encoding: str, limit_bytes: int) -> bytes:
-    encoding = encoding.strip().lower()
-    if encoding in IDENTITY:
-        return body
-    if encoding not in GZIP:
+    if encoding.strip().lower() not in GZIP:
         raise HTTPException(415, f"The Content-Encoding {encoding[:80]!r} is not read here; send gzip, or none.")
     unpacker = zlib.decompressobj(wbits=31)
     try:
@@ -92,17 +96,24 @@ def _as_utf8(body: bytes, content_type: str) -> bytes:
     return body.decode(codec).removeprefix("\ufeff").encode()
 
 
-def _decode(body: bytes) -> Any:
+async def _decode(body: bytes) -> Any:
+    try:
+        return _decoded(body)
+    except msgspec.DecodeError:
+        # In a thread, which lets others be served between two escapes.
+        repaired = await to_thread.run_sync(_repaired, body) if len(body) <= MAX_REPAIRED_BYTES else body
+        if repaired == body:
+            raise
+        return _decoded(repaired)
+
+
+def _repaired(body: bytes) -> bytes:
+    return _ESCAPE.sub(lambda escape: b"\\ufffd" if escape[1] else escape[0], body)
+
+
+def _decoded(body: bytes) -> Any:
     with _no_collection():
-        try:
-            return msgspec.json.decode(body)
-        except msgspec.DecodeError:
-            if len(body) > MAX_REPAIRED_BYTES:
-                raise
-            repaired = _ESCAPE.sub(lambda escape: b"\\ufffd" if escape[1] else escape[0], body)
-            if repaired == body:
-                raise
-            return msgspec.json.decode(repaired)
+        return msgspec.json.decode(body)
 
 
 @contextmanager

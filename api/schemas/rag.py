@@ -62,7 +62,7 @@ class TextsRequest(WireRequest):
     """Body of `POST /v1/rag/documents`. `metadata` has one object for each text."""
 
     texts: list[NonBlank] = Field(min_length=1, max_length=MAX_TEXTS)
-    metadata: list[dict[str, Any]] | None = None
+    metadata: list[dict[str, Any]] | None = Field(None, max_length=MAX_TEXTS)
     collection: CollectionName = DEFAULT_COLLECTION
 
     @field_validator("metadata")

@@ -147,7 +147,7 @@ async def test_no_garbage_is_collected_while_a_body_of_many_values_is_decoded() 
     body = b'{"messages":[%s]}' % b",".join([b"[]"] * 15_000)
     gc.callbacks.append(note)
     try:
-        json_bodies._decode(body)
+        json_bodies._decoded(body)
     finally:
         gc.callbacks.remove(note)
     assert collections.count("start") <= 1 and gc.isenabled(), "once, when it is allowed again"
