@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -99,6 +100,11 @@ class Services:
         """The uploads that are received now."""
         return UploadSlots()
 
+    @cached_property
+    def large_bodies(self) -> asyncio.Lock:
+        """Held by the request whose large body is read."""
+        return asyncio.Lock()
+
 
 # The dependencies are coroutines, although they await nothing, because FastAPI runs plain functions in a thread.
 
@@ -151,7 +157,7 @@ class JsonRequest(Request):
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
             services: Services = self.app.state.services
-            self._json = await read_json(self, services.settings.max_body_bytes)
+            self._json = await read_json(self, services.settings.max_body_bytes, services.large_bodies)
         return self._json
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import re
@@ -16,7 +17,7 @@ from anyio import to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from api.body_bounds import check_values
+from api.body_bounds import UNCOUNTED_BYTES, check_values
 
 #: The charsets that are read, with the codecs of Python. Others, among them codecs that are no charsets, are refused.
 CHARSETS = {
@@ -37,6 +38,8 @@ CHARSETS = {
 }
 #: The largest body in which halves of characters are replaced: it takes 0.1 s for each MiB of escapes.
 MAX_REPAIRED_BYTES = 2 * 2**20
+#: How long others are served between two large bodies that have come at once: the work on each takes some 50 ms.
+PAUSE_SECONDS = 0.05
 IDENTITY = frozenset({"", "identity"})
 GZIP = frozenset({"gzip", "x-gzip"})
 #: A JSON escape: a pair of surrogates, a lone one (group 1), or any other.
@@ -45,10 +48,11 @@ _ESCAPE = re.compile(
 )
 
 
-async def read_json(request: Request, limit_bytes: int) -> Any:
+async def read_json(request: Request, limit_bytes: int, turns: asyncio.Lock) -> Any:
     """Return the JSON value of a request's body. It is strict: no NaN, and no numbers that overflow.
 
-    Half of a character outside the BMP, as JavaScript leaves it where it cuts a text, becomes U+FFFD.
+    Half of a character outside the BMP, as JavaScript leaves it where it cuts a text, becomes U+FFFD. Large bodies are
+    read one after the other, those who hold `turns`, with a pause between them.
 
     Raises:
         HTTPException: the encoding or the charset is not read, the body is too large when unpacked, or it has too many
@@ -60,7 +64,12 @@ async def read_json(request: Request, limit_bytes: int) -> Any:
         body = await to_thread.run_sync(_unpacked, body, encoding, limit_bytes)
     try:
         body = _as_utf8(body, request.headers.get("content-type", ""))
-        await check_values(body)
+        if len(body) > UNCOUNTED_BYTES:
+            must_pause = turns.locked()
+            async with turns:
+                await check_values(body)
+                if must_pause:
+                    await asyncio.sleep(PAUSE_SECONDS)
         return await _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise json.JSONDecodeError(str(error), "", 0) from error

@@ -1,7 +1,7 @@
 """How long others pause while a hostile request is served: a stream, searches and `/health`.
 
     FUNCTIONS_DIR=benchmarks/functions llm-api up
-    python -m benchmarks.pauses [--base-url URL] [--only WORDS]
+    python -m benchmarks.pauses [--base-url URL] [--only WORDS]...
 
 Runs against a running stack that has no other work. All the time, one client streams chats, one searches, and one asks
 for `/health`, several times a second. Meanwhile each hostile input is sent. The table has the longest pause of each
@@ -113,6 +113,12 @@ def as_json(path: str, body: Any, count: int = 1) -> list[tuple[str, dict[str, s
     return [(path, JSON_TYPE, json.dumps(body).encode())] * count
 
 
+def plain_chats(count: int, max_tokens: int) -> list[tuple[str, dict[str, str], bytes]]:
+    """Return chats that are not hostile, to see what so many chats cost."""
+    messages = [{"role": "user", "content": "Answer."}]
+    return as_json(CHAT, {"messages": messages, "max_tokens": max_tokens}, count)
+
+
 def with_schema(schema: dict[str, Any], count: int = 1) -> list[tuple[str, dict[str, str], bytes]]:
     """Return chats whose answers must follow a schema."""
     form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
@@ -143,6 +149,7 @@ def inputs(functions: Sequence[str]) -> Iterator[Hostile]:
     numbers: dict[str, Any] = {"type": "array", "items": {"type": "integer"}}
     yield Hostile("schema, minItems 5,000", with_schema({**numbers, "minItems": 5000}))
     yield Hostile("4 schemas, minLength 5,000", with_schema({"type": "string", "minLength": 5000}, 4))
+    yield Hostile("4 chats without a schema, to compare", plain_chats(4, 64))
     yield Hostile("schema, pattern (a{1,99}){1,99}", with_schema({"type": "string", "pattern": "^(a{1,99}){1,99}$"}))
     names: dict[str, Any] = {f"name{number}": {"type": "string", "maxLength": 99} for number in range(250)}
     yield Hostile(
@@ -156,14 +163,21 @@ def inputs(functions: Sequence[str]) -> Iterator[Hostile]:
     parts = [{"type": "text", "text": "a"}] * PARTS
     yield Hostile("a message of 200,000 parts", as_json(CHAT, {"messages": [{"role": "user", "content": parts}]}))
     yield Hostile("200,000 messages", as_json(CHAT, {"messages": [{"role": "user", "content": "a"}] * PARTS}))
+    messages = [{"role": "user", "content": "a"}]
+    yield Hostile("500,000 wrong stop strings", as_json(CHAT, {"messages": messages, "stop": [1] * 500_000}))
+    yield Hostile("16 chats of 4,096 messages", as_json(CHAT, {"messages": messages * 4096}, AT_ONCE))
+    # With a wrong length of the vectors, so that nothing is embedded.
+    yield Hostile("500,000 token ids", as_json(EMBED, {"input": [[7] * 250] * 2000, "dimensions": 1}))
     yield Hostile("JSON, 100,000 levels deep", [(CHAT, JSON_TYPE, b"[" * 100_000)])
     bomb = gzip.compress(b'{"messages": "' + b"a" * 2**28)
     yield Hostile("JSON, 256 MiB packed by gzip", [(CHAT, {**JSON_TYPE, "content-encoding": "gzip"}, bomb)])
     yield Hostile("1,020 parts without names", upload_of_parts(1020))
-    if "hang" in functions:
-        messages = [{"role": "user", "content": "Call the function."}]
-        chat = {"messages": messages, "server_tools": ["hang"], "tool_choice": "required", "max_tool_rounds": 1}
-        yield Hostile("64 chats whose function hangs", as_json(CHAT, {**chat, "max_tokens": 40}, 64))
+    yield Hostile("64 chats without functions, to compare", plain_chats(64, 40))
+    for name, description in (("wave", "returns, to compare"), ("hang", "hangs")):
+        if name in functions:
+            messages = [{"role": "user", "content": "Call the function."}]
+            chat = {"messages": messages, "server_tools": [name], "tool_choice": "required", "max_tool_rounds": 1}
+            yield Hostile(f"64 chats whose function {description}", as_json(CHAT, {**chat, "max_tokens": 40}, 64))
 
 
 # Measuring
@@ -212,7 +226,9 @@ def main() -> None:
     settings = get_settings()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base-url", default=f"http://{settings.host}:{settings.port}")
-    parser.add_argument("--only", default="", help="measure only the inputs whose name has these words")
+    parser.add_argument(
+        "--only", action="append", metavar="WORDS", help="measure only the inputs whose name has these or other WORDS"
+    )
     arguments = parser.parse_args()
     stopping = threading.Event()
     kinds = (("stream", watch_stream), ("search", watch_search), ("/health", watch_health))
@@ -223,8 +239,9 @@ def main() -> None:
         functions = [one["function"]["name"] for one in client.get("/v1/functions").json()["data"]]
         running = [pool.submit(watch.run, watch, client) for watch in watches]
         try:
-            chosen = [Hostile("nothing", []), *(one for one in inputs(functions) if arguments.only in one.name)]
-            rows = [measure(arguments.base_url, watches, hostile) for hostile in chosen]
+            wanted = arguments.only or [""]
+            chosen = [one for one in inputs(functions) if any(words in one.name for words in wanted)]
+            rows = [measure(arguments.base_url, watches, hostile) for hostile in (Hostile("nothing", []), *chosen)]
         finally:
             stopping.set()
         for one in running:

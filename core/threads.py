@@ -1,12 +1,25 @@
-"""The choice of thread for work that uses OpenMP, which decides how fast models run."""
+"""The choice of thread for work that uses OpenMP, and who waits for whom: both decide how fast models run."""
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Result = TypeVar("Result")
+
+#: How long a thread may keep the interpreter's lock while others wait for it. With Python's 5 ms, the engine's thread
+#: waits for that long several times in each step beside one thread that is busy in Python.
+SWITCH_SECONDS = 0.001
+
+#: By how much the priority of threads is lowered that prepare answers and run functions. Where many requests come at
+#: once, their work would take the cores from the engine's threads, which wait for each other many times in each step.
+PREPARING_NICE = 5
+
+_START_NICE = os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def run_on_temporary_thread(function: Callable[[], Result]) -> Result:
@@ -18,3 +31,20 @@ def run_on_temporary_thread(function: Callable[[], Result]) -> Result:
     """
     with ThreadPoolExecutor(1, thread_name_prefix="loading") as thread:
         return thread.submit(function).result()
+
+
+def switch_threads_often() -> None:
+    """Let a thread of this process have the interpreter's lock soon after it asks, as those need who stream."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+
+
+def let_others_go_first(nice: int) -> None:
+    """Lower the priority of the calling thread, and of those that it starts, if the system can do that for a thread.
+
+    It counts from the priority with which the process has started, so a second call changes nothing.
+    """
+    if sys.platform == "linux":
+        own = threading.get_native_id()
+        # Never raised again: that is not allowed.
+        lowered = max(os.getpriority(os.PRIO_PROCESS, own), min(_START_NICE + nice, 19))
+        os.setpriority(os.PRIO_PROCESS, own, lowered)

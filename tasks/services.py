@@ -18,6 +18,7 @@ from core.bulk_work import BulkWork
 from core.catalog import Catalog
 from core.disk import DiskSpace
 from core.settings import Settings, get_settings
+from core.threads import switch_threads_often
 from core.usage import UsageMeter
 from tasks.documents.reconciliation import Reconciliation
 from tasks.jobs.compatibility import require_compatible
@@ -142,6 +143,8 @@ class WorkerServices:
         """Build at once the services that are slow to build, so that the worker is ready when it announces itself."""
         require_compatible(self.producer)
         self.catalog.migrate()
+        if self.roles & {Role.INFERENCE, Role.INDEX}:
+            switch_threads_often()
         if Role.INFERENCE in self.roles:
             from inference.functions import load_functions
 

@@ -11,6 +11,7 @@ from billiard.exceptions import WorkerLostError
 from celery.exceptions import TimeLimitExceeded
 from celery.signals import task_failure
 
+from core.threads import PREPARING_NICE, let_others_go_first
 from tasks.app import celery_app
 from tasks.jobs.queues import Queue, Tasks
 from tasks.services import services
@@ -64,12 +65,14 @@ def embed(job_id: str) -> None:
 @celery_app.task(name=Tasks.REWRITE.name)
 def rewrite(job_id: str) -> None:
     """Rewrite the follow-up question of a RAG chat, which then returns to retrieval."""
+    let_others_go_first(PREPARING_NICE)
     services().generation.rewrite(job_id)
 
 
 @celery_app.task(name=Tasks.GENERATE.name, bind=True)
 def generate(self: Any, job_id: str) -> None:
     """Answer a chat or RAG chat."""
+    let_others_go_first(PREPARING_NICE)
     services().generation.generate(job_id, Queue(self.request.delivery_info["routing_key"]))
 
 

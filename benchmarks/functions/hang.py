@@ -1,4 +1,4 @@
-"""A function that hangs past its time limit, for `benchmarks.pauses`."""
+"""A function that hangs past its time limit, and one that does not, for `benchmarks.pauses`."""
 
 from __future__ import annotations
 
@@ -16,3 +16,13 @@ def hang(seconds: int = 60) -> str:
     """
     time.sleep(seconds)
     return "done"
+
+
+@function_registry.register(timeout_seconds=1)
+def wave(seconds: int = 60) -> str:
+    """Wait for a long time.
+
+    Args:
+        seconds: how long to wait.
+    """
+    return f"{seconds} seconds are over"

@@ -63,7 +63,9 @@ class Engine:
         layout = StreamCache if backend.has_streams else UnifiedCache
         sizes = backend.sequences, backend.cells
         cache = layout(*sizes, can_share=backend.can_trim, most_parked_tokens=backend.parked_tokens)
-        self._scheduler = Scheduler(min(slots, backend.sequences), backend.batch_tokens, cache)
+        self._scheduler = Scheduler(
+            min(slots, backend.sequences), backend.batch_tokens, cache, equal_pieces=backend.has_streams
+        )
         self._token_budget = TokenBudget(backend.batch_tokens, stream_gap_seconds)
         self._bulk_share = bulk_share
         self._running_sequences: dict[str, RunningSequence] = {}

@@ -88,8 +88,16 @@ class StepPlan:
 class Scheduler:
     """The waiting and the running sequences, at most `slots` of the latter, over one prompt cache."""
 
-    def __init__(self, slots: int, step_tokens: int, cache: PromptCache) -> None:
+    def __init__(self, slots: int, step_tokens: int, cache: PromptCache, *, equal_pieces: bool = False) -> None:
+        """
+        Args:
+            slots: how many sequences run at most.
+            step_tokens: the most tokens of a step.
+            equal_pieces: whether the pieces of prompts in a step must have the same length while others decode. With a
+                stream for each sequence, llama.cpp computes a step in as many passes as there are lengths.
+        """
         self.slots = slots
+        self._equal_pieces = equal_pieces
         self.step_tokens = step_tokens
         self.cache = cache
         self.running: list[ActiveSequence] = []
@@ -311,6 +319,7 @@ class Scheduler:
 
     def _plan_prompts(self, plan: StepPlan, budget: int) -> None:
         """Fill the budget with prompts, in order of importance."""
+        must_be_equal, length = self._equal_pieces and bool(plan.work), 0
         prompts = sorted((one for one in self.running if one.pending and not one.is_decoding), key=_importance)
         for sequence in prompts:
             if budget <= 0:
@@ -318,6 +327,9 @@ class Scheduler:
             if sequence.seq_id is None or self._better_wait(sequence, prompts):
                 continue
             count = min(sequence.pending, budget)
+            if must_be_equal and length > count:
+                continue  # it has a shorter piece left than those before it, and waits for the next step
+            count = length = length if must_be_equal and length else count
             if not self._claim(plan, sequence, count):
                 continue
             rows = int(count == sequence.pending)

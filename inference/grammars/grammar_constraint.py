@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +10,7 @@ from typing import Any
 from llguidance import LLMatcher
 
 from core.errors import InternalError
+from core.threads import let_others_go_first
 from inference.grammars.closing import Closing, End, Ends, Found
 
 #: How much the thread that searches yields to the engine.
@@ -119,9 +117,4 @@ def only(mask: bytes, token: int) -> bytes:
 
 def search_thread() -> ThreadPoolExecutor:
     """Return the thread that searches for the ends of all answers."""
-    return ThreadPoolExecutor(1, "grammar-search", _yield_to_engine)
-
-
-def _yield_to_engine() -> None:
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), SEARCH_NICENESS)
+    return ThreadPoolExecutor(1, "grammar-search", let_others_go_first, (SEARCH_NICENESS,))

@@ -31,6 +31,8 @@ Vectors = npt.NDArray[np.float32]
 #: Characters of a text that are tokenized, for each token that the model reads: far more than a text needs, and few
 #: enough that a long text does not keep others waiting.
 READ_CHARACTERS_PER_TOKEN = 64
+#: A text of more characters, for each token that the model reads, is cut before the thread that embeds tokenizes it.
+SHORT_CHARACTERS_PER_TOKEN = 8
 PURPOSES: tuple[Purpose, ...] = ("query", "document", "plain")
 #: Environment variables that the libraries below torch read when they are loaded. oneDNN keeps about 0.5 MiB for each
 #: shape of a matrix product in two caches of 1,024 entries, and nearly every batch of texts has a new shape: a worker
@@ -118,6 +120,10 @@ class Embedder:
     def encode(self, texts: Sequence[str], purpose: Purpose = "plain") -> Vectors:
         """Return the vectors of texts, in the same order.
 
+        Args:
+            texts: the parts that the model reads (`part_read`): all of them is tokenized.
+            purpose: chooses the model's prompt, if it has one.
+
         Returns:
             float32 of shape [len(texts), dimension]; each row has length 1.
 
@@ -126,10 +132,9 @@ class Embedder:
         """
         if not texts:
             return np.zeros((0, self.dimension), dtype=np.float32)
-        limit = self.max_tokens * READ_CHARACTERS_PER_TOKEN
         with self._lock:
             tensor = self._model.encode(
-                [text[:limit] for text in texts],
+                list(texts),
                 batch_size=len(texts),
                 show_progress_bar=False,
                 convert_to_tensor=True,
@@ -158,10 +163,17 @@ class Embedder:
         """Return the number of tokens of a text without special tokens, including those that the model cuts off."""
         return self._tokenizer.count(text)
 
-    def tokens_read(self, text: str) -> int:
-        """Return the number of tokens that the model reads of a text, with special tokens."""
-        read = self.count_tokens(text[: self.max_tokens * READ_CHARACTERS_PER_TOKEN])
-        return min(read, self.max_tokens) + self._tokenizer.special_tokens
+    def part_read(self, text: str) -> tuple[str, int]:
+        """Return the beginning of a text that the model reads, and how many tokens that is, with special tokens.
+
+        The thread that embeds works for all others: it gets no more to tokenize than it needs.
+        """
+        part = text[: self.max_tokens * READ_CHARACTERS_PER_TOKEN]
+        if len(part) > self.max_tokens * SHORT_CHARACTERS_PER_TOKEN:
+            part, read = self._tokenizer.beginning(part, self.max_tokens)
+        else:
+            read = self.count_tokens(part)
+        return part, min(read, self.max_tokens) + self._tokenizer.special_tokens
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of token ids of this model.

@@ -35,6 +35,9 @@ Result = TypeVar("Result")
 #: maximum: 32 texts together take a third of the time that they take one by one. A lone caller never waits.
 GATHER_GAP_SECONDS = 0.006
 GATHER_MAX_SECONDS = 0.1
+#: A micro-batch of at most so many tokens is computed on one core. Threads that wait for each other lose most of their
+#: speed when another process, such as the one that generates answers, takes a core from one of them. So does the other.
+ONE_CORE_TOKENS = 128
 #: Tokens embedded before the memory of freed tensors is returned to the system: a micro-batch leaves up to 130 MiB,
 #: many leave more. Doing it after each one would cost time, since the kernel clears every page it hands out again. The
 #: rest is returned when the thread has been idle for some time, unless it is too little to be worth it.
@@ -114,7 +117,6 @@ class EmbeddingThreads:
         # Before the first computation: the threads that OpenMP then starts for this one inherit its priority.
         if self._bulk is not None:
             self._bulk.lower_priority()
-        embedder.use_cores(self._cores)
         while work := self._next_work(embedder):
             work()
 
@@ -128,7 +130,7 @@ class EmbeddingThreads:
             if self._closed:
                 return None
             if self._calls:
-                return partial(_call, *self._calls.popleft())
+                return partial(self._call, embedder, *self._calls.popleft())
             return partial(self._compute, embedder, self._waiting.take())
 
     def _wait_for_work(self, timeout_seconds: float | None) -> bool:
@@ -149,8 +151,17 @@ class EmbeddingThreads:
             if self._closed or self._calls or not self._changed.wait(GATHER_GAP_SECONDS):
                 break
 
+    def _call(self, embedder: Embedder, done: Future[Any], function: Callable[[], Any]) -> None:
+        embedder.use_cores(self._cores)
+        try:
+            done.set_result(function())
+        except Exception as error:  # any error goes to the caller, and the thread goes on
+            done.set_exception(error)
+
     def _compute(self, embedder: Embedder, parts: Sequence[Part]) -> None:
         texts = [text for part in parts for text in part.texts]
+        tokens = sum(part.tokens for part in parts)
+        embedder.use_cores(self._cores if tokens > ONE_CORE_TOKENS else 1)
         try:
             with self._bulk.announced() if self._bulk is not None else nullcontext():
                 vectors = embedder.encode(texts, parts[0].request.purpose)
@@ -162,7 +173,7 @@ class EmbeddingThreads:
             for part in parts:
                 part.deliver(vectors[start : start + len(part.texts)])
                 start += len(part.texts)
-            self._tokens_since_trim += sum(part.tokens for part in parts)
+            self._tokens_since_trim += tokens
             must_trim = self._tokens_since_trim >= TRIM_TOKENS
         if must_trim:
             self._trim_memory()
@@ -177,13 +188,6 @@ class EmbeddingThreads:
         with self._changed:
             self._waiting.remove(parts[0].request)
             parts[0].request.fail(error)
-
-
-def _call(done: Future[Any], function: Callable[[], Any]) -> None:
-    try:
-        done.set_result(function())
-    except Exception as error:  # any error goes to the caller, and the thread goes on
-        done.set_exception(error)
 
 
 def _closing() -> Unavailable:

@@ -62,8 +62,10 @@ class EmbeddingService:
             Unavailable: the service is closed, or was closed while the texts waited.
             Exception: any error of the model on these texts.
         """
-        # Counted by this thread, while the embedding thread computes.
-        request = TextRequest(texts, list(map(self.embedder.tokens_read, texts)), purpose, self.embedder.dimension)
+        # Counted and cut by this thread, while the embedding thread computes.
+        parts = [self.embedder.part_read(text) for text in texts]
+        read, tokens = [part for part, _ in parts], [count for _, count in parts]
+        request = TextRequest(read, tokens, purpose, self.embedder.dimension)
         if not request.texts:
             return request.vectors
         rank: Rank = "bulk" if priority == "bulk" else "short" if request.is_short else "long"

@@ -37,6 +37,15 @@ class TextTokenizer:
         # As a batch: that is computed without the interpreter's lock, which `encode` holds for seconds of a long text.
         return len(self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0])
 
+    def beginning(self, text: str, tokens: int) -> tuple[str, int]:
+        """Return a beginning of a text with at least so many of its tokens, and the number of tokens of the whole text.
+
+        A cut in a word may change its tokens, so the beginning has twice as many.
+        """
+        encoding = self._tokenizer.encode_batch([text], add_special_tokens=False)[0]
+        span = encoding.token_to_chars(2 * tokens)  # None if there are not so many
+        return text if span is None else text[: span[1]], len(encoding)
+
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Return the span (start, end) of each token of a text, in characters."""
         return list(self._tokenizer.encode_batch([text], add_special_tokens=False)[0].offsets)

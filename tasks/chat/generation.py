@@ -42,6 +42,10 @@ from tasks.jobs.runner import ChoiceResult, JobResult, JobRunner, RunningJob
 
 log = logging.getLogger(__name__)
 
+#: Prompts that are prepared at the same time. That is work in Python: with more of them, the engine's thread would wait
+#: for the interpreter's lock behind all requests that come at once.
+PREPARED_AT_ONCE = 2
+
 
 @dataclass
 class CancellableWork:
@@ -69,6 +73,7 @@ class GenerationService:
         self._settings = settings
         self._producer = producer
         self._records = producer.records
+        self._preparing = threading.BoundedSemaphore(PREPARED_AT_ONCE)
         self._batch_room = threading.BoundedSemaphore(settings.slots)
         self._runner = runner
         self._auxiliary_generations = AuxiliaryGenerations()
@@ -154,8 +159,9 @@ class GenerationService:
         if request.rag and not hits and accepts_any_text(request) and not request.server_tools:
             self._answer_nothing_found(job, resume, retrieval_ms)
             return
-        conversation = self._prompts.begin(request, hits)
-        prepared = self._prompts.prepare(conversation.request)
+        with self._preparing:
+            conversation = self._prompts.begin(request, hits)
+            prepared = self._prompts.prepare(conversation.request)
         # A schema that cannot be enforced is refused here, before `Accepted` is emitted.
         self._rounds.constraint(conversation, prepared.max_tokens)
         self._accept(job, resume, prepared, conversation)

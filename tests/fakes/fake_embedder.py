@@ -25,6 +25,7 @@ class FakeEmbedder:
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
         self.purposes: list[Purpose] = []
+        self.cores: list[int] = []
         self.entered = threading.Event()
         self.proceed = threading.Event()
         self.proceed.set()
@@ -40,7 +41,8 @@ class FakeEmbedder:
         return np.stack([self.vector(text) for text in texts])
 
     def use_cores(self, count: int) -> None:
-        """Do nothing."""
+        """Record the number with the next batch."""
+        self.cores.append(count)
 
     def twin(self) -> FakeEmbedder:
         """Return the same object: it may be used by several threads."""
@@ -56,5 +58,7 @@ class FakeEmbedder:
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 
-    def tokens_read(self, text: str) -> int:
-        return min(self.count_tokens(text), self.max_tokens) + 2
+    def part_read(self, text: str) -> tuple[str, int]:
+        words = text.split()
+        part = text if len(words) <= 2 * self.max_tokens else " ".join(words[: 2 * self.max_tokens])
+        return part, min(len(words), self.max_tokens) + 2

@@ -60,6 +60,16 @@ def test_vectors_have_length_one_and_do_not_depend_on_their_batch(embedder: Embe
 
 
 @pytest.mark.model
+@pytest.mark.parametrize("unit", ["many words, and a number 17. ", "漢字仮名交", "กขฃคง", "supercalifragilistic"])
+def test_of_a_long_text_only_the_part_that_the_model_reads_is_tokenized_again(embedder: Embedder, unit: str) -> None:
+    text = unit * (65_536 // len(unit))
+    part, tokens = embedder.part_read(text)
+    assert text.startswith(part) and tokens == min(embedder.count_tokens(part), embedder.max_tokens) + 2
+    assert embedder.count_tokens(part) <= 2 * embedder.max_tokens + 1
+    np.testing.assert_allclose(embedder.encode([part]), embedder.encode([text]), atol=1e-5)
+
+
+@pytest.mark.model
 def test_bfloat16_gives_nearly_the_same_vectors(embedder: Embedder) -> None:
     texts = ["The quick brown fox", "jumps over the lazy dog. " * 30]
     half = Embedder.from_settings(settings_with(embedding_dtype="bfloat16")).encode(texts)

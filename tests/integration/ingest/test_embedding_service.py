@@ -86,6 +86,21 @@ def test_no_texts_are_no_work(world: World) -> None:
     assert world.model.batches == []
 
 
+def test_the_thread_that_embeds_gets_only_the_part_of_a_text_that_the_model_reads(world: World) -> None:
+    world.service.embed([" ".join(["word"] * 5000)])
+    assert [len(text.split()) for text in world.model.batches[0]] == [2 * FakeEmbedder.max_tokens]
+
+
+def test_few_tokens_are_computed_on_one_core_and_many_on_all() -> None:
+    model = FakeEmbedder()
+    service = EmbeddingService(model, cores=4)
+    service.embed(["a short question"])
+    service.embed([" ".join(["word"] * 200)])
+    service.compute(lambda: None)
+    service.close()
+    assert model.cores == [1, 4, 4]
+
+
 def test_callers_share_a_micro_batch_if_their_purpose_is_the_same(world: World) -> None:
     first = world.block()
     answers = [world.ask(name, purpose="query") for name in "abc"] + [world.ask("d", purpose="document")]

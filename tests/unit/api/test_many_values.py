@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from api import body_bounds, json_bodies
+from api.dependencies import Services
 from api.schemas.base import WireRequest
 from api.schemas.chat import ChatRequest
 from api.schemas.rag import SearchRequest, TextsRequest
@@ -54,7 +56,6 @@ async def test_values_are_counted_wherever_the_body_is_divided(seed: int, monkey
     value = [any_value(dice) for _ in range(20)]
     body = json.dumps(value, ensure_ascii=bool(seed % 2)).encode()
     containers, texts, commas = sizes(value)
-    monkeypatch.setattr(body_bounds, "UNCOUNTED_BYTES", 0)
     for size in (1, 2, 7, 4096):
         monkeypatch.setattr(body_bounds, "PIECE_BYTES", size)
         monkeypatch.setattr(body_bounds, "MAX_CONTAINERS", containers)
@@ -79,7 +80,7 @@ async def test_values_are_counted_wherever_the_body_is_divided(seed: int, monkey
 async def test_a_body_of_too_many_values_is_refused_before_it_is_decoded(
     http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, limit: str, extra: list[Any], named: str
 ) -> None:
-    monkeypatch.setattr(body_bounds, "UNCOUNTED_BYTES", 0)
+    monkeypatch.setattr(json_bodies, "UNCOUNTED_BYTES", 0)
     monkeypatch.setattr(body_bounds, limit, 100)
     decoded: list[bytes] = []
     monkeypatch.setattr(json_bodies, "_decoded", decoded.append)
@@ -92,6 +93,22 @@ def test_no_body_is_left_uncounted_that_could_have_too_many_values() -> None:
     # The shortest texts of so many containers, of so many texts, and of so many values.
     least = min(body_bounds.MAX_CONTAINERS, 2 * body_bounds.MAX_TEXTS, body_bounds.MAX_VALUES)
     assert least >= body_bounds.UNCOUNTED_BYTES
+
+
+async def test_a_large_body_waits_for_its_turn_and_a_small_one_does_not(
+    http: httpx.AsyncClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_bodies, "UNCOUNTED_BYTES", 1000)
+    decoded: list[int] = []
+    decode = json_bodies._decoded
+    monkeypatch.setattr(json_bodies, "_decoded", lambda body: decoded.append(len(body)) or decode(body))
+    small, large = ({"messages": [{"role": "user", "content": "a" * size}]} for size in (10, 2000))
+    async with services.large_bodies:
+        waiting = asyncio.create_task(http.post(CHAT, json=large))
+        assert (await http.post(CHAT, json=small)).status_code == 200
+        assert max(decoded) < 1000
+    assert (await waiting).status_code == 200
+    assert max(decoded) > 2000
 
 
 async def test_text_that_looks_like_values_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:

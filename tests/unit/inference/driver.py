@@ -22,7 +22,7 @@ class Driver:
             sequences=sequences, cells=cells, batch_tokens=step_tokens, has_streams=layout is StreamCache
         )
         self.cache = layout(sequences, cells, most_parked_tokens=200)
-        self.scheduler = Scheduler(slots, step_tokens, self.cache)
+        self.scheduler = Scheduler(slots, step_tokens, self.cache, equal_pieces=layout is StreamCache)
         self.ended: dict[str, list[int]] = {}
         self.order: list[str] = []
         self._arrivals = 0

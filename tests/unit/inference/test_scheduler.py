@@ -40,6 +40,19 @@ def endless(length: int) -> list[int]:
     return next(prompt for at in range(256) if len(answer(prompt := [at], length)) == length)
 
 
+def test_with_streams_all_pieces_of_prompts_beside_decoding_have_one_length() -> None:
+    driver = Driver(slots=4, sequences=4, cells=800, step_tokens=64, layout=StreamCache)
+    driver.submit(request("stream", endless(40), max_tokens=40))
+    driver.step()
+    waiting = [driver.submit(request(name, [ord(name)] * size)) for name, size in (("a", 30), ("b", 7), ("c", 90))]
+    while any(sequence.generated == 0 for sequence in waiting):
+        plan = driver.step(prompt_tokens=20)
+        assert plan.decoding and plan.work
+        assert len({work.count for work in plan.work if work.is_prompt}) <= 1
+    driver.run_to_end()
+    assert len(driver.ended) == 4
+
+
 #: Few distinct tokens, so that prompts share prefixes.
 prompts = st.lists(st.integers(97, 98), min_size=1, max_size=60)
 requests = st.tuples(prompts, st.integers(1, 30), st.sampled_from(["interactive", "batch"]), st.sampled_from("xyz"))
