@@ -79,18 +79,21 @@ def generate(self: Any, job_id: str) -> None:
 @celery_app.task(name=Tasks.COMPLETE.name, bind=True)
 def complete(self: Any, job_id: str) -> None:
     """Continue the prompts of a raw completion."""
+    let_others_go_first(PREPARING_NICE)
     services().generation.complete(job_id, Queue(self.request.delivery_info["routing_key"]))
 
 
 @celery_app.task(name=Tasks.TOKENIZE.name)
 def tokenize(job_id: str) -> None:
     """Return the token ids of a text or of a chat's prompt."""
+    let_others_go_first(PREPARING_NICE)
     services().generation.tokens.tokenize(job_id)
 
 
 @celery_app.task(name=Tasks.DETOKENIZE.name)
 def detokenize(job_id: str) -> None:
     """Return the text of tokens."""
+    let_others_go_first(PREPARING_NICE)
     services().generation.tokens.detokenize(job_id)
 
 

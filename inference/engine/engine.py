@@ -60,12 +60,11 @@ class Engine:
         self.model = replace(backend.model, reasons=template.reasoning is not None)
         self._backend = backend
         self._sink = sink
-        layout = StreamCache if backend.has_streams else UnifiedCache
-        sizes = backend.sequences, backend.cells
+        has_streams = backend.has_streams
+        layout = StreamCache if has_streams else UnifiedCache
+        sizes, slots = (backend.sequences, backend.cells), min(slots, backend.sequences)
         cache = layout(*sizes, can_share=backend.can_trim, most_parked_tokens=backend.parked_tokens)
-        self._scheduler = Scheduler(
-            min(slots, backend.sequences), backend.batch_tokens, cache, equal_pieces=backend.has_streams
-        )
+        self._scheduler = Scheduler(slots, backend.batch_tokens, cache, equal_pieces=has_streams)
         self._token_budget = TokenBudget(backend.batch_tokens, stream_gap_seconds)
         self._bulk_share = bulk_share
         self._running_sequences: dict[str, RunningSequence] = {}
