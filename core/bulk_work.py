@@ -9,16 +9,11 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from core.settings import Settings
-
-#: The lowest of all priorities.
-LOWEST_NICE = 19
-
-_START_NICE = os.getpriority(os.PRIO_PROCESS, 0)
+from core.threads import LOWEST_NICE, lower_priority
 
 
 class BulkWork:
@@ -35,14 +30,9 @@ class BulkWork:
         soon as another one needs it: without that, it keeps it for some milliseconds, several times in each step of an
         answer. Elsewhere this lowers the priority of the whole process.
         """
-        # It counts from the priority with which the process has started, so a second call changes nothing. Nor is a
-        # priority ever raised again: that is not allowed.
-        own = threading.get_native_id() if sys.platform == "linux" else 0
-        os.setpriority(
-            os.PRIO_PROCESS, own, max(os.getpriority(os.PRIO_PROCESS, own), min(_START_NICE + self._nice, LOWEST_NICE))
-        )
+        lower_priority(self._nice)
         if sys.platform == "linux" and self._nice == LOWEST_NICE:
-            os.sched_setscheduler(own, os.SCHED_IDLE, os.sched_param(0))
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
     @contextmanager
     def announced(self) -> Iterator[None]:

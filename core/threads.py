@@ -19,6 +19,9 @@ SWITCH_SECONDS = 0.001
 #: once, their work would take the cores from the engine's threads, which wait for each other many times in each step.
 PREPARING_NICE = 5
 
+#: The lowest of all priorities.
+LOWEST_NICE = 19
+
 _START_NICE = os.getpriority(os.PRIO_PROCESS, 0)
 
 
@@ -38,13 +41,19 @@ def switch_threads_often() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
-def let_others_go_first(nice: int) -> None:
-    """Lower the priority of the calling thread, and of those that it starts, if the system can do that for a thread.
+def lower_priority(nice: int) -> None:
+    """Lower the priority of the calling thread, and of the threads that it starts from now on, by this nice value.
 
-    It counts from the priority with which the process has started, so a second call changes nothing.
+    It counts from the priority with which the process has started, so a second call changes nothing. Only Linux has a
+    nice value for each thread. Elsewhere this lowers the priority of the whole process.
     """
+    own = threading.get_native_id() if sys.platform == "linux" else 0
+    # Never raised again: that is not allowed.
+    lowered = max(os.getpriority(os.PRIO_PROCESS, own), min(_START_NICE + nice, LOWEST_NICE))
+    os.setpriority(os.PRIO_PROCESS, own, lowered)
+
+
+def let_others_go_first(nice: int) -> None:
+    """Lower the priority of the calling thread only; do nothing where the system has none for a thread."""
     if sys.platform == "linux":
-        own = threading.get_native_id()
-        # Never raised again: that is not allowed.
-        lowered = max(os.getpriority(os.PRIO_PROCESS, own), min(_START_NICE + nice, 19))
-        os.setpriority(os.PRIO_PROCESS, own, lowered)
+        lower_priority(nice)
