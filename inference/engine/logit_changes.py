@@ -20,8 +20,8 @@ class LogitChanges:
     def __init__(
         self, sampling: SamplingParams, bias: Mapping[int, float], prompt: Sequence[int], generated: Sequence[int]
     ) -> None:
-        self._biased = np.fromiter(bias.keys(), np.int64, len(bias))
-        self._biases = np.fromiter(bias.values(), np.float32, len(bias))
+        self._biased = np.array(sorted(bias), np.int64)
+        self._biases = np.array([bias[token] for token in sorted(bias)], np.float32)
         self._repeat = np.float32(sampling.repeat_penalty)
         self._frequency = np.float32(sampling.frequency_penalty)
         self._presence = np.float32(sampling.presence_penalty)
@@ -56,8 +56,8 @@ class LogitChanges:
 
     def of(self, logits: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
         """Return the tokens whose logits change, and their logits afterwards; None if there are none."""
-        if not self._biased.size and not self._recent and not self._counts:
-            return None
+        if not self._recent and not self._counts:
+            return (self._biased, logits[self._biased] + self._biases) if self._biased.size else None
         repeated = np.fromiter(self._recent, np.int64, len(self._recent))
         counted = {token: count for token, count in self._counts.items() if count}
         in_answer = np.fromiter(counted.keys(), np.int64, len(counted))
