@@ -1,4 +1,4 @@
-"""Renders the stored results of searches and embeddings as the answers of their endpoints."""
+"""Renders the stored results of searches, embeddings and reranking as the answers of their endpoints."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ def embedding_list(answer: Answer, encoding_format: str) -> Wire:
         ],
         "model": answer.model,
         "usage": {"prompt_tokens": answer.usage.prompt_tokens, "total_tokens": answer.usage.prompt_tokens},
+    }
+
+
+def rerank_results(head: Head, answer: Answer) -> Wire:
+    """Return the answer of `/v1/rerank`."""
+    return {
+        "id": head.id("rerank"),
+        "model": answer.model,
+        "usage": {"total_tokens": answer.usage.prompt_tokens},
+        "results": answer.result["results"],
     }
 
 

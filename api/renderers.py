@@ -67,6 +67,11 @@ async def embedding_list(job: FinishedJob) -> Wire:
     return render_lists.embedding_list(job.answer, job.options.get("encoding_format", "float"))
 
 
+async def rerank_results(job: FinishedJob) -> Wire:
+    """Render the documents of a rerank job, best first."""
+    return render_lists.rerank_results(job.head, job.answer)
+
+
 async def documents(job: FinishedJob) -> Wire:
     """Render the documents of a documents job in their current state. Those no longer there or seen are left out."""
     ids, reach = job.answer.result["documents"], job.caller.reach

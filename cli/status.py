@@ -213,6 +213,8 @@ def _model_lines(models: dict[str, Any] | None) -> list[str]:
         lines.append(f"Model      {model.get('name')}, context {model.get('context_length')}{template}{starter}")
     for info in models["embedding"]:
         lines.append(f"Embeddings {info.get('model')}, {info.get('dimension')} dimensions")
+        if info.get("rerank_model"):
+            lines.append(f"Reranker   {info['rerank_model']}")
     return lines
 
 

@@ -183,6 +183,17 @@ class EmbedRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     model: str | None = None
 
 
+class RerankRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A job that scores texts by how well each answers a query."""
+
+    query: str
+    documents: list[str]
+    #: How many results, best first; None: one for each document.
+    top_n: int | None = None
+    #: Whether the results have the texts of their documents too.
+    return_documents: bool = False
+
+
 class SearchRequest(SearchOptions, frozen=True, omit_defaults=True, kw_only=True):
     """A search job. The rankings of several queries are fused into one."""
 

@@ -155,7 +155,7 @@ class Settings(BaseSettings):
         "`MODEL@COLLECTION` (default: prompts for titles, tags and the like; `(?!)` finds none).",
     )
     rerank_model: str | None = Field(
-        None, description="A cross-encoder (local path or hub id) that reranks the best hits (default: none)."
+        None, description="A cross-encoder (local path or hub id) for searches and `/v1/rerank` (default: none)."
     )
     max_upload_bytes: int = Field(100 * 2**20, ge=1, description="Largest file that is ingested.")
     max_upload_body_bytes: int | None = Field(

@@ -29,7 +29,7 @@ from tasks.jobs.runner import JobRunner
 
 if TYPE_CHECKING:
     from inference.engine.watchdog import Watchdog
-    from ingest.retrieval.reranking import Reranker
+    from ingest.retrieval.cross_encoder import CrossEncoderReranker
     from ingest.retrieval.retriever import Retriever
     from tasks.chat.generation import GenerationService
     from tasks.documents.embedding_models import Model, Models
@@ -117,21 +117,31 @@ class WorkerServices:
         return open_models(self.catalog, self.settings)
 
     @cached_property
-    def query(self) -> QueryService:
+    def reranker(self) -> CrossEncoderReranker | None:
         from ingest.retrieval.cross_encoder import CrossEncoderReranker
+
+        return CrossEncoderReranker.from_settings(self.settings, self.models.default.service)
+
+    @cached_property
+    def query(self) -> QueryService:
         from tasks.queries.service import QueryService
 
-        reranker = CrossEncoderReranker.from_settings(self.settings, self.models.default.service)
-        retrievers = {model: self._retriever(model, reranker) for model in self.models.all}
-        rewrites = self.settings.rag_rewrite
-        return QueryService(self.runner, self.producer, self.catalog, self.models, retrievers, rewrites=rewrites)
+        return QueryService(
+            self.runner,
+            self.producer,
+            self.catalog,
+            self.models,
+            {model: self._retriever(model) for model in self.models.all},
+            reranker=self.reranker,
+            rewrites=self.settings.rag_rewrite,
+        )
 
-    def _retriever(self, model: Model, reranker: Reranker | None) -> Retriever:
+    def _retriever(self, model: Model) -> Retriever:
         from ingest.retrieval.retriever import Retriever
 
         threshold = self.settings.rag_score_threshold
         default = model.service.embedder.default_score_threshold if threshold is None else threshold
-        return Retriever(model.store, model.service, self.catalog.active_generations, default, reranker)
+        return Retriever(model.store, model.service, self.catalog.active_generations, default, self.reranker)
 
     @cached_property
     def indexer(self) -> Indexer:
@@ -197,6 +207,7 @@ class WorkerServices:
             "model": embedder.model_name,
             "models": [model.service.embedder.model_name for model in self.models.all],
             "dimension": embedder.dimension,
+            "rerank_model": self.reranker.model_name if self.reranker is not None else None,
             "default_score_threshold": embedder.default_score_threshold,
             # The models that a collection may choose ("": the default), with the tokens of a text that each one reads.
             "windows": {

@@ -32,7 +32,7 @@ def _child_lost(args: Any = None, exception: BaseException | None = None, **_: A
         services().parsing.child_lost(args, str(exception))
 
 
-# The index worker: indexing, searches and embeddings.
+# The index worker: indexing, searches, embeddings and reranking.
 
 
 @celery_app.task(name=Tasks.WAKE_INDEXER.name)
@@ -57,6 +57,12 @@ def retrieve(job_id: str) -> None:
 def embed(job_id: str) -> None:
     """Embed the inputs of a job."""
     services().query.embed(job_id)
+
+
+@celery_app.task(name=Tasks.RERANK.name)
+def rerank(job_id: str) -> None:
+    """Score the documents of a job by how well each answers its query."""
+    services().query.rerank(job_id)
 
 
 # Inference workers: generation.

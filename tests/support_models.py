@@ -50,3 +50,32 @@ def tiny_model(folder: Path, *, prompts: dict[str, str] | None = None, card: str
 
 def _write(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value))
+
+
+#: All words that `tiny_cross_encoder` knows, each a token.
+CROSS_ENCODER_WORDS = ["router", "reset", "whales", "sing", "tea"]
+
+
+def tiny_cross_encoder(folder: Path, labels: int = 1) -> Path:
+    """Save a cross-encoder with random weights, two layers and a window of 64 tokens. Return its folder."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    torch.manual_seed(7)
+    folder.mkdir(parents=True, exist_ok=True)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *CROSS_ENCODER_WORDS]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    (folder / "vocab.txt").write_text("\n".join(vocabulary))
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        num_labels=labels,
+        initializer_range=1.0,
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder

@@ -15,7 +15,6 @@ from core.errors import InvalidRequest
 from core.keys import Scope
 from core.messages import EmbedRequest
 from tasks.jobs.kinds import EMBEDDINGS
-from tasks.jobs.queues import Role
 
 EMBEDDINGS_PATH = "/v1/embeddings"
 
@@ -28,7 +27,7 @@ async def create_embeddings(
     body: EmbeddingsRequest, request: Request, services: ServicesDep, caller: CallerDep, prefer: PreferencesDep
 ) -> Response:
     """Return one vector of length 1 for each input, in the order of the inputs."""
-    await check_model(services, caller, body.model, Role.INDEX)
+    await check_model(services, caller, body.model, "embeddings")
     if body.has_token_ids:
         await _check_vocabulary(services, body.model)
     purpose = body.input_type or "plain"
@@ -45,7 +44,7 @@ async def _check_vocabulary(services: Services, model: str | None) -> None:
     """
     if model is None or services.settings.embedding_token_ids == "own":  # noqa: S105 - token ids, not a secret
         return
-    names = [loaded.name for loaded in await loaded_models(services, Role.INDEX)]
+    names = [loaded.name for loaded in await loaded_models(services, "embeddings")]
     if model not in names:
         raise InvalidRequest(
             f"'input' has token ids for the model {model!r}, but this server has {', '.join(names) or 'none'}, whose "

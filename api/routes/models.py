@@ -14,7 +14,6 @@ from api.render import Wire
 from api.schemas.base import ListAnswer, Model
 from api.scopes import needs
 from core.errors import NotFound
-from tasks.jobs.queues import Role
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 
@@ -22,7 +21,10 @@ router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 @router.get("", responses={200: {"model": ListAnswer[Model]}})
 @needs()
 async def list_models(caller: CallerDep, services: ServicesDep) -> Response:
-    """List the loaded models: the language model, `MODEL@COLLECTION` for each collection, and the embedding models."""
+    """List the loaded models: the language model, `MODEL@COLLECTION` for each collection, and the embedding models.
+
+    The reranker comes last.
+    """
     return json_response({"object": "list", "data": await _models(services, caller), "has_more": False})
 
 
@@ -37,9 +39,9 @@ async def get_model(model_id: str, caller: CallerDep, services: ServicesDep) -> 
 
 
 async def _models(services: Services, caller: Caller) -> list[Wire]:
-    loaded = await loaded_models(services, Role.INFERENCE, Role.INDEX)
+    loaded = await loaded_models(services, "chat", "embeddings", "rerank")
     models = [model for model in loaded if caller.may_use_model(model.name)]
-    chat = [model for model in models if model.role is Role.INFERENCE]
+    chat = [model for model in models if model.kind == "chat"]
     names = await collection_names(services, caller) if chat else []
     with_collections = [
         _wire(replace(model, name=f"{model.name}@{name}")) | {"collection": name} for model in chat for name in names
@@ -49,7 +51,12 @@ async def _models(services: Services, caller: Caller) -> list[Wire]:
 
 
 def _wire(model: LoadedModel) -> Wire:
-    kind = "chat" if model.role is Role.INFERENCE else "embeddings"
-    wire: Wire = {"id": model.name, "object": "model", "created": model.created, "owned_by": "llm-api", "kind": kind}
+    wire: Wire = {
+        "id": model.name,
+        "object": "model",
+        "created": model.created,
+        "owned_by": "llm-api",
+        "kind": model.kind,
+    }
     extensions = {"chat_template": model.chat_template, "reasoning": model.reasons}
     return wire | {name: value for name, value in extensions.items() if value is not None}

@@ -122,7 +122,7 @@ class Model(WireAnswer):
     object: Literal["model"] = "model"
     created: int
     owned_by: str
-    kind: Literal["chat", "embeddings"] = Field(json_schema_extra=EXTENSION)
+    kind: Literal["chat", "embeddings", "rerank"] = Field(json_schema_extra=EXTENSION)
     collection: str | None = Field(
         None, description="Extension: the collection that this name answers from.", json_schema_extra=EXTENSION
     )

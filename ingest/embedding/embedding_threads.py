@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -62,7 +62,7 @@ class EmbeddingThreads:
         self._bulk = bulk
         self._changed = threading.Condition()
         self._waiting = WaitingTexts(len(embedders))
-        self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._calls: deque[tuple[Future[Any], Callable[[], Any], int]] = deque()
         self._tokens_since_trim = 0
         self._closed = False
         self._threads = [threading.Thread(target=self._run, args=[one], name=name, daemon=True) for one in embedders]
@@ -80,8 +80,11 @@ class EmbeddingThreads:
             self._waiting.add(request, rank)
             self._changed.notify_all()
 
-    def compute(self, function: Callable[[], Result]) -> Result:
+    def compute(self, function: Callable[[], Result], tokens: int = 0) -> Result:
         """Call a function on one of these threads, before any waiting text, and return its result.
+
+        Args:
+            tokens: how many the function computes. After many, freed memory is returned to the system.
 
         Raises:
             Unavailable: the threads are stopping, or were stopped while the function waited.
@@ -90,7 +93,7 @@ class EmbeddingThreads:
         done: Future[Result] = Future()
         with self._changed:
             self._require_open()
-            self._calls.append((done, function))
+            self._calls.append((done, function, tokens))
             self._changed.notify()
         return done.result()
 
@@ -151,19 +154,22 @@ class EmbeddingThreads:
             if self._closed or self._calls or not self._changed.wait(GATHER_GAP_SECONDS):
                 break
 
-    def _call(self, embedder: Embedder, done: Future[Any], function: Callable[[], Any]) -> None:
+    def _call(self, embedder: Embedder, done: Future[Any], function: Callable[[], Any], tokens: int) -> None:
         embedder.use_cores(self._cores)
         try:
-            done.set_result(function())
+            with self._announced():
+                result = function()
+            done.set_result(result)
         except Exception as error:  # any error goes to the caller, and the thread goes on
             done.set_exception(error)
+        self._count(tokens)
 
     def _compute(self, embedder: Embedder, parts: Sequence[Part]) -> None:
         texts = [text for part in parts for text in part.texts]
         tokens = sum(part.tokens for part in parts)
         embedder.use_cores(self._cores if tokens > ONE_CORE_TOKENS else 1)
         try:
-            with self._bulk.announced() if self._bulk is not None else nullcontext():
+            with self._announced():
                 vectors = embedder.encode(texts, parts[0].request.purpose)
         except Exception as error:  # any error goes to the callers, and the thread goes on
             self._settle_failure(embedder, parts, error)
@@ -173,10 +179,17 @@ class EmbeddingThreads:
             for part in parts:
                 part.deliver(vectors[start : start + len(part.texts)])
                 start += len(part.texts)
+        self._count(tokens)
+
+    def _count(self, tokens: int) -> None:
+        with self._changed:
             self._tokens_since_trim += tokens
             must_trim = self._tokens_since_trim >= TRIM_TOKENS
         if must_trim:
             self._trim_memory()
+
+    def _announced(self) -> AbstractContextManager[None]:
+        return self._bulk.announced() if self._bulk is not None else nullcontext()
 
     def _settle_failure(self, embedder: Embedder, parts: Sequence[Part], error: Exception) -> None:
         """Pass an error to its caller. Several callers are computed again one by one, so that only one fails."""

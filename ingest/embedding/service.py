@@ -37,7 +37,7 @@ class EmbeddingService:
         self.embedder = embedder
         # A query is computed by all cores together. Bulk texts are shared out among threads: those need not wait for
         # one another, which is faster, most of all where they get a core only now and then.
-        threads = min(cores, MOST_BULK_THREADS)
+        threads = self._bulk_threads = min(cores, MOST_BULK_THREADS)
         self._interactive = EmbeddingThreads("embedding", [embedder], cores=cores)
         self._bulk = EmbeddingThreads(
             "bulk-embedding",
@@ -72,16 +72,23 @@ class EmbeddingService:
         (self._bulk if rank == "bulk" else self._interactive).add(request, rank)
         return request.done.result()
 
-    def compute(self, function: Callable[[], Result]) -> Result:
-        """Call a function on the thread of interactive work, before any text that waits there, and return its result.
+    def compute(self, function: Callable[[], Result], priority: Priority = "interactive", *, tokens: int = 0) -> Result:
+        """Call a function on a thread of this priority, before any text that waits there, and return its result.
 
         Meant for other models: each computing thread more would slow down all (see `core.threads`).
+
+        Args:
+            tokens: how many the function computes. After many, freed memory is returned to the system.
 
         Raises:
             Unavailable: the service is closed, or was closed while the function waited.
             Exception: any error that the function raises.
         """
-        return self._interactive.compute(function)
+        return (self._bulk if priority == "bulk" else self._interactive).compute(function, tokens)
+
+    def thread_count(self, priority: Priority) -> int:
+        """Return how many threads compute work of this priority, each something else."""
+        return self._bulk_threads if priority == "bulk" else 1
 
     def close(self) -> None:
         """Stop the threads after their current micro-batches. Callers that still wait get `Unavailable`."""

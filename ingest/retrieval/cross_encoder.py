@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.errors import ConfigurationError, InternalError
 from core.settings import Settings
-from ingest.embedding.service import EmbeddingService
+from ingest.embedding.micro_batches import BULK_BATCH_TOKENS, MICRO_BATCH_TEXTS, SMALL_BATCH_TOKENS
+from ingest.embedding.service import EmbeddingService, Priority
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 
-#: The beginning of a query that is tokenized, once for each text: as much as the longest windows hold.
-QUERY_CHARACTERS = 32_768
-#: Pairs of texts computed at once.
+#: The beginning of a text that is tokenized: as much as the longest windows hold.
+READ_CHARACTERS = 32_768
+#: Pairs of texts of a search that are computed at once.
 BATCH_PAIRS = 8
+#: Pairs that are counted at once. Other threads tokenize in between.
+COUNTED_PAIRS = 64
 
 
 class CrossEncoderReranker:
-    """The model of RERANK_MODEL. It computes on the embedding thread, before the texts that wait there."""
+    """The model of RERANK_MODEL. It computes on the embedding threads, before the texts that wait there.
 
-    def __init__(self, model: CrossEncoder, service: EmbeddingService) -> None:
+    Attributes:
+        model_name: its hub id, or the name of its folder.
+    """
+
+    def __init__(self, model_name: str, model: CrossEncoder, service: EmbeddingService) -> None:
+        self.model_name = model_name
         self._model = model
         self._service = service
+        # Several threads may compute with the model at a time, but not use its tokenizer: that holds options of the
+        # call that is running.
+        self._tokenizing = threading.Lock()
 
     @classmethod
     def from_settings(cls, settings: Settings, service: EmbeddingService) -> CrossEncoderReranker | None:
@@ -36,8 +50,11 @@ class CrossEncoderReranker:
         Raises:
             ConfigurationError: the model cannot be loaded, or does not compute a single score for a pair.
         """
-        name = settings.rerank_model
-        return None if name is None else cls(service.compute(lambda: _load(name, settings)), service)
+        source = settings.rerank_model
+        if source is None:
+            return None
+        name = Path(source).resolve().name if Path(source).is_dir() else source
+        return cls(name, service.compute(lambda: _load(source, settings)), service)
 
     def scores(self, query: str, texts: Sequence[str]) -> list[float]:
         """Return a score for each text: the higher, the better it answers the query.
@@ -47,12 +64,81 @@ class CrossEncoderReranker:
             Unavailable: the model is shutting down.
         """
         scores: list[float] = []
-        query = query[:QUERY_CHARACTERS]
         # In batches, so that another search's query can be embedded in between.
         for start in range(0, len(texts), BATCH_PAIRS):
-            pairs = [(query, text) for text in texts[start : start + BATCH_PAIRS]]
-            scores += self._service.compute(lambda pairs=pairs: _predict(self._model, pairs))  # type: ignore[misc]
+            logits = self._logits(query, texts[start : start + BATCH_PAIRS])
+            activation = self._model.activation_fn
+            scores += (logits if activation is None else activation(logits)).tolist()
         return scores
+
+    def token_counts(self, query: str, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens of the query and each text the model reads together, with special tokens."""
+        counts: list[int] = []
+        for start in range(0, len(texts), COUNTED_PAIRS):
+            parts = [text[:READ_CHARACTERS] for text in texts[start : start + COUNTED_PAIRS]]
+            queries = [query[:READ_CHARACTERS]] * len(parts)
+            with self._tokenizing:
+                encoded = self._model.tokenizer(
+                    queries, parts, truncation=True, max_length=self._model.max_seq_length, padding=False
+                )
+            counts += [len(ids) for ids in encoded["input_ids"]]
+        return counts
+
+    def relevances(
+        self,
+        query: str,
+        texts: Sequence[str],
+        tokens: Sequence[int],
+        priority: Priority = "interactive",
+        *,
+        before_each_batch: Callable[[], None] = lambda: None,
+    ) -> list[float]:
+        """Return for each text how well it answers the query, from 0 to 1: the sigmoid of the model's logit.
+
+        Args:
+            tokens: how many tokens the model reads of each text (`token_counts`).
+            before_each_batch: called by several threads; may raise an error, which ends the computation.
+
+        Raises:
+            InternalError: the model computed a score that is not finite.
+            Unavailable: the model is shutting down.
+        """
+        # Small ones, so that a search's query can be embedded in between.
+        batches = list(micro_batches(tokens, BULK_BATCH_TOKENS if priority == "bulk" else SMALL_BATCH_TOKENS))
+
+        def compute(batch: list[int]) -> list[float]:
+            before_each_batch()
+            logits = self._logits(query, [texts[at] for at in batch], priority)
+            return list(logits.double().sigmoid().tolist())
+
+        scores = [0.0] * len(texts)
+        # Its threads only tokenize and wait. After an error, `map` drops the batches that have not begun.
+        with ThreadPoolExecutor(self._service.thread_count(priority)) as pool:
+            for batch, found in zip(batches, pool.map(compute, batches), strict=True):
+                for at, score in zip(batch, found, strict=True):
+                    scores[at] = score
+        return scores
+
+    def _logits(self, query: str, texts: Sequence[str], priority: Priority = "interactive") -> Tensor:
+        pairs = [(query[:READ_CHARACTERS], text[:READ_CHARACTERS]) for text in texts]
+        with self._tokenizing:
+            features = self._model.preprocess(pairs)
+        tokens = features["input_ids"].numel()
+        return self._service.compute(lambda: _logits(self._model, features), priority, tokens=tokens)
+
+
+def micro_batches(tokens: Sequence[int], most_tokens: int) -> Iterator[list[int]]:
+    """Yield the positions of texts in batches, longest text first, since a batch is padded to its longest text.
+
+    Args:
+        tokens: of each text.
+        most_tokens: of a batch of several texts, with padding.
+    """
+    order = sorted(range(len(tokens)), key=lambda at: -tokens[at])
+    while order:
+        size = max(1, min(MICRO_BATCH_TEXTS, most_tokens // tokens[order[0]]))
+        yield order[:size]
+        order = order[size:]
 
 
 def _load(name: str, settings: Settings) -> CrossEncoder:
@@ -74,14 +160,17 @@ def _load(name: str, settings: Settings) -> CrossEncoder:
         raise ConfigurationError(
             f"RERANK_MODEL={name}: the model gives {model.num_labels} numbers for a pair of texts, not one score"
         )
+    model.eval()
     log.info("reranking with %s", name)
     return model
 
 
-def _predict(model: CrossEncoder, pairs: list[tuple[str, str]]) -> list[float]:
-    import numpy as np
+def _logits(model: CrossEncoder, features: dict[str, Any]) -> Tensor:
+    import torch
+    from sentence_transformers.util import batch_to_device
 
-    scores = np.asarray(model.predict(pairs, batch_size=BATCH_PAIRS, show_progress_bar=False), dtype=np.float32)
-    if not np.isfinite(scores).all():
+    with torch.inference_mode():
+        logits: Tensor = model(batch_to_device(features, model.device))["scores"].float().reshape(-1).cpu()
+    if not torch.isfinite(logits).all():
         raise InternalError("the reranking model computed a score that is not finite")
-    return [float(score) for score in scores]
+    return logits

@@ -11,6 +11,7 @@ from core.errors import InvalidRequest
 from core.messages import SearchOptions
 from ingest.retrieval.search import RankedPoint, Search
 
+NO_RERANKER = "The server has no model to rerank with: RERANK_MODEL is not set."
 #: Most points that a reranker reads for a query, unless more hits are asked for: each takes tens of milliseconds.
 MAX_RERANKED = 32
 
@@ -36,7 +37,7 @@ class Rerank:
             InvalidRequest: the server has no reranker.
         """
         if options.rerank and self._reranker is None:
-            raise InvalidRequest("The server has no model to rerank with: RERANK_MODEL is not set.", param="rerank")
+            raise InvalidRequest(NO_RERANKER, param="rerank")
 
     def point_count(self, options: SearchOptions) -> int:
         """Return how many points the reranker reads for a search: 0 if it is not used."""

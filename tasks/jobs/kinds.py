@@ -21,6 +21,7 @@ from core.messages import (
     DocumentsRequest,
     EmbedRequest,
     GenerateRequest,
+    RerankRequest,
     SearchRequest,
     TokenizeRequest,
 )
@@ -143,6 +144,12 @@ EMBEDDINGS = JobKind(
     task=Tasks.EMBED,
     endpoints={"/v1/embeddings": "api.renderers:embedding_list"},
 )
+RERANK = JobKind(
+    name="rerank",
+    request=RerankRequest,
+    task=Tasks.RERANK,
+    endpoints={"/v1/rerank": "api.renderers:rerank_results"},
+)
 #: Ends when all of its documents have ended.
 DOCUMENTS = JobKind(
     name="documents",
@@ -176,7 +183,7 @@ def register(kind: JobKind) -> JobKind:
     return kind
 
 
-for _kind in (CHAT, RAG_CHAT, COMPLETION, TOKENIZE, DETOKENIZE, SEARCH, EMBEDDINGS, DOCUMENTS):
+for _kind in (CHAT, RAG_CHAT, COMPLETION, TOKENIZE, DETOKENIZE, SEARCH, EMBEDDINGS, RERANK, DOCUMENTS):
     register(_kind)
 
 

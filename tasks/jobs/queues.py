@@ -64,6 +64,7 @@ class Tasks:
     SEARCH = Task("query.search", Queue.QUERY)
     RETRIEVE = Task("query.retrieve", Queue.QUERY)
     EMBED = Task("query.embed", Queue.QUERY)
+    RERANK = Task("query.rerank", Queue.QUERY)
     #: Nobody waits for the tokens of a durable job, so it queues behind the interactive ones.
     GENERATE = Task("inference.generate", Queue.INFERENCE, durable_queue=Queue.BATCH)
     COMPLETE = Task("inference.complete", Queue.INFERENCE, durable_queue=Queue.BATCH)

@@ -1,4 +1,4 @@
-"""Runs jobs that search and embed, with the embedding models and vector stores of the index worker."""
+"""Runs jobs that search, embed and rerank, with the models and vector stores of the index worker."""
 
 from __future__ import annotations
 
@@ -12,21 +12,33 @@ import numpy as np
 from core import events
 from core.catalog import Catalog, Collection, Document
 from core.errors import InvalidRequest
-from core.messages import EmbedRequest, GenerateRequest, Hit, SearchOptions, SearchRequest, Timings, Usage
+from core.messages import (
+    EmbedRequest,
+    GenerateRequest,
+    Hit,
+    RerankRequest,
+    SearchOptions,
+    SearchRequest,
+    Timings,
+    Usage,
+)
 from inference.text.rewriting import is_follow_up
 from ingest.embedding.service import Priority
+from ingest.retrieval.cross_encoder import CrossEncoderReranker
+from ingest.retrieval.reranking import NO_RERANKER
 from ingest.retrieval.retriever import Retriever
 from tasks.documents.embedding_models import Model, Models
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Tasks
 from tasks.jobs.runner import JobResult, JobRunner, RunningJob
 
-#: Inputs of an embedding request that are computed before bulk work. A request with more is bulk work itself.
+#: Inputs of an embedding request, or documents of a rerank request, that are computed before bulk work. A request with
+#: more is bulk work itself.
 INTERACTIVE_INPUTS = 16
 
 
 class QueryService:
-    """Runs `query.search`, `query.retrieve` and `query.embed`."""
+    """Runs `query.search`, `query.retrieve`, `query.embed` and `query.rerank`."""
 
     def __init__(
         self,
@@ -36,12 +48,14 @@ class QueryService:
         models: Models,
         retrievers: Mapping[Model, Retriever],
         *,
+        reranker: CrossEncoderReranker | None = None,
         rewrites: bool = True,
     ) -> None:
         """
         Args:
             models: the open models. The default one embeds texts that belong to no collection.
             retrievers: the retriever for each model, which searches the collections in it.
+            reranker: the model of rerank jobs, if there is one.
             rewrites: whether the inference worker rewrites follow-up questions before they are searched for.
         """
         self._runner = runner
@@ -49,6 +63,7 @@ class QueryService:
         self._catalog = catalog
         self._models = models
         self._retrievers = retrievers
+        self._reranker = reranker
         self._rewrites = rewrites
 
     def search(self, job_id: str) -> None:
@@ -62,6 +77,10 @@ class QueryService:
     def embed(self, job_id: str) -> None:
         """Embed the inputs of a job. Vectors travel as base64 of little-endian float32."""
         self._runner.run(job_id, Tasks.EMBED, self._embed)
+
+    def rerank(self, job_id: str) -> None:
+        """Score the documents of a job for its query, and order them by their scores."""
+        self._runner.run(job_id, Tasks.RERANK, self._rerank)
 
     def _search(self, job: RunningJob) -> None:
         request = job.request(SearchRequest)
@@ -81,13 +100,27 @@ class QueryService:
         texts = [embedder.decode(item) if isinstance(item, list) else item for item in request.inputs]
         tokens = sum(embedder.count_tokens(text) for text in texts)
         accepted = events.Accepted(**job.event_fields(), model=embedder.model_name, prompt_tokens=tokens)
-        priority: Priority = "bulk" if len(texts) > INTERACTIVE_INPUTS else "interactive"
-        vectors = embedder.shorten(service.embed(texts, request.purpose, priority), dimension)
+        vectors = embedder.shorten(service.embed(texts, request.purpose, _priority(texts)), dimension)
         encoded = [base64.b64encode(np.asarray(row, dtype="<f4").tobytes()).decode() for row in vectors]
         result = {"embeddings": encoded, "dimension": dimension}
         usage = Usage(prompt_tokens=tokens)
         # Nobody streams vectors, so `Accepted` is emitted with the result, which saves a round trip.
         self._runner.complete(job, JobResult(model=embedder.model_name, usage=usage, result=result), accepted)
+
+    def _rerank(self, job: RunningJob) -> None:
+        request, reranker = job.request(RerankRequest), self._reranker
+        if reranker is None:
+            raise InvalidRequest(NO_RERANKER, param="model", code="no_rerank_model")
+        texts = request.documents
+        tokens = reranker.token_counts(request.query, texts)
+        accepted = events.Accepted(**job.event_fields(), model=reranker.model_name, prompt_tokens=sum(tokens))
+        scores = reranker.relevances(request.query, texts, tokens, _priority(texts), before_each_batch=job.check)
+        best = sorted(range(len(texts)), key=lambda index: -scores[index])[: request.top_n]
+        documents = {index: {"document": {"text": texts[index]}} for index in best if request.return_documents}
+        results = [{"index": index, "relevance_score": scores[index]} | documents.get(index, {}) for index in best]
+        usage = Usage(prompt_tokens=sum(tokens))
+        # As with embeddings, nobody streams the scores.
+        self._runner.complete(job, JobResult(reranker.model_name, usage=usage, result={"results": results}), accepted)
 
     def _retrieve(self, job: RunningJob) -> None:
         request = job.request(GenerateRequest)
@@ -148,6 +181,10 @@ def merge_rankings(rankings: Sequence[list[Hit]]) -> list[Hit]:
 
 def _with_current_names(hit: Hit, document: Document) -> Hit:
     return msgspec.structs.replace(hit, filename=document.filename, path=document.path, collection=document.collection)
+
+
+def _priority(texts: Sequence[str]) -> Priority:
+    return "bulk" if len(texts) > INTERACTIVE_INPUTS else "interactive"
 
 
 def _ms_since(started: float) -> float:

@@ -14,6 +14,7 @@ from api.schemas.chat import ChatRequest
 from api.schemas.completions import CompletionRequest
 from api.schemas.embeddings import EmbeddingsRequest
 from api.schemas.rag import RagChatRequest, SearchRequest, TextsRequest
+from api.schemas.rerank import RerankBody
 from core.settings import Settings
 from inference.functions import FunctionRegistry
 from scripts.settings_docs import COMPOSE_SETTINGS
@@ -25,6 +26,7 @@ BODIES: dict[str, Any] = {
     "/v1/chat/completions": ChatRequest,
     "/v1/completions": CompletionRequest,
     "/v1/embeddings": EmbeddingsRequest,
+    "/v1/rerank": RerankBody,
     "/v1/rag/documents": TextsRequest,
     "/v1/rag/search": SearchRequest,
     "/v1/rag/chat": RagChatRequest,

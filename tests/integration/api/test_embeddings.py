@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import numpy as np
@@ -19,16 +18,9 @@ from core.blobs import BlobStore
 from core.catalog import Catalog
 from core.settings import Settings, load_settings
 from ingest.embedding.embedder import Embedder
-from ingest.embedding.service import EmbeddingService
-from ingest.vector_store import VectorStore
-from tasks.documents.embedding_models import Model, Models
-from tasks.jobs.heartbeats import JobHeartbeats
-from tasks.jobs.producer import Producer
-from tasks.jobs.queues import Queue
-from tasks.jobs.runner import JobRunner
 from tasks.jobs.stream import JobStream
-from tasks.queries.service import QueryService
 from tests.fakes.job_stream import FakeHints
+from tests.integration.api.query_worker import QueryWorker
 from tests.support_models import DIMENSION, tiny_model
 
 TEXTS = ["The cat sat on the mat.", "Quarterly revenue grew by 12 %.", "Wie starte ich den Router neu?", "a"]
@@ -48,48 +40,17 @@ def embedders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Embedder]:
     }
 
 
-class Worker:
-    """Runs the jobs that wait in the `query` queue on a few threads, as a Celery worker does."""
-
-    def __init__(self, settings: Settings, catalog: Catalog, embedder: Embedder) -> None:
-        self.producer = Producer(settings)
-        self.producer.records.redis.flushdb()
-        self._heartbeats = JobHeartbeats(self.producer.records)
-        self._service = EmbeddingService(embedder)
-        runner = JobRunner(self.producer, catalog, self._heartbeats)
-        self._query = QueryService(
-            runner, self.producer, catalog, Models(Model(self._service, cast(VectorStore, None))), {}
-        )
-        self._stopped = threading.Event()
-        self._threads = [threading.Thread(target=self._work) for _ in range(4)]
-        for thread in self._threads:
-            thread.start()
-
-    def _work(self) -> None:
-        while not self._stopped.wait(0.002):
-            for job_id in self.producer.records.next_waiting(Queue.QUERY, 4):
-                self._query.embed(job_id)
-
-    def close(self) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join()
-        self._service.close()
-        self._heartbeats.close()
-        self.producer.close()
-
-
 @pytest.fixture(params=["starter"])
 def worker(
     request: Any, settings: Settings, catalog: Catalog, redis_url: str, embedders: dict[str, Embedder]
-) -> Iterator[Worker]:
-    worker = Worker(settings.model_copy(update={"redis_url": redis_url}), catalog, embedders[request.param])
+) -> Iterator[QueryWorker]:
+    worker = QueryWorker(settings.model_copy(update={"redis_url": redis_url}), catalog, embedders[request.param])
     yield worker
     worker.close()
 
 
 @pytest.fixture
-async def client(worker: Worker, settings: Settings, catalog: Catalog, redis_url: str) -> AsyncIterator[Any]:
+async def client(worker: QueryWorker, settings: Settings, catalog: Catalog, redis_url: str) -> AsyncIterator[Any]:
     served = settings.model_copy(update={"redis_url": redis_url, "embedding_token_ids": "own"})
     stream = JobStream(served, worker.producer)
     await stream.start()

@@ -19,13 +19,23 @@ from api.dependencies import Services
 from core import events
 from core.blobs import BlobStore
 from core.catalog import Catalog, DocumentState
-from core.messages import CompleteRequest, EmbedRequest, GenerateRequest, Hit, SearchRequest, TokenLogprob, Usage
+from core.messages import (
+    CompleteRequest,
+    EmbedRequest,
+    GenerateRequest,
+    Hit,
+    RerankRequest,
+    SearchRequest,
+    TokenLogprob,
+    Usage,
+)
 from core.settings import Settings, load_settings
 from tasks.jobs.queues import Role
 from tests.fakes.job_stream import FakeHints, FakeJobStream, Script
 
 MODEL = "SmolLM2-135M-Instruct"
 EMBEDDER = "all-MiniLM-L6-v2"
+RERANKER = "ms-marco-MiniLM-L6-v2"
 WORDS = ["The ", "warranty ", "is ", "24 ", "months 🙂."]
 HIT = Hit(
     document_id="doc-1",
@@ -94,6 +104,19 @@ def play_embeddings(job_id: str, request: Any, kind: str) -> Iterator[events.Any
     yield events.Finished(**at, model=EMBEDDER, usage=Usage(4 * len(vectors)), result=result)
 
 
+def play_rerank(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEvent]:
+    """Find the last document the best one."""
+    assert isinstance(request, RerankRequest)
+    at: dict[str, Any] = {"job_id": job_id, "attempt": 1}
+    yield events.Accepted(**at, model=RERANKER)
+    best = list(reversed(range(len(request.documents))))[: request.top_n]
+    results: list[dict[str, Any]] = [{"index": index, "relevance_score": index / 2000} for index in best]
+    if request.return_documents:
+        results = [one | {"document": {"text": request.documents[one["index"]]}} for one in results]
+    usage = Usage(7 * len(request.documents))
+    yield events.Finished(**at, model=RERANKER, usage=usage, result={"results": results})
+
+
 def play_search(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEvent]:
     assert isinstance(request, SearchRequest)
     at: dict[str, Any] = {"job_id": job_id, "attempt": 1}
@@ -123,7 +146,7 @@ def settings(tmp_path: Path) -> Settings:
 def stream() -> FakeJobStream:
     live: dict[Role, dict[str, dict[str, Any]]] = {role: {f"{role}@host": {"at": 0}} for role in Role}
     live[Role.INFERENCE]["inference@host"] = {"model": {"name": MODEL}, "functions": [WEATHER], "started_at": 1.5}
-    live[Role.INDEX]["index@host"] = {"model": EMBEDDER, "dimension": 3}
+    live[Role.INDEX]["index@host"] = {"model": EMBEDDER, "dimension": 3, "rerank_model": RERANKER}
     scripts: dict[str, Script] = {
         "chat": play_chat,
         "rag_chat": play_chat,
@@ -131,6 +154,7 @@ def stream() -> FakeJobStream:
         "tokenize": play_tokens,
         "detokenize": play_tokens,
         "embeddings": play_embeddings,
+        "rerank": play_rerank,
         "search": play_search,
     }
     return FakeJobStream(scripts=scripts, live=live)

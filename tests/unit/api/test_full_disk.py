@@ -25,6 +25,7 @@ WORK: list[tuple[str, dict[str, Any]]] = [
     ("/v1/chat/completions", {**CHAT, "stream": True}),
     ("/v1/completions", {"prompt": "Hello"}),
     ("/v1/embeddings", {"input": "a"}),
+    ("/v1/rerank", {"query": "a", "documents": ["a"]}),
     ("/v1/rag/chat", {"query": "How long is the warranty?"}),
     ("/v1/rag/search", {"query": "warranty"}),
     ("/v1/rag/documents", {"texts": ["One text."]}),

@@ -19,7 +19,7 @@ from core.messages import Filter, Usage
 from tasks.jobs.queues import Role
 from tasks.jobs.runner import ChoiceResult, JobResult
 from tests.fakes.job_stream import FakeJobStream, Script
-from tests.unit.api.conftest import EMBEDDER, HIT, MODEL, WEATHER, WORDS
+from tests.unit.api.conftest import EMBEDDER, HIT, MODEL, RERANKER, WEATHER, WORDS
 
 pytestmark = pytest.mark.asyncio
 
@@ -29,6 +29,7 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
     ("/v1/completions", {"prompt": "Hello"}),
     ("/v1/embeddings", {"input": ["a", "b"]}),
     ("/v1/embeddings", {"input": "a", "encoding_format": "base64"}),
+    ("/v1/rerank", {"query": "a", "documents": ["a", "b"], "return_documents": True}),
     ("/v1/rag/chat", {"query": "How long is the warranty?"}),
     ("/v1/rag/search", {"query": "warranty"}),
 ]
@@ -312,7 +313,7 @@ async def test_the_documentation_page_loads_nothing_from_elsewhere(http: httpx.A
 async def test_models_are_those_of_the_live_workers(http: httpx.AsyncClient, stream: FakeJobStream) -> None:
     stream.live[Role.INFERENCE] = {}
 
-    assert [model["id"] for model in (await http.get("/v1/models")).json()["data"]] == [EMBEDDER]
+    assert [model["id"] for model in (await http.get("/v1/models")).json()["data"]] == [EMBEDDER, RERANKER]
 
 
 CHAT = "/v1/chat/completions"
@@ -376,7 +377,7 @@ async def test_the_rag_of_a_chat_has_the_options_of_a_search(http: httpx.AsyncCl
 async def test_models_are_listed_with_each_collection(http: httpx.AsyncClient, catalog: Catalog) -> None:
     catalog.ensure_collection("manuals")
     listed = (await http.get("/v1/models")).json()["data"]
-    assert [model["id"] for model in listed] == [MODEL, f"{MODEL}@manuals", EMBEDDER]
+    assert [model["id"] for model in listed] == [MODEL, f"{MODEL}@manuals", EMBEDDER, RERANKER]
     one = (await http.get(f"/v1/models/{MODEL}@manuals")).json()
     assert (one["kind"], one["collection"]) == ("chat", "manuals")
 

@@ -19,7 +19,7 @@ from core.settings import load_settings
 from core.usage import DailyUsage, UsageMeter, iso_day
 from tasks.jobs.queues import Role
 from tests.fakes.job_stream import FakeJobStream
-from tests.unit.api.conftest import MODEL, client_of
+from tests.unit.api.conftest import EMBEDDER, MODEL, RERANKER, client_of
 
 pytestmark = pytest.mark.asyncio
 
@@ -81,6 +81,7 @@ async def test_keys_of_the_settings_are_admin_keys_beside_those_of_the_catalog(
         ("POST", CHAT, BODY, "chat"),
         ("POST", "/v1/completions", {"prompt": "Hello"}, "chat"),
         ("POST", "/v1/embeddings", {"input": "a"}, "embeddings"),
+        ("POST", "/v1/rerank", {"query": "a", "documents": ["a"]}, "embeddings"),
         ("POST", "/v1/rag/search", {"query": "a"}, "documents:read"),
         ("POST", "/v1/rag/chat", {"query": "a"}, "documents:read"),
         ("GET", "/v1/rag/documents", None, "documents:read"),
@@ -159,6 +160,18 @@ async def test_a_key_is_limited_to_its_models(
     assert (await http.post("/v1/embeddings", json={"input": "a", "model": "other"}, headers=headers)).is_success
     stream.live[Role.INFERENCE].clear()
     assert error_of(await http.post(CHAT, json=BODY, headers=headers), 503), "it is not known what would serve it"
+
+
+async def test_a_key_for_other_models_cannot_rerank(
+    http: httpx.AsyncClient, key: Callable[..., str], stream: FakeJobStream
+) -> None:
+    body = {"query": "a", "documents": ["a"]}
+    refused, allowed = (bearer(key(name, models=(name,))) for name in (EMBEDDER, RERANKER))
+    error = error_of(await http.post("/v1/rerank", json=body | {"model": EMBEDDER}, headers=refused), 404)
+    assert error["code"] == "model_not_found"
+    assert (await http.post("/v1/rerank", json=body, headers=allowed)).status_code == 200
+    del stream.live[Role.INDEX]["index@host"]["rerank_model"]
+    assert "RERANK_MODEL" in error_of(await http.post("/v1/rerank", json=body, headers=allowed), 503)["message"]
 
 
 async def test_tokens_of_a_day_are_limited(http: httpx.AsyncClient, key: Callable[..., str], catalog: Catalog) -> None:

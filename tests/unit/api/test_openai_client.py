@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.fakes.job_stream import FakeJobStream
-from tests.unit.api.conftest import EMBEDDER, HIT, MODEL, WORDS
+from tests.unit.api.conftest import EMBEDDER, HIT, MODEL, RERANKER, WORDS
 
 TEXT = "".join(WORDS)
 QUESTION: Any = [{"role": "user", "content": "How long is the warranty?"}]
@@ -101,7 +101,7 @@ async def test_embeddings_keep_their_order(client: openai.AsyncOpenAI, http: htt
 async def test_the_loaded_models_are_listed(client: openai.AsyncOpenAI) -> None:
     models = [model async for model in client.models.list()]
 
-    assert [model.id for model in models] == [MODEL, EMBEDDER]
+    assert [model.id for model in models] == [MODEL, EMBEDDER, RERANKER]
     assert (await client.models.retrieve(MODEL)).created == 1
     with pytest.raises(openai.NotFoundError):
         await client.models.retrieve("gpt-4")

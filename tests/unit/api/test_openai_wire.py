@@ -12,17 +12,20 @@ from api.dependencies import Services
 from api.schemas.chat import ChatRequest
 from api.schemas.completions import CompletionRequest
 from api.schemas.embeddings import EmbeddingsRequest
+from api.schemas.rerank import RerankBody
 from tests.fakes.job_stream import FakeJobStream
 from tests.unit.api.conftest import client_of
 from tests.unit.api.test_errors import CHAT, MESSAGES, error_of
 
 COMPLETIONS = "/v1/completions"
 EMBEDDINGS = "/v1/embeddings"
+RERANK = "/v1/rerank"
 TOKENIZE, DETOKENIZE = "/v1/tokenize", "/v1/detokenize"
 BASIS: dict[str, dict[str, Any]] = {
     CHAT: {"messages": MESSAGES},
     COMPLETIONS: {"prompt": "Hello"},
     EMBEDDINGS: {"input": "Hello"},
+    RERANK: {"query": "Hello", "documents": ["a", "b"]},
     TOKENIZE: {"prompt": "Hello"},
     DETOKENIZE: {"tokens": [1]},
 }
@@ -130,6 +133,7 @@ async def test_calls_in_the_conversation_may_have_any_arguments(
         *((CHAT, name) for name in ChatRequest.model_fields),
         *((COMPLETIONS, name) for name in CompletionRequest.model_fields),
         *((EMBEDDINGS, name) for name in EmbeddingsRequest.model_fields),
+        *((RERANK, name) for name in RerankBody.model_fields),
     ],
 )
 async def test_no_field_of_a_wrong_type_is_an_unexpected_error(http: httpx.AsyncClient, path: str, field: str) -> None:
@@ -143,7 +147,7 @@ async def test_no_field_of_a_wrong_type_is_an_unexpected_error(http: httpx.Async
         assert value is not None or (answer.status_code == 400) == (field in required), answer.text
 
 
-@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, EMBEDDINGS])
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, EMBEDDINGS, RERANK])
 async def test_a_strict_server_refuses_other_models_on_every_route(services: Services, path: str) -> None:
     strict = replace(services, settings=services.settings.model_copy(update={"strict_models": True}))
     async with client_of(strict) as client:
