@@ -7,6 +7,7 @@ some time to bulk work as long as there is any: see `inference.engine.bulk_share
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 
 from core.settings import Settings
 from core.threads import LOWEST_NICE, lower_priority
+
+log = logging.getLogger(__name__)
 
 
 class BulkWork:
@@ -32,7 +35,10 @@ class BulkWork:
         """
         lower_priority(self._nice)
         if sys.platform == "linux" and self._nice == LOWEST_NICE:
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            try:
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            except OSError as error:  # a sandbox may forbid it
+                log.warning("bulk work slows down answers more than it need, at nice 19 without SCHED_IDLE: %s", error)
 
     @contextmanager
     def announced(self) -> Iterator[None]:

@@ -60,3 +60,17 @@ def test_only_the_thread_of_bulk_work_has_a_low_priority(tmp_path: Path, nice: i
     thread.join()
     assert seen == [(min(own[0] + nice, 19), getattr(os, policy))] * 2
     assert (os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0)) == own
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has this scheduling policy")
+def test_a_system_that_forbids_the_policy_is_said_and_bulk_work_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError("not allowed here")
+
+    monkeypatch.setattr(os, "sched_setscheduler", forbidden)
+    thread = threading.Thread(target=BulkWork(settings_of(tmp_path)).lower_priority)
+    thread.start()
+    thread.join()
+    assert "without SCHED_IDLE: not allowed here" in caplog.text
