@@ -47,6 +47,7 @@ class BulkWork:
         Raises:
             OSError: the lock file cannot be made.
         """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
             yield

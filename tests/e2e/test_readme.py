@@ -36,6 +36,8 @@ NOT_RUN = {
     "llm-api backup ": "tests/e2e/test_backup_and_upgrade.py does it; ends the stack",
     "cd data && rm -f catalog": "replaces the catalog of the tests' stack",
     "llm-api keys ": "closes the stack to the other examples; tests/unit/cli/test_key_commands.py does it",
+    "curl localhost:8000/v1/completions": "needs a model that fills in the middle; the starter refuses `suffix`",
+    "curl localhost:8000/v1/rerank": "needs a RERANK_MODEL; tests/integration/api/test_rerank.py does it",
     "llm-api watch ": "confirms the deletion of an example folder",
     " watched folders": "a drawing",
     "{": "JSON that is part of a request",

