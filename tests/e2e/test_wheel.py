@@ -20,7 +20,8 @@ from tests.test_architecture import PACKAGES
 pytestmark = [pytest.mark.check, pytest.mark.e2e, pytest.mark.timeout(600)]
 
 #: What the packages hold besides modules.
-DATA_FILES = {"core/catalog/migrations/script.py.mako", "ingest/parsers/pandoc/pandoc.html"}
+TEMPLATES = "inference/text/templates/"
+DATA_FILES = {"core/catalog/migrations/script.py.mako", "ingest/parsers/pandoc/pandoc.html", f"{TEMPLATES}llama2.jinja"}
 WARRANTY = "The warranty of the Aurora coffee machine lasts four years and covers the pump and the motor."
 
 
@@ -70,7 +71,9 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file()]
     held = {str(path.relative_to(ROOT)) for path in files if "__pycache__" not in path.parts}
     assert packed == held | {"celeryconfig.py"}
-    assert {name for name in packed if not name.endswith(".py")} == DATA_FILES
+    data = {name for name in packed if not name.endswith(".py")}
+    assert data >= DATA_FILES
+    assert all(name.startswith(TEMPLATES) and name.endswith(".jinja") for name in data - DATA_FILES)
 
 
 def test_an_installed_wheel_answers_about_a_dropped_file(environment: Path, tmp_path: Path) -> None:
