@@ -280,9 +280,14 @@ def test_a_result_waits_for_a_catalog_that_is_locked(
 
 def test_heartbeats_end_at_once_though_they_are_rare(producer: Producer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.jobs.heartbeats.HEARTBEAT_SECONDS", 1000)
-    heartbeats = JobHeartbeats(producer.records)
     redis = producer.records.redis
-    wait_until(lambda: dict(redis.pubsub_numsub(CANCEL_CHANNEL)).get(CANCEL_CHANNEL.encode(), 0) == 1)
+
+    def subscribers() -> int:
+        return int(dict(redis.pubsub_numsub(CANCEL_CHANNEL)).get(CANCEL_CHANNEL.encode(), 0))
+
+    others = subscribers()  # workers of other tests
+    heartbeats = JobHeartbeats(producer.records)
+    wait_until(lambda: subscribers() > others)
     heartbeats.close()
     assert not heartbeats._thread.is_alive()
 
