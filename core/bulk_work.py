@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from core.settings import Settings
 from core.threads import LOWEST_NICE, lower_priority
@@ -42,14 +42,13 @@ class BulkWork:
 
     @contextmanager
     def announced(self) -> Iterator[None]:
-        """Let other processes see that bulk work runs.
-
-        Raises:
-            OSError: the lock file cannot be made.
-        """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_SH)
+        """Let other processes see that bulk work runs. Where no lock can be had, it runs unseen."""
+        with ExitStack() as stack:
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                fcntl.flock(stack.enter_context(self._path.open("a")), fcntl.LOCK_SH)
+            except OSError as error:  # a file system without locks, for example
+                log.warning("bulk work gets less time beside answers, since it cannot lock %s: %s", self._path, error)
             yield
 
     def is_announced(self) -> bool:
@@ -57,8 +56,8 @@ class BulkWork:
         try:
             with self._path.open() as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
         except BlockingIOError:
             return True
+        except OSError:  # there is no such file yet, or nobody can lock it: `announced` says so
+            return False
         return False

@@ -34,6 +34,11 @@ class BulkShare:
         self._clock = clock
         self._next_look = self._seen_until = float("-inf")
 
+    def pause(self, step_seconds: float) -> None:
+        """Pause after a step that took so long, if bulk work needs the time."""
+        if seconds := self.pause_seconds(step_seconds):
+            time.sleep(seconds)
+
     def pause_seconds(self, step_seconds: float) -> float:
         """Return how long the engine shall pause after a step that took so long."""
         if not self._share:

@@ -207,7 +207,7 @@ class Engine:
         # After the events, so that a client gets the end of its answer before the finished sequence is parked.
         self._apply_cache_operations()
         if self._bulk_share is not None and not self._must_wait:
-            time.sleep(self._bulk_share.pause_seconds(time.perf_counter() - began))
+            self._bulk_share.pause(time.perf_counter() - began)
 
     def _take_messages(self, *, wait: bool) -> None:
         """Take all messages; with `wait`, wait briefly for the first one."""

@@ -74,3 +74,16 @@ def test_a_system_that_forbids_the_policy_is_said_and_bulk_work_goes_on(
     thread.start()
     thread.join()
     assert "without SCHED_IDLE: not allowed here" in caplog.text
+
+
+def test_bulk_work_runs_unseen_where_no_lock_can_be_had(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "bulk.lock").mkdir()
+    bulk, ran = BulkWork(settings_of(tmp_path)), False
+    with bulk.announced():
+        ran = not bulk.is_announced()
+    assert ran and "cannot lock" in caplog.text
+
+
+def test_an_error_of_bulk_work_is_not_taken_for_one_of_the_lock(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="the disk is full"), BulkWork(settings_of(tmp_path)).announced():
+        raise OSError("the disk is full")
