@@ -38,8 +38,9 @@ CHARSETS = {
 }
 #: The largest body in which halves of characters are replaced: it takes 0.1 s for each MiB of escapes.
 MAX_REPAIRED_BYTES = 2 * 2**20
-#: How long others are served between two large bodies that have come at once: the work on each takes some 50 ms.
-PAUSE_SECONDS = 0.05
+#: How long others are served between two large bodies that have come at once, for each value of the former, and at most:
+#: about as long as the work on it takes.
+PAUSE_SECONDS_PER_VALUE, MAX_PAUSE_SECONDS = 2e-6, 0.05
 IDENTITY = frozenset({"", "identity"})
 GZIP = frozenset({"gzip", "x-gzip"})
 #: A JSON escape: a pair of surrogates, a lone one (group 1), or any other.
@@ -67,9 +68,9 @@ async def read_json(request: Request, limit_bytes: int, turns: asyncio.Lock) -> 
         if len(body) > UNCOUNTED_BYTES:
             must_pause = turns.locked()
             async with turns:
-                await check_values(body)
+                values = await check_values(body)
                 if must_pause:
-                    await asyncio.sleep(PAUSE_SECONDS)
+                    await asyncio.sleep(min(values * PAUSE_SECONDS_PER_VALUE, MAX_PAUSE_SECONDS))
         return await _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise json.JSONDecodeError(str(error), "", 0) from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -12,7 +10,7 @@ from api.dependencies import CallerDep, JsonRoute, PreferencesDep, ServicesDep
 from api.job_calls import Call, respond
 from api.loaded_models import requested_model
 from api.render import ChatStream, ToolForm
-from api.schemas.answer_format import AnswerFormat
+from api.schemas.answer_format import format_fields
 from api.schemas.base import EVENT_STREAM
 from api.schemas.chat import ChatCompletion, ChatRequest
 from api.schemas.chat import RagOptions as WireRagOptions
@@ -90,18 +88,6 @@ def _is_conversation_task(body: ChatRequest, settings: Settings) -> bool:
     last = body.messages[-1]
     text = last.flattened().content if last.role == "user" else None
     return is_conversation_task(text or "", settings.rag_task_pattern)
-
-
-def format_fields(form: AnswerFormat | None) -> dict[str, Any]:
-    """Return the fields of a `GenerateRequest` that say which format the answer has."""
-    if form is None:
-        return {}
-    return {
-        "answer_schema": form.schema,
-        "strict_answer": form.strict,
-        "answer_pattern": form.pattern,
-        "format_param": form.param,
-    }
 
 
 def search_query(question: str) -> str:

@@ -8,8 +8,7 @@ from starlette.responses import Response
 from api.dependencies import CallerDep, JsonRoute, PreferencesDep, ServicesDep
 from api.job_calls import Call, respond
 from api.loaded_models import requested_model
-from api.routes.chat import format_fields
-from api.schemas.answer_format import only_format
+from api.schemas.answer_format import format_fields, only_format
 from api.schemas.base import EVENT_STREAM
 from api.schemas.completions import CompletionRequest, TextCompletion
 from api.schemas.rag import Job

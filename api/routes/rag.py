@@ -11,9 +11,8 @@ from api.dependencies import CallerDep, JsonRoute, PreferencesDep, ServicesDep
 from api.job_calls import Call, respond
 from api.loaded_models import requested_model
 from api.render import ChatStream
-from api.routes.chat import format_fields
 from api.schemas import rag as schema
-from api.schemas.answer_format import only_format
+from api.schemas.answer_format import format_fields, only_format
 from api.schemas.base import EVENT_STREAM
 from api.scopes import needs
 from core.errors import InvalidRequest

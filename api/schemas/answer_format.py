@@ -32,6 +32,18 @@ class AnswerFormat:
     strict: bool = False
 
 
+def format_fields(form: AnswerFormat | None) -> dict[str, Any]:
+    """Return the fields of a job's request that say which format the answer has."""
+    if form is None:
+        return {}
+    return {
+        "answer_schema": form.schema,
+        "strict_answer": form.strict,
+        "answer_pattern": form.pattern,
+        "format_param": form.param,
+    }
+
+
 class FormatFields(WireRequest):
     """Extensions: the answer is JSON of a schema, one of several texts, or a text that a regular expression matches."""
 
