@@ -1,16 +1,19 @@
 """Checks finished JSON against a schema that its grammar enforces only in part.
 
-Schema and JSON come from outside, so the work is bounded: each keyword is a step, and no regular expression is run that
-could take more than linear time.
+Schema and JSON come from outside, so the work is bounded: each keyword is a step, and regular expressions that may take
+more than linear time have a time limit.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import regex
 from jsonschema import Draft202012Validator, ValidationError, validators
 from llguidance import LLMatcher
 
@@ -26,6 +29,11 @@ Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 MAX_STEPS = 5000
 MAX_PROBLEMS = 8
 MAX_PROBLEM_CHARACTERS = 200
+#: The time in which the texts of an answer are compared with expressions that have look-around or back-references.
+#: Other answers of the worker wait meanwhile.
+BACKTRACKING_SECONDS = 0.05
+#: ECMAScript's reference to a named group, after an even number of backslashes.
+_NAMED_REFERENCE = re.compile(r"(?<!\\)((?:\\\\)*)\\k<(\w+)>")
 #: Keywords that name schemas, or are answered with Python's regular expressions. Grammars enforce the latter.
 _LEFT_OUT = ("$schema", "$id", "id", "$anchor", "$dynamicAnchor", "$vocabulary", "patternProperties")
 _DEPEND_ON_PATTERNS = ("additionalProperties", "unevaluatedProperties")
@@ -62,7 +70,7 @@ def _validator(schema: dict[str, Any]) -> Any:
     has_patterns = "patternProperties" in json.dumps(schema)
     checkable = _checkable(checkable, has_patterns=has_patterns)
     left = [MAX_STEPS]
-    keywords = {**Draft202012Validator.VALIDATORS, "pattern": _pattern, "uniqueItems": _unique}
+    keywords = {**Draft202012Validator.VALIDATORS, "pattern": _Patterns().check, "uniqueItems": _unique}
     counted = {name: _counted(keyword, left) for name, keyword in keywords.items()}
     kind = validators.extend(Draft202012Validator, counted)  # type: ignore[no-untyped-call]
     return kind(checkable, format_checker=Draft202012Validator.FORMAT_CHECKER)
@@ -87,17 +95,40 @@ def _counted(keyword: Keyword, left: list[int]) -> Keyword:
     return run
 
 
-def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:
-    """Check with a grammar, which takes linear time. What no grammar can say cannot be checked."""
-    if not isinstance(instance, str):
-        return
-    rule = lark.of_schema({"type": "string", "pattern": pattern})
-    matcher = LLMatcher(byte_tokenizer(), f"start: {rule}\n", log_level=0)
-    if matcher.is_error():
-        return
-    written = list(json.dumps(instance, ensure_ascii=False).encode(errors="replace"))
-    if not (matcher.consume_tokens(written) and matcher.is_accepting()):
-        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+class _Patterns:
+    """Compares the texts of an answer with patterns."""
+
+    def __init__(self) -> None:
+        self._seconds_left = BACKTRACKING_SECONDS
+
+    def check(self, _validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+        """Yield an error if a text does not match."""
+        if isinstance(instance, str) and not self._matches(pattern, instance):
+            yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+    def _matches(self, pattern: str, text: str) -> bool:
+        """Ask a grammar, which takes linear time, or a library with a time limit if no grammar can say the pattern."""
+        rule = lark.of_schema({"type": "string", "pattern": pattern})
+        matcher = LLMatcher(byte_tokenizer(), f"start: {rule}\n", log_level=0)
+        if matcher.is_error():
+            return self._matches_in_time(pattern, text)
+        written = list(json.dumps(text, ensure_ascii=False).encode(errors="replace"))
+        return bool(matcher.consume_tokens(written) and matcher.is_accepting())
+
+    def _matches_in_time(self, pattern: str, text: str) -> bool:
+        if self._seconds_left <= 0:
+            raise _OutOfSteps
+        began = time.perf_counter()
+        try:
+            expression = regex.compile(_NAMED_REFERENCE.sub(r"\1(?P=\2)", pattern), regex.ASCII)
+            found = expression.search(text, timeout=self._seconds_left, concurrent=True)
+        except regex.error:  # it is none for this library, so nothing can be said
+            return True
+        except TimeoutError:
+            raise _OutOfSteps from None
+        finally:
+            self._seconds_left -= time.perf_counter() - began
+        return found is not None
 
 
 def _unique(_validator: Any, unique: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:

@@ -21,6 +21,9 @@ from inference.grammars.schema_check import MAX_PROBLEM_CHARACTERS, MAX_PROBLEMS
         ({"dependentRequired": {"a": ["b"]}}, {}, {"a": 1}),
         ({"propertyNames": {"maxLength": 2}}, {"ab": 1}, {"abc": 1}),
         ({"not": {"pattern": "^a"}}, "b", "a"),
+        ({"pattern": r"^(?=.*\d)[a-z\d]+$"}, "ab1", "abc"),
+        ({"pattern": r"^(?<quote>['`]).*\k<quote>$"}, "'a'", "'a`"),
+        ({"pattern": r"^(?!\d)"}, "a1", "1a"),
         ({"properties": {"a": {}}, "unevaluatedProperties": False}, {"a": 1}, {"b": 1}),
         ({"oneOf": [{"required": ["a"]}, {"required": ["b"]}]}, {"a": 1}, {"a": 1, "b": 1}),
         ({"$schema": "http://elsewhere/own", "$id": "http://elsewhere/x", "minimum": 1}, 1, 0),
@@ -49,6 +52,8 @@ def test_a_check_that_would_take_too_long_ends(monkeypatch: pytest.MonkeyPatch) 
     assert problems_of(branching, json.dumps(deep)) == []
     hostile = {"not": {"pattern": "^(a+)+$"}}
     assert problems_of(hostile, json.dumps("a" * 5000 + "!")) == []
+    backtracking = {"items": {"pattern": r"(a+)\1(a+)\2(a+)\3(a+)\4b"}}
+    assert problems_of(backtracking, json.dumps(["a" * 5000 + "!"] * 50)) == []
     monkeypatch.setattr(schema_check, "MAX_STEPS", 0)
     assert problems_of({"minimum": 1}, "0") == []
 
