@@ -83,14 +83,12 @@ def test_ten_megabytes_are_refused_while_a_stream_continues(stack: Stack, http: 
         stream = arrivals(stack)
         next(stream), next(stream)
         rest = pool.submit(list, stream)
-        began = time.monotonic()
         answer = http.post(CHAT, content=body, headers={"content-type": "application/json"})
-        took = time.monotonic() - began
         times = rest.result()
     assert answer.status_code == 400, answer.text
     error = answer.json()["error"]
     assert (error["code"], error["param"]) == ("context_length_exceeded", "messages")
-    assert took < 10, "without a limit, the tokeniser took 18 s for spaces"
+    # That little of the text is tokenised is tested in tests/unit/inference/test_engine.py.
     assert max(after - before for before, after in pairwise(times)) < 3
 
 

@@ -12,6 +12,7 @@ import pytest
 from core.errors import ContextLengthExceeded, InvalidRequest, Unavailable
 from core.messages import ChatMessage, SamplingParams
 from inference.engine.engine import Engine
+from inference.engine.preparation import PROBE_CHARACTERS_PER_TOKEN
 from inference.engine.sequence import (
     FinishReason,
     SequenceAborted,
@@ -381,3 +382,18 @@ def test_a_prompt_that_does_not_fit_names_both_numbers(engine: Engine, length: i
         engine.prepare([ChatMessage("user", "x" * length)])
     assert "128 tokens" in caught.value.message
     assert caught.value.code == "context_length_exceeded"
+
+
+def test_only_a_beginning_of_a_very_long_text_is_tokenised(
+    engine: Engine, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenised: list[int] = []
+    tokenize = backend.tokenize
+    monkeypatch.setattr(
+        backend,
+        "tokenize",
+        lambda text, **options: tokenised.append(len(text)) or tokenize(text, **options),
+    )
+    with pytest.raises(ContextLengthExceeded):
+        engine.prepare([ChatMessage("user", " " * 10_000_000 + "x")])
+    assert 0 < sum(tokenised) <= PROBE_CHARACTERS_PER_TOKEN * backend.model.context_length
