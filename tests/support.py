@@ -260,9 +260,8 @@ class Stack:
             wait_until(lambda: self._has_ended() or self._says_ready(), START_SECONDS)
             assert not self._has_ended()
         except AssertionError as error:
-            printed = self.output.read_text()
             self.stop()
-            raise AssertionError(f"the stack did not start:\n{printed}") from error
+            raise AssertionError(f"the stack did not start:\n{self.printed()}") from error
 
     def stop(self) -> int | None:
         """Send TERM, wait for the end and return the exit status."""
@@ -273,6 +272,10 @@ class Stack:
         status = self._up.wait(STOP_SECONDS)
         wait_until(lambda: lock_owner(self.runtime.guard_lock) is None, STOP_SECONDS)
         return status
+
+    def printed(self) -> str:
+        """Return what `up` has printed. A line may end within a character: the write met a full disk, or goes on."""
+        return self.output.read_text(errors="replace")
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run another `llm-api` command against this stack."""
@@ -323,4 +326,4 @@ class Stack:
         return self._up is None or self._up.poll() is not None
 
     def _says_ready(self) -> bool:
-        return "llm-api is ready" in self.output.read_text()
+        return "llm-api is ready" in self.printed()

@@ -50,8 +50,8 @@ def test_the_supervisor_survives_a_full_disk_and_goes_on_by_itself(stack: Chatty
     small_disk.free()
     wait_until(lambda: all(stack.log_size(name) > sizes[name] for name in NAMES[1:]), 20, "the logs go on")
     wait_until(stack.ping)
-    printed = stack.output.read_text()
-    wait_until(lambda: "The disk has room again" in stack.output.read_text(), 10, printed)
+    printed = stack.printed()
+    wait_until(lambda: "The disk has room again" in stack.printed(), 10, printed)
 
 
 def test_a_supervisor_that_is_killed_on_a_full_disk_comes_back_with_all_its_processes(
