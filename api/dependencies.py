@@ -51,6 +51,7 @@ class Stream(Protocol):
         key: str = "",
         owner: str = DEFAULT_OWNER,
         deadline_seconds: float | None = None,
+        model: str = "",
     ) -> int: ...
 
     def replay(self, job_id: str, after_seq: int = 0) -> AsyncIterator[Frame]: ...

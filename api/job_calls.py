@@ -46,6 +46,8 @@ class Call:
     options: Options = field(default_factory=dict)
     #: This route's names of fields that an error may name, by their names in the chat route, if they differ.
     params: Mapping[str, str] = field(default_factory=dict)
+    #: The slug of the language model that is to do the job; "": whichever serves the default one.
+    model: str = ""
     job_id: str = field(default_factory=lambda: new_id("job"))
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -97,6 +99,7 @@ async def job_events(services: Services, call: Call) -> AsyncGenerator[events.An
             key=call.caller.key,
             owner=call.caller.owner,
             deadline_seconds=services.settings.request_timeout_seconds,
+            model=call.model,
         )
         async for _, event in reader:
             if isinstance(event, events.Failed):
@@ -151,12 +154,12 @@ async def submit_async(services: Services, call: Call) -> Response:
     """Submit a durable job, which outlives its client. Answer 202 with its `Location`."""
     request, caller = call.limited_request, call.caller
     encoded = msgspec.json.encode(request).decode()
-    create = partial(services.catalog.create_job, owner=caller.owner, collections=caller.readable)
+    create = partial(services.catalog.create_job, owner=caller.owner, collections=caller.readable, model=call.model)
     job: Job = await in_thread(create, call.job_id, call.kind.name, call.endpoint, encoded, caller.key or None)
     position = None
     try:
         position = await services.stream.submit(
-            call.job_id, call.kind, request, durable=True, key=caller.key, owner=caller.owner
+            call.job_id, call.kind, request, durable=True, key=caller.key, owner=caller.owner, model=call.model
         )
     except Unavailable as error:
         # The row is committed, and reconciliation submits it later. An error would make the client send it twice.

@@ -38,8 +38,8 @@ CHARSETS = {
 }
 #: The largest body in which halves of characters are replaced: it takes 0.1 s for each MiB of escapes.
 MAX_REPAIRED_BYTES = 2 * 2**20
-#: How long others are served between two large bodies that have come at once, for each value of the former, and at most:
-#: about as long as the work on it takes.
+#: How long others are served between two large bodies that have come at once, for each value of the former, and at
+#: most: about as long as the work on it takes.
 PAUSE_SECONDS_PER_VALUE, MAX_PAUSE_SECONDS = 2e-6, 0.05
 IDENTITY = frozenset({"", "identity"})
 GZIP = frozenset({"gzip", "x-gzip"})

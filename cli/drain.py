@@ -21,6 +21,10 @@ class Phase:
     term_seconds: float
     quit_seconds: float = 0.0
 
+    def includes(self, name: str) -> bool:
+        """Return whether a process stops in this phase. `inference` names the workers of all language models."""
+        return name in self.names or name.partition("-")[0] in self.names
+
 
 #: A process that no phase names stops before the first one. The sum stays below a container's grace period of 75 s.
 PHASES = (
@@ -62,19 +66,19 @@ class Drain:
         Raises:
             Unavailable: supervisord went away meanwhile; the caller has to sweep the remaining processes.
         """
-        named = frozenset[str]().union(*(phase.names for phase in phases))
-        others = frozenset(self._supervisor.processes()) - named
+        names = self._supervisor.processes()
+        others = frozenset(name for name in names if not any(phase.includes(name) for phase in phases))
         if others:
             self._run_phase(Phase(others, 5, 1))
         for phase in phases:
             self._run_phase(phase)
 
     def _run_phase(self, phase: Phase) -> None:
-        leaders = [info for info in self._supervisor.processes().values() if info.name in phase.names]
+        leaders = [info for info in self._supervisor.processes().values() if phase.includes(info.name)]
         for info in leaders:
             # Also stop those that wait for a restart, so that supervisord does not start them again.
             self._supervisor.stop(info.name)
-        running = self._wait(phase.names, phase.term_seconds, "TERM")
+        running = self._wait(frozenset(info.name for info in leaders), phase.term_seconds, "TERM")
         if running and phase.quit_seconds:
             running = self._signal(running, "QUIT", phase.quit_seconds)
         if running:

@@ -6,7 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cli import redis_server
@@ -14,6 +14,7 @@ from cli.processes import MARKER
 from cli.readiness import ReadyCheck, api_url, flower_url, http_ready, redis_ready, worker_ready
 from cli.runtime import RuntimeDir
 from cli.supervisor import ProcessSpec
+from core.models.library import LibraryModel
 from core.settings import Settings
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Queue, Role
@@ -53,17 +54,41 @@ class Program:
         return self.spec.name
 
 
-def stack_programs(settings: Settings, runtime: RuntimeDir, producer: Producer) -> list[Program]:
+def stack_programs(
+    settings: Settings, runtime: RuntimeDir, producer: Producer, default: LibraryModel | None = None
+) -> list[Program]:
     """Return all processes, beginning with a private Redis unless `REDIS_URL` is set. Write their configuration files.
+
+    `default` is the model that answers in place of the one that the settings name.
 
     Raises:
         ConfigurationError: there is no Redis server on this machine.
     """
     programs = [_flower(settings, runtime), _api(settings), _watcher(producer)]
-    programs[:0] = _workers(settings, runtime, producer)
+    programs[:0] = _workers(settings, runtime, producer, default)
     if settings.redis_url is None:
         programs.insert(0, redis_program(settings, runtime))
     return programs
+
+
+def model_program(settings: Settings, runtime: RuntimeDir, model: LibraryModel) -> Program:
+    """Return the worker of a language model besides the default one. It is a process of its own."""
+    name = f"{Role.INFERENCE.value}-{model.slug}"
+    queues = [queue.of_model(model.slug) for queue in (Queue.INFERENCE, Queue.BATCH)]
+    spec = _worker_spec(settings, runtime, name, queues, _inference_pool(settings), settings.cores)
+    return Program(
+        replace(spec, start_retries=1, environment={**spec.environment, **_model_environment(model)}), _unasked
+    )
+
+
+def _unasked(started_at: float) -> bool:
+    """Stand in for the readiness check of a process that no start waits for."""
+    del started_at
+    return True
+
+
+def _model_environment(model: LibraryModel) -> dict[str, str]:
+    return {"MODEL_PATH": str(model.path), "MODEL_ALIAS": model.name}
 
 
 def child_environment(runtime: RuntimeDir) -> dict[str, str]:
@@ -114,37 +139,47 @@ def redis_program(settings: Settings, runtime: RuntimeDir) -> Program:
     return Program(spec, redis_ready(settings), wave=0)
 
 
-def _workers(settings: Settings, runtime: RuntimeDir, producer: Producer) -> list[Program]:
-    waiting = settings.slots + settings.inference_waiting_limit
+def _inference_pool(settings: Settings) -> Sequence[str]:
+    return ["-P", "threads", "-c", str(settings.slots + settings.inference_waiting_limit)]
+
+
+def _workers(
+    settings: Settings, runtime: RuntimeDir, producer: Producer, default: LibraryModel | None
+) -> list[Program]:
     # Reconciliation needs the other workers, but it does no harm to start it together with them.
     arguments: list[tuple[Role, Sequence[Queue], Sequence[str], int]] = [
         (Role.MAINTENANCE, [Queue.MAINTENANCE], ["-P", "solo", "-B"], 1),
         (Role.INGEST, [Queue.INGEST], ["-P", "prefork", "-c", str(settings.parsers)], 1),
         (Role.INDEX, [Queue.QUERY, Queue.INDEX], ["-P", "threads", "-c", str(INDEX_THREADS)], settings.cores),
-        (Role.INFERENCE, [Queue.INFERENCE, Queue.BATCH], ["-P", "threads", "-c", str(waiting)], settings.cores),
+        (Role.INFERENCE, [Queue.INFERENCE, Queue.BATCH], _inference_pool(settings), settings.cores),
     ]
-    return [
-        Program(_worker_spec(settings, runtime, role, queues, pool, threads), worker_ready(producer, role))
+    programs = [
+        Program(_worker_spec(settings, runtime, role.value, queues, pool, threads), worker_ready(producer, role))
         for role, queues, pool, threads in arguments
     ]
+    if default is not None:
+        spec = programs[-1].spec
+        chosen = replace(spec, environment={**spec.environment, **_model_environment(default)})
+        programs[-1] = replace(programs[-1], spec=chosen)
+    return programs
 
 
 def _worker_spec(
-    settings: Settings, runtime: RuntimeDir, role: Role, queues: Sequence[Queue], pool: Sequence[str], threads: int
+    settings: Settings, runtime: RuntimeDir, name: str, queues: Sequence[str], pool: Sequence[str], threads: int
 ) -> ProcessSpec:
     command = [
         *CELERY, "worker", *QUIET_WORKER,
-        "-Q", ",".join(queue.value for queue in queues), *pool,
-        "-n", f"{_node_name(settings, runtime, role)}@%h", "-l", settings.log_level.lower(),
+        "-Q", ",".join(queues), *pool,
+        "-n", f"{_node_name(settings, runtime, name)}@%h", "-l", settings.log_level.lower(),
     ]  # fmt: skip
     defaults = {"OMP_NUM_THREADS": str(threads), **SHORT_SPINS}
-    environment = {name: value for name, value in defaults.items() if name not in os.environ}
-    return ProcessSpec(role.value, command, WORKER_SETTLE_SECONDS, environment)
+    environment = {variable: value for variable, value in defaults.items() if variable not in os.environ}
+    return ProcessSpec(name, command, WORKER_SETTLE_SECONDS, environment=environment)
 
 
-def _node_name(settings: Settings, runtime: RuntimeDir, role: Role) -> str:
+def _node_name(settings: Settings, runtime: RuntimeDir, name: str) -> str:
     # Two stacks that share a Redis server, or two machines of the same name, must not share a node's name.
-    return role.value if settings.redis_url is None else f"{role.value}-{runtime.path.name[-6:]}"
+    return name if settings.redis_url is None else f"{name}-{runtime.path.name[-6:]}"
 
 
 def _watcher(producer: Producer) -> Program:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import IO, Any
 
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 from core.disk import is_disk_full
 
@@ -27,6 +28,10 @@ class Screen:
             except OSError as error:
                 # On a full disk this line is lost; otherwise the terminal was closed.
                 self.console.quiet = not is_disk_full(error)
+
+    def report(self, line: str) -> None:
+        """Print a line about what the program itself does, between those of the processes."""
+        self.print(Text(f"llm-api: {line}", style="dim"))
 
     def waiting(self, text: str) -> AbstractContextManager[Any]:
         """Return a spinner with a text if this is a terminal, else a context manager that does nothing."""

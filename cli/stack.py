@@ -58,6 +58,8 @@ class Stack:
     #: The write end of the guard's pipe.
     _guard_pipe: int | None = None
     _pids: dict[str, int] = field(default_factory=dict)
+    #: Processes that were stopped on purpose, while the others run.
+    _suspended: set[str] = field(default_factory=set)
     #: supervisord has ended, and not all processes have been started again.
     _is_replacing: bool = False
     _fatal_since: dict[str, float] = field(default_factory=dict)
@@ -83,7 +85,7 @@ class Stack:
         Raises:
             StartFailed: a process ended repeatedly or was not ready in time.
         """
-        supervisor_config.write_config(self.runtime, self.log_dir, [program.spec for program in self.programs])
+        self._write_config()
         logs = {name: supervisor_config.log_path(self.log_dir, name) for name in self.names}
         self._log_starts = {name: log.stat().st_size for name, log in logs.items() if log.exists()}
         self._spawn_guard()
@@ -96,6 +98,56 @@ class Stack:
         """Return the last line that a process has logged since it was started, or "" if there is none yet."""
         log = supervisor_config.log_path(self.log_dir, name)
         return "".join(last_lines(log, 1, self._log_starts.get(name, 0)))
+
+    def processes(self) -> dict[str, ProcessInfo]:
+        """Return all processes by name. Raises `Unavailable`."""
+        return self._supervisor.processes()
+
+    def add(self, program: Program) -> None:
+        """Start a further process, which is watched as the others are.
+
+        Raises:
+            ConfigurationError: it cannot be described in supervisord's configuration.
+            Unavailable: supervisord does not answer.
+        """
+        before, self.programs = self.programs, [*self.programs, program]
+        try:
+            self._write_config()
+            self._supervisor.add(program.name)
+        except LlmApiError:
+            self.programs = before
+            self._write_config()
+            raise
+        self.resume(program.name)
+
+    def suspend(self, name: str) -> None:
+        """Stop a process, in its own time, until `resume` or `remove`. Raises `Unavailable`."""
+        self._suspended.add(name)
+        self._pids.pop(name, None)
+        self._supervisor.stop(name)
+
+    def resume(self, name: str) -> None:
+        """Start a process again. Raises `Unavailable`."""
+        self._suspended.discard(name)
+        log = supervisor_config.log_path(self.log_dir, name)
+        self._log_starts[name] = log.stat().st_size if log.exists() else 0
+        self._supervisor.start(name)
+
+    def remove(self, name: str) -> None:
+        """Forget a process that has ended. Raises `Unavailable`."""
+        self.programs = [program for program in self.programs if program.name != name]
+        self._pids.pop(name, None)
+        self._fatal_since.pop(name, None)
+        self._suspended.discard(name)
+        self._write_config()
+        self._supervisor.remove(name)
+
+    def is_supposed_to_run(self, name: str) -> bool:
+        """Return whether there is a process of this name that has not been suspended."""
+        return name in self.names and name not in self._suspended
+
+    def _write_config(self) -> None:
+        supervisor_config.write_config(self.runtime, self.log_dir, [program.spec for program in self.programs])
 
     def watch(self) -> None:
         """Restart what has failed since the last call. Call this about every second."""
@@ -156,9 +208,15 @@ class Stack:
         raise StartFailed(problem, info.log, self._log_starts.get(info.name, 0))
 
     def _all_run(self) -> bool:
-        return all(name in self._pids and psutil.pid_exists(self._pids[name]) for name in self.names)
+        return all(
+            name in self._pids and psutil.pid_exists(self._pids[name])
+            for name in self.names
+            if name not in self._suspended
+        )
 
     def _watch_process(self, info: ProcessInfo) -> None:
+        if info.name in self._suspended:
+            return
         before = self._pids.get(info.name)
         if before and info.pid != before:
             # Celery's children outlive a killed parent and would continue to work beside its successor.
@@ -192,7 +250,7 @@ class Stack:
         self._pids.clear()
         self._spawn_supervisord()
         for wave in sorted({program.wave for program in self.programs}):
-            members = [program for program in self.programs if program.wave == wave]
+            members = [one for one in self.programs if one.wave == wave and one.name not in self._suspended]
             for program in members:
                 self._supervisor.start(program.name)
             if any(program.wave > wave for program in self.programs):

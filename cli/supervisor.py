@@ -16,7 +16,7 @@ from xml.parsers.expat import ExpatError
 from cli.runtime import RuntimeDir
 from core.errors import ConfigurationError, Unavailable
 
-#: After more early exits in a row than this, supervisord gives up on a process (state FATAL).
+#: After more early exits in a row than this, supervisord gives up on a process of the stack (state FATAL).
 START_RETRIES = 3
 #: The time until supervisord itself sends KILL. Longer than all waits of a drain, which normally sends it.
 STOP_WAIT_SECONDS = 90
@@ -35,6 +35,8 @@ class ProcessSpec:
     name: str
     command: Sequence[str]
     settle_seconds: int = 1
+    #: After more early ends in a row than this, supervisord gives up on the process.
+    start_retries: int = START_RETRIES
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -71,6 +73,16 @@ class Supervisor:
     def start(self, name: str) -> None:
         """Start a process without waiting for it. Do nothing if it is already running."""
         self._call("supervisor.startProcess", name, False, ignoring="ALREADY_STARTED")
+
+    def add(self, name: str) -> None:
+        """Take in a process that was added to the configuration. It is not started."""
+        self._call("supervisor.reloadConfig")
+        self._call("supervisor.addProcessGroup", name, ignoring="ALREADY_ADDED")
+
+    def remove(self, name: str) -> None:
+        """Forget a process that has ended and was removed from the configuration."""
+        self._call("supervisor.reloadConfig")
+        self._call("supervisor.removeProcessGroup", name, ignoring="BAD_NAME")
 
     def stop(self, name: str) -> None:
         """Send TERM without waiting. The process is not restarted."""
@@ -142,7 +154,7 @@ def _program_section(spec: ProcessSpec, log_dir: Path) -> str:
         "autostart": "false",
         "autorestart": "true",
         "startsecs": str(spec.settle_seconds),
-        "startretries": str(START_RETRIES),
+        "startretries": str(spec.start_retries),
         "stopsignal": "TERM",
         "stopwaitsecs": str(STOP_WAIT_SECONDS),
         "killasgroup": "true",
@@ -152,6 +164,8 @@ def _program_section(spec: ProcessSpec, log_dir: Path) -> str:
         "stdout_logfile_backups": "3",
     }
     if spec.environment:
+        if any('"' in value for value in spec.environment.values()):
+            raise ConfigurationError(f"{spec.name}: supervisord cannot pass on a value with a '\"' in it.")
         values["environment"] = ",".join(f'{key}="{value}"' for key, value in spec.environment.items())
     return _section(f"program:{spec.name}", values)
 

@@ -15,9 +15,11 @@ from rich.text import Text
 
 from cli import preflight
 from cli.guard import stop_orphans
+from cli.host_models import HostModels
 from cli.logs import LogPrinter, last_lines
+from cli.model_workers import ModelWorkers
 from cli.processes import stack_processes, sweep
-from cli.programs import Program, flower_password, stack_programs
+from cli.programs import Program, flower_password
 from cli.readiness import api_url, flower_url
 from cli.runtime import Lock, RuntimeDir, lock_owner
 from cli.screen import Screen
@@ -61,9 +63,21 @@ class StopRequests:
 
 
 class Up:
-    """One run of `llm-api up`, in the foreground until a signal stops it."""
+    """One run of `llm-api up`, in the foreground until a signal stops it.
 
-    def __init__(self, settings: Settings, screen: Screen, programs: Callable[[], Sequence[Program]]) -> None:
+    Args:
+        programs: makes the processes that start together, once the catalog is up to date.
+        models: makes what starts and stops the workers of further models, if there are any.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        screen: Screen,
+        programs: Callable[[], Sequence[Program]],
+        models: Callable[[Stack], ModelWorkers] | None = None,
+    ) -> None:
+        self._models = models
         self._settings = settings
         self._screen = screen
         self._programs = programs
@@ -97,9 +111,9 @@ class Up:
                 f"(pid {lock_owner(self._runtime.up_lock)}). Stop it with `llm-api down`, or set another DATA_DIR, "
                 "PORT and FLOWER_PORT for a second stack."
             )
-        await_guard(self._runtime, self._report)
+        await_guard(self._runtime, self._screen.report)
         if count := sweep(self._runtime.path):
-            self._report(f"stopped {count} processes that an earlier run had left behind")
+            self._screen.report(f"stopped {count} processes that an earlier run had left behind")
 
     def _supervise(self) -> int:
         self._stop.install()
@@ -109,7 +123,7 @@ class Up:
             self._log_dir,
             programs,
             self._settings.start_timeout_seconds,
-            report=self._report,
+            report=self._screen.report,
             stopping=self._stop.any,
         )
         self._screen.print(Text(f"Starting {len(programs)} processes (logs: {self._log_dir})", style="bold"))
@@ -121,9 +135,9 @@ class Up:
             self._explain(failure)
             return 1
         finally:
-            self._report("stopping (a second signal or Ctrl-C stops at once)")
+            self._screen.report("stopping (a second signal or Ctrl-C stops at once)")
             stack.stop(self._stop.wait_factor)
-            self._report("stopped; no process is left")
+            self._screen.report("stopped; no process is left")
         return 0
 
     def _start(self, stack: Stack) -> None:
@@ -142,6 +156,17 @@ class Up:
             stack.start(on_ready, on_waiting)
 
     def _run(self, stack: Stack) -> None:
+        if self._models is None:
+            self._watch(stack, lambda: None)
+            return
+        models = self._models(stack)
+        models.start()
+        try:
+            self._watch(stack, models.tick)
+        finally:
+            models.close()
+
+    def _watch(self, stack: Stack, watch_models: Callable[[], None]) -> None:
         printer = LogPrinter(self._screen, self._log_dir, stack.names)
         self._welcome()
         watched = time.monotonic()
@@ -149,7 +174,8 @@ class Up:
             printer.print_new()
             if time.monotonic() - watched >= WATCH_SECONDS:
                 stack.watch()
-                self._disk.is_short(report=self._report)
+                watch_models()
+                self._disk.is_short(report=self._screen.report)
                 watched = time.monotonic()
             time.sleep(LOOP_SECONDS)
 
@@ -178,16 +204,15 @@ class Up:
             self._screen.print(Text("  │ ", style="red") + Text.from_ansi(line))
         self._screen.print(Text(f"The whole log: {failure.log}", style="bold"))
 
-    def _report(self, line: str) -> None:
-        self._screen.print(Text(f"llm-api: {line}", style="dim"))
-
 
 def up(settings: Settings, screen: Screen) -> int:
     """Run the whole stack until a signal stops it. Return the exit status."""
     producer = Producer(settings)
+    models = HostModels(settings, RuntimeDir(settings.runtime_dir), producer, screen.report)
     try:
-        return Up(settings, screen, lambda: stack_programs(settings, RuntimeDir(settings.runtime_dir), producer)).run()
+        return Up(settings, screen, models.programs, models.workers).run()
     finally:
+        models.close()
         producer.close()
 
 

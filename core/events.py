@@ -24,9 +24,14 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", k
 
 
 class Queued(Event, frozen=True, tag="queued"):
-    """The job is in its queue, with `position` jobs before it."""
+    """The job is in its queue, with `position` jobs before it.
+
+    If that is so because its language model has to be loaded, `reason` is `loading`, and `percent` of it have been.
+    """
 
     position: int
+    reason: str | None = None
+    percent: int | None = None
 
 
 class Accepted(Event, frozen=True, tag="accepted"):

@@ -66,6 +66,14 @@ class Settings(BaseSettings):
         None, ge=1, description="Tokens of an answer at most, if the request sets no limit (default: what is left)."
     )
     temperature: float = Field(0.2, ge=0, le=2, description="Sampling temperature, if the request sets none.")
+    model_keep_alive: float = Field(
+        1800,
+        ge=-1,
+        description="Seconds after its last answer at which a model is unloaded, except the default; -1: never.",
+    )
+    model_memory_bytes: int = Field(
+        0, ge=0, description="Memory that all loaded models may take together (0: four fifths of the machine's)."
+    )
     inference_slots: int | None = Field(None, ge=1, le=64, description="Sequences decoded at once (default: by cores).")
     inference_waiting_limit: int = Field(
         64, ge=1, le=1024, description="Requests that may wait for a slot in a worker."

@@ -18,7 +18,7 @@ from celery.signals import (
 )
 
 import celeryconfig
-from tasks.jobs.queues import Queue, Role
+from tasks.jobs.queues import Queue, Role, queue_named
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,13 @@ celery_app = Celery(
 
 def roles_of(app: Celery) -> set[Role]:
     """Return the roles of this worker, which follow from the queues that it consumes."""
-    return {Queue(name).role for name in app.amqp.queues.consume_from}
+    return {queue_named(name).role for name in app.amqp.queues.consume_from}
+
+
+def _consume_queues_of(app: Any, model: str) -> None:
+    """Consume the queues of the language model with this slug too."""
+    for queue in (Queue.INFERENCE, Queue.BATCH):
+        app.amqp.queues.select_add(queue.of_model(model))
 
 
 # A threads-pool worker builds its engine in `worker_init`: `worker_process_init` fires in prefork and solo pools only.
@@ -41,8 +47,11 @@ def roles_of(app: Celery) -> set[Role]:
 def _start(sender: Any = None, **_: Any) -> None:
     from tasks.services import start_services
 
+    queues = set(sender.app.amqp.queues.consume_from)
     try:
-        start_services(roles_of(sender.app), sender.hostname)
+        services = start_services(roles_of(sender.app), sender.hostname, serves_any=Queue.INFERENCE in queues)
+        if Role.INFERENCE in services.roles:
+            _consume_queues_of(sender.app, services.served_model.slug)
     except Exception as error:  # every failed start is logged and ends the process; the supervisor decides what follows
         log.critical("%s cannot start: %s", sender.hostname, error, exc_info=log.isEnabledFor(logging.DEBUG))
         raise SystemExit(1) from error

@@ -11,18 +11,21 @@ import signal
 import time
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.blobs import BlobStore
 from core.bulk_work import BulkWork
 from core.catalog import Catalog
 from core.disk import DiskSpace
+from core.models.names import model_slug
 from core.settings import Settings, get_settings
 from core.threads import switch_threads_often
 from core.usage import UsageMeter
 from tasks.documents.reconciliation import Reconciliation
 from tasks.jobs.compatibility import require_compatible
 from tasks.jobs.heartbeats import Announcer, Info, JobHeartbeats
+from tasks.jobs.job_record import ServedModel
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Role
 from tasks.jobs.runner import JobRunner
@@ -60,6 +63,8 @@ class WorkerServices:
     settings: Settings
     roles: set[Role]
     name: str
+    #: Whether its language model does jobs that any model may do. So the worker of the default model does.
+    serves_any: bool = True
     pid: int = field(default_factory=os.getpid)
     announcers: list[Announcer] = field(default_factory=list)
 
@@ -85,7 +90,7 @@ class WorkerServices:
 
     @cached_property
     def runner(self) -> JobRunner:
-        return JobRunner(self.producer, self.catalog, self.heartbeats, self.usage)
+        return JobRunner(self.producer, self.catalog, self.heartbeats, self.usage, lambda: self.served_model)
 
     @cached_property
     def reconciliation(self) -> Reconciliation:
@@ -102,6 +107,14 @@ class WorkerServices:
         from tasks.chat.generation import GenerationService
 
         return GenerationService(self.settings, self.producer, self.runner)
+
+    @cached_property
+    def served_model(self) -> ServedModel:
+        """The language model of this worker. Of a large file, the digest takes seconds, but only once."""
+        from core.models.digests import ModelDigests
+
+        model = self.generation.engine.model
+        return ServedModel(model_slug(model.name), ModelDigests(self.settings).digest(Path(model.path)))
 
     @cached_property
     def watchdog(self) -> Watchdog:
@@ -159,6 +172,7 @@ class WorkerServices:
             from inference.functions import load_functions
 
             load_functions(self.settings)
+            _ = self.served_model
             self.announcers.append(Announcer(self.producer, Role.INFERENCE, self.name, self._inference_info))
             self.watchdog.start()
         if Role.INDEX in self.roles:
@@ -194,6 +208,9 @@ class WorkerServices:
         return {
             **_process_info(),
             "model": engine.model.as_dict(),
+            "slug": self.served_model.slug,
+            "digest": self.served_model.digest,
+            "serves_any": self.serves_any,
             "functions": function_registry.schemas(),
             "alive": engine.alive,
             "silent_seconds": engine.silent_seconds,
@@ -233,10 +250,10 @@ def services() -> WorkerServices:
     return _services
 
 
-def start_services(roles: set[Role], name: str) -> WorkerServices:
+def start_services(roles: set[Role], name: str, *, serves_any: bool = True) -> WorkerServices:
     """Build and start the services of a worker that has just started."""
     global _services
-    _services = WorkerServices(get_settings(), roles, name)
+    _services = WorkerServices(get_settings(), roles, name, serves_any)
     _services.start()
     return _services
 
@@ -249,7 +266,7 @@ def reset_after_fork() -> None:
     global _services
     if _services is not None and _services.pid != os.getpid():
         BulkWork(_services.settings).lower_priority()
-        _services = WorkerServices(_services.settings, _services.roles, _services.name)
+        _services = WorkerServices(_services.settings, _services.roles, _services.name, _services.serves_any)
 
 
 def announce_ready() -> None:

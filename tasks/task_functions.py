@@ -13,7 +13,7 @@ from celery.signals import task_failure
 
 from core.threads import PREPARING_NICE, let_others_go_first
 from tasks.app import celery_app
-from tasks.jobs.queues import Queue, Tasks
+from tasks.jobs.queues import Tasks
 from tasks.services import services
 
 # Ingest workers: parsing, in children that may be killed.
@@ -79,14 +79,14 @@ def rewrite(job_id: str) -> None:
 def generate(self: Any, job_id: str) -> None:
     """Answer a chat or RAG chat."""
     let_others_go_first(PREPARING_NICE)
-    services().generation.generate(job_id, Queue(self.request.delivery_info["routing_key"]))
+    services().generation.generate(job_id, self.request.delivery_info["routing_key"])
 
 
 @celery_app.task(name=Tasks.COMPLETE.name, bind=True)
 def complete(self: Any, job_id: str) -> None:
     """Continue the prompts of a raw completion."""
     let_others_go_first(PREPARING_NICE)
-    services().generation.complete(job_id, Queue(self.request.delivery_info["routing_key"]))
+    services().generation.complete(job_id, self.request.delivery_info["routing_key"])
 
 
 @celery_app.task(name=Tasks.TOKENIZE.name)

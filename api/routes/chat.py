@@ -8,7 +8,7 @@ from starlette.responses import Response
 from api.conversation_tasks import is_conversation_task
 from api.dependencies import CallerDep, JsonRoute, PreferencesDep, ServicesDep
 from api.job_calls import Call, respond
-from api.loaded_models import requested_model
+from api.known_models import requested_model
 from api.render import ChatStream, ToolForm
 from api.schemas.answer_format import format_fields
 from api.schemas.base import EVENT_STREAM
@@ -68,7 +68,7 @@ async def create_chat_completion(
     tool_form: ToolForm = "functions" if tools.legacy else "tools"
     params = {} if body.max_completion_tokens is None else {"max_tokens": "max_completion_tokens"}
     options = {"calls": "functions"} if tools.legacy else {}
-    call = Call(CHAT if rag is None else RAG_CHAT, job, CHAT_PATH, caller, options, params)
+    call = Call(CHAT if rag is None else RAG_CHAT, job, CHAT_PATH, caller, options, params, model=requested.slug)
     stream = None
     if body.stream:
         stream = ChatStream(call.head, job.n, include_usage=body.include_usage, sources=rag is not None, form=tool_form)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from api.dependencies import CallerDep, JsonRoute, PreferencesDep, ServicesDep
 from api.job_calls import Call, respond
-from api.loaded_models import requested_model
+from api.known_models import requested_model
 from api.schemas.answer_format import format_fields, only_format
 from api.schemas.base import EVENT_STREAM
 from api.schemas.completions import CompletionRequest, TextCompletion
@@ -53,7 +53,7 @@ async def create_completion(
         **format_fields(only_format(body.formats())),
     )
     options = {} if body.logprobs is None else {"logprobs": str(body.logprobs)}
-    call = Call(COMPLETION, job, COMPLETIONS_PATH, caller, options)
+    call = Call(COMPLETION, job, COMPLETIONS_PATH, caller, options, model=requested.slug)
     stream = None
     if body.stream:
         stream = CompletionStream(call.head, len(prompts) * n, include_usage=body.include_usage, top=body.logprobs)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from api.dependencies import CallerDep, JsonRoute, PreferencesDep, Services, ServicesDep
 from api.job_calls import Call, respond
-from api.loaded_models import check_model, loaded_models
+from api.known_models import check_model, known_models
 from api.schemas.embeddings import EmbeddingList, EmbeddingsRequest
 from api.schemas.rag import Job
 from api.scopes import needs
@@ -44,7 +44,7 @@ async def _check_vocabulary(services: Services, model: str | None) -> None:
     """
     if model is None or services.settings.embedding_token_ids == "own":  # noqa: S105 - token ids, not a secret
         return
-    names = [loaded.name for loaded in await loaded_models(services, "embeddings")]
+    names = [model.name for model in await known_models(services, "embeddings")]
     if model not in names:
         raise InvalidRequest(
             f"'input' has token ids for the model {model!r}, but this server has {', '.join(names) or 'none'}, whose "

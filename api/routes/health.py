@@ -50,7 +50,7 @@ async def ready(services: ServicesDep) -> Response:
 
 
 def _needed_roles(services: Services) -> list[Role]:
-    workers = set(Role) - {Role.API}
+    workers = set(Role) - {Role.API, Role.SUPERVISOR}
     return sorted(workers if services.settings.watch_roots else workers - {Role.WATCHER})
 
 

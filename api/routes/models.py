@@ -1,4 +1,4 @@
-"""`/v1/models`: the loaded models."""
+"""`/v1/models`: the models that are loaded or can be."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from api.callers import Caller
-from api.dependencies import CallerDep, JsonRoute, Services, ServicesDep, json_response
-from api.loaded_models import LoadedModel, collection_names, loaded_models
+from api.dependencies import CallerDep, JsonRoute, Services, ServicesDep, in_thread, json_response
+from api.known_models import KnownModel, collection_names, find_model, known_models
 from api.render import Wire
 from api.schemas.base import ListAnswer, Model
 from api.scopes import needs
-from core.errors import NotFound
+from core.errors import InvalidRequest, NotFound
+from core.keys import Scope
+from core.models.names import check_model_name
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 
@@ -21,26 +23,68 @@ router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 @router.get("", responses={200: {"model": ListAnswer[Model]}})
 @needs()
 async def list_models(caller: CallerDep, services: ServicesDep) -> Response:
-    """List the loaded models: the language model, `MODEL@COLLECTION` for each collection, and the embedding models.
+    """List the models: the language models, `MODEL@COLLECTION` for each collection, and the embedding models.
 
-    The reranker comes last.
+    The default language model comes first, the reranker last.
     """
     return json_response({"object": "list", "data": await _models(services, caller), "has_more": False})
+
+
+@router.post("/{model}/load", status_code=202, responses={202: {"model": Model}})
+@needs(Scope.ADMIN)
+async def load_model(model: str, services: ServicesDep) -> Response:
+    """Have a language model loaded. Its `state` says when it is."""
+    found = await _language_model(services, model)
+    if found.problem:
+        raise InvalidRequest(found.problem, param="model", code="model_not_usable")
+    if found.state != "loaded":
+        await in_thread(services.catalog.want_model, found.slug)
+    return json_response(_wire(found), 202)
+
+
+@router.post("/{model}/unload", status_code=202, responses={202: {"model": Model}})
+@needs(Scope.ADMIN)
+async def unload_model(model: str, services: ServicesDep) -> Response:
+    """Have a language model unloaded. What it is answering ends first."""
+    found = await _language_model(services, model)
+    await in_thread(services.catalog.unwant_model, found.slug)
+    return json_response(_wire(found), 202)
+
+
+@router.post("/{model}/default", responses={200: {"model": Model}})
+@needs(Scope.ADMIN)
+async def make_default(model: str, services: ServicesDep) -> Response:
+    """Make a language model the one that answers requests which name no known model."""
+    found = await _language_model(services, model)
+    await in_thread(services.catalog.set_default_model, found.slug)
+    return json_response(_wire(replace(found, is_default=True)))
 
 
 @router.get("/{model_id:path}", responses={200: {"model": Model}})
 @needs()
 async def get_model(model_id: str, caller: CallerDep, services: ServicesDep) -> Response:
-    """Return a loaded model."""
+    """Return a model."""
     for model in await _models(services, caller):
         if model["id"] == model_id:
             return json_response(model)
-    raise NotFound(f"The model {model_id!r} is not loaded.", param="model", code="model_not_found")
+    raise NotFound(f"There is no model {model_id!r}.", param="model", code="model_not_found")
+
+
+async def _language_model(services: Services, name: str) -> KnownModel:
+    check_model_name(name)
+    known = await known_models(services, "chat")
+    found = find_model(known, name)
+    if found is None:
+        names = ", ".join(model.name for model in known) or "none"
+        raise NotFound(
+            f"There is no language model {name!r}; these are: {names}.", param="model", code="model_not_found"
+        )
+    return found
 
 
 async def _models(services: Services, caller: Caller) -> list[Wire]:
-    loaded = await loaded_models(services, "chat", "embeddings", "rerank")
-    models = [model for model in loaded if caller.may_use_model(model.name)]
+    known = await known_models(services, "chat", "embeddings", "rerank")
+    models = [model for model in known if caller.may_use_model(model.name)]
     chat = [model for model in models if model.kind == "chat"]
     names = await collection_names(services, caller) if chat else []
     with_collections = [
@@ -50,13 +94,33 @@ async def _models(services: Services, caller: Caller) -> list[Wire]:
     return [*plain[: len(chat)], *with_collections, *plain[len(chat) :]]
 
 
-def _wire(model: LoadedModel) -> Wire:
+def _wire(model: KnownModel) -> Wire:
     wire: Wire = {
         "id": model.name,
         "object": "model",
         "created": model.created,
         "owned_by": "llm-api",
         "kind": model.kind,
+        "state": model.state,
+        "capabilities": _capabilities(model),
     }
-    extensions = {"chat_template": model.chat_template, "reasoning": model.reasons}
+    extensions = {
+        "default": model.is_default or None,
+        "problem": model.problem or None,
+        "context_length": model.context_length,
+        "size_bytes": model.size_bytes,
+        "quantization": model.quantization,
+        "parameters": model.parameters,
+        "chat_template": model.chat_template,
+        "reasoning": model.reasons,
+    }
     return wire | {name: value for name, value in extensions.items() if value is not None}
+
+
+def _capabilities(model: KnownModel) -> list[str]:
+    # Grammars enforce the form of calls, so that every language model can make some.
+    return {
+        "chat": ["chat", "tools", *(["reasoning"] if model.reasons else [])],
+        "embeddings": ["embeddings"],
+        "rerank": ["rerank"],
+    }[model.kind]

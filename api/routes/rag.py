@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from api.dependencies import CallerDep, JsonRoute, PreferencesDep, ServicesDep
 from api.job_calls import Call, respond
-from api.loaded_models import requested_model
+from api.known_models import requested_model
 from api.render import ChatStream
 from api.schemas import rag as schema
 from api.schemas.answer_format import format_fields, only_format
@@ -55,7 +55,7 @@ async def rag_chat(
     requested = await requested_model(services, caller, body.model)
     params = {} if body.messages else {"messages": "query"}
     job = _generate_request(body, requested.collection, services.settings)
-    call = Call(RAG_CHAT, job, RAG_CHAT_PATH, caller, params=params)
+    call = Call(RAG_CHAT, job, RAG_CHAT_PATH, caller, params=params, model=requested.slug)
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
     stream = ChatStream(call.head, include_usage=include_usage, sources=True) if body.stream else None
     return await respond(request, services, call, prefer, stream)

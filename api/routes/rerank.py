@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from api.dependencies import CallerDep, JsonRoute, PreferencesDep, ServicesDep
 from api.job_calls import Call, respond
-from api.loaded_models import check_model
+from api.known_models import check_model
 from api.schemas.rag import Job
 from api.schemas.rerank import RerankBody, RerankResults
 from api.scopes import needs

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from api.dependencies import CallerDep, JsonRoute, PreferencesDep, ServicesDep
 from api.job_calls import Call, respond
-from api.loaded_models import requested_model
+from api.known_models import requested_model
 from api.schemas.rag import Job
 from api.schemas.tokens import DetokenizeBody, DetokenizedText, TokenizeBody, TokenList
 from api.schemas.tools import tool_use
@@ -28,7 +28,7 @@ async def tokenize(
 ) -> Response:
     """Return the token ids of a text, or of the prompt that a chat has."""
     body.check()
-    await requested_model(services, caller, body.model)
+    requested = await requested_model(services, caller, body.model)
     job = TokenizeRequest(
         text=body.prompt,
         parse_special=body.parse_special is not False,
@@ -39,7 +39,8 @@ async def tokenize(
         prompt_end=body.prompt_end(),
         model=body.model,
     )
-    return await respond(request, services, Call(TOKENIZE, job, TOKENIZE_PATH, caller), prefer)
+    call = Call(TOKENIZE, job, TOKENIZE_PATH, caller, model=requested.slug)
+    return await respond(request, services, call, prefer)
 
 
 @router.post(DETOKENIZE_PATH, responses={200: {"model": DetokenizedText}, 202: {"model": Job}})
@@ -48,6 +49,7 @@ async def detokenize(
     body: DetokenizeBody, request: Request, services: ServicesDep, caller: CallerDep, prefer: PreferencesDep
 ) -> Response:
     """Return the text of tokens, that of control tokens included."""
-    await requested_model(services, caller, body.model)
+    requested = await requested_model(services, caller, body.model)
     job = DetokenizeRequest(tokens=body.tokens, model=body.model)
-    return await respond(request, services, Call(DETOKENIZE, job, DETOKENIZE_PATH, caller), prefer)
+    call = Call(DETOKENIZE, job, DETOKENIZE_PATH, caller, model=requested.slug)
+    return await respond(request, services, call, prefer)

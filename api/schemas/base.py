@@ -123,6 +123,27 @@ class Model(WireAnswer):
     created: int
     owned_by: str
     kind: Literal["chat", "embeddings", "rerank"] = Field(json_schema_extra=EXTENSION)
+    state: Literal["available", "loading", "loaded", "failed"] = Field(
+        description="Extension: an available model is on the disk, and is loaded when a request names it.",
+        json_schema_extra=EXTENSION,
+    )
+    capabilities: list[Literal["chat", "tools", "reasoning", "embeddings", "rerank"]] = Field(
+        json_schema_extra=EXTENSION
+    )
+    default: bool | None = Field(
+        None,
+        description="Extension: whether it answers requests that name no known model.",
+        json_schema_extra=EXTENSION,
+    )
+    problem: str | None = Field(None, description="Extension: why it cannot be used.", json_schema_extra=EXTENSION)
+    context_length: int | None = Field(
+        None,
+        description="Extension: in tokens. Of a loaded model, that of an answer with its prompt; else the trained one.",
+        json_schema_extra=EXTENSION,
+    )
+    size_bytes: int | None = Field(None, description="Extension: of its files.", json_schema_extra=EXTENSION)
+    quantization: str | None = Field(None, description="Extension: such as 'Q4_K_M'.", json_schema_extra=EXTENSION)
+    parameters: int | None = Field(None, description="Extension: their number.", json_schema_extra=EXTENSION)
     collection: str | None = Field(
         None, description="Extension: the collection that this name answers from.", json_schema_extra=EXTENSION
     )

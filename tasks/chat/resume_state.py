@@ -11,7 +11,8 @@ from inference.grammars.call_formats import CallParser
 from tasks.chat.choices import CallReader, Choice
 from tasks.chat.conversation import Round
 from tasks.chat.open_calls import left_open
-from tasks.jobs.records import JobRecord, JobRecords
+from tasks.jobs.job_record import JobRecord
+from tasks.jobs.records import JobRecords
 from tasks.jobs.redis_client import retrying
 from tasks.jobs.runner import ChoiceResult
 

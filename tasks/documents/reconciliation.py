@@ -16,8 +16,9 @@ from core.disk import DiskSpace
 from core.errors import LlmApiError, Unavailable
 from core.settings import Settings
 from tasks.documents.dispatch import send_waiting
+from tasks.jobs.job_record import JobRecord
 from tasks.jobs.producer import Producer
-from tasks.jobs.records import Append, JobRecord
+from tasks.jobs.records import Append
 from tasks.jobs.runner import JobResult
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class Reconciliation:
             return
         self._catalog.set_job_running(job_id, record.attempt)
         accepted = events.Accepted(job_id=job_id, attempt=record.attempt, created=time.time(), model="")
-        self._producer.records.append(Append(job_id, record.attempt, [accepted], record.queue, "running"))
+        self._producer.records.append(Append(job_id, record.attempt, [accepted], record.queue_name, "running"))
 
     def expire(self) -> None:
         """Remove jobs, collections, keys, usage and uploads whose time is over.
@@ -138,7 +139,7 @@ class Reconciliation:
         encoded = msgspec.json.encode(JobResult(result=result)).decode()
         self._catalog.finish_job(job.id, JobState.COMPLETED, result=encoded)
         finished = events.Finished(job_id=job.id, attempt=record.attempt, created=time.time(), result=result)
-        self._producer.records.append(Append(job.id, record.attempt, [finished], record.queue))
+        self._producer.records.append(Append(job.id, record.attempt, [finished], record.queue_name))
 
 
 _LOST = '{"message": "The job was lost.", "type": "server_error", "param": null, "code": "job_lost", "status": 500}'

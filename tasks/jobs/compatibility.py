@@ -12,7 +12,7 @@ from tasks.jobs.queues import Role
 
 #: The version of what processes exchange: messages, job records and events. Raise it when a process of the previous
 #: release would misread what this one writes, or the other way round.
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 #: A process that was killed still looks alive for as long as its last announcement counts.
 WAIT_SECONDS = 8.0
 POLL_SECONDS = 0.25

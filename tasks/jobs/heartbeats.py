@@ -15,10 +15,11 @@ from redis import RedisError
 
 from core.errors import Unavailable
 from tasks.jobs.compatibility import incompatible_processes, refusal
+from tasks.jobs.job_record import JobRecord
 from tasks.jobs.keys import CANCEL_CHANNEL
 from tasks.jobs.producer import ANNOUNCE_SECONDS, Producer
 from tasks.jobs.queues import Role
-from tasks.jobs.records import HEARTBEAT_SECONDS, JobRecord, JobRecords
+from tasks.jobs.records import HEARTBEAT_SECONDS, JobRecords
 
 log = logging.getLogger(__name__)
 

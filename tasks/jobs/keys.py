@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.jobs.queues import Queue, Role
+from tasks.jobs.queues import Role
 
 
 def job_key(job_id: str) -> str:
@@ -33,6 +33,11 @@ def worker_key(role: Role) -> str:
     return f"workers:{role.value}"
 
 
+def loading_key(model: str) -> str:
+    """Return the key of a string with a short TTL: how many percent of a language model have been loaded, by slug."""
+    return f"model:{model}:loading"
+
+
 #: The pub/sub channel on which all workers receive the ids of cancelled jobs.
 CANCEL_CHANNEL = "jobs:cancel"
 
@@ -40,14 +45,14 @@ CANCEL_CHANNEL = "jobs:cancel"
 WAKE_KEY = "index:woken"
 
 
-def waiting_key(queue: Queue) -> str:
+def waiting_key(queue: str) -> str:
     """Return the key of a sorted set: ids of the jobs that wait in a queue, by the time they were submitted."""
-    return f"waiting:{queue.value}"
+    return f"waiting:{queue}"
 
 
-def finished_key(queue: Queue) -> str:
+def finished_key(queue: str) -> str:
     """Return the key of a list: when the last jobs of a queue ended (Unix seconds), the latest first."""
-    return f"finished:{queue.value}"
+    return f"finished:{queue}"
 
 
 def requests_key(key: str) -> str:

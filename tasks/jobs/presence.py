@@ -9,12 +9,13 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from tasks.jobs.keys import worker_key
-from tasks.jobs.producer import live_workers
+from tasks.jobs.producer import known_slugs, live_workers
 from tasks.jobs.queues import Role
 from tasks.jobs.reader import with_time_limit
 
 #: The roles that run the jobs of clients.
 WATCHED = (Role.INFERENCE, Role.INDEX, Role.MAINTENANCE)
+_ASKED = (*WATCHED, Role.SUPERVISOR)
 
 
 class WorkerPresence:
@@ -27,6 +28,9 @@ class WorkerPresence:
         self._processes: set[tuple[object, ...]] = set()
         #: Since when each role is known to have no live worker.
         self._unserved_since: dict[Role, float] = {}
+        #: When each language model was seen last, loaded or to be loaded, by slug.
+        self._model_seen: dict[str, float] = {}
+        self._began: float | None = None
         #: When the first of the last refreshes began that Redis has not answered; None if it has answered the last one.
         self._unanswered_since: float | None = None
         self.all_roles_are_served = False
@@ -45,31 +49,42 @@ class WorkerPresence:
             self._unanswered_since = began if self._unanswered_since is None else self._unanswered_since
             raise
         self._unanswered_since = None
-        workers = {role: live_workers(raw, clock) for role, raw in zip(WATCHED, announced, strict=True)}
+        workers = {role: live_workers(raw, clock) for role, raw in zip(_ASKED, announced, strict=True)}
         processes: set[tuple[object, ...]] = {
             (role, name, info.get("pid"), info.get("started_at"))
-            for role, found in workers.items()
-            for name, info in found.items()
+            for role in WATCHED
+            for name, info in workers[role].items()
         }
         gone = self._processes - processes
         self._processes = processes
         now = self._clock()
+        self._began = now if self._began is None else self._began
+        models = known_slugs(workers[Role.INFERENCE].values(), workers[Role.SUPERVISOR].values())
+        self._model_seen.update(dict.fromkeys(models, now))
         self._unserved_since = {role: self._unserved_since.get(role, now) for role in WATCHED if not workers[role]}
         self.all_roles_are_served = not self._unserved_since
         return not gone
 
     async def _announcements(self) -> list[Any]:
         pipeline = self._redis.pipeline(transaction=False)
-        for role in WATCHED:
+        for role in _ASKED:
             pipeline.hgetall(worker_key(role))
         pipeline.time()
         replies: list[Any] = await with_time_limit(pipeline.execute())
         return replies
 
-    def unserved_seconds(self, role: Role) -> float:
-        """Return for how long a role is known to have no live worker; 0 if it has one, or that is not known."""
+    def unserved_seconds(self, role: Role, model: str = "") -> float:
+        """Return for how long a role is known to have no live worker; 0 if it has one, or that is not known.
+
+        For a language model, given by its slug, workers of other models do not count. That it can be loaded does.
+        """
+        if model and role is Role.INFERENCE and self._began is not None:
+            return self._clock() - self._model_seen.get(model, self._began) if not self._is_unanswered() else 0.0
         since = self._unserved_since.get(role)
         return 0.0 if since is None else self._clock() - since
+
+    def _is_unanswered(self) -> bool:
+        return self._unanswered_since is not None
 
     def unanswered_seconds(self) -> float:
         """Return for how long Redis has not answered; 0 if it has answered the last refresh."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import redis
@@ -19,16 +18,18 @@ from kombu.exceptions import OperationalError
 
 from core import events
 from core.catalog import Catalog, Job, JobState, JobSummary
-from core.disk import is_disk_full
-from core.errors import ErrorInfo, StorageFull, Unavailable
+from core.errors import ErrorInfo, Unavailable
 from core.keys import DEFAULT_OWNER
 from core.settings import Settings
 from tasks.jobs import scripts
 from tasks.jobs.compatibility import version_info
+from tasks.jobs.job_record import JobRecord
 from tasks.jobs.keys import WAKE_KEY, worker_key
 from tasks.jobs.kinds import JobKind, kind_named
-from tasks.jobs.queues import Queue, Role, Task, Tasks
-from tasks.jobs.records import Append, JobRecord, JobRecords, QueueFull
+from tasks.jobs.model_queues import ModelQueues
+from tasks.jobs.queues import Queue, Role, Task, Tasks, queue_named
+from tasks.jobs.records import Append, JobRecords, QueueFull
+from tasks.jobs.redis_client import raise_unavailable, redis_answers
 from tasks.jobs.redis_memory import RedisMemory
 
 log = logging.getLogger(__name__)
@@ -44,8 +45,6 @@ MAX_JOB_ATTEMPTS = 3
 WAKE_INTERVAL_MS = 200
 #: Messages that the batch queue may hold.
 MAX_BATCH_MESSAGES = 4
-#: The `Retry-After` of a refusal because Redis does not answer.
-RETRY_AFTER_SECONDS = 5.0
 
 
 class Producer:
@@ -59,6 +58,7 @@ class Producer:
         self.records = JobRecords(settings)
         self._redis = self.records.redis
         self._memory = RedisMemory(self._redis)
+        self.models = ModelQueues(self.records)
         self._announce = self._redis.register_script(scripts.ANNOUNCE)
         # Given its name, Celery would look for it in the working directory first.
         import celeryconfig  # imported here: it reads this process's settings
@@ -74,7 +74,7 @@ class Producer:
                 producer.connection.ensure_connection(max_retries=1, timeout=2)
                 _ = producer.channel
         except (OperationalError, redis.RedisError, TimeoutError, OSError) as error:
-            _unavailable(error)
+            raise_unavailable(error)
 
     def close(self) -> None:
         """Close the connections."""
@@ -88,7 +88,7 @@ class Producer:
 
         Return False if the queue is full. Reconciliation sends the message later.
         """
-        with _redis_answers():
+        with redis_answers():
             if int(self._redis.llen(Queue.INGEST.value)) >= self.max_parse_messages:
                 return False
         self._send(Tasks.PARSE_DOCUMENTS, *document_ids)
@@ -96,7 +96,7 @@ class Producer:
 
     def is_ingest_queue_low(self) -> bool:
         """Return whether the queue holds less than half of `max_parse_messages`."""
-        with _redis_answers():
+        with redis_answers():
             return 2 * int(self._redis.llen(Queue.INGEST.value)) < self.max_parse_messages
 
     def wake_indexer(self) -> None:
@@ -105,7 +105,7 @@ class Producer:
         At most one message is sent in WAKE_INTERVAL_MS. The indexer polls again that soon after a message, see
         `tasks.documents.indexing_schedule.BUSY_SECONDS`.
         """
-        with _redis_answers():
+        with redis_answers():
             if not self._redis.set(WAKE_KEY, 1, nx=True, px=WAKE_INTERVAL_MS):
                 return
         self._send(Tasks.WAKE_INDEXER)
@@ -127,8 +127,11 @@ class Producer:
         key: str = "",
         owner: str = DEFAULT_OWNER,
         deadline_seconds: float | None = None,
+        model: str = "",
     ) -> int:
         """Write the job's record and send its first task. Return the number of jobs that wait before it.
+
+        `model` is the slug of the language model that is to do the job; "" is whichever serves the default model.
 
         Raises:
             Unavailable: if Redis does not answer or is almost full, or too many interactive jobs wait. Then there is no
@@ -136,12 +139,19 @@ class Producer:
         """
         if not isinstance(request, kind.request | bytes):
             raise TypeError(f"A {kind.name!r} job takes a {kind.request.__name__}, not a {type(request).__name__}.")
-        queue = kind.task.queue_for(durable=durable)
-        with _redis_answers():
+        queue = kind.task.queue_for(durable=durable).of_model(model)
+        with redis_answers():
             self._memory.require_room()
             try:
                 position = self.records.submit(
-                    job_id, kind, request, durable=durable, key=key, owner=owner, deadline_seconds=deadline_seconds
+                    job_id,
+                    kind,
+                    request,
+                    durable=durable,
+                    key=key,
+                    owner=owner,
+                    deadline_seconds=deadline_seconds,
+                    model=model,
                 )
             except QueueFull:
                 wait = self.records.drain_seconds(queue)
@@ -156,35 +166,42 @@ class Producer:
     def send_queued(self, record: JobRecord, task: Task) -> None:
         """Send the message of a job that a worker has queued again. If Redis does not answer, it is sent later."""
         try:
-            self._send_job(task, record.job_id, task.queue_for(durable=record.durable))
+            self._send_job(task, record.job_id, task.queue_for(durable=record.durable).of_model(record.model))
         except Unavailable as error:
             log.warning("the message of job %s is left for its reader to send: %s", record.job_id, error.message)
 
-    def feed_batch(self) -> None:
-        """Send messages for the batch jobs that have waited longest, up to MAX_BATCH_MESSAGES in the queue.
+    def feed_batch(self, queue: str | None = None) -> None:
+        """Send messages for the jobs that have waited longest in a batch queue, up to MAX_BATCH_MESSAGES in it.
+
+        Without `queue`, do so for each batch queue.
 
         With a message for each of a thousand batch jobs, interactive jobs would wait behind them for a worker's thread.
         A job may get two messages, but is claimed once.
         """
-        with _redis_answers():
-            room = MAX_BATCH_MESSAGES - int(self._redis.llen(Queue.BATCH.value))
-            waiting = self.records.next_waiting(Queue.BATCH, MAX_BATCH_MESSAGES) if room > 0 else []
+        if queue is None:
+            for name in self.queue_names():
+                if queue_named(name) is Queue.BATCH:
+                    self.feed_batch(name)
+            return
+        with redis_answers():
+            room = MAX_BATCH_MESSAGES - int(self._redis.llen(queue))
+            waiting = self.records.next_waiting(queue, MAX_BATCH_MESSAGES) if room > 0 else []
             states = [self.records.load(job_id) for job_id in waiting]
         for record in [record for record in states if record and record.state == "queued"][:room]:
-            self._send(record.task, record.job_id, queue=Queue.BATCH)
+            self._send(record.task, record.job_id, queue=queue)
 
     def cancel(self, job_id: str) -> bool:
         """Cancel a job. A waiting job ends at once, a running one within an engine step.
 
         Return False if the job is done or unknown.
         """
-        with _redis_answers():
+        with redis_answers():
             if not self.records.cancel(job_id):
                 return False
             record = self.records.load(job_id)
             if record and record.state == "queued":
                 cancelled = events.Cancelled(job_id=job_id, attempt=record.attempt, created=time.time())
-                self.records.append(Append(job_id, record.attempt, [cancelled], record.queue))
+                self.records.append(Append(job_id, record.attempt, [cancelled], record.queue_name))
             return True
 
     def revive(self, job_id: str) -> bool:
@@ -193,18 +210,18 @@ class Producer:
         A job whose worker has been lost MAX_JOB_ATTEMPTS times fails. A job that waits never does: a worker may have
         prefetched its message. If the message is there twice, the second one finds the job taken.
         """
-        with _redis_answers():
+        with redis_answers():
             record = self.records.load(job_id)
             if record is None or record.done or record.kind.result_when_settled:
                 return False  # no worker runs a job that only waits for something else to end
             if not (self._may_resend(record) if record.state == "queued" else self._replace_if_lost(record)):
                 return False
-        self._send(record.task, job_id, queue=record.queue)
+        self._send(record.task, job_id, queue=record.queue_name)
         return True
 
     def fail_unserved(self, job_id: str) -> None:
         """Fail a job because no worker is running that could serve it."""
-        with _redis_answers():
+        with redis_answers():
             record = self.records.load(job_id)
             if record and not record.done:
                 message = "No worker is running that could serve this request. Try again in a moment."
@@ -212,7 +229,7 @@ class Producer:
 
     def position(self, job_id: str) -> int | None:
         """Return the number of jobs that wait before this one, or None if it does not wait."""
-        with _redis_answers():
+        with redis_answers():
             record = self.records.load(job_id)
             return self.records.position(record) if record else None
 
@@ -235,21 +252,21 @@ class Producer:
 
     def _end(self, record: JobRecord, error: ErrorInfo) -> None:
         failed = events.Failed(job_id=record.job_id, attempt=record.attempt, created=time.time(), error=error)
-        self.records.append(Append(record.job_id, record.attempt, [failed], record.queue))
+        self.records.append(Append(record.job_id, record.attempt, [failed], record.queue_name))
 
     # Durable jobs: catalog row and record
 
     def resubmit(self, job: Job) -> None:
         """Create the record of a durable job again from its catalog row, and send its first task."""
         kind, request = kind_named(job.kind), job.request.encode()
-        self.submit(job.id, kind, request, durable=True, key=job.key or "", owner=job.owner)
+        self.submit(job.id, kind, request, durable=True, key=job.key or "", owner=job.owner, model=job.model)
 
     def settle_from_record(self, catalog: Catalog, job: JobSummary) -> bool:
         """Write the end of a job from its record into the catalog, which a worker that died could not do.
 
         Return whether the row was changed.
         """
-        with _redis_answers():
+        with redis_answers():
             replay = self.records.replay(job.id)
         last = replay[-1][1] if replay else None
         if isinstance(last, events.Failed):
@@ -263,7 +280,7 @@ class Producer:
 
     def announce(self, role: Role, name: str, info: dict[str, Any]) -> None:
         """Announce that a process of this role is alive, and what it serves, in Redis and by its HEARTBEAT_FILE."""
-        with _redis_answers():
+        with redis_answers():
             # By the clock of this host: to a process of the same host, it shows whether this worker is a new one.
             sent = json.dumps({"sent_at": time.time(), **version_info(), **info})
             self._announce(keys=[worker_key(role)], args=[name, sent])
@@ -272,17 +289,17 @@ class Producer:
 
     def withdraw(self, role: Role, name: str) -> None:
         """Remove the announcement of a worker that takes no more work."""
-        with _redis_answers():
+        with redis_answers():
             self._redis.hdel(worker_key(role), name)
 
     def workers(self, role: Role) -> dict[str, dict[str, Any]]:
         """Return the last announcement of each live worker of a role, by name."""
-        with _redis_answers():
+        with redis_answers():
             return live_workers(*self._announced(role))
 
     def forget_dead_workers(self) -> None:
         """Remove the announcements of workers that died over an hour ago. Their names do not come back."""
-        with _redis_answers():
+        with redis_answers():
             for role in Role:
                 announced, clock = self._announced(role)
                 kept = live_workers(announced, clock, FORGET_WORKER_SECONDS)
@@ -297,37 +314,49 @@ class Producer:
         announced, clock = pipeline.execute()
         return announced, clock
 
+    def queue_names(self) -> list[str]:
+        """Return the names of all queues: of each language model too, if it is loaded or can be."""
+        slugs = known_slugs(self.workers(Role.INFERENCE).values(), self.workers(Role.SUPERVISOR).values())
+        return [*Queue, *(queue.of_model(slug) for slug in sorted(slugs) for queue in (Queue.INFERENCE, Queue.BATCH))]
+
     def queue_lengths(self) -> dict[str, int]:
-        """Return the number of messages in each queue."""
-        with _redis_answers():
+        """Return the number of messages in each queue, by its name."""
+        names = self.queue_names()
+        with redis_answers():
             pipeline = self._redis.pipeline(transaction=False)
-            for queue in Queue:
-                pipeline.llen(queue.value)
-            return {queue.value: int(length) for queue, length in zip(Queue, pipeline.execute(), strict=True)}
+            for name in names:
+                pipeline.llen(name)
+            return {str(name): int(length) for name, length in zip(names, pipeline.execute(), strict=True)}
 
     def ping(self) -> None:
         """Raise `Unavailable` unless Redis answers."""
-        with _redis_answers():
+        with redis_answers():
             self._redis.ping()
 
     def check_room(self) -> None:
         """Raise `Unavailable` unless Redis answers and has room for a new job."""
-        with _redis_answers():
+        with redis_answers():
             self._memory.require_room()
 
-    def _send_job(self, task: Task, job_id: str, queue: Queue) -> None:
-        if queue is Queue.BATCH:
-            self.feed_batch()
+    def _send_job(self, task: Task, job_id: str, queue: str) -> None:
+        if queue_named(queue) is Queue.BATCH:
+            self.feed_batch(queue)
         else:
             self._send(task, job_id, queue=queue)
 
-    def _send(self, task: Task, *args: str, queue: Queue | None = None) -> None:
+    def _send(self, task: Task, *args: str, queue: str | None = None) -> None:
         # The queue is always passed, as a kind may have been registered after Celery read the routes.
-        name = (queue or task.queue).value
+        name = queue or task.queue
         try:
-            self._celery.send_task(task.name, args=list(args), queue=name, retry=False, ignore_result=True)
+            self._celery.send_task(task.name, args=list(args), queue=str(name), retry=False, ignore_result=True)
         except (OperationalError, redis.RedisError, TimeoutError, OSError) as error:
-            _unavailable(error)
+            raise_unavailable(error)
+
+
+def known_slugs(workers: Iterable[dict[str, Any]], supervisors: Iterable[dict[str, Any]]) -> set[str]:
+    """Return the slugs of the language models that live workers serve, or that a live supervisor could load."""
+    served = {str(info.get("slug") or "") for info in workers}
+    return (served | {model["slug"] for info in supervisors for model in info["models"] if model["loadable"]}) - {""}
 
 
 def live_workers(
@@ -338,21 +367,3 @@ def live_workers(
     oldest = seconds + microseconds / 1e6 - max_age_seconds
     announced = {name.decode(): json.loads(value) for name, value in raw.items()}
     return {name: info for name, info in announced.items() if info["at"] >= oldest}
-
-
-@contextmanager
-def _redis_answers() -> Iterator[None]:
-    try:
-        yield
-    except redis.RedisError as error:
-        _unavailable(error)
-
-
-def _unavailable(error: BaseException) -> NoReturn:
-    if is_disk_full(error):
-        raise StorageFull("The queue (Redis) cannot store anything: its disk is full.") from error
-    raise Unavailable(
-        "The queue (Redis) does not answer. Try again in a moment.",
-        code="queue_unavailable",
-        retry_after_seconds=RETRY_AFTER_SECONDS,
-    ) from error

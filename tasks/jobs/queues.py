@@ -15,6 +15,8 @@ class Role(StrEnum):
     INFERENCE = "inference"
     MAINTENANCE = "maintenance"
     WATCHER = "watcher"
+    #: `llm-api up`, which starts the workers of language models on its host when they are wanted.
+    SUPERVISOR = "supervisor"
 
 
 class Queue(StrEnum):
@@ -31,6 +33,14 @@ class Queue(StrEnum):
     def role(self) -> Role:
         return _ROLES[self]
 
+    def of_model(self, slug: str) -> str:
+        """Return the name of the queue for a language model's workers, such as `inference.qwen3-8b`.
+
+        With "", and for the queues of other workers, it is the queue's own name. A worker that serves the default model
+        consumes `inference` and `batch` too: there, jobs wait that any language model may do.
+        """
+        return f"{self.value}.{slug}" if slug and self.role is Role.INFERENCE else self.value
+
 
 _ROLES = {
     Queue.INGEST: Role.INGEST,
@@ -40,6 +50,11 @@ _ROLES = {
     Queue.BATCH: Role.INFERENCE,
     Queue.MAINTENANCE: Role.MAINTENANCE,
 }
+
+
+def queue_named(name: str) -> Queue:
+    """Return the queue of this name, which may be that of one model's workers."""
+    return Queue(name.partition(".")[0])
 
 
 @dataclass(frozen=True)

@@ -148,9 +148,10 @@ class JobReader:
             log.warning("job %s: Redis does not answer: %s", self.job_id, error)
         return []
 
-    def _is_unserved(self, task: Task, state: str) -> bool:
+    def _is_unserved(self, task: Task, state: str, model: str) -> bool:
         """Return whether the job waits, and since UNSERVED_SECONDS there is no worker that could take it."""
-        waited = min(time.monotonic() - self._quiet_since, self._stream.presence.unserved_seconds(task.queue.role))
+        unserved_seconds = self._stream.presence.unserved_seconds(task.queue.role, model)
+        waited = min(time.monotonic() - self._quiet_since, unserved_seconds)
         return state == "queued" and waited >= UNSERVED_SECONDS
 
     def _failed(self, error: Unavailable) -> Frame:

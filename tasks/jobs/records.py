@@ -20,9 +20,10 @@ from core.messages import Hit, Usage
 from core.settings import Settings
 from tasks.jobs import scripts
 from tasks.jobs.drain_time import drain_seconds
+from tasks.jobs.job_record import NO_MODEL, RECORD_FIELDS, JobRecord, ServedModel, record_of
 from tasks.jobs.keys import CANCEL_CHANNEL, channel, events_key, finished_key, heartbeat_key, job_key, waiting_key
-from tasks.jobs.kinds import JobKind, kind_named
-from tasks.jobs.queues import Queue, Task
+from tasks.jobs.kinds import JobKind
+from tasks.jobs.queues import Task
 from tasks.jobs.redis_client import connect
 
 HEARTBEAT_SECONDS = 2.0
@@ -36,54 +37,6 @@ RESEND_BEHIND_SECONDS = 60.0
 READ_TTL_SECONDS = 60
 #: The events that a replay holds. More than the longest answer has tokens, since another worker resumes from them.
 REPLAY_CAP = 65_536
-#: The fields of a `JobRecord`. The request is read by a claim only, as it may be large.
-RECORD_FIELDS = (
-    "kind",
-    "task",
-    "attempt",
-    "state",
-    "durable",
-    "key",
-    "submitted",
-    "deadline",
-    "cancel",
-    "done",
-    "claim",
-    "released",
-    "owner",
-)
-
-
-@dataclass(frozen=True)
-class JobRecord:
-    """The record of a job in Redis, without its request. `submitted` and `deadline` are Unix seconds."""
-
-    job_id: str
-    kind: JobKind
-    task: Task
-    attempt: int
-    state: str
-    durable: bool
-    key: str
-    submitted: float
-    deadline: float | None
-    cancelled: bool
-    done: bool
-    #: The id of the claim of the worker that has the job; "" while the job waits.
-    claim: str = ""
-    #: How many of the earlier attempts ended because their worker stopped and released the job.
-    released: int = 0
-    #: Who made the job.
-    owner: str = DEFAULT_OWNER
-
-    @property
-    def lost_attempts(self) -> int:
-        """The number of earlier attempts whose worker was lost."""
-        return self.attempt - 1 - self.released
-
-    @property
-    def queue(self) -> Queue:
-        return self.task.queue_for(durable=self.durable)
 
 
 @dataclass(frozen=True)
@@ -93,7 +46,8 @@ class Append:
     job_id: str
     attempt: int
     events: Sequence[events.AnyEvent]
-    queue: Queue
+    #: The name of the queue that the job has waited in.
+    queue: str
     state: str = ""
     #: The claim of the worker that appends, and the number of this append among those of the claim, from 1. An append
     #: that is repeated with its number is stored once. Others than the job's worker state neither.
@@ -149,6 +103,7 @@ class JobRecords:
         key: str = "",
         owner: str = DEFAULT_OWNER,
         deadline_seconds: float | None = None,
+        model: str = "",
     ) -> int:
         """Write the record of a new job and emit `Queued`. Return the number of jobs that wait before it.
 
@@ -164,13 +119,15 @@ class JobRecords:
             "durable": int(durable),
             "key": key,
             "owner": owner,
+            "model": model,
         }
         flat = [part for item in fields.items() for part in item]
         limit = 0 if durable else self._settings.max_queued_jobs
         # An interactive job that nobody has taken by its deadline no longer waits: its submitter died or gave up.
         waits = self._settings.job_retention_seconds if durable else self._settings.request_timeout_seconds
         queued = events.encode(events.Queued(job_id=job_id, attempt=1, position=0))
-        keys = [job_key(job_id), waiting_key(kind.task.queue_for(durable=durable)), events_key(job_id)]
+        queue = kind.task.queue_for(durable=durable).of_model(model)
+        keys = [job_key(job_id), waiting_key(queue), events_key(job_id)]
         args = [self._ttl(durable), limit, waits, job_id, channel(job_id), queued, deadline_seconds or "", *flat]
         position = int(self._submit(keys=keys, args=args))
         if position < 0:
@@ -179,29 +136,37 @@ class JobRecords:
 
     def load(self, job_id: str) -> JobRecord | None:
         """Return the record of a job, or None if it does not exist or has expired."""
-        return _record(job_id, self.redis.hmget(job_key(job_id), RECORD_FIELDS))
+        return record_of(job_id, self.redis.hmget(job_key(job_id), RECORD_FIELDS))
 
     def load_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
         """Return the records of several jobs, as `load` does, in one round trip."""
         pipeline = self.redis.pipeline(transaction=False)
         for job_id in job_ids:
             pipeline.hmget(job_key(job_id), RECORD_FIELDS)
-        return [_record(job_id, values) for job_id, values in zip(job_ids, pipeline.execute(), strict=True)]
+        return [record_of(job_id, values) for job_id, values in zip(job_ids, pipeline.execute(), strict=True)]
 
-    def claim(self, job_id: str, task: Task, claim: str = "") -> tuple[JobRecord, bytes] | None:
+    def claim(
+        self, job_id: str, task: Task, claim: str = "", served: ServedModel = NO_MODEL
+    ) -> tuple[JobRecord, bytes] | None:
         """Claim a job that is queued for this task, and set its first heartbeat.
 
-        A call that is repeated with the same new id as `claim` succeeds again.
+        A call that is repeated with the same new id as `claim` succeeds again. A worker that serves a language model
+        gets jobs for that model, and jobs that any may do: these are for its model from then on.
 
         Return its record, whose deadline is in the time of this host, and the JSON of its request, or None if there is
         no such job to claim.
         """
-        keys, fields = [job_key(job_id), heartbeat_key(job_id)], [*RECORD_FIELDS, "request"]
-        claimed = self._claim(keys=keys, args=[HEARTBEAT_TTL_SECONDS, task.name, claim or new_id("claim"), *fields])
+        fields = [*RECORD_FIELDS, "request"]
+        keys = [job_key(job_id), heartbeat_key(job_id)]
+        for durable in (False, True):
+            queue = task.queue_for(durable=durable)
+            keys += (waiting_key(queue), waiting_key(queue.of_model(served.slug)))
+        args = [HEARTBEAT_TTL_SECONDS, task.name, claim or new_id("claim"), served.slug, served.digest]
+        claimed = self._claim(keys=keys, args=[*args, job_id, *fields])
         if not claimed:
             return None
         clock, values = claimed
-        record = _record(job_id, values[:-1])
+        record = record_of(job_id, values[:-1])
         if record is None:
             return None
         if record.deadline is not None:
@@ -238,7 +203,8 @@ class JobRecords:
 
         A later attempt starts with that task too.
         """
-        waiting = [waiting_key(record.queue), waiting_key(task.queue_for(durable=record.durable))]
+        next_queue = task.queue_for(durable=record.durable).of_model(record.model)
+        waiting = [waiting_key(record.queue_name), waiting_key(next_queue)]
         args = [record.attempt, record.claim, record.job_id, task.name]
         return bool(self._hand_over(keys=[job_key(record.job_id), *waiting], args=args))
 
@@ -247,7 +213,7 @@ class JobRecords:
         for key in (job_key(job_id), events_key(job_id)):
             self.redis.expire(key, READ_TTL_SECONDS)
 
-    def next_waiting(self, queue: Queue, limit: int) -> list[str]:
+    def next_waiting(self, queue: str, limit: int) -> list[str]:
         """Return the ids of the jobs that have waited longest in a queue."""
         return [job_id.decode() for job_id in self.redis.zrange(waiting_key(queue), 0, limit - 1)]
 
@@ -287,12 +253,12 @@ class JobRecords:
 
     def retry(self, record: JobRecord) -> int | None:
         """Replace a lost attempt. Return the number of the new one, or None if the job is done or has a new one."""
-        keys = [job_key(record.job_id), waiting_key(record.queue)]
+        keys = [job_key(record.job_id), waiting_key(record.queue_name)]
         return int(self._retry(keys=keys, args=[record.attempt, record.job_id, record.task.name])) or None
 
     def release(self, record: JobRecord) -> bool:
         """Queue a claimed job again, which costs it no attempt. Return False if another worker has the job."""
-        keys = [job_key(record.job_id), waiting_key(record.queue), heartbeat_key(record.job_id)]
+        keys = [job_key(record.job_id), waiting_key(record.queue_name), heartbeat_key(record.job_id)]
         return bool(self._release(keys=keys, args=[record.attempt, record.claim, record.job_id]))
 
     def is_lost(self, record: JobRecord) -> bool:
@@ -308,7 +274,7 @@ class JobRecords:
 
         That is so at most once in RESEND_SECONDS for each job, or in RESEND_BEHIND_SECONDS if its queue holds messages.
         """
-        keys = [job_key(record.job_id), record.queue.value]
+        keys = [job_key(record.job_id), record.queue_name]
         return bool(self._resend(keys=keys, args=[RESEND_SECONDS, RESEND_BEHIND_SECONDS]))
 
     def cancel(self, job_id: str) -> bool:
@@ -318,17 +284,17 @@ class JobRecords:
             return False
         pipeline = self.redis.pipeline(transaction=True)
         pipeline.hset(job_key(job_id), "cancel", 1)
-        pipeline.zrem(waiting_key(record.queue), job_id)
+        pipeline.zrem(waiting_key(record.queue_name), job_id)
         pipeline.publish(CANCEL_CHANNEL, job_id)
         pipeline.execute()
         return True
 
     def position(self, record: JobRecord) -> int | None:
         """Return the number of jobs that wait before this one, or None if it does not wait."""
-        rank = self.redis.zrank(waiting_key(record.queue), record.job_id)
+        rank = self.redis.zrank(waiting_key(record.queue_name), record.job_id)
         return None if rank is None else int(rank)
 
-    def drain_seconds(self, queue: Queue) -> float:
+    def drain_seconds(self, queue: str) -> float:
         """Return the estimated seconds until the jobs that wait in a queue are done, at the rate of the last jobs."""
         pipeline = self.redis.pipeline(transaction=False)
         pipeline.lrange(finished_key(queue), 0, -1)
@@ -356,28 +322,3 @@ class JobRecords:
 
     def _ttl(self, durable: bool) -> int:
         return self._settings.job_retention_seconds if durable else self._settings.job_ttl_seconds
-
-
-def _record(job_id: str, values: Sequence[bytes | None]) -> JobRecord | None:
-    """Return the record with these values of RECORD_FIELDS, or None if the job has no record."""
-    raw = {name: value for name, value in zip(RECORD_FIELDS, values, strict=True) if value is not None}
-    if "kind" not in raw:
-        return None
-    deadline = raw["deadline"]
-    kind = kind_named(raw["kind"].decode())
-    return JobRecord(
-        job_id=job_id,
-        kind=kind,
-        task=kind.task_named(raw["task"].decode()),
-        attempt=int(raw["attempt"]),
-        state=raw["state"].decode(),
-        durable=raw["durable"] == b"1",
-        key=raw["key"].decode(),
-        submitted=float(raw["submitted"]),
-        deadline=float(deadline) if deadline else None,
-        cancelled="cancel" in raw,
-        done="done" in raw,
-        claim=raw.get("claim", b"").decode(),
-        released=int(raw.get("released", 0)),
-        owner=raw.get("owner", DEFAULT_OWNER.encode()).decode(),
-    )

@@ -6,7 +6,9 @@ Clients are typed as Any: redis-py types every reply `bytes | str`, but these cl
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import redis
 import redis.asyncio
@@ -17,6 +19,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from tenacity import Retrying, before_sleep_log, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from core.disk import is_disk_full
+from core.errors import StorageFull, Unavailable
 from core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -35,6 +39,8 @@ _CONNECTION_RETRIES = 3
 _BACKOFF = ExponentialBackoff(cap=1, base=0.25)
 #: After this time the supervisor of a Redis that is down has given up too.
 RETRY_SECONDS = 60.0
+#: The `Retry-After` of a refusal because Redis does not answer.
+RETRY_AFTER_SECONDS = 5.0
 
 #: Calls a function until Redis answers: `retrying(function, *arguments)`. After RETRY_SECONDS it raises the last
 #: RedisError. For calls whose loss would lose an event.
@@ -75,3 +81,23 @@ def connect_async(settings: Settings, *, listens: bool = False) -> Any:
         retry=retry,
     )
     return redis.asyncio.Redis.from_pool(pool)
+
+
+@contextmanager
+def redis_answers() -> Iterator[None]:
+    """Raise `Unavailable` or `StorageFull` for an error of Redis."""
+    try:
+        yield
+    except redis.RedisError as error:
+        raise_unavailable(error)
+
+
+def raise_unavailable(error: BaseException) -> NoReturn:
+    """Raise what a client gets for an error of Redis."""
+    if is_disk_full(error):
+        raise StorageFull("The queue (Redis) cannot store anything: its disk is full.") from error
+    raise Unavailable(
+        "The queue (Redis) does not answer. Try again in a moment.",
+        code="queue_unavailable",
+        retry_after_seconds=RETRY_AFTER_SECONDS,
+    ) from error

@@ -15,16 +15,17 @@ from redis import RedisError
 
 from core import events
 from core.catalog import Catalog, JobState
-from core.errors import InternalError, LlmApiError
+from core.errors import InternalError, LlmApiError, Unavailable
 from core.ids import new_id
 from core.messages import Hit, Timings, TokenLogprob, Usage
 from core.usage import UsageMeter
 from tasks.jobs.catalog_outages import until_answered
 from tasks.jobs.heartbeats import JobHeartbeats, OnStop
+from tasks.jobs.job_record import NO_MODEL, JobRecord, ServedModel
 from tasks.jobs.kinds import COMMON_EVENTS
 from tasks.jobs.producer import Producer
-from tasks.jobs.queues import Task
-from tasks.jobs.records import Append, Appended, JobRecord, JobRecords
+from tasks.jobs.queues import Role, Task
+from tasks.jobs.records import Append, Appended, JobRecords
 from tasks.jobs.redis_client import retrying
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class RunningJob:
                 raise TypeError(f"Jobs of the kind {self.record.kind.name!r} make no {type(item).__name__} events.")
             self.usage = used_with(self.usage, item)
         record = self.record
-        return Append(self.id, record.attempt, items, record.queue, state, record.claim, next(self._numbers))
+        return Append(self.id, record.attempt, items, record.queue_name, state, record.claim, next(self._numbers))
 
     def emit(self, *items: events.AnyEvent, state: str = "") -> None:
         """Append and publish events. If Redis does not answer, wait for it, so that no event is lost."""
@@ -112,23 +113,24 @@ class RunningJob:
 
     def store_hits(self, hits: Sequence[Hit], retrieval_ms: float) -> None:
         """Store the hits of a RAG chat. Raise `JobCancelled` if another worker has the job."""
-        self._require(retrying(self._records.store_hits, self.record, hits, retrieval_ms))
+        self.require(retrying(self._records.store_hits, self.record, hits, retrieval_ms))
 
     def store_rewrite(self, query: str | None, usage: Usage) -> None:
         """Store the rewritten question. Raise `JobCancelled` if another worker has the job."""
-        self._require(retrying(self._records.store_rewrite, self.record, query, usage))
+        self.require(retrying(self._records.store_rewrite, self.record, query, usage))
 
     def hand_over(self, producer: Producer, task: Task) -> None:
         """Queue the job for another task, which continues it. Raise `JobCancelled` if another worker has the job."""
-        self._require(retrying(self._records.hand_over, self.record, task))
+        self.require(retrying(self._records.hand_over, self.record, task))
         self.replaced = True
         producer.send_queued(self.record, task)
 
     def require_current(self) -> None:
         """Raise `JobCancelled` if another worker has the job."""
-        self._require(retrying(self._records.is_current, self.record))
+        self.require(retrying(self._records.is_current, self.record))
 
-    def _require(self, accepted: bool) -> None:
+    def require(self, accepted: bool) -> None:
+        """Raise `JobCancelled` unless a write of this attempt was accepted: if not, another worker has the job."""
         if not accepted:
             self.replaced = True
             raise JobCancelled("replaced")
@@ -162,9 +164,15 @@ class JobRunner:
     """Claims jobs and runs each to its terminal event, in Redis and, for durable jobs, in the catalog."""
 
     def __init__(
-        self, producer: Producer, catalog: Catalog, heartbeats: JobHeartbeats, meter: UsageMeter | None = None
+        self,
+        producer: Producer,
+        catalog: Catalog,
+        heartbeats: JobHeartbeats,
+        meter: UsageMeter | None = None,
+        served: Callable[[], ServedModel] = lambda: NO_MODEL,
     ) -> None:
         self._producer = producer
+        self._served = served
         self._meter = meter
         self._records = producer.records
         self._catalog = catalog
@@ -209,7 +217,8 @@ class JobRunner:
         if self._draining.is_set():
             self._send_back(job_id, task)
             return
-        claimed = retrying(self._records.claim, job_id, task, new_id("claim"))
+        served = self._served() if task.queue.role is Role.INFERENCE else NO_MODEL
+        claimed = retrying(self._records.claim, job_id, task, new_id("claim"), served)
         if claimed is None:
             return
         record, request = claimed
@@ -224,6 +233,8 @@ class JobRunner:
         self._heartbeats.add(record, stop)
         try:
             job.check()
+            if record.digest not in ("", served.digest):
+                self._begin_with_other_file(job, served)
             if record.durable:
                 until_answered(self._catalog.set_job_running, job_id, record.attempt)
             work(job)
@@ -240,6 +251,21 @@ class JobRunner:
             self._heartbeats.remove(record)
             self._running.pop(record.claim, None)
             self._count_usage(job)
+
+    def _begin_with_other_file(self, job: RunningJob, served: ServedModel) -> None:
+        """Let a job go on with another file of its model, if no answer has been begun with the former one.
+
+        Raises:
+            Unavailable: the client has a part of the answer already, which no other file can continue.
+        """
+        replay = retrying(self._records.replay, job.id)
+        if any(isinstance(event, events.Accepted) for _, event in replay):
+            raise Unavailable(
+                f"The answer was begun with another file of the model {served.slug!r}, and its worker is gone. "
+                "Send the request again.",
+                code="model_changed",
+            )
+        job.require(retrying(self._records.store, job.record, {"digest": served.digest}))
 
     def complete(self, job: RunningJob, result: JobResult, *before: events.AnyEvent) -> None:
         """Complete a job: emit the events `before`, then `Finished`.

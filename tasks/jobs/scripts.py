@@ -79,21 +79,36 @@ redis.call('PUBLISH', ARGV[5], frame)
 return waiting
 """
 
-# KEYS: job, heartbeat. ARGV: heartbeat TTL, task, claim, field, field... Claims a job that is queued for this task. The
-# claim is a new id that every write of the worker states. If Redis has answered too late and the same claim is made
-# again, it succeeds again. Returns Redis's time and the values of the fields, or nil if the job is taken or queued for
-# a later task, because its message came twice.
+# KEYS: job, heartbeat, then for interactive and for durable jobs: waiting for any model, waiting for the worker's one.
+# ARGV: heartbeat TTL, task, claim, slug of the worker's model or '', digest of its file, job id, field, field...
+# Claims a job that is queued for this task. The claim is a new id that every write of the worker states. If Redis has
+# answered too late and the same claim is made again, it succeeds again. A job for any model is for the worker's one
+# from now on. Returns Redis's time and the values of the fields, or nil if the job is for another model, or is taken or
+# queued for a later task, because its message came twice.
 CLAIM = """
-local job = redis.call('HMGET', KEYS[1], 'state', 'done', 'task', 'claim')
+local job = redis.call('HMGET', KEYS[1], 'state', 'done', 'task', 'claim', 'model', 'durable')
 if job[2] or job[3] ~= ARGV[2] then return false end
+if ARGV[4] ~= '' and job[5] and job[5] ~= '' and job[5] ~= ARGV[4] then return false end
 if job[4] ~= ARGV[3] then
   if job[1] ~= 'queued' then return false end
   redis.call('HSET', KEYS[1], 'state', 'taken', 'claim', ARGV[3], 'appends', 0)
   redis.call('HDEL', KEYS[1], 'suspected')
+  if ARGV[4] ~= '' then
+    redis.call('HSETNX', KEYS[1], 'digest', ARGV[5])
+    if not job[5] or job[5] == '' then
+      redis.call('HSET', KEYS[1], 'model', ARGV[4])
+      local k = job[6] == '1' and 5 or 3
+      local since = redis.call('ZSCORE', KEYS[k], ARGV[6])
+      if since then
+        redis.call('ZREM', KEYS[k], ARGV[6])
+        redis.call('ZADD', KEYS[k + 1], since, ARGV[6])
+      end
+    end
+  end
 end
 redis.call('SET', KEYS[2], 1, 'EX', ARGV[1])
 local clock = redis.call('TIME')
-return {clock[1] .. '.' .. string.format('%06d', clock[2]), redis.call('HMGET', KEYS[1], unpack(ARGV, 4))}
+return {clock[1] .. '.' .. string.format('%06d', clock[2]), redis.call('HMGET', KEYS[1], unpack(ARGV, 7))}
 """
 
 # KEYS: job. ARGV: attempt, claim, field, value... Stores fields for the task that continues the job. Returns 1, or 0 if

@@ -109,8 +109,11 @@ class JobStream:
         key: str = "",
         owner: str = DEFAULT_OWNER,
         deadline_seconds: float | None = None,
+        model: str = "",
     ) -> int:
         """Write the record and send the task, in a thread. Return the position in the queue.
+
+        `model` is the slug of the language model that is to do the job.
 
         Raises:
             Unavailable: if Redis does not answer or the queue is full.
@@ -118,7 +121,14 @@ class JobStream:
 
         def send() -> int:
             return self._producer.submit(
-                job_id, kind, request, durable=durable, key=key, owner=owner, deadline_seconds=deadline_seconds
+                job_id,
+                kind,
+                request,
+                durable=durable,
+                key=key,
+                owner=owner,
+                deadline_seconds=deadline_seconds,
+                model=model,
             )
 
         readers = self._readers.get(channel(job_id).encode(), set())
@@ -217,11 +227,14 @@ class JobStream:
         raw = await with_time_limit(self._redis.lrange(events_key(job_id), offset, -1))
         return [decode_frame(frame) for frame in raw]
 
-    async def task_of(self, job_id: str) -> tuple[Task, str] | None:
-        """Return a job's task and state, or None if its record is gone."""
+    async def task_of(self, job_id: str) -> tuple[Task, str, str] | None:
+        """Return a job's task, its state and the slug of its model, or None if its record is gone."""
         async with self._turns:
-            kind, task, state = await with_time_limit(self._redis.hmget(job_key(job_id), "kind", "task", "state"))
-        return (kind_named(kind.decode()).task_named(task.decode()), state.decode()) if kind else None
+            found = await with_time_limit(self._redis.hmget(job_key(job_id), "kind", "task", "state", "model"))
+        if found[0] is None:
+            return None
+        kind, task, state, model = ((value or b"").decode() for value in found)
+        return kind_named(kind).task_named(task), state, model
 
     async def subscribe(self, reader: JobReader) -> None:
         """Add a reader, and subscribe to its job's channel if it is the first one."""

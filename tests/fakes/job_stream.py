@@ -32,6 +32,7 @@ class Submitted:
     key: str
     deadline_seconds: float | None
     owner: str = DEFAULT_OWNER
+    model: str = ""
 
 
 @dataclass
@@ -59,9 +60,10 @@ class FakeJobStream:
         key: str = "",
         owner: str = DEFAULT_OWNER,
         deadline_seconds: float | None = None,
+        model: str = "",
     ) -> int:
         self.check()
-        self.submitted.append(Submitted(job_id, kind.name, request, durable, key, deadline_seconds, owner))
+        self.submitted.append(Submitted(job_id, kind.name, request, durable, key, deadline_seconds, owner, model))
         return 0
 
     async def replay(self, job_id: str, after_seq: int = 0) -> AsyncIterator[Frame]:

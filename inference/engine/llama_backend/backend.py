@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import llama_cpp.llama_cpp as llama
 import numpy as np
 from numpy.typing import NDArray
 
+from core.available_memory import available_memory_bytes
 from core.errors import ConfigurationError, InternalError
 from core.messages import SamplingParams
 from core.settings import Settings
@@ -23,7 +24,6 @@ from inference.engine.llama_backend.runtime import forward_log, last_error
 from inference.engine.llama_backend.sampler import create_sampler
 from inference.engine.llama_backend.step_rows import StepRows
 from inference.engine.llama_backend.untouched_pages import large_mappings, release_untouched
-from inference.engine.memory import available_memory_bytes
 from inference.engine.model_files import ModelFile, ModelInfo, weights_bytes
 from inference.engine.prompt_lookup import MAX_DRAFT_TOKENS
 from inference.text.template_choice import ModelTraits, choose_template
@@ -37,8 +37,18 @@ log = logging.getLogger(__name__)
 class LlamaBackend:
     """A GGUF model and its context. `interrupt`, `tokenize` and the `token_*` methods may be called from any thread."""
 
-    def __init__(self, file: ModelFile, settings: Settings) -> None:
+    def __init__(
+        self,
+        file: ModelFile,
+        settings: Settings,
+        threads: Callable[[], int] | None = None,
+        on_progress: Callable[[float], None] = lambda _share: None,
+    ) -> None:
         """Load the model.
+
+        Args:
+            threads: returns the number of threads for the next step (default: always as many as the settings say).
+            on_progress: called with the share that has been loaded.
 
         Raises:
             ConfigurationError: if llama.cpp cannot load it, or its KV cache does not fit into memory.
@@ -47,7 +57,9 @@ class LlamaBackend:
         llama.llama_backend_init()
         # Before the model is loaded: llama.cpp copies some quantised weights, and maps others from the file.
         free_bytes = available_memory_bytes() - weights_bytes(file.path)
-        self._handle = load_model(file, settings)
+        self._threads = threads or (lambda: settings.inference_threads or settings.cores)
+        self._threads_of_context = settings.inference_threads or settings.cores
+        self._handle = load_model(file, settings, on_progress)
         self._vocab = llama.llama_model_get_vocab(self._handle)
         self.vocab_size = llama.llama_vocab_n_tokens(self._vocab)
         bos, eos = int(llama.llama_vocab_bos(self._vocab)), int(llama.llama_vocab_eos(self._vocab))
@@ -151,6 +163,9 @@ class LlamaBackend:
     # Decoding
 
     def decode(self, batch: Sequence[BatchEntry]) -> DecodeStatus:
+        if (threads := self._threads()) != self._threads_of_context:
+            self._threads_of_context = threads
+            llama.llama_set_n_threads(self.context, threads, threads)
         self._batch.fill(batch)
         status = llama.llama_decode(self.context, self._batch.raw)
         if status == 0:

@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,11 @@ PROGRESS_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-def load_model(file: ModelFile, settings: Settings) -> Any:
+def load_model(file: ModelFile, settings: Settings, on_progress: Callable[[float], None]) -> Any:
     params = llama.llama_model_default_params()
     params.n_gpu_layers = settings.n_gpu_layers
     log.info("Loading %s (%.0f MB)", file.path.name, file.path.stat().st_size / 1e6)
-    progress = _progress_of(file.path.name)
+    progress = _progress_of(file.path.name, on_progress)
     params.progress_callback = progress
     model = llama.llama_model_load_from_file(os.fsencode(file.path), params)
     if not model:
@@ -49,8 +50,11 @@ def load_model(file: ModelFile, settings: Settings) -> Any:
     return model
 
 
-def _progress_of(name: str) -> Any:
-    """Return a callback that logs the progress of loading. Keep a reference until loading ends, because C calls it."""
+def _progress_of(name: str, on_progress: Callable[[float], None]) -> Any:
+    """Return a callback that logs and reports the progress of loading, every few seconds.
+
+    Keep a reference until loading ends, because C calls it.
+    """
     logged_at = time.monotonic()
 
     def log_progress(share: float, _data: Any) -> bool:
@@ -58,6 +62,7 @@ def _progress_of(name: str) -> Any:
         if time.monotonic() - logged_at >= PROGRESS_SECONDS:
             logged_at = time.monotonic()
             log.info("Loading %s: %.0f %%", name, 100 * share)
+            on_progress(share)
         return True
 
     return llama.llama_progress_callback(log_progress)

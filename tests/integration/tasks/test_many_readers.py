@@ -15,12 +15,13 @@ from core import events
 from core.ids import new_id
 from core.messages import ChatMessage, GenerateRequest
 from core.settings import Settings, load_settings
+from tasks.jobs.job_record import JobRecord
 from tasks.jobs.kinds import CHAT
 from tasks.jobs.presence import WATCHED
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Queue, Tasks
 from tasks.jobs.reader import UNSERVED_SECONDS, Frame
-from tasks.jobs.records import Append, JobRecord
+from tasks.jobs.records import Append
 from tasks.jobs.redis_client import MAX_ASYNC_CONNECTIONS
 from tasks.jobs.stream import MAX_ASKING, JobStream
 

@@ -15,11 +15,11 @@ from core.ids import new_id
 from core.messages import ChatMessage, GenerateRequest, RagOptions, Usage
 from core.settings import load_settings
 from tasks.jobs.heartbeats import JobHeartbeats
+from tasks.jobs.job_record import JobRecord
 from tasks.jobs.keys import events_key, job_key
 from tasks.jobs.kinds import CHAT, RAG_CHAT
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Tasks
-from tasks.jobs.records import JobRecord
 from tasks.jobs.runner import JobResult, JobRunner, RunningJob
 from tests.support import private_redis, wait_until
 

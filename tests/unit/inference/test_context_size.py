@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.available_memory import available_memory_bytes, cgroup_room_bytes, memory_limit_bytes
 from core.errors import ConfigurationError
 from core.settings import load_settings
 from inference.engine.context_size import (
@@ -19,7 +20,6 @@ from inference.engine.context_size import (
     choose_context_size,
     smaller,
 )
-from inference.engine.memory import available_memory_bytes, cgroup_room_bytes, memory_limit_bytes
 
 GIB = 2**30
 

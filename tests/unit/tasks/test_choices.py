@@ -19,9 +19,10 @@ from inference.engine.sequence import (
 )
 from tasks.chat.choices import SequenceRun, translate
 from tasks.chat.resume_state import ResumeState
+from tasks.jobs.job_record import JobRecord
 from tasks.jobs.kinds import CHAT
 from tasks.jobs.queues import Tasks
-from tasks.jobs.records import JobRecord, JobRecords
+from tasks.jobs.records import JobRecords
 from tasks.jobs.runner import RunningJob
 
 

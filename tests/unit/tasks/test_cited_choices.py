@@ -10,9 +10,10 @@ from inference.engine.sequence import FinishReason, SequenceDelta, SequenceFinis
 from inference.text.citations import Citer
 from tasks.chat.choices import Choice, SequenceRun, translate
 from tasks.chat.constraints import can_cite
+from tasks.jobs.job_record import JobRecord
 from tasks.jobs.kinds import RAG_CHAT
 from tasks.jobs.queues import Tasks
-from tasks.jobs.records import JobRecord, JobRecords
+from tasks.jobs.records import JobRecords
 from tasks.jobs.runner import ChoiceResult, RunningJob
 
 SOURCE = "The warranty lasts four years."

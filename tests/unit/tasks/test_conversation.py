@@ -18,10 +18,11 @@ from tasks.chat.conversation import CUT_NOTE, Conversation, Round, cut_to_budget
 from tasks.chat.resume_state import ResumeState
 from tasks.chat.server_functions import FunctionCalls, ServerFunctions
 from tasks.chat.tool_rounds import ToolRounds
+from tasks.jobs.job_record import JobRecord
 from tasks.jobs.kinds import CHAT
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Tasks
-from tasks.jobs.records import JobRecord, JobRecords
+from tasks.jobs.records import JobRecords
 from tasks.jobs.runner import ChoiceResult, RunningJob
 from tests.fakes.fake_backend import FakeBackend
 

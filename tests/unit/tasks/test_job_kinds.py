@@ -49,7 +49,7 @@ def test_a_kind_is_interactive_or_durable_and_names_events(kind: JobKind) -> Non
 
 
 def test_every_task_has_a_worker_and_every_queue_a_role() -> None:
-    assert {task.queue.role for task in all_tasks()} == set(Role) - {Role.API, Role.WATCHER}
+    assert {task.queue.role for task in all_tasks()} == set(Role) - {Role.API, Role.WATCHER, Role.SUPERVISOR}
     assert all(queue.role for queue in Queue)
 
 

@@ -1,0 +1,81 @@
+"""The jobs that wait for a language model which is not loaded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from core import events
+from core.errors import ErrorInfo
+from tasks.jobs.keys import loading_key, waiting_key
+from tasks.jobs.records import Append, JobRecords
+from tasks.jobs.redis_client import redis_answers
+
+#: Jobs of a queue that are told that their model is being loaded.
+MAX_TOLD_JOBS = 64
+#: Jobs that one call fails.
+MAX_FAILED_JOBS = 256
+LOADING_TTL_SECONDS = 15
+
+
+class ModelQueues:
+    """Counts, informs and fails jobs that wait for a language model, and holds how much of it has been loaded.
+
+    Every method blocks, and raises `core.errors.Unavailable` if Redis does not answer within seconds.
+    """
+
+    def __init__(self, records: JobRecords) -> None:
+        self._records = records
+        #: Of jobs that wait for their model: the percentage that they were told last.
+        self._told: dict[str, int | None] = {}
+
+    def waiting_counts(self, queues: Sequence[str]) -> dict[str, int]:
+        """Return the number of jobs that wait in each of these queues."""
+        with redis_answers():
+            pipeline = self._records.redis.pipeline(transaction=False)
+            for queue in queues:
+                pipeline.zcard(waiting_key(queue))
+            return {queue: int(count) for queue, count in zip(queues, pipeline.execute(), strict=True)}
+
+    def fail_waiting(self, queue: str, error: ErrorInfo) -> None:
+        """Fail the jobs that have waited longest in a queue. Call it again for further ones."""
+        with redis_answers():
+            for job_id in self._records.next_waiting(queue, MAX_FAILED_JOBS):
+                record = self._records.load(job_id)
+                if record and not record.done and record.state == "queued":
+                    failed = events.Failed(job_id=job_id, attempt=record.attempt, created=time.time(), error=error)
+                    self._records.append(Append(job_id, record.attempt, [failed], queue))
+
+    def set_loading_percent(self, model: str, percent: int) -> None:
+        """Record how much of a language model has been loaded."""
+        with redis_answers():
+            self._records.redis.set(loading_key(model), percent, ex=LOADING_TTL_SECONDS)
+
+    def loading_percents(self, models: Sequence[str]) -> dict[str, int]:
+        """Return how much has been loaded of those of these language models that are being loaded."""
+        with redis_answers():
+            found = self._records.redis.mget([loading_key(model) for model in models]) if models else []
+        return {model: int(percent) for model, percent in zip(models, found, strict=True) if percent is not None}
+
+    def say_loading(self, queue: str, percent: int | None) -> None:
+        """Emit an event for each job that waits in a queue, which says that its model is being loaded.
+
+        Of long queues, only the first jobs get one. Nothing is emitted twice for the same percentage.
+        """
+        with redis_answers():
+            for position, job_id in enumerate(self._records.next_waiting(queue, MAX_TOLD_JOBS)):
+                if self._told.get(job_id) == percent and job_id in self._told:
+                    continue
+                record = self._records.load(job_id)
+                if record is None or record.done or record.state != "queued":
+                    continue
+                self._told = {**self._told, job_id: percent} if len(self._told) < 2 * MAX_TOLD_JOBS else {}
+                queued = events.Queued(
+                    job_id=job_id,
+                    attempt=record.attempt,
+                    created=time.time(),
+                    position=position,
+                    reason="loading",
+                    percent=percent,
+                )
+                self._records.append(Append(job_id, record.attempt, [queued], queue))
