@@ -23,7 +23,7 @@ def open_engine(settings: Settings, sink: Sink) -> Engine:
     """
     file = resolve_model(settings)
     if file.is_starter:
-        file = faster_starter(file, settings.state_dir / "models")
+        file = faster_starter(file, settings.state_dir / "starter")
     backend = LlamaBackend(file, settings)
     run_on_temporary_thread(lambda: warm_up(backend))
     backend.release_untouched()
