@@ -67,7 +67,7 @@ async def known_models(services: Services, *kinds: ModelKind) -> list[KnownModel
 
 async def _language_models(services: Services, workers: Iterable[dict[str, Any]]) -> list[KnownModel]:
     supervisors = (await services.stream.workers(Role.SUPERVISOR)).values()
-    on_disk = [_on_disk(model, info) for info in supervisors for model in info["models"]]
+    on_disk = [_on_disk(model, info) for info in supervisors for model in info.get("models", ())]
     loaded = [_loaded(info) for info in workers if _names("chat", info)]
     found: dict[str, KnownModel] = {}
     # A model may be on the disks of several hosts, or be served by several workers.

@@ -77,7 +77,7 @@ class EngineRun:
 def open_backend(settings: Settings) -> LlamaBackend:
     """Load the model as the inference worker does, and warm it up."""
     file = resolve_model(settings)
-    backend = LlamaBackend(faster_starter(file, settings.state_dir / "models") if file.is_starter else file, settings)
+    backend = LlamaBackend(faster_starter(file, settings.state_dir / "starter") if file.is_starter else file, settings)
     run_on_temporary_thread(lambda: warm_up(backend))
     return backend
 

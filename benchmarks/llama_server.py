@@ -62,7 +62,7 @@ def running_llama_server(settings: Settings, *, slots: int, context_tokens: int)
 def model_path(settings: Settings) -> Path:
     """Return the GGUF file that the inference worker loads."""
     file = resolve_model(settings)
-    return (faster_starter(file, settings.state_dir / "models") if file.is_starter else file).path
+    return (faster_starter(file, settings.state_dir / "starter") if file.is_starter else file).path
 
 
 def _wait_until_ready(base_url: str, server: subprocess.Popen[bytes]) -> None:

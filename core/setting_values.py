@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
 _HOST_NAME = re.compile(r"\*|(\*\.)?[\w-]+(\.[\w-]+)*\.?|[0-9a-fA-F:.]+")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+#: Marks an entry of `API_KEYS` that is the hash of a key.
+KEY_HASH_PREFIX = "sha256:"
+_KEY_OR_HASH = re.compile(r"(?!sha256:).*|sha256:[0-9a-fA-F]{64}", re.DOTALL)
 #: What CONTEXT_LENGTH may be, in tokens.
 SHORTEST_CONTEXT, LONGEST_CONTEXT = 128, 1_048_576
 
@@ -32,13 +35,27 @@ def checked_url(value: str, *schemes: str) -> str:
     return value
 
 
-def require_gguf(name: str | None) -> None:
-    """Raise ValueError if a model's file is given that is not a GGUF file."""
-    if name is not None and not name.lower().endswith(".gguf"):
+def gguf_name(name: str) -> str:
+    """Return the name of a GGUF file. Raise ValueError if it is another's."""
+    if not name.lower().endswith(".gguf"):
         raise ValueError(
             f"{name} is not a GGUF file. llama.cpp loads GGUF only: choose a .gguf file of the model "
             "(most repositories have a …-GGUF twin), or convert it with llama.cpp's convert_hf_to_gguf.py"
         )
+    return name
+
+
+def gguf_path(path: Path) -> Path:
+    """Return the path of a GGUF file. Raise ValueError if it is another's."""
+    gguf_name(path.name)
+    return path
+
+
+def whole_key(key: SecretStr) -> SecretStr:
+    """Return an entry of `API_KEYS`. Raise ValueError if it is a hash that is cut."""
+    if not _KEY_OR_HASH.fullmatch(key.get_secret_value()):
+        raise ValueError("`sha256:` must be followed by the 64 hexadecimal digits of the key's SHA-256")
+    return key
 
 
 def read_template(value: str) -> str:
@@ -114,6 +131,9 @@ def tokens_or_auto(value: Any) -> Any:
 
 #: Reads a list from a comma-separated variable, and not from JSON.
 COMMA_SEPARATED = (NoDecode, BeforeValidator(split_commas))
+GgufName = Annotated[str, AfterValidator(gguf_name)]
+GgufPath = Annotated[Path, AfterValidator(gguf_path)]
+AdminKeys = Annotated[tuple[Annotated[SecretStr, AfterValidator(whole_key)], ...], *COMMA_SEPARATED]
 Texts = Annotated[tuple[str, ...], *COMMA_SEPARATED]
 HostNames = Annotated[tuple[Annotated[str, AfterValidator(host_name)], ...], *COMMA_SEPARATED]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(network)], ...], *COMMA_SEPARATED]

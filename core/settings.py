@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import tempfile
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import ConfigurationError
 from core.setting_values import (
-    COMMA_SEPARATED,
+    KEY_HASH_PREFIX,
+    AdminKeys,
+    GgufName,
+    GgufPath,
     HostNames,
     HttpUrl,
     Networks,
@@ -26,16 +28,12 @@ from core.setting_values import (
     Template,
     Texts,
     TokensOrAuto,
-    require_gguf,
 )
 from core.watch_roots import WatchRoot, watch_root_of
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 #: `sun_path` holds 108 bytes with its terminator.
 MAX_SOCKET_PATH_BYTES = 107
-#: Marks an entry of `API_KEYS` that is the hash of a key.
-KEY_HASH_PREFIX = "sha256:"
-_KEY_OR_HASH = re.compile(r"(?!sha256:).*|sha256:[0-9a-fA-F]{64}", re.DOTALL)
 
 
 class Settings(BaseSettings):
@@ -44,9 +42,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
 
     # The language model
-    model_path: Path | None = Field(None, description="A GGUF file on this machine. Wins over MODEL_REPO_ID.")
+    model_path: GgufPath | None = Field(None, description="A GGUF file on this machine. Wins over MODEL_REPO_ID.")
     model_repo_id: str | None = Field(None, description="A Hugging Face repository to download MODEL_FILENAME from.")
-    model_filename: str | None = Field(None, description="The GGUF file in MODEL_REPO_ID.")
+    model_filename: GgufName | None = Field(None, description="The GGUF file in MODEL_REPO_ID.")
+    models_dir: Path | None = Field(
+        None, description="Folder of GGUF files to serve by name, and for pulled ones (default: DATA_DIR/models)."
+    )
     model_alias: str | None = Field(None, description="Name of the model in answers (default: the file's name).")
     chat_template: str | None = Field(
         None, description="A Jinja file, or the name of a family such as `llama2` (default: the model's own)."
@@ -75,9 +76,7 @@ class Settings(BaseSettings):
         0, ge=0, description="Memory that all loaded models may take together (0: four fifths of the machine's)."
     )
     inference_slots: int | None = Field(None, ge=1, le=64, description="Sequences decoded at once (default: by cores).")
-    inference_waiting_limit: int = Field(
-        64, ge=1, le=1024, description="Requests that may wait for a slot in a worker."
-    )
+    inference_waiting_limit: int = Field(64, ge=1, le=1024, description="Requests that may wait for a worker's slot.")
     inference_threads: int | None = Field(None, ge=1, description="Threads of llama.cpp (default: the cores).")
     n_gpu_layers: int = Field(-1, ge=-1, description="Layers on the GPU in a GPU build; -1 is all of them.")
     n_batch: int | None = Field(
@@ -122,9 +121,7 @@ class Settings(BaseSettings):
         description="Whose token ids `/v1/embeddings` takes. named: those of requests whose `model` is one of this "
         "server's; own: all are ids of the model that serves the request.",
     )
-    embedding_threads: int | None = Field(
-        None, ge=1, description="Threads of the embedding model (default: the cores)."
-    )
+    embedding_threads: int | None = Field(None, ge=1, description="Threads for embedding (default: the cores).")
     bulk_nice: int = Field(
         19,
         ge=0,
@@ -162,9 +159,7 @@ class Settings(BaseSettings):
         description="A last message whose beginning this regular expression finds is answered without the documents of "
         "`MODEL@COLLECTION` (default: prompts for titles, tags and the like; `(?!)` finds none).",
     )
-    rerank_model: str | None = Field(
-        None, description="A cross-encoder (local path or hub id) for searches and `/v1/rerank` (default: none)."
-    )
+    rerank_model: str | None = Field(None, description="A cross-encoder (path, hub id) for searches and `/v1/rerank`.")
     max_upload_bytes: int = Field(100 * 2**20, ge=1, description="Largest file that is ingested.")
     max_upload_body_bytes: int | None = Field(
         None, ge=1, description="Largest upload in all, of up to 100 files (default: ten times MAX_UPLOAD_BYTES)."
@@ -197,9 +192,7 @@ class Settings(BaseSettings):
     # HTTP
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=1, le=65535, description="Port of the API.")
-    api_keys: Annotated[tuple[SecretStr, ...], *COMMA_SEPARATED] = Field(
-        (), description="Admin keys, comma-separated; `sha256:HEX` is the hash of a key."
-    )
+    api_keys: AdminKeys = Field((), description="Admin keys, comma-separated; `sha256:HEX` is the hash of a key.")
     allow_anonymous: bool = Field(False, description="Serve a non-loopback address without keys.")
     cors_origins: Texts = Field((), description="Origins allowed to call from a browser.")
     allowed_hosts: HostNames = Field(
@@ -236,7 +229,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("./data"), description="Folder of all data that the program keeps.")
     min_free_bytes: int = Field(200 * 2**20, ge=0, description="Free bytes of a disk below which new work gets a 507.")
     redis_url: RedisUrl | None = Field(
-        None, repr=False, description="redis://, rediss:// or unix:// (default: a private server)."
+        None, repr=False, description="redis://, rediss:// or unix:// (default: a private one)."
     )
     redis_max_memory_bytes: int = Field(
         512 * 2**20, ge=64 * 2**20, description="Memory of the private Redis; at 90 % new work gets a 503."
@@ -264,26 +257,6 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
-
-    @field_validator("api_keys")
-    @classmethod
-    def _whole_hashes(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        for key in value:
-            if not _KEY_OR_HASH.fullmatch(key.get_secret_value()):
-                raise ValueError("`sha256:` must be followed by the 64 hexadecimal digits of the key's SHA-256")
-        return value
-
-    @field_validator("model_path")
-    @classmethod
-    def _gguf_only(cls, value: Path | None) -> Path | None:
-        require_gguf(value.name if value else None)
-        return value
-
-    @field_validator("model_filename")
-    @classmethod
-    def _gguf_only_name(cls, value: str | None) -> str | None:
-        require_gguf(value)
-        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -351,6 +324,11 @@ class Settings(BaseSettings):
     def blobs_path(self) -> Path:
         """Folder of the blobs: originals and chunks."""
         return Path(os.path.abspath(self.blob_dir)) if self.blob_dir else self.state_dir / "blobs"
+
+    @property
+    def models_path(self) -> Path:
+        """Folder of the models, absolute."""
+        return Path(os.path.abspath(self.models_dir.expanduser())) if self.models_dir else self.state_dir / "models"
 
     @property
     def qdrant_server_url(self) -> str | None:

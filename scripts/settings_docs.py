@@ -37,10 +37,6 @@ HEADER = """\
 COMPOSE_SETTINGS = {
     "BIND_ADDRESS": ("127.0.0.1", "Address on which the ports are published. Another than loopback needs keys."),
     "INBOX_DIR": ("./inbox", "The folder on this machine that is watched."),
-    "MODELS_DIR": (
-        "./models",
-        "The folder on this machine that the containers see as /models, for models and RAG_PROMPT_TEMPLATE.",
-    ),
     "TORCH_INDEX_URL": ("", "At build: a further package index for torch, such as that of its CPU-only wheels."),
     "EXTRA_INDEX": ("", "At build: further package indexes, such as that of llama-cpp-python's wheels."),
     "CMAKE_ARGS": (

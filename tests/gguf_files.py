@@ -1,4 +1,4 @@
-"""GGUF files for tests: copies with another chat template and other tokens, and models with random weights."""
+"""GGUF files for tests: copies with another chat template and other tokens, models with random weights, tiny files."""
 
 from __future__ import annotations
 
@@ -54,13 +54,7 @@ def changed_copy(source: Path, target: Path, template: str, renamed: Mapping[str
         infos = b"".join(_tensor_info(file) for _ in range(tensors))
         file.seek(-file.tell() % ALIGNMENT, 1)
         head = struct.pack("<4sIQQ", magic, version, tensors, len(fields))
-        head += (
-            b"".join(
-                _string(name) + struct.pack("<I", kind) + _packed(kind, value)
-                for name, (kind, value) in ((name.encode(), value) for name, value in fields.items())
-            )
-            + infos
-        )
+        head += _packed_fields(fields) + infos
         target.write_bytes(head + bytes(-len(head) % ALIGNMENT) + file.read())
     return target
 
@@ -82,15 +76,49 @@ def random_model(source: Path, target: Path, shape: Shape) -> Path:
         infos += struct.pack("<IQ", _F32 if len(dimensions) == 1 else _Q4_0, offset)
         offset += size + -size % ALIGNMENT
     head = struct.pack("<4sIQQ", b"GGUF", version, len(list(_tensors(shape, 0))), len(fields))
-    head += b"".join(
-        _string(name.encode()) + struct.pack("<I", kind) + _packed(kind, value)
-        for name, (kind, value) in fields.items()
-    )
+    head += _packed_fields(fields)
     head += infos
     with target.open("wb") as file:
         file.write(head + bytes(-len(head) % ALIGNMENT))
         _write_tensors(file, shape, len(tokens))
     return target
+
+
+def tiny_model(
+    target: Path, changed: Mapping[str, Value | None] | None = None, weights: int = 64, vocabulary: int = 4
+) -> Path:
+    """Write a GGUF file of a few hundred bytes to `target`: the header of a model of 1B and a single tensor.
+
+    `changed` has fields to add or replace by their type and value, and those to leave out as None.
+    """
+    fields: dict[str, Value] = _shape_fields(SHAPE_1B) | {
+        "tokenizer.ggml.tokens": (_ARRAY, (_STRING, [b"token%d" % number for number in range(vocabulary)])),
+        "tokenizer.chat_template": (_STRING, b"{{ messages }}"),
+        "general.name": (_STRING, target.stem.encode()),
+    }
+    kept = {name: value for name, value in (fields | dict(changed or {})).items() if value is not None}
+    info = _string(b"token_embd.weight") + struct.pack("<IQIQ", 1, weights, _F32, 0)
+    head = struct.pack("<4sIQQ", b"GGUF", 3, 1, len(kept)) + _packed_fields(kept) + info
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(head + bytes(-len(head) % ALIGNMENT) + bytes(4 * weights))
+    return target
+
+
+def text_field(text: str) -> Value:
+    """Return a field with a text."""
+    return _STRING, text.encode()
+
+
+def number_field(number: int) -> Value:
+    """Return a field with a number."""
+    return _UINT32, number
+
+
+def _packed_fields(fields: Mapping[str, Value]) -> bytes:
+    return b"".join(
+        _string(name.encode()) + struct.pack("<I", kind) + _packed(kind, value)
+        for name, (kind, value) in fields.items()
+    )
 
 
 def _shape_fields(shape: Shape) -> dict[str, Value]:

@@ -8,27 +8,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from core.errors import ConfigurationError
+from core.models.needed_memory import (
+    AUTO_CONTEXTS,
+    KV_MEMORY_SHARE,
+    LONGEST_AUTO_CONTEXT,
+    SHORTEST_AUTO_CONTEXT,
+    SPARE_CELLS,
+)
 from core.settings import Settings
 from inference.engine.prompt_lookup import MAX_DRAFT_TOKENS
 
-#: The share of the free memory that the KV cache may take.
-KV_MEMORY_SHARE = 0.5
-#: CONTEXT_LENGTH=auto takes the length that the model was trained for, within these bounds and what memory allows.
-LONGEST_AUTO_CONTEXT = 16_384
-SHORTEST_AUTO_CONTEXT = 2_048
-#: Where all slots share the cells, CONTEXT_LENGTH=auto makes room for so many whole contexts, or for so many tokens of
-#: each slot if that is more. Few conversations fill a context, so whole contexts for all slots would cost memory and
+#: Where all slots share the cells, CONTEXT_LENGTH=auto makes room for AUTO_CONTEXTS, or for so many tokens of each slot
+#: if that is more. Few conversations fill a context, so whole contexts for all slots would cost memory and
 #: time: llama.cpp fills the whole cache with zeros at the start, and without flash attention it stores V transposed, in
 #: rows of the cache's length, which makes a single short sequence 1.1 to 1.2 times slower among 65,536 cells than
 #: among 4,096.
-AUTO_CONTEXTS = 2
 AUTO_SLOT_CELLS = 2_048
 #: How many contexts' worth of tokens of finished sequences are kept in main memory, at most as many as the KV cache
 #: has, and within a share of what is free.
 PARKED_CONTEXTS = 4
 PARKED_MEMORY_SHARE = 0.1
-#: A prompt and its last draft need slightly more than the context.
-SPARE_CELLS = 256
 #: Contexts are chosen in multiples of this many tokens, as llama.cpp rounds the cells of its cache.
 GRANULARITY = 256
 

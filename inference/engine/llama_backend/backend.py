@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from core.available_memory import available_memory_bytes
 from core.errors import ConfigurationError, InternalError
 from core.messages import SamplingParams
+from core.models.files import weights_bytes
 from core.settings import Settings
 from inference.engine.backend import BatchEntry, DecodeStatus, FillInMiddle, TokenSampler, token_of
 from inference.engine.context_size import ContextSize, smaller
@@ -24,7 +25,7 @@ from inference.engine.llama_backend.runtime import forward_log, last_error
 from inference.engine.llama_backend.sampler import create_sampler
 from inference.engine.llama_backend.step_rows import StepRows
 from inference.engine.llama_backend.untouched_pages import large_mappings, release_untouched
-from inference.engine.model_files import ModelFile, ModelInfo, weights_bytes
+from inference.engine.model_files import ModelFile, ModelInfo
 from inference.engine.prompt_lookup import MAX_DRAFT_TOKENS
 from inference.text.template_choice import ModelTraits, choose_template
 
@@ -119,7 +120,7 @@ class LlamaBackend:
         params.n_outputs_max_per_seq = 1 + MAX_DRAFT_TOKENS
         params.n_threads = params.n_threads_batch = settings.inference_threads or settings.cores
         params.flash_attn_type = _FLASH_ATTENTION[settings.flash_attention]
-        params.type_k = params.type_v = KV_TYPES[settings.kv_cache_type][0]
+        params.type_k = params.type_v = KV_TYPES[settings.kv_cache_type]
         params.kv_unified = not size.has_streams
         libc = ctypes.CDLL("msvcrt" if os.name == "nt" else None)
         params.abort_callback = ctypes.cast(libc.strlen, llama.ggml_abort_callback)

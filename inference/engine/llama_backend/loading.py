@@ -14,17 +14,14 @@ from typing import Any
 import llama_cpp.llama_cpp as llama
 
 from core.errors import ConfigurationError
+from core.models.needed_memory import KV_NUMBER_BYTES
 from core.settings import Settings
 from inference.engine.context_size import ContextSize, Machine, choose_context_size
 from inference.engine.llama_backend.runtime import forward_log, last_error
 from inference.engine.model_files import ModelFile
 
-#: Types of the KV cache: llama.cpp's type, and bytes per number.
-KV_TYPES = {
-    "f16": (llama.GGML_TYPE_F16, 2.0),
-    "q8_0": (llama.GGML_TYPE_Q8_0, 34 / 32),
-    "q4_0": (llama.GGML_TYPE_Q4_0, 18 / 32),
-}
+#: llama.cpp's types of the KV cache.
+KV_TYPES = {"f16": llama.GGML_TYPE_F16, "q8_0": llama.GGML_TYPE_Q8_0, "q4_0": llama.GGML_TYPE_Q4_0}
 
 #: Tokens of a step if N_BATCH is not set. On a CPU without flash attention, a larger step exceeds the CPU's caches.
 GPU_BATCH_TOKENS = 512
@@ -72,7 +69,7 @@ def context_size_of(model: Any, settings: Settings, free_bytes: int) -> ContextS
     """Return the size of the context; `free_bytes` is the memory that is left beside the weights."""
     machine = Machine(
         trained_tokens=int(llama.llama_model_n_ctx_train(model)),
-        cell_bytes=_cell_numbers(model) * KV_TYPES[settings.kv_cache_type][1],
+        cell_bytes=_cell_numbers(model) * KV_NUMBER_BYTES[settings.kv_cache_type],
         free_bytes=free_bytes,
         batch_tokens=GPU_BATCH_TOKENS if llama.llama_supports_gpu_offload() else CPU_BATCH_TOKENS,
         most_sequences=int(llama.llama_max_parallel_sequences()),

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigurationError
+from core.models import files as model_files
 from core.settings import Settings, load_settings
 from inference.engine import model_files as models
 from inference.engine.model_files import resolve_model
+from tests.gguf_files import tiny_model
 
 
 def settings_with(**values: object) -> Settings:
@@ -25,7 +27,7 @@ def test_the_starter_model_comes_from_its_package() -> None:
 
 def test_a_path_wins_and_the_alias_names_it(tmp_path: Path) -> None:
     path = tmp_path / "mine.gguf"
-    path.write_bytes(b"GGUF and so on")
+    tiny_model(path)
     assert resolve_model(settings_with(model_path=path)).name == "mine"
     assert resolve_model(settings_with(model_path=path, model_alias="gpt-x")).name == "gpt-x"
     assert not resolve_model(settings_with(model_path=path)).is_starter
@@ -43,9 +45,16 @@ def test_a_file_in_another_format_is_refused(tmp_path: Path) -> None:
         resolve_model(settings_with(model_path=path))
 
 
+def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    path = tiny_model(tmp_path / "half.gguf")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ConfigurationError, match=r"half\.gguf.*: .*cut off: it has [\d,]+ of [\d,]+ bytes"):
+        resolve_model(settings_with(model_path=path))
+
+
 def test_a_model_larger_than_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "huge.gguf"
-    path.write_bytes(b"GGUF" * 1000)
+    tiny_model(path, weights=1000)
     monkeypatch.setattr(models, "memory_limit_bytes", lambda: 1000)
     with pytest.raises(ConfigurationError, match="memory"):
         resolve_model(settings_with(model_path=path))
@@ -64,6 +73,6 @@ def test_without_a_network_the_hub_is_named(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_without_the_starter_package_the_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "STARTER_PACKAGE", "no_such_package_here")
+    monkeypatch.setattr(model_files, "STARTER_PACKAGE", "no_such_package_here")
     with pytest.raises(ConfigurationError, match="MODEL_PATH"):
         resolve_model(settings_with())
