@@ -160,7 +160,14 @@ async def requested_model(services: Services, caller: Caller, model: str | None)
         NotFound: with STRICT_MODELS, there is no such model; or the caller may not use it.
         PermissionDenied: a collection follows the `@`, and the caller may not read documents.
     """
-    known = await known_models(services, "chat")
+    must_be_known = services.settings.strict_models or caller.rights.models is not None
+    try:
+        known = await known_models(services, "chat")
+    except Unavailable:
+        if must_be_known:
+            raise
+        # An asynchronous job is accepted nevertheless, and gets its model when it is submitted.
+        known = []
     requested = RequestedModel(model)
     if model is not None and "@" in model:
         requested = await _split(services, caller, model, known)

@@ -165,7 +165,11 @@ class ModelWorkers:
             worker.failure = self._stack.last_log_line(name) or f"its process ended; its log: {info.log}"
             worker.failed_at = time.monotonic()
             self._report(f"the model {model.name} could not be loaded: {worker.failure}")
-        elif not (worker.is_stopping and (info is None or info.state in AT_REST_STATES)):
+        elif not worker.is_stopping:
+            return
+        elif info is not None and info.state not in AT_REST_STATES:
+            # Again, in case supervisord has not heard it.
+            self._stack.suspend(name)
             return
         worker.is_stopping, worker.info = False, None
         if name != DEFAULT_PROCESS:
@@ -212,9 +216,6 @@ class ModelWorkers:
         if time.monotonic() - worker.failed_at < FAILURE_SECONDS:
             self._fail_waiting(model, wish, f"The model could not be loaded: {worker.failure}")
             return
-        self._see_to(worker, wish)
-        worker.failure, worker.used_at = "", time.monotonic()
-        self._report(f"loading the model {model.name}")
         try:
             if self._process(model.slug) == DEFAULT_PROCESS:
                 self._stack.resume(DEFAULT_PROCESS)
@@ -222,6 +223,10 @@ class ModelWorkers:
                 self._stack.add(self._make_program(model))
         except ConfigurationError as error:  # its path cannot be written in supervisord's configuration
             worker.failure, worker.failed_at = error.message, time.monotonic()
+            return
+        self._see_to(worker, wish)
+        worker.failure, worker.used_at = "", time.monotonic()
+        self._report(f"loading the model {model.name}")
 
     def _stop(self, model: LibraryModel, wish: ModelWish | None) -> None:
         worker = self._worker(model.slug)

@@ -35,9 +35,9 @@ class ProcessSpec:
     name: str
     command: Sequence[str]
     settle_seconds: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
     #: After more early ends in a row than this, supervisord gives up on the process.
     start_retries: int = START_RETRIES
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

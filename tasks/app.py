@@ -18,6 +18,7 @@ from celery.signals import (
 )
 
 import celeryconfig
+from core.errors import ConfigurationError
 from tasks.jobs.queues import Queue, Role, queue_named
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,15 @@ def roles_of(app: Celery) -> set[Role]:
 
 
 def _consume_queues_of(app: Any, model: str) -> None:
-    """Consume the queues of the language model with this slug too."""
+    """Consume the queues of the language model with this slug too.
+
+    Raises:
+        ConfigurationError: the worker was started with the queue of another model.
+    """
+    for name in app.amqp.queues.consume_from:
+        queue = queue_named(name)
+        if name not in (queue, queue.of_model(model)):
+            raise ConfigurationError(f"-Q {name}: this worker's model takes its jobs from {queue.of_model(model)}.")
     for queue in (Queue.INFERENCE, Queue.BATCH):
         app.amqp.queues.select_add(queue.of_model(model))
 

@@ -305,7 +305,7 @@ class Stack:
         """Return the pid of a supervised process, or 0 while it does not run."""
         try:
             return Supervisor(self.runtime.supervisor_socket).processes()[name].pid
-        except Unavailable:
+        except (Unavailable, KeyError):
             return 0
 
     def kill(self, name: str) -> int:

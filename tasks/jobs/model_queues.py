@@ -11,8 +11,8 @@ from tasks.jobs.keys import loading_key, waiting_key
 from tasks.jobs.records import Append, JobRecords
 from tasks.jobs.redis_client import redis_answers
 
-#: Jobs of a queue that are told that their model is being loaded.
-MAX_TOLD_JOBS = 64
+#: Jobs of a queue that are informed that their model is being loaded.
+MAX_INFORMED_JOBS = 64
 #: Jobs that one call fails.
 MAX_FAILED_JOBS = 256
 LOADING_TTL_SECONDS = 15
@@ -26,8 +26,8 @@ class ModelQueues:
 
     def __init__(self, records: JobRecords) -> None:
         self._records = records
-        #: Of jobs that wait for their model: the percentage that they were told last.
-        self._told: dict[str, int | None] = {}
+        #: Of jobs that wait for their model: the percentage that they were informed of last.
+        self._percents: dict[str, int | None] = {}
 
     def waiting_counts(self, queues: Sequence[str]) -> dict[str, int]:
         """Return the number of jobs that wait in each of these queues."""
@@ -63,13 +63,15 @@ class ModelQueues:
         Of long queues, only the first jobs get one. Nothing is emitted twice for the same percentage.
         """
         with redis_answers():
-            for position, job_id in enumerate(self._records.next_waiting(queue, MAX_TOLD_JOBS)):
-                if self._told.get(job_id) == percent and job_id in self._told:
+            for position, job_id in enumerate(self._records.next_waiting(queue, MAX_INFORMED_JOBS)):
+                if self._percents.get(job_id) == percent and job_id in self._percents:
                     continue
                 record = self._records.load(job_id)
                 if record is None or record.done or record.state != "queued":
                     continue
-                self._told = {**self._told, job_id: percent} if len(self._told) < 2 * MAX_TOLD_JOBS else {}
+                self._percents = (
+                    {**self._percents, job_id: percent} if len(self._percents) < 2 * MAX_INFORMED_JOBS else {}
+                )
                 queued = events.Queued(
                     job_id=job_id,
                     attempt=record.attempt,

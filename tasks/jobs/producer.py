@@ -20,6 +20,7 @@ from core import events
 from core.catalog import Catalog, Job, JobState, JobSummary
 from core.errors import ErrorInfo, Unavailable
 from core.keys import DEFAULT_OWNER
+from core.models.names import model_slug
 from core.settings import Settings
 from tasks.jobs import scripts
 from tasks.jobs.compatibility import version_info
@@ -259,7 +260,19 @@ class Producer:
     def resubmit(self, job: Job) -> None:
         """Create the record of a durable job again from its catalog row, and send its first task."""
         kind, request = kind_named(job.kind), job.request.encode()
-        self.submit(job.id, kind, request, durable=True, key=job.key or "", owner=job.owner, model=job.model)
+        self.submit(job.id, kind, request, durable=True, key=job.key or "", owner=job.owner, model=self._model_of(job))
+
+    def _model_of(self, job: Job) -> str:
+        """Return the slug of the model of a job; of one that was made while Redis did not answer, by the name it asks.
+
+        Of an unknown model, that is "".
+        """
+        needs_model = any(task.queue.role is Role.INFERENCE for task in kind_named(job.kind).tasks)
+        if job.model or not needs_model:
+            return job.model
+        name = str(json.loads(job.request).get("model") or "")
+        known = known_slugs(self.workers(Role.INFERENCE).values(), self.workers(Role.SUPERVISOR).values())
+        return next((slug for slug in map(model_slug, (name, name.partition("@")[0])) if slug in known), "")
 
     def settle_from_record(self, catalog: Catalog, job: JobSummary) -> bool:
         """Write the end of a job from its record into the catalog, which a worker that died could not do.

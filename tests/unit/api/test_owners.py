@@ -81,6 +81,10 @@ PROBES: dict[str, list[Probe]] = {
     "GET /metrics": [same(403)],
     "GET /v1/models": [same(200)],
     "GET /v1/models/{model_id}": [Probe((200,), (404,), path=f"/v1/models/{MODEL}@{{collection}}")],
+    **{
+        f"POST /v1/models/{{model}}/{action}": [Probe((403,), (403,), path=f"/v1/models/{MODEL}/{action}")]
+        for action in ("load", "unload", "default")
+    },
     "POST /v1/chat/completions": [
         *own_job(**CHAT),
         *own_job(**CHAT, server_tools=["search_documents"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from types import SimpleNamespace
 
 import celery.beat
 import pytest
@@ -23,7 +24,9 @@ class Worker:
 def started(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start a worker without services: its signal handlers run."""
     monkeypatch.setattr(celery.beat, "EmbeddedService", celery.beat.EmbeddedService)
-    monkeypatch.setattr("tasks.services.start_services", lambda roles, name: None)
+    monkeypatch.setattr(
+        "tasks.services.start_services", lambda roles, name, *, serves_any: SimpleNamespace(roles=roles)
+    )
     monkeypatch.setattr(tasks.app, "roles_of", lambda app: {Role.MAINTENANCE})
     worker_init.send(sender=Worker())
 
