@@ -15,6 +15,7 @@ import llama_cpp.llama_cpp as llama
 from core.errors import ConfigurationError
 from core.settings import Settings
 from inference.engine.context_size import ContextSize, Machine, choose_context_size
+from inference.engine.llama_backend.model_kind import kind_of, metadata
 from inference.engine.llama_backend.runtime import forward_log, last_error
 from inference.engine.model_files import ModelFile
 
@@ -79,32 +80,30 @@ def context_size_of(model: Any, settings: Settings, free_bytes: int) -> ContextS
 def _cell_numbers(model: Any) -> int:
     """Return how many numbers the KV cache holds for one token.
 
-    Models whose layers differ (some without attention, or with a window) need less.
+    Models whose layers differ (some without attention, or with a window) need less: llama.cpp does not tell which.
     """
     width = int(llama.llama_model_n_embd(model)) // max(1, int(llama.llama_model_n_head(model)))
     architecture = metadata(model, "general.architecture")
     key, value = (metadata(model, f"{architecture}.attention.{name}_length") for name in ("key", "value"))
     head = int(key or width) + int(value or width)
-    return int(llama.llama_model_n_layer(model)) * int(llama.llama_model_n_head_kv(model)) * head
-
-
-def metadata(model: Any, name: str) -> str:
-    """Return an entry of the GGUF file's metadata, or "" if it has none."""
-    buffer = ctypes.create_string_buffer(256)
-    length = llama.llama_model_meta_val_str(model, name.encode(), buffer, len(buffer))
-    return buffer.value.decode("utf-8", errors="replace") if length >= 0 else ""
+    # In a hybrid model, the first layer may have no heads, while others have.
+    heads = int(llama.llama_model_n_head_kv(model)) or (
+        int(llama.llama_model_n_head(model)) if llama.llama_model_is_hybrid(model) else 0
+    )
+    return int(llama.llama_model_n_layer(model)) * heads * head
 
 
 def _wants_streams(model: Any, settings: Settings) -> bool:
     """Return whether each slot shall get a stream of its own. KV_LAYOUT=auto: on CPUs, for models that attend.
 
     In a unified cache each token attends, masked, to the cells of all sequences. On two cores that makes 8 sequences of
-    850 tokens 2.7 times slower. How they compare on a GPU has not been measured.
+    850 tokens 2.7 times slower. How they compare on a GPU has not been measured. With a sliding window, a unified cache
+    cannot share prefixes of running sequences, so those models have streams everywhere.
     """
     if settings.kv_layout != "auto":
         return settings.kv_layout == "streams"
-    recurrent = llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model)
-    return not recurrent and not llama.llama_supports_gpu_offload()
+    kind = kind_of(model)
+    return not kind.is_recurrent and (kind.window_tokens is not None or not llama.llama_supports_gpu_offload())
 
 
 def faster_starter(file: ModelFile, folder: Path) -> ModelFile:
