@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.cgroups import usable_cores
 from core.errors import ConfigurationError
 from core.setting_values import (
     COMMA_SEPARATED,
@@ -352,7 +353,7 @@ class Settings(BaseSettings):
     @property
     def cores(self) -> int:
         """Number of processors that this process may use."""
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return usable_cores()
 
     @property
     def upload_body_bytes(self) -> int:
