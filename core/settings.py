@@ -20,6 +20,7 @@ from core.setting_values import (
     COMMA_SEPARATED,
     HostNames,
     HttpUrl,
+    LayersOrAuto,
     Networks,
     PathPrefix,
     RedisUrl,
@@ -68,11 +69,11 @@ class Settings(BaseSettings):
     )
     temperature: float = Field(0.2, ge=0, le=2, description="Sampling temperature, if the request sets none.")
     inference_slots: int | None = Field(None, ge=1, le=64, description="Sequences decoded at once (default: by cores).")
-    inference_waiting_limit: int = Field(
-        64, ge=1, le=1024, description="Requests that may wait for a slot in a worker."
-    )
+    inference_waiting_limit: int = Field(64, ge=1, le=1024, description="Requests that may wait for a slot.")
     inference_threads: int | None = Field(None, ge=1, description="Threads of llama.cpp (default: the cores).")
-    n_gpu_layers: int = Field(-1, ge=-1, description="Layers on the GPU in a GPU build; -1 is all of them.")
+    n_gpu_layers: LayersOrAuto = Field(
+        "auto", description="Layers on the GPU in a GPU build (auto: as many as fit; -1: all)."
+    )
     n_batch: int | None = Field(
         None, ge=32, le=8192, description="Tokens of one engine step (default: 512 in a GPU build, else 256)."
     )
@@ -115,9 +116,7 @@ class Settings(BaseSettings):
         description="Whose token ids `/v1/embeddings` takes. named: those of requests whose `model` is one of this "
         "server's; own: all are ids of the model that serves the request.",
     )
-    embedding_threads: int | None = Field(
-        None, ge=1, description="Threads of the embedding model (default: the cores)."
-    )
+    embedding_threads: int | None = Field(None, ge=1, description="Threads that embed (default: the cores).")
     bulk_nice: int = Field(
         19,
         ge=0,

@@ -18,6 +18,7 @@ from core.settings import Settings
 from inference.engine.backend import BatchEntry, DecodeStatus, FillInMiddle, TokenSampler, token_of
 from inference.engine.context_size import ContextSize, smaller
 from inference.engine.llama_backend.batch import Batch, pointer
+from inference.engine.llama_backend.devices import gpus, place_layers
 from inference.engine.llama_backend.loading import KV_TYPES, context_size_of, load_model
 from inference.engine.llama_backend.model_kind import check_kind, kind_of, memory_of, metadata
 from inference.engine.llama_backend.runtime import forward_log, last_error
@@ -47,8 +48,9 @@ class LlamaBackend:
         forward_log()
         llama.llama_backend_init()
         # Before the model is loaded: llama.cpp copies some quantised weights, and maps others from the file.
-        free_bytes = available_memory_bytes() - weights_bytes(file.path)
-        self._handle = load_model(file, settings)
+        placement = place_layers(file.path, settings, gpus(), KV_TYPES[settings.kv_cache_type][1])
+        free_bytes = available_memory_bytes() - int(weights_bytes(file.path) * placement.main_share)
+        self._handle = load_model(file, placement.gpu_layers)
         check_kind(self._handle, file.path)
         self._vocab = llama.llama_model_get_vocab(self._handle)
         self.vocab_size = llama.llama_vocab_n_tokens(self._vocab)
@@ -62,7 +64,8 @@ class LlamaBackend:
         # a Python function would take the GIL hundreds of times in each step.
         self._flag = ctypes.create_string_buffer(2)
         self._other_mappings = large_mappings()
-        self.context, size = self._create_context(context_size_of(self._handle, settings, free_bytes), settings)
+        wanted = context_size_of(self._handle, settings, free_bytes, placement)
+        self.context, size = self._create_context(wanted, settings)
         self.batch_tokens, self.sequences, self.parked_tokens = size.batch_tokens, size.sequences, size.parked_tokens
         self.has_streams = size.has_streams
         self._memory = memory_of(self.context, file.path)

@@ -15,7 +15,8 @@ import llama_cpp.llama_cpp as llama
 from core.errors import ConfigurationError
 from core.settings import Settings
 from inference.engine.context_size import ContextSize, Machine, choose_context_size
-from inference.engine.llama_backend.model_kind import kind_of, metadata
+from inference.engine.llama_backend.devices import Placement, free_gpu_bytes
+from inference.engine.llama_backend.model_kind import cell_numbers, kind_of
 from inference.engine.llama_backend.runtime import forward_log, last_error
 from inference.engine.model_files import ModelFile
 
@@ -35,9 +36,14 @@ PROGRESS_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-def load_model(file: ModelFile, settings: Settings) -> Any:
+def load_model(file: ModelFile, gpu_layers: int) -> Any:
+    """Load a model with so many layers on GPUs.
+
+    Raises:
+        ConfigurationError: if llama.cpp cannot load it.
+    """
     params = llama.llama_model_default_params()
-    params.n_gpu_layers = settings.n_gpu_layers
+    params.n_gpu_layers = gpu_layers
     log.info("Loading %s (%.0f MB)", file.path.name, file.path.stat().st_size / 1e6)
     progress = _progress_of(file.path.name)
     params.progress_callback = progress
@@ -64,33 +70,20 @@ def _progress_of(name: str) -> Any:
     return llama.llama_progress_callback(log_progress)
 
 
-def context_size_of(model: Any, settings: Settings, free_bytes: int) -> ContextSize:
-    """Return the size of the context; `free_bytes` is the memory that is left beside the weights."""
+def context_size_of(model: Any, settings: Settings, free_bytes: int, placement: Placement) -> ContextSize:
+    """Return the size of the context; `free_bytes` is the main memory that is left beside the weights."""
     machine = Machine(
         trained_tokens=int(llama.llama_model_n_ctx_train(model)),
-        cell_bytes=_cell_numbers(model) * KV_TYPES[settings.kv_cache_type][1],
+        cell_bytes=cell_numbers(model) * KV_TYPES[settings.kv_cache_type][1],
         free_bytes=free_bytes,
         batch_tokens=GPU_BATCH_TOKENS if llama.llama_supports_gpu_offload() else CPU_BATCH_TOKENS,
         most_sequences=int(llama.llama_max_parallel_sequences()),
         wants_streams=_wants_streams(model, settings),
+        main_share=placement.main_share,
+        gpu_share=placement.gpu_share,
+        free_gpu_bytes=free_gpu_bytes() if placement.gpu_share else 0,
     )
     return choose_context_size(settings, machine)
-
-
-def _cell_numbers(model: Any) -> int:
-    """Return how many numbers the KV cache holds for one token.
-
-    Models whose layers differ (some without attention, or with a window) need less: llama.cpp does not tell which.
-    """
-    width = int(llama.llama_model_n_embd(model)) // max(1, int(llama.llama_model_n_head(model)))
-    architecture = metadata(model, "general.architecture")
-    key, value = (metadata(model, f"{architecture}.attention.{name}_length") for name in ("key", "value"))
-    head = int(key or width) + int(value or width)
-    # In a hybrid model, the first layer may have no heads, while others have.
-    heads = int(llama.llama_model_n_head_kv(model)) or (
-        int(llama.llama_model_n_head(model)) if llama.llama_model_is_hybrid(model) else 0
-    )
-    return int(llama.llama_model_n_layer(model)) * heads * head
 
 
 def _wants_streams(model: Any, settings: Settings) -> bool:
