@@ -3,7 +3,7 @@
 # make check   slow tests (half an hour)      make soak    long runs: random kills, memory, containers
 # make down    stop what `make run` started elsewhere
 #
-# Variables: PYTHON, TORCH_INDEX_URL, EXTRA_INDEX (see scripts/setup.sh), TESTS (the folders or files to take tests
+# Variables: PYTHON, TORCH_INDEX_URL, EXTRA_INDEX, GPU (see scripts/setup.sh), TESTS (the folders or files to take tests
 # from), PYTEST (more options of pytest, such as PYTEST="-n 0 -x").
 
 VENV := .venv/bin
@@ -11,7 +11,7 @@ TESTS ?= tests
 PYTEST ?=
 # Which tests run beside each other, and which do not: tests/tiers.py.
 PARALLEL := -n 2
-export PYTHON TORCH_INDEX_URL EXTRA_INDEX
+export PYTHON TORCH_INDEX_URL EXTRA_INDEX GPU
 
 .PHONY: run test check soak lint ruff mypy contracts down setup setup-dev
 

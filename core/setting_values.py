@@ -129,6 +129,16 @@ def tokens_or_auto(value: Any) -> Any:
     return int(text)
 
 
+def layers_or_auto(value: Any) -> Any:
+    """Return a number of layers, -1 for all, or `auto`. Raise ValueError for anything else."""
+    text = str(value).strip().lower()
+    if text == "auto":
+        return text
+    if text != "-1" and not text.isdecimal():
+        raise ValueError("must be auto, a number of layers, or -1 for all layers")
+    return int(text)
+
+
 #: Reads a list from a comma-separated variable, and not from JSON.
 COMMA_SEPARATED = (NoDecode, BeforeValidator(split_commas))
 GgufName = Annotated[str, AfterValidator(gguf_name)]
@@ -142,4 +152,5 @@ RegularExpression = Annotated[str, AfterValidator(regular_expression)]
 RedisUrl = Annotated[str, AfterValidator(lambda value: checked_url(value, "redis", "rediss", "unix"))]
 HttpUrl = Annotated[str, AfterValidator(lambda value: checked_url(value, "http", "https"))]
 TokensOrAuto = Annotated[int | Literal["auto"], BeforeValidator(tokens_or_auto)]
+LayersOrAuto = Annotated[int | Literal["auto"], BeforeValidator(layers_or_auto)]
 Template = Annotated[str, AfterValidator(read_template)]

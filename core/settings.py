@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.cgroups import usable_cores
 from core.errors import ConfigurationError
 from core.setting_values import (
     KEY_HASH_PREFIX,
@@ -21,6 +22,7 @@ from core.setting_values import (
     GgufPath,
     HostNames,
     HttpUrl,
+    LayersOrAuto,
     Networks,
     PathPrefix,
     RedisUrl,
@@ -78,7 +80,9 @@ class Settings(BaseSettings):
     inference_slots: int | None = Field(None, ge=1, le=64, description="Sequences decoded at once (default: by cores).")
     inference_waiting_limit: int = Field(64, ge=1, le=1024, description="Requests that may wait for a worker's slot.")
     inference_threads: int | None = Field(None, ge=1, description="Threads of llama.cpp (default: the cores).")
-    n_gpu_layers: int = Field(-1, ge=-1, description="Layers on the GPU in a GPU build; -1 is all of them.")
+    n_gpu_layers: LayersOrAuto = Field(
+        "auto", description="Layers on the GPU in a GPU build (auto: as many as fit; -1: all)."
+    )
     n_batch: int | None = Field(
         None, ge=32, le=8192, description="Tokens of one engine step (default: 512 in a GPU build, else 256)."
     )
@@ -338,7 +342,7 @@ class Settings(BaseSettings):
     @property
     def cores(self) -> int:
         """Number of processors that this process may use."""
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return usable_cores()
 
     @property
     def upload_body_bytes(self) -> int:

@@ -7,7 +7,8 @@
 #
 # Variables: PYTHON (the interpreter to use), TORCH_INDEX_URL (for example https://download.pytorch.org/whl/cpu for
 # CPU-only torch), EXTRA_INDEX (further package indexes, space-separated: for example the wheel index of
-# llama-cpp-python, which saves its compilation), CMAKE_ARGS (options of llama.cpp's build, such as -DGGML_CUDA=on).
+# llama-cpp-python, which saves its compilation), CMAKE_ARGS (options of llama.cpp's build, such as -DGGML_CUDA=on),
+# GPU=1 (use this machine's GPU: scripts/gpu.sh knows with which of these options).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,6 +16,7 @@ EXTRA="${1:-run}"
 VENV=.venv
 STAMP="$VENV/.installed-$EXTRA"
 LOG="$VENV/install.log"
+GPU_HINT='' WHEEL_ONLY=()
 STEPS=3
 [ "$EXTRA" = run ] && STEPS=4 # the Makefile's start is the fourth
 
@@ -25,7 +27,7 @@ fail() {
     exit 1
 }
 
-fingerprint() { cat pyproject.toml requirements.lock scripts/setup.sh scripts/llama_cmake_args.sh <(pwd) | cksum; }
+fingerprint() { cat pyproject.toml requirements.lock scripts/setup.sh scripts/gpu.sh scripts/llama_cmake_args.sh <(pwd) | cksum; }
 
 # Options for the builds of torch and llama.cpp. Changing them needs a new environment.
 build_options() { printf '%s\n' "$(scripts/llama_cmake_args.sh)" "${TORCH_INDEX_URL:-}" "${EXTRA_INDEX:-}"; }
@@ -76,6 +78,24 @@ check_redis() {
         "Or name a running one: REDIS_URL=redis://…"
 }
 
+# Say which GPU there is and, with GPU=1, take the options that make llama.cpp use it, unless some are given.
+choose_gpu() {
+    local gpu kind options name
+    gpu=$(scripts/gpu.sh)
+    IFS=$'\t' read -r kind options name <<<"$gpu"
+    if [ "${GPU:-0}" != 1 ]; then
+        [ -z "$kind" ] || GPU_HINT="There is a GPU ($name): \`make run GPU=1\` uses it (with $options)."
+    elif [ -z "$kind" ]; then
+        fail "GPU=1: no GPU was found. scripts/gpu.sh asks nvidia-smi and vulkaninfo, and knows Macs with Metal." \
+            "Name the options of another build: CMAKE_ARGS=-DGGML_HIP=on make run"
+    elif [ -z "${CMAKE_ARGS:-}${EXTRA_INDEX:-}" ]; then
+        export "${options?}"
+        GPU_HINT="For the GPU ($name): $options"
+        # Without a wheel in the index, pip would compile for the CPU instead.
+        [ -z "${EXTRA_INDEX:-}" ] || WHEEL_ONLY=(--only-binary llama-cpp-python)
+    fi
+}
+
 elapsed() { printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
 
 # pip prints nothing while it compiles for minutes, so this shows that it is still running.
@@ -95,6 +115,8 @@ with_heartbeat() {
 pip_install() {
     with_heartbeat "$VENV/bin/python" -m pip install --disable-pip-version-check -c requirements.lock "$@" && return
     tail -n 30 "$LOG" >&2
+    [ "${#WHEEL_ONLY[@]}" -eq 0 ] || say "If there is no ready-made wheel for this machine, compile with the GPU's toolkit:" \
+        "CMAKE_ARGS=-DGGML_CUDA=on (NVIDIA) or CMAKE_ARGS=-DGGML_VULKAN=on before \`make run\`." >&2
     fail "The installation failed. The lines above end its log, $LOG."
 }
 
@@ -111,7 +133,7 @@ install_packages() {
     # First, and not from the cache: pip would reuse the wheel of an earlier build, even if that had other options.
     [ -z "$cmake" ] ||
         CMAKE_ARGS="$cmake" pip_install --no-cache-dir --no-deps ${indexes[@]+"${indexes[@]}"} llama-cpp-python
-    pip_install ${indexes[@]+"${indexes[@]}"} -e "$target"
+    pip_install ${indexes[@]+"${indexes[@]}"} ${WHEEL_ONLY[@]+"${WHEEL_ONLY[@]}"} -e "$target"
 }
 
 has_usable_environment() {
@@ -121,6 +143,7 @@ has_usable_environment() {
 }
 
 main() {
+    [ "${GPU:-0}" != 1 ] || choose_gpu
     if ! wants_other_build; then
         is_current "$STAMP" && return
         [ "$EXTRA" = run ] && is_current "$VENV/.installed-dev" && return
@@ -131,6 +154,8 @@ main() {
     check_compiler
     check_redis
     say "      $("$python" --version) at $python"
+    [ "${GPU:-0}" = 1 ] || choose_gpu
+    [ -z "$GPU_HINT" ] || say "      $GPU_HINT"
     say "[2/$STEPS] Making $VENV (seconds)"
     has_usable_environment || "$python" -m venv --clear "$VENV"
     say "[3/$STEPS] Installing packages: about 10 minutes the first time (llama.cpp is compiled; log: $LOG)"

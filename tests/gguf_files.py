@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 #: Types of a token: a control token, and a text token that the user has added.
 CONTROL, USER_DEFINED = 3, 4
 ALIGNMENT = 32
-_UINT32, _FLOAT32, _STRING, _ARRAY = 4, 6, 8, 9
+_UINT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 6, 7, 8, 9
 #: The `struct` formats of numbers by their GGUF type.
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 Value = tuple[int, Any]
@@ -64,10 +65,7 @@ def random_model(source: Path, target: Path, shape: Shape) -> Path:
 
     The weights are no model of anything, but take the memory and the time that others of this shape take.
     """
-    with source.open("rb") as file:
-        _, version, _, count = _read(file, "4sIQQ")
-        fields = dict(_field(file) for _ in range(count))
-    fields = {name: value for name, value in fields.items() if name.startswith("tokenizer.")} | _shape_fields(shape)
+    fields = tokenizer_fields(source) | _shape_fields(shape)
     (_, (_, tokens)) = fields["tokenizer.ggml.tokens"]
     infos, offset = b"", 0
     for name, dimensions in _tensors(shape, len(tokens)):
@@ -75,7 +73,7 @@ def random_model(source: Path, target: Path, shape: Shape) -> Path:
         infos += _string(name.encode()) + struct.pack(f"<I{len(dimensions)}Q", len(dimensions), *dimensions)
         infos += struct.pack("<IQ", _F32 if len(dimensions) == 1 else _Q4_0, offset)
         offset += size + -size % ALIGNMENT
-    head = struct.pack("<4sIQQ", b"GGUF", version, len(list(_tensors(shape, 0))), len(fields))
+    head = struct.pack("<4sIQQ", b"GGUF", 3, len(list(_tensors(shape, 0))), len(fields))
     head += _packed_fields(fields)
     head += infos
     with target.open("wb") as file:
@@ -119,6 +117,39 @@ def _packed_fields(fields: Mapping[str, Value]) -> bytes:
         _string(name.encode()) + struct.pack("<I", kind) + _packed(kind, value)
         for name, (kind, value) in fields.items()
     )
+
+
+def written_model(target: Path, fields: Mapping[str, Value], tensors: Mapping[str, NDArray[np.float32]]) -> Path:
+    """Write a model with these metadata and weights, by their names in the file; the sizes of a row come last."""
+    infos, offset = b"", 0
+    for name, array in tensors.items():
+        infos += _string(name.encode()) + struct.pack(f"<I{array.ndim}Q", array.ndim, *reversed(array.shape))
+        infos += struct.pack("<IQ", _F32, offset)
+        offset += array.nbytes + -array.nbytes % ALIGNMENT
+    head = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(fields))
+    head += _packed_fields(fields) + infos
+    with target.open("wb") as file:
+        file.write(head + bytes(-len(head) % ALIGNMENT))
+        for array in tensors.values():
+            file.write(array.tobytes() + bytes(-array.nbytes % ALIGNMENT))
+    return target
+
+
+def tokenizer_fields(source: Path) -> dict[str, Value]:
+    """Return the metadata of a model that describe its tokenizer and chat template."""
+    with source.open("rb") as file:
+        _, _, _, count = _read(file, "4sIQQ")
+        fields = dict(_field(file) for _ in range(count))
+    return {name: value for name, value in fields.items() if name.startswith("tokenizer.")}
+
+
+def field_of(value: str | int | float | bool) -> Value:
+    """Return a value of a file's metadata with its type."""
+    if isinstance(value, str):
+        return _STRING, value.encode()
+    if isinstance(value, bool):
+        return _BOOL, value
+    return (_UINT32, value) if isinstance(value, int) else (_FLOAT32, value)
 
 
 def _shape_fields(shape: Shape) -> dict[str, Value]:

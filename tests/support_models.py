@@ -79,3 +79,43 @@ def tiny_cross_encoder(folder: Path, labels: int = 1) -> Path:
     )
     BertForSequenceClassification(config).save_pretrained(folder)
     return folder
+
+
+#: The code of `tiny_coded_model`: a BERT under other names, as models on the hub come with one.
+_CONFIGURATION = """
+from transformers import BertConfig
+
+
+class OwnConfig(BertConfig):
+    model_type = "own-bert"
+"""
+_MODELING = """
+from transformers import BertModel
+
+from .configuration_own import OwnConfig
+from .layers import scaled
+
+
+class OwnModel(BertModel):
+    config_class = OwnConfig
+
+    def forward(self, *args, **kwargs):
+        output = super().forward(*args, **kwargs)
+        output["last_hidden_state"] = scaled(output["last_hidden_state"])
+        return output
+"""
+
+
+def tiny_coded_model(folder: Path, layers: str) -> Path:
+    """Write a model that comes with code, in three files, of which `layers` is the text of the last one.
+
+    It has to define `scaled`, a function of a tensor.
+    """
+    auto_map = {"AutoConfig": "configuration_own.OwnConfig", "AutoModel": "modeling_own.OwnModel"}
+    tiny_model(folder, auto_map=auto_map)
+    config = json.loads((folder / "config.json").read_text())
+    _write(folder / "config.json", config | {"model_type": "own-bert", "auto_map": auto_map})
+    (folder / "configuration_own.py").write_text(_CONFIGURATION)
+    (folder / "modeling_own.py").write_text(_MODELING)
+    (folder / "layers.py").write_text(layers)
+    return folder

@@ -129,6 +129,13 @@ class Backend(Tokenizer, Protocol):
     def can_trim(self) -> bool:
         """Whether a part of a sequence can be removed from the cache (recurrent models cannot do that)."""
 
+    @property
+    def window_tokens(self) -> int | None:
+        """How many of its last tokens a copy of a sequence holds in all layers, or None if it holds all tokens.
+
+        A copy is a parked sequence, or one in another stream. Layers with a sliding window lack older tokens in it.
+        """
+
     def decode(self, batch: Sequence[BatchEntry]) -> DecodeStatus:
         """Run the model over a batch.
 
@@ -149,8 +156,12 @@ class Backend(Tokenizer, Protocol):
         Return False, and leave `target` empty, if they could not be copied.
         """
 
-    def trim(self, seq_id: int, length: int) -> None:
-        """Remove all but the first `length` tokens of a sequence from the cache."""
+    def trim(self, seq_id: int, length: int) -> bool:
+        """Remove all but the first `length` tokens of a sequence from the cache.
+
+        Return False, and empty the sequence, if the rest cannot be continued: layers with a sliding window have lost
+        some of its tokens.
+        """
 
     def park(self, seq_id: int, key: int) -> None:
         """Copy the cache of a sequence to main memory, under `key`."""

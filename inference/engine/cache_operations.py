@@ -64,7 +64,8 @@ def apply_operations(operations: Iterable[Operation], backend: Backend) -> set[i
                 if not backend.unpark(key, target, length):
                     lost.add(target)
             case Trim(seq_id, length):
-                backend.trim(seq_id, length)
+                if not backend.trim(seq_id, length):
+                    lost.add(seq_id)
             case Park(seq_id, key):
                 backend.park(seq_id, key)
             case Forget(key):

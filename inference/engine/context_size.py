@@ -18,6 +18,8 @@ from core.models.needed_memory import (
 from core.settings import Settings
 from inference.engine.prompt_lookup import MAX_DRAFT_TOKENS
 
+#: The share of the free memory of GPUs, which has little other use, that the KV cache may take.
+KV_GPU_MEMORY_SHARE = 0.9
 #: Where all slots share the cells, CONTEXT_LENGTH=auto makes room for AUTO_CONTEXTS, or for so many tokens of each slot
 #: if that is more. Few conversations fill a context, so whole contexts for all slots would cost memory and
 #: time: llama.cpp fills the whole cache with zeros at the start, and without flash attention it stores V transposed, in
@@ -60,17 +62,31 @@ class Machine:
     trained_tokens: int
     #: The size of one token in the KV cache.
     cell_bytes: float
-    #: The memory that is left once the model is loaded.
+    #: The main memory that is left once the model is loaded.
     free_bytes: int
     #: The tokens of a step if N_BATCH is not set.
     batch_tokens: int
     most_sequences: int
     #: Whether each slot shall have a stream of cells of its own, if memory allows.
     wants_streams: bool = False
+    #: The share of each token that is in main memory, and the share that is in that of GPUs.
+    main_share: float = 1.0
+    gpu_share: float = 0.0
+    #: What may be taken of the memory of GPUs once the model is loaded.
+    free_gpu_bytes: int = 0
+
+    @property
+    def room_bytes(self) -> int:
+        """How large the KV cache may be, with what of it is on GPUs."""
+        places = (
+            (self.free_bytes, KV_MEMORY_SHARE, self.main_share),
+            (self.free_gpu_bytes, KV_GPU_MEMORY_SHARE, self.gpu_share),
+        )
+        return int(min(max(0, free) * usable / share for free, usable, share in places if share))
 
     @property
     def fitting_cells(self) -> int:
-        return int(max(0, self.free_bytes) * KV_MEMORY_SHARE / max(self.cell_bytes, 1.0))
+        return int(self.room_bytes / max(self.cell_bytes, 1.0))
 
 
 def choose_context_size(settings: Settings, machine: Machine) -> ContextSize:
@@ -143,10 +159,9 @@ def _auto_length(machine: Machine, contexts: int) -> tuple[int, str]:
 
 def _no_room(settings: Settings, machine: Machine, length: int) -> ConfigurationError:
     needed_bytes = (length + SPARE_CELLS) * machine.cell_bytes
-    room_bytes = max(0, machine.free_bytes) * KV_MEMORY_SHARE
     return ConfigurationError(
         f"CONTEXT_LENGTH={settings.context_length}: the KV cache of one sequence of {length} tokens needs "
-        f"{needed_bytes / 2**20:.0f} MiB and there is room for {room_bytes / 2**20:.0f} MiB. "
+        f"{needed_bytes / 2**20:.0f} MiB and there is room for {machine.room_bytes / 2**20:.0f} MiB. "
         "Set it lower, or set KV_CACHE_TYPE=q8_0."
     )
 

@@ -7,6 +7,7 @@ sink is called once per step, on that thread, with the events of all sequences.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from core.errors import InternalError, LlmApiError, Unavailable
 from core.messages import ChatMessage, PromptEnd, SamplingParams
 from inference.engine.backend import Backend, BatchEntry, DecodeStatus
 from inference.engine.bulk_share import BulkShare
+from inference.engine.cache_layout import cache_of
 from inference.engine.cache_operations import apply_operations
 from inference.engine.inbox import Abort, Inbox, Searched, Submit, Wake
 from inference.engine.preparation import Preparation, PreparedPrompt, chat_template_of
@@ -27,9 +29,7 @@ from inference.engine.scheduler import PlannedWork, Scheduler, StepPlan
 from inference.engine.sequence import ActiveSequence, SequenceRequest, Sink
 from inference.engine.stats import Counters, EngineStats
 from inference.engine.step_events import StepEvents
-from inference.engine.stream_cache import StreamCache
 from inference.engine.token_budget import TokenBudget
-from inference.engine.unified_cache import UnifiedCache
 from inference.grammars.compiler import GrammarCompiler
 
 #: After this many crashes without a successful step in between, the engine gives up.
@@ -60,11 +60,9 @@ class Engine:
         self.model = replace(backend.model, reasons=template.reasoning is not None)
         self._backend = backend
         self._sink = sink
-        has_streams = backend.has_streams
-        layout = StreamCache if has_streams else UnifiedCache
-        sizes, slots = (backend.sequences, backend.cells), min(slots, backend.sequences)
-        cache = layout(*sizes, can_share=backend.can_trim, most_parked_tokens=backend.parked_tokens)
-        self._scheduler = Scheduler(slots, backend.batch_tokens, cache, equal_pieces=has_streams)
+        self._scheduler = Scheduler(
+            min(slots, backend.sequences), backend.batch_tokens, cache_of(backend), equal_pieces=backend.has_streams
+        )
         self._token_budget = TokenBudget(backend.batch_tokens, stream_gap_seconds)
         self._bulk_share = bulk_share
         self._running_sequences: dict[str, RunningSequence] = {}
@@ -268,15 +266,17 @@ class Engine:
         if not self._apply_cache_operations():
             return False
         batch = [BatchEntry(work.sequence.held_id, work.tokens, work.start, work.rows) for work in plan.work]
+        least = WORTH_INTERRUPTING_TOKENS if self._backend.can_trim else math.inf
         self._prompts_in_step = frozenset(
-            work.sequence.request.sequence_id for work in plan.work if work.count >= WORTH_INTERRUPTING_TOKENS
+            work.sequence.request.sequence_id for work in plan.work if work.count >= least
         )
         status = self._backend.decode(batch)
         self._prompts_in_step = frozenset()
         if status is DecodeStatus.DONE:
             return True
         for work in plan.work:
-            self._backend.trim(work.sequence.held_id, work.start)
+            if not self._backend.can_trim or not self._backend.trim(work.sequence.held_id, work.start):
+                self._scheduler.forget_prefix(work.sequence.held_id)
         if status is DecodeStatus.FULL:
             self._make_room()
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inference.engine.cache_operations import Forget, Operation, Park
@@ -17,8 +17,9 @@ class _Parked:
 class ParkedPrompts:
     """The tokens of the parked prompts. The least recently used are dropped first."""
 
-    def __init__(self, most_tokens: int) -> None:
+    def __init__(self, most_tokens: int, window_tokens: int | None = None) -> None:
         self._most_tokens = most_tokens
+        self._window_tokens = window_tokens
         self._parked: dict[int, _Parked] = {}
         self._clock = 0
 
@@ -28,8 +29,16 @@ class ParkedPrompts:
         return sum(len(parked.tokens) for parked in list(self._parked.values()))
 
     def longest_prefix(self, tokens: Sequence[int]) -> tuple[int, int]:
-        """Return the key of the prompt with the longest common prefix with `tokens`, and the prefix's length."""
-        return longest_prefix({key: parked.tokens for key, parked in self._parked.items()}, tokens)
+        """Return the key of the prompt with the longest prefix that `tokens` can reuse, and the prefix's length.
+
+        The last token is left to compute.
+        """
+        best, length = 0, 0
+        for key, parked in self._parked.items():
+            common = min(common_prefix(parked.tokens, tokens), len(tokens) - 1)
+            if self._reusable(parked.tokens, common) > length:
+                best, length = key, common
+        return best, length
 
     def use(self, key: int) -> list[int]:
         """Return the tokens of a prompt, which then counts as recently used."""
@@ -51,10 +60,10 @@ class ParkedPrompts:
         operations: list[Operation] = []
         for key, parked in list(self._parked.items()):
             common = common_prefix(parked.tokens, tokens)
-            if common == len(tokens):
+            if common == self._reusable(parked.tokens, common) == len(tokens):
                 parked.used_at = self._tick()
                 return operations
-            if common == len(parked.tokens) and key != keep:
+            if common == self._reusable(tokens, common) == len(parked.tokens) and key != keep:
                 operations.append(self._forget(key))
         operations += self._make_room(len(tokens), keep)
         key = self._tick()
@@ -63,6 +72,9 @@ class ParkedPrompts:
 
     def clear(self) -> None:
         self._parked.clear()
+
+    def _reusable(self, tokens: Sequence[int], length: int) -> int:
+        return reusable_prefix(copied_from(len(tokens), self._window_tokens), length, self._window_tokens)
 
     def _make_room(self, tokens: int, keep: int | None) -> list[Operation]:
         operations: list[Operation] = []
@@ -84,14 +96,17 @@ class ParkedPrompts:
         return self._clock
 
 
-def longest_prefix(candidates: Mapping[int, Sequence[int]], tokens: Sequence[int]) -> tuple[int, int]:
-    """Return the name of the candidate with the longest common prefix with `tokens`, and that prefix's length."""
-    best, length = 0, 0
-    for name, candidate in candidates.items():
-        common = common_prefix(candidate, tokens)
-        if common > length:
-            best, length = name, common
-    return best, length
+def copied_from(tokens: int, window_tokens: int | None) -> int:
+    """Return the first position that a copy of a sequence holds in all layers, those with a sliding window included."""
+    return 0 if window_tokens is None else max(0, tokens - window_tokens)
+
+
+def reusable_prefix(first: int, length: int, window_tokens: int | None) -> int:
+    """Return how many of the first `length` tokens of a sequence can be continued: all or none.
+
+    `first` is the first position that is there in all layers.
+    """
+    return length if not first or window_tokens is None or length >= first + window_tokens else 0
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:

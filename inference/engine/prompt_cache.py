@@ -16,15 +16,16 @@ from inference.engine.parked_prompts import ParkedPrompts
 class PromptCache(ABC):
     """The contents of the KV cache, and the parked prompts."""
 
-    def __init__(self, cells: int, *, can_share: bool, most_parked_tokens: int) -> None:
+    def __init__(self, cells: int, *, can_share: bool, most_parked_tokens: int, window_tokens: int | None) -> None:
         """Create an empty cache of `cells` tokens.
 
         `can_share` is false for models whose cache cannot be trimmed (recurrent ones): then no prefix is reused.
-        `most_parked_tokens` bounds what is kept of finished sequences in main memory.
+        `most_parked_tokens` bounds what is kept of finished sequences in main memory. `window_tokens` is the backend's.
         """
         self.cells = cells
         self._can_share = can_share
-        self._parked = ParkedPrompts(most_parked_tokens if can_share else 0)
+        self._window_tokens = window_tokens
+        self._parked = ParkedPrompts(most_parked_tokens if can_share else 0, window_tokens)
         #: What the backend has to do before the next step, in this order.
         self.operations: list[Operation] = []
 
@@ -68,6 +69,21 @@ class PromptCache(ABC):
 
         Return the sequence's id from now on, and how many of `tokens` the cache holds under it.
         """
+
+    @abstractmethod
+    def will_share(self, tokens: int) -> bool:
+        """Return whether a running sequence of so many tokens can give others a prefix of any length."""
+
+    def parks_prompt(self, tokens: int) -> bool:
+        """Return whether `park_prompt` is worth it for a prompt of so many tokens: only if it exceeds a sliding window.
+
+        The sequence is then of no use for the same prompt any more once the window has moved on.
+        """
+        return self._can_share and self._window_tokens is not None and tokens > self._window_tokens
+
+    def park_prompt(self, seq_id: int) -> None:
+        """Copy a running sequence to main memory as it is now."""
+        self.operations += self._parked.park(seq_id, self.tokens(seq_id))
 
     @abstractmethod
     def extend(self, seq_id: int, tokens: Sequence[int]) -> None:

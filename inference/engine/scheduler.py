@@ -14,7 +14,7 @@ from itertools import accumulate
 from core.messages import Priority
 from inference.engine.parked_prompts import common_prefix
 from inference.engine.prompt_cache import PromptCache
-from inference.engine.sequence import ActiveSequence
+from inference.engine.sequence import ActiveSequence, importance
 
 CLASSES: tuple[Priority, ...] = ("interactive", "batch")
 #: A prompt waits for another one to be computed if that saves at least this many tokens.
@@ -178,6 +178,8 @@ class Scheduler:
             sequence = work.sequence
             self.cache.extend(sequence.held_id, work.tokens)
             sequence.computed += work.count
+            if sequence.computed == sequence.prompt_length - 1 and self._parks_prompt(sequence):
+                self.cache.park_prompt(sequence.held_id)
 
     def settle(self, sequence: ActiveSequence, accepted: int) -> None:
         """Keep the first `accepted` draft tokens, which are in `tokens` now, and remove the others from the cache."""
@@ -186,17 +188,18 @@ class Scheduler:
         self.cache.truncate(sequence.held_id, sequence.computed)
 
     def forget_prefix(self, seq_id: int) -> None:
-        """Mark a just admitted sequence as not computed, because the backend could not reuse its cached prefix."""
+        """Mark a sequence as not computed, because the backend could not reuse its prefix or has lost its tokens."""
         self.cache.truncate(seq_id, 0)
         for sequence in self.running:
             if sequence.seq_id == seq_id:
                 sequence.computed = sequence.cached_tokens = 0
+                sequence.may_reuse = False
 
     def preempt_last(self) -> ActiveSequence | None:
         """Preempt the least important running sequence and return it, or return None if only one runs."""
         if len(self.running) < 2:
             return None
-        victim = max(self.running, key=_importance)
+        victim = max(self.running, key=importance)
         self._preempt(victim)
         return victim
 
@@ -218,7 +221,7 @@ class Scheduler:
         # Where there are several slots, batch work keeps one.
         if sequence.request.priority == "batch" or len(batch) <= int(self.slots > 1):
             return False
-        victim = max(batch, key=_importance)
+        victim = max(batch, key=importance)
         if victim.yields:
             self._preempt(victim)
         return victim.yields
@@ -229,7 +232,7 @@ class Scheduler:
         What they have computed stays in the cache as long as there is room.
         """
         if self._running_of("interactive"):
-            for surplus in sorted(self._running_of("batch"), key=_importance)[:0:-1]:
+            for surplus in sorted(self._running_of("batch"), key=importance)[:0:-1]:
                 self._preempt(surplus)
 
     def _running_of(self, priority: Priority) -> list[ActiveSequence]:
@@ -320,34 +323,39 @@ class Scheduler:
     def _plan_prompts(self, plan: StepPlan, budget: int) -> None:
         """Fill the budget with prompts, in order of importance."""
         must_be_equal, length = self._equal_pieces and bool(plan.work), 0
-        prompts = sorted((one for one in self.running if one.pending and not one.is_decoding), key=_importance)
+        prompts = sorted((one for one in self.running if one.pending and not one.is_decoding), key=importance)
         for sequence in prompts:
             if budget <= 0:
                 return
             if sequence.seq_id is None or self._better_wait(sequence, prompts):
                 continue
             count = min(sequence.pending, budget)
+            if sequence.computed + count == sequence.prompt_length and count > 1 and self._parks_prompt(sequence):
+                count -= 1  # parked without its last token, so that the same prompt can continue it
             if must_be_equal and length > count:
                 continue  # it has a shorter piece left than those before it, and waits for the next step
             count = length = length if must_be_equal and length else count
             if not self._claim(plan, sequence, count):
                 continue
-            rows = int(count == sequence.pending)
-            plan.add(PlannedWork(sequence, sequence.computed, count, rows, is_prompt=True))
+            plan.add(PlannedWork(sequence, sequence.computed, count, int(count == sequence.pending), is_prompt=True))
             budget -= count
+
+    def _parks_prompt(self, sequence: ActiveSequence) -> bool:
+        return not sequence.preemptions and self.cache.parks_prompt(sequence.prompt_length)
 
     def _better_wait(self, sequence: ActiveSequence, prompts: Iterable[ActiveSequence]) -> bool:
         """Return whether an earlier prompt is computing a prefix that this one can share soon.
 
         Otherwise, share what has been computed by now.
         """
-        if sequence.preemptions or sequence.computed >= sequence.prompt_length:
+        if sequence.preemptions or not sequence.may_reuse or sequence.computed >= sequence.prompt_length:
             return False
         for earlier in prompts:
             if earlier is sequence:
                 break
             shared = min(common_prefix(earlier.tokens, sequence.tokens), len(sequence.tokens) - 1)
-            if earlier.computed < shared and shared - sequence.computed >= WORTH_WAITING_TOKENS:
+            is_worth_it = earlier.computed < shared and shared - sequence.computed >= WORTH_WAITING_TOKENS
+            if is_worth_it and self.cache.will_share(len(earlier.tokens)):
                 return True
         self._share_more(sequence)
         return False
@@ -370,7 +378,7 @@ class Scheduler:
         Return False if the sequence itself was preempted.
         """
         while not self._room(plan, count):
-            victim = max(self.running, key=_importance)
+            victim = max(self.running, key=importance)
             self._preempt(victim)
             plan.drop(victim)
             if victim is sequence:
@@ -390,8 +398,3 @@ class Scheduler:
     def _release(self, sequence: ActiveSequence) -> None:
         self.cache.release(sequence.held_id)
         sequence.seq_id, sequence.computed, sequence.draft = None, 0, []
-
-
-def _importance(sequence: ActiveSequence) -> tuple[bool, int]:
-    """Return a sort key: the least important comes last, which is batch work, then what arrived later."""
-    return (sequence.yields, sequence.order)

@@ -132,6 +132,8 @@ class ActiveSequence:
     computed: int = 0
     #: Tokens of the prompt that the cache held at the first admission.
     cached_tokens: int = 0
+    #: Whether a longer prefix may be reused while it runs: not once that has failed, for it would fail again.
+    may_reuse: bool = True
     #: The generated tokens that are reasoning, with its tags.
     reasoning_tokens: int = 0
     #: Drafted tokens that may follow `tokens`; the next step verifies them.
@@ -182,3 +184,8 @@ class ActiveSequence:
     def is_decoding(self) -> bool:
         """Whether its next step computes a single token."""
         return self.pending == 1 and self.first_token_at is not None
+
+
+def importance(sequence: ActiveSequence) -> tuple[bool, int]:
+    """Return a sort key: the least important comes last, which is batch work, then what arrived later."""
+    return (sequence.yields, sequence.order)

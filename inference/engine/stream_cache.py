@@ -14,12 +14,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from inference.engine.cache_operations import Copy, Unpark
-from inference.engine.parked_prompts import common_prefix
+from inference.engine.parked_prompts import common_prefix, copied_from, reusable_prefix
 from inference.engine.prompt_cache import PromptCache
 
 #: The cost of computing a token, if copying its cells to or from main memory costs 1. On two cores, the starter model
 #: computes a token of a prompt in 1.7 ms, and copies one to another stream, by way of main memory, in 0.016 ms.
 COMPUTE_COST = 64
+#: Tokens that a stream holds, in layers with a sliding window, beyond the window: llama.cpp has cells for a step more.
+SPARE_WINDOW_TOKENS = 256
 #: Steps for which a gap between running sequences must last before it is closed: mostly a waiting request fills it.
 GAP_STEPS = 4
 
@@ -30,6 +32,8 @@ class _Stream:
     in_use: bool = False
     #: When it was last released.
     used_at: int = 0
+    #: The first position that is there in all layers, those with a sliding window included.
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class _Found:
     #: The length of the prompt.
     tokens: int
     in_streams: list[int]
+    #: The lengths that a copy of each stream would have.
+    copied: list[int]
     #: The key of the longest one in main memory, and its length.
     key: int
     parked: int
@@ -64,9 +70,19 @@ class _Found:
 class StreamCache(PromptCache):
     """The streams of all sequence ids. Those that are not in use keep what they last held."""
 
-    def __init__(self, sequences: int, cells: int, *, can_share: bool = True, most_parked_tokens: int = 0) -> None:
+    spare_window_tokens = SPARE_WINDOW_TOKENS
+
+    def __init__(
+        self,
+        sequences: int,
+        cells: int,
+        *,
+        can_share: bool = True,
+        most_parked_tokens: int = 0,
+        window_tokens: int | None = None,
+    ) -> None:
         """Create an empty cache of `cells` tokens over all streams; each must have room for the longest sequence."""
-        super().__init__(cells, can_share=can_share, most_parked_tokens=most_parked_tokens)
+        super().__init__(cells, can_share=can_share, most_parked_tokens=most_parked_tokens, window_tokens=window_tokens)
         self._streams = [_Stream() for _ in range(sequences)]
         self._steps_with_gaps = 0
         self._clock = 0
@@ -109,13 +125,21 @@ class StreamCache(PromptCache):
         self._begin(best)
         return seq_id, best.length
 
+    def will_share(self, tokens: int) -> bool:
+        return self._can_share and not copied_from(tokens, self._window_tokens)
+
     def extend(self, seq_id: int, tokens: Sequence[int]) -> None:
-        self._streams[seq_id].tokens.extend(tokens)
+        stream = self._streams[seq_id]
+        stream.tokens.extend(tokens)
+        if self._window_tokens is not None:
+            held = self._window_tokens + self.spare_window_tokens
+            stream.first = max(stream.first, len(stream.tokens) - held)
 
     def truncate(self, seq_id: int, length: int) -> None:
         stream = self._streams[seq_id]
         if length < len(stream.tokens):
             del stream.tokens[length:]
+            stream.first = min(stream.first, length)
             self._trim(seq_id, length)
 
     def release(self, seq_id: int) -> None:
@@ -169,8 +193,8 @@ class StreamCache(PromptCache):
     def _copies(self, found: _Found, target: int) -> Iterator[_Reuse]:
         """Return the ways that copy a prefix to the stream `target`, from another stream and from main memory."""
         evicting = 0 if self._streams[target].in_use else len(self.tokens(target))
-        source = max(range(len(found.in_streams)), key=lambda at: (at != target, found.in_streams[at]))
-        if source != target and (length := found.in_streams[source]):
+        source = max(range(len(found.copied)), key=lambda at: (at != target, found.copied[at]))
+        if source != target and (length := found.copied[source]):
             cost = evicting + 2 * len(self.tokens(source)) + COMPUTE_COST * (found.tokens - length)
             yield _Reuse(target, length, cost, source=source)
         if found.parked:
@@ -180,11 +204,15 @@ class StreamCache(PromptCache):
     def _found(self, tokens: list[int]) -> _Found:
         """Return how many of `tokens` are in the streams and in main memory."""
         most = len(tokens) - 1  # the logits of the last one are needed
+        nothing = [0] * len(self._streams)
         if not self._can_share:
-            return _Found(len(tokens), [0] * len(self._streams), 0, 0)
-        in_streams = [min(common_prefix(stream.tokens, tokens), most) for stream in self._streams]
-        key, parked = self._parked.longest_prefix(tokens)
-        return _Found(len(tokens), in_streams, key, min(parked, most))
+            return _Found(len(tokens), nothing, nothing, 0, 0)
+        common = [min(common_prefix(stream.tokens, tokens), most) for stream in self._streams]
+        pairs = list(zip(self._streams, common, strict=True))
+        window = self._window_tokens
+        kept = [reusable_prefix(stream.first, length, window) for stream, length in pairs]
+        copied = [reusable_prefix(copied_from(len(stream.tokens), window), length, window) for stream, length in pairs]
+        return _Found(len(tokens), kept, copied, *self._parked.longest_prefix(tokens))
 
     def _begin(self, way: _Reuse) -> None:
         stream = self._streams[way.target]
@@ -197,10 +225,12 @@ class StreamCache(PromptCache):
             self._copy(way.source, way.target, way.length)
         elif way.key is not None:
             self.extend(way.target, self._parked.use(way.key)[: way.length])
+            stream.first = copied_from(self._parked.size(way.key), self._window_tokens)
             self.operations.append(Unpark(way.key, way.target, way.length))
 
     def _copy(self, source: int, target: int, length: int) -> None:
         self.extend(target, self.tokens(source)[:length])
+        self._streams[target].first = copied_from(len(self.tokens(source)), self._window_tokens)
         self.operations.append(Copy(source, target, length))
 
     def _evict(self, seq_id: int, kept: int, keep: int | None = None) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from inference.engine.cache_operations import Copy, Unpark
-from inference.engine.parked_prompts import longest_prefix
+from inference.engine.parked_prompts import common_prefix
 from inference.engine.prompt_cache import PromptCache
 
 
@@ -29,8 +29,16 @@ class _Entry:
 class UnifiedCache(PromptCache):
     """The cells of all sequences. Ids that are not in use hold nothing."""
 
-    def __init__(self, sequences: int, cells: int, *, can_share: bool = True, most_parked_tokens: int = 0) -> None:
-        super().__init__(cells, can_share=can_share, most_parked_tokens=most_parked_tokens)
+    def __init__(
+        self,
+        sequences: int,
+        cells: int,
+        *,
+        can_share: bool = True,
+        most_parked_tokens: int = 0,
+        window_tokens: int | None = None,
+    ) -> None:
+        super().__init__(cells, can_share=can_share, most_parked_tokens=most_parked_tokens, window_tokens=window_tokens)
         self._entries = [_Entry() for _ in range(sequences)]
         self._references = [0] * cells
         self._free = list(range(cells - 1, -1, -1))
@@ -56,7 +64,6 @@ class UnifiedCache(PromptCache):
         target = next(at for at, entry in enumerate(self._entries) if not entry.in_use)
         source, shared = self._shared_prefix(tokens)
         key, parked = self._parked.longest_prefix(tokens)
-        shared, parked = min(shared, len(tokens) - 1), min(parked, len(tokens) - 1)
         self._entries[target].in_use = True
         if parked > shared and self.has_room(parked):
             self._unpark(key, target, parked)
@@ -68,10 +75,17 @@ class UnifiedCache(PromptCache):
     def reuse_more(self, seq_id: int, tokens: list[int], least: int) -> tuple[int, int]:
         computed = len(self.tokens(seq_id))
         length = max(self._shared_prefix(tokens)[1], self._parked.longest_prefix(tokens)[1])
-        if min(length, len(tokens) - 1) - computed < least:
+        if length - computed < least:
             return seq_id, computed
         self.discard(seq_id)
         return self.acquire(tokens)
+
+    def will_share(self, tokens: int) -> bool:  # noqa: ARG002 - as StreamCache
+        """Return whether the model has no sliding window.
+
+        llama.cpp has few cells for layers with one, and does not reuse those that several sequences share.
+        """
+        return self._can_share and self._window_tokens is None
 
     def extend(self, seq_id: int, tokens: Sequence[int]) -> None:
         entry = self._entries[seq_id]
@@ -109,10 +123,16 @@ class UnifiedCache(PromptCache):
         self.operations.clear()
 
     def _shared_prefix(self, tokens: Sequence[int]) -> tuple[int, int]:
-        """Return the running sequence with the longest common prefix, and the length of the prefix."""
-        if not self._can_share:
-            return 0, 0
-        return longest_prefix({at: entry.tokens for at, entry in enumerate(self._entries)}, tokens)
+        """Return the running sequence with the longest prefix that `tokens` can share, and the length of the prefix.
+
+        The last token is left to compute.
+        """
+        best, length = 0, 0
+        for at, entry in enumerate(self._entries):
+            common = min(common_prefix(entry.tokens, tokens), len(tokens) - 1)
+            if common > length and self.will_share(len(entry.tokens)):
+                best, length = at, common
+        return best, length
 
     def _share(self, source: int, target: int, length: int) -> None:
         shared, entry = self._entries[source], self._entries[target]

@@ -18,6 +18,7 @@ from core.settings import Settings
 from core.threads import run_on_temporary_thread
 from ingest.embedding.dimensions import Dimensions, dimensions_of
 from ingest.embedding.library import import_library
+from ingest.embedding.model_code import check_model_code
 from ingest.embedding.model_files import EmbeddingModel, find_embedding_model, hub_unreachable
 from ingest.embedding.prompts import Prompt, Purpose, prompt_for
 from ingest.embedding.tokenizer import TextTokenizer, tokenizer_of
@@ -217,6 +218,8 @@ def load_model(source: EmbeddingModel, settings: Settings) -> SentenceTransforme
     disable_progress_bar()  # type: ignore[no-untyped-call]  # only of reading the weights, not of a download
     dtype = _dtype(settings.embedding_dtype)
     try:
+        if settings.trust_remote_code:
+            check_model_code(source, f"EMBEDDING_MODEL_NAME={source.source}")
         model: SentenceTransformer = library.SentenceTransformer(
             source.source,
             trust_remote_code=settings.trust_remote_code,
@@ -224,6 +227,8 @@ def load_model(source: EmbeddingModel, settings: Settings) -> SentenceTransforme
             local_files_only=source.folder is not None and not settings.trust_remote_code,
             model_kwargs={"dtype": dtype},
         )
+    except ConfigurationError:
+        raise
     except Exception as error:  # transformers and torch raise many kinds; each means that this model cannot be used
         raise _load_error(source, error) from error
     log.info("embedding model %s: %s on %s", source.name, str(dtype).removeprefix("torch."), model.device)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ConfigurationError, InternalError
 from core.settings import Settings
 from ingest.embedding.micro_batches import BULK_BATCH_TOKENS, MICRO_BATCH_TEXTS, SMALL_BATCH_TOKENS
+from ingest.embedding.model_code import check_model_code
+from ingest.embedding.model_files import EmbeddingModel
 from ingest.embedding.service import EmbeddingService, Priority
 
 if TYPE_CHECKING:
@@ -145,11 +147,15 @@ def _load(name: str, settings: Settings) -> CrossEncoder:
     from sentence_transformers import CrossEncoder
 
     try:
+        if settings.trust_remote_code:
+            check_model_code(EmbeddingModel(name, Path(name) if Path(name).is_dir() else None), f"RERANK_MODEL={name}")
         model: CrossEncoder = CrossEncoder(
             name,
             trust_remote_code=settings.trust_remote_code,
             local_files_only=Path(name).is_dir() and not settings.trust_remote_code,
         )
+    except ConfigurationError:
+        raise
     except Exception as error:  # transformers and torch raise many kinds; each means that this model cannot be used
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigurationError(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from core.messages import SamplingParams
 from inference.engine.backend import BatchEntry, DecodeStatus, FillInMiddle
 from inference.engine.model_files import ModelInfo
+from inference.engine.stream_cache import SPARE_WINDOW_TOKENS
 
 #: Tokens are bytes, followed by the end, the beginning and a control token that chat templates use.
 END, BOS, TURN = 256, 257, 258
@@ -91,12 +92,18 @@ class FakeBackend:
         batch_tokens: int = 64,
         context_length: int = 128,
         has_streams: bool = False,
+        window_tokens: int | None = None,
+        spare_window_tokens: int = SPARE_WINDOW_TOKENS,
     ) -> None:
+        self.spare_window_tokens = spare_window_tokens
         self.has_streams = has_streams
+        self.window_tokens = window_tokens
         self.sequences, self.cells, self.batch_tokens = sequences, cells, batch_tokens
         self.model = ModelInfo("fake", "/fake.gguf", context_length, VOCAB_SIZE, 1, False, "gguf")
         self.content: dict[int, list[int]] = {at: [] for at in range(sequences)}
         self.parked: dict[int, list[int]] = {}
+        #: The first position of each sequence that is there in the layers with a sliding window.
+        self.first = dict.fromkeys(range(sequences), 0)
         self.parked_tokens = 4 * context_length
         #: Makes `unpark` and `copy_prefix` fail, as they do when the cache is too fragmented.
         self.copies_fail = False
@@ -128,6 +135,7 @@ class FakeBackend:
             for token in entry.tokens:
                 content.append(token)
                 self._rows.append(list(content))
+            self.slide(entry.seq_id)
         return DecodeStatus.DONE
 
     def logits(self, row: int) -> NDArray[np.float32]:
@@ -138,16 +146,33 @@ class FakeBackend:
         logits[ALPHABET[len(prefix) % len(ALPHABET)]] += 1.0
         return logits
 
+    def slide(self, seq_id: int) -> None:
+        """Drop what a sliding window leaves behind, but for a few tokens."""
+        if self.window_tokens is not None:
+            held = self.window_tokens + self.spare_window_tokens
+            self.first[seq_id] = max(self.first[seq_id], len(self.content[seq_id]) - held)
+
     def copy_prefix(self, source: int, target: int, length: int) -> bool:
         assert not self.content[target], "the target of a copy must be empty"
         assert length <= len(self.content[source])
         if self.copies_fail:
             return False
-        self.content[target] = self.content[source][:length]
-        return True
+        return self._put(target, self.content[source], length)
 
-    def trim(self, seq_id: int, length: int) -> None:
+    def _put(self, target: int, tokens: Sequence[int], length: int) -> bool:
+        self.content[target] = list(tokens)
+        self.first[target] = 0 if self.window_tokens is None else max(0, len(tokens) - self.window_tokens)
+        return self.trim(target, length)
+
+    def trim(self, seq_id: int, length: int) -> bool:
+        assert self.can_trim or length in (0, len(self.content[seq_id])), "a recurrent model's state cannot be cut"
         del self.content[seq_id][length:]
+        if length and self.window_tokens is not None and self.first[seq_id] > max(0, length - self.window_tokens + 1):
+            self.content[seq_id].clear()
+            self.first[seq_id] = 0
+            return False
+        self.first[seq_id] = min(self.first[seq_id], length)
+        return True
 
     def park(self, seq_id: int, key: int) -> None:
         assert key not in self.parked
@@ -158,8 +183,7 @@ class FakeBackend:
         assert length <= len(self.parked[key])
         if self.copies_fail:
             return False
-        self.content[target] = self.parked[key][:length]
-        return True
+        return self._put(target, self.parked[key], length)
 
     def forget(self, key: int) -> None:
         del self.parked[key]
@@ -206,6 +230,7 @@ class FakeBackend:
 
     def reset(self) -> None:
         self.content = {at: [] for at in range(self.sequences)}
+        self.first = dict.fromkeys(range(self.sequences), 0)
         self.parked.clear()
 
     def close(self) -> None:

@@ -93,7 +93,7 @@ def test_links_lead_to_existing_files() -> None:
 
 def test_settings_that_the_text_names_exist() -> None:
     names = {name.upper() for name in Settings.model_fields}
-    builds = {"DGGML_CUDA", "DGGML_VULKAN"}
+    builds = {"DGGML_CUDA", "DGGML_HIP"}
     elsewhere = {*builds, *COMPOSE_SETTINGS, "GOMP_SPINCOUNT"}
     text = README.replace("<!-- settings", "")
     assert set(re.findall(r"\b([A-Z]{3,}(?:_[A-Z]+)+)(?==|`)", text)) <= names | elsewhere

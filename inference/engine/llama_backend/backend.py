@@ -16,11 +16,14 @@ from core.available_memory import available_memory_bytes
 from core.errors import ConfigurationError, InternalError
 from core.messages import SamplingParams
 from core.models.files import weights_bytes
+from core.models.needed_memory import KV_NUMBER_BYTES
 from core.settings import Settings
 from inference.engine.backend import BatchEntry, DecodeStatus, FillInMiddle, TokenSampler, token_of
 from inference.engine.context_size import ContextSize, smaller
 from inference.engine.llama_backend.batch import Batch, pointer
-from inference.engine.llama_backend.loading import KV_TYPES, context_size_of, load_model, metadata
+from inference.engine.llama_backend.devices import gpus, place_layers
+from inference.engine.llama_backend.loading import KV_TYPES, context_size_of, load_model
+from inference.engine.llama_backend.model_kind import check_kind, kind_of, memory_of, metadata
 from inference.engine.llama_backend.runtime import forward_log, last_error
 from inference.engine.llama_backend.sampler import create_sampler
 from inference.engine.llama_backend.step_rows import StepRows
@@ -57,26 +60,29 @@ class LlamaBackend:
         forward_log()
         llama.llama_backend_init()
         # Before the model is loaded: llama.cpp copies some quantised weights, and maps others from the file.
-        free_bytes = available_memory_bytes() - weights_bytes(file.path)
+        placement = place_layers(file.path, settings, gpus(), KV_NUMBER_BYTES[settings.kv_cache_type])
+        free_bytes = available_memory_bytes() - int(weights_bytes(file.path) * placement.main_share)
         self._threads = threads or (lambda: settings.inference_threads or settings.cores)
         self._threads_of_context = settings.inference_threads or settings.cores
-        self._handle = load_model(file, settings, on_progress)
+        self._handle = load_model(file, placement.gpu_layers, on_progress)
+        check_kind(self._handle, file.path)
         self._vocab = llama.llama_model_get_vocab(self._handle)
         self.vocab_size = llama.llama_vocab_n_tokens(self._vocab)
         bos, eos = int(llama.llama_vocab_bos(self._vocab)), int(llama.llama_vocab_eos(self._vocab))
         self.bos = bos if bos >= 0 else None
         self.eos = eos if eos >= 0 else None
-        recurrent = llama.llama_model_is_recurrent(self._handle) or llama.llama_model_is_hybrid(self._handle)
-        self.can_trim = not recurrent
+        self._kind = kind_of(self._handle)
+        self.can_trim, self.window_tokens = not self._kind.is_recurrent, self._kind.window_tokens
         self._parked: dict[int, NDArray[np.uint8]] = {}
         # llama.cpp calls the abort callback after each node of its graph. strlen(flag), a C function, returns 0 or 1;
         # a Python function would take the GIL hundreds of times in each step.
         self._flag = ctypes.create_string_buffer(2)
         self._other_mappings = large_mappings()
-        self.context, size = self._create_context(context_size_of(self._handle, settings, free_bytes), settings)
+        wanted = context_size_of(self._handle, settings, free_bytes, placement)
+        self.context, size = self._create_context(wanted, settings)
         self.batch_tokens, self.sequences, self.parked_tokens = size.batch_tokens, size.sequences, size.parked_tokens
         self.has_streams = size.has_streams
-        self._memory = llama.llama_get_memory(self.context)
+        self._memory = memory_of(self.context, file.path)
         self.cells = int(llama.llama_n_ctx(self.context))
         self._batch = Batch(self.batch_tokens)
         #: The logits of the last batch, for each of its tokens that yields some.
@@ -122,6 +128,8 @@ class LlamaBackend:
         params.flash_attn_type = _FLASH_ATTENTION[settings.flash_attention]
         params.type_k = params.type_v = KV_TYPES[settings.kv_cache_type]
         params.kv_unified = not size.has_streams
+        # Layers with a sliding window keep only their window (decision 36).
+        params.swa_full = False
         libc = ctypes.CDLL("msvcrt" if os.name == "nt" else None)
         params.abort_callback = ctypes.cast(libc.strlen, llama.ggml_abort_callback)
         params.abort_callback_data = ctypes.addressof(self._flag)
@@ -203,11 +211,16 @@ class LlamaBackend:
             state = self._state(source)
             return state is not None and self._restore(state, target, length)
         llama.llama_memory_seq_cp(self._memory, source, target, 0, length)
-        return True
+        return self.trim(target, length)
 
-    def trim(self, seq_id: int, length: int) -> None:
+    def trim(self, seq_id: int, length: int) -> bool:
         if not llama.llama_memory_seq_rm(self._memory, seq_id, length, -1):
             raise InternalError(f"llama.cpp cannot cut sequence {seq_id} at {length} tokens")
+        first = llama.llama_memory_seq_pos_min(self._memory, seq_id)
+        if length and not self._kind.can_continue(first, length):
+            llama.llama_memory_seq_rm(self._memory, seq_id, 0, -1)
+            return False
+        return True
 
     def park(self, seq_id: int, key: int) -> None:
         state = self._state(seq_id)
@@ -234,8 +247,7 @@ class LlamaBackend:
         if not read or llama.llama_memory_seq_pos_max(self._memory, target) + 1 < length:
             self.trim(target, 0)
             return False
-        self.trim(target, length)
-        return True
+        return self.trim(target, length)
 
     def forget(self, key: int) -> None:
         self._parked.pop(key, None)

@@ -17,6 +17,8 @@ from core.errors import ConfigurationError
 from core.models.needed_memory import KV_NUMBER_BYTES
 from core.settings import Settings
 from inference.engine.context_size import ContextSize, Machine, choose_context_size
+from inference.engine.llama_backend.devices import Placement, free_gpu_bytes
+from inference.engine.llama_backend.model_kind import cell_numbers, kind_of
 from inference.engine.llama_backend.runtime import forward_log, last_error
 from inference.engine.model_files import ModelFile
 
@@ -32,9 +34,14 @@ PROGRESS_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-def load_model(file: ModelFile, settings: Settings, on_progress: Callable[[float], None]) -> Any:
+def load_model(file: ModelFile, gpu_layers: int, on_progress: Callable[[float], None]) -> Any:
+    """Load a model with so many layers on GPUs.
+
+    Raises:
+        ConfigurationError: if llama.cpp cannot load it.
+    """
     params = llama.llama_model_default_params()
-    params.n_gpu_layers = settings.n_gpu_layers
+    params.n_gpu_layers = gpu_layers
     log.info("Loading %s (%.0f MB)", file.path.name, file.path.stat().st_size / 1e6)
     progress = _progress_of(file.path.name, on_progress)
     params.progress_callback = progress
@@ -65,48 +72,33 @@ def _progress_of(name: str, on_progress: Callable[[float], None]) -> Any:
     return llama.llama_progress_callback(log_progress)
 
 
-def context_size_of(model: Any, settings: Settings, free_bytes: int) -> ContextSize:
-    """Return the size of the context; `free_bytes` is the memory that is left beside the weights."""
+def context_size_of(model: Any, settings: Settings, free_bytes: int, placement: Placement) -> ContextSize:
+    """Return the size of the context; `free_bytes` is the main memory that is left beside the weights."""
     machine = Machine(
         trained_tokens=int(llama.llama_model_n_ctx_train(model)),
-        cell_bytes=_cell_numbers(model) * KV_NUMBER_BYTES[settings.kv_cache_type],
+        cell_bytes=cell_numbers(model) * KV_NUMBER_BYTES[settings.kv_cache_type],
         free_bytes=free_bytes,
         batch_tokens=GPU_BATCH_TOKENS if llama.llama_supports_gpu_offload() else CPU_BATCH_TOKENS,
         most_sequences=int(llama.llama_max_parallel_sequences()),
         wants_streams=_wants_streams(model, settings),
+        main_share=placement.main_share,
+        gpu_share=placement.gpu_share,
+        free_gpu_bytes=free_gpu_bytes() if placement.gpu_share else 0,
     )
     return choose_context_size(settings, machine)
-
-
-def _cell_numbers(model: Any) -> int:
-    """Return how many numbers the KV cache holds for one token.
-
-    Models whose layers differ (some without attention, or with a window) need less.
-    """
-    width = int(llama.llama_model_n_embd(model)) // max(1, int(llama.llama_model_n_head(model)))
-    architecture = metadata(model, "general.architecture")
-    key, value = (metadata(model, f"{architecture}.attention.{name}_length") for name in ("key", "value"))
-    head = int(key or width) + int(value or width)
-    return int(llama.llama_model_n_layer(model)) * int(llama.llama_model_n_head_kv(model)) * head
-
-
-def metadata(model: Any, name: str) -> str:
-    """Return an entry of the GGUF file's metadata, or "" if it has none."""
-    buffer = ctypes.create_string_buffer(256)
-    length = llama.llama_model_meta_val_str(model, name.encode(), buffer, len(buffer))
-    return buffer.value.decode("utf-8", errors="replace") if length >= 0 else ""
 
 
 def _wants_streams(model: Any, settings: Settings) -> bool:
     """Return whether each slot shall get a stream of its own. KV_LAYOUT=auto: on CPUs, for models that attend.
 
     In a unified cache each token attends, masked, to the cells of all sequences. On two cores that makes 8 sequences of
-    850 tokens 2.7 times slower. How they compare on a GPU has not been measured.
+    850 tokens 2.7 times slower. How they compare on a GPU has not been measured. With a sliding window, a unified cache
+    cannot share prefixes of running sequences, so those models have streams everywhere.
     """
     if settings.kv_layout != "auto":
         return settings.kv_layout == "streams"
-    recurrent = llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model)
-    return not recurrent and not llama.llama_supports_gpu_offload()
+    kind = kind_of(model)
+    return not kind.is_recurrent and (kind.window_tokens is not None or not llama.llama_supports_gpu_offload())
 
 
 def faster_starter(file: ModelFile, folder: Path) -> ModelFile:

@@ -265,7 +265,7 @@ def test_loading_logs_its_progress(monkeypatch: pytest.MonkeyPatch, caplog: pyte
     settings = load_settings(_env_file=None)
     file = resolve_model(settings)
     with caplog.at_level("INFO", logger=loading.__name__):
-        llama_cpp.llama_model_free(loading.load_model(file, settings))
+        llama_cpp.llama_model_free(loading.load_model(file, 0))
     shares = [int(found[1]) for line in caplog.messages if (found := re.search(r": (\d+) %", line))]
     assert shares == sorted(shares) and shares[-1] == 100
 

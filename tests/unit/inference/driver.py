@@ -11,17 +11,33 @@ from inference.engine.unified_cache import UnifiedCache
 from tests.fakes.fake_backend import END, FakeBackend
 
 Layout = type[UnifiedCache] | type[StreamCache]
+#: Tokens that a stream holds beyond a sliding window: more than a draft has.
+SPARE_WINDOW = 8
 LAYOUTS: tuple[Layout, ...] = (UnifiedCache, StreamCache)
 
 
 class Driver:
     def __init__(
-        self, *, slots: int, sequences: int, cells: int, step_tokens: int, layout: Layout = UnifiedCache
+        self,
+        *,
+        slots: int,
+        sequences: int,
+        cells: int,
+        step_tokens: int,
+        layout: Layout = UnifiedCache,
+        window_tokens: int | None = None,
     ) -> None:
         self.backend = FakeBackend(
-            sequences=sequences, cells=cells, batch_tokens=step_tokens, has_streams=layout is StreamCache
+            sequences=sequences,
+            cells=cells,
+            batch_tokens=step_tokens,
+            has_streams=layout is StreamCache,
+            window_tokens=window_tokens,
+            spare_window_tokens=SPARE_WINDOW,
         )
-        self.cache = layout(sequences, cells, most_parked_tokens=200)
+        self.cache = layout(sequences, cells, most_parked_tokens=200, window_tokens=window_tokens)
+        if isinstance(self.cache, StreamCache):
+            self.cache.spare_window_tokens = SPARE_WINDOW
         self.scheduler = Scheduler(slots, step_tokens, self.cache, equal_pieces=layout is StreamCache)
         self.ended: dict[str, list[int]] = {}
         self.order: list[str] = []

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.available_memory import available_memory_bytes, cgroup_room_bytes, memory_limit_bytes
+from core.available_memory import available_memory_bytes, memory_limit_bytes
 from core.errors import ConfigurationError
 from core.settings import load_settings
 from inference.engine.context_size import (
@@ -124,17 +122,6 @@ def test_what_cannot_be_allocated_is_halved_down_to_the_shortest_length() -> Non
         size = less
         lengths.append(size.context_length)
     assert lengths == [8192, 4096, 2048]
-
-
-def test_a_container_has_what_its_limit_leaves(tmp_path: Path) -> None:
-    (tmp_path / "memory.max").write_text("max\n")
-    assert cgroup_room_bytes(tmp_path) is None
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("700\n")
-    assert cgroup_room_bytes(tmp_path) == 300
-    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 150\nactive_file 50\n")
-    assert cgroup_room_bytes(tmp_path) == 450, "cached files that nobody uses are free memory"
-    assert cgroup_room_bytes(tmp_path / "missing") is None
 
 
 def test_this_machine_has_memory() -> None:

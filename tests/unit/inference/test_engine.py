@@ -151,7 +151,7 @@ def test_a_cached_prompt_that_cannot_be_reused_is_computed_again(
     engine: Engine, backend: FakeBackend, sink: Recorder
 ) -> None:
     # Given a cached prompt for which the runtime has no room
-    prompt = list(range(97, 122))
+    prompt = list(range(97, 142))
     engine.submit(request("first", prompt, max_tokens=3))
     sink.wait("first")
     backend.copies_fail = True

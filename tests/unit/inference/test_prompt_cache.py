@@ -14,6 +14,8 @@ from inference.engine.unified_cache import UnifiedCache
 from tests.fakes.fake_backend import FakeBackend
 
 SEQUENCES, CELLS, PARKED_TOKENS = 4, 160, 100
+#: Tokens of a sliding window, and those that a stream holds beyond it.
+WINDOW, SPARE = 8, 4
 prompts = st.lists(st.integers(0, 1), min_size=1, max_size=40)
 
 
@@ -21,10 +23,13 @@ class CacheMachine(RuleBasedStateMachine):
     """Compares a prompt cache's records with a fake KV cache that applies its operations."""
 
     cache: PromptCache
+    window_tokens: int | None = None
 
     def __init__(self) -> None:
         super().__init__()
-        self.backend = FakeBackend(sequences=SEQUENCES, cells=CELLS)
+        self.backend = FakeBackend(
+            sequences=SEQUENCES, cells=CELLS, window_tokens=self.window_tokens, spare_window_tokens=SPARE
+        )
         self.in_use: set[int] = set()
 
     def apply(self) -> None:
@@ -47,6 +52,7 @@ class CacheMachine(RuleBasedStateMachine):
         if self.cache.has_room(len(tokens) - cached):
             self.cache.extend(seq_id, tokens[cached:])
             self.backend.content[seq_id] += tokens[cached:]
+            self.backend.slide(seq_id)
         self.in_use.add(seq_id)
 
     @precondition(lambda self: self.in_use)
@@ -75,12 +81,20 @@ class CacheMachine(RuleBasedStateMachine):
         known = [*self.backend.content.values(), *self.backend.parked.values()]
         assert not keep or any(one[: len(tokens)] == tokens for one in [*known, tokens[:0]])
 
-    @precondition(lambda self: self.in_use)
+    @precondition(lambda self: self.in_use and self.window_tokens is None)
     @rule(data=st.data(), count=st.integers(0, 10))
     def truncate(self, data: st.DataObject, count: int) -> None:
         seq_id = data.draw(st.sampled_from(sorted(self.in_use)))
         self.cache.truncate(seq_id, max(0, len(self.cache.tokens(seq_id)) - count))
         self.apply()
+
+    @precondition(lambda self: self.in_use)
+    @rule(data=st.data())
+    def park_prompt(self, data: st.DataObject) -> None:
+        seq_id = data.draw(st.sampled_from(sorted(self.in_use)))
+        if self.cache.parks_prompt(len(self.cache.tokens(seq_id))):
+            self.cache.park_prompt(seq_id)
+            self.apply()
 
     @rule()
     def compact(self) -> None:
@@ -99,7 +113,9 @@ class CacheMachine(RuleBasedStateMachine):
 class UnifiedMachine(CacheMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.cache = self.unified = UnifiedCache(SEQUENCES, CELLS, most_parked_tokens=PARKED_TOKENS)
+        self.cache = self.unified = UnifiedCache(
+            SEQUENCES, CELLS, most_parked_tokens=PARKED_TOKENS, window_tokens=self.window_tokens
+        )
 
     @invariant()
     def shared_cells_count_once(self) -> None:
@@ -112,17 +128,33 @@ class UnifiedMachine(CacheMachine):
 class StreamMachine(CacheMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.cache = StreamCache(SEQUENCES, CELLS, most_parked_tokens=PARKED_TOKENS)
+        self.cache = StreamCache(SEQUENCES, CELLS, most_parked_tokens=PARKED_TOKENS, window_tokens=self.window_tokens)
+        self.cache.spare_window_tokens = SPARE
 
     @invariant()
     def running_sequences_count(self) -> None:
         assert self.cache.used_cells == sum(len(self.backend.content[at]) for at in self.in_use)
 
 
-UnifiedMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
-StreamMachine.TestCase.settings = UnifiedMachine.TestCase.settings
+class WindowedUnifiedMachine(UnifiedMachine):
+    window_tokens = WINDOW
+
+
+class WindowedStreamMachine(StreamMachine):
+    window_tokens = WINDOW
+
+
+for machine, examples in {
+    UnifiedMachine: 50,
+    StreamMachine: 50,
+    WindowedUnifiedMachine: 20,
+    WindowedStreamMachine: 40,
+}.items():
+    machine.TestCase.settings = settings(max_examples=examples, stateful_step_count=40, deadline=None)
 TestUnifiedCache = UnifiedMachine.TestCase
 TestStreamCache = StreamMachine.TestCase
+TestWindowedUnifiedCache = WindowedUnifiedMachine.TestCase
+TestWindowedStreamCache = WindowedStreamMachine.TestCase
 
 
 @given(prompts, prompts)
@@ -251,3 +283,48 @@ def test_a_parked_prompt_that_is_used_is_not_dropped_for_what_it_replaces() -> N
     assert cached == 19
     assert [type(one) for one in cache.take_operations()] == [Trim, Unpark]
     assert seq_id == 0
+
+
+def windowed(**options: int) -> StreamCache:
+    cache = StreamCache(2, 200, window_tokens=WINDOW, most_parked_tokens=100, **options)
+    cache.spare_window_tokens = SPARE
+    return cache
+
+
+def test_a_copy_of_a_sequence_longer_than_the_window_is_only_continued_at_its_end() -> None:
+    cache = windowed()
+    source = fill(cache, [1] * 20)
+    assert cache.acquire([1] * 10 + [2])[1] == 0
+    cache.discard(1)
+    assert cache.acquire([1] * 20 + [2]) == (1, 20)
+    assert cache.take_operations()[-1] == Copy(source, 1, 20)
+
+
+def test_a_stream_can_be_cut_as_far_as_its_window_reaches() -> None:
+    for length, kept in ((20 - SPARE, 20 - SPARE), (20 - SPARE - 1, 0)):
+        cache = windowed()
+        cache.release(fill(cache, [1] * 20))
+        fill(cache, [3] * 5)
+        assert cache.acquire([1] * length + [2])[1] == kept
+
+
+def test_a_prompt_longer_than_the_window_is_parked_for_when_it_comes_again() -> None:
+    # Given a prompt that was parked without its last token
+    cache = windowed()
+    assert cache.parks_prompt(WINDOW + 1) and not cache.parks_prompt(WINDOW)
+    seq_id = fill(cache, [1] * 20)
+    cache.park_prompt(seq_id)
+    # When its answer has moved the window on, and it is parked too
+    cache.extend(seq_id, [2] * 20)
+    cache.release(seq_id)
+    cache.release(fill(cache, [3] * 5))
+    cache.release(fill(cache, [4] * 5))
+    # Then both are there
+    assert cache.acquire([1] * 21)[1] == 20
+    assert cache.acquire([1] * 20 + [2] * 21)[1] == 40
+
+
+def test_running_sequences_of_a_unified_cache_share_nothing_with_a_sliding_window() -> None:
+    cache = UnifiedCache(2, 100, window_tokens=WINDOW, most_parked_tokens=50)
+    fill(cache, [1] * 5)
+    assert cache.acquire([1] * 5 + [2])[1] == 0

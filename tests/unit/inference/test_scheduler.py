@@ -65,6 +65,7 @@ requests = st.tuples(prompts, st.integers(1, 30), st.sampled_from(["interactive"
     slots=st.integers(1, 4),
     cells=st.integers(100, 300),
     step_tokens=st.integers(4, 40),
+    window_tokens=st.sampled_from([None, 12]),
     data=st.data(),
 )
 def test_every_sequence_gets_the_text_it_would_get_alone(
@@ -73,9 +74,17 @@ def test_every_sequence_gets_the_text_it_would_get_alone(
     slots: int,
     cells: int,
     step_tokens: int,
+    window_tokens: int | None,
     data: st.DataObject,
 ) -> None:
-    driver = Driver(slots=slots, sequences=slots, cells=cells, step_tokens=step_tokens, layout=layout)
+    driver = Driver(
+        slots=slots,
+        sequences=slots,
+        cells=cells,
+        step_tokens=step_tokens,
+        layout=layout,
+        window_tokens=window_tokens,
+    )
     aborted = set()
     for at, (prompt, max_tokens, priority, key) in enumerate(wanted):
         driver.submit(request(str(at), prompt, max_tokens=max_tokens, priority=priority, key=key))
