@@ -105,6 +105,7 @@ def queues_and_pool(command: list[str]) -> tuple[str, str]:
     return command[command.index("-Q") + 1], command[command.index("-P") + 1]
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("example", RUN, ids=[example.location for example in RUN])
 def test_an_example_runs(stack: Stack, folder: Path, example: Example) -> None:
     text = example.text.replace("localhost:8000", f"localhost:{stack.port}")
