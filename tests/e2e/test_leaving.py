@@ -14,7 +14,7 @@ from core import events
 from tasks.jobs.keys import CANCEL_CHANNEL, events_key
 from tests.support import Stack, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.check, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.check]
 
 CHAT = "/v1/chat/completions"
 #: The engine may be in a step when the cancellation arrives, and it reads its clock after that step's sampling.

@@ -17,7 +17,7 @@ import pytest
 from tests.e2e.documents import write_docx, write_pdf
 from tests.support import ROOT, Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.e2e]
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: Blocks that are not run here, by how they begin, and the reason.
