@@ -33,14 +33,17 @@ ROOT = Path(__file__).resolve().parent.parent
 POLL_SECONDS = 0.05
 START_SECONDS = 240.0
 STOP_SECONDS = 100.0
+#: No wait is given up before this, since a busy machine of two cores can hold any process up for a while.
+LEAST_WAIT_SECONDS = 60.0
 
 
-def wait_until(predicate: Callable[[], object], timeout_seconds: float = 10.0, what: str = "") -> None:
-    """Return as soon as the predicate is true.
+def wait_until(predicate: Callable[[], object], timeout_seconds: float = LEAST_WAIT_SECONDS, what: str = "") -> None:
+    """Return as soon as the predicate is true. The timeout is `LEAST_WAIT_SECONDS` or longer.
 
     Raises:
         AssertionError: it was still false after the timeout.
     """
+    timeout_seconds = max(timeout_seconds, LEAST_WAIT_SECONDS)
     deadline = time.monotonic() + timeout_seconds
     while not predicate():
         if time.monotonic() > deadline:
@@ -49,13 +52,14 @@ def wait_until(predicate: Callable[[], object], timeout_seconds: float = 10.0, w
 
 
 async def wait_until_async(
-    predicate: Callable[[], Awaitable[object]], timeout_seconds: float = 10.0, what: str = ""
+    predicate: Callable[[], Awaitable[object]], timeout_seconds: float = LEAST_WAIT_SECONDS, what: str = ""
 ) -> None:
-    """Return as soon as the awaited predicate is true.
+    """Return as soon as the awaited predicate is true. The timeout is `LEAST_WAIT_SECONDS` or longer.
 
     Raises:
         AssertionError: it was still false after the timeout.
     """
+    timeout_seconds = max(timeout_seconds, LEAST_WAIT_SECONDS)
     deadline = time.monotonic() + timeout_seconds
     while not await predicate():
         if time.monotonic() > deadline:
@@ -111,6 +115,14 @@ def _answers(client: redis.Redis) -> bool:
         return bool(client.ping())
     except redis.RedisError:
         return False
+
+
+def is_running(process: int | psutil.Process) -> bool:
+    """Return whether a process, or the process with this pid, runs. One that nobody has waited for has ended."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(process) if isinstance(process, int) else process
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def free_port() -> int:

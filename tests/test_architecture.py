@@ -6,12 +6,12 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.tiers import MISPLACED
+from tests.tiers import MISPLACED, runs_engine
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("api", "cli", "core", "inference", "ingest", "llm_api", "tasks", "watchers")
@@ -24,13 +24,16 @@ def test_import_contracts_hold() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("module", ["api.app", "watchers.service", "cli.main", "cli.up", "cli.status"])
-def test_light_processes_load_no_heavy_library(module: str) -> None:
+def test_light_processes_load_no_heavy_library() -> None:
     heavy = {"torch", "transformers", "llama_cpp", "unstructured", "qdrant_client", "qdrant_edge", "pandas", "spacy"}
-    code = f"import sys, {module}; print(*sorted({heavy!r} & set(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    lines = ["import sys"]
+    for module in ("watchers.service", "cli.main", "cli.up", "cli.status", "api.app"):
+        lines += [f"import {module}", f"print('{module}', *sorted({heavy!r} & set(sys.modules)))"]
+    result = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True, timeout=200
+    )
     assert result.returncode == 0, result.stderr
-    assert not result.stdout.split(), f"{module} loads {result.stdout}"
+    assert not [line for line in result.stdout.splitlines() if " " in line], "the first line names what loads it"
 
 
 def test_files_stay_short() -> None:
@@ -41,6 +44,13 @@ def test_files_stay_short() -> None:
 
 def test_each_test_is_in_one_tier(request: pytest.FixtureRequest) -> None:
     assert request.config.stash[MISPLACED] == []
+
+
+def test_tests_that_generate_do_not_run_beside_each_other() -> None:
+    files = (ROOT / "tests").rglob("test_*.py")
+    generating = [path for path in files if "from tests.integration.tasks.generating import" in path.read_text()]
+    assert generating
+    assert all(runs_engine(path.relative_to(ROOT).as_posix()) for path in generating)
 
 
 #: Names that stood for something else, or for nothing that a reader could guess, with the word to use instead.
@@ -87,10 +97,14 @@ def test_docstrings_of_functions_begin_with_a_verb() -> None:
     assert not found
 
 
-def _trees() -> Iterator[tuple[Path, ast.Module]]:
-    for package in (*PACKAGES, "tests", "benchmarks", "docker", "scripts"):
-        for path in (ROOT / package).rglob("*.py"):
-            yield path.relative_to(ROOT), ast.parse(path.read_text())
+@cache
+def _trees() -> list[tuple[Path, ast.Module]]:
+    files = (
+        path
+        for package in (*PACKAGES, "tests", "benchmarks", "docker", "scripts")
+        for path in (ROOT / package).rglob("*.py")
+    )
+    return [(path.relative_to(ROOT), ast.parse(path.read_text())) for path in files]
 
 
 def _name(node: ast.AST) -> str | None:

@@ -22,7 +22,17 @@ TIERS = {"check", "soak"}
 MAIN_PATH = {"test_main_job.py", "test_tools.py", "test_bad_input.py", "test_readme.py"}
 #: Each engine takes all cores, so that two at once would only be slower, and miss deadlines.
 ENGINE = "engine"
-ENGINE_FOLDERS = ("tests/e2e/", "tests/integration/inference/", "tests/integration/tasks/")
+ENGINE_PATHS = (
+    "tests/e2e/",
+    "tests/integration/inference/",
+    *(
+        f"tests/integration/tasks/test_{name}.py"
+        for name in (
+            "completions", "control_tokens", "many_requests", "publisher", "rag_chat", "reasoning", "server_tools",
+            "tool_sets", "tools", "truncation",
+        )
+    ),
+)  # fmt: skip
 
 
 def misplaced(nodeid: str, marks: Collection[str]) -> str | None:
@@ -36,6 +46,11 @@ def misplaced(nodeid: str, marks: Collection[str]) -> str | None:
     return None
 
 
+def runs_engine(nodeid: str) -> bool:
+    """Return whether a test may run a language model."""
+    return nodeid.startswith(ENGINE_PATHS)
+
+
 class GroupScheduling(LoadScopeScheduling):
     """Runs groups of tests at the same time, and the tests of a group one after the other.
 
@@ -44,7 +59,7 @@ class GroupScheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         """Return the name of the group."""
-        return ENGINE if nodeid.startswith(ENGINE_FOLDERS) else _path(nodeid)
+        return ENGINE if runs_engine(nodeid) else _path(nodeid)
 
 
 def encodable(value: Any) -> Any:

@@ -53,7 +53,7 @@ def test_an_old_data_folder_serves_and_is_backed_up_and_restored(tmp_path: Path)
         # And the job that no worker had taken is done
         wait_until(lambda: http.get(f"/v1/jobs/{WAITING_JOB}").json()["status"] == "completed", 60)
         assert http.get(f"/v1/jobs/{WAITING_JOB}").json()["result"]["choices"][0]["message"]["content"]
-        log = (stack.settings.state_dir / "logs" / "index.log").read_text()
+        log = (stack.settings.state_dir / "logs" / "index.log").read_text(errors="replace")
         assert "indexed again" not in log
         # When it is backed up while it runs
         assert "not included, since llm-api is running" in stack.run("backup", str(backup)).stdout

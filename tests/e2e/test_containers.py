@@ -139,7 +139,7 @@ def test_the_check_of_the_deployment_passes_and_leaves_no_collection(containers:
     command = [sys.executable, str(ROOT / "docker" / "check_deployment.py"), "--base-url", containers.base_url]
     checked = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    names = [one["name"] for one in httpx.get(f"{containers.base_url}/v1/rag/collections").json()["data"]]
+    names = [one["name"] for one in httpx.get(f"{containers.base_url}/v1/rag/collections", timeout=60).json()["data"]]
     assert [name for name in names if name.startswith("deployment-check")] == []
 
 

@@ -106,7 +106,7 @@ def test_below_the_floor_new_work_is_refused_and_running_work_ends(disk: SmallDi
         assert upload(http, "late.txt", "The ferry leaves at noon.").status_code == 202
         wait_until(lambda: find(http, "When does the ferry leave?") == ["late.txt"], 60)
         assert {name: stack.pid_of(name) for name in PROCESSES} == before
-        assert "has room again" in stack.printed()
+        wait_until(lambda: "has room again" in stack.printed())
 
 
 def test_a_disk_that_is_full_at_each_stage_corrupts_nothing(disk: SmallDisk) -> None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from tests.support import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.check, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.check]
 
 
 class Person(BaseModel):

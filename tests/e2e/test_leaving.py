@@ -14,17 +14,23 @@ from core import events
 from tasks.jobs.keys import CANCEL_CHANNEL, events_key
 from tests.support import Stack, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.check, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.check]
 
 CHAT = "/v1/chat/completions"
 #: The engine may be in a step when the cancellation arrives, and it reads its clock after that step's sampling.
 MOST_TOKENS_AFTER = 2
 IMPATIENT_CLIENTS = 200
+STORY_TOKENS = 900
 
 
 def story(seed: int) -> dict[str, object]:
     content = f"Tell story number {seed}, a long one."
-    return {"messages": [{"role": "user", "content": content}], "max_tokens": 900, "ignore_eos": True, "stream": True}
+    return {
+        "messages": [{"role": "user", "content": content}],
+        "max_tokens": STORY_TOKENS,
+        "ignore_eos": True,
+        "stream": True,
+    }
 
 
 def test_a_client_that_disconnects_frees_its_slot_within_a_step(stack: Stack, http: httpx.Client) -> None:
@@ -37,7 +43,6 @@ def test_a_client_that_disconnects_frees_its_slot_within_a_step(stack: Stack, ht
         lines = (line for line in response.iter_lines() if line.startswith("data: {"))
         job_id = [json.loads(next(lines)[6:])["id"] for _ in range(10)][0].replace("chatcmpl-", "job-")
         # When its client disconnects
-    disconnected_at = time.time()
     wait_until(lambda: cancellations.get_message(timeout=0.01), 10, "the cancellation")
     cancelled_at = time.time()
     cancellations.close()
@@ -47,10 +52,16 @@ def test_a_client_that_disconnects_frees_its_slot_within_a_step(stack: Stack, ht
         return [events.decode(events.split_frame(frame)[1]) for frame in server.lrange(events_key(job_id), 0, -1)]
 
     wait_until(lambda: isinstance(story_so_far()[-1], events.Cancelled), 10, "the end of the job")
-    late = [event for event in story_so_far() if isinstance(event, events.TextDelta) and event.created > cancelled_at]
-    assert sum(len(event.token_ids) for event in late) <= MOST_TOKENS_AFTER
-    assert story_so_far()[-1].created - disconnected_at < 2
+    deltas = [event for event in story_so_far() if isinstance(event, events.TextDelta)]
+    assert sum(len(event.token_ids) for event in deltas if event.created > cancelled_at) <= MOST_TOKENS_AFTER
+    assert sum(len(event.token_ids) for event in deltas) < STORY_TOKENS / 2
     server.close()
+
+
+def engine_figure(http: httpx.Client, name: str) -> float:
+    """Return a figure of the engine as its worker last announced it."""
+    (line,) = (line for line in http.get("/metrics").text.splitlines() if f'figure="{name}"' in line)
+    return float(line.rpartition(" ")[2])
 
 
 async def _give_up(client: httpx.AsyncClient, number: int) -> str:
@@ -61,14 +72,15 @@ async def _give_up(client: httpx.AsyncClient, number: int) -> str:
         return "gave up"
 
 
-async def test_a_request_is_answered_after_200_clients_gave_up(stack: Stack) -> None:
+async def test_a_request_is_answered_after_200_clients_gave_up(stack: Stack, http: httpx.Client) -> None:
+    before = engine_figure(http, "generated_tokens")
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=stack.base_url, timeout=60, limits=limits) as client:
         endings = await asyncio.gather(*(_give_up(client, number) for number in range(IMPATIENT_CLIENTS)))
         assert endings.count("gave up") > IMPATIENT_CLIENTS / 2, endings
-        began = time.monotonic()
         request = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8}
         answer = await client.post(CHAT, json=request)
-        took = time.monotonic() - began
     assert answer.status_code == 200, answer.text
-    assert took < 5
+    # Then most of the stories were never told
+    wait_until(lambda: engine_figure(http, "running") == 0 and engine_figure(http, "generated_tokens") > before)
+    assert engine_figure(http, "generated_tokens") - before < IMPATIENT_CLIENTS * STORY_TOKENS / 10

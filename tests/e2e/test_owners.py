@@ -48,7 +48,9 @@ def test_workers_find_for_a_key_only_what_it_may_read_and_count_what_it_uses(sha
 
 
 def use_both(shared: Stack, clients: dict[str, httpx.Client]) -> None:
-    assert httpx.get(f"{shared.base_url}/v1/models").status_code == 401, "since there are keys, one is needed"
+    assert httpx.get(f"{shared.base_url}/v1/models", timeout=60).status_code == 401, (
+        "since there are keys, one is needed"
+    )
     for owner, client in clients.items():
         ask(client, "/v1/rag/documents", texts=[TEXTS[owner]], collection=f"{owner}s")
     message = [{"role": "user", "content": QUESTION}]

@@ -17,7 +17,7 @@ import pytest
 from tests.e2e.documents import write_docx, write_pdf
 from tests.support import ROOT, Stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.e2e]
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: Blocks that are not run here, by how they begin, and the reason.
@@ -105,6 +105,7 @@ def queues_and_pool(command: list[str]) -> tuple[str, str]:
     return command[command.index("-Q") + 1], command[command.index("-P") + 1]
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("example", RUN, ids=[example.location for example in RUN])
 def test_an_example_runs(stack: Stack, folder: Path, example: Example) -> None:
     text = example.text.replace("localhost:8000", f"localhost:{stack.port}")

@@ -10,7 +10,7 @@ import jsonschema
 import openai
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e]
 
 CITY: dict[str, Any] = {
     "type": "object",

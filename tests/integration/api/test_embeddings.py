@@ -113,6 +113,7 @@ async def test_usage_is_the_sum_over_the_inputs(client: openai.AsyncOpenAI) -> N
     assert batch.prompt_tokens == batch.total_tokens == sum(usage.prompt_tokens for usage in single) > len(TEXTS)
 
 
+@pytest.mark.check
 async def test_2048_inputs_are_embedded_and_one_more_is_refused(client: openai.AsyncOpenAI) -> None:
     assert (await embed(client, ["a", "b"] * 1024)).shape == (2048, 384)
     with pytest.raises(openai.BadRequestError, match="at most 2048") as caught:

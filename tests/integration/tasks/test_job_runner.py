@@ -120,7 +120,7 @@ def test_a_running_job_is_notified_at_once_when_it_is_cancelled(
 
     def work(job: RunningJob) -> None:
         assert producer.cancel(job_id)
-        assert notified.wait(5)
+        assert notified.wait(60)
         job.check()
 
     runner.run(job_id, Tasks.GENERATE, work, on_cancel=notified.set)
@@ -182,7 +182,7 @@ def test_a_job_that_a_stopping_worker_releases_loses_no_attempt(
         def work(job: RunningJob) -> None:
             stopped.clear()
             runner.drain(seconds=0)
-            assert stopped.wait(10)
+            assert stopped.wait(60)
             job.check()
 
         runner.run(job_id, Tasks.GENERATE, work, stopped.set)
@@ -240,7 +240,7 @@ def test_a_callback_that_raises_ends_no_heartbeats(runner: JobRunner, producer: 
 
     def work(job: RunningJob) -> None:
         assert producer.cancel(broken)
-        assert called.wait(10)
+        assert called.wait(60)
         runner.run(other, Tasks.GENERATE, work_on_other, cancelled.set)
         job.check()
 
@@ -248,7 +248,7 @@ def test_a_callback_that_raises_ends_no_heartbeats(runner: JobRunner, producer: 
         producer.records.redis.delete(heartbeat_key(other))
         wait_until(lambda: producer.records.redis.exists(heartbeat_key(other)))
         assert producer.cancel(other)
-        assert cancelled.wait(10)
+        assert cancelled.wait(60)
         job.check()
 
     runner.run(broken, Tasks.GENERATE, work, on_cancel=fail)

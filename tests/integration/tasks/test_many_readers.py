@@ -16,6 +16,7 @@ from core.ids import new_id
 from core.messages import ChatMessage, GenerateRequest
 from core.settings import Settings, load_settings
 from tasks.jobs.job_record import JobRecord
+from tasks.jobs.keys import heartbeat_key
 from tasks.jobs.kinds import CHAT
 from tasks.jobs.presence import WATCHED
 from tasks.jobs.producer import Producer
@@ -35,19 +36,25 @@ def job_settings(redis_url: str) -> Settings:
 
 
 @pytest.fixture
-async def stream(job_settings: Settings, producer: Producer) -> AsyncIterator[JobStream]:
+def worker() -> dict[str, float]:
+    """Return the process as which a worker of each role announces itself. A test may replace it."""
+    return {"pid": 1, "started_at": 1.0}
+
+
+@pytest.fixture
+async def stream(job_settings: Settings, producer: Producer, worker: dict[str, float]) -> AsyncIterator[JobStream]:
     stream = JobStream(job_settings, producer)
-    announcing = asyncio.create_task(keep_announcing(producer))
+    announcing = asyncio.create_task(keep_announcing(producer, worker))
     await stream.start()
     yield stream
     await stream.close()
     announcing.cancel()
 
 
-async def keep_announcing(producer: Producer) -> None:
+async def keep_announcing(producer: Producer, worker: dict[str, float]) -> None:
     while True:
         for role in WATCHED:
-            producer.announce(role, "one", {"pid": 1, "started_at": 1.0})
+            producer.announce(role, "one", worker)
         await asyncio.sleep(2)
 
 
@@ -132,18 +139,21 @@ async def test_few_readers_at_a_time_ask_redis_and_none_fails_for_waiting(
     assert not any(isinstance(event, events.Failed) for event in ends)
 
 
-async def test_a_worker_that_was_replaced_makes_readers_check_their_jobs(stream: JobStream, producer: Producer) -> None:
+async def test_a_worker_that_was_replaced_makes_readers_check_their_jobs(
+    stream: JobStream, producer: Producer, worker: dict[str, float]
+) -> None:
     record = await running_job(stream, producer)
 
     async def read() -> events.AnyEvent:
         return [event async for _, event in stream.replay(record.job_id)][-1]
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         reader = asyncio.create_task(read())
         while not stream.presence.all_roles_are_served:
             await asyncio.sleep(0.1)
-        for role in WATCHED:  # the same name, but another process: the job's worker was killed and started again
-            producer.announce(role, "one", {"pid": 2, "started_at": 2.0})
+        # The same name, but another process: the job's worker was killed and started again.
+        worker.update(pid=2, started_at=2.0)
+        producer.records.redis.delete(heartbeat_key(record.job_id))
         while (found := producer.records.load(record.job_id)) and found.attempt == 1:
             await asyncio.sleep(0.1)
         assert found is not None and found.state == "queued"
@@ -155,7 +165,7 @@ async def test_a_job_that_has_waited_long_survives_a_short_absence_of_its_worker
     stream: JobStream, producer: Producer
 ) -> None:
     job_id = new_id("job")
-    async with asyncio.timeout(30), stream.open(job_id) as reader:
+    async with asyncio.timeout(60), stream.open(job_id) as reader:
         await stream.submit(job_id, CHAT, REQUEST)
         while not stream.presence.all_roles_are_served:
             await asyncio.sleep(0.1)
@@ -176,7 +186,7 @@ async def test_a_job_is_cancelled_while_all_other_threads_of_the_process_are_bus
     release = threading.Event()
     busy = [asyncio.create_task(to_thread.run_sync(release.wait, 30)) for _ in range(100)]
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             limiter = to_thread.current_default_thread_limiter()
             while limiter.available_tokens:
                 await asyncio.sleep(0.05)

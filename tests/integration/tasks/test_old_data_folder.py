@@ -67,6 +67,7 @@ def test_its_catalog_is_copied_and_upgraded(settings: Settings, catalog: Catalog
     assert len(stored) == len(UPLOADED) and all(blobs.path(key).is_file() for key in stored)
 
 
+@pytest.mark.check
 @pytest.mark.model
 def test_its_documents_are_found_without_being_embedded_again(settings: Settings, catalog: Catalog) -> None:
     from ingest.retrieval.retriever import Retriever

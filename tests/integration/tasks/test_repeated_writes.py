@@ -114,7 +114,7 @@ def test_a_worker_learns_from_its_heartbeat_that_it_was_replaced(producer: Produ
 
     def work(job: RunningJob) -> None:
         assert producer.records.retry(job.record) == 2
-        assert stopped.wait(10)
+        assert stopped.wait(60)
         assert job.replaced
         runner.complete(job, JobResult(model="m"))
 

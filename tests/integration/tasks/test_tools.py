@@ -25,7 +25,7 @@ CLOCK = {"type": "function", "function": {"name": "get_time"}}
 
 
 @pytest.mark.parametrize("parallel", [False, True])
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("temperature", [0.0, pytest.param(1.0, marks=pytest.mark.check)])
 def test_required_calls_come_and_fit_their_schemas(world: World, parallel: bool, temperature: float) -> None:
     sampling = SamplingParams(temperature=temperature, seed=5, stop=["\n", "Paris"])
     emitted = world.run(
@@ -95,7 +95,7 @@ def test_log_probabilities_join_to_the_text_beside_tools(world: World) -> None:
     assert tokens and text_of(emitted).startswith("".join(tokens))
 
 
-@pytest.mark.parametrize("keep", [1, 3])
+@pytest.mark.parametrize("keep", [1, pytest.param(3, marks=pytest.mark.check)])
 @pytest.mark.parametrize("choice", ["required", "auto"])
 def test_another_worker_emits_what_a_lost_one_has_not(world: World, choice: str, keep: int) -> None:
     fields: dict[str, Any] = {"tools": [WEATHER, CLOCK], "tool_choice": choice, "max_tokens": 60}
@@ -137,7 +137,7 @@ SCHEMAS: list[Any] = [
 
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: json.dumps(schema)[:40])
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("temperature", [0.0, pytest.param(1.0, marks=pytest.mark.check)])
 def test_structured_answers_validate(world: World, schema: Any, temperature: float) -> None:
     emitted = world.run(answer_schema=schema, sampling=SamplingParams(temperature=temperature, seed=1), max_tokens=200)
     (reason,) = reasons_of(emitted)

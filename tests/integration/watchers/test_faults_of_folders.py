@@ -240,6 +240,7 @@ def test_several_folders_feed_their_collections(make_world: Callable[..., World]
     assert [document.collection for document in world.documents(inner).values()] == ["contracts"]
 
 
+@pytest.mark.check
 def test_the_process_ends_after_sigterm_while_redis_does_not_answer(tmp_path: Path) -> None:
     environment = os.environ | {
         "DATA_DIR": str(tmp_path / "data"),

@@ -207,6 +207,7 @@ def run_history(world: World, workers: Workers, outside: Path, seed: int, operat
     assert points_in(workers.store) == points_expected(world.catalog, workers.blobs)
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("seed", range(3))
 def test_catalog_and_store_match_the_folder(world: World, workers: Workers, tmp_path: Path, seed: int) -> None:
     run_history(world, workers, tmp_path / "outside", seed, OPERATIONS)

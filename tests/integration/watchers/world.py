@@ -79,8 +79,8 @@ class World:
     def stop(self) -> None:
         if self.watcher is not None and self._thread is not None:
             self.watcher.stop()
-            self._thread.join(timeout=5)
-            assert not self._thread.is_alive(), "the watcher did not stop within 5 s"
+            self._thread.join(timeout=60)
+            assert not self._thread.is_alive(), "the watcher did not stop within 60 s"
             self.watcher = self._thread = None
 
     @property

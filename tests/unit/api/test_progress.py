@@ -120,7 +120,7 @@ async def test_events_follow_a_document_to_its_end(http: httpx.AsyncClient, serv
     catalog.documents_by_id = asked  # type: ignore[method-assign]
 
     def work() -> None:
-        assert reading.wait(10)
+        assert reading.wait(60)
         parse(catalog, document_id)
         assert catalog.activate(claim(catalog, document_id, DocumentState.PARSED, DocumentState.INDEXING), 4)
 

@@ -141,6 +141,7 @@ def test_a_second_title_is_text(read: Read) -> None:
     assert [text for _, text in kinds_and_texts(document)] == ["One", "Two", "Three"]
 
 
+@pytest.mark.check
 def test_wide_cells_and_deep_lists_are_read_in_bounded_time_and_memory(read: Read) -> None:
     wide = "<tr>" + "<td colspan=100>x" * 300 + "</tr>"
     document = read("a.html", f"{START}<table>{wide}{'<tr><td>city<td>price</tr>' * 3000}</table>".encode())

@@ -22,7 +22,7 @@ from ingest.sandbox import programs
 from ingest.sandbox.process_limits import CpuTimeExceeded, cpu_limit, no_network
 from ingest.sandbox.programs import ProgramFailed, run_program
 from tests.programs import NEEDS_TESSERACT
-from tests.support import wait_until
+from tests.support import is_running, wait_until
 from tests.unit.ingest import files
 from tests.unit.ingest.support import Read, pdf_bytes, zip_bytes
 
@@ -86,14 +86,10 @@ def test_a_program_is_stopped_with_its_children(tmp_path: Path) -> None:
         f"import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
         f"open({str(child)!r}, 'w').write(str(p.pid)); time.sleep(600)"
     )
-    started = time.monotonic()
     with pytest.raises(DocumentRejected, match="took longer than 4 s"):
         run_program([*PYTHON, script], cpu_seconds=1)
-    assert time.monotonic() - started < 20
     pid = int(child.read_text())
-    wait_until(
-        lambda: not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text(), 10
-    )
+    wait_until(lambda: not is_running(pid))
 
 
 def test_a_programs_processor_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,6 +201,7 @@ def test_html_nested_fifty_thousand_deep_is_read(read: Read) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("name", "data"),
     [

@@ -291,6 +291,7 @@ def test_attachments_that_cannot_be_read_are_named_with_the_reason(
 # Hostile mails
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     "data",
     [
@@ -310,6 +311,7 @@ def test_hostile_mails_are_read_in_bounded_time(read: Read, data: bytes) -> None
     assert time.process_time() - started < 10
 
 
+@pytest.mark.check
 def test_parts_that_are_nested_too_deeply_are_refused(read: Read) -> None:
     from core.errors import DocumentRejected
 

@@ -262,6 +262,7 @@ def test_entities_are_not_expanded(read: Read, entity: str) -> None:
         read("a.fodt", head + flat("<text:p>One &a;</text:p>").partition(b"?>")[2])
 
 
+@pytest.mark.check
 def test_many_text_boxes_are_read_in_bounded_time(read: Read) -> None:
     started = time.process_time()
     document = read("a.odt", odt(f"<text:p>{box('<text:p>words</text:p>') * 20_000}</text:p>"))

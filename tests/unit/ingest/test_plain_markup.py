@@ -125,6 +125,7 @@ def test_broken_rst_is_read_as_text(read: Read) -> None:
     assert "Words with a lost target__." in read("a.rst", b"Words with a lost target__.\n").text
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("name", "text"),
     [

@@ -224,6 +224,7 @@ def test_rich_text_that_only_declares_html_is_read_as_rich_text(read: Read) -> N
     assert read("a.rtf", rb"{\rtf1\ansi\fromtext one\par two\par}").text == "one\n\ntwo"
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     "data",
     [
