@@ -12,6 +12,7 @@ from cli import api_commands
 from cli.collection_commands import collections_app
 from cli.document_commands import documents_app, ingest
 from cli.key_commands import keys_app
+from cli.model_commands import models_app
 from cli.screen import Screen
 from cli.watch_commands import watch_app
 from core.errors import LlmApiError
@@ -82,8 +83,9 @@ def restore(
     raise typer.Exit(run(get_settings(), folder, Screen(), force=force))
 
 
-for _command in (api_commands.ask, api_commands.search, ingest, api_commands.models, api_commands.functions):
+for _command in (api_commands.ask, api_commands.search, ingest, api_commands.functions):
     app.command()(_command)
+app.add_typer(models_app, name="models")
 app.add_typer(documents_app, name="documents")
 app.add_typer(collections_app, name="collections")
 app.add_typer(watch_app, name="watch")

@@ -33,6 +33,13 @@ class DiskSpace:
             self._folders["BLOB_DIR"] = settings.blobs_path
         self._was_short = False
 
+    @classmethod
+    def of_models(cls, settings: Settings) -> DiskSpace:
+        """Return the disk of `MODELS_DIR`, with the same floor."""
+        disk = cls(settings)
+        disk._folders = {"MODELS_DIR": settings.models_path}
+        return disk
+
     def shortage(self, new_bytes: int = 0) -> str | None:
         """Return a sentence about a disk that would have too little free space with `new_bytes` more, or None."""
         if not self._min_free_bytes:

@@ -117,6 +117,13 @@ class ChoiceFinished(Event, frozen=True, tag="choice_finished"):
     schema_errors: list[str] = []
 
 
+class Progress(Event, frozen=True, tag="progress"):
+    """How far a download is: `done_bytes` of `total_bytes` are there, those of former attempts included."""
+
+    done_bytes: int
+    total_bytes: int
+
+
 class Finished(Event, frozen=True, tag="finished"):
     """Terminal: done. `result` is the answer of jobs that do not stream (embeddings, search, documents)."""
 
@@ -149,6 +156,7 @@ AnyEvent = (
     | ToolResult
     | RoundFinished
     | ChoiceFinished
+    | Progress
     | Finished
     | Failed
     | Cancelled

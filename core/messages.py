@@ -202,6 +202,13 @@ class SearchRequest(SearchOptions, frozen=True, omit_defaults=True, kw_only=True
     within: list[str] | None = None
 
 
+class PullRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A job that downloads a model from the hub."""
+
+    #: `REPO`, `REPO:FILE` or `REPO:QUANT`.
+    model: str
+
+
 class DocumentsRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """An asynchronous job that ends when all these documents are completed or failed."""
 

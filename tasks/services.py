@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tasks.documents.embedding_models import Model, Models
     from tasks.documents.indexer import Indexer
     from tasks.documents.parsing import ParsingService
+    from tasks.model_pulls import ModelPulls
     from tasks.queries.service import QueryService
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 _IN_ORDER_OF_STOP = (
     "reconciliation",
     "indexer",
+    "pulls",
     "watchdog",
     "generation",
     "models",
@@ -95,6 +97,12 @@ class WorkerServices:
     @cached_property
     def reconciliation(self) -> Reconciliation:
         return Reconciliation(self.settings, self.catalog, self.blobs, self.producer)
+
+    @cached_property
+    def pulls(self) -> ModelPulls:
+        from tasks.model_pulls import ModelPulls
+
+        return ModelPulls(self.settings, self.runner)
 
     @cached_property
     def parsing(self) -> ParsingService:

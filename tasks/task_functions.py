@@ -112,6 +112,12 @@ def expire() -> None:
     services().reconciliation.expire()
 
 
+@celery_app.task(name=Tasks.PULL.name)
+def pull(job_id: str) -> None:
+    """Download a model from the hub, in a thread of its own: this worker runs one task at a time."""
+    services().pulls.start(job_id)
+
+
 @celery_app.task(name=Tasks.ACCEPT_DOCUMENTS.name)
 def accept_documents(job_id: str) -> None:
     """Accept a documents job. It ends when all of its documents have ended."""

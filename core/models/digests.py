@@ -34,7 +34,7 @@ class ModelDigests:
         Raises:
             OSError: a file cannot be read, or the digest not be kept.
         """
-        digests = [self._file_digest(part) for part in parts_of(path)]
+        digests = [self.file_digest(part) for part in parts_of(path)]
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def remember(self, path: Path, sha256: str) -> None:
@@ -51,7 +51,12 @@ class ModelDigests:
             part.write_text(json.dumps(known, indent=1), encoding="utf-8")
             part.replace(self._path)
 
-    def _file_digest(self, path: Path) -> str:
+    def file_digest(self, path: Path) -> str:
+        """Return the SHA-256 of a single file, in hexadecimal digits.
+
+        Raises:
+            OSError: as `digest`.
+        """
         version = _version(path)
         known = self._known().get(str(path))
         if isinstance(known, list) and known[:2] == version and len(known) == 3:

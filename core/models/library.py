@@ -109,6 +109,8 @@ class ModelLibrary:
         self._lock = threading.Lock()
         self._known: dict[Path, tuple[_Version, _Files]] = {}
         self._problems: tuple[Problem, ...] = ()
+        #: The first files of all models that are whole, by their slugs, which several may share.
+        self._paths: dict[str, list[Path]] = {}
 
     def models(self) -> list[LibraryModel]:
         """Return all usable models: the configured one first, then the others by their names."""
@@ -120,6 +122,11 @@ class ModelLibrary:
     def find(self, name: str) -> LibraryModel | None:
         """Return the usable model of this name, or None."""
         return next((model for model in self.models() if model.name == name), None)
+
+    def named_alike(self, name: str) -> list[Path]:
+        """Return the first files of all models that are whole and have this name, or one with the same slug."""
+        self.models()
+        return list(self._paths.get(model_slug(name), []))
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -159,6 +166,9 @@ class ModelLibrary:
             elif not files.is_no_model:
                 models.append(_model(model_stem(path), path, files, "folder", self._repo(path)))
         self._known = known
+        self._paths = {}
+        for model in models:
+            self._paths.setdefault(model.slug, []).append(model.path)
         return _without_clashes(models, problems.append), problems
 
     def _configured(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,12 +32,48 @@ class PullRecord:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def write(self, folder: Path) -> None:
-        """Replace the record in a folder.
+    @classmethod
+    def add(cls, folder: Path, repo: str, files: Mapping[str, str]) -> None:
+        """Add files to the record in a folder.
 
         Raises:
             OSError: it cannot be written.
         """
-        part = folder / f"{RECORD_NAME}.{os.getpid()}.part"
+        with _locked(folder):
+            record = cls.read(folder) or cls(repo)
+            record.files |= files
+            record._write(folder)
+
+    @classmethod
+    def remove(cls, folder: Path, paths: Iterable[str]) -> None:
+        """Remove files from the record in a folder, and the record with its last file.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with _locked(folder):
+            record = cls.read(folder)
+            if record is None:
+                return
+            for path in paths:
+                record.files.pop(path, None)
+            if record.files:
+                record._write(folder)
+            else:
+                (folder / RECORD_NAME).unlink()
+
+    def _write(self, folder: Path) -> None:
+        part = folder / f"{RECORD_NAME}.part"
         part.write_text(json.dumps({"repo": self.repo, "files": self.files}, indent=1), encoding="utf-8")
         part.replace(folder / RECORD_NAME)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time change the record in a folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -14,6 +14,7 @@ from core.blobs import BlobStore
 from core.catalog import Catalog, JobState, JobSummary
 from core.disk import DiskSpace
 from core.errors import LlmApiError, Unavailable
+from core.models.pull import remove_old_partial_files
 from core.settings import Settings
 from tasks.documents.dispatch import send_waiting
 from tasks.jobs.job_record import JobRecord
@@ -29,6 +30,8 @@ RECONCILE_SECONDS = 5.0
 JOBS_PER_PASS = 1000
 #: An upload that is not complete after this time has been abandoned.
 STAGING_RETENTION_SECONDS = 3600
+#: A download of a model to which nothing was added for this long has been given up.
+PARTIAL_RETENTION_SECONDS = 7 * 86400
 
 
 class Reconciliation:
@@ -89,7 +92,7 @@ class Reconciliation:
         self._producer.records.append(Append(job_id, record.attempt, [accepted], record.queue_name, "running"))
 
     def expire(self) -> None:
-        """Remove jobs, collections, keys, usage and uploads whose time is over.
+        """Remove jobs, collections, keys, usage, uploads and partial downloads whose time is over.
 
         The index worker removes deleted documents.
         """
@@ -99,6 +102,7 @@ class Reconciliation:
         self._catalog.purge_usage()
         self._producer.forget_dead_workers()
         self._blobs.sweep_staging(STAGING_RETENTION_SECONDS)
+        remove_old_partial_files(self._settings, PARTIAL_RETENTION_SECONDS)
 
     def _reconcile_jobs(self) -> None:
         jobs = self._catalog.unfinished_jobs(JOBS_PER_PASS, after=self._last_job)

@@ -21,6 +21,7 @@ from core.messages import (
     DocumentsRequest,
     EmbedRequest,
     GenerateRequest,
+    PullRequest,
     RerankRequest,
     SearchRequest,
     TokenizeRequest,
@@ -150,6 +151,13 @@ RERANK = JobKind(
     task=Tasks.RERANK,
     endpoints={"/v1/rerank": "api.renderers:rerank_results"},
 )
+PULL = JobKind(
+    name="pull",
+    request=PullRequest,
+    task=Tasks.PULL,
+    endpoints={"/v1/models/pull": "api.renderers:result"},
+    events=frozenset({events.Progress}),
+)
 #: Ends when all of its documents have ended.
 DOCUMENTS = JobKind(
     name="documents",
@@ -183,7 +191,7 @@ def register(kind: JobKind) -> JobKind:
     return kind
 
 
-for _kind in (CHAT, RAG_CHAT, COMPLETION, TOKENIZE, DETOKENIZE, SEARCH, EMBEDDINGS, RERANK, DOCUMENTS):
+for _kind in (CHAT, RAG_CHAT, COMPLETION, TOKENIZE, DETOKENIZE, SEARCH, EMBEDDINGS, RERANK, PULL, DOCUMENTS):
     register(_kind)
 
 

@@ -87,4 +87,5 @@ class Tasks:
     TOKENIZE = Task("inference.tokenize", Queue.INFERENCE)
     DETOKENIZE = Task("inference.detokenize", Queue.INFERENCE)
     EXPIRE = Task("maintenance.expire", Queue.MAINTENANCE)
+    PULL = Task("maintenance.pull", Queue.MAINTENANCE)
     ACCEPT_DOCUMENTS = Task("maintenance.accept_documents", Queue.MAINTENANCE)

@@ -36,9 +36,12 @@ TEMPLATE = "Read {documents} and answer {question}"
 VOLUMES = {f"{PROJECT}_{name}" for name in ("secrets", "data", "cache", "redis", "postgres", "qdrant")}
 #: A check of health takes place at least every 41 seconds.
 BUSY_SECONDS = 130
-NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv", ".env", ".*_cache", "__pycache__", "data", "tests", "inbox", "models"
-)
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".env", ".*_cache", "__pycache__", "data", "tests", "inbox")
+
+
+def _not_copied(folder: str, names: list[str]) -> set[str]:
+    # `core/models` is code, and `models` is what the checkout's own containers have.
+    return NOT_COPIED(folder, names) | ({"models"} if Path(folder) == ROOT else set())
 
 
 class Containers:
@@ -52,7 +55,7 @@ class Containers:
             name: value for name, value in os.environ.items() if name in ("PATH", "HOME") or name.startswith("DOCKER_")
         }
         self._environment |= {"PORT": self.base_url.rpartition(":")[2], "FLOWER_PORT": str(free_port())}
-        shutil.copytree(ROOT, folder, ignore=NOT_COPIED)
+        shutil.copytree(ROOT, folder, ignore=_not_copied)
         compose = folder / "docker-compose.yml"
         compose.write_text(compose.read_text().replace("llm-api:local", IMAGE))
         (folder / ".env").write_text(SETTINGS)

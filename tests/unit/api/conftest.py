@@ -24,6 +24,7 @@ from core.messages import (
     EmbedRequest,
     GenerateRequest,
     Hit,
+    PullRequest,
     RerankRequest,
     SearchRequest,
     TokenLogprob,
@@ -125,6 +126,15 @@ def play_search(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEven
     yield events.Finished(**at, model=EMBEDDER)
 
 
+def play_pull(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEvent]:
+    assert isinstance(request, PullRequest)
+    at: dict[str, Any] = {"job_id": job_id, "attempt": 1}
+    yield events.Accepted(**at, model=request.model)
+    yield events.Progress(**at, done_bytes=1, total_bytes=2)
+    result = {"object": "model.pull", "model": "m", "repository": "r", "revision": "0", "files": ["m.gguf"], "bytes": 2}
+    yield events.Finished(**at, model="m", result=result)
+
+
 WEATHER = {"type": "function", "function": {"name": "get_current_weather", "parameters": {"type": "object"}}}
 
 
@@ -156,6 +166,7 @@ def stream() -> FakeJobStream:
         "embeddings": play_embeddings,
         "rerank": play_rerank,
         "search": play_search,
+        "pull": play_pull,
     }
     return FakeJobStream(scripts=scripts, live=live)
 

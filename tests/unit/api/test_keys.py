@@ -88,6 +88,7 @@ async def test_keys_of_the_settings_are_admin_keys_beside_those_of_the_catalog(
         ("GET", "/v1/rag/collections", None, "documents:read"),
         ("POST", "/v1/rag/documents", {"texts": ["a"]}, "documents:write"),
         ("POST", "/v1/rag/collections", {"name": "a"}, "documents:write"),
+        ("POST", "/v1/models/pull", {"model": "org/repo"}, "admin"),
         ("GET", "/metrics", None, "admin"),
         ("GET", KEYS, None, "admin"),
     ],

@@ -38,6 +38,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/detokenize": {"tokens": [1, 2], "model": "m"},
     "/v1/embeddings": {"input": ["a", "b"], "model": "m", "encoding_format": "float", "dimensions": 3, "user": "u"},
     "/v1/rerank": {"query": "q", "documents": ["a", {"text": "b"}], "top_n": 1, "return_documents": True, "model": "m"},
+    "/v1/models/pull": {"model": "org/repo:Q4_K_M"},
     "/v1/rag/chat": {
         "query": "q", "messages": [{"role": "user", "content": "x"}], "max_tokens": 5, "num_context_docs": 2,
         "collection": "c", "collections": ["c"], "score_threshold": 0.1, "temperature": 1, "stream": False, "seed": 1,

@@ -95,6 +95,7 @@ PROBES: dict[str, list[Probe]] = {
     "POST /v1/tokenize": own_job(prompt="a"),
     "POST /v1/detokenize": own_job(tokens=[1]),
     "POST /v1/embeddings": own_job(input="a"),
+    "POST /v1/models/pull": [same(403, json={"model": "org/repo"})],
     "POST /v1/rerank": own_job(query="a", documents=["a"]),
     "GET /v1/functions": [same(200)],
     "POST /v1/rag/search": [*own_job(query="a"), *own_job(query="a", collections=["{collection}"])],

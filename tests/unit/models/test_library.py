@@ -151,7 +151,7 @@ def test_pulled_models_know_their_repository(tmp_path: Path) -> None:
     folder = tmp_path / "models" / "org" / "repo"
     tiny_model(folder / "Q4" / "pulled.gguf")
     tiny_model(folder / "copied.gguf")
-    PullRecord("org/repo", {"Q4/pulled.gguf": "0" * 64}).write(folder)
+    PullRecord.add(folder, "org/repo", {"Q4/pulled.gguf": "0" * 64})
     library = ModelLibrary(settings_of(tmp_path))
     pulled, copied = library.find("pulled"), library.find("copied")
     assert pulled is not None and (pulled.origin, pulled.repo) == ("pulled", "org/repo")
