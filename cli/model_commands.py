@@ -1,15 +1,17 @@
-"""`llm-api models`: list, show, pull, remove, recommended. They use the folder itself, and need no running server."""
+"""`llm-api models`: load, unload and default call the API, the others use the folder itself, without a server."""
 
 from __future__ import annotations
 
 import threading
+import time
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from cli.api_commands import Key, Url, models, screen, table
-from cli.client import Json
+from cli.client import ApiClient, Json
 from core.errors import InvalidRequest, NotFound, Unavailable
 from core.models.hub import Reference
 from core.models.library import LibraryModel, ModelLibrary
@@ -21,8 +23,10 @@ from core.settings import get_settings
 RECOMMENDED = "recommended"
 #: The status of a command that the user has interrupted, as shells have it.
 INTERRUPTED = 130
+#: How often a model's state is asked for. Supervisors announce a change within about three seconds.
+STATE_SECONDS = 3.0
 
-models_app = typer.Typer(help="Models: list, show, pull, remove, recommended.", no_args_is_help=False)
+models_app = typer.Typer(help="Models: list, show, pull, remove, load, unload, default.", no_args_is_help=False)
 
 
 @models_app.callback(invoke_without_command=True)
@@ -91,6 +95,47 @@ def pull(
             screen.print("Interrupted. What has been downloaded is kept: pull it again to go on.")
             raise typer.Exit(INTERRUPTED) from None
     screen.print(f"{pulled.name} is in {pulled.path.parent}")
+
+
+Name = Annotated[str, typer.Argument(help="As `models list` has it.")]
+
+
+@models_app.command("load")
+def load_model(name: Name, url: Url = None, api_key: Key = None) -> None:
+    """Load a model, and wait until it is loaded."""
+    with ApiClient(get_settings(), url, api_key) as client, screen.waiting(f"loading {name} …"):
+        client.post(f"/v1/models/{quote(name, safe='')}/load")
+        model = _wait_for(client, name, {"loaded", "failed"})
+    if model["state"] == "failed":
+        raise Unavailable(f"{model['id']} could not be loaded: {model.get('problem') or 'see the log of `up`'}")
+    screen.print(f"{model['id']} is loaded")
+
+
+@models_app.command("unload")
+def unload_model(name: Name, url: Url = None, api_key: Key = None) -> None:
+    """Unload a model, and wait until what it is answering has ended."""
+    with ApiClient(get_settings(), url, api_key) as client, screen.waiting(f"unloading {name} …"):
+        client.post(f"/v1/models/{quote(name, safe='')}/unload")
+        model = _wait_for(client, name, {"available", "failed"})
+    screen.print(f"{model['id']} is unloaded")
+
+
+@models_app.command("default")
+def set_default(name: Name, url: Url = None, api_key: Key = None) -> None:
+    """Make a model the one that answers requests which name no known model, now and after the next start."""
+    with ApiClient(get_settings(), url, api_key) as client:
+        model = client.post(f"/v1/models/{quote(name, safe='')}/default")
+    screen.print(f"{model['id']} is the default model")
+
+
+def _wait_for(client: ApiClient, name: str, states: set[str]) -> Json:
+    """Wait until the model has one of these states, which a worker that hangs prevents for as long as it does."""
+    while True:
+        # The state of the moment may still be that from before the request.
+        time.sleep(STATE_SECONDS)
+        model = client.get(f"/v1/models/{quote(name, safe='')}")
+        if model["state"] in states:
+            return model
 
 
 @models_app.command("rm")

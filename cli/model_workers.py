@@ -26,7 +26,7 @@ from tasks.jobs.queues import Queue, Role
 log = logging.getLogger(__name__)
 
 #: How often wishes, jobs and workers are looked at, and how often if there is only one model.
-LOOK_SECONDS, LOOK_AT_ONE_SECONDS = 1.0, 3.0
+LOOK_SECONDS, LOOK_AT_ONE_SECONDS = 1.0, 5.0
 #: After a failed start, requests for the model fail at once for this time. Then the next one starts it again.
 FAILURE_SECONDS = 30.0
 #: The process of the model that was the default one when the stack was started.
@@ -119,6 +119,7 @@ class ModelWorkers:
             [queue for model in models for queue in self._queues(model.slug)]
         )
         self._update_workers(models)
+        self._stop_removed({model.slug for model in models})
         uses = []
         for model in models:
             worker = self._worker(model.slug)
@@ -157,6 +158,20 @@ class ModelWorkers:
             if activity != worker.activity:
                 worker.activity, worker.used_at = activity, time.monotonic()
             self._notice_end(model, worker)
+
+    def _stop_removed(self, known: set[str]) -> None:
+        """Stop the processes of models whose files are no longer there."""
+        for slug, worker in list(self._workers.items()):
+            name = self._process(slug)
+            if slug in known or name == DEFAULT_PROCESS or name not in self._stack.names:
+                continue
+            info = self._stack.processes().get(name)
+            if worker.is_stopping and (info is None or info.state in AT_REST_STATES):
+                worker.is_stopping = False
+                self._stack.remove(name)
+            else:
+                worker.is_stopping = True
+                self._stack.suspend(name)
 
     def _notice_end(self, model: LibraryModel, worker: _Worker) -> None:
         """Take a process that has ended from the stack."""

@@ -27,6 +27,10 @@ class FakeStack:
     suspended: set[str] = field(default_factory=set)
     runtime: Any = None
 
+    @property
+    def names(self) -> list[str]:
+        return list(self.states)
+
     def processes(self) -> dict[str, ProcessInfo]:
         return {
             name: ProcessInfo(name, state, _pid(name) if state == "RUNNING" else 0, 1.0, 0, Path("log"), "")
@@ -246,6 +250,16 @@ def test_one_that_somebody_unloads_is_stopped_and_not_started_again(world: World
     world.tick()
     world.tick()
     assert world.states()["second"] == "available"
+
+
+def test_one_whose_file_was_removed_is_stopped(world: World) -> None:
+    world.load("second")
+    world.library = [model for model in world.library if model.name != "second"]
+    world.tick()
+    assert world.stack.states["inference-second"] == "STOPPING"
+    world.stack.states["inference-second"] = "STOPPED"
+    world.tick()
+    assert list(world.stack.states) == ["inference"] and "second" not in world.states()
 
 
 def test_the_chosen_default_is_not_unloaded_for_being_idle(world: World) -> None:
