@@ -196,6 +196,7 @@ def started(tmp_path: Path) -> Any:
     return run
 
 
+@pytest.mark.check
 def test_the_workers_consume_every_queue_once(started: Any) -> None:
     queues: list[str] = []
     for service in SERVICES.values():
@@ -206,6 +207,7 @@ def test_the_workers_consume_every_queue_once(started: Any) -> None:
     assert sorted(queues) == sorted(queue.value for queue in Queue)
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("role", "options"),
     [
@@ -250,6 +252,7 @@ def test_an_address_in_the_environment_wins(started: Any, tmp_path: Path) -> Non
     assert "QDRANT_API_KEY" not in seen, "our key is not sent to another server"
 
 
+@pytest.mark.check
 @pytest.mark.parametrize(
     ("environment", "refused"),
     [
@@ -279,6 +282,7 @@ def test_other_machines_are_not_served_without_keys(
         assert seen["ALLOWED_HOSTS"] == "api,host.docker.internal"
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("arguments", [("api",), ("worker", "index")])
 def test_a_wrong_setting_is_reported_in_one_line(started: Any, arguments: tuple[str, ...]) -> None:
     with pytest.raises(subprocess.CalledProcessError) as failed:
