@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 
 from core.bulk_work import BulkWork
+from core.models.library import OLD_STARTER_COPY
 from core.settings import Settings
 from core.threads import run_on_temporary_thread
 from inference.engine.backend import warm_up
@@ -15,6 +18,16 @@ from inference.engine.model_files import resolve_model
 from inference.engine.sequence import Sink
 
 
+def _starter_folder(settings: Settings) -> Path:
+    """Return the folder of the converted starter. Move there what an earlier release has left among the models."""
+    folder, old = settings.state_dir / "starter", settings.state_dir / OLD_STARTER_COPY
+    with suppress(OSError):  # there is none, or another worker moves it; it can be made anew
+        if old.exists():
+            folder.mkdir(exist_ok=True)
+            old.replace(folder / old.name)
+    return folder
+
+
 def open_engine(settings: Settings, sink: Sink) -> Engine:
     """Find and load the model, warm it up and start the engine.
 
@@ -23,7 +36,7 @@ def open_engine(settings: Settings, sink: Sink) -> Engine:
     """
     file = resolve_model(settings)
     if file.is_starter:
-        file = faster_starter(file, settings.state_dir / "starter")
+        file = faster_starter(file, _starter_folder(settings))
     backend = LlamaBackend(file, settings)
     run_on_temporary_thread(lambda: warm_up(backend))
     backend.release_untouched()
