@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from core.bulk_work import BulkWork
+from core.models.library import OLD_STARTER_COPY
 from core.settings import Settings
 from core.threads import run_on_temporary_thread
 from inference.engine.backend import warm_up
@@ -21,6 +24,16 @@ from inference.engine.thread_share import ThreadShare
 OnProgress = Callable[[str, float], None]
 
 
+def _starter_folder(settings: Settings) -> Path:
+    """Return the folder of the converted starter. Move there what an earlier release has left among the models."""
+    folder, old = settings.state_dir / "starter", settings.state_dir / OLD_STARTER_COPY
+    with suppress(OSError):  # there is none, or another worker moves it; it can be made anew
+        if old.exists():
+            folder.mkdir(exist_ok=True)
+            old.replace(folder / old.name)
+    return folder
+
+
 def open_engine(settings: Settings, sink: Sink, on_progress: OnProgress = lambda _name, _share: None) -> Engine:
     """Find and load the model, warm it up and start the engine.
 
@@ -31,7 +44,7 @@ def open_engine(settings: Settings, sink: Sink, on_progress: OnProgress = lambda
     """
     file = resolve_model(settings)
     if file.is_starter:
-        file = faster_starter(file, settings.state_dir / "starter")
+        file = faster_starter(file, _starter_folder(settings))
     share = ThreadShare(settings.state_dir / "engines", settings.inference_threads or settings.cores)
     backend = LlamaBackend(file, settings, share.threads, partial(on_progress, file.name))
     run_on_temporary_thread(lambda: warm_up(backend))

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 HTML = b"<!doctype html><title>Sign in to the hotel's network</title>"
-PIECE_BYTES = 4096
+PIECE_BYTES = 16_384
 
 
 @dataclass

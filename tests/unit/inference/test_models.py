@@ -76,3 +76,12 @@ def test_without_the_starter_package_the_settings_are_named(monkeypatch: pytest.
     monkeypatch.setattr(model_files, "STARTER_PACKAGE", "no_such_package_here")
     with pytest.raises(ConfigurationError, match="MODEL_PATH"):
         resolve_model(settings_with())
+
+
+def test_the_converted_starter_of_an_earlier_release_is_taken_along(tmp_path: Path) -> None:
+    from inference.engine.opening import _starter_folder
+
+    settings = settings_with(data_dir=tmp_path)
+    old = tiny_model(tmp_path / "models" / "SmolLM2-135M-Instruct.Q8_0.gguf")
+    assert (_starter_folder(settings) / old.name).exists() and not old.exists()
+    assert _starter_folder(settings) == tmp_path / "starter"

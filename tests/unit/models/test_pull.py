@@ -19,7 +19,7 @@ from core.models.removal import remove_model
 from core.settings import Settings, load_settings
 from tests.fakes.hub import Hub, running_hub
 from tests.gguf_files import number_field, tiny_model
-from tests.support import SmallDisk
+from tests.support import SmallDisk, wait_until
 
 REPO = "org/tiny-GGUF"
 #: Of a file: large enough for several pieces.
@@ -208,8 +208,7 @@ def test_two_models_are_pulled_at_once_and_one_only_once(hub: Hub, settings: Set
     others: list[Pulled] = []
     other = threading.Thread(target=lambda: others.append(pulled(settings, "Q8_0")))
     other.start()
-    while len({path for path, _, _ in hub.sent}) < 2:
-        assert other.is_alive()
+    wait_until(lambda: len({path for path, _, _ in hub.sent}) == 2, 10, "the other download")
     hub.hold.set()
     thread.join(10)
     other.join(10)
