@@ -102,7 +102,7 @@ class WorkerServices:
     def pulls(self) -> ModelPulls:
         from tasks.model_pulls import ModelPulls
 
-        return ModelPulls(self.settings, self.runner)
+        return ModelPulls(self.settings, self.producer, self.runner)
 
     @cached_property
     def parsing(self) -> ParsingService:

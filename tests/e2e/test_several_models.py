@@ -16,6 +16,7 @@ import pytest
 from core.models.library import ModelLibrary
 from core.settings import load_settings
 from inference.engine.model_files import resolve_model
+from tests.fakes.hub import Hub, running_hub
 from tests.gguf_files import changed_copy
 from tests.support import Stack, wait_until
 
@@ -28,7 +29,15 @@ LOAD_SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def hub() -> Iterator[Hub]:
+    """Run a hub that has the starter under another name."""
+    content = resolve_model(load_settings(_env_file=None)).path.read_bytes()
+    with running_hub({"somebody/pulled-gguf": {"Pulled-Q4_1.gguf": content}}) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def stack(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Start a stack with the starter and two further models, and memory for two of the three."""
     folder = tmp_path_factory.mktemp("models")
     starter = resolve_model(load_settings(_env_file=None)).path
@@ -43,6 +52,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "CONTEXT_LENGTH": "2048",
         "INFERENCE_SLOTS": "2",
         "MODEL_MEMORY_BYTES": str(int(2.5 * needed)),
+        "HF_ENDPOINT": hub.url,
     }
     with Stack(tmp_path_factory.mktemp("stack"), variables) as stack:
         yield stack
@@ -129,6 +139,25 @@ def test_a_model_is_unloaded_and_made_the_default_one(http: httpx.Client) -> Non
     wait_until(lambda: list(states(http))[0] == name, 10)
     assert chat(http, "gpt-4o").json()["model"] == name
     assert http.post(f"/v1/models/{STARTER}/default").status_code == 200
+
+
+def test_a_model_that_was_pulled_answers_at_once_without_a_restart_and_none_that_was_removed(
+    stack: Stack, http: httpx.Client
+) -> None:
+    pulled = http.post("/v1/models/pull", json={"model": "somebody/pulled-gguf:Q4_1"})
+    assert pulled.status_code == 200, pulled.text
+    assert chat(http, "Pulled-Q4_1").json()["model"] == "Pulled-Q4_1"
+    assert "Pulled-Q4_1" in stack.run("models", "list").stdout
+    stack.run("models", "rm", "Pulled-Q4_1")
+    wait_until(lambda: "Pulled-Q4_1" not in states(http), 30)
+    wait_until(lambda: stack.pid_of("inference-pulled-q4-1") == 0, 60)
+
+
+def test_models_are_loaded_and_unloaded_by_commands(stack: Stack, http: httpx.Client) -> None:
+    assert "Plain is loaded" in stack.run("models", "load", "Plain").stdout
+    assert states(http)["Plain"] == "loaded"
+    assert "Plain is unloaded" in stack.run("models", "unload", "Plain").stdout
+    assert "the default model" in stack.run("models", "default", STARTER).stdout
 
 
 @pytest.mark.parametrize(

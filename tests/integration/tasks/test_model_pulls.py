@@ -65,7 +65,7 @@ def pull_settings(tmp_path: Path) -> Settings:
 def worker(settings: Settings, producer: Producer, catalog: Catalog) -> Iterator[ModelPulls]:
     """Run the part of a maintenance worker that pulls. At the end it stops, as a worker does."""
     heartbeats = JobHeartbeats(producer.records)
-    pulls = ModelPulls(settings, JobRunner(producer, catalog, heartbeats))
+    pulls = ModelPulls(settings, producer, JobRunner(producer, catalog, heartbeats))
     yield pulls
     pulls.close()
     heartbeats.close()
