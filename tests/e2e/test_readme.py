@@ -38,7 +38,7 @@ NOT_RUN = {
     "llm-api keys ": "closes the stack to the other examples; tests/unit/cli/test_key_commands.py does it",
     "curl localhost:8000/v1/completions": "needs a model that fills in the middle; the starter refuses `suffix`",
     "curl localhost:8000/v1/rerank": "needs a RERANK_MODEL; tests/integration/api/test_rerank.py does it",
-    "cp /models/": "needs a model that is not here; tests/e2e/test_several_models.py loads others",
+    ".venv/bin/llm-api models pull ": "downloads from the hub; tests/e2e/test_several_models.py has a local one",
     "llm-api models ": "downloads from the hub, or names models that are not here; tests/unit/cli has such tests",
     "llm-api watch ": "confirms the deletion of an example folder",
     " watched folders": "a drawing",
