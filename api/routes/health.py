@@ -15,6 +15,7 @@ from api.metrics import Metrics
 from api.scopes import needs
 from core.errors import LlmApiError, StorageFull, Unavailable
 from core.keys import Scope
+from tasks.jobs.producer import known_slugs
 from tasks.jobs.queues import Role
 
 #: A dependency that takes longer to answer counts as unavailable.
@@ -71,10 +72,17 @@ async def _check(ping: Awaitable[Any]) -> str:
 async def _check_worker(services: Services, role: Role) -> str:
     async def ping() -> None:
         workers = (await services.stream.workers(role)).values()
+        if role is Role.INFERENCE and not workers and await _can_load_a_model(services):
+            return
         if not any(info.get("silent_seconds", 0) < MAX_SILENT_SECONDS for info in workers):
             raise Unavailable(f"no {role.value} worker is alive")
 
     return await _check(ping())
+
+
+async def _can_load_a_model(services: Services) -> bool:
+    """Return whether a supervisor would start a worker for the next request."""
+    return bool(known_slugs([], (await services.stream.workers(Role.SUPERVISOR)).values()))
 
 
 async def _awaited(ping: Awaitable[Any]) -> Any:

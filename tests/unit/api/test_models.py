@@ -137,3 +137,12 @@ async def test_a_name_that_is_no_models_is_refused(
 ) -> None:
     answer = await http.post(f"/v1/models/{name}/{action}")
     assert answer.status_code == status and answer.json()["error"]["param"] == "model"
+
+
+async def test_it_is_ready_while_no_model_is_loaded_but_one_can_be(
+    http: httpx.AsyncClient, stream: FakeJobStream
+) -> None:
+    stream.live[Role.INFERENCE] = {}
+    assert (await http.get("/ready")).json()["checks"]["inference_worker"] == "ok"
+    stream.live[Role.SUPERVISOR]["up@host"]["models"] = [on_disk("Huge", loadable=False)]
+    assert (await http.get("/ready")).json()["checks"]["inference_worker"] == "unavailable"
