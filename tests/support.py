@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,6 +27,7 @@ from cli.processes import stack_processes
 from cli.redis_server import find_redis_server, write_config
 from cli.runtime import RuntimeDir, lock_owner
 from cli.supervisor import Supervisor
+from core.catalog import Catalog
 from core.errors import Unavailable
 from core.settings import Settings, load_settings
 
@@ -156,6 +158,24 @@ def anonymous_bytes(pid: int) -> int:
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     (kilobytes,) = (line.split()[1] for line in rollup.splitlines() if line.startswith("Pss_Anon:"))
     return int(kilobytes) * 1024
+
+
+@cache
+def _empty_catalog() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "catalog.sqlite3")
+        catalog = Catalog.open(f"sqlite:///{path}")
+        catalog.migrate()
+        catalog.close()
+        return path.read_bytes()
+
+
+def migrated_catalog(path: Path) -> Catalog:
+    """Return the catalog in a file. A new one is a copy, because migrating takes longer than most tests."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_empty_catalog())
+    return Catalog.open(f"sqlite:///{path}")
 
 
 class SmallDisk:

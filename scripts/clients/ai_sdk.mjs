@@ -42,7 +42,7 @@ const checks = {
   },
   async tools() {
     const answer = await generateText({ ...ask, ...steps });
-    assert.equal(answer.steps[0].toolResults.length, 1, "there is not one result of a call");
+    assert.ok(answer.steps[0].toolResults.length > 0, "no call had a result");
     assert.equal(answer.steps.length, 2, "the result was not answered");
     const streamed = streamText({ ...ask, ...steps, onError: () => {} });
     let results = 0;
@@ -50,7 +50,7 @@ const checks = {
       if (part.type === "error") throw part.error;
       if (part.type === "tool-result") results += 1;
     }
-    assert.equal(results, 1, "there is not one result of the streamed call");
+    assert.ok(results > 0, "no streamed call had a result");
   },
 };
 

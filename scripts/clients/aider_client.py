@@ -51,7 +51,8 @@ def edit(*options: str) -> str:
         )
         printed = result.stdout + result.stderr
         require(result.returncode == 0 and not any(fault in printed for fault in FAULTS), printed[-500:])
-        require("Tokens:" in printed, f"aider reports no answer: {printed[-500:]}")
+        # "Tokens: 2k sent, 90 received", or "Output tokens: ~400" if the model did not end by itself.
+        require("tokens:" in printed.lower(), f"aider reports no answer: {printed[-500:]}")
         return "edited" if "goodbye" in file.read_text() else "no edit"
 
 

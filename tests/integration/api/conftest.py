@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.unit.api.conftest import catalog, empty_catalog, hints, services, settings, stream
+from tests.unit.api.conftest import catalog, hints, services, settings, stream
 
-__all__ = ["catalog", "empty_catalog", "hints", "services", "settings", "stream"]
+__all__ = ["catalog", "hints", "services", "settings", "stream"]

@@ -11,6 +11,7 @@ from core.catalog import Catalog
 from core.settings import Settings, load_settings
 from tasks.jobs.producer import Producer
 from tests.integration.tasks.generating import World
+from tests.support import migrated_catalog
 
 
 @pytest.fixture
@@ -28,8 +29,7 @@ def producer(job_settings: Settings) -> Iterator[Producer]:
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    catalog = Catalog.open(f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
-    catalog.migrate()
+    catalog = migrated_catalog(tmp_path / "catalog.sqlite3")
     yield catalog
     catalog.close()
 
@@ -39,8 +39,7 @@ def world(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Start the real engine with a real Redis, once for all tests that generate."""
     folder = tmp_path_factory.mktemp("data")
     producer = Producer(load_settings(_env_file=None, redis_url=redis_url))
-    catalog = Catalog.open(f"sqlite:///{folder / 'catalog.sqlite3'}")
-    catalog.migrate()
+    catalog = migrated_catalog(folder / "catalog.sqlite3")
     world = World(producer, catalog, folder)
     yield world
     world.close()

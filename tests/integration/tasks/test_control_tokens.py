@@ -10,7 +10,6 @@ import jsonschema
 import pytest
 
 from core import events
-from core.catalog import Catalog
 from core.messages import ChatMessage, SamplingParams
 from core.settings import load_settings
 from inference.engine.model_files import resolve_model
@@ -19,6 +18,7 @@ from tasks.jobs.producer import Producer
 from tests.chat_templates import LISTED
 from tests.gguf_files import CONTROL, changed_copy
 from tests.integration.tasks.generating import World, calls_of, fields_of, reasons_of, text_of
+from tests.support import migrated_catalog
 
 pytestmark = pytest.mark.check
 
@@ -45,8 +45,7 @@ def mistral(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder: Path = tmp_path_factory.mktemp("mistral")
     path = changed_copy(resolve_model(load_settings(_env_file=None)).path, folder / "mistral.gguf", LISTED, RENAMED)
     producer = Producer(load_settings(_env_file=None, redis_url=redis_url))
-    catalog = Catalog.open(f"sqlite:///{folder / 'catalog.sqlite3'}")
-    catalog.migrate()
+    catalog = migrated_catalog(folder / "catalog.sqlite3")
     world = World(producer, catalog, folder, model_path=path)
     yield world
     world.close()

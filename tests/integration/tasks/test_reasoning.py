@@ -11,13 +11,13 @@ import msgspec
 import pytest
 
 from core import events
-from core.catalog import Catalog
 from core.messages import ChatMessage, Hit, RagOptions, SamplingParams
 from core.settings import load_settings
 from inference.engine.model_files import resolve_model
 from tasks.jobs.producer import Producer
 from tests.gguf_files import CONTROL, changed_copy
 from tests.integration.tasks.generating import World, calls_of, fields_of, reasons_of, text_of
+from tests.support import migrated_catalog
 
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}"
@@ -47,8 +47,7 @@ def world(redis_url: str, tmp_path_factory: pytest.TempPathFactory, request: pyt
     renamed = tags if request.param == "control tokens" else {}
     path = changed_copy(resolve_model(load_settings(_env_file=None)).path, folder / "thinker.gguf", TEMPLATE, renamed)
     producer = Producer(load_settings(_env_file=None, redis_url=redis_url))
-    catalog = Catalog.open(f"sqlite:///{folder / 'catalog.sqlite3'}")
-    catalog.migrate()
+    catalog = migrated_catalog(folder / "catalog.sqlite3")
     world = World(producer, catalog, folder, model_path=path)
     yield world
     world.close()

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.catalog import ORIGINAL_MISSING, Catalog, Document, DocumentState
+from core.catalog import ORIGINAL_MISSING, Document, DocumentState
 from core.errors import Unavailable
 from core.settings import Settings, load_settings
 from tasks.jobs.queues import Role
-from tests.support import wait_until
+from tests.support import migrated_catalog, wait_until
 from watchers.mirror import Messenger
 from watchers.service import Watcher
 
@@ -60,8 +60,7 @@ class World:
             watch_dirs=overrides.pop("watch_dirs", (str(self.inbox),)),
             **overrides,
         )
-        self.catalog = Catalog.open(self.settings.catalog_url)
-        self.catalog.migrate()
+        self.catalog = migrated_catalog(self.settings.state_dir / "catalog.sqlite3")
         self.messenger = RecordingMessenger()
         #: Receives the watcher's messages instead of the messenger, if it is set.
         self.workers: Messenger | None = None

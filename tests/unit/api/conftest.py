@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shutil
 import struct
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -33,6 +32,7 @@ from core.messages import (
 from core.settings import Settings, load_settings
 from tasks.jobs.queues import Role
 from tests.fakes.job_stream import FakeHints, FakeJobStream, Script
+from tests.support import migrated_catalog
 
 MODEL = "SmolLM2-135M-Instruct"
 EMBEDDER = "all-MiniLM-L6-v2"
@@ -171,21 +171,9 @@ def stream() -> FakeJobStream:
     return FakeJobStream(scripts=scripts, live=live)
 
 
-@pytest.fixture(scope="session")
-def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the file of a migrated catalog. Tests copy it, because migrating takes longer than most tests."""
-    path = tmp_path_factory.mktemp("catalog") / "catalog.sqlite3"
-    catalog = Catalog.open(f"sqlite:///{path}")
-    catalog.migrate()
-    catalog.close()
-    return path
-
-
 @pytest.fixture
-def catalog(settings: Settings, empty_catalog: Path) -> Iterator[Catalog]:
-    settings.state_dir.mkdir(parents=True)
-    shutil.copy(empty_catalog, settings.state_dir)
-    catalog = Catalog.open(settings.catalog_url)
+def catalog(settings: Settings) -> Iterator[Catalog]:
+    catalog = migrated_catalog(settings.state_dir / "catalog.sqlite3")
     yield catalog
     catalog.close()
 

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from core.catalog import Catalog, Document, NewDocument, Source
+from tests.support import migrated_catalog
 
 #: PostgreSQL is for `make check`: its server has to be started, and each test takes longer on it.
 BACKENDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.check)]
@@ -49,6 +50,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def catalog(database_url: str, clock: Clock) -> Iterator[Catalog]:
+    if database_url.startswith("sqlite"):
+        migrated_catalog(Path(database_url.removeprefix("sqlite:///"))).close()
     catalog = Catalog(database_url, clock)
     catalog.migrate()
     yield catalog

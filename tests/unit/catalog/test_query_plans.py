@@ -24,6 +24,7 @@ from core.catalog import (
     StoreRecord,
 )
 from core.keys import Reach
+from tests.support import migrated_catalog
 
 PARSE: dict[str, Any] = {"expected": DocumentState.QUEUED, "claimed": DocumentState.PARSING}
 INDEX: dict[str, Any] = {"expected": DocumentState.PARSED, "claimed": DocumentState.INDEXING}
@@ -95,8 +96,7 @@ CALLS: dict[str, Callable[[Catalog, Document], object]] = {
 
 @pytest.fixture
 def sqlite_catalog(tmp_path: Path) -> Iterator[Catalog]:
-    catalog = Catalog.open(f"sqlite:///{tmp_path / 'catalog.sqlite3'}")
-    catalog.migrate()
+    catalog = migrated_catalog(tmp_path / "catalog.sqlite3")
     yield catalog
     catalog.close()
 

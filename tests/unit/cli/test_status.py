@@ -13,7 +13,7 @@ from core.catalog import UNREADABLE, Catalog, FolderState, WatchedFolder
 from core.settings import Settings, load_settings
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Role
-from tests.support import private_redis
+from tests.support import migrated_catalog, private_redis
 
 
 @pytest.fixture
@@ -25,8 +25,7 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
 
 @pytest.fixture
 def catalog(settings: Settings) -> Iterator[Catalog]:
-    catalog = Catalog.open(settings.catalog_url)
-    catalog.migrate()
+    catalog = migrated_catalog(settings.state_dir / "catalog.sqlite3")
     yield catalog
     catalog.close()
 

@@ -10,6 +10,7 @@ import pytest
 
 from core.catalog import Catalog, FolderState, NewDocument, Source
 from core.watch_roots import WatchMode, WatchRoot
+from tests.support import migrated_catalog
 from watchers.folder import Folder, Identity
 from watchers.guard import WINDOW_SECONDS, Guard
 
@@ -29,8 +30,7 @@ def folder(tmp_path: Path) -> Folder:
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    catalog = Catalog.open(f"sqlite:///{tmp_path}/catalog.sqlite3")
-    catalog.migrate()
+    catalog = migrated_catalog(tmp_path / "catalog.sqlite3")
     yield catalog
     catalog.close()
 
