@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 
-import psutil
-
+from core.available_memory import memory_limit_bytes
 from core.models.hub import Reference
 
 DATA_FILE = Path(__file__).with_name("recommended.toml")
@@ -50,8 +49,8 @@ class Memory:
 
     @classmethod
     def of_this_machine(cls) -> Memory:
-        """Return the memory of this machine. On macOS, the GPU uses main memory."""
-        main = int(psutil.virtual_memory().total * MEMORY_SHARE)
+        """Return the memory of this machine, or of its control group if that has less. On macOS, the GPU shares it."""
+        main = int(memory_limit_bytes() * MEMORY_SHARE)
         return cls(main, main if sys.platform == "darwin" else _nvidia_bytes())
 
     def fits(self, model: RecommendedModel) -> bool:
