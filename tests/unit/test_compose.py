@@ -57,7 +57,7 @@ def test_the_file_follows_the_schema_of_compose() -> None:
 
 
 def test_every_process_has_a_service() -> None:
-    assert set(SERVICES) == STORES | ONE_SHOT | {role.value for role in Role} | {"api", "flower"}
+    assert set(SERVICES) == STORES | ONE_SHOT | {role.value for role in Role} - {Role.SUPERVISOR} | {"flower"}
 
 
 def test_ports_are_published_on_loopback_unless_an_address_is_set() -> None:

@@ -272,10 +272,11 @@ def test_a_broken_model_file_is_a_clear_error(tmp_path: Path) -> None:
 def test_loading_logs_its_progress(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(loading, "PROGRESS_SECONDS", 0.0)
     settings = load_settings(_env_file=None)
-    file = resolve_model(settings)
+    file, reported = resolve_model(settings), list[float]()
     with caplog.at_level("INFO", logger=loading.__name__):
-        llama_cpp.llama_model_free(loading.load_model(file, 0))
+        llama_cpp.llama_model_free(loading.load_model(file, 0, reported.append))
     shares = [int(found[1]) for line in caplog.messages if (found := re.search(r": (\d+) %", line))]
+    assert [f"{100 * share:.0f}" for share in reported] == [str(share) for share in shares]
     assert shares == sorted(shares) and shares[-1] == 100
 
 
