@@ -64,8 +64,9 @@ class Engine:
         layout = StreamCache if has_streams else UnifiedCache
         sizes, slots = (backend.sequences, backend.cells), min(slots, backend.sequences)
         cache = layout(*sizes, can_share=backend.can_trim, most_parked_tokens=backend.parked_tokens)
-        self._scheduler = Scheduler(slots, backend.batch_tokens, cache, equal_pieces=has_streams)
-        self._token_budget = TokenBudget(backend.batch_tokens, stream_gap_seconds)
+        tile = backend.attention_tile
+        self._scheduler = Scheduler(slots, backend.batch_tokens, cache, equal_pieces=has_streams, tile=tile)
+        self._token_budget = TokenBudget(backend.batch_tokens, stream_gap_seconds, tile)
         self._bulk_share = bulk_share
         self._running_sequences: dict[str, RunningSequence] = {}
         self._inbox = Inbox()
@@ -231,12 +232,10 @@ class Engine:
 
     def _step(self) -> bool:
         """Run a step; return False if there is nothing to compute, as all sequences wait for something."""
-        decoding = False
-        for sequence in self._scheduler.running:
-            if sequence.is_decoding:
-                decoding = True
-                sequence.draft = self._running_sequence(sequence).draft()
-        plan = self._scheduler.plan(self._token_budget.prompt_tokens if decoding else None)
+        decoding = [sequence for sequence in self._scheduler.running if sequence.is_decoding]
+        for sequence in decoding:
+            sequence.draft = self._running_sequence(sequence).draft()
+        plan = self._scheduler.plan(partial(self._token_budget.limits, len(decoding)) if decoding else None)
         self._admit(plan)
         if not plan.work:
             return bool(plan.admitted)
@@ -245,8 +244,8 @@ class Engine:
             self._scheduler.commit(plan)
             self._collect(plan)
             seconds = time.perf_counter() - began
-            self._token_budget.observe(plan.prompt_tokens, plan.decoding, seconds)
-            self._counters.observe_step(plan.prompt_tokens, len(plan.work), seconds)
+            self._token_budget.observe(plan.pieces, plan.decoding, seconds)
+            self._counters.observe_step(sum(count for _, count in plan.pieces), len(plan.work), seconds)
         return True
 
     def _admit(self, plan: StepPlan) -> None:

@@ -18,7 +18,7 @@ from core.settings import Settings
 from inference.engine.backend import BatchEntry, DecodeStatus, FillInMiddle, TokenSampler, token_of
 from inference.engine.context_size import ContextSize, smaller
 from inference.engine.llama_backend.batch import Batch, pointer
-from inference.engine.llama_backend.loading import KV_TYPES, context_size_of, load_model, metadata
+from inference.engine.llama_backend.loading import KV_TYPES, attention_tile, context_size_of, load_model, metadata
 from inference.engine.llama_backend.runtime import forward_log, last_error
 from inference.engine.llama_backend.sampler import create_sampler
 from inference.engine.llama_backend.step_rows import StepRows
@@ -63,6 +63,7 @@ class LlamaBackend:
         self.context, size = self._create_context(context_size_of(self._handle, settings, free_bytes), settings)
         self.batch_tokens, self.sequences, self.parked_tokens = size.batch_tokens, size.sequences, size.parked_tokens
         self.has_streams = size.has_streams
+        self.attention_tile = attention_tile(settings, has_streams=size.has_streams)
         self._memory = llama.llama_get_memory(self.context)
         self.cells = int(llama.llama_n_ctx(self.context))
         self._batch = Batch(self.batch_tokens)
