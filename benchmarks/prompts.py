@@ -17,6 +17,7 @@ from benchmarks.decode import GREEDY, open_backend
 from benchmarks.report import percentile, print_table
 from core.settings import load_settings
 from inference.engine.engine import Engine
+from inference.engine.prompt_pieces import PieceLimits
 from inference.engine.sequence import SequenceAborted, SequenceDelta, SequenceEvent, SequenceFinished, SequenceRequest
 from inference.engine.token_budget import TokenBudget
 
@@ -104,9 +105,8 @@ def prefix_ratio(engine: Engine, listener: Listener, seed: int) -> tuple[float, 
 class WholePrompts(TokenBudget):
     """A token budget without chunked prefill: a prompt is computed in one step."""
 
-    @property
-    def prompt_tokens(self) -> int:
-        return self._most
+    def limits(self, decoding: int, start: int) -> PieceLimits:  # noqa: ARG002 - they make no difference
+        return PieceLimits.of(self._most)
 
 
 def gap_row(engine: Engine, listener: Listener, rounds: Sequence[int], name: str) -> tuple[str, ...]:

@@ -150,6 +150,13 @@ class Backend(Tokenizer, Protocol):
     def has_streams(self) -> bool:
         """Whether each sequence id has a stream of cells of its own, instead of one cache for all."""
 
+    @property
+    def attention_tile(self) -> int:
+        """The query rows that attention computes at once; 1 if a row costs the same beside any number of others.
+
+        A pass with fewer rows of a sequence takes longer for each of them.
+        """
+
     def copy_prefix(self, source: int, target: int, length: int) -> bool:
         """Give the empty sequence `target` the first `length` tokens of `source`: shared if the cache is unified.
 

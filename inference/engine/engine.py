@@ -60,10 +60,9 @@ class Engine:
         self.model = replace(backend.model, reasons=template.reasoning is not None)
         self._backend = backend
         self._sink = sink
-        self._scheduler = Scheduler(
-            min(slots, backend.sequences), backend.batch_tokens, cache_of(backend), equal_pieces=backend.has_streams
-        )
-        self._token_budget = TokenBudget(backend.batch_tokens, stream_gap_seconds)
+        tile, cache, slots = backend.attention_tile, cache_of(backend), min(slots, backend.sequences)
+        self._scheduler = Scheduler(slots, backend.batch_tokens, cache, equal_pieces=backend.has_streams, tile=tile)
+        self._token_budget = TokenBudget(backend.batch_tokens, stream_gap_seconds, tile)
         self._bulk_share = bulk_share
         self._running_sequences: dict[str, RunningSequence] = {}
         self._inbox = Inbox()
@@ -229,12 +228,10 @@ class Engine:
 
     def _step(self) -> bool:
         """Run a step; return False if there is nothing to compute, as all sequences wait for something."""
-        decoding = False
-        for sequence in self._scheduler.running:
-            if sequence.is_decoding:
-                decoding = True
-                sequence.draft = self._running_sequence(sequence).draft()
-        plan = self._scheduler.plan(self._token_budget.prompt_tokens if decoding else None)
+        decoding = [sequence for sequence in self._scheduler.running if sequence.is_decoding]
+        for sequence in decoding:
+            sequence.draft = self._running_sequence(sequence).draft()
+        plan = self._scheduler.plan(partial(self._token_budget.limits, len(decoding)) if decoding else None)
         self._admit(plan)
         if not plan.work:
             return bool(plan.admitted)
@@ -243,8 +240,8 @@ class Engine:
             self._scheduler.commit(plan)
             self._collect(plan)
             seconds = time.perf_counter() - began
-            self._token_budget.observe(plan.prompt_tokens, plan.decoding, seconds)
-            self._counters.observe_step(plan.prompt_tokens, len(plan.work), seconds)
+            self._token_budget.observe(plan.pieces, plan.decoding, seconds)
+            self._counters.observe_step(sum(count for _, count in plan.pieces), len(plan.work), seconds)
         return True
 
     def _admit(self, plan: StepPlan) -> None:

@@ -7,13 +7,14 @@ Decoding sequences come first, with one token each and their drafts; prompts fil
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 from core.messages import Priority
 from inference.engine.parked_prompts import common_prefix
 from inference.engine.prompt_cache import PromptCache
+from inference.engine.prompt_pieces import PieceLimits, PromptPieces
 from inference.engine.sequence import ActiveSequence, importance
 
 CLASSES: tuple[Priority, ...] = ("interactive", "batch")
@@ -60,9 +61,9 @@ class StepPlan:
     token_count: int = 0
 
     @property
-    def prompt_tokens(self) -> int:
-        """The tokens of prompts in it."""
-        return sum(work.count for work in self.work if work.is_prompt)
+    def pieces(self) -> list[tuple[int, int]]:
+        """The pieces of prompts in it: for each the number of tokens that precede it, and its own."""
+        return [(work.start, work.count) for work in self.work if work.is_prompt]
 
     @property
     def decoding(self) -> int:
@@ -88,16 +89,20 @@ class StepPlan:
 class Scheduler:
     """The waiting and the running sequences, at most `slots` of the latter, over one prompt cache."""
 
-    def __init__(self, slots: int, step_tokens: int, cache: PromptCache, *, equal_pieces: bool = False) -> None:
+    def __init__(
+        self, slots: int, step_tokens: int, cache: PromptCache, *, equal_pieces: bool = False, tile: int = 1
+    ) -> None:
         """
         Args:
             slots: how many sequences run at most.
             step_tokens: the most tokens of a step.
             equal_pieces: whether the pieces of prompts in a step must have the same length while others decode. With a
                 stream for each sequence, llama.cpp computes a step in as many passes as there are lengths.
+            tile: the query rows of a tile of attention (`Backend.attention_tile`).
         """
         self.slots = slots
         self._equal_pieces = equal_pieces
+        self._tile = tile
         self.step_tokens = step_tokens
         self.cache = cache
         self.running: list[ActiveSequence] = []
@@ -158,16 +163,14 @@ class Scheduler:
         self._served.clear()
         self.cache.clear()
 
-    def plan(self, prompt_tokens: int | None = None) -> StepPlan:
-        """Plan the next step; `prompt_tokens` bounds its prompt tokens while sequences decode (default: the budget)."""
+    def plan(self, limits: Callable[[int], PieceLimits] | None = None) -> StepPlan:
+        """Plan the next step. While sequences decode, `limits` gives those of a piece that follows so many tokens."""
         plan = StepPlan()
         self._admit(plan)
         self._confine_batch()
         self._compact()
         budget = self._plan_decoding(plan)
-        if plan.work and prompt_tokens is not None:
-            budget = min(budget, prompt_tokens)
-        self._plan_prompts(plan, budget)
+        self._plan_prompts(plan, budget, limits if plan.work else None)
         # llama.cpp computes sequences together that follow one another in the batch and by their ids.
         plan.work.sort(key=lambda work: work.sequence.held_id)
         return plan
@@ -320,25 +323,24 @@ class Scheduler:
         if not self._room(plan, 1 + len(sequence.draft)):
             sequence.draft = []
 
-    def _plan_prompts(self, plan: StepPlan, budget: int) -> None:
+    def _plan_prompts(self, plan: StepPlan, budget: int, limits: Callable[[int], PieceLimits] | None) -> None:
         """Fill the budget with prompts, in order of importance."""
-        must_be_equal, length = self._equal_pieces and bool(plan.work), 0
+        beside = max((work.token_count for work in plan.work), default=0)
+        pieces = PromptPieces(self._tile, budget, beside=beside, equal=self._equal_pieces and bool(plan.work))
         prompts = sorted((one for one in self.running if one.pending and not one.is_decoding), key=importance)
         for sequence in prompts:
-            if budget <= 0:
+            if pieces.room <= 0:
                 return
             if sequence.seq_id is None or self._better_wait(sequence, prompts):
                 continue
-            count = min(sequence.pending, budget)
-            if sequence.computed + count == sequence.prompt_length and count > 1 and self._parks_prompt(sequence):
-                count -= 1  # parked without its last token, so that the same prompt can continue it
-            if must_be_equal and length > count:
-                continue  # it has a shorter piece left than those before it, and waits for the next step
-            count = length = length if must_be_equal and length else count
-            if not self._claim(plan, sequence, count):
-                continue
-            plan.add(PlannedWork(sequence, sequence.computed, count, int(count == sequence.pending), is_prompt=True))
-            budget -= count
+            most = limits(sequence.computed) if limits else PieceLimits.of(self.step_tokens)
+            ends = sequence.pending > 1 and sequence.computed + sequence.pending == sequence.prompt_length
+            # A prompt is parked without its last token, so that the same prompt can continue it.
+            count = pieces.choose(sequence.pending - (ends and self._parks_prompt(sequence)), most)
+            if count and self._claim(plan, sequence, count):
+                plan.add(
+                    PlannedWork(sequence, sequence.computed, count, int(count == sequence.pending), is_prompt=True)
+                )
 
     def _parks_prompt(self, sequence: ActiveSequence) -> bool:
         return not sequence.preemptions and self.cache.parks_prompt(sequence.prompt_length)

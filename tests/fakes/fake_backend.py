@@ -82,6 +82,7 @@ class FakeBackend:
     )
     control_tokens: Mapping[str, int] = {name: token for token, name in _NAMES.items()}
     can_trim = True
+    attention_tile = 1
     fill_in_middle: FillInMiddle | None = None
 
     def __init__(

@@ -22,7 +22,7 @@ from inference.engine.backend import BatchEntry, DecodeStatus, FillInMiddle, Tok
 from inference.engine.context_size import ContextSize, smaller
 from inference.engine.llama_backend.batch import Batch, pointer
 from inference.engine.llama_backend.devices import gpus, place_layers
-from inference.engine.llama_backend.loading import KV_TYPES, context_size_of, load_model
+from inference.engine.llama_backend.loading import KV_TYPES, attention_tile, context_size_of, load_model
 from inference.engine.llama_backend.model_kind import check_kind, kind_of, memory_of, metadata
 from inference.engine.llama_backend.runtime import forward_log, last_error
 from inference.engine.llama_backend.sampler import create_sampler
@@ -82,6 +82,7 @@ class LlamaBackend:
         self.context, size = self._create_context(wanted, settings)
         self.batch_tokens, self.sequences, self.parked_tokens = size.batch_tokens, size.sequences, size.parked_tokens
         self.has_streams = size.has_streams
+        self.attention_tile = attention_tile(settings, has_streams=size.has_streams)
         self._memory = memory_of(self.context, file.path)
         self.cells = int(llama.llama_n_ctx(self.context))
         self._batch = Batch(self.batch_tokens)

@@ -28,6 +28,9 @@ KV_TYPES = {"f16": llama.GGML_TYPE_F16, "q8_0": llama.GGML_TYPE_Q8_0, "q4_0": ll
 #: Tokens of a step if N_BATCH is not set. On a CPU without flash attention, a larger step exceeds the CPU's caches.
 GPU_BATCH_TOKENS = 512
 CPU_BATCH_TOKENS = 256
+#: llama.cpp's flash attention on CPUs computes a pass in tiles of so many query rows (GGML_FA_TILE_Q) if it has at
+#: least so many of each sequence, and row by row if not.
+CPU_TILE_ROWS = 64
 #: How often the progress of loading is logged.
 PROGRESS_SECONDS = 2.0
 
@@ -99,6 +102,12 @@ def _wants_streams(model: Any, settings: Settings) -> bool:
         return settings.kv_layout == "streams"
     kind = kind_of(model)
     return not kind.is_recurrent and (kind.window_tokens is not None or not llama.llama_supports_gpu_offload())
+
+
+def attention_tile(settings: Settings, *, has_streams: bool) -> int:
+    """Return `Backend.attention_tile`. In a unified cache, the rows of all sequences fill tiles together."""
+    tiles = settings.flash_attention != "off" and settings.kv_cache_type == "f16"
+    return CPU_TILE_ROWS if tiles and has_streams and not llama.llama_supports_gpu_offload() else 1
 
 
 def faster_starter(file: ModelFile, folder: Path) -> ModelFile:

@@ -97,7 +97,8 @@ class StepRows:
         largest = float(divided.max())
         if is_masked or temperature < 1:
             # exp takes many times as long where it underflows. This adds less than 1e-30 to a sum of at least 1.
-            divided = np.maximum(divided, np.float32(largest - LARGEST_EXPONENT), out=each)
+            # (`clip` takes half of `maximum`'s time.)
+            divided = np.clip(divided, np.float32(largest - LARGEST_EXPONENT), np.float32(np.inf), out=each)
         return Weights(each, exp_and_sum(divided, largest, each))
 
     def _change(self, line: int, request: RowRequest) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:

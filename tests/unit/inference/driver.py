@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inference.engine.backend import BatchEntry, DecodeStatus
 from inference.engine.cache_operations import apply_operations
+from inference.engine.prompt_pieces import PieceLimits
 from inference.engine.scheduler import Scheduler, StepPlan
 from inference.engine.sequence import ActiveSequence, SequenceRequest
 from inference.engine.stream_cache import StreamCache
@@ -26,6 +27,7 @@ class Driver:
         step_tokens: int,
         layout: Layout = UnifiedCache,
         window_tokens: int | None = None,
+        tile: int = 1,
     ) -> None:
         self.backend = FakeBackend(
             sequences=sequences,
@@ -38,7 +40,7 @@ class Driver:
         self.cache = layout(sequences, cells, most_parked_tokens=200, window_tokens=window_tokens)
         if isinstance(self.cache, StreamCache):
             self.cache.spare_window_tokens = SPARE_WINDOW
-        self.scheduler = Scheduler(slots, step_tokens, self.cache, equal_pieces=layout is StreamCache)
+        self.scheduler = Scheduler(slots, step_tokens, self.cache, equal_pieces=layout is StreamCache, tile=tile)
         self.ended: dict[str, list[int]] = {}
         self.order: list[str] = []
         self._arrivals = 0
@@ -49,11 +51,15 @@ class Driver:
         self.scheduler.add(sequence)
         return sequence
 
-    def step(self, prompt_tokens: int | None = None, drafts: dict[str, list[int]] | None = None) -> StepPlan:
+    def step(
+        self, prompt_tokens: int | PieceLimits | None = None, drafts: dict[str, list[int]] | None = None
+    ) -> StepPlan:
+        """Run a step. While sequences decode, `prompt_tokens` limits each piece of a prompt."""
         for sequence in self.scheduler.running:
             if sequence.is_decoding:
                 sequence.draft = list((drafts or {}).get(sequence.request.sequence_id, []))
-        plan = self.scheduler.plan(prompt_tokens)
+        limits = PieceLimits.of(prompt_tokens) if isinstance(prompt_tokens, int) else prompt_tokens
+        plan = self.scheduler.plan((lambda _: limits) if limits else None)
         self.order += [sequence.request.sequence_id for sequence in plan.admitted]
         assert not apply_operations(self.cache.take_operations(), self.backend)
         if not plan.work:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.messages import Priority
+from inference.engine.prompt_pieces import PieceLimits
 from inference.engine.scheduler import MAX_OVERTAKES
 from inference.engine.sequence import SequenceRequest
 from inference.engine.stream_cache import GAP_STEPS
@@ -66,6 +67,7 @@ requests = st.tuples(prompts, st.integers(1, 30), st.sampled_from(["interactive"
     cells=st.integers(100, 300),
     step_tokens=st.integers(4, 40),
     window_tokens=st.sampled_from([None, 12]),
+    tile=st.sampled_from([1, 4]),
     data=st.data(),
 )
 def test_every_sequence_gets_the_text_it_would_get_alone(
@@ -75,6 +77,7 @@ def test_every_sequence_gets_the_text_it_would_get_alone(
     cells: int,
     step_tokens: int,
     window_tokens: int | None,
+    tile: int,
     data: st.DataObject,
 ) -> None:
     driver = Driver(
@@ -84,12 +87,13 @@ def test_every_sequence_gets_the_text_it_would_get_alone(
         step_tokens=step_tokens,
         layout=layout,
         window_tokens=window_tokens,
+        tile=tile,
     )
     aborted = set()
     for at, (prompt, max_tokens, priority, key) in enumerate(wanted):
         driver.submit(request(str(at), prompt, max_tokens=max_tokens, priority=priority, key=key))
         for _ in range(data.draw(st.integers(0, 4))):
-            plan = driver.step(prompt_tokens=data.draw(st.integers(1, step_tokens)))
+            plan = driver.step(PieceLimits(*(data.draw(st.integers(1, step_tokens)) for _ in ("short", "tiled"))))
             ids = [work.sequence.seq_id for work in plan.work if work.sequence.seq_id is not None]
             assert len(ids) == len(set(ids)), "a slot is used twice"
             assert plan.token_count <= max(step_tokens, slots)
