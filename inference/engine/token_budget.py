@@ -12,13 +12,15 @@ from inference.engine.prompt_pieces import PieceLimits
 LEAST_STEPS = 2.0
 #: A step may take this many times as long as allowed if that makes room for a tile: with fewer tokens, each of them may
 #: cost twice as much.
-TILE_SLACK = 1.2
+TILE_SLACK = 1.5
 #: The smallest piece of a prompt: in smaller ones each token costs more.
 LEAST_TOKENS = 16
 #: How much an observation counts for when the next one of its kind comes.
 KEEP = 0.9
 #: Observations as close together as this share of their mean say little about the slope between them.
 NARROW = 0.1
+#: The most that an observation may exceed what was expected: a step in which the machine paused says little.
+MOST_SURPRISE = 2.0
 #: How much of the mean observation may be due to a slope: something is left at zero.
 STEEPEST = 0.9
 
@@ -86,6 +88,8 @@ class _Line:
 
     def observe(self, x: float, y: float) -> None:
         """Record a point. The former ones count for less from now on."""
+        if (expected := self.at(x)) is not None:
+            y = min(y, MOST_SURPRISE * expected)
         self._count = KEEP * self._count + 1
         from_mean = x - self._mean_x
         self._mean_x += from_mean / self._count
