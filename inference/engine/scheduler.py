@@ -329,18 +329,15 @@ class Scheduler:
         pieces = PromptPieces(self._tile, budget, beside=beside, equal=self._equal_pieces and bool(plan.work))
         prompts = sorted((one for one in self.running if one.pending and not one.is_decoding), key=importance)
         for sequence in prompts:
-            if pieces.room <= 0:
-                return
-            if sequence.seq_id is None or self._better_wait(sequence, prompts):
+            if pieces.room <= 0 or sequence.seq_id is None or self._better_wait(sequence, prompts):
                 continue
             most = limits(sequence.computed) if limits else PieceLimits.of(self.step_tokens)
             ends = sequence.pending > 1 and sequence.computed + sequence.pending == sequence.prompt_length
             # A prompt is parked without its last token, so that the same prompt can continue it.
             count = pieces.choose(sequence.pending - (ends and self._parks_prompt(sequence)), most)
             if count and self._claim(plan, sequence, count):
-                plan.add(
-                    PlannedWork(sequence, sequence.computed, count, int(count == sequence.pending), is_prompt=True)
-                )
+                rows = int(count == sequence.pending)
+                plan.add(PlannedWork(sequence, sequence.computed, count, rows, is_prompt=True))
 
     def _parks_prompt(self, sequence: ActiveSequence) -> bool:
         return not sequence.preemptions and self.cache.parks_prompt(sequence.prompt_length)

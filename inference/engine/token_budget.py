@@ -12,7 +12,7 @@ from inference.engine.prompt_pieces import PieceLimits
 LEAST_STEPS = 2.0
 #: A step may take this many times as long as allowed if that makes room for a tile: with fewer tokens, each of them may
 #: cost twice as much.
-TILE_SLACK = 1.5
+TILE_SLACK = 1.2
 #: The smallest piece of a prompt: in smaller ones each token costs more.
 LEAST_TOKENS = 16
 #: How much an observation counts for when the next one of its kind comes.
