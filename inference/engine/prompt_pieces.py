@@ -69,7 +69,7 @@ class PromptPieces:
         If only one tile fits, the odd tokens come first: their rows attend to the fewest cells then.
         """
         if not self._tiles(tiled) or not self._tiles(pending):
-            return min(pending, short)
+            return min(pending, short, max(1, self._beside + self._tile - 1))
         if pending <= tiled:
             return pending
         whole = self._beside + self._tiles(tiled) * self._tile
