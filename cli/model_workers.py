@@ -17,7 +17,9 @@ from cli.stack import Stack
 from cli.supervisor import AT_REST_STATES, STATE_FATAL, ProcessInfo
 from core.catalog import Catalog, ModelWish
 from core.errors import ConfigurationError, ErrorInfo, LlmApiError
+from core.models.files import model_stem
 from core.models.library import LibraryModel, ModelLibrary
+from core.models.names import model_slug
 from core.settings import Settings
 from tasks.jobs.heartbeats import Announcer, Info
 from tasks.jobs.producer import Producer
@@ -128,6 +130,7 @@ class ModelWorkers:
         uses.sort(key=lambda use: self._wanted_since(wishes.get(use.slug)))
         self._carry_out(models, uses, wishes)
         self._shown = [self._shown_model(model, is_default=model.slug == default) for model in models]
+        self._shown += self._unusable({model["slug"] for model in self._shown})
 
     def _worker(self, slug: str) -> _Worker:
         return self._workers.setdefault(slug, _Worker())
@@ -285,6 +288,18 @@ class ModelWorkers:
             "parameters": model.parameters,
             "repo": model.repo,
         }
+
+    def _unusable(self, usable: set[str]) -> list[dict[str, Any]]:
+        """Return the files that are no usable models, so that requests which name them get the reason."""
+        found: dict[str, dict[str, Any]] = {}
+        for problem in self._library.problems:
+            name = model_stem(problem.path)
+            slug = model_slug(name)
+            if problem.path.suffix.lower() == ".gguf" and slug not in usable:
+                facts = dict.fromkeys(("percent", "context_length", "size_bytes", "quantization", "parameters", "repo"))
+                state = {"state": "failed", "is_default": False, "loadable": False, "failure": ""}
+                found[slug] = {"name": name, "slug": slug, "problem": problem.message, **state, **facts}
+        return list(found.values())
 
     def _shown_state(self, slug: str, worker: _Worker) -> State:
         if worker.failure:

@@ -76,14 +76,15 @@ def states(http: httpx.Client) -> dict[str, str]:
 
 
 def test_requests_to_all_at_once_are_answered_each_by_its_model_and_only_two_are_loaded(http: httpx.Client) -> None:
-    assert states(http) == {STARTER: "loaded", "Twin": "available", "Plain": "available"}, "a broken file is left out"
+    before = {STARTER: "loaded", "Twin": "available", "Plain": "available", "Broken": "failed"}
+    assert states(http) == before
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda name: chat(http, name), [STARTER, "Twin", "Plain"] * 2))
     assert [answer.status_code for answer in answers] == [200] * 6, [answer.text for answer in answers]
     assert [answer.json()["model"] for answer in answers] == [STARTER, "Twin", "Plain"] * 2
     prompts = {answer.json()["model"]: answer.json()["usage"]["prompt_tokens"] for answer in answers}
     assert prompts["Plain"] < prompts["Twin"] == prompts[STARTER], "it has another template"
-    assert sorted(states(http).values()) == ["available", "loaded", "loaded"]
+    assert sorted(states(http).values()) == ["available", "failed", "loaded", "loaded"]
 
 
 def test_a_job_learns_that_its_model_is_being_loaded_and_the_least_recently_used_makes_room(http: httpx.Client) -> None:
@@ -131,6 +132,12 @@ def test_a_stream_goes_on_when_its_model_is_killed_and_the_other_model_is_not_di
     assert _pid(stack, first) == pids[first] and _pid(stack, second) != pids[second]
 
 
+def test_a_request_for_a_broken_file_is_refused_with_the_reason_and_the_rest_goes_on(http: httpx.Client) -> None:
+    refused = chat(http, "Broken")
+    assert refused.status_code == 400 and "cut off" in refused.json()["error"]["message"], refused.text
+    assert chat(http, STARTER).status_code == 200
+
+
 def test_a_model_is_unloaded_and_made_the_default_one(http: httpx.Client) -> None:
     name = next(name for name, state in states(http).items() if state == "loaded" and name != STARTER)
     assert http.post(f"/v1/models/{name}/unload").status_code == 202
@@ -164,7 +171,7 @@ def test_models_are_loaded_and_unloaded_by_commands(stack: Stack, http: httpx.Cl
     ("path", "status", "words"),
     [
         ("nobody/load", 404, "no language model 'nobody'"),
-        ("Broken/load", 404, "no language model 'Broken'"),
+        ("Broken/load", 400, "Broken.gguf"),
         ("..%5C..%5Cetc/load", 400, "is not the name of a model"),
     ],
 )

@@ -14,7 +14,7 @@ from cli.programs import Program
 from cli.supervisor import ProcessInfo, ProcessSpec
 from core.catalog import ModelWish
 from core.errors import ErrorInfo
-from core.models.library import LibraryModel
+from core.models.library import LibraryModel, Problem
 from core.settings import load_settings
 from tasks.jobs.queues import Role
 
@@ -120,6 +120,7 @@ class World:
         monkeypatch.setattr(model_workers.time, "monotonic", lambda: self.now)
         self.stack, self.queues = FakeStack(runtime=_Runtime()), FakeQueues()
         self.wishes: dict[str, ModelWish] = {}
+        self.problems: list[Problem] = []
         self.library = [Model("first", 4), Model("second", 4), Model("third", 4), Model("huge", 11)]
         self.workers: Any = ModelWorkers(
             load_settings(_env_file=None, model_keep_alive=600),
@@ -250,6 +251,20 @@ def test_one_that_somebody_unloads_is_stopped_and_not_started_again(world: World
     world.tick()
     world.tick()
     assert world.states()["second"] == "available"
+
+
+def test_a_file_that_cannot_be_used_is_announced_with_the_reason(world: World) -> None:
+    world.problems = [
+        Problem(Path("/m/Cut-Off.gguf"), "cut off"),
+        Problem(Path("/m/first.gguf"), "its name is that of another"),
+        Problem(Path("/m"), "cannot be read"),
+    ]
+    world.tick()
+    shown = {model["name"]: model for model in world.workers._info()["models"]}
+    assert set(shown) == {"first", "second", "third", "huge", "Cut-Off"}
+    cut = shown["Cut-Off"]
+    assert (cut["state"], cut["loadable"], cut["problem"]) == ("failed", False, "cut off")
+    assert shown["first"]["state"] == "loaded" and not shown["first"]["problem"]
 
 
 def test_one_whose_file_was_removed_is_stopped(world: World) -> None:
