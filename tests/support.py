@@ -171,11 +171,13 @@ def _empty_catalog() -> bytes:
 
 
 def migrated_catalog(path: Path) -> Catalog:
-    """Return the catalog in a file. A new one is a copy, because migrating takes longer than most tests."""
+    """Return the catalog in a file, upgraded. A new one is a copy, because migrating takes longer than most tests."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_empty_catalog())
-    return Catalog.open(f"sqlite:///{path}")
+    catalog = Catalog.open(f"sqlite:///{path}")
+    catalog.migrate()
+    return catalog
 
 
 class SmallDisk:
