@@ -21,7 +21,12 @@ pytestmark = [pytest.mark.check, pytest.mark.e2e, pytest.mark.timeout(600)]
 
 #: What the packages hold besides modules.
 TEMPLATES = "inference/text/templates/"
-DATA_FILES = {"core/catalog/migrations/script.py.mako", "ingest/parsers/pandoc/pandoc.html", f"{TEMPLATES}llama2.jinja"}
+DATA_FILES = {
+    "core/catalog/migrations/script.py.mako",
+    "core/models/recommended.toml",
+    "ingest/parsers/pandoc/pandoc.html",
+    f"{TEMPLATES}llama2.jinja",
+}
 WARRANTY = "The warranty of the Aurora coffee machine lasts four years and covers the pump and the motor."
 
 
