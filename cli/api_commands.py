@@ -122,9 +122,9 @@ def cancel_job(job_id: str, url: Url = None, api_key: Key = None) -> None:
 
 
 def models(url: Url = None, api_key: Key = None) -> None:
-    """List the loaded models."""
+    """List the models that the server has loaded or can load."""
     with ApiClient(get_settings(), url, api_key) as client:
-        screen.print(table(client.get("/v1/models")["data"], ("id", "kind")))
+        screen.print(table(client.get("/v1/models")["data"], ("id", "kind", "state")))
 
 
 def functions(url: Url = None, api_key: Key = None) -> None:

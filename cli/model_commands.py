@@ -30,8 +30,8 @@ models_app = typer.Typer(help="Models: list, show, pull, remove, load, unload, d
 
 
 @models_app.callback(invoke_without_command=True)
-def loaded_models(context: typer.Context, url: Url = None, api_key: Key = None) -> None:
-    """List the loaded models."""
+def known_models(context: typer.Context, url: Url = None, api_key: Key = None) -> None:
+    """List the models that the server has loaded or can load."""
     if context.invoked_subcommand is None:
         models(url, api_key)
 
