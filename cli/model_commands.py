@@ -12,12 +12,15 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from cli.api_commands import Key, Url, models, screen, table
 from cli.client import ApiClient, Json
+from cli.runtime import RuntimeDir, lock_owner
 from core.errors import InvalidRequest, NotFound, Unavailable
 from core.models.hub import Reference
 from core.models.library import LibraryModel, ModelLibrary
-from core.models.names import check_model_name
+from core.models.names import check_model_name, model_slug
 from core.models.recommended import Memory, RecommendedModel, best_for, recommended_models
 from core.settings import get_settings
+from tasks.jobs.model_queues import wait_until_known
+from tasks.jobs.producer import Producer
 
 #: What `pull` takes instead of a reference.
 RECOMMENDED = "recommended"
@@ -94,7 +97,22 @@ def pull(
             bar.stop()
             screen.print("Interrupted. What has been downloaded is kept: pull it again to go on.")
             raise typer.Exit(INTERRUPTED) from None
+    _wait_until_known(pulled.name)
     screen.print(f"{pulled.name} is in {pulled.path.parent}")
+
+
+def _wait_until_known(name: str) -> None:
+    """If a server runs here, wait until it has seen the model, so that the next request may name it."""
+    settings = get_settings()
+    if lock_owner(RuntimeDir(settings.runtime_dir).up_lock) is None:
+        return
+    producer = Producer(settings)
+    try:
+        wait_until_known(producer, model_slug(name), threading.Event())
+    except Unavailable as error:
+        screen.print(f"The server will see the model later: {error.message}")
+    finally:
+        producer.close()
 
 
 Name = Annotated[str, typer.Argument(help="As `models list` has it.")]

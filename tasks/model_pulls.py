@@ -13,8 +13,9 @@ from core.models.hub import Reference
 from core.models.names import model_slug
 from core.models.pull import PullStopped, pull_model
 from core.settings import Settings
+from tasks.jobs.model_queues import wait_until_known
 from tasks.jobs.producer import Producer
-from tasks.jobs.queues import Role, Tasks
+from tasks.jobs.queues import Tasks
 from tasks.jobs.runner import JobCancelled, JobResult, JobRunner, RunningJob
 
 #: Further pulls wait.
@@ -24,8 +25,6 @@ PROGRESS_SECONDS = 0.5
 MOST_PROGRESS_EVENTS = 1000
 #: How long a further attempt waits for the former one, which may be in a thread that is about to stop.
 LOCK_WAIT_SECONDS = 30.0
-#: How long a pull waits for a supervisor to see its model. They look every few seconds.
-KNOWN_SECONDS = 15.0
 
 
 class ModelPulls:
@@ -61,7 +60,7 @@ class ModelPulls:
             pulled = pull_model(reference, self._settings, _Progress(job), stop, lock_wait_seconds=wait)
         except PullStopped:
             raise JobCancelled("cancelled") from None
-        self._wait_until_known(model_slug(pulled.name), stop)
+        wait_until_known(self._producer, model_slug(pulled.name), stop)
         result = {
             "object": "model.pull",
             "model": pulled.name,
@@ -71,15 +70,6 @@ class ModelPulls:
             "bytes": pulled.bytes,
         }
         self._runner.complete(job, JobResult(model=pulled.name, result=result))
-
-    def _wait_until_known(self, slug: str, stop: threading.Event) -> None:
-        """Wait until a supervisor has seen the model, so that whoever waits for the job can use it at once."""
-        deadline = time.monotonic() + KNOWN_SECONDS
-        while time.monotonic() < deadline:
-            supervisors = self._producer.workers(Role.SUPERVISOR).values()
-            known = {model["slug"] for info in supervisors for model in info.get("models", ())}
-            if not supervisors or slug in known or stop.wait(0.25):
-                return
 
 
 class _Progress:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 
-from core.available_memory import memory_limit_bytes
+from core.available_memory import available_memory_bytes, memory_limit_bytes
 from core.models.hub import Reference
 
 DATA_FILE = Path(__file__).with_name("recommended.toml")
-NVIDIA_SMI = ("nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits")
+NVIDIA_SMI = ("nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits")
 #: The share of main memory that a model may need: the rest is for the other processes, and for the system.
 MEMORY_SHARE = 0.6
 
@@ -41,7 +41,7 @@ class RecommendedModel:
 
 @dataclass(frozen=True)
 class Memory:
-    """The memory of a machine, in bytes."""
+    """The memory of a machine that a model may take, in bytes."""
 
     main_bytes: int
     #: 0 if there is no GPU that is known of.
@@ -49,8 +49,8 @@ class Memory:
 
     @classmethod
     def of_this_machine(cls) -> Memory:
-        """Return the memory of this machine, or of its control group if that has less. On macOS, the GPU shares it."""
-        main = int(memory_limit_bytes() * MEMORY_SHARE)
+        """Return what is free now, of main memory at most MEMORY_SHARE. On macOS, the GPU shares it."""
+        main = min(int(memory_limit_bytes() * MEMORY_SHARE), available_memory_bytes())
         return cls(main, main if sys.platform == "darwin" else _nvidia_bytes())
 
     def fits(self, model: RecommendedModel) -> bool:
@@ -69,7 +69,7 @@ def best_for(memory: Memory, models: Sequence[RecommendedModel]) -> RecommendedM
 
 
 def _nvidia_bytes() -> int:
-    """Return the memory of the largest NVIDIA GPU, or 0."""
+    """Return the free memory of the NVIDIA GPU that has most, or 0."""
     if which(NVIDIA_SMI[0]) is None:
         return 0
     try:

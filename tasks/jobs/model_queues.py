@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from threading import Event
+from typing import Any, Protocol
 
 from core import events
 from core.errors import ErrorInfo
 from tasks.jobs.keys import loading_key, waiting_key
+from tasks.jobs.queues import Role
 from tasks.jobs.records import Append, JobRecords
 from tasks.jobs.redis_client import redis_answers
 
@@ -16,6 +19,28 @@ MAX_INFORMED_JOBS = 64
 #: Jobs that one call fails.
 MAX_FAILED_JOBS = 256
 LOADING_TTL_SECONDS = 15
+#: How long a pull waits for a supervisor to see its model. They look every few seconds.
+KNOWN_SECONDS = 15.0
+
+
+class Presence(Protocol):
+    """The part of `tasks.jobs.producer.Producer` that is needed here."""
+
+    def workers(self, role: Role) -> dict[str, dict[str, Any]]: ...
+
+
+def wait_until_known(presence: Presence, model: str, stop: Event) -> None:
+    """Wait until a supervisor has seen a model that has just been pulled, by its slug, so that requests may name it.
+
+    Return at once if no supervisor is alive or `stop` is set, and after KNOWN_SECONDS in any case. Raises
+    `core.errors.Unavailable`.
+    """
+    deadline = time.monotonic() + KNOWN_SECONDS
+    while time.monotonic() < deadline:
+        supervisors = presence.workers(Role.SUPERVISOR).values()
+        known = {one["slug"] for info in supervisors for one in info.get("models", ())}
+        if not supervisors or model in known or stop.wait(0.25):
+            return
 
 
 class ModelQueues:

@@ -157,6 +157,9 @@ def test_a_model_that_was_pulled_answers_at_once_without_a_restart_and_none_that
     assert "Pulled-Q4_1" in stack.run("models", "list").stdout
     stack.run("models", "rm", "Pulled-Q4_1")
     wait_until(lambda: "Pulled-Q4_1" not in states(http), 30)
+    assert "Pulled-Q4_1 is in" in stack.run("models", "pull", "somebody/pulled-gguf").stdout
+    assert states(http)["Pulled-Q4_1"] == "available"
+    stack.run("models", "rm", "Pulled-Q4_1")
     wait_until(lambda: stack.pid_of("inference-pulled-q4-1") == 0, 60)
 
 
