@@ -52,7 +52,6 @@ class _Worker:
     failed_at: float = -math.inf
     percent: int | None = None
     announced: dict[str, Any] | None = None
-    info: ProcessInfo | None = None
 
 
 class ModelWorkers:
@@ -84,6 +83,8 @@ class ModelWorkers:
         self._workers: dict[str, _Worker] = {}
         self._look_at = 0.0
         self._is_first_look = True
+        #: Why the last look failed; "": it did not.
+        self._fault = ""
         self._shown: list[dict[str, Any]] = []
         name = f"supervisor@{socket.gethostname()}-{stack.runtime.path.name[-6:]}"
         self._announcer = Announcer(producer, Role.SUPERVISOR, name, self._info)
@@ -98,16 +99,26 @@ class ModelWorkers:
         self._announcer.withdraw()
 
     def tick(self) -> None:
-        """Start and stop what has to be, if it is time to look. Faults of Redis or the catalog are left to the next."""
+        """Start and stop what has to be, if it is time to look. After a fault, look again the next time."""
         if time.monotonic() < self._look_at:
             return
+        models: Sequence[LibraryModel] = []
         try:
             models = self._library.models()
             self._look(models)
-        except LlmApiError as error:
-            log.warning("the models are looked at later: %s", error.message)
-            models = []
+            self._fault = ""
+        except LlmApiError as error:  # Redis, the catalog or supervisord does not answer
+            self._report_fault(error.message)
+        except Exception as error:  # no fault here may end the supervision of the other processes
+            log.debug("looking at the models failed", exc_info=True)
+            self._report_fault(f"{type(error).__name__}: {error}")
         self._look_at = time.monotonic() + (LOOK_AT_ONE_SECONDS if len(models) == 1 else LOOK_SECONDS)
+
+    def _report_fault(self, fault: str) -> None:
+        """Report a fault once for as long as it lasts."""
+        if fault != self._fault:
+            self._report(f"the models cannot be looked after for now: {fault}")
+        self._fault = fault
 
     def _look(self, models: Sequence[LibraryModel]) -> None:
         wishes = {wish.model: wish for wish in self._catalog.model_wishes()}
@@ -148,19 +159,26 @@ class ModelWorkers:
 
     def _update_workers(self, models: Iterable[LibraryModel]) -> None:
         """Take over what supervisord and the workers themselves say."""
-        infos = self._stack.processes()
         announced = {info.get("pid"): info for info in self._producer.workers(Role.INFERENCE).values()}
         loading = self._producer.models.loading_percents([model.slug for model in models])
         for model in models:
             worker = self._worker(model.slug)
-            worker.info = infos.get(self._process(model.slug))
-            worker.announced = announced.get(worker.info.pid) if worker.info and worker.info.pid else None
+            worker.announced = announced.get(self._stack.known_pid(self._process(model.slug)))
             worker.percent = loading.get(model.slug)
+        # Asking supervisord costs far more than all of this.
+        infos = self._stack.processes() if any(map(self._is_changing, models)) else {}
+        for model in models:
+            worker = self._worker(model.slug)
             stats = (worker.announced or {}).get("engine", {})
             activity = (stats.get("steps"), stats.get("finished"))
             if activity != worker.activity:
                 worker.activity, worker.used_at = activity, time.monotonic()
-            self._notice_end(model, worker)
+            self._notice_end(model, worker, infos.get(self._process(model.slug)))
+
+    def _is_changing(self, model: LibraryModel) -> bool:
+        """Return whether the process of a model is about to run or to end, as far as is known."""
+        worker, is_supposed_to_run = self._worker(model.slug), self._stack.is_supposed_to_run
+        return worker.is_stopping or (worker.announced is None and is_supposed_to_run(self._process(model.slug)))
 
     def _stop_removed(self, known: set[str]) -> None:
         """Stop the processes of models whose files are no longer there."""
@@ -176,20 +194,22 @@ class ModelWorkers:
                 worker.is_stopping = True
                 self._stack.suspend(name)
 
-    def _notice_end(self, model: LibraryModel, worker: _Worker) -> None:
-        """Take a process that has ended from the stack."""
-        name, info = self._process(model.slug), worker.info
+    def _notice_end(self, model: LibraryModel, worker: _Worker, info: ProcessInfo | None) -> None:
+        """Take a process that has ended from the stack. `info` is None if supervisord was not asked, or has none."""
+        name = self._process(model.slug)
         if info is not None and info.state == STATE_FATAL and name != DEFAULT_PROCESS:
             worker.failure = self._stack.last_log_line(name) or f"its process ended; its log: {info.log}"
             worker.failed_at = time.monotonic()
             self._report(f"the model {model.name} could not be loaded: {worker.failure}")
         elif not worker.is_stopping:
+            has_not_heard = info is not None and info.state in AT_REST_STATES - {STATE_FATAL}
+            if has_not_heard and self._stack.is_supposed_to_run(name):
+                self._stack.resume(name)
             return
         elif info is not None and info.state not in AT_REST_STATES:
-            # Again, in case supervisord has not heard it.
-            self._stack.suspend(name)
+            self._stack.suspend(name)  # again, in case supervisord has not heard it
             return
-        worker.is_stopping, worker.info = False, None
+        worker.is_stopping = False
         if name != DEFAULT_PROCESS:
             self._stack.remove(name)
 

@@ -103,6 +103,10 @@ class Stack:
         """Return all processes by name. Raises `Unavailable`."""
         return self._supervisor.processes()
 
+    def known_pid(self, name: str) -> int | None:
+        """Return the pid of a process as of the last `watch`, or None if it did not run then."""
+        return self._pids.get(name)
+
     def add(self, program: Program) -> None:
         """Start a further process, which is watched as the others are.
 

@@ -160,7 +160,7 @@ def _print(found: dict[str, Any], screen: Screen) -> None:
         screen.print(f"Memory in all: {memory}. Resident, with shared memory once for each process: {resident}", "")
     else:
         screen.print(_line("Processes", found["announced"]))
-    screen.print(_line("Queues", found["queues"]), _line("Documents", found["documents"]))
+    screen.print(_line("Queues", _shown_queues(found["queues"])), _line("Documents", found["documents"]))
     for folder in found["folders"] or ():
         screen.print(_folder_line(folder))
     for model in _model_lines(found["models"]):
@@ -183,6 +183,11 @@ def _line(title: str, counts: dict[str, int] | None) -> Text:
     if counts is None:
         return Text(f"{title:<10} not reachable", style="yellow")
     return Text(f"{title:<10} " + (", ".join(f"{name} {count}" for name, count in counts.items()) or "none"))
+
+
+def _shown_queues(lengths: dict[str, int] | None) -> dict[str, int] | None:
+    """Return the lengths of the queues, without those of single models that are empty: there may be hundreds."""
+    return lengths and {name: length for name, length in lengths.items() if length or "." not in name}
 
 
 def _folder_line(folder: dict[str, Any]) -> Text:

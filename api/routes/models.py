@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 @router.get("", responses={200: {"model": ListAnswer[Model]}})
 @needs()
 async def list_models(caller: CallerDep, services: ServicesDep) -> Response:
-    """List the models: the language models, `MODEL@COLLECTION` for each collection, and the embedding models.
+    """List the models: the language models, `MODEL@COLLECTION` of the loaded ones, and the embedding models.
 
     The default language model comes first, the reranker last.
     """
@@ -87,8 +87,10 @@ async def _models(services: Services, caller: Caller) -> list[Wire]:
     models = [model for model in known if caller.may_use_model(model.name)]
     chat = [model for model in models if model.kind == "chat"]
     names = await collection_names(services, caller) if chat else []
+    # Not of each model on a disk: hundreds of them, for hundreds of collections, would be a list that nobody reads.
+    loaded = [model for model in chat if model.state == "loaded"]
     with_collections = [
-        _wire(replace(model, name=f"{model.name}@{name}")) | {"collection": name} for model in chat for name in names
+        _wire(replace(model, name=f"{model.name}@{name}")) | {"collection": name} for model in loaded for name in names
     ]
     plain = [_wire(model) for model in models]
     return [*plain[: len(chat)], *with_collections, *plain[len(chat) :]]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from core.models.files import parts_of
 from core.settings import Settings
 
 FILE_NAME = "model-digests.json"
+
+log = logging.getLogger(__name__)
 
 
 class ModelDigests:
@@ -32,24 +36,29 @@ class ModelDigests:
         Takes a second per GB at the first time.
 
         Raises:
-            OSError: a file cannot be read, or the digest not be kept.
+            OSError: a file cannot be read.
         """
         digests = [self.file_digest(part) for part in parts_of(path)]
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def remember(self, path: Path, sha256: str) -> None:
-        """Keep the digest of a file that has just been computed.
+        """Keep the digest of a file that has just been computed. On a full disk it is computed again the next time.
 
         Raises:
-            OSError: the file is not there, or the digest cannot be kept.
+            OSError: the file is not there.
         """
+        version = _version(path)
         with self._lock:
             known = {path: entry for path, entry in self._known().items() if Path(path).exists()}
-            known[str(path)] = [*_version(path), sha256]
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             part = self._path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.part")
-            part.write_text(json.dumps(known, indent=1), encoding="utf-8")
-            part.replace(self._path)
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                part.write_text(json.dumps(known | {str(path): [*version, sha256]}, indent=1), encoding="utf-8")
+                part.replace(self._path)
+            except OSError as error:
+                log.warning("the SHA-256 of %s cannot be kept in %s: %s", path, self._path, error)
+                with suppress(OSError):
+                    part.unlink()
 
     def file_digest(self, path: Path) -> str:
         """Return the SHA-256 of a single file, in hexadecimal digits.

@@ -24,6 +24,9 @@ _NO_MODEL_ARCHITECTURES = frozenset({"clip"})
 #: Where the converted starter model was until it got a folder of its own.
 OLD_STARTER_COPY = Path("models") / f"{STARTER_NAME}.Q8_0.gguf"
 
+#: Supervisors announce all models every two seconds, and the API reads that for each chat.
+MAX_MODELS = 500
+
 Origin = Literal["configured", "pulled", "folder"]
 #: The size and the time of the last change of each part of a model.
 _Version = tuple[tuple[int, int], ...]
@@ -157,7 +160,10 @@ class ModelLibrary:
         known: dict[Path, tuple[_Version, _Files]] = {}
         models = [*self._configured(known, problems.append)]
         own = {os.path.realpath(part) for model in models for part in parts_of(model.path)}
-        for path in sorted(_first_files(self._settings, problems.append)):
+        paths = sorted(_first_files(self._settings, problems.append))
+        for path in paths[MAX_MODELS:]:
+            problems.append(Problem(path, f"{path}: MODELS_DIR has more than {MAX_MODELS} models, of which it is one."))
+        for path in paths[:MAX_MODELS]:
             if os.path.realpath(path) in own:
                 continue
             files = self._files(path, known)

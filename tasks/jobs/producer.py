@@ -180,8 +180,9 @@ class Producer:
         A job may get two messages, but is claimed once.
         """
         if queue is None:
-            for name in self.queue_names():
-                if queue_named(name) is Queue.BATCH:
+            batch = [name for name in self.queue_names() if queue_named(name) is Queue.BATCH]
+            for name, count in self.models.waiting_counts(batch).items():
+                if count:
                     self.feed_batch(name)
             return
         with redis_answers():
@@ -368,10 +369,9 @@ class Producer:
 
 def known_slugs(workers: Iterable[dict[str, Any]], supervisors: Iterable[dict[str, Any]]) -> set[str]:
     """Return the slugs of the language models that live workers serve, or that a live supervisor could load."""
-    served = {str(info.get("slug") or "") for info in workers}
-    return (
-        served | {model["slug"] for info in supervisors for model in info.get("models", ()) if model["loadable"]}
-    ) - {""}
+    on_disk = [model for info in supervisors for model in info.get("models", ())]
+    loadable = {model["slug"] for model in on_disk if model["loadable"]}
+    return loadable | {info["slug"] for info in workers if info.get("slug")}
 
 
 def live_workers(

@@ -66,11 +66,7 @@ class LlamaBackend:
         self._threads_of_context = settings.inference_threads or settings.cores
         self._handle = load_model(file, placement.gpu_layers, on_progress)
         check_kind(self._handle, file.path)
-        self._vocab = llama.llama_model_get_vocab(self._handle)
-        self.vocab_size = llama.llama_vocab_n_tokens(self._vocab)
-        bos, eos = int(llama.llama_vocab_bos(self._vocab)), int(llama.llama_vocab_eos(self._vocab))
-        self.bos = bos if bos >= 0 else None
-        self.eos = eos if eos >= 0 else None
+        self._read_vocabulary()
         self._kind = kind_of(self._handle)
         self.can_trim, self.window_tokens = not self._kind.is_recurrent, self._kind.window_tokens
         self._parked: dict[int, NDArray[np.uint8]] = {}
@@ -90,11 +86,18 @@ class LlamaBackend:
         self._logits = np.empty((0, self.vocab_size), np.float32)
         self._lines: dict[int, int] = {}
         self.step_rows = StepRows()
-        self._piece_cache: dict[int, bytes] = {}
         chosen = choose_template(settings.chat_template, self._embedded_template(), self._traits(file))
         log.info("Chat template of %s: %s", file.name, chosen.origin)
         self.chat_template = chosen.source
         self.model = self._describe(file, size.context_length, chosen.origin)
+
+    def _read_vocabulary(self) -> None:
+        self._vocab = llama.llama_model_get_vocab(self._handle)
+        self.vocab_size = llama.llama_vocab_n_tokens(self._vocab)
+        bos, eos = int(llama.llama_vocab_bos(self._vocab)), int(llama.llama_vocab_eos(self._vocab))
+        self.bos = bos if bos >= 0 else None
+        self.eos = eos if eos >= 0 else None
+        self._piece_cache: dict[int, bytes] = {}
         self.end_tokens = frozenset(
             token for token in range(self.vocab_size) if llama.llama_vocab_is_eog(self._vocab, token)
         )

@@ -84,6 +84,7 @@ async def test_a_model_that_cannot_be_loaded_is_refused_with_its_reason(http: ht
 
 
 async def test_all_models_are_listed_with_their_states_and_the_default_one_first(http: httpx.AsyncClient) -> None:
+    assert (await http.post("/v1/rag/collections", json={"name": "manuals"})).is_success
     listed = (await http.get("/v1/models")).json()["data"]
     models = {one["id"]: one for one in listed if one["kind"] == "chat" and "collection" not in one}
     states = {name: model["state"] for name, model in models.items()}
@@ -93,6 +94,8 @@ async def test_all_models_are_listed_with_their_states_and_the_default_one_first
     assert facts.items() <= models["Qwen3-4B"].items()
     assert models["Qwen3-4B"]["capabilities"] == ["chat", "tools"]
     assert models["Huge"]["problem"] == "The model needs 9 bytes."
+    answering = {one["id"].partition("@")[0] for one in listed if "collection" in one}
+    assert answering == {MODEL, "Lone"}, "of those that are not loaded, no name with a collection is listed"
 
 
 async def test_loading_and_unloading_are_wishes_and_the_default_is_kept(

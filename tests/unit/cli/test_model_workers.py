@@ -13,7 +13,7 @@ from cli.model_workers import ModelWorkers
 from cli.programs import Program
 from cli.supervisor import ProcessInfo, ProcessSpec
 from core.catalog import ModelWish
-from core.errors import ErrorInfo
+from core.errors import ErrorInfo, Unavailable
 from core.models.library import LibraryModel, Problem
 from core.settings import load_settings
 from tasks.jobs.queues import Role
@@ -36,6 +36,9 @@ class FakeStack:
             name: ProcessInfo(name, state, _pid(name) if state == "RUNNING" else 0, 1.0, 0, Path("log"), "")
             for name, state in self.states.items()
         }
+
+    def known_pid(self, name: str) -> int | None:
+        return _pid(name) if self.states.get(name) == "RUNNING" else None
 
     def add(self, program: Program) -> None:
         self.states[program.name] = "RUNNING"
@@ -118,6 +121,7 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         monkeypatch.setattr(model_workers.time, "monotonic", lambda: self.now)
+        self.reported: list[str] = []
         self.stack, self.queues = FakeStack(runtime=_Runtime()), FakeQueues()
         self.wishes: dict[str, ModelWish] = {}
         self.problems: list[Problem] = []
@@ -131,7 +135,7 @@ class World:
             default="first",
             memory_bytes=10,
             make_program=self._program,
-            report=lambda _line: None,
+            report=lambda line: self.reported.append(line),
         )
         self.announce("inference")
         self.tick()
@@ -220,6 +224,18 @@ def test_the_least_recently_used_makes_room_and_comes_back_when_it_is_wanted(wor
     assert world.states() == {"first": "available", "second": "loading", "third": "loaded", "huge": "available"}
 
 
+def test_a_process_that_supervisord_did_not_start_or_stop_is_asked_for_again(world: World) -> None:
+    world.load("second")
+    world.stack.states["inference-second"] = "STOPPED"
+    world.tick()
+    assert world.stack.states["inference-second"] == "RUNNING"
+    world.wishes["second"] = ModelWish("second", wanted_at=world.wishes["second"].wanted_at, unwanted_at=world.now)
+    world.tick()
+    world.stack.states["inference-second"] = "RUNNING"
+    world.tick()
+    assert world.stack.states["inference-second"] == "STOPPING"
+
+
 def test_one_that_fails_to_load_fails_its_jobs_at_once_for_a_while(world: World) -> None:
     world.want("second")
     world.tick()
@@ -251,6 +267,23 @@ def test_one_that_somebody_unloads_is_stopped_and_not_started_again(world: World
     world.tick()
     world.tick()
     assert world.states()["second"] == "available"
+
+
+@pytest.mark.parametrize("fault", [Unavailable("Redis does not answer."), KeyError("models")])
+def test_a_fault_is_reported_once_and_the_next_look_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def fail(_role: Role) -> dict[str, dict[str, Any]]:
+        raise fault
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.queues, "workers", fail)
+        for _ in range(3):
+            world.tick()
+    (line,) = world.reported
+    assert "cannot be looked after for now" in line
+    world.load("second")
+    assert world.states()["second"] == "loaded"
 
 
 def test_a_file_that_cannot_be_used_is_announced_with_the_reason(world: World) -> None:

@@ -209,6 +209,24 @@ def test_a_digest_is_computed_once(tmp_path: Path) -> None:
     assert library.digest(model) == expected
 
 
+def test_a_digest_that_cannot_be_kept_is_computed_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tiny_model(tmp_path / "a.gguf")
+    (tmp_path / "data").write_text("a file in the place of the folder, as a disk without room")
+    digests = ModelDigests(load_settings(_env_file=None, data_dir=tmp_path / "data"))
+    assert digests.digest(path) == digests.digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert "cannot be kept" in caplog.text and sorted(tmp_path.iterdir()) == [path, tmp_path / "data"]
+
+
+def test_there_are_so_many_models_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_module, "MAX_MODELS", 2)
+    for name in "abc":
+        tiny_model(tmp_path / "models" / f"{name}.gguf")
+    library = ModelLibrary(load_settings(_env_file=None, models_dir=tmp_path / "models"))
+    assert [model.name for model in library.models() if model.origin == "folder"] == ["a", "b"]
+    (problem,) = library.problems
+    assert problem.path.name == "c.gguf" and "more than 2 models" in problem.message
+
+
 def test_the_digest_of_a_split_model_is_that_of_all_its_parts(tmp_path: Path) -> None:
     parts = split_model(tmp_path / "models", "large", 2)
     library, model = model_in(tmp_path, parts[0])
