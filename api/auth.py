@@ -19,7 +19,7 @@ from starlette.datastructures import Headers
 from api.callers import ADMIN_RIGHTS, ANONYMOUS, Caller
 from core.errors import AuthenticationFailed, LlmApiError
 from core.keys import ApiKey, key_digest
-from core.setting_values import KEY_HASH_PREFIX
+from core.settings.values import KEY_HASH_PREFIX
 
 log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")

@@ -2,13 +2,11 @@
 
     python scripts/settings_docs.py
 
-Names, defaults and descriptions come from `core/settings.py`. A test checks that both files are up to date.
+Names, defaults and descriptions come from `core/settings/`. A test checks that both files are up to date.
 """
 
 from __future__ import annotations
 
-import inspect
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,15 +16,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from core.settings import Settings  # noqa: E402 - only importable from the repository's root
+from core.settings import GROUPS  # noqa: E402 - only importable from the repository's root
 
 ENV_EXAMPLE = ROOT / ".env.example"
 README = ROOT / "README.md"
 TABLE_BEGIN = "<!-- settings: written by scripts/settings_docs.py -->"
 TABLE_END = "<!-- end of settings -->"
-
-_GROUP = re.compile(r"^    # (?P<group>.+)$")
-_FIELD = re.compile(r"^    (?P<field>[a-z_]+): .+ = Field\(")
 
 HEADER = """\
 # Settings of llm-api. Copy this file to .env and take the # from the lines you want to change.
@@ -56,17 +51,13 @@ class Setting:
 
 
 def setting_groups() -> Iterator[tuple[str, list[Setting]]]:
-    """Yield the headings of `core/settings.py`, each with its settings in order."""
-    group, settings = "", list[Setting]()
-    for line in inspect.getsource(Settings).splitlines():
-        if heading := _GROUP.match(line):
-            if settings:
-                yield group, settings
-            group, settings = heading["group"], []
-        elif field := _FIELD.match(line):
-            info = Settings.model_fields[field["field"]]
-            settings.append(Setting(field["field"].upper(), _shown(info.default), info.description or ""))
-    yield group, settings
+    """Yield the groups of settings by name, each with its settings in order."""
+    for group in GROUPS:
+        fields = group.model_fields.items()
+        yield (
+            str(group.__doc__).removesuffix("."),
+            [Setting(name.upper(), _shown(info.default), info.description or "") for name, info in fields],
+        )
 
 
 def env_example() -> str:
