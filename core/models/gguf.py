@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from core.errors import ConfigurationError
+from core.models.attention_windows import windowed_layers
 from core.models.gguf_types import BLOCKS, FILE_TYPES, NUMBERS
 
 MAGIC = b"GGUF"
@@ -54,6 +55,9 @@ class GgufHeader:
     head_count: int
     #: Heads of all layers together that are kept in the KV cache.
     all_heads_kv: int
+    #: Those of them that are in layers which attend to a sliding window only, and that window, in tokens.
+    windowed_heads_kv: int
+    window_tokens: int
     key_length: int
     value_length: int
     vocab_size: int
@@ -225,7 +229,9 @@ def _described(fields: Mapping[str, Any], parameters: int, tensors: int, end: in
         return _number_of(fields, f"{architecture}.{name}")
 
     layers, width, heads = number("block_count"), number("embedding_length"), number("attention.head_count")
-    of_layers = fields.get(f"{architecture}.attention.head_count_kv", heads)
+    kv = fields.get(f"{architecture}.attention.head_count_kv", heads)
+    heads_kv = [_whole(value) for value in kv] if isinstance(kv, list) else [_whole(kv)] * min(layers, MAX_KEPT_ITEMS)
+    window, windowed = windowed_layers(fields, architecture, len(heads_kv))
     head = width // heads if heads else 0
     return GgufHeader(
         architecture=architecture,
@@ -236,7 +242,9 @@ def _described(fields: Mapping[str, Any], parameters: int, tensors: int, end: in
         block_count=layers,
         embedding_length=width,
         head_count=heads,
-        all_heads_kv=sum(map(_whole, of_layers)) if isinstance(of_layers, list) else layers * _whole(of_layers),
+        all_heads_kv=sum(heads_kv),
+        windowed_heads_kv=sum(count for count, is_windowed in zip(heads_kv, windowed, strict=True) if is_windowed),
+        window_tokens=window,
         key_length=number("attention.key_length") or head,
         value_length=number("attention.value_length") or head,
         vocab_size=_number_of(fields, "tokenizer.ggml.tokens") or number("vocab_size"),

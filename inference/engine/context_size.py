@@ -14,6 +14,7 @@ from core.models.needed_memory import (
     LONGEST_AUTO_CONTEXT,
     SHORTEST_AUTO_CONTEXT,
     SPARE_CELLS,
+    CacheCost,
 )
 from core.settings import Settings
 from inference.engine.prompt_lookup import MAX_DRAFT_TOKENS
@@ -44,8 +45,8 @@ class ContextSize:
     reason: str
     #: Tokens of all sequences together.
     cells: int
-    #: The size of one token in the KV cache.
-    cell_bytes: float
+    #: The size of the KV cache.
+    cache_bytes: float
     sequences: int
     #: Whether each sequence has a stream of cells of its own, instead of one cache for all.
     has_streams: bool
@@ -60,8 +61,7 @@ class Machine:
 
     #: The context that the model was trained with, in tokens; 0: unknown.
     trained_tokens: int
-    #: The size of one token in the KV cache.
-    cell_bytes: float
+    cost: CacheCost
     #: The main memory that is left once the model is loaded.
     free_bytes: int
     #: The tokens of a step if N_BATCH is not set.
@@ -84,9 +84,13 @@ class Machine:
         )
         return int(min(max(0, free) * usable / share for free, usable, share in places if share))
 
-    @property
-    def fitting_cells(self) -> int:
-        return int(self.room_bytes / max(self.cell_bytes, 1.0))
+    def fitting_cells(self, sequences: int) -> int:
+        """Return how many cells fit that so many sequences share."""
+        return self.cost.fitting_cells(self.room_bytes, sequences, self.batch_tokens)
+
+    def cache_bytes(self, cells: int, sequences: int) -> float:
+        """Return the size of cells that so many sequences share."""
+        return self.cost.total_bytes(cells, sequences, self.batch_tokens)
 
 
 def choose_context_size(settings: Settings, machine: Machine) -> ContextSize:
@@ -106,13 +110,16 @@ def choose_context_size(settings: Settings, machine: Machine) -> ContextSize:
     else:
         length, reason = _given_length(int(settings.context_length), machine)
         wanted = settings.slots * length
-    if machine.fitting_cells < length + SPARE_CELLS:
+    if machine.fitting_cells(1) < length + SPARE_CELLS:
         raise _no_room(settings, machine, length)
-    streams = min(settings.slots, machine.most_sequences, machine.fitting_cells // stream_cells(length))
+    sequences = min(settings.slots, machine.most_sequences)
+    stream_bytes = machine.cache_bytes(stream_cells(length), 1)
+    streams = min(sequences, int(machine.room_bytes / max(1.0, stream_bytes)))
     if machine.wants_streams and streams >= min(2, settings.slots):
         size = _sized(settings, machine, length, reason, streams * stream_cells(length))
-        return replace(size, sequences=streams, has_streams=True)
-    return _sized(settings, machine, length, reason, min(wanted + SPARE_CELLS, machine.fitting_cells))
+        return replace(size, sequences=streams, has_streams=True, cache_bytes=streams * stream_bytes)
+    fitting = max(machine.fitting_cells(sequences), length + SPARE_CELLS)
+    return _sized(settings, machine, length, reason, min(wanted + SPARE_CELLS, fitting))
 
 
 def stream_cells(context_length: int) -> int:
@@ -131,6 +138,7 @@ def smaller(size: ContextSize) -> ContextSize | None:
         context_length=length,
         reason="more could not be allocated",
         cells=cells,
+        cache_bytes=size.cache_bytes * cells / size.cells,
         batch_tokens=min(size.batch_tokens, cells),
         parked_tokens=min(size.parked_tokens, PARKED_CONTEXTS * length, cells),
     )
@@ -149,7 +157,7 @@ def _auto_length(machine: Machine, contexts: int) -> tuple[int, str]:
     length, reason = trained, "the model's own length" if machine.trained_tokens else "the model does not say its own"
     if length > LONGEST_AUTO_CONTEXT:
         length, reason = LONGEST_AUTO_CONTEXT, f"CONTEXT_LENGTH=auto; the model was trained for {trained}"
-    fitting = (machine.fitting_cells - SPARE_CELLS) // contexts // GRANULARITY * GRANULARITY
+    fitting = (machine.fitting_cells(contexts) - SPARE_CELLS) // contexts // GRANULARITY * GRANULARITY
     if fitting < length:
         shortest = min(SHORTEST_AUTO_CONTEXT, trained)
         reason = f"memory has room for {contexts} of this length; the model was trained for {trained}"
@@ -158,7 +166,7 @@ def _auto_length(machine: Machine, contexts: int) -> tuple[int, str]:
 
 
 def _no_room(settings: Settings, machine: Machine, length: int) -> ConfigurationError:
-    needed_bytes = (length + SPARE_CELLS) * machine.cell_bytes
+    needed_bytes = machine.cache_bytes(length + SPARE_CELLS, 1)
     return ConfigurationError(
         f"CONTEXT_LENGTH={settings.context_length}: the KV cache of one sequence of {length} tokens needs "
         f"{needed_bytes / 2**20:.0f} MiB and there is room for {machine.room_bytes / 2**20:.0f} MiB. "
@@ -167,12 +175,13 @@ def _no_room(settings: Settings, machine: Machine, length: int) -> Configuration
 
 
 def _sized(settings: Settings, machine: Machine, length: int, reason: str, cells: int) -> ContextSize:
+    sequences = min(settings.slots, machine.most_sequences)
     return ContextSize(
         context_length=length,
         reason=reason,
         cells=cells,
-        cell_bytes=machine.cell_bytes,
-        sequences=min(settings.slots, machine.most_sequences),
+        cache_bytes=machine.cache_bytes(cells, sequences),
+        sequences=sequences,
         has_streams=False,
         batch_tokens=min(max(settings.n_batch or machine.batch_tokens, settings.slots * (1 + MAX_DRAFT_TOKENS)), cells),
         parked_tokens=_parked_tokens(settings, machine, length, cells),
@@ -180,7 +189,8 @@ def _sized(settings: Settings, machine: Machine, length: int, reason: str, cells
 
 
 def _parked_tokens(settings: Settings, machine: Machine, length: int, cells: int) -> int:
-    cell_bytes = max(machine.cell_bytes, 1.0)
+    # Copies hold only the window in layers with one, which is not counted on: they are of any length.
+    cell_bytes = machine.cost.token_bytes
     if settings.prompt_cache_bytes is not None:
         return int(settings.prompt_cache_bytes / cell_bytes)
     fitting = int(max(0, machine.free_bytes) * PARKED_MEMORY_SHARE / cell_bytes)

@@ -16,7 +16,8 @@ from core.available_memory import available_memory_bytes
 from core.errors import ConfigurationError, InternalError
 from core.messages import SamplingParams
 from core.models.files import weights_bytes
-from core.models.needed_memory import KV_NUMBER_BYTES
+from core.models.gguf import read_header
+from core.models.needed_memory import cache_cost
 from core.settings import Settings
 from inference.engine.backend import BatchEntry, DecodeStatus, FillInMiddle, TokenSampler, token_of
 from inference.engine.context_size import ContextSize, smaller
@@ -59,8 +60,9 @@ class LlamaBackend:
         """
         forward_log()
         llama.llama_backend_init()
+        cost = cache_cost(read_header(file.path), settings)
         # Before the model is loaded: llama.cpp copies some quantised weights, and maps others from the file.
-        placement = place_layers(file.path, settings, gpus(), KV_NUMBER_BYTES[settings.kv_cache_type])
+        placement = place_layers(file.path, settings, gpus(), cost)
         free_bytes = available_memory_bytes() - int(weights_bytes(file.path) * placement.main_share)
         self._threads = threads or (lambda: settings.inference_threads or settings.cores)
         self._threads_of_context = settings.inference_threads or settings.cores
@@ -74,7 +76,7 @@ class LlamaBackend:
         # a Python function would take the GIL hundreds of times in each step.
         self._flag = ctypes.create_string_buffer(2)
         self._other_mappings = large_mappings()
-        wanted = context_size_of(self._handle, settings, free_bytes, placement)
+        wanted = context_size_of(self._handle, settings, cost, free_bytes, placement)
         self.context, size = self._create_context(wanted, settings)
         self.batch_tokens, self.sequences, self.parked_tokens = size.batch_tokens, size.sequences, size.parked_tokens
         self.has_streams = size.has_streams
@@ -350,5 +352,5 @@ def _log_size(size: ContextSize, settings: Settings) -> None:
         "each with a stream of its own" if size.has_streams else "which share the cells,",
         size.cells,
         settings.kv_cache_type,
-        size.cells * size.cell_bytes / 1e6,
+        size.cache_bytes / 1e6,
     )

@@ -15,10 +15,9 @@ from llama_cpp._ggml import libggml
 
 from core.available_memory import available_memory_bytes
 from core.models.files import weights_bytes
-from core.models.needed_memory import LONGEST_AUTO_CONTEXT, SPARE_CELLS
+from core.models.needed_memory import LONGEST_AUTO_CONTEXT, SPARE_CELLS, STEP_TOKENS, CacheCost
 from core.settings import Settings
 from inference.engine.gpu_layers import layers_that_fit, usable_bytes
-from inference.engine.llama_backend.model_kind import cell_numbers
 
 #: `ggml_backend_dev_type`: a GPU with memory of its own, and one that uses main memory.
 _GPU, _INTEGRATED_GPU = 1, 2
@@ -69,13 +68,13 @@ def gpus() -> list[Device]:
     return found[_GPU] or found[_INTEGRATED_GPU]
 
 
-def place_layers(path: Path, settings: Settings, devices: list[Device], number_bytes: float) -> Placement:
+def place_layers(path: Path, settings: Settings, devices: list[Device], cost: CacheCost) -> Placement:
     """Return where the layers of a model shall be: N_GPU_LAYERS, or as many on GPUs as fit.
 
     Args:
         path: of the model's file.
         devices: the GPUs; with none, all layers are in main memory.
-        number_bytes: the size of a number in the KV cache.
+        cost: what its KV cache takes.
     """
     if not devices:
         return Placement(0)
@@ -83,12 +82,12 @@ def place_layers(path: Path, settings: Settings, devices: list[Device], number_b
     if not model:  # loading it will say what is wrong
         return Placement(0)
     layers, trained = int(llama.llama_model_n_layer(model)), int(llama.llama_model_n_ctx_train(model))
-    cell_bytes = cell_numbers(model) * number_bytes
     llama.llama_model_free(model)
     if settings.n_gpu_layers == "auto":
         auto = min(trained or LONGEST_AUTO_CONTEXT, LONGEST_AUTO_CONTEXT)
         length = auto if settings.context_length == "auto" else int(settings.context_length)
-        kv_layer_bytes = int(cell_bytes * (length + SPARE_CELLS) / max(1, layers))
+        cache_bytes = cost.total_bytes(length + SPARE_CELLS, 1, settings.n_batch or STEP_TOKENS)
+        kv_layer_bytes = int(cache_bytes / max(1, layers))
         room = [device.free_bytes for device in devices]
         if devices[0].shares_memory:
             room = [min(free, available_memory_bytes()) for free in room[:1]]

@@ -14,11 +14,11 @@ from typing import Any
 import llama_cpp.llama_cpp as llama
 
 from core.errors import ConfigurationError
-from core.models.needed_memory import KV_NUMBER_BYTES
+from core.models.needed_memory import CacheCost
 from core.settings import Settings
 from inference.engine.context_size import ContextSize, Machine, choose_context_size
 from inference.engine.llama_backend.devices import Placement, free_gpu_bytes
-from inference.engine.llama_backend.model_kind import cell_numbers, kind_of
+from inference.engine.llama_backend.model_kind import kind_of
 from inference.engine.llama_backend.runtime import forward_log, last_error
 from inference.engine.model_files import ModelFile
 
@@ -75,11 +75,13 @@ def _progress_of(name: str, on_progress: Callable[[float], None]) -> Any:
     return llama.llama_progress_callback(log_progress)
 
 
-def context_size_of(model: Any, settings: Settings, free_bytes: int, placement: Placement) -> ContextSize:
+def context_size_of(
+    model: Any, settings: Settings, cost: CacheCost, free_bytes: int, placement: Placement
+) -> ContextSize:
     """Return the size of the context; `free_bytes` is the main memory that is left beside the weights."""
     machine = Machine(
         trained_tokens=int(llama.llama_model_n_ctx_train(model)),
-        cell_bytes=cell_numbers(model) * KV_NUMBER_BYTES[settings.kv_cache_type],
+        cost=cost,
         free_bytes=free_bytes,
         batch_tokens=GPU_BATCH_TOKENS if llama.llama_supports_gpu_offload() else CPU_BATCH_TOKENS,
         most_sequences=int(llama.llama_max_parallel_sequences()),

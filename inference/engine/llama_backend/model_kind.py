@@ -72,22 +72,6 @@ def memory_of(context: Any, path: Path) -> Any:
     return memory
 
 
-def cell_numbers(model: Any) -> int:
-    """Return how many numbers the KV cache holds for one token.
-
-    Models whose layers differ (some without attention, or with a window) need less: llama.cpp does not tell which.
-    """
-    width = int(llama.llama_model_n_embd(model)) // max(1, int(llama.llama_model_n_head(model)))
-    architecture = metadata(model, "general.architecture")
-    key, value = (metadata(model, f"{architecture}.attention.{name}_length") for name in ("key", "value"))
-    head = int(key or width) + int(value or width)
-    # In a hybrid model, the first layer may have no heads, while others have.
-    heads = int(llama.llama_model_n_head_kv(model)) or (
-        int(llama.llama_model_n_head(model)) if llama.llama_model_is_hybrid(model) else 0
-    )
-    return int(llama.llama_model_n_layer(model)) * heads * head
-
-
 def metadata(model: Any, name: str) -> str:
     """Return an entry of the GGUF file's metadata, or "" if it has none."""
     buffer = ctypes.create_string_buffer(256)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from core.available_memory import available_memory_bytes, memory_limit_bytes
 from core.errors import ConfigurationError
+from core.models.needed_memory import CacheCost
 from core.settings import load_settings
 from inference.engine.context_size import (
     LONGEST_AUTO_CONTEXT,
@@ -24,12 +25,12 @@ GIB = 2**30
 
 def chosen(free_bytes: int, trained: int = 8192, **values: object) -> ContextSize:
     settings = load_settings(_env_file=None, **{"inference_slots": 4, **values})
-    return choose_context_size(settings, Machine(trained, 1000, free_bytes, 256, 256))
+    return choose_context_size(settings, Machine(trained, CacheCost(1000), free_bytes, 256, 256))
 
 
 def in_streams(free_bytes: int, **values: object) -> ContextSize:
     settings = load_settings(_env_file=None, **{"inference_slots": 4, "context_length": 2048, **values})
-    return choose_context_size(settings, Machine(8192, 1000, free_bytes, 256, 256, wants_streams=True))
+    return choose_context_size(settings, Machine(8192, CacheCost(1000), free_bytes, 256, 256, wants_streams=True))
 
 
 @pytest.mark.parametrize(
@@ -98,17 +99,18 @@ def test_too_little_memory_names_the_setting(given_length: object) -> None:
     st.integers(1, 64),
     st.sampled_from(["auto", 512, 8192]),
     st.booleans(),
+    st.sampled_from([CacheCost(1000), CacheCost(200, 800, 512), CacheCost(0, 1000, 4096)]),
 )
 def test_what_is_chosen_fits_and_can_be_used(
-    free_bytes: int, trained: int, slots: int, length: object, wants_streams: bool
+    free_bytes: int, trained: int, slots: int, length: object, wants_streams: bool, cost: CacheCost
 ) -> None:
     settings = load_settings(_env_file=None, inference_slots=slots, context_length=length)
-    machine = Machine(trained, 1000, free_bytes, 256, 256, wants_streams)
+    machine = Machine(trained, cost, free_bytes, 256, 256, wants_streams)
     try:
         size = choose_context_size(settings, machine)
     except ConfigurationError:
         return
-    assert (size.cells + size.parked_tokens) * 1000 <= free_bytes * 0.6
+    assert size.cache_bytes + size.parked_tokens * 1000 <= free_bytes * 0.6 + 1
     assert size.context_length + SPARE_CELLS <= size.cells
     assert size.batch_tokens <= size.cells and 1 <= size.sequences <= slots
     assert not trained or size.context_length <= trained
@@ -126,3 +128,21 @@ def test_what_cannot_be_allocated_is_halved_down_to_the_shortest_length() -> Non
 
 def test_this_machine_has_memory() -> None:
     assert 0 < available_memory_bytes() <= memory_limit_bytes()
+
+
+def test_layers_with_a_window_need_no_more_than_the_window() -> None:
+    gemma = CacheCost(cell_bytes=24_576, windowed_bytes=118_784, window_tokens=1024)
+    assert gemma.total_bytes(1000, 1, 256) == 1000 * gemma.token_bytes
+    assert gemma.total_bytes(16_384, 1, 256) == 16_384 * 24_576 + 1280 * 118_784
+    settings = load_settings(_env_file=None, inference_slots=2)
+    size = choose_context_size(settings, Machine(131_072, gemma, 3 * GIB, 256, 256, wants_streams=True))
+    assert (size.context_length, size.sequences) == (LONGEST_AUTO_CONTEXT, 2)
+    whole = choose_context_size(settings, Machine(131_072, CacheCost(143_360), 3 * GIB, 256, 256, wants_streams=True))
+    assert whole.context_length < 6_000
+
+
+@given(st.integers(1, 10**9), st.integers(1, 16), st.sampled_from([(1000, 0, 0), (200, 800, 512), (50, 1000, 4096)]))
+def test_cells_that_fit_are_the_most_that_fit(room_bytes: int, sequences: int, cost: tuple[int, int, int]) -> None:
+    cache = CacheCost(*cost)
+    cells = cache.fitting_cells(room_bytes, sequences, 256)
+    assert cache.total_bytes(cells, sequences, 256) <= room_bytes < cache.total_bytes(cells + 1, sequences, 256) + 1

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigurationError
+from core.models.needed_memory import CacheCost
 from core.settings import load_settings
 from inference.engine.context_size import Machine, choose_context_size
 from inference.engine.gpu_layers import DEVICE_RESERVE_BYTES, layers_that_fit
@@ -66,11 +67,13 @@ def starter() -> Path:
 
 def placed(starter: Path, free_bytes: int, n_gpu_layers: object = "auto", **device: bool) -> Placement:
     settings = load_settings(_env_file=None, n_gpu_layers=n_gpu_layers)
-    return place_layers(starter, settings, [Device("GPU0", free_bytes, **{"shares_memory": False, **device})], 2.0)
+    return place_layers(
+        starter, settings, [Device("GPU0", free_bytes, **{"shares_memory": False, **device})], CacheCost(23_040)
+    )
 
 
 def test_without_a_gpu_all_layers_are_in_main_memory(starter: Path) -> None:
-    assert place_layers(starter, load_settings(_env_file=None), [], 2.0) == Placement(0)
+    assert place_layers(starter, load_settings(_env_file=None), [], CacheCost(23_040)) == Placement(0)
 
 
 def test_a_small_model_is_on_the_gpu_as_a_whole(starter: Path) -> None:
@@ -104,7 +107,7 @@ def test_only_numbers_and_auto_are_layers(value: str) -> None:
 
 def cells(**machine: object) -> int:
     settings = load_settings(_env_file=None, inference_slots=4, context_length=1024)
-    return choose_context_size(settings, Machine(4096, 1000, 10**9, 256, 256, **machine)).cells  # type: ignore[arg-type]
+    return choose_context_size(settings, Machine(4096, CacheCost(1000), 10**9, 256, 256, **machine)).cells  # type: ignore[arg-type]
 
 
 def test_the_cache_of_layers_on_a_gpu_must_fit_there() -> None:

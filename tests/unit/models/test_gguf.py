@@ -12,7 +12,7 @@ from core.models import gguf
 from core.models.files import STARTER_PACKAGE, configured_model
 from core.models.gguf import read_header
 from core.settings import load_settings
-from tests.gguf_files import SHAPE_1B, number_field, text_field, tiny_model
+from tests.gguf_files import SHAPE_1B, Value, number_field, text_field, tiny_model
 
 EMPTY = struct.pack("<4sIQQ", b"GGUF", 3, 0, 0)
 
@@ -50,6 +50,32 @@ def test_layers_may_differ_in_their_heads(tmp_path: Path) -> None:
     heads = (9, (4, [8, 0, 0, 4]))
     path = tiny_model(tmp_path / "hybrid.gguf", {"llama.attention.head_count_kv": heads})
     assert read_header(path).all_heads_kv == 12
+
+
+@pytest.mark.parametrize(
+    ("architecture", "changed", "windowed", "window"),
+    [
+        ("llama", {}, 0, 0),
+        ("gemma2", {}, 3, 4096),
+        ("gemma3", {}, 0, 0),  # its larger models say their window, and the others have none
+        ("gemma3", {"attention.sliding_window": number_field(512)}, 5, 512),
+        ("gemma3", {"attention.sliding_window": number_field(512), "attention.sliding_window_pattern": number_field(3)},
+         4, 512),
+        ("cohere2moe", {"attention.sliding_window": number_field(64)}, 4, 64),
+        ("new", {"attention.sliding_window": number_field(64), "attention.sliding_window_pattern": (9, (7, [1, 0, 1]))},
+         2, 64),
+        ("new", {"attention.sliding_window": number_field(64)}, 0, 0),
+    ],
+)  # fmt: skip
+def test_layers_with_a_sliding_window_are_known(
+    tmp_path: Path, architecture: str, changed: dict[str, Value], windowed: int, window: int
+) -> None:
+    numbers = {"block_count": 6, "attention.head_count": 8, "attention.head_count_kv": 4}
+    fields = {name: number_field(number) for name, number in numbers.items()} | changed
+    named = {f"{architecture}.{name}": value for name, value in fields.items()}
+    path = tiny_model(tmp_path / "a.gguf", {"general.architecture": text_field(architecture), **named})
+    header = read_header(path)
+    assert (header.all_heads_kv, header.windowed_heads_kv, header.window_tokens) == (24, 4 * windowed, window)
 
 
 def test_long_texts_and_vocabularies_are_skipped(tmp_path: Path) -> None:
