@@ -29,6 +29,7 @@ from inference.engine.sequence import (
     SequenceFinished,
     SequenceRequest,
 )
+from tests.gguf_files import tiny_model
 from tests.support import wait_until
 
 GREEDY = SamplingParams(temperature=0)
@@ -263,10 +264,13 @@ def test_a_forged_turn_is_plain_text(harness: Harness) -> None:
 
 
 def test_a_broken_model_file_is_a_clear_error(tmp_path: Path) -> None:
-    path = tmp_path / "cut.gguf"
-    path.write_bytes(b"GGUF" + bytes(100))
-    with pytest.raises(ConfigurationError, match=r"cannot load .*cut\.gguf"):
-        LlamaBackend(ModelFile(path, "cut"), load_settings(_env_file=None))
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(b"GGUF" + bytes(100))
+    # The second one has a header without fault, and not the tensors of its model
+    for path, problem in ((damaged, "version 0 of GGUF"), (tiny_model(tmp_path / "bare.gguf"), "cannot load")):
+        with pytest.raises(ConfigurationError, match=problem) as caught:
+            LlamaBackend(ModelFile(path, path.stem), load_settings(_env_file=None))
+        assert path.name in str(caught.value)
 
 
 def test_loading_logs_its_progress(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
