@@ -24,6 +24,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.check, pytest.mark.timeout(420)]
 
 #: A template of another form, which the starter's vocabulary can write.
 TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:"
+#: It opens the reasoning, as DeepSeek R1's does.
+THINKING_TEMPLATE = TEMPLATE.replace("message.content", "message.content.split('</think>')[-1]") + "\n<think>\n"
 STARTER = "SmolLM2-135M-Instruct"
 LOAD_SECONDS = 120.0
 
@@ -43,6 +45,7 @@ def stack(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]
     starter = resolve_model(load_settings(_env_file=None)).path
     shutil.copy(starter, folder / "Twin.gguf")
     changed_copy(starter, folder / "Plain.gguf", TEMPLATE, {})
+    changed_copy(starter, folder / "Thinker.gguf", THINKING_TEMPLATE, {})
     whole = (folder / "Plain.gguf").read_bytes()
     (folder / "Broken.gguf").write_bytes(whole[: len(whole) // 2])
     settings = load_settings(_env_file=None, models_dir=folder, context_length=2048)
@@ -65,9 +68,12 @@ def http(stack: Stack) -> Iterator[httpx.Client]:
 
 
 def chat(http: httpx.Client, model: str, **fields: Any) -> httpx.Response:
+    return http.post("/v1/chat/completions", json=_chat_body(model, **fields))
+
+
+def _chat_body(model: str, **fields: Any) -> dict[str, Any]:
     messages = [{"role": "user", "content": "Count from one to ten."}]
-    body = {"model": model, "messages": messages, "max_tokens": 8, "temperature": 0, **fields}
-    return http.post("/v1/chat/completions", json=body)
+    return {"model": model, "messages": messages, "max_tokens": 8, "temperature": 0, **fields}
 
 
 def states(http: httpx.Client) -> dict[str, str]:
@@ -76,7 +82,7 @@ def states(http: httpx.Client) -> dict[str, str]:
 
 
 def test_requests_to_all_at_once_are_answered_each_by_its_model_and_only_two_are_loaded(http: httpx.Client) -> None:
-    before = {STARTER: "loaded", "Twin": "available", "Plain": "available", "Broken": "failed"}
+    before = {STARTER: "loaded", "Twin": "available", "Plain": "available", "Thinker": "available", "Broken": "failed"}
     assert states(http) == before
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda name: chat(http, name), [STARTER, "Twin", "Plain"] * 2))
@@ -84,12 +90,12 @@ def test_requests_to_all_at_once_are_answered_each_by_its_model_and_only_two_are
     assert [answer.json()["model"] for answer in answers] == [STARTER, "Twin", "Plain"] * 2
     prompts = {answer.json()["model"]: answer.json()["usage"]["prompt_tokens"] for answer in answers}
     assert prompts["Plain"] < prompts["Twin"] == prompts[STARTER], "it has another template"
-    assert sorted(states(http).values()) == ["available", "failed", "loaded", "loaded"]
+    assert sorted(states(http).values()) == ["available", "available", "failed", "loaded", "loaded"]
 
 
 def test_a_job_learns_that_its_model_is_being_loaded_and_the_least_recently_used_makes_room(http: httpx.Client) -> None:
     loaded = [name for name, state in states(http).items() if state == "loaded"]
-    (missing,) = [name for name, state in states(http).items() if state == "available"]
+    missing = next(name for name in (STARTER, "Twin", "Plain") if name not in loaded)
     kept = next(name for name in loaded if name != STARTER)
     assert chat(http, kept).status_code == 200
     body = {"model": missing, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
@@ -130,6 +136,31 @@ def test_a_stream_goes_on_when_its_model_is_killed_and_the_other_model_is_not_di
     assert not any("error" in frame for frame in frames)
     assert frames[-1]["usage"]["completion_tokens"] == tokens
     assert _pid(stack, first) == pids[first] and _pid(stack, second) != pids[second]
+
+
+def test_reasoning_goes_on_as_reasoning_when_its_model_is_killed(stack: Stack, http: httpx.Client) -> None:
+    """The model was not trained with the tags: it never ends its reasoning, and `max_tokens` does."""
+    body = {"max_tokens": 200, "ignore_eos": True}
+    undisturbed = chat(http, "Thinker", **body).json()
+    shown = {model["id"]: model["capabilities"] for model in http.get("/v1/models").json()["data"]}
+    assert "reasoning" in shown["Thinker"] and "reasoning" not in shown[STARTER]
+    pid, reasoning, usage = _pid(stack, "Thinker"), "", {}
+    streamed = body | {"stream": True, "stream_options": {"include_usage": True}}
+    with http.stream("POST", "/v1/chat/completions", json=_chat_body("Thinker", **streamed)) as response:
+        for line in response.iter_lines():
+            if not line.startswith("data: {"):
+                continue
+            frame = json.loads(line[6:])
+            assert "error" not in frame, frame
+            usage = frame.get("usage") or usage
+            for choice in frame["choices"]:
+                assert not choice["delta"].get("content"), frame
+                if not reasoning and choice["delta"].get("reasoning_content"):
+                    os.kill(pid, signal.SIGKILL)
+                reasoning += choice["delta"].get("reasoning_content") or ""
+    assert _pid(stack, "Thinker") != pid
+    assert usage["completion_tokens_details"]["reasoning_tokens"] == usage["completion_tokens"] == 200
+    assert reasoning == undisturbed["choices"][0]["message"]["reasoning_content"]
 
 
 def test_a_request_for_a_broken_file_is_refused_with_the_reason_and_the_rest_goes_on(http: httpx.Client) -> None:
