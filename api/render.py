@@ -160,6 +160,7 @@ def hit_wire(hit: Hit) -> Wire:
         "collection": hit.collection,
         "chunk_index": hit.chunk_index,
         "page": hit.page,
+        "last_page": hit.last_page,
         "section": hit.section,
         "start": hit.start,
         "end": hit.end,

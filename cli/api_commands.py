@@ -154,7 +154,8 @@ def _print_sources(sources: Sequence[Json]) -> None:
 def _location(hit: Json) -> str:
     parts = [hit.get("path") or hit["filename"]]
     if hit.get("page"):
-        parts.append(f"page {hit['page']}")
+        last = hit.get("last_page") or hit["page"]
+        parts.append(f"page {hit['page']}" if last == hit["page"] else f"pages {hit['page']}-{last}")
     if hit.get("section"):
         parts.append(str(hit["section"]))
     return printable(", ".join(parts))

@@ -220,6 +220,8 @@ class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     score and `rerank_score` the cross-encoder's.
 
     `start` and `end` are character offsets in the document's extracted text.
+    `header` is what the text is about as far as it does not say it itself, or empty: the title of the document, the
+    headings above, and the column names of a table that began earlier. It is no part of the text.
     """
 
     document_id: str
@@ -237,6 +239,8 @@ class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     start: int | None = None
     end: int | None = None
     attributes: dict[str, str | int | float | bool] = {}
+    last_page: int | None = None
+    header: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -20,6 +20,25 @@ MAX_HEADING_CHARACTERS = 120
 #: More text than real documents have; with its chunks, it still fits into the memory of a parsing process.
 MAX_TEXT_CHARACTERS = 50_000_000
 
+#: Types of files whose outermost headings name equal parts: sheets, or e-mails.
+TYPES_OF_EQUAL_PARTS = frozenset(
+    {
+        "application/mbox",
+        "application/vnd.ms-excel",
+        "application/vnd.oasis.opendocument.spreadsheet",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    }
+)
+#: Titles that programs write when nobody has given one, and names of files.
+_NO_TITLE = re.compile(
+    r"^(?:untitled|unbenannt|no title|(?:microsoft )?(?:word|powerpoint|excel) ?(?:-|presentation)"
+    r"|(?:document|presentation|slide|dokument|mappe|book|sheet|print|pdf) ?\d*$)"
+    r"|\.(?:docx?|pptx?|xlsx?|odt|rtf|pdf|indd|tex|dvi|html?|txt)$",
+    re.I,
+)
+#: The beginning of a heading that is one of several sections rather than a title.
+_NUMBERED = re.compile(r"(?:\d{1,2}(?:\.\d+)*[.)]?|[IVX]+\.|[A-Z]\.|§)\s")
+
 #: Control characters that divide lines or words: vertical tab, form feed, and the separators of files, groups, records
 #: and units.
 _SEPARATOR_CHARACTERS = {0x0B: "\n", 0x0C: "\n", **dict.fromkeys(range(0x1C, 0x20), " ")}
@@ -60,6 +79,8 @@ class Element:
     page: int | None = None
     #: The headings above it, outermost first, joined by `SECTION_SEPARATOR`. A heading's own path includes it.
     section: str | None = None
+    #: The page on which it ends, if that is a later one than `page`.
+    last_page: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +92,21 @@ class ParsedDocument:
     media_type: str
     metadata: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def title(self) -> str:
+        """The property `title`, or else the heading at the beginning of the document; empty if there is neither.
+
+        The first heading of a workbook or a mailbox is none: it names the first of many equal parts.
+        """
+        named = _words_of(self.metadata.get("title", ""))
+        if named and not _NO_TITLE.search(named):
+            return named
+        first = next((element for element in self.elements if element.kind is not ElementKind.CODE), None)
+        if first is None or not first.kind.is_heading or self.media_type in TYPES_OF_EQUAL_PARTS:
+            return ""
+        name = (first.section or "").rpartition(SECTION_SEPARATOR)[2]
+        return "" if _NUMBERED.match(name) else name
+
 
 class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
     """The unit of embedding and search, a span of the document: `document.text[start:end] == text`."""
@@ -79,14 +115,34 @@ class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str
     start: int
     end: int
+    #: See `content_hash_of`.
     content_hash: str
+    #: The page on which it begins.
     page: int | None = None
     section: str | None = None
+    #: What the text is about, as far as the text itself does not say it: the title of the document, the headings above
+    #: the chunk, and the column names of a table that began earlier. It is embedded and searched, but not quoted.
+    header: str = ""
+    last_page: int | None = None
+
+    @property
+    def searched_text(self) -> str:
+        """The text that is embedded and that BM25 indexes, besides the names of the file."""
+        return with_header(self.header, self.text)
 
 
-def content_hash_of(text: str) -> str:
-    """Return the SHA-256 of the text, in hex. Text with the same hash is embedded only once."""
-    return hashlib.sha256(text.encode()).hexdigest()
+def with_header(header: str, text: str) -> str:
+    """Return a chunk's header and text as one text."""
+    return f"{header}\n\n{text}" if header else text
+
+
+def content_hash_of(text: str, header: str = "") -> str:
+    """Return the SHA-256 of a chunk's header and text, in hex. Chunks with the same hash are embedded only once."""
+    return hashlib.sha256(with_header(header, text).encode()).hexdigest()
+
+
+def _words_of(title: str) -> str:
+    return " ".join(title.split())[:MAX_HEADING_CHARACTERS]
 
 
 def check_length(characters: int) -> None:
@@ -141,7 +197,9 @@ class DocumentBuilder:
         self._sections = SectionPath()
         self._length = 0
 
-    def add(self, kind: ElementKind, text: str, *, page: int | None = None, level: int = 0) -> None:
+    def add(
+        self, kind: ElementKind, text: str, *, page: int | None = None, level: int = 0, last_page: int | None = None
+    ) -> None:
         """Append an element, or nothing if it has no text. `level` is the level of a heading."""
         text = clean_text(text).strip() if not kind.is_line_based else clean_text(text).strip("\n").rstrip()
         if not text.strip():
@@ -151,7 +209,8 @@ class DocumentBuilder:
         self._separate(kind)
         start = self._length
         self._append(text)
-        self._elements.append(Element(text, kind, start, self._length, page, self._sections.current))
+        section = self._sections.current
+        self._elements.append(Element(text, kind, start, self._length, page, section, last_page))
 
     def add_document(self, document: ParsedDocument, *, level: int, has_pages: bool = False) -> None:
         """Append the elements of an embedded document, such as an attachment.
@@ -164,8 +223,8 @@ class DocumentBuilder:
         """
         for element in document.elements:
             depth = (element.section or "").count(SECTION_SEPARATOR) if element.kind.is_heading else 0
-            page = None if has_pages else element.page
-            self.add(element.kind, element.text, page=page, level=level + depth)
+            page, last_page = (None, None) if has_pages else (element.page, element.last_page)
+            self.add(element.kind, element.text, page=page, level=level + depth, last_page=last_page)
 
     @property
     def length(self) -> int:

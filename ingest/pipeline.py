@@ -63,7 +63,13 @@ def parse_to_chunks(
     with parsing_limits(memory_bytes=settings.parse_memory_bytes, cpu_seconds=settings.parse_cpu_seconds):
         document = parse_file_safely(path, filename, settings, is_text=is_text)
         max_tokens = chunking.max_tokens(tokenizer.max_tokens)
-        chunks = chunk_document(document, tokenizer, max_tokens=max_tokens, overlap_tokens=chunking.overlap_tokens)
+        chunks = chunk_document(
+            document,
+            tokenizer,
+            max_tokens=max_tokens,
+            overlap_tokens=chunking.overlap_tokens,
+            window_tokens=tokenizer.max_tokens,
+        )
         write_chunks(out, chunks)
     properties = {name: value[:_LONGEST_PROPERTY_CHARACTERS] for name, value in document.metadata.items()}
     return ParseResult(len(chunks), document.media_type, properties)

@@ -317,6 +317,7 @@ class Source(WireAnswer):
     collection: str
     chunk_index: int
     page: int | None
+    last_page: int | None
     section: str | None
     start: int | None
     end: int | None

@@ -99,6 +99,7 @@ class Hit(WireAnswer):
     collection: str
     chunk_index: int
     page: int | None
+    last_page: int | None
     section: str | None
     start: int | None
     end: int | None

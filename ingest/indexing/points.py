@@ -105,11 +105,11 @@ def _write(
     new = yield from _write_known(chunks, documents, store)
     done = len(chunks) - sum(map(len, new.values()))
     embedded = [0] * len(documents)
-    by_length = sorted(new.values(), key=lambda same: len(same[0][1].text))
+    by_length = sorted(new.values(), key=lambda same: len(same[0][1].searched_text))
     points: list[Point] = []
     for group in _groups(by_length, batch):
         yield IndexProgress(done, sum(embedded))
-        vectors = embedder.embed([same[0][1].text for same in group], purpose="document", priority="bulk")
+        vectors = embedder.embed([same[0][1].searched_text for same in group], purpose="document", priority="bulk")
         for same, vector in zip(group, vectors, strict=True):
             points += [_point(chunk, vector, documents[number].document) for number, chunk in same]
             done += len(same)
@@ -151,7 +151,9 @@ def _point(chunk: Chunk, vector: Vector, document: DocumentMeta) -> Point:
         "generation": document.generation,
         "chunk_index": chunk.index,
         "page": chunk.page,
+        "last_page": chunk.last_page,
         "section": chunk.section,
+        "header": chunk.header or None,
         "start": chunk.start,
         "end": chunk.end,
         "content_hash": chunk.content_hash,

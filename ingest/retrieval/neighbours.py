@@ -71,11 +71,18 @@ class NeighbourExpansion:
 
 
 def _span(chunks: list[Payload]) -> Payload:
-    """Return the text and offsets of chunks that follow one another."""
+    """Return the text, offsets and pages of chunks that follow one another."""
     text: str = chunks[0]["text"]
     for before, chunk in zip(chunks, chunks[1:], strict=False):
         text = _joined(text, before, chunk)
-    known = {"start": chunks[0].get("start"), "end": chunks[-1].get("end")}
+    pages = [page for chunk in chunks for page in (chunk.get("page"), chunk.get("last_page")) if page is not None]
+    known = {
+        "start": chunks[0].get("start"),
+        "end": chunks[-1].get("end"),
+        "page": pages[0] if pages else None,
+        "last_page": pages[-1] if pages else None,
+        "header": chunks[0].get("header", ""),
+    }
     return {"text": text, **{key: value for key, value in known.items() if value is not None}}
 
 

@@ -6,7 +6,8 @@ import re
 from functools import cached_property
 
 from ingest.vector_store import ScoredPoint, VectorStore
-from ingest.vector_store.sparse import QUERY_CHARACTERS, document_terms, query_terms
+from ingest.vector_store.point_terms import point_terms
+from ingest.vector_store.sparse import QUERY_CHARACTERS, query_terms
 
 #: A chunk that holds this share of the query's terms, weighted by rarity, is a strong match: a little more than half.
 STRONG_SHARE = 0.55
@@ -51,7 +52,7 @@ class QueryTerms:
         """Return the terms of the query that the point holds, or nothing if none of them is rare."""
         if point.sparse_score is None or not self._terms:
             return set()
-        held = set(document_terms(point.payload["text"]).indices) & self._weights.keys()
+        held = set(point_terms(point.payload).indices) & self._weights.keys()
         least = RARE_SHARE * self._weights[_NO_TERM]
         return held if any(self._weights[term] >= least for term in held) else set()
 

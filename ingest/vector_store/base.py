@@ -97,9 +97,9 @@ class Point:
     Attributes:
         id: from `point_id`.
         vector: float32 [dimension], of length 1.
-        text: the text that BM25 indexes; it is stored in the payload as `text`.
-        payload: document_id, generation, chunk_index, collection, filename, path, type, page, section, start, end,
-            content_hash, attributes. Values that are None are not stored.
+        text: the text of the chunk; it is stored in the payload as `text`.
+        payload: document_id, generation, chunk_index, collection, filename, path, type, page, last_page, section,
+            header, start, end, content_hash, attributes. Values that are None are not stored.
     """
 
     id: str

@@ -37,6 +37,7 @@ from ingest.vector_store.base import (
 )
 from ingest.vector_store.filter_conditions import Conditions
 from ingest.vector_store.owner import OwnerLock
+from ingest.vector_store.point_terms import TERM_SOURCES, point_terms, terms_after_rename
 from ingest.vector_store.shard import open_shard, sync
 from ingest.vector_store.terms import TERMS, as_number_path, terms_of
 
@@ -118,7 +119,34 @@ class EdgeVectorStore:
 
     def update_documents(self, documents: Sequence[DocumentMeta]) -> None:
         self._index_numbers([document.payload for document in documents])
+        for document in documents:
+            self._rename(document)
         self._write(*map(_payload_update, documents), points=len(documents))
+
+    def _rename(self, document: DocumentMeta) -> None:
+        """Replace the terms of a document's points if they were made with other names.
+
+        The payload changes last, so that an interrupted change is seen and made again.
+        """
+        offset = None
+        while True:
+            request = edge.ScrollRequest(
+                limit=UPSERT_POINTS,
+                offset=offset,
+                filter=_conditions.of_document(document.id),
+                with_payload=TERM_SOURCES,
+                with_vector=False,
+            )
+            records, offset = self._shard.scroll(request)
+            renamed = [
+                edge.PointVectors(record.id, {SPARSE: _sparse_vector(terms)})
+                for record in records
+                if (terms := terms_after_rename(record.payload, document.payload)) is not None
+            ]
+            if renamed:
+                self._write(edge.UpdateOperation.update_vectors(renamed), points=len(renamed))
+            if offset is None:
+                return
 
     def search(
         self,
@@ -236,9 +264,13 @@ class EdgeVectorStore:
 
 
 def _edge_point(point: Point) -> Any:
-    terms = sparse.document_terms(point.text)
-    vector = {DENSE: point.vector.tolist(), SPARSE: edge.SparseVector(terms.indices, terms.values)}
-    return edge.Point(point.id, vector, point.stored_payload)
+    payload = point.stored_payload
+    vector = {DENSE: point.vector.tolist(), SPARSE: _sparse_vector(point_terms(payload))}
+    return edge.Point(point.id, vector, payload)
+
+
+def _sparse_vector(terms: sparse.SparseTerms) -> Any:
+    return edge.SparseVector(terms.indices, terms.values)
 
 
 def _payload_update(document: DocumentMeta) -> Any:
@@ -271,4 +303,4 @@ def _dense_request(
 
 
 def _sparse_query(terms: sparse.SparseTerms) -> Any:
-    return edge.Query.Nearest(edge.SparseVector(terms.indices, terms.values), using=SPARSE)
+    return edge.Query.Nearest(_sparse_vector(terms), using=SPARSE)

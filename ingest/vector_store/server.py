@@ -37,6 +37,7 @@ from ingest.vector_store.base import (
     values_to_migrate,
 )
 from ingest.vector_store.filter_conditions import Conditions
+from ingest.vector_store.point_terms import TERM_SOURCES, point_terms, terms_after_rename
 from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, terms_of
 
 T = TypeVar("T")
@@ -98,6 +99,8 @@ class ServerVectorStore:
 
     def update_documents(self, documents: Sequence[DocumentMeta]) -> None:
         self._index_numbers([document.payload for document in documents])
+        for document in documents:
+            self._rename(document)
         operations = [
             models.SetPayloadOperation(
                 set_payload=models.SetPayload(
@@ -109,6 +112,31 @@ class ServerVectorStore:
         ]
         if operations:
             _ask(self._client.batch_update_points, self._name, update_operations=operations, wait=True)
+
+    def _rename(self, document: DocumentMeta) -> None:
+        """Replace the terms of a document's points if they were made with other names.
+
+        The payload changes last, so that an interrupted change is seen and made again.
+        """
+        offset = None
+        while True:
+            records, offset = _ask(
+                self._client.scroll,
+                self._name,
+                scroll_filter=_conditions.of_document(document.id),
+                limit=UPSERT_POINTS,
+                offset=offset,
+                with_payload=TERM_SOURCES,
+            )
+            renamed = [
+                models.PointVectors(id=record.id, vector={SPARSE: _sparse_vector(terms)})
+                for record in records
+                if (terms := terms_after_rename(_payload(record), document.payload)) is not None
+            ]
+            if renamed:
+                _ask(self._client.update_vectors, self._name, points=renamed, wait=True)
+            if offset is None:
+                return
 
     def search(
         self,
@@ -289,10 +317,9 @@ def _unavailable(error: Exception) -> Unavailable:
 
 
 def _server_point(point: Point) -> models.PointStruct:
-    terms = _sparse_vector(sparse.document_terms(point.text))
-    return models.PointStruct(
-        id=point.id, vector={DENSE: point.vector.tolist(), SPARSE: terms}, payload=point.stored_payload
-    )
+    payload = point.stored_payload
+    terms = _sparse_vector(point_terms(payload))
+    return models.PointStruct(id=point.id, vector={DENSE: point.vector.tolist(), SPARSE: terms}, payload=payload)
 
 
 def _migration(record: models.Record) -> models.SetPayloadOperation:

@@ -39,6 +39,7 @@ def _passage(hit: Hit) -> dict[str, Any]:
     passage = {
         "file": hit.filename,
         "page": hit.page,
+        "last_page": hit.last_page if hit.last_page != hit.page else None,
         "section": hit.section,
         "collection": hit.collection,
         "score": round(hit.score, 4),

@@ -49,7 +49,9 @@ def test_a_file_is_found_after_its_two_stages(
     tmp_path: Path, store: VectorStore, service: EmbeddingService, embedder: FakeEmbedder
 ) -> None:
     source, out = tmp_path / "blob", tmp_path / "chunks" / "1.jsonl"
-    source.write_text("# Trains\n\nThe night train leaves at ten.\n\n# Boats\n\nThe ferry leaves at noon.\n")
+    source.write_text(
+        "# Travel\n\n## Trains\n\nThe night train leaves at ten.\n\n## Boats\n\nThe ferry leaves at noon.\n"
+    )
     parse_to_chunks(source, "travel.md", out, load_settings(data_dir=tmp_path / "data", _env_file=None))
     index_document(read_chunks(out), document=META, embedder=service, store=store)
     best = store.search(embedder.vector("ferry noon"), "ferry", 1)[0].payload
@@ -62,12 +64,13 @@ def test_a_file_is_found_after_its_two_stages(
         "path": "travel/trains.txt",
         "type": ["txt"],
         **indexed_values(best),
-        "section": "Boats",
-        "start": 42,
-        "end": 76,
-        "content_hash": content_hash_of(best["text"]),
+        "section": "Travel > Boats",
+        "start": 53,
+        "end": 88,
+        "header": "Travel",
+        "content_hash": content_hash_of(best["text"], "Travel"),
         "attributes": {"year": 2024},
-        "text": "# Boats\n\nThe ferry leaves at noon.",
+        "text": "## Boats\n\nThe ferry leaves at noon.",
     }
     assert set(embedder.purposes) == {"document"}
 

@@ -60,15 +60,15 @@ def world(tmp_path: Path) -> Iterator[World]:
 def test_hits_carry_all_that_a_citation_needs(world: World) -> None:
     attributes = {"author": "Ana"}
     point = make_point(
-        "reset the router", path="a/b.txt", page=2, section="Help", start=5, end=21, attributes=attributes
+        "reset the router", path="a/b.txt", page=2, last_page=2, section="Help", start=5, end=21, attributes=attributes
     )
     world.store.upsert([point])
     (hit,) = world.hits("router reset")
     assert hit.dense_score is not None and hit.sparse_score is not None
     scores = {"score": hit.score, "dense_score": hit.dense_score, "sparse_score": hit.sparse_score}
     assert hit == Hit(
-        "doc", 0, "reset the router", filename="a.txt", collection="default", path="a/b.txt", page=2, section="Help",
-        start=5, end=21, attributes=attributes, **scores,
+        "doc", 0, "reset the router", filename="a.txt", collection="default", path="a/b.txt", page=2, last_page=2,
+        section="Help", start=5, end=21, attributes=attributes, **scores,
     )  # fmt: skip
     assert hit.rerank_score is None
     assert world.embedder.purposes == ["query"]

@@ -248,6 +248,27 @@ def test_vectors_are_found_by_hash_however_many_points_share_one(store: VectorSt
     assert vectors["same"].dtype == np.float32
 
 
+def test_a_point_is_found_by_its_header_and_by_the_names_of_its_file(store: VectorStore) -> None:
+    store.upsert(
+        [make_point("nothing of it", header="Osprey manual", filename="offer_889.pdf", path="Blue/offer_889.pdf")]
+    )
+    for query in ("osprey", "offer 889", "blue"):
+        assert len(store.search(None, query, 5)) == 1
+    assert not store.search(None, "pdf", 5)
+
+
+def test_a_renamed_document_is_found_by_its_new_names_alone(store: VectorStore) -> None:
+    count = 150  # more than one page of points
+    store.upsert([make_point(f"router {at}", index=at, path="old/a.txt", header="Reset") for at in range(count)])
+    vector = store.vectors_by_hash([make_point("router 7").payload["content_hash"]])
+    store.update_documents([DocumentMeta("doc", 1, "default", "Handbook.txt", "new/Handbook.txt")])
+    assert not store.search(None, "old", 5)
+    for query in ("new", "handbook", "reset"):
+        assert len(store.search(None, query, count * 2)) == count
+    again = store.vectors_by_hash(list(vector))
+    np.testing.assert_array_equal(*vector.values(), *again.values())
+
+
 MOVED = [(0, "router", 3), (1, "reset", None)]
 
 

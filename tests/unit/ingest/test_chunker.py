@@ -56,7 +56,7 @@ def assert_nothing_lost(document: ParsedDocument, chunks: list[Chunk]) -> None:
     covered = 0
     for chunk in chunks:
         assert document.text[chunk.start : chunk.end] == chunk.text
-        assert chunk.content_hash == content_hash_of(chunk.text)
+        assert chunk.content_hash == content_hash_of(chunk.text, chunk.header)
         assert not document.text[covered : chunk.start].strip()
         assert chunk.end > covered
         covered = chunk.end
@@ -87,27 +87,134 @@ def test_small_neighbours_share_a_chunk() -> None:
     assert [chunk.text for chunk in chunk_document(document, TOKENIZER, max_tokens=20)] == ["one two\n\nthree\n\nfour"]
 
 
+HANDBOOK = (
+    (ElementKind.HEADING, "Handbook", 0, None),
+    (ElementKind.HEADING, "Travel", 1, None),
+    (ElementKind.PARAGRAPH, "By train.", 0, None),
+    (ElementKind.HEADING, "Meals", 1, None),
+    (ElementKind.PARAGRAPH, "At noon.", 0, None),
+)
+
+
 def test_a_section_begins_a_chunk_and_names_its_headings() -> None:
-    document = build(
-        [
-            (ElementKind.HEADING, "Handbook", 0, None),
-            (ElementKind.HEADING, "Travel", 1, None),
-            (ElementKind.PARAGRAPH, "By train.", 0, None),
-            (ElementKind.HEADING, "Meals", 1, None),
-            (ElementKind.PARAGRAPH, "At noon.", 0, None),
-        ]
-    )
-    chunks = chunk_document(document, TOKENIZER, max_tokens=100, overlap_tokens=10)
-    assert [(chunk.section, chunk.text) for chunk in chunks] == [
-        ("Handbook > Travel", "Handbook\n\nTravel\n\nBy train."),
-        ("Handbook > Meals", "Meals\n\nAt noon."),
+    chunks = chunk_document(build([*HANDBOOK]), TOKENIZER, max_tokens=50, overlap_tokens=10)
+    assert [(chunk.section, chunk.header, chunk.text) for chunk in chunks] == [
+        ("Handbook > Travel", "", "Handbook\n\nTravel\n\nBy train."),
+        ("Handbook > Meals", "Handbook", "Meals\n\nAt noon."),
     ]
 
 
-def test_a_page_begins_a_chunk() -> None:
-    document = build([(ElementKind.PARAGRAPH, "First.", 0, 1), (ElementKind.PARAGRAPH, "Second.", 0, 2)])
-    chunks = chunk_document(document, TOKENIZER, max_tokens=100)
-    assert [(chunk.page, chunk.text) for chunk in chunks] == [(1, "First."), (2, "Second.")]
+def test_a_section_of_a_few_words_shares_the_chunk_of_its_neighbour() -> None:
+    (chunk,) = chunk_document(build([*HANDBOOK]), TOKENIZER, max_tokens=400)
+    assert chunk.section == "Handbook > Travel"
+    assert chunk.text.endswith("By train.\n\nMeals\n\nAt noon.")
+    before = (ElementKind.HEADING, "Scope", 0, None), (ElementKind.PARAGRAPH, "All.", 0, None)
+    (chunk,) = chunk_document(build([*before, *HANDBOOK[:3]]), TOKENIZER, max_tokens=400)
+    assert chunk.text == "Scope\n\nAll.\n\nHandbook\n\nTravel\n\nBy train."
+
+
+def test_text_runs_over_pages_and_a_chunk_knows_its_first_and_last() -> None:
+    sentences = [(ElementKind.PARAGRAPH, f"Cats eat fish {page}.", 0, page) for page in range(1, 7)]
+    chunks = chunk_document(build(sentences), TOKENIZER, max_tokens=16, overlap_tokens=6)
+    for chunk in chunks:
+        pages = [int(number) for number in re.findall(r"\d", chunk.text)]
+        assert len(pages) > 1 and (chunk.page, chunk.last_page) == (pages[0], pages[-1])
+    assert chunks[1].text.startswith(sentences[chunks[1].page - 1][1]) and chunks[1].page == chunks[0].last_page, (
+        "the overlap is from the page before"
+    )
+
+
+def test_a_chunk_does_not_end_in_a_sentence_that_goes_on_on_the_next_page() -> None:
+    for words in ("aa", "bb", "cc", "dd", "ee", "ff"):  # the checksums of the paragraphs would allow any cut
+        parts = [
+            f"Start {words}.",
+            f"Then {words}.",
+            f"It waits until the {words}",
+            f"green {words} is lit.",
+            "End. " * 6,
+        ]
+        pages = (1, 1, 1, 2, 2)
+        built = build([(ElementKind.PARAGRAPH, text, 0, page) for text, page in zip(parts, pages, strict=True)])
+        chunks = chunk_document(built, TOKENIZER, max_tokens=24)
+        assert any(f"{parts[2]}\n\n{parts[3]}" in chunk.text for chunk in chunks)
+
+
+def test_an_element_over_two_pages_names_both() -> None:
+    builder = DocumentBuilder()
+    builder.add(ElementKind.PARAGRAPH, "It waits until the green lamp is lit.", page=3, last_page=4)
+    (chunk,) = chunk_document(builder.build("application/pdf"), TOKENIZER, max_tokens=50)
+    assert (chunk.page, chunk.last_page) == (3, 4)
+
+
+def test_header_and_text_together_fit_the_window() -> None:
+    parts = [(ElementKind.HEADING, "Model BX 300", 0, None), (ElementKind.PARAGRAPH, "Wipe it dry. " * 40, 0, None)]
+    chunks = chunk_document(build(parts), TOKENIZER, max_tokens=30, window_tokens=30)
+    assert [chunk.header for chunk in chunks] == ["", *["Model BX 300"] * (len(chunks) - 1)]
+    assert all(TOKENIZER.count(chunk.searched_text) <= 30 for chunk in chunks)
+    roomy = chunk_document(build(parts), TOKENIZER, max_tokens=30)
+    assert max(TOKENIZER.count(chunk.text) for chunk in roomy) > 30 - 4, "without a window, the text is as long as ever"
+
+
+def test_a_long_heading_path_is_shortened() -> None:
+    names = [f"Chapter {letter} of the book" for letter in "abcdef"]
+    parts = [(ElementKind.HEADING, name, level, None) for level, name in enumerate(names)]
+    chunks = chunk_document(build([*parts, (ElementKind.PARAGRAPH, "word " * 90, 0, None)]), TOKENIZER, max_tokens=60)
+    assert chunks[-1].header == f"{names[0]} > {names[-1]}"
+    narrow = chunk_document(build([*parts, (ElementKind.PARAGRAPH, "word " * 90, 0, None)]), TOKENIZER, max_tokens=8)
+    assert all(TOKENIZER.count(chunk.header) <= 2 for chunk in narrow)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "media_type", "first", "title"),
+    [
+        ({"title": "Owner's  manual"}, "application/pdf", "Fuses", "Owner's manual"),
+        ({"title": "Microsoft Word - manual.doc"}, "application/pdf", "Fuses", "Fuses"),
+        ({"title": "untitled"}, "application/pdf", "1. Fuses", ""),
+        ({}, "text/markdown", "Model BX-300", "Model BX-300"),
+        ({}, "application/mbox", "Re: fuses", ""),
+    ],
+)
+def test_the_title_is_the_property_or_the_first_heading(
+    metadata: dict[str, str], media_type: str, first: str, title: str
+) -> None:
+    builder = DocumentBuilder()
+    for heading in (first, "Lamps"):
+        builder.add(ElementKind.HEADING, heading)
+        builder.add(ElementKind.PARAGRAPH, "They are in the box. " * 3)
+    document = builder.build(media_type, **metadata)
+    assert document.title == title
+    last = chunk_document(document, TOKENIZER, max_tokens=60)[-1]
+    assert last.header == title and last.text.startswith("Lamps")
+
+
+def test_a_text_without_headings_has_no_header_and_no_other_hash_than_its_own() -> None:
+    (chunk,) = chunk_document(document_of("Nothing above it."), TOKENIZER, max_tokens=60)
+    assert (chunk.header, chunk.content_hash) == ("", content_hash_of("Nothing above it."))
+
+
+@pytest.mark.parametrize("dashes", ["| --- | ---: |", "--- | ---", "|:-:|---|"])
+def test_each_chunk_of_a_markdown_table_names_the_columns(dashes: str) -> None:
+    rows = [f"| Town {number} | {number} |" for number in range(30)]
+    parts = [
+        (ElementKind.HEADING, "Stock", 0, None),
+        (ElementKind.TABLE, "\n".join(["| city | price |", dashes, *rows]), 0, None),
+    ]
+    chunks = chunk_document(build(parts), TOKENIZER, max_tokens=60, overlap_tokens=10, window_tokens=60)
+    assert len(chunks) > 4 and chunks[0].header == ""
+    assert {chunk.header for chunk in chunks[1:]} == {"Stock\n| city | price |"}
+    assert all(TOKENIZER.count(chunk.searched_text) <= 60 for chunk in chunks)
+
+
+def test_a_table_without_a_row_of_dashes_has_no_columns_to_name() -> None:
+    document = build([(ElementKind.TABLE, "\n".join(f"{number} | {number}" for number in range(40)), 0, None)])
+    assert {chunk.header for chunk in chunk_document(document, TOKENIZER, max_tokens=20)} == {""}
+
+
+def test_very_many_columns_leave_room_for_the_rows() -> None:
+    head = "| " + " | ".join(f"column {number}" for number in range(500)) + " |"
+    document = build([(ElementKind.TABLE, "\n".join([head, "|---|", *["| 1 | 2 |"] * 60]), 0, None)])
+    chunks = chunk_document(document, TOKENIZER, max_tokens=60, window_tokens=60)
+    assert all(TOKENIZER.count(chunk.searched_text) <= 60 and len(chunk.header) < 200 for chunk in chunks)
 
 
 def test_a_long_paragraph_is_cut_at_the_ends_of_sentences_and_overlaps_by_one() -> None:
@@ -202,7 +309,5 @@ def test_a_heading_without_a_page_is_in_the_chunk_of_the_page_below_it() -> None
     builder.add(ElementKind.HEADING, "Attachment: offer.pdf")
     builder.add(ElementKind.PARAGRAPH, "first words", page=1)
     builder.add(ElementKind.PARAGRAPH, "second words", page=2)
-    chunks = chunk_document(builder.build("message/rfc822"), TOKENIZER, max_tokens=50)
-    assert [(chunk.text, chunk.page) for chunk in chunks] == [
-        ("Attachment: offer.pdf\n\nfirst words", 1), ("second words", 2),
-    ]  # fmt: skip
+    (chunk,) = chunk_document(builder.build("message/rfc822"), TOKENIZER, max_tokens=50)
+    assert (chunk.text, chunk.page, chunk.last_page) == ("Attachment: offer.pdf\n\nfirst words\n\nsecond words", 1, 2)
