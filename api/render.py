@@ -13,7 +13,7 @@ import msgspec
 
 from api.sse import data_frame
 from core import events
-from core.messages import Hit, Timings, TokenLogprob, Usage
+from core.messages import Grounding, Hit, Timings, TokenLogprob, Usage
 
 Wire = dict[str, Any]
 #: The form of calls: `tool_calls`, or the single `function_call` of clients that sent `functions`.
@@ -31,6 +31,8 @@ class Choice(msgspec.Struct):
     #: The calls that the server ran.
     tool_results: list[Wire] = []
     schema_errors: list[str] = []
+    #: What the documents lack of an answer from them.
+    grounding: Grounding | None = None
     #: What the model thought before the text.
     reasoning: str = ""
 
@@ -71,6 +73,7 @@ class Answer(msgspec.Struct):
             case events.ChoiceFinished():
                 choice = self._choice(event.index)
                 choice.finish_reason, choice.schema_errors = event.finish_reason, event.schema_errors
+                choice.grounding = event.grounding
                 if event.finish_reason == "length":
                     _drop_incomplete_call(choice.tool_calls)
             case events.Finished():
@@ -209,6 +212,7 @@ def _chat_choice(choice: Choice, form: ToolForm) -> Wire:
         "logprobs": logprobs_wire(choice.logprobs),
         "finish_reason": finish_reason_wire(choice.finish_reason, form),
         **schema_errors_wire(choice.schema_errors),
+        **grounding_wire(choice.grounding),
     }
 
 
@@ -220,6 +224,14 @@ def reasoning_wire(choice: Choice) -> Wire:
 def schema_errors_wire(problems: Sequence[str]) -> Wire:
     """Return the extension of a choice that says what it violates of its schema, or nothing if it fits."""
     return {"schema_errors": list(problems)} if problems else {}
+
+
+def grounding_wire(grounding: Grounding | None) -> Wire:
+    """Return the extension of a choice that says whether its documents support it, or nothing if it has none."""
+    if grounding is None:
+        return {}
+    missing = {"question": grounding.words, "answer": grounding.sentences}
+    return {"grounded": grounding.is_grounded, **({} if grounding.is_grounded else {"missing": missing})}
 
 
 def finish_reason_wire(reason: str | None, form: ToolForm) -> str | None:
@@ -239,6 +251,7 @@ def rag_answer(head: Head, answer: Answer) -> Wire:
         **reasoning_wire(choice),
         "finish_reason": choice.finish_reason,
         **schema_errors_wire(choice.schema_errors),
+        **grounding_wire(choice.grounding),
         "sources": sources_wire(answer.hits),
         "usage": usage_wire(answer.usage),
         "timings": answer.timings,
@@ -302,7 +315,8 @@ class ChatStream:
             case events.ChoiceFinished():
                 reason = finish_reason_wire(event.finish_reason, self._form)
                 last = self._delta(event.index, {}, finish_reason=reason)
-                yield self._chunk([last | schema_errors_wire(event.schema_errors)])
+                extensions = schema_errors_wire(event.schema_errors) | grounding_wire(event.grounding)
+                yield self._chunk([last | extensions])
             case events.Finished() if self._include_usage:
                 yield self._chunk([], usage=usage_wire(event.usage))
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from core.errors import ErrorInfo
-from core.messages import Hit, Timings, TokenLogprob, Usage
+from core.messages import Grounding, Hit, Timings, TokenLogprob, Usage
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", kw_only=True):
@@ -109,12 +109,14 @@ class RoundFinished(Event, frozen=True, tag="round_finished"):
 class ChoiceFinished(Event, frozen=True, tag="choice_finished"):
     """Choice `index` is complete; `Finished` follows when all are.
 
-    `schema_errors` say what it violates of the client's schemas, as far as no grammar could enforce them.
+    `schema_errors` say what it violates of the client's schemas, as far as no grammar could enforce them. `grounding`
+    is that of an answer from documents.
     """
 
     finish_reason: str
     index: int = 0
     schema_errors: list[str] = []
+    grounding: Grounding | None = None
 
 
 class Progress(Event, frozen=True, tag="progress"):

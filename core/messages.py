@@ -243,6 +243,17 @@ class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     header: str = ""
 
 
+class Grounding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the sources of an answer lack: words of the question, and support for sentences of the answer."""
+
+    words: list[str] = []
+    sentences: list[str] = []
+
+    @property
+    def is_grounded(self) -> bool:
+        return not self.words and not self.sentences
+
+
 class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Token counts of a job."""
 

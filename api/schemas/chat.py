@@ -297,6 +297,24 @@ SchemaErrors = Annotated[
     ),
 ]
 
+Grounded = Annotated[
+    bool | None,
+    Field(
+        description="Extension: whether the documents hold what the question names and the answer says. Only answers"
+        " from documents have it; in a stream, the chunk with the 'finish_reason'.",
+        json_schema_extra=EXTENSION,
+    ),
+]
+
+
+class Missing(WireAnswer):
+    """What the documents lack of an answer that is not grounded."""
+
+    #: Names, numbers and other words of the question.
+    question: list[str]
+    #: Sentences of the answer.
+    answer: list[str]
+
 
 class ChatChoice(WireAnswer):
     index: int
@@ -304,6 +322,8 @@ class ChatChoice(WireAnswer):
     logprobs: ChoiceLogprobs | None
     finish_reason: FinishReason
     schema_errors: SchemaErrors = None
+    grounded: Grounded = None
+    missing: Missing | None = Field(None, json_schema_extra=EXTENSION)
 
 
 class Source(WireAnswer):

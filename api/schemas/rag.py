@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from api.schemas.answer_format import FormatFields
 from api.schemas.base import CollectionName, NonBlank, Timings, Usage, WireAnswer, WireRequest
-from api.schemas.chat import FinishReason, SchemaErrors, Source, StreamOptions
+from api.schemas.chat import FinishReason, Missing, SchemaErrors, Source, StreamOptions
 from api.schemas.messages import Messages
 from api.schemas.reasoning import ReasoningFields
 from api.schemas.scope import Scope
@@ -129,6 +129,9 @@ class RagCompletion(WireAnswer):
     reasoning_content: str | None = None
     finish_reason: FinishReason | None
     schema_errors: SchemaErrors = None
+    #: Whether the documents hold what the question names and the answer says; if not, what is missing.
+    grounded: bool | None = None
+    missing: Missing | None = None
     sources: list[Source]
     usage: Usage
     timings: Timings

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from core import events
 from core.errors import InternalError, LlmApiError
 from core.ids import new_id
-from core.messages import Timings, TokenLogprob, Usage
+from core.messages import Grounding, Timings, TokenLogprob, Usage
 from inference.engine.sequence import (
     FinishReason,
     SequenceAborted,
@@ -59,6 +60,8 @@ class Choice:
     echo_characters: int = 0
     #: Finds what the complete answer violates of the client's schemas, if its grammar does not enforce all of them.
     check: AnswerCheck | None = None
+    #: Finds what the documents lack of the complete answer, if it is one from documents.
+    ground: Callable[[str], Grounding] | None = None
 
     @property
     def finished(self) -> bool:
@@ -233,9 +236,15 @@ def _finished(choice: Choice, fields: dict[str, Any], event: SequenceFinished) -
     choice.usage, choice.timings = event.usage, event.timings
     if choice.check is not None and event.finish_reason is FinishReason.STOP:
         result.schema_errors = choice.check(result)
+    if choice.ground is not None:
+        result.grounding = choice.ground(result.text)
     if not result.tool_results:
         finished = events.ChoiceFinished(
-            **fields, index=result.index, finish_reason=reason, schema_errors=result.schema_errors
+            **fields,
+            index=result.index,
+            finish_reason=reason,
+            schema_errors=result.schema_errors,
+            grounding=result.grounding,
         )
         return [*job_events, finished]
     if calls and not result.tool_calls and result.reasoning:

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from core import events
-from core.messages import ChatMessage, GenerateRequest, Hit, Timings, Usage
+from core.messages import ChatMessage, GenerateRequest, Grounding, Hit, Timings, Usage
 from inference.functions import FunctionResult
+from inference.text.grounding import Source, grounding_of
 from tasks.jobs.runner import ChoiceResult
 
 #: Appended to a result that is cut. The model reads it.
@@ -75,6 +76,12 @@ class Conversation:
     dropped_messages: int = 0
     #: Whether the context has no room for another round.
     is_full: bool = False
+
+    def ground(self, answer: str) -> Grounding:
+        """Return what the documents in the prompt lack of an answer to its question."""
+        question = self.request.rag.query if self.request.rag else ""
+        sources = [Source(f"{hit.filename} {hit.section or ''}", hit.text) for hit in self.hits]
+        return grounding_of(question, answer, sources)
 
     @property
     def tokens_left(self) -> int | None:
@@ -143,6 +150,7 @@ class Conversation:
             tool_calls=[call for part in parts for call in part.tool_calls],
             tool_results=[call for part in parts for call in part.tool_results],
             schema_errors=last.schema_errors,
+            grounding=last.grounding,
         )
 
 

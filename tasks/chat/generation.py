@@ -234,6 +234,7 @@ class GenerationService:
             choice.server_names, choice.earlier_calls = conversation.server_names, conversation.server_call_count
             if conversation.sources is not None:
                 choice.citer = Citer(conversation.sources, len(choice.result.text))
+                choice.ground = conversation.ground
         return SequenceRun(job, choices, round=len(conversation.rounds))
 
     def _finish_choice(self, run: SequenceRun, reason: str) -> None:

@@ -87,6 +87,7 @@ def _replayed_choices(replayed: Sequence[events.AnyEvent], n: int) -> list[Choic
         elif isinstance(event, events.ChoiceFinished):
             choices[event.index].result.finish_reason = event.finish_reason
             choices[event.index].result.schema_errors = event.schema_errors
+            choices[event.index].result.grounding = event.grounding
     return choices
 
 

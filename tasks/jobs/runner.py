@@ -17,7 +17,7 @@ from core import events
 from core.catalog import Catalog, JobState
 from core.errors import InternalError, LlmApiError, Unavailable
 from core.ids import new_id
-from core.messages import Hit, Timings, TokenLogprob, Usage
+from core.messages import Grounding, Hit, Timings, TokenLogprob, Usage
 from core.usage import UsageMeter
 from tasks.jobs.catalog_outages import until_answered
 from tasks.jobs.heartbeats import JobHeartbeats, OnStop
@@ -49,6 +49,8 @@ class ChoiceResult(msgspec.Struct, omit_defaults=True):
     tool_results: list[dict[str, Any]] = []
     #: What the answer violates of the client's schemas.
     schema_errors: list[str] = []
+    #: What the documents lack of an answer from them.
+    grounding: Grounding | None = None
     #: What the model thought before the text.
     reasoning: str = ""
 

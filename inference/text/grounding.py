@@ -1,0 +1,123 @@
+"""Checks whether the sources of an answer can be what it says they are: an answer to the question. Pure.
+
+A model answers whatever it is asked, with a number or a name that stands near by if the right one is nowhere. Three
+signs of that need no model: a name or number of the question that no source has, most of what is asked for missing
+from the sources, and sentences of the answer that no source supports.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.messages import Grounding
+from inference.text.attributes import are_related
+from inference.text.overlap import support, terms_of
+from inference.text.sentences import sentences_of
+
+#: If the sources lack this share of the words that say what is asked for, they do not answer.
+MISSING_SHARE = 0.6
+#: The word after "which" or "what" is what the answer is a kind of ("which stone": granite), which sources often omit.
+KIND_WEIGHT = 0.5
+#: A sentence of the answer is supported by a source that has this share of its words, and all of its numbers.
+SUPPORTED_SHARE = 0.5
+#: What is reported of each.
+MOST_REPORTED = 8
+_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+")
+_KIND = re.compile(r"\b(?:which|what)\s+([^\W\d_]+)", re.IGNORECASE)
+_ENGLISH = frozenset("the of is are does what which who how where did".split())  # noqa: SIM905
+_CITATION = re.compile(r"\s*\[\d+\]")
+#: Words of questions that say nothing about what is asked for.
+_LIGHT = terms_of(
+    "much many often long far take takes took taken use used uses using give gives gave given need needs needed keep "
+    "keeps kept hold holds held get gets got make makes made place kind sort type name called call new old each every "
+    "go goes come comes happen happens my me we us please tell explain describe number time times year day way thing "
+    "large big high whom whose sit sits exactly currently now today still ever never been being having per own"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text that the model was shown, and what it is from: the names and headings above it."""
+
+    heading: str
+    text: str
+
+
+def grounding_of(question: str, answer: str, sources: Sequence[Source]) -> Grounding:
+    """Return what the sources lack of the question and of the answer, which may have citation markers."""
+    words = _missing_words(question, [_Passage(terms_of(one.heading), terms_of(one.text)) for one in sources])
+    return Grounding(words[:MOST_REPORTED], _unsupported(answer, sources)[:MOST_REPORTED])
+
+
+@dataclass(frozen=True)
+class _Passage:
+    heading: frozenset[str]
+    text: frozenset[str]
+
+    @property
+    def terms(self) -> frozenset[str]:
+        return self.heading | self.text
+
+
+def _missing_words(question: str, passages: Sequence[_Passage]) -> list[str]:
+    """Return the names that no passage has, and the words that the best one lacks if it lacks too many of them."""
+    words = _words(question)
+    names = [word for word in words if word.is_name]
+    others = [word for word in words if not word.is_name and word.terms and not word.terms <= _LIGHT]
+    known = frozenset[str]().union(*(passage.terms for passage in passages))
+    counts = [sum(word.terms <= passage.terms for word in names) for passage in passages]
+    about = [passage for passage, count in zip(passages, counts, strict=True) if count == max(counts)]
+    missing = min((_missing_from(passage, others) for passage in about), key=len, default=[])
+    found = [*(word for word in names if not word.terms <= known), *missing]
+    return list(dict.fromkeys(word.text for word in found))
+
+
+def _missing_from(passage: _Passage, words: Sequence[_Word]) -> list[_Word]:
+    """Return the words that the passage lacks, or none if it has enough. What its heading has is not asked for."""
+    asked = [word for word in words if not word.terms <= passage.heading]
+    missing = [word for word in asked if not _is_known(word, passage.terms)]
+    return missing if _weight(missing) >= MISSING_SHARE * _weight(asked) else []
+
+
+@dataclass(frozen=True)
+class _Word:
+    text: str
+    terms: frozenset[str]
+    #: Whether it is a number or, in an English question, a name.
+    is_name: bool
+    weight: float
+
+
+def _words(question: str) -> list[_Word]:
+    found = list(_WORD.finditer(question))
+    is_english = bool(_ENGLISH & {word.group().lower() for word in found})
+    kinds = {match[1] for match in _KIND.finditer(question)}
+    return [
+        _Word(
+            word.group(),
+            terms_of(word.group()),
+            word.group()[0].isdigit() or (is_english and at > 0 and word.group()[0].isupper()),
+            KIND_WEIGHT if word.group() in kinds else 1.0,
+        )
+        for at, word in enumerate(found)
+    ]
+
+
+def _weight(words: Sequence[_Word]) -> float:
+    return sum(word.weight for word in words)
+
+
+def _is_known(word: _Word, known: frozenset[str]) -> bool:
+    return word.terms <= known or all(any(are_related(term, other) for other in known) for term in word.terms)
+
+
+def _unsupported(answer: str, sources: Sequence[Source]) -> list[str]:
+    """Return the sentences of the answer that no source supports. Short ones, such as "Yes.", need no support."""
+    texts = [f"{one.heading}\n{one.text}" for one in sources]
+    return [
+        sentence
+        for sentence in sentences_of(_CITATION.sub("", answer))
+        if terms_of(sentence) and max((support(sentence, text) for text in texts), default=0) < SUPPORTED_SHARE
+    ]
