@@ -32,3 +32,20 @@ def test_the_sentences_that_share_rare_words_with_the_question_are_best() -> Non
     assert best_sentences(text, "How long is the warranty of the pump?", 1) == ["The pump has a warranty of 4 years."]
     assert len(best_sentences(text, "How long is the warranty of the pump?", 2)) == 2
     assert best_sentences(text, "Who sings at night?", 2) == []
+
+
+def test_the_best_sentence_is_the_last() -> None:
+    text = "The warranty of a pump is 4 years. The pump is red. The warranty covers parts."
+    assert best_sentences(text, "How long is the warranty of the pump?", 2)[-1] == "The warranty of a pump is 4 years."
+
+
+def test_a_question_for_a_number_prefers_sentences_with_another_number() -> None:
+    text = "The meeting room 6 has a screen. It is booked by telephone. The room has twelve seats."
+    assert best_sentences(text, "How many seats does room 6 have?", 1) == ["The room has twelve seats."]
+    assert best_sentences(text, "What does room 6 have?", 1) == ["The meeting room 6 has a screen."]
+
+
+def test_a_record_of_a_table_is_a_sentence() -> None:
+    table = "Part | Stock\nPart: valve; Stock: 12\nPart: hose; Stock: 7"
+    assert sentences_of(table) == ["Part | Stock", "Part: valve; Stock: 12", "Part: hose; Stock: 7"]
+    assert best_sentences(table, "How many of the hose are in stock?", 1) == ["Part: hose; Stock: 7"]
