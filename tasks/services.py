@@ -155,6 +155,7 @@ class WorkerServices:
             {model: self._retriever(model) for model in self.models.all},
             reranker=self.reranker,
             rewrites=self.settings.rag_rewrite,
+            expands=self.settings.rag_expand,
         )
 
     def _retriever(self, model: Model) -> Retriever:

@@ -65,6 +65,9 @@ class DocumentSettings(BaseSettings):
         description="The answer if no chunk is relevant to the question.",
     )
     rag_rewrite: bool = Field(True, description="Rewrite follow-up questions into ones that can be searched for.")
+    rag_expand: bool = Field(
+        False, description="Let the model write search queries for each question, which is searched for with them."
+    )
     rag_task_pattern: RegularExpression | None = Field(
         None,
         description="A last message whose beginning this regular expression finds is answered without the documents of "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from core.messages import ChatMessage
@@ -11,12 +12,19 @@ INSTRUCTION = (
     "Below are a conversation and the question that follows it. Write the question so that it can be understood "
     "without the conversation: put names in the place of words like 'it' or 'there'. Answer with the question alone."
 )
+EXPANSION = (
+    "Write the search queries that find the answer to the question below in a collection of documents: one for each "
+    "thing that it asks for, at most {count}, each on a line of its own, in other words where there are any. "
+    "Put names in the place of words like 'it' or 'there'. Write nothing else."
+)
+MOST_QUERIES = 3
 #: How much of the conversation the model gets: the last messages, and the beginning of each.
 MESSAGES_SHOWN = 4
 CHARACTERS_SHOWN = 400
 LONGEST_REWRITE_CHARACTERS = 300
 #: A rewrite of which the conversation contains a smaller share of terms is about something else.
 LEAST_KNOWN_TERMS = 0.6
+_LIST_MARK = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s*")
 
 
 def is_follow_up(messages: Sequence[ChatMessage]) -> bool:
@@ -31,6 +39,25 @@ def rewrite_messages(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     shown = "\n".join(history)
     content = f"{INSTRUCTION}\n\n<conversation>\n{shown}\n</conversation>\n\nQuestion: {question}"
     return [ChatMessage("user", content)]
+
+
+def expansion_messages(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Return the messages that ask a model for queries with which the last question can be searched for."""
+    history, question = _excerpt(messages)
+    shown = "\n".join(["", "<conversation>", *history, "</conversation>", ""]) if history else ""
+    return [ChatMessage("user", f"{EXPANSION.format(count=MOST_QUERIES)}\n{shown}\nQuestion: {question}")]
+
+
+def usable_queries(answer: str, messages: Sequence[ChatMessage]) -> str | None:
+    """Return the queries in a model's answer, one a line, or None if none has to do with the conversation.
+
+    Other words for what is asked are wanted, so that one word in common is enough.
+    """
+    history, question = _excerpt(messages)
+    known = terms_of(" ".join([question, *history]))
+    lines = [_LIST_MARK.sub("", line).strip().strip("\"'*`") for line in answer.splitlines()]
+    usable = [line for line in lines if len(line) <= LONGEST_REWRITE_CHARACTERS and terms_of(line) & known]
+    return "\n".join(list(dict.fromkeys(usable))[:MOST_QUERIES]) or None
 
 
 def usable_rewrite(answer: str, messages: Sequence[ChatMessage]) -> str | None:

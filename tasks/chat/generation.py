@@ -89,7 +89,7 @@ class GenerationService:
         self._completions = Completions(self.engine, producer.records, runner, self._runs, settings.slots)
         #: Serves `inference.tokenize` and `inference.detokenize`.
         self.tokens = TokenService(self.engine, runner)
-        self._rewriter = QueryRewriter(self.engine, self._auxiliary_generations)
+        self._rewriter = QueryRewriter(self.engine, self._auxiliary_generations, expands=settings.rag_expand)
         functions = ServerFunctions(registry)
         self._prompts = PromptBuilder(settings, self.engine, functions)
         self._rounds = ToolRounds(settings, self.engine, producer, functions, context or FunctionContext())

@@ -20,7 +20,7 @@ from inference.engine.sequence import (
     SequenceFinished,
     SequenceRequest,
 )
-from inference.text.rewriting import rewrite_messages, usable_rewrite
+from inference.text.rewriting import expansion_messages, rewrite_messages, usable_queries, usable_rewrite
 from tasks.jobs.runner import RunningJob
 
 log = logging.getLogger(__name__)
@@ -78,16 +78,27 @@ class QueryRewriter:
     """Rewrites the last question of a conversation, with the model that will answer it."""
 
     def __init__(
-        self, engine: Engine, auxiliary_generations: AuxiliaryGenerations, timeout_seconds: float = REWRITE_SECONDS
+        self,
+        engine: Engine,
+        auxiliary_generations: AuxiliaryGenerations,
+        timeout_seconds: float = REWRITE_SECONDS,
+        *,
+        expands: bool = False,
     ) -> None:
+        """
+        Args:
+            expands: whether the model writes several queries instead of one question.
+        """
+        self._messages = expansion_messages if expands else rewrite_messages
+        self._usable = usable_queries if expands else usable_rewrite
         self._engine = engine
         self._auxiliary_generations = auxiliary_generations
         self._timeout_seconds = timeout_seconds
 
     def rewrite(self, job: RunningJob, request: GenerateRequest) -> tuple[str | None, Usage]:
-        """Return a question that can be searched for without the conversation, and the tokens used.
+        """Return what can be searched for without the conversation, a query a line, and the tokens used.
 
-        The question is None if the rewrite fails, takes too long or is not usable.
+        It is None if the rewrite fails, takes too long or is not usable.
         """
         try:
             answer, usage = self._auxiliary_generations.generate(
@@ -97,7 +108,7 @@ class QueryRewriter:
             log.info("a question is not rewritten: %s", error.message)
             return None, Usage()
         counted = msgspec.structs.replace(usage, rewrite_tokens=usage.total_tokens)
-        return (None if answer is None else usable_rewrite(answer, request.messages)), counted
+        return (None if answer is None else self._usable(answer, request.messages)), counted
 
     def abort(self, job_id: str, attempt: int) -> None:
         """Abort the rewrite of an attempt at a job."""
@@ -106,7 +117,7 @@ class QueryRewriter:
     def _sequence(self, job: RunningJob, request: GenerateRequest) -> SequenceRequest:
         greedy = SamplingParams(temperature=0)
         prepared = self._engine.prepare(
-            rewrite_messages(request.messages),
+            self._messages(request.messages),
             max_tokens=REWRITE_TOKENS,
             sampling=greedy,
             options={"enable_thinking": False},

@@ -22,6 +22,7 @@ from core.messages import (
     Timings,
     Usage,
 )
+from inference.text.question_parts import parts_of
 from inference.text.rewriting import is_follow_up
 from ingest.embedding.service import Priority
 from ingest.retrieval.cross_encoder import CrossEncoderReranker
@@ -50,6 +51,7 @@ class QueryService:
         *,
         reranker: CrossEncoderReranker | None = None,
         rewrites: bool = True,
+        expands: bool = False,
     ) -> None:
         """
         Args:
@@ -57,6 +59,7 @@ class QueryService:
             retrievers: the retriever for each model, which searches the collections in it.
             reranker: the model of rerank jobs, if there is one.
             rewrites: whether the inference worker rewrites follow-up questions before they are searched for.
+            expands: whether it writes search queries for every question.
         """
         self._runner = runner
         self._producer = producer
@@ -65,6 +68,7 @@ class QueryService:
         self._retrievers = retrievers
         self._reranker = reranker
         self._rewrites = rewrites
+        self._expands = expands
 
     def search(self, job_id: str) -> None:
         """Find the hits of a search job."""
@@ -128,12 +132,14 @@ class QueryService:
         if options is None:
             raise InvalidRequest("A RAG chat needs a query.", param="query")
         rewrite = self._producer.records.load_rewrite(job.id)
-        if rewrite is None and self._rewrites and is_follow_up(request.messages):
+        if rewrite is None and (self._expands or (self._rewrites and is_follow_up(request.messages))):
             job.hand_over(self._producer, Tasks.REWRITE)
             return
         started = time.perf_counter()
         # The original question is searched for too, as the rewrite may have missed its point.
-        queries = [rewrite, options.query] if rewrite else [options.query]
+        queries = [*rewrite.splitlines(), options.query] if rewrite else [options.query]
+        if len(parts := parts_of(queries[0])) > 1:
+            queries += parts
         hits = self._find(queries, options, request.within)
         job.store_hits(hits, _ms_since(started))
         job.hand_over(self._producer, Tasks.GENERATE)

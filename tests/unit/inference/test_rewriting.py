@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from core.messages import ChatMessage
-from inference.text.rewriting import is_follow_up, rewrite_messages, usable_rewrite
+from inference.text.rewriting import (
+    expansion_messages,
+    is_follow_up,
+    rewrite_messages,
+    usable_queries,
+    usable_rewrite,
+)
 
 CONVERSATION = [
     ChatMessage("system", "Be kind."),
@@ -44,3 +50,22 @@ def test_the_model_sees_the_end_of_the_conversation() -> None:
 )
 def test_a_rewrite_is_about_the_conversation_or_is_not_used(answer: str, used: str | None) -> None:
     assert usable_rewrite(answer, CONVERSATION) == used
+
+
+def test_queries_are_asked_for_with_or_without_a_conversation() -> None:
+    [message] = expansion_messages(CONVERSATION[-1:])
+    assert "conversation" not in (message.content or "") and "Question: And does it" in (message.content or "")
+    assert "Aurora" in (expansion_messages(CONVERSATION)[0].content or "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "used"),
+    [
+        ("1. warranty of the pump\n2. Aurora guarantee\n", "warranty of the pump\nAurora guarantee"),
+        ("- pump cover\n- pump cover\n\n- whales", "pump cover"),
+        ("\n".join(f"pump {n}" for n in range(9)), "pump 0\npump 1\npump 2"),
+        ("I do not know.", None),
+    ],
+)
+def test_queries_of_a_model_have_a_word_in_common_with_the_conversation(answer: str, used: str | None) -> None:
+    assert usable_queries(answer, CONVERSATION) == used
