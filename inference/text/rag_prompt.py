@@ -1,6 +1,7 @@
 """Inserts retrieved text into a conversation, within a budget of tokens.
 
-The passages come first, the best one last, then its best sentences once more, then a short instruction with the
+The passages come first, the best one last, then its best sentences once more (or the best one for each part of a
+question that has several), then a short instruction with the
 question. A small model mostly uses what is near the end of its prompt, and takes up the words of longer instructions
 instead of following them.
 
@@ -15,6 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from core.messages import ChatMessage, Hit
+from inference.text.overlap import terms_of
+from inference.text.question_parts import parts_of
 from inference.text.sentences import best_sentences
 
 #: For the user's turn: anyone may have written the retrieved text, so it must not have the system's authority.
@@ -24,6 +27,8 @@ LEAST_CHUNK_TOKENS = 24
 #: How many sentences of the best passage are repeated, if they take at most 1 / REPEATED_SHARE of the room.
 REPEATED_SENTENCES = 2
 REPEATED_SHARE = 4
+#: The characters of a heading path that are shown.
+LONGEST_HEADING = 160
 #: The tokens that a chat template adds to each message, and to the whole prompt (a default system message, dates).
 MESSAGE_OVERHEAD_TOKENS = 8
 TEMPLATE_OVERHEAD_TOKENS = 64
@@ -59,22 +64,28 @@ def rag_messages(
     question = messages[at].content or ""
     taken = sum(count_tokens(message.content or "") + MESSAGE_OVERHEAD_TOKENS for message in messages)
     left = budget_tokens - taken - TEMPLATE_OVERHEAD_TOKENS - count_tokens(_filled(template, "", ""))
-    repeated = _repeated(hits[0], question)
+    repeated = _repeated(hits, question)
     if count_tokens(repeated) * REPEATED_SHARE > left:
         repeated = ""
     passages = _chosen(hits, left - count_tokens(repeated), count_tokens)
     if not passages:
         return list(messages), []
     arranged = _arranged(passages)
-    quotes = [_quote(len(arranged) - at, passage.text) for at, passage in enumerate(arranged)]
+    quotes = [_quote(len(arranged) - at, passage) for at, passage in enumerate(arranged)]
     documents = "\n".join(quotes) + repeated
     put = ChatMessage("user", _filled(template, documents, question), messages[at].name)
     return [*messages[:at], put, *messages[at + 1 :]], [passage.hit for passage in reversed(arranged)]
 
 
-def _repeated(best: Hit, question: str) -> str:
-    sentences = best_sentences(best.text, question, REPEATED_SENTENCES)
-    return f"\n{' '.join(sentences)}\n" if sentences else ""
+def _repeated(hits: Sequence[Hit], question: str) -> str:
+    """Return the sentences to repeat: those of the best passage, or the best one of all for each part of a question."""
+    parts = parts_of(question)
+    if len(parts) > 1:
+        texts = "\n\n".join(hit.text for hit in hits)
+        sentences = [sentence for part in parts for sentence in best_sentences(texts, part, 1)]
+    else:
+        sentences = best_sentences(hits[0].text, question, REPEATED_SENTENCES)
+    return f"\n{' '.join(dict.fromkeys(sentences))}\n" if sentences else ""
 
 
 def _chosen(hits: Sequence[Hit], tokens: int, count_tokens: Callable[[str], int]) -> list[_Passage]:
@@ -86,10 +97,10 @@ def _chosen(hits: Sequence[Hit], tokens: int, count_tokens: Callable[[str], int]
         if words in known:
             continue
         known.add(words)
-        text = _fit(hit.text, tokens - count_tokens(_quote(len(hits), "")), count_tokens)
+        text = _fit(hit.text, tokens - count_tokens(_quote(len(hits), _Passage(hit, ""))), count_tokens)
         if text:
             chosen.append(_Passage(hit, text))
-            tokens -= count_tokens(_quote(len(hits), text))
+            tokens -= count_tokens(_quote(len(hits), chosen[-1]))
         if text != hit.text:
             break
     return chosen
@@ -139,9 +150,16 @@ def _fit(text: str, tokens: int, count_tokens: Callable[[str], int]) -> str:
     return ""
 
 
-def _quote(number: int, text: str) -> str:
+def _quote(number: int, passage: _Passage) -> str:
     """Return a passage with its number. It has no empty line and no other number, so that it cannot pose as two."""
-    return f"[{number}] " + "\n".join(_without_number(line) for line in text.splitlines() if line.strip()) + "\n"
+    lines = [_without_number(line) for line in passage.text.splitlines() if line.strip()]
+    return f"[{number}] {_heading(passage.hit)}" + "\n".join(lines) + "\n"
+
+
+def _heading(hit: Hit) -> str:
+    """Return the headings above a hit, if its text does not have them: passages may differ in nothing else."""
+    section = " ".join((hit.section or "").split())[:LONGEST_HEADING]
+    return f"{_without_number(section)}: " if terms_of(section) - terms_of(hit.text) else ""
 
 
 def _without_number(line: str) -> str:
