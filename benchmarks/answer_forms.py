@@ -69,7 +69,6 @@ class Form:
 FORMS: dict[str, Form] = {
     "before": Form(BEFORE, order="best first", marks="tags", sentences=0),
     "now": Form(own=True),
-    "sentence last": Form(own=True),
     "one chunk": Form(own=True, chunks=1),
     "two chunks": Form(own=True, chunks=2),
     "five chunks": Form(own=True, chunks=5),

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from cli import api_commands
 from cli.collection_commands import collections_app
 from cli.document_commands import documents_app, ingest
+from cli.evaluation_commands import evaluation_app
 from cli.key_commands import keys_app
 from cli.model_commands import models_app
 from cli.screen import Screen
@@ -91,3 +92,4 @@ app.add_typer(collections_app, name="collections")
 app.add_typer(watch_app, name="watch")
 app.add_typer(api_commands.jobs_app, name="jobs")
 app.add_typer(keys_app, name="keys")
+app.add_typer(evaluation_app, name="eval")

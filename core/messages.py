@@ -202,6 +202,29 @@ class SearchRequest(SearchOptions, frozen=True, omit_defaults=True, kw_only=True
     within: list[str] | None = None
 
 
+class EvaluatedQuestion(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A question and what a search should find for it: documents, by path, file name or id, and passages, by text."""
+
+    question: str
+    files: list[str] = []
+    passages: list[str] = []
+
+
+class EvaluatedSetting(SearchOptions, frozen=True, omit_defaults=True, kw_only=True):
+    """The options of a search, with a name for the report."""
+
+    name: str
+
+
+class EvaluateRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A job that searches for all questions with each setting, and measures what is found."""
+
+    questions: list[EvaluatedQuestion]
+    settings: list[EvaluatedSetting]
+    #: The only collections that the searches may read; None: all.
+    within: list[str] | None = None
+
+
 class PullRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """A job that downloads a model from the hub."""
 

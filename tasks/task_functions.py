@@ -53,6 +53,12 @@ def retrieve(job_id: str) -> None:
     services().query.retrieve(job_id)
 
 
+@celery_app.task(name=Tasks.EVALUATE.name)
+def evaluate(job_id: str) -> None:
+    """Search for the questions of an evaluation job, and measure what is found."""
+    services().query.evaluate(job_id)
+
+
 @celery_app.task(name=Tasks.EMBED.name)
 def embed(job_id: str) -> None:
     """Embed the inputs of a job."""

@@ -1,4 +1,4 @@
-"""`/v1/rag/search` and `/v1/rag/chat`."""
+"""`/v1/rag/search`, `/v1/rag/chat` and `/v1/rag/evaluations`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from api.admission import admit
 from api.dependencies import CallerDep, JsonRoute, PreferencesDep, ServicesDep
-from api.job_calls import Call, respond
+from api.job_calls import Call, respond, submit_async
 from api.known_models import requested_model
 from api.render import ChatStream
+from api.schemas import evaluation as evaluation_schema
 from api.schemas import rag as schema
 from api.schemas.answer_format import format_fields, only_format
 from api.schemas.base import EVENT_STREAM
@@ -19,9 +21,10 @@ from core.errors import InvalidRequest
 from core.keys import Scope
 from core.messages import GenerateRequest, RagOptions, SamplingParams, SearchRequest
 from core.settings import Settings
-from tasks.jobs.kinds import RAG_CHAT, SEARCH
+from tasks.jobs.kinds import EVALUATION, RAG_CHAT, SEARCH
 
 SEARCH_PATH = "/v1/rag/search"
+EVALUATIONS_PATH = "/v1/rag/evaluations"
 RAG_CHAT_PATH = "/v1/rag/chat"
 
 router = APIRouter(tags=["rag"], route_class=JsonRoute)
@@ -39,6 +42,15 @@ async def search(
         **body.options(),
     )
     return await respond(request, services, Call(SEARCH, job, SEARCH_PATH, caller), prefer)
+
+
+@router.post(EVALUATIONS_PATH, status_code=202, responses={202: {"model": schema.Job}})
+@needs(Scope.DOCUMENTS_READ)
+async def evaluate(body: evaluation_schema.EvaluationRequest, services: ServicesDep, caller: CallerDep) -> Response:
+    """Measure how well searches find what questions expect, with several settings side by side. Always a job."""
+    await admit(services, caller, is_async=True)
+    job = body.message(services.settings.rag_top_k)
+    return await submit_async(services, Call(EVALUATION, job, EVALUATIONS_PATH, caller))
 
 
 @router.post(

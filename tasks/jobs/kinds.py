@@ -20,6 +20,7 @@ from core.messages import (
     DetokenizeRequest,
     DocumentsRequest,
     EmbedRequest,
+    EvaluateRequest,
     GenerateRequest,
     PullRequest,
     RerankRequest,
@@ -151,6 +152,14 @@ RERANK = JobKind(
     task=Tasks.RERANK,
     endpoints={"/v1/rerank": "api.renderers:rerank_results"},
 )
+#: Takes minutes, and nobody waits for it.
+EVALUATION = JobKind(
+    name="evaluation",
+    request=EvaluateRequest,
+    task=Tasks.EVALUATE,
+    endpoints={"/v1/rag/evaluations": "api.renderers:result"},
+    interactive=False,
+)
 PULL = JobKind(
     name="pull",
     request=PullRequest,
@@ -191,7 +200,19 @@ def register(kind: JobKind) -> JobKind:
     return kind
 
 
-for _kind in (CHAT, RAG_CHAT, COMPLETION, TOKENIZE, DETOKENIZE, SEARCH, EMBEDDINGS, RERANK, PULL, DOCUMENTS):
+for _kind in (
+    CHAT,
+    RAG_CHAT,
+    COMPLETION,
+    TOKENIZE,
+    DETOKENIZE,
+    SEARCH,
+    EMBEDDINGS,
+    RERANK,
+    EVALUATION,
+    PULL,
+    DOCUMENTS,
+):
     register(_kind)
 
 

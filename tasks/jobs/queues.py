@@ -78,6 +78,7 @@ class Tasks:
     WAKE_INDEXER = Task("index.wake", Queue.INDEX)
     SEARCH = Task("query.search", Queue.QUERY)
     RETRIEVE = Task("query.retrieve", Queue.QUERY)
+    EVALUATE = Task("query.evaluate", Queue.QUERY)
     EMBED = Task("query.embed", Queue.QUERY)
     RERANK = Task("query.rerank", Queue.QUERY)
     #: Nobody waits for the tokens of a durable job, so it queues behind the interactive ones.

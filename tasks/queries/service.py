@@ -14,6 +14,7 @@ from core.catalog import Catalog, Collection, Document
 from core.errors import InvalidRequest
 from core.messages import (
     EmbedRequest,
+    EvaluateRequest,
     GenerateRequest,
     Hit,
     RerankRequest,
@@ -26,6 +27,7 @@ from inference.text.question_parts import parts_of
 from inference.text.rewriting import is_follow_up
 from ingest.embedding.service import Priority
 from ingest.retrieval.cross_encoder import CrossEncoderReranker
+from ingest.retrieval.evaluation import evaluation_of
 from ingest.retrieval.reranking import NO_RERANKER
 from ingest.retrieval.retriever import Retriever
 from tasks.documents.embedding_models import Model, Models
@@ -39,7 +41,7 @@ INTERACTIVE_INPUTS = 16
 
 
 class QueryService:
-    """Runs `query.search`, `query.retrieve`, `query.embed` and `query.rerank`."""
+    """Runs `query.search`, `query.retrieve`, `query.evaluate`, `query.embed` and `query.rerank`."""
 
     def __init__(
         self,
@@ -82,6 +84,10 @@ class QueryService:
         """Embed the inputs of a job. Vectors travel as base64 of little-endian float32."""
         self._runner.run(job_id, Tasks.EMBED, self._embed)
 
+    def evaluate(self, job_id: str) -> None:
+        """Search for the questions of a job with each of its settings, and measure what is found."""
+        self._runner.run(job_id, Tasks.EVALUATE, self._evaluate)
+
     def rerank(self, job_id: str) -> None:
         """Score the documents of a job for its query, and order them by their scores."""
         self._runner.run(job_id, Tasks.RERANK, self._rerank)
@@ -94,6 +100,18 @@ class QueryService:
         accepted = events.Accepted(**job.event_fields(), model=model)
         job.emit(accepted, events.Retrieved(**job.event_fields(), hits=hits), state="running")
         self._runner.complete(job, JobResult(model=model, hits=hits, timings=Timings(retrieval_ms=_ms_since(started))))
+
+    def _evaluate(self, job: RunningJob) -> None:
+        request = job.request(EvaluateRequest)
+
+        def find(question: str, options: SearchOptions) -> list[Hit]:
+            job.check()
+            return self._find([question], options, request.within)
+
+        model = self._models.default.service.embedder.model_name
+        accepted = events.Accepted(**job.event_fields(), model=model)
+        result = evaluation_of(request.questions, request.settings, find)
+        self._runner.complete(job, JobResult(model=model, result=result), accepted)
 
     def _embed(self, job: RunningJob) -> None:
         request = job.request(EmbedRequest)

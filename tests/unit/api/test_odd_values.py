@@ -44,6 +44,10 @@ BODIES: dict[str, dict[str, Any]] = {
         "collection": "c", "collections": ["c"], "score_threshold": 0.1, "temperature": 1, "stream": False, "seed": 1,
     },
     "/v1/rag/search": {"query": "q", "top_k": 2, "collection": "c", "collections": ["c"], "score_threshold": 0.1},
+    "/v1/rag/evaluations": {
+        "questions": [{"question": "q", "files": ["a"], "passages": ["b"]}],
+        "settings": [{"name": "n", "top_k": 2, "neighbours": 1, "diversity": 0.1, "rerank": False}],
+    },
     "/v1/rag/documents": {"texts": ["a"], "metadata": [{"filename": "a.txt", "n": 1}], "collection": "c"},
 }  # fmt: skip
 

@@ -99,6 +99,7 @@ PROBES: dict[str, list[Probe]] = {
     "POST /v1/rerank": own_job(query="a", documents=["a"]),
     "GET /v1/functions": [same(200)],
     "POST /v1/rag/search": [*own_job(query="a"), *own_job(query="a", collections=["{collection}"])],
+    "POST /v1/rag/evaluations": [same(202, json={"questions": [{"question": "a", "files": ["alices.txt"]}]})],
     "POST /v1/rag/chat": [
         *own_job(query="a"),
         *own_job(query="a", collection="{collection}"),
