@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 from core.errors import InternalError
+from core.normal_form import normal_form
 from ingest.parsed_document import Chunk
 from ingest.vector_store.base import DocumentMeta, Point, Vector, VectorStore, point_id
 
@@ -109,7 +110,8 @@ def _write(
     points: list[Point] = []
     for group in _groups(by_length, batch):
         yield IndexProgress(done, sum(embedded))
-        vectors = embedder.embed([same[0][1].searched_text for same in group], purpose="document", priority="bulk")
+        texts = [normal_form(same[0][1].searched_text) for same in group]
+        vectors = embedder.embed(texts, purpose="document", priority="bulk")
         for same, vector in zip(group, vectors, strict=True):
             points += [_point(chunk, vector, documents[number].document) for number, chunk in same]
             done += len(same)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol
 
+from core.normal_form import normal_form
 from ingest.retrieval.query_terms import QueryTerms
 from ingest.retrieval.search import Query, Search
 from ingest.vector_store import VectorStore
@@ -44,7 +45,11 @@ class PrepareQueries:
             Unavailable: the embedding model is shutting down.
         """
         texts = search.texts
-        vectors = self._embedder.embed(texts, purpose="query", priority="interactive") if texts else []
+        vectors = (
+            self._embedder.embed([normal_form(text) for text in texts], purpose="query", priority="interactive")
+            if texts
+            else []
+        )
         queries = [
             Query(text, vector, QueryTerms(text, self._store)) for text, vector in zip(texts, vectors, strict=True)
         ]

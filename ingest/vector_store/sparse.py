@@ -13,6 +13,8 @@ from functools import cache, lru_cache
 
 from qdrant_edge import Bm25, Bm25Config
 
+from core.normal_form import normal_form
+
 #: Runs of letters of scripts without spaces between words: Thai, Lao, Myanmar, Khmer, Hiragana, Katakana and Han. Their
 #: words are found by pairs of characters, without a dictionary.
 _WITHOUT_SPACES = re.compile(
@@ -49,13 +51,13 @@ def query_terms(text: str) -> SparseTerms:
 # A search asks for the terms of its query several times. They take long to find, with the interpreter's lock held.
 @lru_cache(maxsize=16)
 def _terms_of_query(text: str) -> SparseTerms:
-    vector = _encoder().embed_query(_in_pairs(text, _LONE_HAN_LETTER))
+    vector = _encoder().embed_query(_in_pairs(normal_form(text), _LONE_HAN_LETTER))
     return SparseTerms(list(vector.indices), list(vector.values))
 
 
 def document_terms(text: str) -> SparseTerms:
     """Return the terms of a chunk, weighted by their frequency and its length (k 1.2, b 0.75)."""
-    vector = _encoder().embed_document(_in_pairs(text, _HAN_LETTER))
+    vector = _encoder().embed_document(_in_pairs(normal_form(text), _HAN_LETTER))
     return SparseTerms(list(vector.indices), list(vector.values))
 
 

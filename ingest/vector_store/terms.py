@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from core.messages import FilterValue
+from core.normal_form import normal_form
 
 #: Payload keys of a point's terms, and of the bucket of its text.
 TERMS: Final = "terms"
@@ -27,10 +28,10 @@ CONTENT_BUCKETS: Final = 16_384
 
 
 def term(key: str, value: FilterValue) -> int:
-    """Return the term of a value. 3 and 3.0 have the same term; 1 and true do not."""
+    """Return the term of a value. 3 and 3.0 have the same term, and so have all forms of a text; 1 and true do not."""
     # Whole numbers as integers, since a float is not exact beyond 2**53.
     whole = int(value) if isinstance(value, float) and value.is_integer() else value
-    written = json.dumps([key, whole])
+    written = json.dumps([normal_form(key), normal_form(whole) if isinstance(whole, str) else whole])
     return int.from_bytes(hashlib.blake2b(written.encode("ascii"), digest_size=8).digest(), "big") >> 1
 
 
