@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from core.errors import DocumentRejected
+from ingest.clean_text import clean_text
 
 #: Joins the headings of a section's path.
 SECTION_SEPARATOR = " > "
@@ -38,12 +39,6 @@ _NO_TITLE = re.compile(
 )
 #: The beginning of a heading that is one of several sections rather than a title.
 _NUMBERED = re.compile(r"(?:\d{1,2}(?:\.\d+)*[.)]?|[IVX]+\.|[A-Z]\.|§)\s")
-
-#: Control characters that divide lines or words: vertical tab, form feed, and the separators of files, groups, records
-#: and units.
-_SEPARATOR_CHARACTERS = {0x0B: "\n", 0x0C: "\n", **dict.fromkeys(range(0x1C, 0x20), " ")}
-#: Control characters and lone surrogates. They are invisible, and JSON, SQL or UTF-8 do not allow all of them.
-_CONTROL_CHARACTERS = re.compile("[\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff\ud800-\udfff]")
 
 
 class ElementKind(StrEnum):
@@ -155,15 +150,6 @@ def check_length(characters: int) -> None:
         raise DocumentRejected(
             f"It has more than {MAX_TEXT_CHARACTERS} characters of text. Divide it into several files."
         )
-
-
-def clean_text(text: str) -> str:
-    """Return the text with `\\n` line ends and without control characters.
-
-    Control characters that divide lines or words become line breaks or spaces.
-    """
-    lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _CONTROL_CHARACTERS.sub("", lines.translate(_SEPARATOR_CHARACTERS))
 
 
 class SectionPath:

@@ -6,7 +6,7 @@ import codecs
 import contextlib
 import re
 
-from ingest.parsed_document import clean_text
+from ingest.clean_text import clean_text
 
 #: UTF-32 comes first, because its little-endian mark begins with the mark of UTF-16.
 _BYTE_ORDER_MARKS = (

@@ -1,14 +1,19 @@
-"""Markdown: its blocks, found by markdown-it. The document's text is the file's text, including the markup."""
+"""Markdown: its blocks, found by markdown-it. The document's text is the file's text, including the markup.
+
+Comments and hidden elements are left out, and what HTML tags strike out or raise is marked.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from ingest.parsed_document import ElementKind, ParsedDocument, SpanBuilder
+from ingest.parsers.markdown_prose import needs_change, shown_prose
 from ingest.parsers.source import SourceFile
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(?=[\w-]+:)(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
@@ -24,6 +29,7 @@ _KINDS = {
     "code_block": ElementKind.CODE,
     "html_block": ElementKind.PARAGRAPH,
 }
+_CODE = ("fence", "code_block")
 
 
 @lru_cache(maxsize=1)
@@ -35,11 +41,14 @@ def _reader() -> MarkdownIt:
 def parse(source: SourceFile) -> ParsedDocument:
     """Mark headings, paragraphs, list items, tables and code."""
     text = source.read_text()
+    tokens = _blocks(text)
+    if needs_change(text):
+        text = _shown(text, tokens)
+        tokens = _blocks(text)
     starts = _line_starts(text)
     builder = SpanBuilder(text)
-    front_end = _mark_front_matter(builder, text)
-    # The front matter is replaced by empty lines to keep the line numbers.
-    tokens = _reader().parse("\n" * text.count("\n", 0, front_end) + text[front_end:])
+    front_end = _front_matter_end(text)
+    builder.add(ElementKind.CODE, 0, front_end)
     items = 0
     for position, token in enumerate(tokens):
         items += (token.type == "list_item_open") - (token.type == "list_item_close")
@@ -59,13 +68,31 @@ def _strip_inline_marks(title: str) -> str:
     return _INLINE_MARK.sub("", _LINK.sub(r"\1", title))
 
 
-def _mark_front_matter(builder: SpanBuilder, text: str) -> int:
-    """Mark the YAML front matter, which would otherwise be parsed as a heading, and return its end."""
+def _blocks(text: str) -> list[Token]:
+    """Return the tokens of the blocks, with the line numbers of the text."""
+    front_end = _front_matter_end(text)
+    # The front matter is replaced by empty lines to keep the line numbers.
+    return _reader().parse("\n" * text.count("\n", 0, front_end) + text[front_end:])
+
+
+def _shown(text: str, tokens: Sequence[Token]) -> str:
+    """Return the text as a reader sees it. Code is not changed."""
+    starts = _line_starts(text)
+    code = [(starts[token.map[0]], starts[token.map[1]]) for token in tokens if token.type in _CODE and token.map]
+    pieces: list[str] = []
+    end = _front_matter_end(text)
+    pieces.append(text[:end])
+    for first, last in code:
+        if first >= end:
+            pieces += [shown_prose(text[end:first]), text[first:last]]
+            end = last
+    return "".join([*pieces, shown_prose(text[end:])])
+
+
+def _front_matter_end(text: str) -> int:
+    """Return the end of the YAML front matter, which would otherwise be parsed as a heading, or 0."""
     front = _FRONT_MATTER.match(text)
-    if front is None:
-        return 0
-    builder.add(ElementKind.CODE, 0, front.end())
-    return front.end()
+    return front.end() if front else 0
 
 
 def _level(token: Token) -> int:

@@ -10,9 +10,8 @@ from core.errors import DocumentRejected
 from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.html.page import add_html
 from ingest.parsers.source import SourceFile
+from ingest.terminal_text import shown_text
 
-#: Terminal colours and cursor movements.
-_ANSI_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 #: Plain output that is empty or only an object's default `repr`, such as `<Figure size …>`.
 _OBJECT_NAME_ONLY = re.compile(r"\s*(?:<[^<>]*>)?\s*")
 _HEADING = re.compile(r"(#{1,6})\s+(.+)")
@@ -60,18 +59,18 @@ def _add_output(builder: DocumentBuilder, output: dict[str, Any]) -> None:
         # Jupyter's traceback ends with the name and message of the error; other programs store only these two.
         error = f"{output.get('ename', '')}: {output.get('evalue', '')}"
         lines = output.get("traceback")
-        traceback = _ANSI_ESCAPE.sub("", "\n".join(map(str, lines)) if isinstance(lines, list) else str(lines or ""))
+        traceback = shown_text("\n".join(map(str, lines)) if isinstance(lines, list) else str(lines or ""))
         builder.add(ElementKind.CODE, traceback if error in traceback else f"{traceback}\n{error}")
         return
     data = output.get("data")
     by_type = data if isinstance(data, dict) else {}
-    plain = _join_lines(output.get("text") or by_type.get("text/plain"))
+    plain = shown_text(_join_lines(output.get("text") or by_type.get("text/plain")), is_output=True)
     if "text/markdown" in by_type:
         _add_prose(builder, _join_lines(by_type["text/markdown"]))
     elif "text/html" in by_type and _OBJECT_NAME_ONLY.fullmatch(plain):
         add_html(builder, _join_lines(by_type["text/html"]))
     elif plain or "text/latex" in by_type:
-        builder.add(ElementKind.CODE, _ANSI_ESCAPE.sub("", plain or _join_lines(by_type["text/latex"])))
+        builder.add(ElementKind.CODE, plain or _join_lines(by_type["text/latex"]))
     elif "application/json" in by_type:
         builder.add(ElementKind.CODE, json.dumps(by_type["application/json"], ensure_ascii=False, indent=2))
 

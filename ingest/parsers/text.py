@@ -6,6 +6,7 @@ import re
 
 from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument, SpanBuilder
 from ingest.parsers.detection import CODE
+from ingest.parsers.line_ends import unwrap
 from ingest.parsers.source import SourceFile
 
 #: The separator of paragraphs.
@@ -16,9 +17,9 @@ _CODE_BREAK = re.compile(r"\n(?=[ \t]*\n)|\n(?=(?:async def|def|class|func|fn|pu
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """Mark paragraphs, or blocks of code. The document's text is the file's text."""
-    text = source.read_text()
+    """Mark paragraphs, or blocks of code. The document's text is the file's text, with words whole at line ends."""
     code = source.media_type == CODE
+    text = source.read_text() if code else unwrap(source.read_text())
     builder = SpanBuilder(text)
     start = 0
     for gap in (_CODE_BREAK if code else BLANK_LINES).finditer(text):
@@ -30,7 +31,7 @@ def parse(source: SourceFile) -> ParsedDocument:
 
 def add_paragraphs(builder: DocumentBuilder, text: str) -> None:
     """Append the paragraphs of a text to a document."""
-    for paragraph in BLANK_LINES.split(text):
+    for paragraph in BLANK_LINES.split(unwrap(text)):
         builder.add(_kind(paragraph, 0, False), paragraph)
 
 

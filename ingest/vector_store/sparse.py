@@ -27,6 +27,9 @@ _HAN_LETTER = re.compile(f"[{_HAN}]")
 _LONE_HAN_LETTER = re.compile(f"(?<![{_HAN}])[{_HAN}](?![{_HAN}])")
 
 
+#: A word with hyphens. It is a term without them too, since they may be those of a line end.
+_HYPHENATED = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)+")
+
 #: The beginning of a query that is searched for by its words. Taking a text apart holds the interpreter's lock, and no
 #: store looks up more than some dozen terms.
 QUERY_CHARACTERS = 8192
@@ -51,14 +54,18 @@ def query_terms(text: str) -> SparseTerms:
 # A search asks for the terms of its query several times. They take long to find, with the interpreter's lock held.
 @lru_cache(maxsize=16)
 def _terms_of_query(text: str) -> SparseTerms:
-    vector = _encoder().embed_query(_in_pairs(normal_form(text), _LONE_HAN_LETTER))
+    vector = _encoder().embed_query(_in_pairs(_with_joined_words(normal_form(text)), _LONE_HAN_LETTER))
     return SparseTerms(list(vector.indices), list(vector.values))
 
 
 def document_terms(text: str) -> SparseTerms:
     """Return the terms of a chunk, weighted by their frequency and its length (k 1.2, b 0.75)."""
-    vector = _encoder().embed_document(_in_pairs(normal_form(text), _HAN_LETTER))
+    vector = _encoder().embed_document(_in_pairs(_with_joined_words(normal_form(text)), _HAN_LETTER))
     return SparseTerms(list(vector.indices), list(vector.values))
+
+
+def _with_joined_words(text: str) -> str:
+    return _HYPHENATED.sub(lambda word: f"{word[0]} {word[0].replace('-', '')}", text)
 
 
 def _in_pairs(text: str, letters: re.Pattern[str]) -> str:

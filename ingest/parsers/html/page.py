@@ -1,4 +1,4 @@
-"""HTML: all text of a page except scripts and styles, in source order."""
+"""HTML: the text of a page that can be seen, in source order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from lxml import etree
 
 from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.charsets import decode_markup
+from ingest.parsers.html.marks import Marks
+from ingest.parsers.html.style import PageStyle, Visibility
 from ingest.parsers.html.tables import Block, Table
+from ingest.parsers.line_ends import join_words
 from ingest.parsers.source import SourceFile
 
 _INLINE_TAG_NAMES = (
@@ -21,15 +24,15 @@ _INLINE_TAG_NAMES = (
 )
 #: Tags within a line of text. All others, including unknown ones, begin a block.
 _INLINE_TAGS = frozenset(_INLINE_TAG_NAMES.split())
+#: The prefix of inline XBRL, whose tags mark values within a sentence.
+_XBRL = "ix:"
 #: Tags whose text is not shown. A `template` is for scripts, unless it is a declarative shadow root.
-_HIDDEN_TAGS = frozenset(("script", "style", "template", "rp", "annotation-xml"))
+_HIDDEN_TAGS = frozenset(("script", "style", "template", "rp", "annotation-xml", "datalist", "ix:header"))
 _HEADINGS = {f"h{level + 1}": level for level in range(6)}
 _PREFORMATTED = frozenset(("pre", "xmp", "listing", "plaintext"))
 _CELL_TAGS = frozenset(("td", "th"))
 #: Inputs whose value is not text for the reader.
 _INPUTS_WITHOUT_TEXT = frozenset(("hidden", "checkbox", "radio", "file", "image", "password", "range", "color"))
-#: Classes and roles of links to notes, as pandoc, Sphinx, EPUB and ARIA name them.
-_NOTE_REFERENCE_NAMES = frozenset(("footnote-ref", "footnote-reference", "noteref", "doc-noteref"))
 _LINE_BREAK = "\0"
 
 
@@ -41,17 +44,24 @@ def parse(source: SourceFile) -> ParsedDocument:
 
 
 def add_html(builder: DocumentBuilder, text: str) -> None:
-    """Append the text of a page."""
-    reader = _Reader()
-    # A parser target builds no tree, so deep nesting is no problem. Zeros are removed because they mark line breaks.
-    parser = etree.HTMLParser(target=reader, encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
-    parser.feed(text.replace("\0", "").encode(errors="replace"))
-    parser.close()
+    """Append the text of a page. What `noscript` holds is read only if there is nothing else."""
+    reader = _read(text)
+    if not reader.blocks and reader.has_noscript:
+        reader = _read(text, with_noscript=True)
     title = reader.title
     if title and all(block.text != title for block in reader.blocks if block.kind is ElementKind.HEADING):
         builder.add(ElementKind.TITLE, title)
     for block in reader.blocks:
         builder.add(block.kind, block.text, level=block.level)
+
+
+def _read(text: str, *, with_noscript: bool = False) -> _Reader:
+    reader = _Reader(PageStyle(text), with_noscript=with_noscript)
+    # A parser target builds no tree, so deep nesting is no problem. Zeros are removed because they mark line breaks.
+    parser = etree.HTMLParser(target=reader, encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
+    parser.feed(text.replace("\0", "").encode(errors="replace"))
+    parser.close()
+    return reader
 
 
 @dataclass(slots=True)
@@ -66,30 +76,41 @@ class _Context:
 class _Reader:
     """Receives the events of libxml2's HTML parser, which also closes tags that are left open."""
 
-    def __init__(self) -> None:
+    def __init__(self, style: PageStyle, *, with_noscript: bool) -> None:
         self.title = ""
         self.blocks: list[Block] = []
+        self.has_noscript = False
+        self._with_noscript = with_noscript
+        self._style = style
+        self._visibility = Visibility(style.paper)
         self._words: list[str] = []
+        self._marks = Marks(self._words)
         self._contexts: list[_Context] = []
         self._open: Counter[str] = Counter()
         self._tables: list[Table] = []
         #: The open tag whose text is not shown, and how many tags of that name are open inside each other.
         self._hidden, self._hidden_depth = "", 0
         self._in_title = False
-        #: The index in `_words` at which a note reference begins.
-        self._note_reference_start: int | None = None
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """Handle a start tag."""
         if self._hidden:
             self._hidden_depth += tag == self._hidden
-        elif tag in _HIDDEN_TAGS and "shadowrootmode" not in attributes:
+            return
+        look = self._style.look_of(tag, attributes)
+        self.has_noscript |= tag == "noscript"
+        if look.is_hidden or self._is_hidden_tag(tag, attributes):
+            if tag not in _INLINE_TAGS:
+                self._flush()
             self._hidden, self._hidden_depth = tag, 1
-        elif tag == "title" and not self.title and not self.blocks and not self._open["svg"]:
+            return
+        self._visibility.start(tag, look)
+        if tag == "title" and not self.title and not self.blocks and not self._open["svg"]:
             self._flush()
             self._in_title = True
-        elif tag in _INLINE_TAGS:
+        elif tag in _INLINE_TAGS or tag.startswith(_XBRL):
             self._begin_inline(tag, attributes)
+            self._marks.start(tag, attributes, look)
         elif tag == "br":
             self._words.append(_LINE_BREAK)
         elif tag == "option":
@@ -97,6 +118,12 @@ class _Reader:
         else:
             self._flush()
             self._begin_block(tag, attributes)
+            self._marks.start(tag, attributes, look)
+
+    def _is_hidden_tag(self, tag: str, attributes: Mapping[str, str]) -> bool:
+        if tag == "noscript":
+            return not self._with_noscript
+        return tag in _HIDDEN_TAGS and "shadowrootmode" not in attributes
 
     def end(self, tag: str) -> None:
         """Handle an end tag, written or implied."""
@@ -104,21 +131,24 @@ class _Reader:
             self._hidden_depth -= tag == self._hidden
             if not self._hidden_depth:
                 self._hidden = ""
-        elif tag == "title" and self._in_title:
+            return
+        if tag in _INLINE_TAGS or tag.startswith(_XBRL):
+            self._marks.end(tag)
+        if tag == "title" and self._in_title:
             self.title = " ".join("".join(self._words).split())
             self._words.clear()
             self._in_title = False
         elif tag == "rt":
             self._words.append(")")
-        elif tag == "a" and self._note_reference_start is not None:
-            self._end_note_reference(self._note_reference_start)
-        elif tag not in _INLINE_TAGS and tag not in ("br", "option"):
+        elif tag not in _INLINE_TAGS and tag not in ("br", "option") and not tag.startswith(_XBRL):
             self._flush()
+            self._marks.end(tag)
             self._end_block(tag)
+        self._visibility.end(tag)
 
     def data(self, text: str) -> None:
         """Handle a piece of text."""
-        if not self._hidden:
+        if not self._hidden and not self._visibility.is_unseen:
             self._words.append(text)
 
     def close(self) -> None:
@@ -136,14 +166,6 @@ class _Reader:
             self._words.append(" ")
         elif tag == "rt":
             self._words.append("(")
-        elif tag == "a" and _is_note_reference(attributes):
-            self._note_reference_start = len(self._words)
-
-    def _end_note_reference(self, start: int) -> None:
-        mark = "".join(self._words[start:])
-        if mark.strip() and "[" not in mark:
-            self._words[start:] = [f"[{mark.strip()}]"]
-        self._note_reference_start = None
 
     def _begin_block(self, tag: str, attributes: Mapping[str, str]) -> None:
         if tag in _HEADINGS:
@@ -182,13 +204,14 @@ class _Reader:
         self._open[tag] += 1
 
     def _flush(self) -> None:
+        self._marks.divide()
         text, context = "".join(self._words), self._contexts[-1] if self._contexts else None
         self._words.clear()
         kind = context.kind if context else ElementKind.PARAGRAPH
         if kind is ElementKind.CODE:
             text = text.replace(_LINE_BREAK, "\n")
         else:
-            text = "\n".join(" ".join(line.split()) for line in text.split(_LINE_BREAK)).strip()
+            text = "\n".join(join_words(line) for line in text.split(_LINE_BREAK)).strip()
         if text.strip():
             self._add(Block(kind, text, context.level if context else 0))
 
@@ -197,9 +220,3 @@ class _Reader:
             self._tables[-1].add(block)
         else:
             self.blocks.append(block)
-
-
-def _is_note_reference(attributes: Mapping[str, str]) -> bool:
-    """Return whether a link is a footnote reference, a number that must be kept apart from the word before it."""
-    names = f"{attributes.get('class', '')} {attributes.get('role', '')} {attributes.get('epub:type', '')}"
-    return not _NOTE_REFERENCE_NAMES.isdisjoint(names.split())

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from email.message import Message
 from email.policy import Compat32
 
-from ingest.parsed_document import clean_text
+from ingest.clean_text import clean_text
 from ingest.parsers.mail.text import header_text, unfold_header
 
 Headers = Sequence[tuple[str, str]]

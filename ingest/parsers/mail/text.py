@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
-from ingest.parsed_document import clean_text
+from ingest.clean_text import clean_text
 from ingest.parsers.charsets import decode, decode_markup
 
 #: Programs often declare the smaller charset but use its superset; browsers do the same replacement.
