@@ -12,6 +12,7 @@ from core.errors import DocumentRejected
 from ingest.parsed_document import ParsedDocument
 from ingest.parsers import detection
 from ingest.parsers.detection import MARKDOWN, PLAIN, detect_media_type
+from ingest.parsers.payloads import without_payloads
 from ingest.parsers.source import ParserOptions, SourceFile
 
 Parser = Callable[[SourceFile], ParsedDocument]
@@ -83,12 +84,12 @@ def parser_for(media_type: str) -> Parser:
 
 
 def parse_file(source: SourceFile) -> ParsedDocument:
-    """Parse a file whose media type is known.
+    """Parse a file whose media type is known, and leave out the payloads within its text.
 
     Raises:
         DocumentRejected: If the type has no parser, or the file is broken, encrypted or without text.
     """
-    document = parser_for(source.media_type)(source)
+    document = without_payloads(parser_for(source.media_type)(source))
     if not document.elements:
         raise DocumentRejected("The document is empty: there is no text in it.", code="empty_file")
     return document

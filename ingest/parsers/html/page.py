@@ -14,6 +14,7 @@ from ingest.parsers.html.marks import Marks
 from ingest.parsers.html.style import PageStyle, Visibility
 from ingest.parsers.html.tables import Block, Table
 from ingest.parsers.line_ends import join_words
+from ingest.parsers.payloads import payloads_in_markup
 from ingest.parsers.source import SourceFile
 
 _INLINE_TAG_NAMES = (
@@ -39,8 +40,9 @@ _LINE_BREAK = "\0"
 def parse(source: SourceFile) -> ParsedDocument:
     """Parse headings, paragraphs, lists, tables and code, and the page title unless a heading repeats it."""
     builder = DocumentBuilder()
-    add_html(builder, decode_markup(source.path.read_bytes()))
-    return builder.build(source.media_type)
+    page = decode_markup(source.path.read_bytes())
+    add_html(builder, page)
+    return builder.build(source.media_type, **payloads_in_markup(page))
 
 
 def add_html(builder: DocumentBuilder, text: str) -> None:

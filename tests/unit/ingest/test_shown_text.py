@@ -89,11 +89,41 @@ def test_marks_of_a_page(read: Read, html: str, shown: str) -> None:
 
 
 def test_comments_in_markdown_are_left_out(read: Read) -> None:
-    text = (
-        "# Crane <!-- a --> limits\n\nIt is 700 kg `<!-- code -->`.\n\n[//]: # (Hidden 1)\n[note]: <> (Hidden 2\nover lines)\n"
-        '[real]: http://x.y "title"\n\n```html\n<!-- shown -->\n```\n\n{/* Hidden 3 */}\n\n<!--\nHidden 4\n\n```\nHidden 5\n```\n-->\n\n'
-        "%%\nHidden 6\n%%\n\n<div hidden>\nHidden 7\n</div>\n\n    <!-- indented -->\n\nend\n"
-    )
+    text = """# Crane <!-- a --> limits
+
+It is 700 kg `<!-- code -->`.
+
+[//]: # (Hidden 1)
+[note]: <> (Hidden 2
+over lines)
+[real]: http://x.y "title"
+
+```html
+<!-- shown -->
+```
+
+{/* Hidden 3 */}
+
+<!--
+Hidden 4
+
+```
+Hidden 5
+```
+-->
+
+%%
+Hidden 6
+%%
+
+<div hidden>
+Hidden 7
+</div>
+
+    <!-- indented -->
+
+end
+"""
     for name in ("notes.md", "notes.mdx"):
         document = read(name, text.encode())
         assert_elements_cover(document)
