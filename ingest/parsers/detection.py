@@ -106,7 +106,12 @@ _CODE_SUFFIX_NAMES = (
 _CODE_SUFFIXES = frozenset(_CODE_SUFFIX_NAMES.split())
 _CODE_NAMES = frozenset({"makefile", "dockerfile", "cmakelists.txt", "rakefile", "gemfile", "jenkinsfile"})
 #: Each comment is an atomic group, because backtracking over a run of comments would take exponential time.
-_HTML_START = re.compile(r"\s*+(?><!--.*?-->\s*)*+(?:<\?xml[^>]*>\s*)?(?:<!doctype\s+html|<html[\s>])", re.I | re.S)
+_HTML_START = re.compile(r"\s*+(?>(?:<!--.*?-->|<\?(?!php|=).*?\?>)\s*)*+(?:<!doctype\s+html|<html[\s>])", re.I | re.S)
+#: XML without a declaration: a document type, or a root element with a namespace.
+_XML_START = re.compile(
+    r"(?><!--.*?-->\s*)*+(?:<\?xml|<!DOCTYPE\s+(?!html)[\w:.-]+\s|<[A-Za-z][\w:.-]*(?:\s[^<>]*)?\sxmlns(?::\w+)?=|<rss\s)",
+    re.S,
+)
 _TEMPLATE_CODE = re.compile(rb"<\?(?:php|=)|<%[=@!-]?\s")
 #: How much of a page is searched for template code.
 _TEMPLATE_SCAN_BYTES = 2**20
@@ -237,7 +242,7 @@ def _text_type(path: Path, head: bytes, filename: str) -> str:
         return mail
     if is_code:
         return CODE
-    if start.lstrip().startswith("<?xml"):
+    if _XML_START.match(start.lstrip()):
         return _flat_open_document(path, start) or XML
     if name.suffix in _JSON_SUFFIXES or (name.suffix == "" and start.lstrip()[:1] in ("{", "[")):
         return _json_type(path, named_notebook=name.suffix == ".ipynb")

@@ -9,7 +9,6 @@ import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html.entities import html5
 from urllib.parse import unquote
 
 from lxml import etree
@@ -19,7 +18,7 @@ from ingest.parsed_document import DocumentBuilder, ParsedDocument
 from ingest.parsers.archives import ARCHIVE_ERRORS
 from ingest.parsers.charsets import decode_markup
 from ingest.parsers.html.page import add_html
-from ingest.parsers.safe_xml import xml_parser
+from ingest.parsers.safe_xml import resolve_named_entities, xml_parser
 from ingest.parsers.source import SourceFile
 
 log = logging.getLogger(__name__)
@@ -29,9 +28,6 @@ _ENCRYPTION = "META-INF/encryption.xml"
 _OPS = "{http://www.idpf.org/2007/ops}"
 _MATHML = "{http://www.w3.org/1998/Math/MathML}math"
 _NCX = "application/x-dtbncx+xml"
-_ENTITY = re.compile(r"&(\w+;)")
-#: The entities that XML itself defines.
-_XML_ENTITIES = frozenset(("amp;", "apos;", "gt;", "lt;", "quot;"))
 _HEADING = re.compile(r"h([1-6])")
 #: The longest chain of fallback formats that is followed; real books have far fewer.
 _MAX_FALLBACKS = 8
@@ -168,12 +164,7 @@ class _Book:
 
 
 def _parse_xml(text: str) -> etree._Element:
-    return etree.fromstring(_ENTITY.sub(_replace_entity, text).strip().encode(), xml_parser(encoding="utf-8"))
-
-
-def _replace_entity(match: re.Match[str]) -> str:
-    """Replace an HTML entity by its character, because XML does not know HTML's entities."""
-    return match[0] if match[1] in _XML_ENTITIES else html5.get(match[1], match[0])
+    return etree.fromstring(resolve_named_entities(text).strip().encode(), xml_parser(encoding="utf-8"))
 
 
 def _xhtml_to_html(root: etree._Element) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from lxml import etree
 
@@ -11,12 +10,26 @@ from core.errors import DocumentRejected
 from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers import text
 from ingest.parsers.charsets import decode_markup
-from ingest.parsers.safe_xml import xml_parser
+from ingest.parsers.html.page import add_html, html_blocks
+from ingest.parsers.line_ends import join_words
+from ingest.parsers.raised import lowered, note_reference, raised, struck_out
+from ingest.parsers.safe_xml import resolve_named_entities, xml_parser
 from ingest.parsers.source import SourceFile
 
 _TITLES = frozenset(("title", "head", "heading"))
 #: Longer attribute values are data such as drawing paths, keys or pictures, unless they look like prose.
 _MAX_DATA_ATTRIBUTE_CHARACTERS = 200
+#: HTML that is escaped, or in a CDATA section.
+_EMBEDDED_HTML = re.compile(
+    r"<(?:p|br|div|span|a|b|i|u|em|strong|ul|ol|li|img|table|tr|td|h[1-6]|blockquote|pre|code|s|del|su[pb])\b[^<>]*>",
+    re.I,
+)
+#: The elements of JATS, DocBook, TEI and others for raised, lowered and struck-out text, and for references to notes.
+_RAISED = frozenset(("sup", "superscript", "super"))
+_LOWERED = frozenset(("sub", "inf", "subscript"))
+_STRUCK = frozenset(("strike", "s", "del", "strikethrough", "line-through"))
+_STYLED = frozenset(("hi", "emphasis", "styled-content"))
+_REFERENCES = frozenset(("xref", "footnoteref", "noteref"))
 _WORD_NAMESPACE = re.compile(r"microsoft\.com/office/(?:word/|2006/xmlPackage)")
 _MAX_WORD_CHARACTERS = 100
 _MIN_LETTER_SHARE = 0.6
@@ -30,13 +43,19 @@ def parse(source: SourceFile) -> ParsedDocument:
     Raises:
         DocumentRejected: If the file's entities would expand without limit.
     """
+    markup = decode_markup(source.path.read_bytes())
     try:
-        root = _root(decode_markup(source.path.read_bytes()).strip().encode())
+        root = _root(resolve_named_entities(markup).strip().encode())
     except etree.XMLSyntaxError as error:
         if error.code == etree.ErrorTypes.ERR_ENTITY_LOOP or "amplification" in error.msg:
             raise DocumentRejected("The XML is hostile: its entities would grow without end.") from error
         return text.parse(source)
     reader = _Reader()
+    if _name(root) == "html":
+        # Comments before the page were too long for its type to be detected.
+        builder = DocumentBuilder()
+        add_html(builder, markup)
+        return builder.build(source.media_type)
     if _WORD_NAMESPACE.search(etree.QName(root).namespace or ""):
         reader.read_paragraphs(root)
     else:
@@ -85,7 +104,10 @@ class _Reader:
             # The lines of one record become one element, so that they stay together.
             self._flush()
             return
-        words = " ".join("".join(_texts(element)).split())
+        if not children and _EMBEDDED_HTML.search(element.text or ""):
+            self._add_page(element, name, level)
+            return
+        words = join_words(_text(element))
         if name in _TITLES and (is_first or not self._lines) and words:
             # The title goes above the attributes of the element that it names.
             self._builder.add(ElementKind.HEADING, words, level=level)
@@ -99,6 +121,17 @@ class _Reader:
         else:
             self._add_attributes(element, name)
             self._lines += [f"{name}: {words}"] if words else []
+
+    def _add_page(self, element: etree._Element, name: str, level: int) -> None:
+        """Append the HTML that an element holds as text, as feeds do."""
+        self._add_attributes(element, name)
+        blocks = html_blocks(element.text or "")
+        if len(blocks) == 1 and blocks[0].kind is ElementKind.PARAGRAPH:
+            self._lines.append(f"{name}: {join_words(blocks[0].text)}")
+            return
+        self._flush()
+        for block in blocks:
+            self._builder.add(block.kind, block.text, level=level + block.level)
 
     def finish(self, media_type: str) -> ParsedDocument:
         self._flush()
@@ -114,13 +147,28 @@ class _Reader:
         self._lines.clear()
 
 
-def _texts(element: etree._Element) -> Iterator[str]:
-    """Yield the texts in an element. Inner elements with no word or several words are set apart by spaces."""
-    yield element.text or ""
+def _text(element: etree._Element) -> str:
+    """Return the text in an element. Inner elements with no word or several words are set apart by spaces."""
+    text = element.text or ""
     for child in element:
-        inner = "".join(_texts(child)) if isinstance(child.tag, str) else child.text or ""
-        yield f" {inner} " if len(inner.split()) != 1 else inner
-        yield child.tail or ""
+        inner = _text(child) if isinstance(child.tag, str) else child.text or ""
+        text += _marked(child, inner, text) if len(inner.split()) == 1 else f" {_marked(child, inner, text)} "
+        text += child.tail or ""
+    return text
+
+
+def _marked(element: etree._Element, inner: str, before: str) -> str:
+    """Return the text of an inner element, marked if it is raised, lowered, struck out or refers to a note."""
+    name = _name(element)
+    look = str(element.get("rend") or element.get("role") or "") if name in _STYLED else name
+    if look in _RAISED:
+        is_reference = _name(element.getparent()) in _REFERENCES
+        return inner if is_reference else raised(inner, before)
+    if look in _LOWERED:
+        return lowered(inner, before)
+    if look in _STRUCK:
+        return struck_out(inner)
+    return note_reference(inner) if name in _REFERENCES and inner.strip().isdigit() else inner
 
 
 def _is_prose(value: str) -> bool:

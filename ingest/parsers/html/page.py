@@ -45,6 +45,11 @@ def parse(source: SourceFile) -> ParsedDocument:
     return builder.build(source.media_type, **payloads_in_markup(page))
 
 
+def html_blocks(text: str) -> list[Block]:
+    """Return the blocks of a page, or of a part of one."""
+    return _read(text).blocks
+
+
 def add_html(builder: DocumentBuilder, text: str) -> None:
     """Append the text of a page. What `noscript` holds is read only if there is nothing else."""
     reader = _read(text)

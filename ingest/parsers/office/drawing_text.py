@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from ingest.parsers.office.equations import EQUATION, EQUATIONS, equation_text
 from ingest.parsers.office.open_xml import R_DM, R_ID, Element, Package
+from ingest.parsers.ordinals import ordinal
+from ingest.parsers.raised import lowered, raised
 
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 _C = "{http://schemas.openxmlformats.org/drawingml/2006/chart}"
@@ -16,6 +18,8 @@ _MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 PARAGRAPH = f"{_A}p"
 _ALTERNATIVES, _CHOICE, _FALLBACK = f"{_MC}AlternateContent", f"{_MC}Choice", f"{_MC}Fallback"
 _TEXT, _BREAK, _FIELD = f"{_A}t", f"{_A}br", f"{_A}fld"
+_RUN_PROPERTIES = f"{_A}rPr"
+_STRUCK = "~~"
 _CHARTS = (f"{_C}chart", f"{_CX}chart")
 #: Default descriptions of pictures that nobody described: a file name, or a kind and a number.
 _NO_DESCRIPTION = re.compile(r"[^\s/\\]*\.\w{3,4}|(?:\w+\s){0,2}\w+\s?\d{1,3}|picture|image|\S?", re.I)
@@ -47,20 +51,33 @@ def replace_element(element: Element, children: list[Element]) -> None:
 
 
 def paragraph_text(paragraph: Element) -> str:
-    """Return the text of a DrawingML paragraph: runs, fields, line breaks and equations."""
-    return "".join(_pieces(paragraph))
+    """Return the text of a DrawingML paragraph: runs, fields, line breaks and equations, with marks for their looks."""
+    pieces: list[str] = []
+    for piece, properties in _pieces(paragraph, None):
+        pieces.append(_marked(piece, properties, pieces[-1] if pieces else "") if properties is not None else piece)
+    return "".join(pieces).replace(f"{_STRUCK}{_STRUCK}", "")
 
 
-def _pieces(element: Element) -> Iterator[str]:
+def _pieces(element: Element, properties: Element | None) -> Iterator[tuple[str, Element | None]]:
+    """Yield the pieces of a paragraph, each with the properties of its run."""
     for child in element:
         if child.tag == _TEXT:
-            yield child.text or ""
+            yield child.text or "", properties
         elif child.tag == _BREAK:
-            yield "\n"
+            yield "\n", None
         elif child.tag in (EQUATION, EQUATIONS):
-            yield equation_text(child)
+            yield equation_text(child), None
         elif isinstance(child.tag, str) and not child.tag.endswith("Pr") and not _is_slide_number_placeholder(child):
-            yield from _pieces(child)
+            yield from _pieces(child, child.find(_RUN_PROPERTIES))
+
+
+def _marked(text: str, properties: Element, before: str) -> str:
+    """Return the text of a run with marks: struck out, raised or lowered."""
+    shift = properties.get("baseline") or "0"
+    if shift.lstrip("-").isdecimal() and int(shift) and text.strip():
+        text = (raised if int(shift) > 0 else lowered)(text, before)
+    is_struck = properties.get("strike", "noStrike") != "noStrike" and text.strip()
+    return f"{_STRUCK}{text}{_STRUCK}" if is_struck else text
 
 
 def _is_slide_number_placeholder(element: Element) -> bool:
@@ -70,8 +87,31 @@ def _is_slide_number_placeholder(element: Element) -> bool:
 
 
 def shape_paragraphs(element: Element) -> list[str]:
-    """Return the paragraphs of the shapes in an element, without blank ones."""
-    return [text for text in (paragraph_text(paragraph) for paragraph in element.iter(PARAGRAPH)) if text.strip()]
+    """Return the paragraphs of the shapes in an element, with their automatic numbers, without blank ones."""
+    labels = AutomaticNumbers()
+    return [f"{labels.next(each)}{text}" for each in element.iter(PARAGRAPH) if (text := paragraph_text(each)).strip()]
+
+
+class AutomaticNumbers:
+    """Counts the numbered paragraphs of a shape."""
+
+    def __init__(self) -> None:
+        #: The number of the last paragraph, by level; deeper levels begin anew.
+        self._numbers: dict[int, int] = {}
+
+    def next(self, paragraph: Element) -> str:
+        """Return the number of a paragraph and a space, such as `2. `, or an empty string if it has none."""
+        properties = paragraph.find(f"{_A}pPr")
+        level = int(properties.get("lvl") or 0) if properties is not None else 0
+        self._numbers = {depth: number for depth, number in self._numbers.items() if depth <= level}
+        mark = properties.find(f"{_A}buAutoNum") if properties is not None else None
+        if mark is None:
+            self._numbers.pop(level, None)
+            return ""
+        number = self._numbers[level] = self._numbers.get(level, int(mark.get("startAt") or 1) - 1) + 1
+        kind = mark.get("type") or ""
+        label = ordinal(number, kind)
+        return f"({label}) " if kind.endswith("Both") else f"{label}) " if kind.endswith("ParenR") else f"{label}. "
 
 
 def picture_description(text: str | None) -> str:

@@ -7,10 +7,8 @@ from typing import Any
 
 from ingest.parsed_document import DocumentBuilder, ElementKind
 from ingest.parsers.office.drawing_text import (
-    PARAGRAPH,
     choose_alternatives,
     linked_graphics,
-    paragraph_text,
     picture_description,
     shape_paragraphs,
 )
@@ -62,6 +60,8 @@ class SlideText:
         self.has_text |= bool(name.strip()) or self._builder.length > length
 
     def _add_shape(self, element: Element, part: str, page: int) -> None:
+        if _is_hidden(element):
+            return
         table = next(element.iter(f"{_A}tbl"), None) if element.tag != _GROUP else None
         if element.tag == _GROUP:
             for inner in element:
@@ -69,8 +69,11 @@ class SlideText:
         elif table is not None:
             self._builder.add(ElementKind.TABLE, markdown_table(_rows(table)), page=page)
         else:
-            lines = (paragraph_text(paragraph) for paragraph in element.iter(PARAGRAPH))
-            for line in (*lines, *linked_graphics(self._package, part, element), *_embedded_objects(element)):
+            for line in (
+                *shape_paragraphs(element),
+                *linked_graphics(self._package, part, element),
+                *_embedded_objects(element),
+            ):
                 self._builder.add(ElementKind.PARAGRAPH, line, page=page)
         self._builder.add(ElementKind.PARAGRAPH, _description_of(element), page=page)
 
@@ -113,6 +116,12 @@ def _embedded_objects(element: Element) -> Iterator[str]:
     for item in element.iter(f"{_P}oleObj"):
         names = [name for name in (item.get("name"), item.get("progId")) if name]
         yield f"Embedded object: {', '.join(names)}" if names else ""
+
+
+def _is_hidden(element: Element) -> bool:
+    """Return whether a shape is switched off in the list of the slide's objects."""
+    properties = element.find(f"*/{_P}cNvPr")
+    return properties is not None and properties.get("hidden") in ("1", "true")
 
 
 def _description_of(element: Element) -> str:

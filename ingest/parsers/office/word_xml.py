@@ -2,7 +2,8 @@
 
 Content controls, tracked insertions and similar wrappers are replaced by their content. Text boxes, charts, diagrams
 and picture descriptions become paragraphs after the paragraph that holds them; footnotes, endnotes and comments become
-paragraphs after the paragraph or table that refers to them. A file with none of these is not changed.
+paragraphs after the paragraph or table that refers to them. Hidden runs lose their text, and struck-out and raised
+ones get marks. A file with none of these is not changed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ingest.parsers.office.drawing_text import (
     replace_element,
 )
 from ingest.parsers.office.open_xml import R_ID, Element, Package
+from ingest.parsers.office.word_looks import RunLooks
 from ingest.parsers.office.word_runs import W, paragraph, replace_marks, run
 
 _PICTURE_PROPERTIES = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}docPr"
@@ -58,12 +60,13 @@ def expand_document(package: Package, read_file: Callable[[str], list[str]]) -> 
         Exception: As `Package.read`, if a part is broken.
     """
     main = package.main
-    notes = _Notes(package, main)
+    looks = RunLooks(package, main)
+    notes = _Notes(package, main, looks)
     for name in (main, *(target for kind in _HEADERS_AND_FOOTERS for target in package.related(main, kind))):
         data = package.read(name)
-        if _CONSTRUCTS.search(data) or package.not_read:
+        if _CONSTRUCTS.search(data) or package.not_read or looks.matter_in(data):
             root = package.tree(name)
-            _Story(package, name, root, notes).expand()
+            _Story(package, name, root, notes).expand(looks)
             if name == main:
                 _insert_alt_chunks(package, main, root, read_file)
                 _mark_page_breaks(root)
@@ -71,7 +74,7 @@ def expand_document(package: Package, read_file: Callable[[str], list[str]]) -> 
             package.put(name, etree.tostring(root, encoding="UTF-8", xml_declaration=True, standalone=True))
 
 
-def simplify(root: Element) -> None:
+def _simplify(root: Element, looks: RunLooks) -> None:
     """Reduce a part to paragraphs, tables and runs, without wrappers, deletions or duplicates, with marks as text."""
     choose_alternatives(root)
     for element in list(root.iter(*_DELETED)):
@@ -81,6 +84,7 @@ def simplify(root: Element) -> None:
     for element in list(root.iter(*_WRAPPERS)):
         replace_element(element, [child for child in element if not str(child.tag).endswith("Pr")])
     replace_marks(root)
+    looks.apply(root)
 
 
 class _Story:
@@ -94,8 +98,8 @@ class _Story:
         #: The last element that was inserted after each block.
         self._last_inserted: dict[Element, Element] = {}
 
-    def expand(self) -> None:
-        simplify(self._root)
+    def expand(self, looks: RunLooks) -> None:
+        _simplify(self._root, looks)
         for drawing in list(self._root.iter(*_DRAWINGS)):
             holder = next(drawing.iterancestors(_P), None)
             if holder is not None:
@@ -133,13 +137,13 @@ class _Story:
 class _Notes:
     """The footnotes, endnotes and comments; each is returned once."""
 
-    def __init__(self, package: Package, main: str) -> None:
+    def __init__(self, package: Package, main: str, looks: RunLooks) -> None:
         self._notes: dict[tuple[str, str], Element] = {}
         self._count = {name: 0 for _, name in _NOTES}
         for kind, name in _NOTES:
             for part in package.related(main, kind):
                 root = package.tree(part)
-                simplify(root)
+                _simplify(root, looks)
                 # Notes of another type are the separator lines above the notes.
                 found = (note for note in root.iter(f"{W}{name}") if note.get(f"{W}type", "normal") == "normal")
                 self._notes |= {(name, note.get(f"{W}id") or ""): note for note in found}

@@ -258,7 +258,7 @@ def test_page_breaks_that_word_also_recorded_are_not_counted_twice(read: Read) -
 
 
 def test_an_ordinary_file_is_not_rewritten(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(word_xml, "simplify", None)
+    monkeypatch.setattr(word_xml, "_simplify", None)
     assert FACT in read("a.docx", files.word()).text
 
 
