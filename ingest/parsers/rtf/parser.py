@@ -1,4 +1,7 @@
-"""Rich Text Format: the text of the document, or the HTML that an e-mail program encapsulated in it."""
+"""Rich Text Format: the text of the document, or the HTML that an e-mail program encapsulated in it.
+
+It is read here because pandoc loses headers, text boxes, comments, charsets and rows of tables, and truncated files.
+"""
 
 from __future__ import annotations
 

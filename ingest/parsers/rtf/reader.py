@@ -103,9 +103,10 @@ class Reader(TokenReader):
         group.depth += 1
         group.target = group.story = story = Story(prefix)
         group.style, group.outline, group.table_depth = 0, None, 0
+        group.shift, group.is_struck, group.is_struck_twice = 0, False, False
 
         def finish() -> None:
-            group.is_deleted = False
+            group.is_deleted = group.is_unseen = False
             self.end_paragraph()
             done(story.finish())
 
@@ -287,6 +288,15 @@ def _switch(name: str) -> _Action:
     return lambda reader, number: setattr(reader.group, name, number != 0)
 
 
+def _shift(direction: int) -> _Action:
+    return lambda reader, _number: setattr(reader.group, "shift", direction)
+
+
+def _raise(direction: int) -> _Action:
+    """Return the action of a word whose number is a distance in half points, 6 by default."""
+    return lambda reader, number: setattr(reader.group, "shift", direction if number != 0 else 0)
+
+
 def _of_field(name: str) -> _Action:
     def action(reader: Reader, number: int | None) -> None:
         if reader.group.field is not None:
@@ -301,7 +311,9 @@ def _paragraph(reader: Reader, _number: int | None) -> None:
 
 
 def _plain(reader: Reader, _number: int | None) -> None:
-    reader.group.font, reader.group.is_deleted = reader.default_font, False
+    group = reader.group
+    group.font, group.shift = reader.default_font, 0
+    group.is_deleted = group.is_unseen = group.is_struck = group.is_struck_twice = False
 
 
 def _default_font(reader: Reader, number: int | None) -> None:
@@ -347,6 +359,14 @@ _ACTIONS: dict[str, _Action] = {
     "deleted": _switch("is_deleted"),
     # The old position of moved text.
     "mvf": _switch("is_deleted"),
+    "v": _switch("is_unseen"),
+    "strike": _switch("is_struck"),
+    "striked": _switch("is_struck_twice"),
+    "super": _shift(1),
+    "sub": _shift(-1),
+    "nosupersub": _shift(0),
+    "up": _raise(1),
+    "dn": _raise(-1),
     "htmlrtf": lambda reader, number: reader.switch_html_fallback(number != 0),
     "fromhtml": lambda reader, number: reader.start_html(number != 0),
     "deff": _default_font,

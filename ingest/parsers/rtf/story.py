@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from ingest.parsed_document import ElementKind
+from ingest.parsers.raised import lowered, raised, struck_out
 from ingest.parsers.tables import markdown_table
 
 #: The maximum nesting of tables; deeper ones are treated as tables of this depth.
@@ -26,11 +28,26 @@ class Block:
     level: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a run of text looks."""
+
+    is_struck: bool = False
+    #: 1 is raised, -1 is lowered.
+    shift: int = 0
+
+
+PLAIN_LOOK = Look()
+
+
 class TextSink:
     """Receives text. The base class drops it."""
 
     def __init__(self) -> None:
         self._words: list[str] = []
+        self._looks: list[Look] = []
+        #: How the text looks that is added next.
+        self.look = PLAIN_LOOK
         #: How many times visible text was added.
         self.written = 0
 
@@ -59,8 +76,10 @@ class TextSink:
         """End a row of the innermost table."""
 
     def _take(self) -> str:
-        text = "".join(self._words)
+        is_plain = all(look == PLAIN_LOOK for look in self._looks)
+        text = "".join(self._words if is_plain else _marked(zip(self._words, self._looks, strict=True)))
         self._words.clear()
+        self._looks.clear()
         # RTF writes characters above U+FFFF as two surrogates.
         if _SURROGATE.search(text):
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -72,6 +91,7 @@ class TextCapture(TextSink):
 
     def add(self, text: str) -> None:
         self._words.append(text)
+        self._looks.append(self.look)
         self.written += bool(text.strip())
 
     def take(self) -> str:
@@ -99,6 +119,19 @@ class HtmlTags(TextSink):
 
     def add(self, text: str) -> None:
         self._page.add_markup(text)
+
+
+def _marked(words: Iterable[tuple[str, Look]]) -> list[str]:
+    """Return texts with the marks of struck-out, raised and lowered ones."""
+    found: list[str] = []
+    for is_struck, struck in groupby(words, lambda pair: pair[1].is_struck):
+        start = len(found)
+        for shift, shifted in groupby(struck, lambda pair: pair[1].shift):
+            text, before = "".join(word for word, _ in shifted), found[-1] if found else ""
+            found.append(text if not shift else (raised if shift > 0 else lowered)(text, before))
+        if is_struck:
+            found[start:] = [struck_out("".join(found[start:]))]
+    return found
 
 
 @dataclass(slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ingest.parsers.rtf import charsets as rtf_charsets
 from ingest.parsers.rtf.fields import Field
-from ingest.parsers.rtf.story import TextSink
+from ingest.parsers.rtf.story import PLAIN_LOOK, Look, TextSink
 from ingest.parsers.rtf.words import CHARACTER_WORDS, SYMBOLS
 
 #: A control word with its number, a byte in hex, a control symbol, a brace, line ends (ignored), or text.
@@ -30,6 +30,12 @@ class Group:
     #: The number of characters after a `\u` word that replace it in programs without Unicode.
     fallback: int = 1
     is_deleted: bool = False
+    #: Whether the text has the mark of hidden text.
+    is_unseen: bool = False
+    is_struck: bool = False
+    is_struck_twice: bool = False
+    #: Above 0 for raised text, below 0 for lowered text.
+    shift: int = 0
     #: Whether the text is only for programs that do not read the encapsulated HTML.
     is_html_fallback: bool = False
     style: int = 0
@@ -44,12 +50,15 @@ class Group:
 
     @property
     def is_hidden(self) -> bool:
-        return self.is_deleted or self.is_html_fallback
+        return self.is_deleted or self.is_unseen or self.is_html_fallback
+
+    @property
+    def look(self) -> Look:
+        is_struck = self.is_struck or self.is_struck_twice
+        return Look(is_struck, self.shift) if is_struck or self.shift else PLAIN_LOOK
 
     def nested(self) -> Group:
-        return Group(self.target, self.story, self.font, self.fallback, self.is_deleted, self.is_html_fallback,
-                     self.style, self.outline, self.table_depth, self.field, self.boxes_before,
-                     self.depth)  # fmt: skip
+        return replace(self, on_close=None)
 
 
 class TokenReader:
@@ -217,14 +226,16 @@ class TokenReader:
         if self.group.on_close is not None:
             self.group.on_close()
         if len(self._enclosing) == 1:
-            self.group.is_deleted = False
+            self.group.is_deleted = self.group.is_unseen = False
             self.end_paragraph()
         self.group = self._enclosing.pop()
 
     def write(self, text: str) -> None:
         """Add text to the current target, unless it is hidden."""
-        if not self.group.is_hidden:
-            self.group.target.add(text)
+        group = self.group
+        if not group.is_hidden:
+            group.target.look = group.look
+            group.target.add(text)
 
     def _flush(self) -> None:
         if self._bytes:

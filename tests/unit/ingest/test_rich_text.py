@@ -112,12 +112,26 @@ def test_fields_show_their_results_or_their_defaults(read: Read) -> None:
     assert texts(read, ", ".join(fields)) == ["Rome, \u2002\u2002Vienna, red, blue, ☒, a link, kana kanji, [Your name]"]
 
 
-def test_deleted_text_is_skipped_and_hidden_text_is_read(read: Read) -> None:
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (r"load 25{\super 3} kg, 40 m\super 2\nosupersub , 10{\up6 -6} g\par", "load 25³ kg, 40 m², 10⁻⁶ g"),
+        (r"H{\sub 2}O, 1010{\dn4 2}\par", "H2O, 1010₂"),
+        (r"is {\strike 30 {\b days}} {\striked1 45}\striked0  90\par", "is ~~30 days~~ ~~45~~ 90"),
+        (r"seen \v hidden\v0 too {\v more}\par", "seen too"),
+        (r"\trowd\cellx1\cellx2 item\cell {\strike 120} 135\cell\row", "item | ~~120~~ 135"),
+    ],
+)
+def test_marks_of_struck_out_and_raised_text(read: Read, body: str, shown: str) -> None:
+    assert shown in texts(read, body)[0]
+
+
+def test_deleted_and_hidden_text_is_skipped(read: Read) -> None:
     body = (
         r"It costs {\deleted\revauthdel1 40}{\revised\revauth1 41}{\deleted\par} euros{\deleted{\footnote gone}}."
         r"{\mvf moved away}{\mvt moved here}{\v hidden}\deleted gone \plain there\par {\xe{\v index}}end\par"
     )
-    assert texts(read, body) == ["It costs 41 euros.moved herehiddenthere", "end"]
+    assert texts(read, body) == ["It costs 41 euros.moved herethere", "end"]
     assert texts(read, r"One{\footnote kept\deleted gone}, two\deleted gone") == ["One, two", "kept"]
 
 
