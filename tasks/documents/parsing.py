@@ -34,6 +34,7 @@ from core.settings import Settings
 from ingest.chunker import ChunkSettings
 from ingest.pipeline import has_tokenizer, parse_to_chunks
 from ingest.sandbox.process_limits import CpuTimeExceeded
+from tasks.documents.abandonment import Abandoned, Abandonment
 from tasks.documents.dispatch import send_waiting
 from tasks.documents.leases import kept_alive
 from tasks.documents.leftovers import discard_chunks
@@ -114,6 +115,7 @@ class ParsingService:
         self._producer = producer
         self._worker = worker
         self._disk = DiskSpace(settings)
+        self._abandonment = Abandonment()
 
     def parse(self, *document_ids: str) -> None:
         """Parse those of the documents that still wait for it, and send messages for the next ones.
@@ -133,7 +135,8 @@ class ParsingService:
         )
         if claims:
             bundle = Bundle(self._catalog, self._blobs, claims)
-            with BulkWork(self._settings).announced(), bundle.recording_ends(), kept_alive(self._catalog, claims):
+            kept = kept_alive(self._catalog, claims, self._abandonment.report_lost)
+            with BulkWork(self._settings).announced(), bundle.recording_ends(), kept:
                 while (claim := bundle.take()) is not None:
                     end = self._parse_claimed(claim)
                     bundle.put(end)
@@ -171,11 +174,17 @@ class ParsingService:
             chunking = chunking_of(document, self._settings)
             is_text = document.source is Source.TEXT
             settings = self._settings_of(document)
-            with original_of(document, self._blobs, settings.max_upload_bytes) as source:
+            with (
+                self._abandonment.possible(claim),
+                original_of(document, self._blobs, settings.max_upload_bytes) as source,
+            ):
                 result = parse_to_chunks(source, document.filename, out, settings, chunking, is_text=is_text)
         except DocumentRejected as rejection:
             reason = _without_path(rejection.message, document, source)
             return Refused(claim, reason, rejection.code or "invalid_file")
+        except Abandoned:
+            log.info("%s is no longer wanted, and is not read further", document.id)
+            return Refused(claim, "It is no longer wanted.")  # the claim is lost, so this is not recorded
         except SoftTimeLimitExceeded:
             seconds = self._settings.parse_timeout_seconds
             return Refused(claim, f"Reading it took longer than {seconds:g} s (PARSE_TIMEOUT_SECONDS).", LIMIT_EXCEEDED)
