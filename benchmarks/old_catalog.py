@@ -44,7 +44,7 @@ from core.ids import new_id
 from core.settings import Settings, load_settings
 from tasks.documents.reconciliation import RECONCILE_SECONDS, Reconciliation
 from tasks.jobs.producer import Producer
-from watchers.service import Watcher, pause_between_scans
+from watchers.folder_source import FolderSource, folder_sources, pause_between_scans
 
 #: Files of a folder, bytes of a job's request and of its result, and rows of one insertion.
 FILES_PER_FOLDER, JOB_BYTES, INSERTED_ROWS = 500, 400, 5_000
@@ -166,22 +166,22 @@ def share_of_core(act: Callable[[], object], period_seconds: float, rounds: int)
     return (time.process_time() - began) / rounds / period_seconds
 
 
-def measure_scan(watcher: Watcher, figures: Figures) -> None:
+def measure_scan(watcher: FolderSource, figures: Figures) -> None:
     """Scan twice: what the first one caches stays cached while the watcher runs."""
-    watcher._scan_all()
+    watcher._scan_fully()
     began, processor_began = time.monotonic(), time.thread_time()
-    watcher._scan_all()
+    watcher._scan_fully()
     processor_seconds = time.thread_time() - processor_began
     figures.scan_seconds = time.monotonic() - began
     figures.scan_pause = pause_between_scans(RESCAN_SECONDS, processor_seconds)
     figures.scan = processor_seconds / figures.scan_pause
 
 
-def measure_dropped(watcher: Watcher, catalog: Catalog, inbox: Path, figures: Figures) -> None:
+def measure_dropped(watcher: FolderSource, catalog: Catalog, inbox: Path, figures: Figures) -> None:
     """Drop files while the watcher runs, the last one while it scans everything."""
     thread = threading.Thread(target=watcher.run)
     thread.start()
-    while any(folder["state"] == "starting" for folder in watcher.info()["folders"]):
+    while watcher.info()["state"] == "starting":
         time.sleep(0.01)
     for number in range(5):
         path = inbox / "folder-0000" / f"dropped-{number}.txt"
@@ -276,7 +276,7 @@ def measure(folder: Path, count: int) -> Figures:
         reconciliation = Reconciliation(settings, catalog, BlobStore(settings.blobs_path), producer)
         reconciliation.reconcile()
         figures.maintenance = share_of_core(reconciliation.reconcile, RECONCILE_SECONDS, ROUNDS)
-        watcher = Watcher(settings, catalog, producer)
+        [watcher] = folder_sources(settings, catalog, producer)
         measure_scan(watcher, figures)
         measure_dropped(watcher, catalog, inbox, figures)
         asyncio.run(measure_routes(settings, figures))

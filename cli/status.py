@@ -113,10 +113,10 @@ def _documents(settings: Settings) -> dict[str, int]:
 
 
 def _folders(settings: Settings) -> list[dict[str, Any]]:
-    """Return the folders of WATCH_DIRS that the watcher has recorded."""
+    """Return the folders of WATCH_DIRS and the URLs of WATCH_URLS that the watcher has recorded."""
     with _catalog(settings) as catalog:
         found = {folder.root: folder for folder in (catalog.watched_folders() if catalog else ())}
-    roots = [to_text(root.path) for root in settings.watch_roots]
+    roots = [*(to_text(root.path) for root in settings.watch_roots), *(site.url for site in settings.watch_sites)]
     return [
         {
             "path": root,
@@ -191,7 +191,8 @@ def _shown_queues(lengths: dict[str, int] | None) -> dict[str, int] | None:
 
 
 def _folder_line(folder: dict[str, Any]) -> Text:
-    line = f"{'Folder':<10} {folder['path']} ({folder['collection']}, {folder['mode']}): {folder['state']}"
+    title, items = ("Web", "pages") if "://" in folder["path"] else ("Folder", "files or folders")
+    line = f"{title:<10} {folder['path']} ({folder['collection']}, {folder['mode']}): {folder['state']}"
     problems = []
     if folder["missing"]:
         problems.append(
@@ -201,7 +202,7 @@ def _folder_line(folder: dict[str, Any]) -> Text:
         problems.append("there is no such folder. Create it, or mount it.")
     if folder["unreadable"]:
         problems.append(
-            f"{folder['unreadable']} files or folders cannot be read. `llm-api documents skipped --collection "
+            f"{folder['unreadable']} {items} cannot be read. `llm-api documents skipped --collection "
             f"{folder['collection']}` says which."
         )
     return Text(", ".join([line, *problems]), style="yellow" if problems else "")

@@ -189,6 +189,7 @@ class Up:
             f"  Docs     {api_url(settings)}/docs",
             f"  Flower   {flower_url(settings)}   login: {login}",
             *(f"  Inbox    {root.path}  → collection {root.collection}" for root in settings.watch_roots),
+            *(f"  Web      {site.url}  → collection {site.collection}" for site in settings.watch_sites),
         ]
         if settings.model_path is None and settings.model_repo_id is None:
             lines += [

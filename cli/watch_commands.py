@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,12 +27,12 @@ def watch(context: typer.Context, url: Url = None, api_key: Key = None) -> None:
 
 @watch_app.command("confirm")
 def confirm(
-    path: Annotated[Path | None, typer.Argument(help="The folder (default: all that are held).")] = None,
+    path: Annotated[str | None, typer.Argument(help="The folder or URL (default: all that are held).")] = None,
     url: Url = None,
     api_key: Key = None,
 ) -> None:
     """Confirm that the missing files of a folder were deleted on purpose. Their documents are then deleted."""
-    body = {} if path is None else {"path": os.path.abspath(path)}
+    body = {} if path is None else {"path": path if "://" in path else os.path.abspath(path)}
     with ApiClient(get_settings(), url, api_key) as client:
         confirmed = client.post(f"{PATH}/confirm", body)["data"]
     for folder in confirmed:

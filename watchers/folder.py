@@ -16,7 +16,8 @@ from pathlib import Path
 from core.catalog import to_text
 from core.safe_open import NO_FILE, file_status, link_target, opened_file, opened_folder
 from core.watch_roots import WatchRoot
-from watchers.builtin_ignores import is_ignored, is_ignored_name, rule_for_name
+from watchers.builtin_ignores import IgnoredNames
+from watchers.completeness import HEAD_BYTES, TAIL_BYTES
 from watchers.ignore_file import IGNORE_FILE, IgnoreRules
 from watchers.reconcile import FileStat
 from watchers.skip_report import IRREGULAR, LINK, SkipReport, unreadable
@@ -47,13 +48,15 @@ class Stopped(Exception):
 class Folder:
     """A watched folder. Paths are relative to it, as the operating system spells them."""
 
-    def __init__(self, root: WatchRoot, excluded: Sequence[Path] = ()) -> None:
+    def __init__(self, root: WatchRoot, excluded: Sequence[Path] = (), ignore: Sequence[str] = ()) -> None:
+        """Prepare to mirror it, without the folders `excluded` inside it, and with the entries of WATCH_IGNORE."""
         self.path = str(root.path)
         self.collection = root.collection
         self.mode = root.mode
         #: The folder's path as the catalog stores it.
         self.key = to_text(self.path)
         self.rules = IgnoreRules(self.path)
+        self._names = IgnoredNames(ignore)
         self._excluded = [os.path.relpath(path, self.path) for path in excluded if _is_inside(path, root.path)]
 
     def identity(self) -> Identity | None:
@@ -79,14 +82,17 @@ class Folder:
         parent, _, name = relative.rpartition("/")
         if name == IGNORE_FILE:
             relative = parent
-        return None if is_ignored(relative) or self._is_excluded(relative) else relative
+        return None if self._names.is_ignored(relative) or self._is_excluded(relative) else relative
 
     def is_ignored(self, relative: str) -> bool:
-        """Return whether a file exists and a rule of `.llmignore` ignores it."""
+        """Return whether a file exists and is ignored for its name, or by a rule of `.llmignore`."""
         try:
-            return self.rules.is_ignored(relative) and self._regular(relative) is not None
+            return self._is_ruled_out(relative) and self._regular(relative) is not None
         except OSError:
             return False
+
+    def _is_ruled_out(self, relative: str) -> bool:
+        return self._names.is_ignored(relative) or self.rules.is_ignored(relative)
 
     def absolute(self, relative: str) -> str:
         return f"{self.path.rstrip('/')}/{relative}" if relative else self.path
@@ -100,7 +106,7 @@ class Folder:
             OSError: the state is unknown, because of missing permission or because the disk does not answer.
         """
         found = self._regular(relative)
-        return None if found is None or self.rules.is_ignored(relative) else found
+        return None if found is None or self._is_ruled_out(relative) else found
 
     def _regular(self, relative: str) -> FileStat | None:
         try:
@@ -210,6 +216,17 @@ class Folder:
         except OpenForWriting:
             return True
 
+    def ends(self, relative: str, seen: FileStat) -> tuple[bytes, bytes]:
+        """Return the first HEAD_BYTES and the last TAIL_BYTES of the file that was seen at this path.
+
+        Raises:
+            FileNotFoundError: see `opened`.
+            OSError: it cannot be read.
+        """
+        with self.opened(relative, seen) as descriptor:
+            tail = os.pread(descriptor, TAIL_BYTES, max(0, seen.size_bytes - TAIL_BYTES))
+            return os.pread(descriptor, HEAD_BYTES, 0), tail
+
     def remove(self, relative: str, seen: FileStat) -> bool:
         """Remove a file, and return whether it was removed: not if it has changed or is open for writing.
 
@@ -242,9 +259,7 @@ class Folder:
             return False
 
     def _rule_for(self, name: str, relative: str, is_folder: bool) -> str | None:
-        if is_ignored_name(name):
-            return f"built-in rule: {rule_for_name(name)}"
-        return self.rules.rule_for(relative, is_folder=is_folder)
+        return self._names.rule_for_name(name) or self.rules.rule_for(relative, is_folder=is_folder)
 
     def _entry_stat(self, folder: int, entry: os.DirEntry[str], relative: str, skips: SkipReport) -> FileStat | None:
         try:
@@ -284,4 +299,4 @@ def _replaced(relative: str) -> FileNotFoundError:
 
 
 def _file_stat(status: os.stat_result) -> FileStat:
-    return FileStat(status.st_size, status.st_mtime_ns, status.st_ino & _INODE_MASK)
+    return FileStat(status.st_size, status.st_mtime_ns, status.st_ino & _INODE_MASK, status.st_ctime_ns)

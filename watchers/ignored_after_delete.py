@@ -40,7 +40,7 @@ class IgnoredAfterDelete:
         """Remove renamed files from the difference: they are ignored under their new paths too."""
         for move in pair_by_stat(difference.appeared, chain.from_iterable(self._rows.values())):
             if is_missing(move.row):
-                self._catalog.change_ignored(move.row.document_id, path=to_text(move.path))
+                self._catalog.change_ignored(move.row.document_id, path=to_text(move.path), ctime_ns=move.stat.ctime_ns)
                 del difference.appeared[move.path]
                 rows = [row for row in difference.no_longer_ignored if row is not move.row]
                 difference.no_longer_ignored[:] = rows
@@ -52,8 +52,7 @@ class IgnoredAfterDelete:
         """
         row = next((row for row in self._rows.get(path, ()) if row.content_hash == content_hash), None)
         if row is not None:
-            state = {"size_bytes": stat.size_bytes, "mtime_ns": stat.mtime_ns, "inode": stat.inode}
-            self._catalog.change_ignored(row.document_id, **state)
+            self._catalog.change_ignored(row.document_id, **stat._asdict())
         return row is not None
 
     def stop_ignoring(self, paths: Collection[str]) -> None:

@@ -7,12 +7,12 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from core.catalog import Catalog, DocumentState, NewDocument, Source, folder_attributes, to_text
-from core.errors import Conflict, NotFound, Unavailable
-from tasks.jobs.queues import Role
+from core.errors import Conflict, NotFound
 from watchers.folder import Folder
+from watchers.hints import Messenger, WorkHints
 from watchers.ignored_after_delete import IgnoredAfterDelete
 from watchers.originals import Originals
 from watchers.reconcile import (
@@ -39,22 +39,6 @@ ItemT = TypeVar("ItemT")
 MayDelete = Callable[[int], bool]
 
 
-class Messenger(Protocol):
-    """The part of `tasks.jobs.producer.Producer` that the watcher uses. Methods may raise `core.errors.Unavailable`."""
-
-    def ingest(self, document_id: str) -> bool:
-        """Send a hint that a document waits to be parsed. Return False if enough hints are queued already."""
-
-    def wake_indexer(self) -> None:
-        """Send a hint that the indexer has work."""
-
-    def announce(self, role: Role, name: str, info: dict[str, Any]) -> None:
-        """Announce that this process is alive."""
-
-    def withdraw(self, role: Role, name: str) -> None:
-        """Withdraw the announcement, because this process ends."""
-
-
 class Mirror:
     """Makes the catalog agree with the stable files of one folder."""
 
@@ -70,7 +54,7 @@ class Mirror:
         self._folder = folder
         self._originals = originals
         self._catalog = catalog
-        self._messenger = messenger
+        self._hints = WorkHints(catalog, messenger)
         self._stop = stop
         self._max_upload_bytes = max_upload_bytes
         #: Unreadable files that have been logged: they are not logged again at each scan.
@@ -99,7 +83,7 @@ class Mirror:
         for row in rows:
             logger.info("deleted: %s (%s)", to_text(row.path), row.document_id)
         if rows:
-            self._wake_indexer()
+            self._hints.wake_indexer()
 
     def settle(
         self,
@@ -109,7 +93,8 @@ class Mirror:
     ) -> dict[str, FileStat | None]:
         """Mirror paths that are stable. Return those that must wait again, with their present state.
 
-        `upcoming` has the states of files that are not stable yet: a vanished file may have moved to one of them.
+        `upcoming` has the states, as far as renames keep them, of files that are not stable yet: a vanished file may
+        have moved to one of them.
         `may_delete` is called after the files were read: it checks that the folder is still the one that was mirrored.
 
         Raises:
@@ -170,7 +155,7 @@ class Mirror:
         fresh = [path for path in new if not self._ignored.keeps_ignoring(path, readable[path], hashes[path])]
         added = self._add_all({path: readable[path] for path in fresh}, hashes)
         self._ignored.stop_ignoring(list(added))
-        self._dispatch(list(added.values()))
+        self._hints.dispatch(list(added.values()))
         return {*moves, *copied}
 
     def _sources(self, *, inodes: Iterable[int] = (), hashes: Iterable[str] = ()) -> list[Row]:
@@ -190,6 +175,7 @@ class Mirror:
                     filename=_name(move.path),
                     mtime_ns=move.stat.mtime_ns,
                     inode=move.stat.inode,
+                    ctime_ns=move.stat.ctime_ns,
                 )
             except (NotFound, Conflict) as error:
                 # Meanwhile the document was deleted over the API, or another one took the path: try again.
@@ -201,8 +187,8 @@ class Mirror:
             if moved.state is DocumentState.QUEUED and moved.dispatched_at is None:
                 requeued.append(moved.id)
         if done:
-            self._dispatch(requeued)
-            self._wake_indexer()
+            self._hints.dispatch(requeued)
+            self._hints.wake_indexer()
         return done
 
     def _add_all(self, files: Mapping[str, FileStat], hashes: Mapping[str, str]) -> dict[str, str]:
@@ -229,6 +215,7 @@ class Mirror:
             path=to_text(path),
             mtime_ns=stat.mtime_ns,
             inode=stat.inode,
+            ctime_ns=stat.ctime_ns,
             attributes=folder_attributes(to_text(path)),
             idempotency_key=self._originals.idempotency_key(path, stat, content_hash) if is_consumed else None,
         )
@@ -266,7 +253,7 @@ class Mirror:
             stats = {change.row.path: change.stat for change in batch}
             hashes = self._hash_all(stats)
             updated = [self._update(change, hashes) for change in batch]
-            self._dispatch([document_id for document_id in updated if document_id is not None])
+            self._hints.dispatch([document_id for document_id in updated if document_id is not None])
 
     def _update(self, change: Changed, hashes: Mapping[str, str]) -> str | None:
         """Record the new state of a file. Return the document's id if it must be ingested again, else None."""
@@ -298,7 +285,7 @@ class Mirror:
     def _update_document(self, change: Changed, content_hash: str, blob_key: str | None) -> str | None:
         row, stat = change.row, change.stat
         is_new = content_hash != row.content_hash
-        state: dict[str, Any] = {"size_bytes": stat.size_bytes, "mtime_ns": stat.mtime_ns, "inode": stat.inode}
+        state = stat._asdict()
         if not is_new:
             touched = self._catalog.touch_source(row.document_id, **state)
             if blob_key is not None and not self._catalog.store_original(row.document_id, blob_key):
@@ -319,7 +306,7 @@ class Mirror:
         """Return the rows whose files are gone. Postpone those whose files have moved to a path that still waits."""
         gone = []
         for row in vanished:
-            if row.stat in upcoming:
+            if row.stat.across_renames in upcoming:
                 self._postponed[row.path] = None
             else:
                 gone.append(row)
@@ -350,27 +337,9 @@ class Mirror:
     def _hash(self, path: str, stat: FileStat) -> str:
         if stat.size_bytes > self._max_upload_bytes:
             # The parser will refuse it for its size, so it is not read here.
-            return hashlib.sha256(f"too large: {stat}".encode()).hexdigest()
+            state = f"FileStat(size_bytes={stat.size_bytes}, mtime_ns={stat.mtime_ns}, inode={stat.inode})"
+            return hashlib.sha256(f"too large: {state}".encode()).hexdigest()
         return self._folder.hash(path, stat, self._stop)
-
-    def _dispatch(self, document_ids: Sequence[str]) -> None:
-        """Send hints for documents to the workers. Reconciliation sends those that are not sent here."""
-        sent = []
-        try:
-            for document_id in document_ids:
-                if self._messenger.ingest(document_id) is False:
-                    break
-                sent.append(document_id)
-        except Unavailable as error:
-            logger.warning("The queue does not answer; the documents wait in the catalog: %s", error.message)
-        if sent:
-            self._catalog.mark_dispatched(sent)
-
-    def _wake_indexer(self) -> None:
-        try:
-            self._messenger.wake_indexer()
-        except Unavailable as error:
-            logger.warning("The queue does not answer; the indexer will find its work by itself: %s", error.message)
 
     def is_missing(self, row: Row) -> bool:
         """Return whether a document's file is certainly gone: a file that cannot be reached does not count."""

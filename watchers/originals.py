@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import time
 from functools import cached_property
 
 from core.blobs import BlobStore
@@ -12,10 +13,14 @@ from core.catalog import to_text
 from core.disk import DiskSpace
 from core.settings import Settings
 from core.watch_roots import WatchMode
+from watchers.completeness import why_incomplete
 from watchers.folder import Folder
 from watchers.reconcile import FileStat
 
 logger = logging.getLogger(__name__)
+
+#: How long a file must not have changed that seems to be incomplete.
+INCOMPLETE_SECONDS = 120
 
 
 class Originals:
@@ -29,8 +34,8 @@ class Originals:
         self._max_upload_bytes = settings.max_upload_bytes
         #: Files that were ingested but could not be removed, by path: they are not ingested again.
         self._unremovable: dict[str, FileStat] = {}
-        #: Files that are open for writing: each is logged once.
-        self._open_for_writing: set[str] = set()
+        #: Files that are still being written: each is logged once.
+        self._incomplete: set[str] = set()
 
     @cached_property
     def _blobs(self) -> BlobStore:
@@ -51,19 +56,27 @@ class Originals:
         return self._unremovable.get(path) == stat
 
     def must_wait(self, path: str, stat: FileStat) -> bool:
-        """Return whether the file would be removed once it is ingested, but somebody has it open for writing."""
+        """Return whether the file would be removed once it is ingested, but is probably still being written."""
         if not self.is_consumed or not self.should_copy(stat):
             return False
         try:
-            is_open = self._folder.is_open_for_writing(path, stat)
+            reason = self._reason_to_wait(path, stat)
         except OSError:
             return False  # the file is opened again to be hashed, where errors are handled
-        if not is_open:
-            self._open_for_writing.discard(path)
-        elif path not in self._open_for_writing:
-            self._open_for_writing.add(path)
-            logger.info("%s is open for writing, and is taken once it is closed", to_text(path))
-        return is_open
+        if reason is None:
+            self._incomplete.discard(path)
+        elif path not in self._incomplete:
+            self._incomplete.add(path)
+            logger.info("%s %s", to_text(path), reason)
+        return reason is not None
+
+    def _reason_to_wait(self, path: str, stat: FileStat) -> str | None:
+        if self._folder.is_open_for_writing(path, stat):
+            return "is open for writing, and is taken once it is closed"
+        if time.time() - stat.ctime_ns / 1e9 >= INCOMPLETE_SECONDS:
+            return None
+        missing = why_incomplete(*self._folder.ends(path, stat))
+        return missing and f"{missing}, and is taken once it has not changed for {INCOMPLETE_SECONDS} s"
 
     def copy(self, path: str, stat: FileStat, content_hash: str) -> str | None:
         """Copy a file durably and return the copy's key, or None if the file has changed since it was hashed.

@@ -19,6 +19,13 @@ class FileStat(NamedTuple):
     size_bytes: int
     mtime_ns: int
     inode: int
+    #: Nobody can set it, so it tells changes that keep size and time. A rename changes it too. 0: not known.
+    ctime_ns: int = 0
+
+    @property
+    def across_renames(self) -> FileStat:
+        """The part of the state that a rename leaves as it is."""
+        return self._replace(ctime_ns=0)
 
 
 class Row(NamedTuple):
@@ -66,6 +73,8 @@ class Difference:
     still_ignored: list[Row] = field(default_factory=list)
     #: The number of rows, without ignored files.
     row_count: int = 0
+    #: The ctimes, by document, of files that an older release has seen, which did not record it.
+    unknown_ctimes: dict[str, int] = field(default_factory=dict)
 
     @property
     def paths(self) -> Iterable[str]:
@@ -78,8 +87,8 @@ class Difference:
     @property
     def lost(self) -> list[Row]:
         """The rows whose files are gone and were not merely renamed."""
-        appeared = set(self.appeared.values())
-        return [row for row in self.vanished if row.stat not in appeared]
+        appeared = {stat.across_renames for stat in self.appeared.values()}
+        return [row for row in self.vanished if row.stat.across_renames not in appeared]
 
 
 def row_of(document: Document) -> Row:
@@ -89,7 +98,7 @@ def row_of(document: Document) -> Row:
         path=to_os(document.path or ""),
         content_hash=document.content_hash,
         collection=document.collection,
-        stat=FileStat(document.size_bytes, document.mtime_ns or 0, document.inode or 0),
+        stat=FileStat(document.size_bytes, document.mtime_ns or 0, document.inode or 0, document.ctime_ns or 0),
         blob_key=document.blob_key,
         is_lost=document.has_lost_file,
     )
@@ -98,7 +107,7 @@ def row_of(document: Document) -> Row:
 def row_of_file(file: MirroredFile, *, is_ignored: bool = False) -> Row:
     """Return the row of a file as the catalog knows it."""
     # By position, since a scan does this for every file.
-    stat = FileStat(file.size_bytes, file.mtime_ns or 0, file.inode or 0)
+    stat = FileStat(file.size_bytes, file.mtime_ns or 0, file.inode or 0, file.ctime_ns or 0)
     is_lost = bool(file.has_lost_file)
     path = to_os(file.path)
     return Row(file.document_id, path, file.content_hash, file.collection, stat, file.blob_key, is_lost, is_ignored)
@@ -109,6 +118,7 @@ def compare(
 ) -> Difference:
     """Compare the files of a folder (or of some of its paths) with the rows of the same paths."""
     appeared, count = dict(files), 0
+    ctimes: dict[str, int] = {}
     changed: list[Changed] = []
     vanished: list[Row] = []
     ignored = []
@@ -121,16 +131,27 @@ def compare(
         if stat is None:
             if _follows(row, mode):
                 vanished.append(row)
-        elif stat != row.stat or row.collection != collection or row.is_lost or _needs_copy(row, mode):
+        elif not _is_same(stat, row, ctimes) or row.collection != collection or row.is_lost or _needs_copy(row, mode):
             changed.append(Changed(row, stat))
     still, no_longer = [], []
     for row in ignored:
-        if appeared.get(row.path) == row.stat:
+        found = appeared.get(row.path)
+        if found is not None and _is_same(found, row, ctimes):
             del appeared[row.path]
             still.append(row)
         else:
             no_longer.append(row)
-    return Difference(appeared, changed, vanished, no_longer, still, count)
+    return Difference(appeared, changed, vanished, no_longer, still, count, ctimes)
+
+
+def _is_same(stat: FileStat, row: Row, ctimes: dict[str, int]) -> bool:
+    """Return whether a file is in the state of the row. If the row has no ctime, add the file's to `ctimes`."""
+    if stat == row.stat:
+        return True
+    if row.stat.ctime_ns or stat.across_renames != row.stat:
+        return False
+    ctimes[row.document_id] = stat.ctime_ns
+    return True
 
 
 def _follows(row: Row, mode: WatchMode) -> bool:
@@ -145,12 +166,12 @@ def _needs_copy(row: Row, mode: WatchMode) -> bool:
 
 def pair_by_stat(appeared: Mapping[str, FileStat], vanished: Iterable[Row]) -> list[Moved]:
     """Return the moves within a file system: the file at the new path is the same as the one that vanished."""
-    at = {stat: path for path, stat in appeared.items()}
+    at = {stat.across_renames: path for path, stat in appeared.items()}
     moves = []
     for row in vanished:
-        path = at.pop(row.stat, None)
+        path = at.pop(row.stat.across_renames, None)
         if path is not None:
-            moves.append(Moved(row, path, row.stat))
+            moves.append(Moved(row, path, appeared[path]))
     return moves
 
 

@@ -27,9 +27,19 @@ class SkipReport:
         #: Numbers by reason. A folder counts as one, because its content is not scanned.
         self.counts: Counter[str] = Counter()
         self.files: list[SkippedFile] = []
+        self._listed: set[str] = set()
 
     def add(self, path: str, reason: str, *, is_folder: bool = False) -> None:
-        """Add a skipped file, or a folder with all its content. `path` is as the operating system spells it."""
+        """Add a skipped file, or a folder with all its content. `path` is as the operating system spells it.
+
+        A path that is added again is counted, but not listed again.
+        """
         self.counts[to_text(reason)] += 1
-        if len(self.files) < MAX_LISTED:
+        if len(self.files) < MAX_LISTED and path not in self._listed:
+            self._listed.add(path)
             self.files.append(SkippedFile(self._root, to_text(path) + "/" * is_folder, to_text(reason)))
+
+    def count(self, path: str, reason: str, number: int) -> None:
+        """Add several entries of the file `path`, which is listed once."""
+        self.add(path, reason)
+        self.counts[to_text(reason)] += number - 1

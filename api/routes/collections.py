@@ -208,15 +208,17 @@ async def _refuse_watched(services: Services, collection: Collection, change: st
     """Refuse a change that a watched folder would undo at its next scan.
 
     Raises:
-        Conflict: a folder of WATCH_DIRS feeds this collection.
+        Conflict: a folder of WATCH_DIRS or a URL of WATCH_URLS feeds this collection.
     """
-    feeding = [to_text(root.path) for root in services.settings.watch_roots if root.collection == collection.name]
+    settings = services.settings
+    feeding = [to_text(root.path) for root in settings.watch_roots if root.collection == collection.name]
+    feeding += [site.url for site in settings.watch_sites if site.collection == collection.name]
     roots: list[str] = await in_thread(services.catalog.watched_roots, collection.id)
     watched = [root for root in roots if root in feeding]
     if watched:
         raise Conflict(
-            f"The collection {collection.name!r} is fed by the watched folder {watched[0]}. Remove that folder from "
-            f"WATCH_DIRS before the collection is {change}.",
+            f"The collection {collection.name!r} is fed by {watched[0]}, which is watched. Remove it from "
+            f"WATCH_DIRS or WATCH_URLS before the collection is {change}.",
             param="collection",
         )
 

@@ -52,7 +52,8 @@ async def ready(services: ServicesDep) -> Response:
 
 def _needed_roles(services: Services) -> list[Role]:
     workers = set(Role) - {Role.API, Role.SUPERVISOR}
-    return sorted(workers if services.settings.watch_roots else workers - {Role.WATCHER})
+    settings = services.settings
+    return sorted(workers if settings.watch_roots or settings.watch_sites else workers - {Role.WATCHER})
 
 
 def _check_name(role: Role) -> str:

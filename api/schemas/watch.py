@@ -16,12 +16,12 @@ class Confirmation(WireRequest):
 
 
 class WatchedFolder(WireAnswer):
-    """A watched folder.
+    """A watched folder, or a watched URL (its `path`), whose pages take the place of files.
 
     In the states `held` and `missing`, the files of `missing` documents are absent, and nothing is deleted until that
     is confirmed or the files are back. `documents` is the number of documents at the last full scan, or at the
-    beginning of one that is running. `unreadable` is the number of files and folders that the watcher cannot read:
-    `/v1/rag/collections/{collection}/skipped` lists them.
+    beginning of one that is running. `unreadable` is the number of files, folders and pages that the watcher cannot
+    read: `/v1/rag/collections/{collection}/skipped` lists them.
     """
 
     object: Literal["watched_folder"]

@@ -33,6 +33,7 @@ from core.catalog.types import (
     StoreRecord,
     WatchedFolder,
 )
+from core.catalog.web_pages import PageVersion
 
 __all__ = [
     "LEASE_SECONDS",
@@ -57,6 +58,7 @@ __all__ = [
     "Released",
     "NewDocument",
     "Page",
+    "PageVersion",
     "ParseEnd",
     "Parsed",
     "Refused",

@@ -14,6 +14,7 @@ from core.catalog.progress import ProgressQueries
 from core.catalog.reads import ReadQueries
 from core.catalog.stores import StoreQueries
 from core.catalog.usage import UsageQueries
+from core.catalog.web_pages import WebPageQueries
 
 
 class Catalog(
@@ -29,6 +30,7 @@ class Catalog(
     KeyQueries,
     ModelWishQueries,
     UsageQueries,
+    WebPageQueries,
 ):
     """The catalog, over one pool of connections. Synchronous and thread-safe.
 

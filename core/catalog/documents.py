@@ -79,6 +79,7 @@ class DocumentQueries(MigratedDatabase):
             "size_bytes": new.size_bytes,
             "mtime_ns": new.mtime_ns,
             "inode": new.inode,
+            "ctime_ns": new.ctime_ns,
             "updated_at": now,
         }
         if existing.content_hash != new.content_hash or existing.collection != new.collection:
@@ -126,6 +127,7 @@ class DocumentQueries(MigratedDatabase):
         size_bytes: int,
         mtime_ns: int | None,
         inode: int | None,
+        ctime_ns: int | None = None,
         blob_key: str | None = None,
     ) -> Document:
         """Queue the changed original as a new generation; the old one stays searchable until the new one is complete.
@@ -136,18 +138,35 @@ class DocumentQueries(MigratedDatabase):
             NotFound: there is no such document, or it is being deleted.
         """
         values = new_generation(self._now()) | {"content_hash": content_hash}
-        values |= {"size_bytes": size_bytes, "mtime_ns": mtime_ns, "inode": inode, "blob_key": blob_key}
+        values |= {"size_bytes": size_bytes, "mtime_ns": mtime_ns, "inode": inode, "ctime_ns": ctime_ns}
+        values["blob_key"] = blob_key
         return self._change(document_id, values)
 
-    def touch_source(self, document_id: str, *, size_bytes: int, mtime_ns: int | None, inode: int | None) -> Document:
+    def touch_source(
+        self,
+        document_id: str,
+        *,
+        size_bytes: int,
+        mtime_ns: int | None,
+        inode: int | None,
+        ctime_ns: int | None = None,
+    ) -> Document:
         """Record a new size, time or inode of unchanged content. Queue a document whose file had been missing.
 
         Raise NotFound as `new_version` does.
         """
-        return self._change(document_id, {"size_bytes": size_bytes, "mtime_ns": mtime_ns, "inode": inode})
+        state = {"size_bytes": size_bytes, "mtime_ns": mtime_ns, "inode": inode, "ctime_ns": ctime_ns}
+        return self._change(document_id, state)
 
     def move_document(
-        self, document_id: str, *, path: str, filename: str, mtime_ns: int | None, inode: int | None
+        self,
+        document_id: str,
+        *,
+        path: str,
+        filename: str,
+        mtime_ns: int | None,
+        inode: int | None,
+        ctime_ns: int | None = None,
     ) -> Document:
         """Rename a document within its root, without parsing or embedding it again.
 
@@ -162,6 +181,7 @@ class DocumentQueries(MigratedDatabase):
             with self._write() as connection:
                 document = fetch_alive(connection, document_id)
                 values: dict[str, Any] = {"path": path, "filename": filename, "mtime_ns": mtime_ns, "inode": inode}
+                values["ctime_ns"] = ctime_ns
                 values |= _requeued_if_lost(document, self._now())
                 if document.state in _STATE_AFTER_MOVE:
                     values |= FENCED | {"state": _STATE_AFTER_MOVE[document.state], "dispatched_at": None}

@@ -43,6 +43,7 @@ _MIRRORED = sa.select(
     documents.c.size_bytes,
     documents.c.mtime_ns,
     documents.c.inode,
+    documents.c.ctime_ns,
     documents.c.blob_key,
     sa.func.coalesce(_HAS_LOST_FILE, sa.false()),
 ).join_from(documents, collections)
@@ -145,10 +146,18 @@ class FolderQueries(MigratedDatabase):
         return list(found.values())
 
     def change_ignored(self, document_id: str, **file: Any) -> None:
-        """Record a new `path`, `size_bytes`, `mtime_ns` or `inode` of an ignored file."""
+        """Record a new `path`, `size_bytes`, `mtime_ns`, `inode` or `ctime_ns` of an ignored file."""
         with self._write() as connection:
             change = sa.update(documents).where(documents.c.id == document_id, _IGNORED)
             connection.execute(change.values(**file))
+
+    def save_ctimes(self, ctimes: Mapping[str, int]) -> None:
+        """Record ctimes, by document, of watched files whose ctime is not known."""
+        here = (documents.c.id == sa.bindparam("document"), documents.c.ctime_ns.is_(None))
+        change = sa.update(documents).where(*here).values(ctime_ns=sa.bindparam("ctime"))
+        for batch in batches(ctimes.items()):
+            with self._write() as connection:
+                connection.execute(change, [{"document": key, "ctime": ctime} for key, ctime in batch])
 
     def stop_ignoring(self, document_ids: Iterable[str]) -> None:
         """Record that the files of these deleted documents are no longer ignored: they are gone or have changed."""

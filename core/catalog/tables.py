@@ -65,6 +65,8 @@ documents = sa.Table(
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("mtime_ns", sa.BigInteger),
     sa.Column("inode", sa.BigInteger),
+    #: NULL: not known, as a release that did not record it has seen the file last.
+    sa.Column("ctime_ns", sa.BigInteger),
     sa.Column("blob_key", sa.Text),
     sa.Column("media_type", sa.Text),
     sa.Column("attributes", sa.JSON, nullable=False),
@@ -223,6 +225,17 @@ skipped_files = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
 )
 sa.Index("skipped_files_by_path", skipped_files.c.root, skipped_files.c.path)
+
+#: What servers said of the content of watched web pages when they were read last, to ask for changes only.
+web_pages = sa.Table(
+    "web_pages",
+    metadata,
+    #: The watched URL that names the page, and the page's URL.
+    sa.Column("root", sa.Text, primary_key=True),
+    sa.Column("url", sa.Text, primary_key=True),
+    sa.Column("etag", sa.Text),
+    sa.Column("last_modified", sa.Text),
+)
 
 jobs = sa.Table(
     "jobs",

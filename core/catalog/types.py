@@ -38,26 +38,17 @@ class DocumentState(StrEnum):
     DELETED = "deleted"
 
 
-#: The `error_code` of a document whose file was missing, or was no longer the one that the watcher had seen, when a
-#: worker wanted to read it.
+#: The `error_code` of a document whose file was missing, or was another one, when a worker wanted to read it.
 ORIGINAL_MISSING = "original_missing"
 #: The beginning of the reason for which a file of a watched folder is skipped that the watcher cannot read.
 UNREADABLE = "it cannot be read"
 
-#: States in which nothing more happens to a document, or nothing that its owner waits for.
-SETTLED = frozenset(
-    {
-        DocumentState.COMPLETED,
-        DocumentState.FAILED,
-        DocumentState.CANCELLED,
-        DocumentState.DELETING,
-        DocumentState.DELETED,
-    }
-)
-#: States from which a document can be queued again.
-RETRYABLE = (DocumentState.FAILED, DocumentState.CANCELLED)
 #: States in which a document waits or a worker holds it.
 UNSETTLED = (DocumentState.QUEUED, DocumentState.PARSING, DocumentState.PARSED, DocumentState.INDEXING)
+#: States in which nothing more happens to a document, or nothing that its owner waits for.
+SETTLED = frozenset(DocumentState) - frozenset(UNSETTLED)
+#: States from which a document can be queued again.
+RETRYABLE = (DocumentState.FAILED, DocumentState.CANCELLED)
 
 
 class JobState(StrEnum):
@@ -158,6 +149,7 @@ class NewDocument:
     path: str | None = None
     mtime_ns: int | None = None
     inode: int | None = None
+    ctime_ns: int | None = None
     media_type: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     #: Adding it again with this key returns the first document.
@@ -199,7 +191,7 @@ class Document:
     lease_until: float | None
     error_code: str | None
     chunks_indexed: int
-    #: The number of texts of the present generation that had to be embedded; the others already had a vector.
+    #: The number of texts of the present generation that had no vector yet.
     chunks_embedded: int
     queued_at: float | None
     parsing_at: float | None
@@ -213,6 +205,7 @@ class Document:
     chunk_overlap_tokens: int | None
     #: A person deleted the document while its file stayed in the watched folder: the file is ignored until it changes.
     ignored: bool = False
+    ctime_ns: int | None = None
     #: How often in a row the index worker did not find the chunks that a parser had written.
     chunks_missing: int = 0
     #: Metadata from the file: an e-mail's headers, the number of pages, …
@@ -249,6 +242,7 @@ class MirroredFile(NamedTuple):
     size_bytes: int
     mtime_ns: int | None
     inode: int | None
+    ctime_ns: int | None
     blob_key: str | None
     #: See `Document.has_lost_file`.
     has_lost_file: bool

@@ -23,6 +23,7 @@ from core.settings.storage import StorageSettings
 from core.settings.values import KEY_HASH_PREFIX
 from core.settings.watching import WatchSettings
 from core.watch_roots import WatchRoot, watch_root_of
+from core.watch_urls import WatchUrl, watch_url_of
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 #: `sun_path` holds 108 bytes with its terminator.
@@ -58,6 +59,8 @@ class Settings(OperationSettings, StorageSettings, HttpSettings, WatchSettings, 
             raise ValueError("CHUNK_OVERLAP_TOKENS may be at most half of CHUNK_TOKENS")
         if len({root.path for root in self.watch_roots}) < len(self.watch_roots):
             raise ValueError("WATCH_DIRS names a folder twice, but a folder can feed only one collection")
+        if len({site.url for site in self.watch_sites}) < len(self.watch_sites):
+            raise ValueError("WATCH_URLS names a URL twice, but a URL can feed only one collection")
         return self
 
     @property
@@ -70,6 +73,11 @@ class Settings(OperationSettings, StorageSettings, HttpSettings, WatchSettings, 
     def watch_roots(self) -> tuple[WatchRoot, ...]:
         """The watched folders, absolute, in the order in which they are named."""
         return tuple(map(watch_root_of, self.watch_dirs))
+
+    @property
+    def watch_sites(self) -> tuple[WatchUrl, ...]:
+        """The watched URLs, in the order in which they are named."""
+        return tuple(map(watch_url_of, self.watch_urls))
 
     @property
     def state_dir(self) -> Path:

@@ -111,6 +111,16 @@ def network(value: str) -> str:
     return value
 
 
+def name_pattern(entry: str) -> str:
+    """Return an entry of WATCH_IGNORE. Raise ValueError if it is not the pattern of a name."""
+    if "/" in entry or not entry.removeprefix("!"):
+        raise ValueError(
+            f"{entry!r} is not the pattern of a name: write for example *.log or !*.bak, without folders (rules with "
+            "folders belong into a file .llmignore)"
+        )
+    return entry
+
+
 def path_prefix(value: str) -> str:
     """Return a path without a slash at its end. Raise ValueError if it is no path of plain characters."""
     prefix = value.rstrip("/")
@@ -147,6 +157,7 @@ AdminKeys = Annotated[tuple[Annotated[SecretStr, AfterValidator(whole_key)], ...
 Texts = Annotated[tuple[str, ...], *COMMA_SEPARATED]
 HostNames = Annotated[tuple[Annotated[str, AfterValidator(host_name)], ...], *COMMA_SEPARATED]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(network)], ...], *COMMA_SEPARATED]
+NamePatterns = Annotated[tuple[Annotated[str, AfterValidator(name_pattern)], ...], *COMMA_SEPARATED]
 PathPrefix = Annotated[str, AfterValidator(path_prefix)]
 RegularExpression = Annotated[str, AfterValidator(regular_expression)]
 RedisUrl = Annotated[str, AfterValidator(lambda value: checked_url(value, "redis", "rediss", "unix"))]

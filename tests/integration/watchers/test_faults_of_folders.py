@@ -17,8 +17,7 @@ from core.catalog import Catalog, Document, NewDocument, Source
 from core.errors import Unavailable
 from tests.integration.watchers.world import World
 from tests.support import wait_until
-from watchers.folder import Folder
-from watchers.service import Watcher
+from watchers.folder_source import FolderSource
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -51,15 +50,15 @@ def test_a_missing_folder_with_documents_is_not_created_at_the_start(world: Worl
 def test_a_folder_that_cannot_be_created_is_logged_once(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tries: list[Folder] = []
-    create = Watcher._create
+    tries: list[FolderSource] = []
+    create = FolderSource._create
 
-    def counted(watcher: Watcher, folder: Folder) -> None:
-        create(watcher, folder)
-        tries.append(folder)
+    def counted(source: FolderSource) -> None:
+        create(source)
+        tries.append(source)
 
-    monkeypatch.setattr(Watcher, "_create", counted)
-    monkeypatch.setattr("watchers.service.FOLDER_CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(FolderSource, "_create", counted)
+    monkeypatch.setattr("watchers.folder_source.FOLDER_CHECK_SECONDS", 0.05)
     world.inbox.write_text("a file")
     world.start()
     wait_until(lambda: len(tries) >= 3)

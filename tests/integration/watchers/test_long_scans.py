@@ -11,8 +11,8 @@ import pytest
 
 from tests.integration.watchers.world import World
 from watchers.folder import Folder
+from watchers.folder_source import pause_between_scans
 from watchers.reconcile import FileStat
-from watchers.service import pause_between_scans
 
 TEXT = "The warranty lasts two years."
 
@@ -36,8 +36,7 @@ def scan_slowly(
             ended.set()
 
     monkeypatch.setattr(Folder, "scan", slow)
-    assert world.watcher is not None
-    world.watcher._on_overflow()
+    world.source._on_overflow()
     assert ended.wait(20)
 
 

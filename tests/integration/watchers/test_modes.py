@@ -100,6 +100,28 @@ if sys.argv[2] == "renamed":
 """
 
 
+@pytest.mark.parametrize("content", [b"page one" + bytes(1024), bytes(10_000_000), b"%PDF-1.4 page one"])
+def test_a_file_that_looks_incomplete_is_not_consumed_though_nobody_has_it_open(
+    make: Callable[[str], World], monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    world = make("consume")
+    world.start()
+    path = world.inbox / "pages.txt"
+    path.write_bytes(content)
+    for name in ("other.txt", "another.txt"):
+        (world.inbox / name).write_text(name)
+        wait_until(lambda name=name: not (world.inbox / name).exists())
+    assert path.exists()
+    with path.open("r+") as file:
+        file.write("page one page two")
+        file.truncate()
+    wait_until(lambda: not path.exists())
+    assert original(world, all_documents(world)[-1]) == "page one page two"
+    monkeypatch.setattr("watchers.originals.INCOMPLETE_SECONDS", 0)
+    path.write_bytes(content)
+    wait_until(lambda: not path.exists())
+
+
 @pytest.mark.parametrize("way", ["plain", "preallocated", "renamed"])
 def test_a_file_is_not_consumed_while_its_writer_pauses(make: Callable[[str], World], way: str) -> None:
     world = make("consume")
@@ -213,7 +235,7 @@ def test_a_mirrored_folder_is_emptied_when_its_mode_becomes_consume(world: World
 
 def test_skipped_files_are_reported_with_the_reason(make_world: Callable[..., World], tmp_path: Path) -> None:
     world = make_world(watch_rescan_seconds=1)
-    files = {".llmignore": "*.bak\n", "a.txt": "a", "b.bak": "b", "~$c.docx": "c", "sub/.llmignore": "drafts/\n"}
+    files = {".llmignore": "*.old\n", "a.txt": "a", "b.old": "b", "~$c.docx": "c", "sub/.llmignore": "drafts/\n"}
     files |= {"sub/drafts/d.txt": "d", "sub/.git/e": "e", "gone.txt": "gone"}
     for name, text in files.items():
         path = world.inbox / name
@@ -230,7 +252,7 @@ def test_skipped_files_are_reported_with_the_reason(make_world: Callable[..., Wo
 
     wait_until(lambda: "gone.txt" in listed())
     expected = {
-        "b.bak": ".llmignore: *.bak",
+        "b.old": ".llmignore: *.old",
         "gone.txt": DELETED,
         "out": LINK,
         "pipe": IRREGULAR,
@@ -245,8 +267,8 @@ def test_skipped_files_are_reported_with_the_reason(make_world: Callable[..., Wo
     pages.append(world.catalog.list_skipped("default", limit=4, after=pages[0].items[-1].id))
     assert [len(page.items) for page in pages] == [4, 3] and pages[0].has_more and not pages[1].has_more
     (world.inbox / ".llmignore").unlink()
-    wait_until(lambda: "b.bak" not in listed())
-    assert "b.bak" in world.settle(lambda documents: "b.bak" in documents)
+    wait_until(lambda: "b.old" not in listed())
+    assert "b.old" in world.settle(lambda documents: "b.old" in documents)
 
 
 def test_of_many_skipped_files_the_first_are_listed_and_all_are_counted(tmp_path: Path) -> None:

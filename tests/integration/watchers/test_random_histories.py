@@ -200,10 +200,10 @@ def run_history(world: World, workers: Workers, outside: Path, seed: int, operat
     assert {path: found.content_hash for path, found in documents.items()} == on_disk(world.inbox)
     for path, document in documents.items():
         status = (world.inbox / path).stat()
-        state = (document.size_bytes, document.mtime_ns, document.inode, document.state)
+        state = (document.size_bytes, document.mtime_ns, document.inode, document.ctime_ns, document.state)
         # An empty file has nothing to index.
         ended = DocumentState.COMPLETED if status.st_size else DocumentState.FAILED
-        assert state == (status.st_size, status.st_mtime_ns, status.st_ino, ended)
+        assert state == (status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns, ended)
     assert points_in(workers.store) == points_expected(world.catalog, workers.blobs)
 
 

@@ -13,7 +13,8 @@ from core.errors import Unavailable
 from core.settings import Settings, load_settings
 from tasks.jobs.queues import Role
 from tests.support import migrated_catalog, wait_until
-from watchers.mirror import Messenger
+from watchers.folder_source import FolderSource
+from watchers.hints import Messenger
 from watchers.service import Watcher
 
 STABLE_SECONDS = 0.3
@@ -81,6 +82,14 @@ class World:
             self._thread.join(timeout=60)
             assert not self._thread.is_alive(), "the watcher did not stop within 60 s"
             self.watcher = self._thread = None
+
+    @property
+    def source(self) -> FolderSource:
+        """The first watched folder as a source."""
+        assert self.watcher is not None
+        source = self.watcher.sources[0]
+        assert isinstance(source, FolderSource)
+        return source
 
     @property
     def info(self) -> dict[str, Any]:

@@ -40,6 +40,24 @@ def test_each_path_is_unchanged_new_changed_or_gone() -> None:
     assert set(difference.paths) == {"new", "changed", "gone"}
 
 
+def test_another_ctime_is_a_change_and_one_that_is_not_known_is_learned() -> None:
+    known = row("a", 1)._replace(stat=FileStat(1, 1, 1, 7))
+    unknown = row("b", 2)
+    ignored = row("c", 3)._replace(is_ignored=True)
+    files = {"a": FileStat(1, 1, 1, 8), "b": FileStat(2, 2, 2, 9), "c": FileStat(3, 3, 3, 5)}
+    difference = compare(files, [known, unknown, ignored], "default")
+    assert difference.changed == [Changed(known, files["a"])]
+    assert difference.unknown_ctimes == {"doc-b": 9, "doc-c": 5}
+    assert difference.still_ignored == [ignored]
+
+
+def test_a_renamed_file_is_the_same_whatever_its_ctime() -> None:
+    gone = row("a", 1)._replace(stat=FileStat(1, 1, 1, 7))
+    found = FileStat(1, 1, 1, 8)
+    assert pair_by_stat({"b": found}, [gone]) == [Moved(gone, "b", found)]
+    assert compare({"b": found}, [gone], "default").lost == []
+
+
 def test_a_document_of_another_collection_is_changed() -> None:
     document = row("a", 1, collection="old")
     assert compare({"a": stat(1)}, [document], "new").changed == [Changed(document, stat(1))]

@@ -1,0 +1,1 @@
+"""Watched web pages, feeds and sitemaps."""
