@@ -43,7 +43,8 @@ def ingest(
     paths: Annotated[list[Path], typer.Argument(exists=True, help="Files, or folders that contain files.")],
     collection: Annotated[str, typer.Option(help="The collection to add them to.")] = "default",
     attribute: Annotated[
-        list[str] | None, typer.Option("--attribute", "-a", help="KEY=VALUE, for filters; may be repeated.")
+        list[str] | None,
+        typer.Option("--attribute", "-a", help="KEY=VALUE or KEY=[LIST], for filters; may be repeated."),
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace documents that have the same name.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait until they are searchable.")] = True,
@@ -226,13 +227,13 @@ def _readable(files: Mapping[str, Path]) -> tuple[dict[str, Path], list[Path]]:
 
 
 def _attributes(given: Sequence[str]) -> dict[str, Any]:
-    """Parse attributes given as `KEY=VALUE`. A value is a number or a truth value if it looks like one in JSON."""
+    """Parse attributes given as `KEY=VALUE`. A value is a number, a truth value or a list if it is one in JSON."""
     attributes: dict[str, Any] = {}
     for item in given:
         key, separator, value = item.partition("=")
         if not separator or not key:
             raise InvalidRequest(f"--attribute {item}: write KEY=VALUE.")
-        attributes[key] = value_of(value)
+        attributes[key] = value_of(value, lists=True)
     return attributes
 
 

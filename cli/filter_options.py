@@ -24,13 +24,13 @@ def filters_of(given: Sequence[str]) -> Json | None:
     return {"type": "and", "filters": filters} if len(filters) > 1 else filters[0] if filters else None
 
 
-def value_of(text: str) -> Any:
-    """Return the number or truth value that the text is in JSON, else the text."""
+def value_of(text: str, *, lists: bool = False) -> Any:
+    """Return the number, the truth value or, if allowed, the list that the text is in JSON, else the text."""
     try:
         value = json.loads(text)
     except ValueError:
         return text
-    return value if isinstance(value, bool | int | float) else text
+    return value if isinstance(value, bool | int | float) or (lists and isinstance(value, list)) else text
 
 
 def _parsed(text: str) -> Json:
@@ -42,7 +42,8 @@ def _parsed(text: str) -> Json:
         return found
     comparison = _COMPARISON.match(text)
     if comparison is None:
-        message = f"--filter {text}: write KEY=VALUE (or !=, <, <=, >, >=), or a filter of the API as JSON."
+        comparisons = "KEY=VALUE (or !=, <, <=, >, >=; dates as 2024-01-31)"
+        message = f"--filter {text}: write {comparisons}, or a filter of the API as JSON."
         raise InvalidRequest(message, param="filter")
     key, operator, value = comparison.groups()
     return {"type": _TYPES[operator], "key": key, "value": value_of(value)}

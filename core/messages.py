@@ -48,11 +48,13 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
 
 FilterType = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "and", "or"]
 FilterValue = str | int | float | bool
+#: The value of a document's attribute. A filter holds for a list if it holds for one of its elements.
+AttributeValue = FilterValue | list[FilterValue]
 
 
 class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A condition on documents: a comparison of `key` with `value` (a list for `in` and `nin`), or `and` or `or` over
-    `filters`.
+    """A condition on documents: a comparison of `key` with `value` (a list for `in` and `nin`; a number or a date for
+    `gt`, `gte`, `lt` and `lte`), or `and` or `or` over `filters`.
 
     The keys `document_id`, `filename`, `path` and `type` are properties of the document; any other key is one of its
     attributes. `attributes.NAME` reaches an attribute that has one of these four names.
@@ -261,7 +263,7 @@ class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     section: str | None = None
     start: int | None = None
     end: int | None = None
-    attributes: dict[str, str | int | float | bool] = {}
+    attributes: dict[str, AttributeValue] = {}
     last_page: int | None = None
     header: str = ""
 

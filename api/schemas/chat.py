@@ -29,7 +29,7 @@ from api.schemas.tools import (
     tool_use,
 )
 from core.errors import InvalidRequest
-from core.messages import DEFAULT_TOOL_ROUNDS, SamplingParams
+from core.messages import DEFAULT_TOOL_ROUNDS, AttributeValue, SamplingParams
 from core.settings import Settings
 
 MAX_CHOICES = 16
@@ -346,7 +346,7 @@ class Source(WireAnswer):
     dense_score: float | None
     sparse_score: float | None
     rerank_score: float | None
-    attributes: dict[str, str | float | bool]
+    attributes: dict[str, AttributeValue]
 
 
 class ChatCompletion(WireAnswer):

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from api.schemas.base import WireRequest
 from core import messages
+from core.dates import DATE_FORMS, date_span
 
 MAX_KEY_CHARACTERS = 128
 MAX_VALUES = 256
@@ -40,26 +41,42 @@ class _Comparison(WireRequest):
 
 
 class EqualityFilter(_Comparison):
-    """Compares for equality. A document without the attribute is not equal to any value."""
+    """Compares for equality. A document without the attribute is not equal to any value; a list is equal to each of its
+    elements."""
 
     type: Literal["eq", "ne"]
     value: Value
 
+    @field_validator("value", mode="before")
+    @classmethod
+    def _is_one_value(cls, value: object) -> object:
+        if isinstance(value, list):
+            raise ValueError("one value, not a list; to compare with several, use 'in' or 'nin'")
+        return value
+
 
 class OrderFilter(_Comparison):
-    """Compares numbers by size."""
+    """Compares numbers by size, and dates by time."""
 
     type: Literal["gt", "gte", "lt", "lte"]
-    value: float
+    value: float | Annotated[str, Field(description=f"A date, as {DATE_FORMS}; without a zone in UTC.")]
 
     @field_validator("key")
     @classmethod
     def _has_numbers(cls, value: str) -> str:
         if value in ("document_id", "filename", "path", "type"):
-            raise ValueError(f"{value!r} is text, and only numbers can be compared by size; use eq, ne, in or nin")
+            message = f"{value!r} is text, and only numbers and dates can be compared by size; use eq, ne, in or nin"
+            raise ValueError(message)
         if '"' in value or "\\" in value:
             message = "attributes with a quotation mark or a backslash in their name only support eq, ne, in and nin"
             raise ValueError(message)
+        return value
+
+    @field_validator("value", mode="before")
+    @classmethod
+    def _is_number_or_date(cls, value: object) -> object:
+        if isinstance(value, str) and date_span(value) is None:
+            raise ValueError(f"{value[:80]!r} is not a date; write {DATE_FORMS}, or a number without quotation marks")
         return value
 
 

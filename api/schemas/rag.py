@@ -12,7 +12,7 @@ from api.schemas.chat import FinishReason, Missing, SchemaErrors, Source, Stream
 from api.schemas.messages import Messages
 from api.schemas.reasoning import ReasoningFields
 from api.schemas.scope import Scope
-from core.messages import ChatMessage
+from core.messages import AttributeValue, ChatMessage
 from core.watch_roots import DEFAULT_COLLECTION
 from tasks.jobs.kinds import all_kinds
 
@@ -23,6 +23,8 @@ MAX_QUERY_CHARACTERS = 2**16
 MAX_ATTRIBUTES = 16
 MAX_ATTRIBUTE_KEY = 64
 MAX_ATTRIBUTE_TEXT = 512
+#: Values of an attribute that is a list: each is a term in the index of the vector store.
+MAX_ATTRIBUTE_ITEMS = 64
 
 
 Query = Annotated[NonBlank, Field(max_length=MAX_QUERY_CHARACTERS)]
@@ -71,24 +73,36 @@ class TextsRequest(WireRequest):
         return None if value is None else [checked_attributes(item) for item in value]
 
 
-def checked_attributes(given: dict[str, Any]) -> dict[str, str | int | float | bool]:
+def checked_attributes(given: dict[str, Any]) -> dict[str, AttributeValue]:
     """Return the attributes of a document without those that are null.
 
     Raises:
-        ValueError: there are too many, one is too long, or a value is not a string, a number or a boolean.
+        ValueError: there are too many, one is too long, or a value is not a string, a number, a boolean or a list of
+            these.
     """
     if len(given) > MAX_ATTRIBUTES:
         raise ValueError(f"at most {MAX_ATTRIBUTES} keys for one document, not {len(given)}")
     for key, value in given.items():
         if not 0 < len(key) <= MAX_ATTRIBUTE_KEY:
             raise ValueError(f"the key {key[:80]!r} is empty or longer than {MAX_ATTRIBUTE_KEY} characters")
-        if isinstance(value, str) and len(value) > MAX_ATTRIBUTE_TEXT:
-            raise ValueError(f"the value of {key!r} is longer than {MAX_ATTRIBUTE_TEXT} characters")
-        if not isinstance(value, str | float | int | None):
-            raise ValueError(f"the value of {key!r} is neither a string nor a number nor a boolean")
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise ValueError(f"the value of {key!r} does not fit in 64 bits")
+        if isinstance(value, list):
+            if len(value) > MAX_ATTRIBUTE_ITEMS:
+                raise ValueError(f"the list {key!r} has {len(value)} values; {MAX_ATTRIBUTE_ITEMS} are allowed")
+            for position, item in enumerate(value):
+                _check_attribute(f"{key}[{position}]", item)
+        elif value is not None:
+            _check_attribute(key, value)
     return {key: value for key, value in given.items() if value is not None}
+
+
+def _check_attribute(name: str, value: Any) -> None:
+    if isinstance(value, str) and len(value) > MAX_ATTRIBUTE_TEXT:
+        raise ValueError(f"the value of {name!r} is longer than {MAX_ATTRIBUTE_TEXT} characters")
+    if not isinstance(value, str | float | int):
+        message = f"the value of {name!r} is neither a string nor a number nor a boolean; a list of these is allowed"
+        raise ValueError(message)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"the value of {name!r} does not fit in 64 bits")
 
 
 class Hit(WireAnswer):
@@ -108,7 +122,7 @@ class Hit(WireAnswer):
     dense_score: float | None
     sparse_score: float | None
     rerank_score: float | None
-    attributes: dict[str, str | int | float | bool]
+    attributes: dict[str, AttributeValue]
 
 
 class SearchResults(WireAnswer):

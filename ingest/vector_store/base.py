@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.messages import Filter
-from ingest.vector_store.terms import ATTRIBUTES_PREFIX, indexed_values, number_paths
+from ingest.vector_store.terms import indexed_values, is_number_path, number_paths
 
 Vector = npt.NDArray[np.float32]
 Payload = dict[str, Any]
@@ -28,8 +28,8 @@ RRF_K = 2
 OLD_INDEXES = frozenset(
     {"document_id", "collection", "filename", "path", "type", "attribute_terms", "generation", "content_hash"}
 )
-#: Most numeric attributes that get an index, in the order in which they appear. Each index takes memory and files, even
-#: if it is nearly empty. Filters on other attributes read every point.
+#: Most numeric attributes and dates that get an index, in the order in which they appear. Each index takes memory and
+#: files, even if it is nearly empty. Filters on other attributes read every point.
 MAX_NUMBER_INDEXES = 32
 #: Points migrated in one operation.
 MIGRATION_POINTS = 256
@@ -146,8 +146,8 @@ class Candidate:
 
 
 def new_number_indexes(payloads: Iterable[Mapping[str, Any]], indexed: Collection[str]) -> list[str]:
-    """Return the numeric attributes in these payloads that shall get an index, given the indexed payload keys."""
-    numbers = [path for path in indexed if path.startswith(ATTRIBUTES_PREFIX)]
+    """Return the numeric attributes and dates in these payloads that shall get an index, given the indexed keys."""
+    numbers = list(filter(is_number_path, indexed))
     room = max(0, MAX_NUMBER_INDEXES - len(numbers))
     return sorted(number_paths(payloads) - set(indexed))[:room]
 

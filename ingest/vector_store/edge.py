@@ -39,7 +39,7 @@ from ingest.vector_store.filter_conditions import Conditions
 from ingest.vector_store.owner import OwnerLock
 from ingest.vector_store.point_terms import TERM_SOURCES, point_terms, terms_after_rename
 from ingest.vector_store.shard import open_shard, sync
-from ingest.vector_store.terms import TERMS, as_number_path, terms_of
+from ingest.vector_store.terms import as_number_path, document_values
 
 #: Points written between two flushes of the segments. A flush takes 0.1-0.2 s and shortens the write-ahead log, which
 #: is replayed after a crash.
@@ -243,7 +243,7 @@ class EdgeVectorStore:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
     def _index_numbers(self, payloads: Sequence[Mapping[str, Any]]) -> None:
-        """Create an index for a numeric attribute at its first number; later it would have to read all points."""
+        """Create the index of an attribute at its first number or date; later it would have to read all points."""
         for path in new_number_indexes(payloads, self._indexed):
             self._write(edge.UpdateOperation.create_field_index(path, edge.PayloadSchemaType.Float))
             self._indexed.add(path)
@@ -274,7 +274,7 @@ def _sparse_vector(terms: sparse.SparseTerms) -> Any:
 
 
 def _payload_update(document: DocumentMeta) -> Any:
-    values = {**document.payload, TERMS: terms_of(document.payload)}
+    values = document_values(document.payload)
     return edge.UpdateOperation.set_payload_by_filter(_conditions.of_document(document.id), values)
 
 

@@ -6,8 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.dates import date_span
 from core.messages import Filter
-from ingest.vector_store.terms import ATTRIBUTES_PREFIX, CONTENT_BUCKET, TERMS, content_bucket, number_path, term
+from ingest.vector_store.terms import (
+    ATTRIBUTES_PREFIX,
+    CONTENT_BUCKET,
+    TERMS,
+    content_bucket,
+    date_path,
+    number_path,
+    term,
+)
 
 #: Keys of a filter that are a document's own. All others are attributes.
 DOCUMENT_KEYS = frozenset({"document_id", "filename", "path", "type"})
@@ -72,9 +81,16 @@ class Conditions:
                 return self._has(filters)
             case "ne" | "nin":
                 return self.filter(must_not=[self._has(filters)])
-        return self.field(
-            key=number_path(attribute_name(filters.key)), range=self.range(**{filters.type: filters.value})
-        )
+        return self._by_size(filters)
+
+    def _by_size(self, filters: Filter) -> Any:
+        attribute = attribute_name(filters.key)
+        if not isinstance(filters.value, str):
+            return self.field(key=number_path(attribute), range=self.range(**{filters.type: filters.value}))
+        span = date_span(filters.value)
+        if span is None:
+            raise ValueError(f"{filters.value!r} is not a date")
+        return self.field(key=date_path(attribute), range=self.range(**_range_of(filters.type, *span)))
 
     def _has(self, filters: Filter) -> Any:
         values = filters.value if isinstance(filters.value, list) else [filters.value]
@@ -88,6 +104,13 @@ class Conditions:
 
     def _any_of(self, key: str, values: Iterable[str] | Iterable[int]) -> Any:
         return self.field(key=key, match=self.match_any(any=list(values)))
+
+
+def _range_of(comparison: str, start: float, end: float) -> dict[str, float]:
+    """Return the bounds of a comparison with a span of time. A day is at most a day if it begins before its end."""
+    if start == end or comparison in ("gte", "lt"):
+        return {comparison: start}
+    return {"gte": end} if comparison == "gt" else {"lt": end}
 
 
 def attribute_name(key: str) -> str:

@@ -38,7 +38,7 @@ from ingest.vector_store.base import (
 )
 from ingest.vector_store.filter_conditions import Conditions
 from ingest.vector_store.point_terms import TERM_SOURCES, point_terms, terms_after_rename
-from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, terms_of
+from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, document_values
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ class ServerVectorStore:
         operations = [
             models.SetPayloadOperation(
                 set_payload=models.SetPayload(
-                    payload={**document.payload, TERMS: terms_of(document.payload)},
+                    payload=document_values(document.payload),
                     filter=_conditions.of_document(document.id),
                 )
             )
@@ -232,7 +232,7 @@ class ServerVectorStore:
         return [list(answer.points) for answer in _ask(self._client.query_batch_points, self._name, requests)]
 
     def _index_numbers(self, payloads: Sequence[Mapping[str, Any]]) -> None:
-        """Create an index for a numeric attribute at its first number. Creating it twice changes nothing."""
+        """Create an index for a numeric attribute at its first number or date. Creating it twice changes nothing."""
         for path in new_number_indexes(payloads, self._indexed):
             self._index(path, models.PayloadSchemaType.FLOAT)
 

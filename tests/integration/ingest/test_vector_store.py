@@ -92,6 +92,9 @@ SHELVES: dict[str, dict[str, Any]] = {
     "b": {"attributes": {"shelf": "tools", "year": 2021.5, "page.count": 7}, "filename": "b.md", "path": "x/b.md"},
     "c": {"attributes": {"shelf": "3", "year": "2021", "sold": False, "path": "p"}, "filename": "c.md"},
     "d": {"filename": "d.md"},
+    "e": {"attributes": {"tags": ["red", 7, True], "date": "2024-03-05"}, "filename": "e.md"},
+    "f": {"attributes": {"tags": ["red"], "date": ["2023-12-31T23:30:00-01:00", "2024-06"]}, "filename": "f.md"},
+    "g": {"attributes": {"date": 2024, "tags": []}, "filename": "g.md"},
 }
 
 
@@ -103,7 +106,7 @@ def where(type: Any, key: str = "", value: Any = "", *filters: Filter) -> Filter
     ("filters", "documents"),
     [
         (where("eq", "shelf", "toys"), "a"),
-        (where("ne", "shelf", "toys"), "bcd"),
+        (where("ne", "shelf", "toys"), "bcdefg"),
         (where("eq", "shelf", 3), ""),
         (where("eq", "year", 2019.0), "a"),
         (where("eq", "sold", True), "a"),
@@ -114,7 +117,20 @@ def where(type: Any, key: str = "", value: Any = "", *filters: Filter) -> Filter
         (where("lte", "attributes.year", 2021.5), "ab"),
         (where("lt", "page.count", 8), "b"),
         (where("in", "shelf", ["toys", "tools", "x"]), "ab"),
-        (where("nin", "shelf", ["toys", "tools"]), "cd"),
+        (where("nin", "shelf", ["toys", "tools"]), "cdefg"),
+        (where("eq", "tags", "red"), "ef"),
+        (where("in", "tags", [7, "blue"]), "e"),
+        (where("ne", "tags", True), "abcdfg"),
+        (where("gt", "tags", 6), "e"),
+        (where("gte", "date", "2024-01-01"), "ef"),
+        (where("lt", "date", "2024-01-01"), ""),
+        (where("lt", "date", "2024-01-01T00:30:01Z"), "f"),
+        (where("lte", "date", "2024-03-05"), "ef"),
+        (where("gt", "date", "2024-03-05"), "f"),
+        (where("gt", "date", "2024-06"), ""),
+        (where("lte", "date", "2024-02"), "f"),
+        (where("gte", "date", 2000), "g"),
+        (where("eq", "date", "2024-03-05"), "e"),
         (where("eq", "filename", "b.md"), "b"),
         (where("eq", "path", "x/b.md"), "b"),
         (where("eq", "attributes.path", "p"), "c"),
@@ -165,6 +181,14 @@ def test_only_some_numbers_are_indexed_and_the_others_are_compared_too(store: Ve
     for key in (keys[0], keys[-1]):
         hits = store.search(None, "router", 5, (), where("gt", key, 4))
         assert [hit.payload["document_id"] for hit in hits] == ["b"]
+
+
+def test_dates_follow_a_change_of_the_attributes(store: VectorStore) -> None:
+    store.upsert([make_point("router", "a", attributes={"due": "2024-01-01"})])
+    later = where("gte", "due", "2024-02-01")
+    for attributes, found in (({"due": "2024-03-01"}, 1), ({}, 0)):
+        store.update_documents([DocumentMeta("a", 1, "default", "a.txt", attributes=attributes)])
+        assert len(store.search(None, "router", 5, (), later)) == found
 
 
 def test_filters_read_attributes_that_were_set_later(store: VectorStore) -> None:

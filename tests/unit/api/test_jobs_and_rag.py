@@ -201,6 +201,7 @@ FILTERS = {
             "type": "or",
             "filters": [{"type": "gte", "key": "year", "value": 2019}, {"type": "ne", "key": "b", "value": 1}],
         },
+        {"type": "gte", "key": "date", "value": "2024-01-01"},
     ],
 }
 
@@ -226,6 +227,9 @@ async def test_filters_reach_the_search(http: httpx.AsyncClient, stream: FakeJob
         ({"type": "eq", "key": "", "value": "b"}, "filters.key", "at least 1"),
         ({"type": "eq", "key": "a", "value": None}, "filters.value", "valid"),
         ({"type": "gt", "key": "a", "value": "2020"}, "filters.value", "number"),
+        ({"type": "gt", "key": "a", "value": "soon"}, "filters.value", "is not a date; write 2024-01-31"),
+        ({"type": "gt", "key": "a", "value": "2024-02-30"}, "filters.value", "is not a date"),
+        ({"type": "eq", "key": "a", "value": ["b"]}, "filters.value", "use 'in'"),
         ({"type": "gt", "key": "path", "value": 1}, "filters.key", "only numbers"),
         ({"type": "lt", "key": 'a"b', "value": 1}, "filters.key", "quotation mark"),
         ({"type": "gte", "key": "a\\b", "value": 1}, "filters.key", "backslash"),
