@@ -1,39 +1,68 @@
-"""JSON, indented so that it can be split at line ends, and JSON Lines, one record per line with its keys."""
+"""JSON: lists of objects and JSON Lines as records, one per line with its keys; other JSON as it is, indented.
+
+The standard library reads it; ours is the form in which records and chats are written as text.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.detection import JSON_LINES
+from ingest.parsers.records.json_lists import add_record_lists, has_chats
+from ingest.parsers.records.json_values import decode_json, record_line
 from ingest.parsers.source import SourceFile
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _INDENT = "  "
-
-
-class _Object(list[tuple[str, Any]]):
-    """The keys and values of an object; a key may occur more than once."""
-
-
-#: Numbers stay strings, exactly as they are written.
-_DECODER = json.JSONDecoder(object_pairs_hook=_Object, parse_int=str, parse_float=str, parse_constant=str)
+_SAMPLE_LINES = 5
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """Parse the file as one block. JSON that already has line breaks and no `\\u` escapes is kept unchanged."""
+    """Parse lists of objects as records, and other JSON as one block.
+
+    JSON that already has line breaks and no `\\u` escapes is kept unchanged.
+    """
     text = source.read_text()
-    builder = DocumentBuilder()
     if source.media_type == JSON_LINES:
-        builder.add(ElementKind.TABLE, "\n".join(_record(line) for line in text.split("\n") if line.strip()))
+        return _read_lines([line for line in text.split("\n") if line.strip()]).build(source.media_type)
+    builder = _read_records(text)
+    if builder is not None:
         return builder.build(source.media_type)
+    builder = DocumentBuilder()
     if text.strip().count("\n") < 2 or "\\u" in text:
         text = _indented(text)
     builder.add(ElementKind.CODE, text)
     return builder.build(source.media_type)
+
+
+def _read_records(text: str) -> DocumentBuilder | None:
+    """Return the records of a JSON file, or None if it has none."""
+    builder = DocumentBuilder()
+    try:
+        return builder if add_record_lists(builder, decode_json(text)) else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _read_lines(lines: Sequence[str]) -> DocumentBuilder:
+    """Return the messages of a chat, or one record for each line."""
+    # All lines are decoded together only if they are a chat, since that takes more memory than the lines have.
+    found = _read_records(f"[{','.join(lines)}]") if has_chats(map(_decoded, lines[:_SAMPLE_LINES])) else None
+    if found is None:
+        found = DocumentBuilder()
+        found.add(ElementKind.TABLE, "\n".join(map(_record, lines)))
+    return found
+
+
+def _decoded(line: str) -> Any:
+    try:
+        return decode_json(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _indented(text: str) -> str:
@@ -59,26 +88,8 @@ def _indented(text: str) -> str:
 
 
 def _record(line: str) -> str:
-    """Return a line as `key: value; key.inner: value`, or unchanged if it is not JSON."""
+    """Return a line as a record, or unchanged if it is not JSON."""
     try:
-        value = _DECODER.decode(line)
+        return record_line(decode_json(line))
     except (ValueError, RecursionError):
         return line
-    return "; ".join(f"{key}: {text}" if key else text for key, text in _flat("", value) if text)
-
-
-def _flat(key: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, _Object):
-        for name, inner in value:
-            yield from _flat(f"{key}.{name}" if key else str(name), inner)
-    elif isinstance(value, list) and any(isinstance(item, list) for item in value):
-        for item in value:
-            yield from _flat(key, item)
-    elif isinstance(value, list):
-        yield key, ", ".join(_text(item) for item in value)
-    else:
-        yield key, _text(value)
-
-
-def _text(value: Any) -> str:
-    return " ".join(value.split()) if isinstance(value, str) else json.dumps(value)
