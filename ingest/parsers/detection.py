@@ -39,6 +39,12 @@ ODT = "application/vnd.oasis.opendocument.text"
 ODS = "application/vnd.oasis.opendocument.spreadsheet"
 ODP = "application/vnd.oasis.opendocument.presentation"
 EPUB = "application/epub+zip"
+VTT = "text/vtt"
+SRT = "application/x-subrip"
+SBV = "text/x-sbv"
+SSA = "text/x-ssa"
+ICALENDAR = "text/calendar"
+VCARD = "text/vcard"
 PNG = "image/png"
 JPEG = "image/jpeg"
 TIFF = "image/tiff"
@@ -51,7 +57,7 @@ _HEAD_BYTES = 4096
 _PDF_SIGNATURE = re.compile(rb"(?:^|[\r\n\xbf])%PDF-\d")
 _PDF_END_BYTES = 2048
 #: Text formats whose media type does not begin with `text/`.
-_TEXT_TYPES = frozenset((JSON, JSON_LINES, NOTEBOOK, XML, RTF, "application/sql", "application/javascript"))
+_TEXT_TYPES = frozenset((JSON, JSON_LINES, NOTEBOOK, XML, RTF, SRT, "application/sql", "application/javascript"))
 _OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
 #: Templates and master documents are read as the type of document that they are for.
 _OPEN_DOCUMENT_KINDS = {"text": ODT, "spreadsheet": ODS, "presentation": ODP}
@@ -96,6 +102,8 @@ _BY_SUFFIX = {
     ".csv": CSV, ".tsv": TSV, ".tab": TSV,
     ".json": JSON, ".geojson": JSON, ".ipynb": NOTEBOOK, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES,
     ".rst": RST, ".rest": RST, ".org": ORG, ".eml": EML, ".mbox": MBOX, ".xml": XML,
+    ".vtt": VTT, ".srt": SRT, ".sbv": SBV, ".ass": SSA, ".ssa": SSA,
+    ".ics": ICALENDAR, ".vcs": ICALENDAR, ".ical": ICALENDAR, ".vcard": VCARD,
 }  # fmt: skip
 _CODE_SUFFIX_NAMES = (
     ".py .pyi .js .mjs .cjs .ts .tsx .jsx .java .kt .kts .scala .c .h .cc .cpp .cxx .hpp .hh .cs .go .rs .rb .php .pl "
@@ -111,6 +119,15 @@ _HTML_START = re.compile(r"\s*+(?>(?:<!--.*?-->|<\?(?!php|=).*?\?>)\s*)*+(?:<!do
 _XML_START = re.compile(
     r"(?><!--.*?-->\s*)*+(?:<\?xml|<!DOCTYPE\s+(?!html)[\w:.-]+\s|<[A-Za-z][\w:.-]*(?:\s[^<>]*)?\sxmlns(?::\w+)?=|<rss\s)",
     re.S,
+)
+_CUE_TIMES = r"(?:\d{1,3}:)?\d{1,2}:\d\d[.,]\d{1,3}"
+#: The beginnings of files of records.
+_RECORD_STARTS = (
+    (re.compile(r"\s*WEBVTT(?:[ \t\n]|\Z)"), VTT),
+    (re.compile(rf"\s*\d+[ \t]*\n{_CUE_TIMES}[ \t]*-->[ \t]*{_CUE_TIMES}", re.A), SRT),
+    (re.compile(r"\s*\[Script Info\]", re.I), SSA),
+    (re.compile(r"\s*BEGIN[ \t]*:[ \t]*VCALENDAR\b", re.I), ICALENDAR),
+    (re.compile(r"\s*BEGIN[ \t]*:[ \t]*VCARD\b", re.I), VCARD),
 )
 _TEMPLATE_CODE = re.compile(rb"<\?(?:php|=)|<%[=@!-]?\s")
 #: How much of a page is searched for template code.
@@ -236,6 +253,9 @@ def _text_type(path: Path, head: bytes, filename: str) -> str:
     name = PurePosixPath(filename.lower())
     if _HTML_START.match(start):
         return CODE if _is_page_template(path) else HTML
+    records = next((media_type for pattern, media_type in _RECORD_STARTS if pattern.match(start)), None)
+    if records:
+        return records
     is_code = name.name in _CODE_NAMES or name.suffix in _CODE_SUFFIXES
     mail = mail_type(path, name.suffix, is_named=is_code or name.suffix in _BY_SUFFIX)
     if mail:
