@@ -57,10 +57,24 @@ _MODULES = {
     detection.GIF: "image",
     detection.WEBP: "image",
     detection.BMP: "image",
+    detection.AVIF: "image",
+    detection.JPEG_2000: "image",
+    detection.HEIC: "image",
+    detection.TNEF: "mail.tnef",
+    detection.SIGNED: "mail.signed",
 }
-#: Parsers that need a package without a wheel for every platform: the package's import name and its PyPI name.
-_OPTIONAL = {"pandoc.parser": ("pypandoc", "pypandoc_binary")}
+#: Types that need a package without a wheel for every platform: the package's import name and its PyPI name.
+_OPTIONAL = {
+    **dict.fromkeys((detection.RST, detection.ORG, detection.ODT), ("pypandoc", "pypandoc_binary")),
+    detection.HEIC: ("pillow_heif", "pillow-heif"),
+}
 _ADVICE = {
+    detection.HEIC: "Save it as JPEG or PDF and drop that.",
+    detection.PAGES: "Export it from Pages as .docx or PDF and drop that.",
+    detection.NUMBERS: "Export it from Numbers as .xlsx and drop that.",
+    detection.KEYNOTE: "Export it from Keynote as .pptx or PDF and drop that.",
+    "application/oxps": "Print it to a PDF and drop that.",
+    "application/vnd.ms-visio.drawing.main+xml": "Save it as PDF and drop that.",
     detection.XLSB: "Save it as .xlsx.",
     "application/zip": "Drop the files in it instead.",
     "application/gzip": "Unpack it and drop the files in it instead.",
@@ -73,19 +87,16 @@ def parser_for(media_type: str) -> Parser:
     Raises:
         DocumentRejected: If there is none, or its library is not installed.
     """
-    module = _MODULES.get(media_type)
+    module, advice = _MODULES.get(media_type), _ADVICE.get(media_type, "")
     if module is None:
-        advice = _ADVICE.get(media_type, "")
         raise DocumentRejected(
             f"This type of file ({media_type}) is not supported. {advice}".rstrip(), code="unsupported_file"
         )
-    if module in _OPTIONAL:
-        name, package = _OPTIONAL[module]
+    if media_type in _OPTIONAL:
+        name, package = _OPTIONAL[media_type]
         if find_spec(name) is None:
-            raise DocumentRejected(
-                f"This type of file ({media_type}) is not supported here: install {package} and drop it again.",
-                code="unsupported_file",
-            )
+            message = f"This type of file ({media_type}) is not supported here: install {package} and drop it again."
+            raise DocumentRejected(f"{message} {advice}".rstrip(), code="unsupported_file")
     return cast(Parser, importlib.import_module(f"ingest.parsers.{module}").parse)
 
 

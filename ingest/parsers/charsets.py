@@ -51,6 +51,7 @@ _PLAIN_ASCII = re.compile(rb"[\0\t\n\r\x20-\x7e]*")
 _CONTROL = re.compile(rb"[\x01-\x06\x0e-\x1a\x1c-\x1f]")
 _ZEROS = re.compile(rb"\0+")
 _MIN_TEXT_BYTES = 16
+_TEXT_HEAD_BYTES = 4096
 
 
 def bom_charset(data: bytes) -> str | None:
@@ -154,6 +155,14 @@ def _appended_utf16_offset(data: bytes) -> int:
     except UnicodeDecodeError:
         return 0
     return start if _utf16_without_bom(data[start:]) == "utf-16-le" else 0
+
+
+def utf16_as_utf8(data: bytes) -> bytes:
+    """Return text in UTF-16 or UTF-32 as UTF-8, and anything else unchanged."""
+    is_wide = (bom_charset(data) or "utf-8-sig") != "utf-8-sig" or (
+        b"\0" in data[:_TEXT_HEAD_BYTES] and _utf16_without_bom(data)
+    )
+    return decode(data).encode("utf-8") if is_wide else data
 
 
 def is_text(data: bytes) -> bool:

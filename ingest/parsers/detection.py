@@ -12,6 +12,7 @@ from core.errors import DocumentRejected
 from ingest.parsers.archives import ARCHIVE_ERRORS, ENCRYPTED, broken_archive_error, check_archive, refuse_nested
 from ingest.parsers.charsets import bom_charset, decode, is_text
 from ingest.parsers.mail.detection import EML, MBOX, mail_type
+from ingest.parsers.mail.signed import SIGNED, is_mail, is_signed
 from ingest.parsers.ole import DOC, MSG, PPT, SIGNATURE, XLS, ole_media_type
 
 __all__ = ["DOC", "EML", "MBOX", "MSG", "PPT", "XLS", "detect_media_type"]
@@ -51,10 +52,21 @@ TIFF = "image/tiff"
 GIF = "image/gif"
 WEBP = "image/webp"
 BMP = "image/bmp"
+#: Pictures of phones, which some builds of the library for images open.
+HEIC, AVIF, JPEG_2000 = "image/heic", "image/avif", "image/jp2"
+#: Outlook's own format of a message with its files.
+TNEF = "application/ms-tnef"
+TNEF_SIGNATURE = b"\x78\x9f\x3e\x22"
+PAGES, NUMBERS, KEYNOTE = (
+    "application/vnd.apple.pages",
+    "application/vnd.apple.numbers",
+    "application/vnd.apple.keynote",
+)
 UNKNOWN = "application/octet-stream"
 
 _HEAD_BYTES = 4096
 _PDF_SIGNATURE = re.compile(rb"(?:^|[\r\n\xbf])%PDF-\d")
+_PDF_OBJECT = re.compile(rb"\s*(?:%[^\r\n]{0,100}[\r\n]+\s*){0,3}\d{1,10} \d{1,5} obj\b")
 _PDF_END_BYTES = 2048
 #: Text formats whose media type does not begin with `text/`.
 _TEXT_TYPES = frozenset((JSON, JSON_LINES, NOTEBOOK, XML, RTF, SRT, "application/sql", "application/javascript"))
@@ -95,7 +107,26 @@ _MAGIC = (
     (b"fLaC", "audio/flac"),
     (b"\x1aE\xdf\xa3", "video/x-matroska"),
     (b"GGUF", "application/x-gguf"),
+    (TNEF_SIGNATURE, TNEF),
+    (b"\0\0\0\x0cjP  \r\n", JPEG_2000),
 )
+#: The brands of the container format that pictures, sounds and films share, by their beginnings.
+_BRANDS = (
+    *((brand, HEIC) for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")),
+    *((brand, AVIF) for brand in (b"avif", b"avis")),
+    *((brand, "audio/mp4") for brand in (b"M4A ", b"M4B ", b"M4P ")),
+    (b"qt  ", "video/quicktime"),
+    (b"crx ", "image/x-canon-cr3"),
+    (b"3g", "video/3gpp"),
+)
+#: Apple's documents, and others that are zip archives without being read as such, by an entry or its folder.
+_ARCHIVES_BY_ENTRY = {
+    "FixedDocumentSequence.fdseq": "application/oxps",
+    "FixedDocSeq.fdseq": "application/oxps",
+    "visio/document.xml": "application/vnd.ms-visio.drawing.main+xml",
+}
+_APPLE_ENTRIES = frozenset(("Index.zip", "index.xml", "index.apxl"))
+_APPLE_SUFFIXES = {".pages": PAGES, ".numbers": NUMBERS, ".key": KEYNOTE}
 _BY_SUFFIX = {
     ".md": MARKDOWN, ".markdown": MARKDOWN, ".mdx": MARKDOWN, ".rmd": MARKDOWN, ".qmd": MARKDOWN,
     ".html": HTML, ".htm": HTML, ".xhtml": HTML,
@@ -126,7 +157,7 @@ _RECORD_STARTS = (
     (re.compile(r"\s*WEBVTT(?:[ \t\n]|\Z)"), VTT),
     (re.compile(rf"\s*\d+[ \t]*\n{_CUE_TIMES}[ \t]*-->[ \t]*{_CUE_TIMES}", re.A), SRT),
     (re.compile(r"\s*\[Script Info\]", re.I), SSA),
-    (re.compile(r"\s*BEGIN[ \t]*:[ \t]*VCALENDAR\b", re.I), ICALENDAR),
+    (re.compile(r"\s*BEGIN[ \t]*:[ \t]*V(?:CALENDAR|EVENT|TODO)\b", re.I), ICALENDAR),
     (re.compile(r"\s*BEGIN[ \t]*:[ \t]*VCARD\b", re.I), VCARD),
 )
 _TEMPLATE_CODE = re.compile(rb"<\?(?:php|=)|<%[=@!-]?\s")
@@ -148,9 +179,11 @@ def detect_media_type(path: Path, filename: str) -> str:
     if _is_pdf(path, head):
         return PDF
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return _office_type(path)
+        return _office_type(path, filename)
     if head.startswith(SIGNATURE):
         return ole_media_type(path)
+    if is_signed(head):
+        return SIGNED
     known = _known_format(head)
     # The signatures of some formats are letters, which a text may begin with too.
     if known == RTF or not is_text(head):
@@ -162,17 +195,20 @@ def _is_pdf(path: Path, head: bytes) -> bool:
     """Return whether the file is a PDF.
 
     PDF readers accept up to a kilobyte of other bytes before the signature, but a text file may mention the signature.
+    A file that has lost its first line begins with an object, and ends like any other.
     """
     if head.lstrip().startswith(b"%PDF-"):
         return True
-    if not _PDF_SIGNATURE.search(head[:1024]):
+    is_headless = _PDF_OBJECT.match(head) is not None
+    if not is_headless and not _PDF_SIGNATURE.search(head[:1024]):
         return False
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _PDF_END_BYTES))
-        return b"startxref" in file.read() or not is_text(head)
+        end = file.read()
+    return b"startxref" in end or (not is_headless and not is_text(head))
 
 
-def _office_type(path: Path) -> str:
+def _office_type(path: Path, filename: str) -> str:
     names = check_archive(path)
     found = next(
         (media_type for part, media_type in _OFFICE_PARTS.items() if any(part.fullmatch(name) for name in names)), None
@@ -182,7 +218,15 @@ def _office_type(path: Path) -> str:
         return found
     if "mimetype" in names:
         return _declared_type(path)
-    return "application/zip"
+    found = next((_ARCHIVES_BY_ENTRY[name] for name in names if name in _ARCHIVES_BY_ENTRY), None)
+    return found or _apple_type(names, filename)
+
+
+def _apple_type(names: list[str], filename: str) -> str:
+    """Return the type of a document of Pages, Numbers or Keynote, which its name tells, or that of any zip archive."""
+    is_apple = any(name.endswith(".iwa") or name.rpartition("/")[2] in _APPLE_ENTRIES for name in names)
+    found = _APPLE_SUFFIXES.get(PurePosixPath(filename.lower()).suffix) if is_apple else None
+    return found or "application/zip"
 
 
 def _declared_type(path: Path) -> str:
@@ -234,7 +278,9 @@ def _known_format(head: bytes) -> str | None:
     if head[:2] == b"BM" and head[6:10] == bytes(4):
         return BMP
     if head[4:8] == b"ftyp":
-        return "video/mp4"
+        # A general brand of pictures may be followed by that of the format.
+        brands = head[8:12] if head[8:12] not in (b"mif1", b"msf1") or b"avif" not in head[16:48] else b"avif"
+        return next((media_type for brand, media_type in _BRANDS if brands.startswith(brand)), "video/mp4")
     return next((media_type for start, media_type in _MAGIC if head.startswith(start)), None)
 
 
@@ -256,6 +302,8 @@ def _text_type(path: Path, head: bytes, filename: str) -> str:
     records = next((media_type for pattern, media_type in _RECORD_STARTS if pattern.match(start)), None)
     if records:
         return records
+    if name.suffix == ".p7m" and is_mail(head):
+        return EML
     is_code = name.name in _CODE_NAMES or name.suffix in _CODE_SUFFIXES
     mail = mail_type(path, name.suffix, is_named=is_code or name.suffix in _BY_SUFFIX)
     if mail:

@@ -26,6 +26,13 @@ _STREAMS = {
 }
 #: Streams that exist only in encrypted files.
 _ENCRYPTED_STREAMS = ("EncryptedPackage", "EncryptedSummary")
+#: Streams of files under rights management ([MS-OFFCRYPTO] 2.2), beside a placeholder for other programs.
+_RIGHTS_STREAMS = ("\x09DRMContent", "\x09DRMViewerContent", "\x06DataSpaces/DataSpaceInfo/DRMEncryptedDataSpace",
+                   "\x06DataSpaces/DataSpaceInfo/\x09DRMDataSpace")  # fmt: skip
+_RIGHTS = (
+    "The file is protected by rights management, and only Office opens it for those who have the right. Save it there "
+    "without the protection, or as PDF, and drop that."
+)
 #: The offset of a Word file's flags, and the flag for encryption ([MS-DOC] 2.5.2, fEncrypted).
 _WORD_FLAGS_OFFSET, _WORD_ENCRYPTED = 10, 0x100
 
@@ -38,6 +45,8 @@ def ole_media_type(path: Path) -> str:
     """
     try:
         with olefile.OleFileIO(path) as container:
+            if any(container.exists(name) for name in _RIGHTS_STREAMS):
+                raise DocumentRejected(_RIGHTS)
             if any(container.exists(name) for name in _ENCRYPTED_STREAMS):
                 raise DocumentRejected(ENCRYPTED)
             found = next((media for name, media in _STREAMS.items() if container.exists(name)), OTHER)

@@ -7,36 +7,34 @@ from email.parser import BytesParser
 
 from ingest.parsers.attachments import Attachment
 from ingest.parsers.charsets import is_text
-from ingest.parsers.detection import PLAIN
+from ingest.parsers.detection import PLAIN, TNEF, TNEF_SIGNATURE
 from ingest.parsers.mail.detection import EML
 from ingest.parsers.mail.headers import MailPolicy, first_value, visible_headers
 from ingest.parsers.mail.part import Part
+from ingest.parsers.mail.signed import SIGNED, is_signed
 from ingest.parsers.mail.text import decode_text
 
 _MESSAGES = frozenset(("message/rfc822", "message/global", "message/news"))
 #: The headers of a bounced message, without its text.
 _HEADERS_ONLY = frozenset(("text/rfc822-headers", "message/rfc822-headers", "message/global-headers"))
 _EXTERNAL = "message/external-body"
+_SMIME_TYPES = frozenset(("application/pkcs7-mime", "application/x-pkcs7-mime"))
+_HEAD_BYTES = 4096
 _ENCRYPTED = "Save the e-mail decrypted and drop it instead."
-_SMIME = f"It is encrypted, or its text is inside a signature (S/MIME). {_ENCRYPTED}"
 _PGP = f"It is encrypted (PGP). {_ENCRYPTED}"
 _SIGNATURE = "It is a signature: there is no text in it."
-_TNEF = "It is in a format that only Outlook reads (TNEF). Open the e-mail in Outlook and save the files in it."
+_RIGHTS = "The e-mail is protected by rights management, and only Outlook opens it. Save it as PDF."
 _REASONS = {
-    "application/pkcs7-mime": _SMIME,
-    "application/x-pkcs7-mime": _SMIME,
     "application/pkcs7-signature": _SIGNATURE,
     "application/x-pkcs7-signature": _SIGNATURE,
     "application/pgp-signature": _SIGNATURE,
     "application/pgp-encrypted": "It only says that the e-mail is encrypted (PGP).",
-    "application/ms-tnef": _TNEF,
-    "application/vnd.ms-tnef": _TNEF,
+    "application/x-microsoft-rpmsg-message": _RIGHTS,
 }
-_REASONS_BY_SUFFIX = {".p7m": _SMIME, ".p7s": _SIGNATURE}
+_REASONS_BY_SUFFIX = {".p7s": _SIGNATURE, ".rpmsg": _RIGHTS}
 _REASONS_BY_START = {
     b"-----BEGIN PGP MESSAGE": _PGP,
     b"-----BEGIN PGP SIGNATURE": _SIGNATURE,
-    b"\x78\x9f\x3e\x22": _TNEF,
 }
 
 
@@ -57,6 +55,9 @@ def attachment_of(part: Part, number: int) -> Attachment:
     reason = _reason(part, name, data)
     if reason:
         return Attachment(name, None, reason=reason)
+    wrapped = _wrapped_type(part, name, data)
+    if wrapped:
+        return Attachment(name, data, media_type=wrapped)
     if part.declared_type in _HEADERS_ONLY:
         return Attachment(name, data, media_type=EML)
     if part.declared_type.startswith("message/"):
@@ -74,6 +75,14 @@ def _reason(part: Part, name: str, data: bytes) -> str:
     by_name = next((reason for suffix, reason in _REASONS_BY_SUFFIX.items() if name.lower().endswith(suffix)), "")
     by_start = next((reason for start, reason in _REASONS_BY_START.items() if data.lstrip().startswith(start)), "")
     return _REASONS.get(part.declared_type, "") or by_name or by_start
+
+
+def _wrapped_type(part: Part, name: str, data: bytes) -> str | None:
+    """Return the type of a file that wraps the text and the files of an e-mail, or None if it is another file."""
+    if data.startswith(TNEF_SIGNATURE):
+        return TNEF
+    is_declared = part.declared_type in _SMIME_TYPES or name.lower().endswith(".p7m")
+    return SIGNED if is_declared or is_signed(data[:_HEAD_BYTES]) else None
 
 
 def _external_body_reason(part: Part) -> str:

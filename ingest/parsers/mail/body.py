@@ -12,9 +12,9 @@ from pathlib import Path
 from lxml import etree
 
 from core.errors import DocumentRejected
-from ingest.parsed_document import DocumentBuilder, ElementKind
+from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.html.page import add_html
-from ingest.parsers.source import SourceFile
+from ingest.parsers.source import ParserOptions, SourceFile
 from ingest.parsers.text import BLANK_LINES, add_paragraphs
 
 _RTF = "application/rtf"
@@ -70,6 +70,12 @@ def choose_bodies(alternatives: Sequence[Sequence[Body]]) -> list[Body]:
     return [*pages, *filter(None, others)]
 
 
+def bodies_not_in(bodies: Sequence[Body], others: Sequence[Body]) -> list[Body]:
+    """Return the bodies that have words which the others lack."""
+    words = _words(others)
+    return [body for body in bodies if not _words([body]) <= words]
+
+
 def _paragraphs_not_in(text: str, words: set[str]) -> str:
     """Return the paragraphs that have words not in `words`. URLs are ignored, because pages do not show them."""
     paragraphs = BLANK_LINES.split(text)
@@ -90,17 +96,30 @@ def add_body(builder: DocumentBuilder, body: Body, source: SourceFile) -> None:
 
 
 def _add_rtf(builder: DocumentBuilder, body: Body, source: SourceFile) -> None:
+    try:
+        document = _parse_rtf(body.text.encode("latin-1"), source.options)
+    except DocumentRejected as rejection:
+        builder.add(ElementKind.PARAGRAPH, f"The text of this e-mail was not read: {rejection.message}")
+        return
+    builder.add_document(document, level=1)
+
+
+def rtf_text(data: bytes) -> str:
+    """Return the text of RTF.
+
+    Raises:
+        DocumentRejected: If it is broken.
+    """
+    return _parse_rtf(data, ParserOptions()).text
+
+
+def _parse_rtf(data: bytes, options: ParserOptions) -> ParsedDocument:
     from ingest.parsers.rtf import parser as rtf
 
     with tempfile.NamedTemporaryFile(prefix="body-") as file:
-        file.write(body.text.encode("latin-1"))
+        file.write(data)
         file.flush()
-        try:
-            document = rtf.parse(SourceFile(Path(file.name), source.filename, _RTF, source.options, source.depth))
-        except DocumentRejected as rejection:
-            builder.add(ElementKind.PARAGRAPH, f"The text of this e-mail was not read: {rejection.message}")
-            return
-    builder.add_document(document, level=1)
+        return rtf.parse(SourceFile(Path(file.name), "body.rtf", _RTF, options))
 
 
 def _words(bodies: Sequence[Body]) -> set[str]:

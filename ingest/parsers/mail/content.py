@@ -10,10 +10,13 @@ from urllib.parse import unquote
 
 from core.errors import DocumentRejected
 from ingest.parsers.attachments import MAX_ATTACHMENTS, Attachment
+from ingest.parsers.detection import TNEF
 from ingest.parsers.mail.attachments import attachment_of
-from ingest.parsers.mail.body import Body, BodyFormat, choose_bodies, plain_body
-from ingest.parsers.mail.part import TOO_DEEP, Part
+from ingest.parsers.mail.body import Body, BodyFormat, bodies_not_in, choose_bodies, plain_body
+from ingest.parsers.mail.part import TOO_DEEP, Part, read_message
+from ingest.parsers.mail.signed import SIGNED, inner_name, is_mail, signed_content
 from ingest.parsers.mail.text import decode_text, unwrap_flowed, uu_files
+from ingest.parsers.mail.tnef import NO_TEXT, read_tnef
 
 #: Resources of an HTML page that are not worth reading on their own.
 _PAGE_PARTS = frozenset(("text/css", "text/javascript", "application/javascript", "application/x-javascript"))
@@ -132,4 +135,27 @@ def _belongs_to_page(part: Part) -> bool:
 def _collect_file(part: Part, content: Content) -> None:
     is_picture = part.get_content_maintype() == "image" and not part.is_attachment
     content_id = str(part.get("Content-ID", "")).strip(" <>") if is_picture else ""
-    content.files.append((attachment_of(part, len(content.files) + 1), content_id))
+    file = attachment_of(part, len(content.files) + 1)
+    if file.media_type in (TNEF, SIGNED) and file.data is not None:
+        _collect_wrapped(file, file.data, content)
+    else:
+        content.files.append((file, content_id))
+
+
+def _collect_wrapped(file: Attachment, data: bytes, content: Content) -> None:
+    """Collect the text and the files that a mail program has wrapped, or the reason why they cannot be read."""
+    try:
+        if file.media_type == TNEF:
+            mail = read_tnef(data)
+            if not (mail.bodies or mail.attachments):
+                raise DocumentRejected(NO_TEXT)
+            content.bodies += bodies_not_in(mail.bodies, content.bodies)
+            content.files += [(each, "") for each in mail.attachments]
+            return
+        inner = signed_content(data)
+        if is_mail(inner):
+            _collect(read_message(inner), content)
+        else:
+            content.files.append((Attachment(inner_name(file.filename), inner), ""))
+    except DocumentRejected as rejection:
+        content.files.append((Attachment(file.filename, None, reason=rejection.message), ""))

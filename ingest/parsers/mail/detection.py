@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ingest.parsers.charsets import utf16_as_utf8
+
 EML = "message/rfc822"
 MBOX = "application/mbox"
 
@@ -56,7 +58,7 @@ def mail_type(path: Path, suffix: str, *, is_named: bool) -> str | None:
         is_named: Whether the name indicates another type. The file is then e-mail only if its headers leave no doubt.
     """
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+        head = utf16_as_utf8(file.read(_HEAD_BYTES))
     headers = _headers(head)
     names, program_headers = headers.keys(), _program_headers(headers)
     is_mail_name = suffix in _MAIL_SUFFIXES

@@ -7,6 +7,7 @@ import re
 from core.errors import DocumentRejected
 from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.archives import FILE_ERRORS
+from ingest.parsers.charsets import utf16_as_utf8
 from ingest.parsers.mail.content import read_content
 from ingest.parsers.mail.detection import MBOX
 from ingest.parsers.mail.headers import MESSAGE_ID, visible_headers
@@ -29,7 +30,7 @@ def parse(source: SourceFile) -> ParsedDocument:
     if source.media_type == MBOX:
         count = _add_mailbox(builder, source)
         return builder.build(source.media_type, messages=str(count))
-    mail = _read_mail(_message_bytes(source.path.read_bytes()))
+    mail = _read_mail(_message_bytes(utf16_as_utf8(source.path.read_bytes())))
     add_mail(builder, mail, source)
     return builder.build(source.media_type, **mail.metadata)
 

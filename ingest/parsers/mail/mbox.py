@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ingest.parsers.charsets import utf16_as_utf8
 from ingest.parsers.mail.detection import is_separator
 
 #: Longer lines are read in pieces of this size.
@@ -17,6 +19,14 @@ _QUOTED_FROM = re.compile(rb"^>(?=>*From )", re.M)
 def read_messages(path: Path) -> Iterator[bytes]:
     """Yield the messages of a mailbox, without the quoting of lines that begin with “From”."""
     with path.open("rb") as file:
+        head = file.read(_LINE_BYTES)
+        if utf16_as_utf8(head) != head:
+            # Rewritten as a whole, since its lines cannot be found in the bytes.
+            with tempfile.NamedTemporaryFile(prefix="mailbox-") as copy:
+                copy.write(utf16_as_utf8(path.read_bytes()))
+                copy.flush()
+                yield from read_messages(Path(copy.name))
+            return
         for start, end in _message_spans(path):
             file.seek(start)
             yield _QUOTED_FROM.sub(b"", file.read(end - start))

@@ -62,6 +62,9 @@ def decode_transfer_encoding(data: bytes, encoding: str) -> tuple[bytes, bytes]:
 
 def decode_text(data: bytes, charset: str | None, *, is_html: bool = False) -> str:
     """Decode bytes, in the declared charset if they are valid in it. This never fails."""
+    if charset and charset.lower().startswith(("utf-16", "unicode")) and b"\0" not in data:
+        # A message that was saved in UTF-16 is read as UTF-8, whatever its parts declare.
+        charset = "utf-8"
     if charset and charset.lower().replace("-", "_") not in _NON_TEXT_CODECS:
         # The name may belong to a codec that is not a charset; such a codec may also raise errors of its own.
         try:

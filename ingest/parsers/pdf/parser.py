@@ -16,6 +16,7 @@ from ingest.parsers.attachments import Attachment, add_attachments
 from ingest.parsers.lines import add_page, normalise_spaces
 from ingest.parsers.ocr import MISSING
 from ingest.parsers.pdf.annotations import embedded_files, read_annotations
+from ingest.parsers.pdf.missing_header import pdf_input
 from ingest.parsers.pdf.scans import ScannedPages, text_layer
 from ingest.parsers.source import SourceFile
 
@@ -106,7 +107,7 @@ def _check_dynamic_form(document: pypdfium2.PdfDocument, builder: DocumentBuilde
 
 def _open(source: SourceFile) -> pypdfium2.PdfDocument:
     try:
-        document = pypdfium2.PdfDocument(source.path)
+        document = pypdfium2.PdfDocument(pdf_input(source.path))
     except pypdfium2.PdfiumError as error:
         if error.err_code in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY):
             raise DocumentRejected(ENCRYPTED) from error

@@ -215,3 +215,17 @@ def test_a_dynamic_form_is_refused(read: Read) -> None:
     data = b"%PDF-1.7\n" + objects + b"trailer << /Root 1 0 R /Size 6 >>\n%%EOF\n"
     with pytest.raises(DocumentRejected, match="dynamic form"):
         read("form.pdf", data)
+
+
+@pytest.mark.parametrize("start", [b"%\xe2", b"1 0 obj"])
+@pytest.mark.parametrize("name", ["a.pdf", "a.txt", "document"])
+def test_a_pdf_that_has_lost_its_first_line_is_read(read: Read, start: bytes, name: str) -> None:
+    data = pdf_bytes([["The fare is 41."], ["Page two."]])
+    at = data.find(start)
+    document = read(name, data[at if at >= 0 else data.index(b"\n") + 1 :])
+    assert document.media_type == "application/pdf"
+    assert document.text == "The fare is 41.\n\nPage two."
+
+
+def test_the_source_of_a_pdf_in_a_text_is_text(read: Read) -> None:
+    assert read("note.txt", b"1 0 obj\n<< >>\nendobj\n\nis how an object begins.").media_type == "text/plain"

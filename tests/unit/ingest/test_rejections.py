@@ -7,6 +7,7 @@ import os
 import resource
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,48 @@ def test_unsupported_names_the_type(read: Read, name: str, data: bytes, media_ty
     assert message.startswith("This type of file (")
     assert media_type in message
     assert "is not supported" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "media_type", "advice"),
+    [
+        ("a.heic", b"\0\0\0\x18ftypheic" + bytes(99), detection.HEIC, "Save it as JPEG"),
+        ("a.jpg", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(99), detection.HEIC, "Save it as JPEG"),
+        (
+            "a.pages",
+            zip_bytes({"Index/Document.iwa": b"x", "preview.jpg": b"x"}),
+            detection.PAGES,
+            "Export it from Pages",
+        ),
+        ("a.numbers", zip_bytes({"Index.zip": b"x"}), detection.NUMBERS, "Export it from Numbers as .xlsx"),
+        ("a.key", zip_bytes({"index.apxl": b"x"}), detection.KEYNOTE, "Export it from Keynote"),
+        ("a.pages", zip_bytes({"a.txt": b"x"}), "application/zip", "Drop the files in it"),
+        ("a.xps", zip_bytes({"FixedDocumentSequence.fdseq": b"x"}), "application/oxps", "Print it to a PDF"),
+        ("a.mp4", b"\0\0\0\x18ftypisom" + bytes(99), "video/mp4", ""),
+        ("a.m4a", b"\0\0\0\x18ftypM4A " + bytes(99), "audio/mp4", ""),
+        ("a.mov", b"\0\0\0\x18ftypqt  " + bytes(99), "video/quicktime", ""),
+    ],
+)
+def test_files_of_other_programs_say_what_to_do(
+    read: Read, name: str, data: bytes, media_type: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.parsers.find_spec", lambda _: None)
+    message = reason(read, name, data)
+    assert message.startswith(f"This type of file ({media_type}) is not supported")
+    assert advice in message
+
+
+@pytest.mark.parametrize("name", ["a.doc", "a.docx", "a.xls"])
+@pytest.mark.parametrize(
+    "protection",
+    [
+        {"\x09DRMContent": b"x" * 99, "WordDocument": b"x" * 5000},
+        {"\x09DRMContent": b"x" * 99, "Workbook": b"x" * 5000},
+        {"EncryptedPackage": b"x", "\x06DataSpaces": {"DataSpaceInfo": {"DRMEncryptedDataSpace": b"x"}}},
+    ],
+)
+def test_the_placeholder_of_a_protected_file_is_not_read(read: Read, name: str, protection: Any) -> None:
+    assert "protected by rights management" in reason(read, name, ole_bytes(protection))
 
 
 def test_optional_types_name_the_missing_package(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
