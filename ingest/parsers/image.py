@@ -1,4 +1,7 @@
-"""Images of text, such as photographs, scans and screenshots, read by OCR. Each frame is a page."""
+"""Images of text, such as photographs, scans and screenshots, read by OCR. Each frame is a page.
+
+Ours is what is between Pillow and Tesseract: limits, orientation, and pages that are not read.
+"""
 
 from __future__ import annotations
 

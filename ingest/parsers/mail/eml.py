@@ -1,4 +1,7 @@
-"""E-mail files and mailboxes, parsed with the standard library."""
+"""E-mail files and mailboxes, parsed with the standard library.
+
+Ours is what mail programs get wrong, and the choice between the forms of a text, which no library makes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outlook messages, parsed with python-oxmsg."""
+"""Outlook messages, parsed with python-oxmsg. Ours are code pages, embedded messages, and the form of an e-mail."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from ingest.parsed_document import DocumentBuilder, ParsedDocument
 from ingest.parsers.archives import ENCRYPTED
 from ingest.parsers.attachments import Attachment, add_attachments
 from ingest.parsers.lines import add_page, normalise_spaces
-from ingest.parsers.ocr import MISSING
+from ingest.parsers.ocr import MISSING, find_tesseract
 from ingest.parsers.pdf.annotations import embedded_files, read_annotations
 from ingest.parsers.pdf.missing_header import pdf_input
 from ingest.parsers.pdf.scans import ScannedPages, text_layer
@@ -27,6 +27,7 @@ _MAX_PLACEHOLDER_CHARACTERS = 1500
 _DYNAMIC_FORM = (
     "The PDF is a dynamic form (XFA), which only Adobe programs show. Print it to a PDF there and drop that file."
 )
+_BROKEN_PAGES = "The PDF is broken: none of its pages can be read."
 _NO_TESSERACT = f"The PDF has no text layer: its pages are images. {MISSING}"
 
 
@@ -60,7 +61,7 @@ def parse(source: SourceFile) -> ParsedDocument:
         if scans.failure is not None:
             raise scans.failure
         if scans.skipped:
-            raise DocumentRejected(_NO_TESSERACT, code="unsupported_file")
+            raise DocumentRejected(_BROKEN_PAGES if find_tesseract() else _NO_TESSERACT, code="unsupported_file")
         raise DocumentRejected("The PDF is empty: no text was found on its pages.", code="empty_file")
     return parsed
 
