@@ -55,7 +55,6 @@ _PLAIN_ASCII = re.compile(rb"[\0\t\n\r\x20-\x7e]*")
 _CONTROL = re.compile(rb"[\x01-\x06\x0e-\x1a\x1c-\x1f]")
 _ZEROS = re.compile(rb"\0+")
 _MIN_TEXT_BYTES = 16
-_TEXT_HEAD_BYTES = 4096
 
 
 def bom_charset(data: bytes) -> str | None:
@@ -138,6 +137,8 @@ def _utf16_without_bom(data: bytes) -> str | None:
     Spaces, digits and line ends have their zero byte on the same side.
     """
     sample = data[: _SAMPLE_BYTES - _SAMPLE_BYTES % 2]
+    if b"\0" not in sample:
+        return None
     first, second = sample[0::2].count(0), sample[1::2].count(0)
     if max(first, second) < _MIN_ZERO_SHARE * len(sample) or min(first, second) > 0.5 * max(first, second):
         return None
@@ -163,9 +164,7 @@ def _appended_utf16_offset(data: bytes) -> int:
 
 def utf16_as_utf8(data: bytes) -> bytes:
     """Return text in UTF-16 or UTF-32 as UTF-8, and anything else unchanged."""
-    is_wide = (bom_charset(data) or "utf-8-sig") != "utf-8-sig" or (
-        b"\0" in data[:_TEXT_HEAD_BYTES] and _utf16_without_bom(data)
-    )
+    is_wide = (bom_charset(data) or "utf-8-sig") != "utf-8-sig" or _utf16_without_bom(data)
     return decode(data).encode("utf-8") if is_wide else data
 
 

@@ -12,13 +12,12 @@ from typing import Any
 
 from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.detection import JSON_LINES
-from ingest.parsers.records.json_lists import add_record_lists, has_chats
+from ingest.parsers.records.json_lists import add_record_lists, is_chat
 from ingest.parsers.records.json_values import decode_json, record_line
 from ingest.parsers.source import SourceFile
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _INDENT = "  "
-_SAMPLE_LINES = 5
 
 
 def parse(source: SourceFile) -> ParsedDocument:
@@ -51,7 +50,7 @@ def _read_records(text: str) -> DocumentBuilder | None:
 def _read_lines(lines: Sequence[str]) -> DocumentBuilder:
     """Return the messages of a chat, or one record for each line."""
     # All lines are decoded together only if they are a chat, since that takes more memory than the lines have.
-    found = _read_records(f"[{','.join(lines)}]") if has_chats(map(_decoded, lines[:_SAMPLE_LINES])) else None
+    found = _read_records(f"[{','.join(lines)}]") if lines and is_chat(_decoded(lines[0])) else None
     if found is None:
         found = DocumentBuilder()
         found.add(ElementKind.TABLE, "\n".join(map(_record, lines)))

@@ -1,4 +1,4 @@
-"""Tells words from gibberish by their letters, before text is believed that a program has recognised.
+"""Distinguishes words from gibberish by their letters, before text is believed that a program has recognised.
 
 Ours, since detectors of languages need more text than a page with a stamp has, and name a language for anything.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,12 +47,9 @@ def add_record_lists(builder: DocumentBuilder, content: Any) -> bool:
     return True
 
 
-def has_chats(values: Iterable[Any]) -> bool:
-    """Return whether decoded values are messages of a chat, or chats."""
-    items = list(values)
-    if not items or not all(isinstance(item, JsonObject) for item in items):
-        return False
-    return are_messages(items) or all(map(Chats(items).is_chat, items))
+def is_chat(value: Any) -> bool:
+    """Return whether a decoded value is a message of a chat, or a chat."""
+    return isinstance(value, JsonObject) and (are_messages([value]) or Chats([]).is_chat(value))
 
 
 def _add_list(builder: DocumentBuilder, found: _List, chats: Chats) -> None:

@@ -97,7 +97,7 @@ def test_a_picture_without_words_is_not_read_and_the_other_pages_are(read: Read)
         "~ | .. —",
     ],
 )
-def test_gibberish_is_told_by_its_letters(text: str) -> None:
+def test_gibberish_is_recognised_by_its_letters(text: str) -> None:
     assert is_gibberish(text)
 
 
