@@ -45,7 +45,7 @@ class Form:
 
     def messages(self, question: str, hits: Sequence[Hit], count_tokens: Callable[[str], int]) -> list[ChatMessage]:
         """Return the conversation for a question."""
-        used = [hit for hit in hits[: self.chunks] if hit.score >= self.margin * hits[0].score]
+        used = self.used(hits)
         if self.own:
             return rag_messages([ChatMessage("user", question)], used, BUDGET_TOKENS, count_tokens)[0]
         numbered = [self._quote(number, hit) for number, hit in enumerate(used, 1)] if self.passages else []
@@ -59,6 +59,10 @@ class Form:
         filled = self.template.replace("{documents}", documents).replace("{question}", question)
         return [ChatMessage("user", filled)]
 
+    def used(self, hits: Sequence[Hit]) -> list[Hit]:
+        """Return the hits that this form shows."""
+        return [hit for hit in hits[: self.chunks] if hit.score >= self.margin * hits[0].score]
+
     def _quote(self, number: int, hit: Hit) -> str:
         title = f"{hit.section or hit.filename}: " if self.titles else ""
         if self.marks == "tags":
@@ -68,7 +72,8 @@ class Form:
 
 FORMS: dict[str, Form] = {
     "before": Form(BEFORE, order="best first", marks="tags", sentences=0),
-    "now": Form(own=True),
+    "now": Form(own=True, margin=0.5),
+    "three chunks": Form(own=True),
     "one chunk": Form(own=True, chunks=1),
     "two chunks": Form(own=True, chunks=2),
     "five chunks": Form(own=True, chunks=5),

