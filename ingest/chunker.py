@@ -4,7 +4,7 @@ A document is first split into atoms, spans that are never divided. An element t
 longer element is split into sentences (tables and code into lines), and a sentence that is still too long into runs of
 tokens. Neighbouring atoms of the same section are then packed into chunks; a section of a few words shares the chunk of
 its neighbour. Chunks are slices of the document's text: together they cover all of it except white space, and none has
-more tokens than the limit. What changes the chunks of a document has to raise `core.catalog.types.CHUNK_FORMAT`.
+more tokens than the limit. What changes the chunks of a document has to raise `CHUNK_FORMAT` of `core.catalog`.
 """
 
 from __future__ import annotations

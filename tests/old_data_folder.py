@@ -13,6 +13,12 @@ import tarfile
 from contextlib import closing
 from pathlib import Path
 
+#: A data folder of catalog revision 0014, before chunks had headers: vectors of the starter model, and five uploads.
+#: The manuals differ in their first heading and in the fuse that their last chunks name.
+UNHEADED_ARCHIVE = Path(__file__).parent / "data" / "data-folder-0014.tar.xz"
+FUSES = {"KX-10": "16 A", "KX-20": "25 A", "KX-30": "10 A"}
+OFFERS = {"offer 889": "offer_889.txt", "offer 890": "offer_890.txt"}
+
 ARCHIVE = Path(__file__).parent / "data" / "data-folder-0008.tar.gz"
 #: Where the watched folder was when the archive was made.
 OLD_INBOX = "/srv/llm-api/inbox"

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from core.catalog.chunk_format import CHUNK_FORMAT
 from core.catalog.migration import MigratedDatabase
 from core.catalog.rows import FENCED, IN_TURN, SELECT_DOCUMENT, WAITING, AnyRow, as_document, batches, checked, clean
 from core.catalog.tables import collections, documents
@@ -185,7 +186,8 @@ class ClaimQueries(MigratedDatabase):
                 return _released(DocumentState.QUEUED)
 
     def _advanced(self, state: DocumentState) -> dict[str, Any]:
-        return {"state": state, "attempts": 0, "error": None, "parsed_at": self._now()}
+        values: dict[str, Any] = {"state": state, "attempts": 0, "error": None, "parsed_at": self._now()}
+        return values | ({"chunk_format": CHUNK_FORMAT} if state is DocumentState.PARSED else {})
 
     def _failed(self, reason: str, code: str) -> dict[str, Any]:
         return {"state": DocumentState.FAILED, "error": clean(reason), "error_code": code, "ended_at": self._now()}

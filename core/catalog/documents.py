@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from core.catalog.chunk_format import CHUNK_FORMAT
 from core.catalog.collections import collection_id, lock_collection
 from core.catalog.folders import moved_attributes
 from core.catalog.migration import MigratedDatabase
@@ -310,6 +311,7 @@ def _new_row(new: NewDocument, collection: str, now: float) -> dict[str, Any]:
         "created_at": now,
         "updated_at": now,
         "queued_at": now,
+        "chunk_format": CHUNK_FORMAT,
     }
 
 

@@ -71,7 +71,7 @@ DELETED = FENCED | {
 #: SQLAlchemy's type of a row lists the types of its columns; here columns are read by name.
 AnyRow: TypeAlias = sa.Row[*tuple[Any, ...]]
 
-_HIDDEN = {"collection_id", "idempotency_key", "moved", "token", "worker", "placement", "bulk"}
+_HIDDEN = {"collection_id", "idempotency_key", "moved", "token", "worker", "placement", "bulk", "chunk_format"}
 _DOCUMENT_COLUMNS = [column for column in documents.c if column.name not in _HIDDEN]
 
 SELECT_DOCUMENT = sa.select(

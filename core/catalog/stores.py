@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import sqlalchemy as sa
 
 from core.catalog.batched import BatchedDatabase
+from core.catalog.chunk_format import CHUNK_FORMAT
 from core.catalog.collections import lock_collection
 from core.catalog.rows import ALIVE, SELECT_COLLECTION, as_collection, checked, new_generation
 from core.catalog.tables import collections, documents, stores
 from core.catalog.transitions import change
-from core.catalog.types import RETRYABLE, Collection, DocumentState, StoreRecord
+from core.catalog.types import RETRYABLE, UNSETTLED, Collection, DocumentState, StoreRecord
 
 #: Search finds the document. Written out as in the index `documents_by_placement`.
 _SEARCHABLE = sa.text("documents.active_generation IS NOT NULL")
+#: The document's chunks are of an older format. Written out as in the index `documents_outdated`.
+_OUTDATED = sa.text(f"documents.chunk_format < {CHUNK_FORMAT}")
+#: States in which an outdated document is indexed again, or will be.
+_REMADE = (*UNSETTLED, DocumentState.COMPLETED)
 
 
 class StoreQueries(BatchedDatabase):
@@ -76,6 +82,26 @@ class StoreQueries(BatchedDatabase):
             ids = list(connection.execute(query).scalars())
         if not ids:
             return 0
+        return self._queue_completed(ids)
+
+    def outdated_count(self) -> int:
+        """Return how many documents have chunks of an older release's format, or are about to have such chunks."""
+        query = sa.select(sa.func.count()).select_from(documents).where(_OUTDATED, documents.c.state.in_(_REMADE))
+        with self._read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def queue_outdated(self, limit: int) -> int:
+        """Queue up to `limit` completed documents whose chunks are of an older release's format, as new generations.
+
+        Return their number. Search sees the old generation of each until the new one is complete.
+        """
+        query = sa.select(documents.c.id).where(_OUTDATED, documents.c.state == DocumentState.COMPLETED).limit(limit)
+        with self._read() as connection:
+            ids = list(connection.execute(query).scalars())
+        return self._queue_completed(ids) if ids else 0
+
+    def _queue_completed(self, ids: Sequence[str]) -> int:
+        """Queue those of the documents that are still completed as new generations, behind documents that come in."""
         now = self._now()
         queue = change(new_generation(now, bulk=True) | {"updated_at": now}).where(
             documents.c.id.in_(ids), checked(sa.and_(documents.c.state == DocumentState.COMPLETED, _SEARCHABLE))

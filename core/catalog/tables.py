@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from core.catalog.chunk_format import CHUNK_FORMAT
 from core.keys import DEFAULT_OWNER
 
 metadata = sa.MetaData()
@@ -108,6 +109,8 @@ documents = sa.Table(
     sa.Column("properties", sa.JSON, nullable=False, server_default="{}"),
     #: Who made it. Files of watched folders belong to the default owner.
     sa.Column("owner", sa.Text, nullable=False, server_default=DEFAULT_OWNER),
+    #: See `CHUNK_FORMAT`. Of documents from before there was this column, 1.
+    sa.Column("chunk_format", sa.Integer, nullable=False, server_default="1"),
 )
 
 #: The unique index leaves out deleted documents: a file that is created again is a new document while the old one is
@@ -116,6 +119,7 @@ _is_mirrored = sa.text("root IS NOT NULL AND state NOT IN ('deleting', 'deleted'
 _is_waiting = sa.text("state NOT IN ('completed', 'failed', 'cancelled', 'deleted')")
 _is_searchable = sa.text("active_generation IS NOT NULL")
 _is_deleted = sa.text("state = 'deleted'")
+_is_outdated = sa.text(f"chunk_format < {CHUNK_FORMAT}")
 
 sa.Index("documents_by_state", documents.c.state, documents.c.created_at, documents.c.id)
 sa.Index(
@@ -150,6 +154,8 @@ sa.Index(
     sqlite_where=_is_deleted,
     postgresql_where=_is_deleted,
 )
+#: Documents that are still to be indexed again after an upgrade.
+sa.Index("documents_outdated", documents.c.state, sqlite_where=_is_outdated, postgresql_where=_is_outdated)
 sa.Index("documents_by_idempotency_key", documents.c.idempotency_key, unique=True)
 sa.Index("documents_by_name", documents.c.collection_id, documents.c.path)
 sa.Index("documents_by_hash", documents.c.root, documents.c.content_hash)

@@ -18,7 +18,7 @@ from tasks.documents.index_run import Fenced, IndexRun, document_meta, grouped
 from tasks.documents.indexing_schedule import POLL_LIMIT, IndexingSchedule, Poll, Step, Wait
 from tasks.documents.leases import kept_alive
 from tasks.documents.leftovers import discard_points
-from tasks.documents.placements import Placements
+from tasks.documents.placements import QUEUE_LIMIT, Placements
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ class Indexer:
         self._held: list[Claim] = []
         self._wake = threading.Event()
         self._stopping = False
+        self._has_outdated = False
         #: The number of activated documents, now and when a document first failed.
         self._activated = 0
         self._activated_at_fault: dict[tuple[str, int], int] = {}
@@ -70,6 +71,9 @@ class Indexer:
         """Reconcile the stores with the catalog, reclaim the documents of an earlier process, and start the thread."""
         self._placements.refresh()
         self._placements.delete_unreachable()
+        if count := self._catalog.outdated_count():
+            self._has_outdated = True
+            log.info("%d documents are indexed again, since this release chunks them better; search goes on", count)
         for expected, claimed in (INDEX_STATES, DELETE_STATES):
             self._catalog.reclaim(self._worker, expected=expected, claimed=claimed, max_attempts=MAX_INDEX_ATTEMPTS)
         self._thread.start()
@@ -121,12 +125,25 @@ class Indexer:
             self._placements.delete_orphaned()
             found += self._placements.finish_moves()
             self._placements.refresh()
+            found += self._queue_outdated()
         # Asked first, because most polls find nothing, and taking documents takes the catalog's write lock.
         if self._catalog.has_work_for_indexer(tombstones_older_than_seconds=DELETED_RETENTION_SECONDS):
             if not poll.interrupts:
                 found += self._purge()
             found += self._delete() + self._take(poll) + self._rename()
         self._schedule.polled(time.monotonic(), found=bool(found))
+
+    def _queue_outdated(self) -> int:
+        """After an upgrade, queue documents to be chunked as this release does it. Return how many were queued.
+
+        Once there are none left, this process does not ask again: no release makes older chunks than it has.
+        """
+        if not self._has_outdated:
+            return 0
+        queued = self._catalog.queue_outdated(QUEUE_LIMIT)
+        if not queued:
+            self._has_outdated = bool(self._catalog.outdated_count())
+        return queued
 
     def _claim(
         self, expected: DocumentState, claimed: DocumentState, limit: int, max_chunks: int | None = None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
@@ -16,16 +19,22 @@ from core.catalog import Catalog, DocumentState, JobState
 from core.keys import DEFAULT_OWNER
 from core.messages import SearchOptions
 from core.settings import Settings, load_settings
+from ingest.retrieval.retriever import Retriever
 from tasks.documents.embedding_models import open_models
 from tasks.documents.indexer import Indexer
+from tasks.documents.parsing import ParsingService
+from tasks.jobs.producer import Producer
 from tests.fakes.job_stream import FakeHints, FakeJobStream
 from tests.integration.watchers.world import World as WatchedWorld
 from tests.old_data_folder import (
     ANSWER,
     DOCUMENTS_JOB,
     EMBEDDINGS_JOB,
+    FUSES,
+    OFFERS,
     QUESTION,
     REFUSED,
+    UNHEADED_ARCHIVE,
     UPLOADED,
     WAITING_JOB,
     WATCHED,
@@ -69,25 +78,95 @@ def test_its_catalog_is_copied_and_upgraded(settings: Settings, catalog: Catalog
 
 @pytest.mark.check
 @pytest.mark.model
-def test_its_documents_are_found_without_being_embedded_again(settings: Settings, catalog: Catalog) -> None:
-    from ingest.retrieval.retriever import Retriever
-
-    before = catalog.list_documents(limit=100).items
-    models = open_models(catalog, settings)
-    indexer = Indexer(catalog, BlobStore(settings.blobs_path), models, "index@test")
-    try:
+def test_its_documents_are_found_before_they_are_indexed_again(settings: Settings, catalog: Catalog) -> None:
+    before = {document.id: document for document in catalog.list_documents(limit=100).items}
+    with opened(settings, catalog) as (indexer, retriever, _):
         indexer.start()
-        retriever = Retriever(models.default.store, models.default.service, catalog.active_generations, 0.3)
         hits = retriever.search([QUESTION], SearchOptions(top_k=1))
         assert [hit.filename for hit in hits] == [ANSWER]
         rowing = retriever.search(["rowing boat"], SearchOptions(top_k=10))
         assert [hit.text for hit in rowing if hit.filename == "rowing.txt"] == [
             "The rental contract of the rowing boat was renewed until 2033."
         ], "only the second version of a replaced document"
-        assert catalog.list_documents(limit=100).items == before, "no document was queued again"
-    finally:
-        indexer.close()
-        models.close()
+        wait_until(lambda: not catalog.queue_outdated(1))
+        queued = {document.id: document for document in catalog.list_documents(limit=100).items}
+        assert {key: document.active_generation for key, document in queued.items()} == {
+            key: document.active_generation for key, document in before.items()
+        }, "search sees the generation from before the upgrade"
+
+
+@pytest.mark.check
+@pytest.mark.model
+def test_documents_of_an_older_chunk_format_are_indexed_again_by_themselves_while_search_goes_on(
+    tmp_path: Path,
+) -> None:
+    with tarfile.open(UNHEADED_ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    settings = load_settings(_env_file=None, data_dir=tmp_path / "data", embedding_dtype="float32")
+    catalog = Catalog.open(settings.catalog_url)
+    catalog.migrate()
+    before = {document.id: document for document in catalog.list_documents(limit=100).items}
+    assert catalog.outdated_count() == len(before) == len(FUSES) + len(OFFERS)
+
+    def is_found(query: str, words: str, filename: str) -> bool:
+        hits = retriever.search([query], SearchOptions(top_k=1))
+        return bool(hits) and hits[0].filename == filename and words in hits[0].text
+
+    def answers() -> list[bool]:
+        return [
+            *(
+                is_found(f"Which main fuse does the {name} need?", fuse, f"{name.lower()}.md")
+                for name, fuse in FUSES.items()
+            ),
+            *(is_found(query, "", filename) for query, filename in OFFERS.items()),
+        ]
+
+    with opened(settings, catalog) as (indexer, retriever, parsing):
+        assert not all(answers()), "what this release makes better"
+        indexer.start()
+        done: set[str] = set()
+
+        def has_settled() -> bool:
+            found = {hit.document_id for hit in retriever.search(["main fuse"], SearchOptions(top_k=20))}
+            assert len(found) >= len(FUSES), "each manual is found at any time, in one of its two generations"
+            for document in catalog.dispatchable(1):
+                parsing.parse(document.id)
+                indexer.wake()
+            now = catalog.list_documents(limit=100).items
+            done.update(one.id for one in now if one.active_generation == 2)
+            return len(done) == len(before) and {one.state for one in now} == {DocumentState.COMPLETED}
+
+        indexer.wake()
+        wait_until(has_settled)
+        assert all(answers())
+        after = {document.id: document for document in catalog.list_documents(limit=100).items}
+        assert {one.generation for one in after.values()} == {2}
+        embedded = {one.filename: (one.chunks_embedded, one.chunk_count) for one in after.values()}
+        assert embedded["offer_889.txt"] == (0, 1), "a chunk without a header keeps its vector"
+        assert embedded["kx-10.md"][0] > 0
+        assert catalog.outdated_count() == 0 and catalog.queue_outdated(10) == 0
+    catalog.close()
+
+
+class NoMessages:
+    """A producer whose queue is always full: the test itself hands out the documents."""
+
+    def is_ingest_queue_low(self) -> bool:
+        return False
+
+    def wake_indexer(self) -> None:
+        """Do nothing: the test wakes the indexer."""
+
+
+@contextmanager
+def opened(settings: Settings, catalog: Catalog) -> Iterator[tuple[Indexer, Retriever, ParsingService]]:
+    """Open the stores of a data folder. The indexer is not started."""
+    blobs, models = BlobStore(settings.blobs_path), open_models(catalog, settings)
+    indexer = Indexer(catalog, blobs, models, "index@test")
+    retriever = Retriever(models.default.store, models.default.service, catalog.active_generations, 0.3)
+    yield indexer, retriever, ParsingService(settings, catalog, blobs, cast(Producer, NoMessages()), "ingest@test")
+    indexer.close()
+    models.close()
 
 
 async def test_results_of_its_jobs_can_be_read(settings: Settings, catalog: Catalog) -> None:

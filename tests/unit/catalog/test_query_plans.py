@@ -56,6 +56,8 @@ CALLS: dict[str, Callable[[Catalog, Document], object]] = {
     "tombstones": lambda catalog, _: catalog.tombstones(10, older_than_seconds=1),
     "purge collections": lambda catalog, _: catalog.purge_collections(),
     "queue for a move": lambda catalog, _: catalog.queue_for_next(10),
+    "outdated documents": lambda catalog, _: catalog.outdated_count(),
+    "queue outdated documents": lambda catalog, _: catalog.queue_outdated(10),
     "finish a move": lambda catalog, one: catalog.finish_move(catalog.get_collection(one.collection).id),
     "list documents": lambda catalog, _: catalog.list_documents(),
     "list of a state": lambda catalog, _: catalog.list_documents(state=DocumentState.FAILED),
