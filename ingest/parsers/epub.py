@@ -18,6 +18,7 @@ from ingest.parsed_document import DocumentBuilder, ParsedDocument
 from ingest.parsers.archives import ARCHIVE_ERRORS
 from ingest.parsers.charsets import decode_markup
 from ingest.parsers.html.page import add_html
+from ingest.parsers.pictures import Pictures
 from ingest.parsers.safe_xml import resolve_named_entities, xml_parser
 from ingest.parsers.source import SourceFile
 
@@ -55,7 +56,7 @@ def parse(source: SourceFile) -> ParsedDocument:
     builder = DocumentBuilder()
     try:
         with zipfile.ZipFile(source.path) as archive:
-            book = _Book(archive)
+            book = _Book(archive, Pictures(source.options))
             front_matter, pages = "".join(book.front_matter()), list(book.pages())
     except ARCHIVE_ERRORS as error:
         raise DocumentRejected(f"The book is broken: its archive cannot be read ({error}).") from error
@@ -65,12 +66,14 @@ def parse(source: SourceFile) -> ParsedDocument:
         # Pages are read separately, so that an unclosed tag in one does not hide the text of the next.
         add_html(builder, f"<html><body>{page}</body></html>")
     # A book of pictures counts as empty even if it has a title.
-    return (builder if builder.length > length else DocumentBuilder()).build(source.media_type)
+    is_read = builder.length > length
+    return (builder if is_read else DocumentBuilder()).build(source.media_type, **book.pictures.properties)
 
 
 class _Book:
-    def __init__(self, archive: zipfile.ZipFile) -> None:
+    def __init__(self, archive: zipfile.ZipFile, pictures: Pictures) -> None:
         self._archive = archive
+        self.pictures = pictures
         self._names = frozenset(archive.namelist())
         container = self._xml(_CONTAINER)
         path = next((each.get("full-path") for each in _elements(container, "rootfile")), None)
@@ -121,11 +124,21 @@ class _Book:
         for heading in headings:
             level = int(_local_name(heading)[1]) + 1
             heading.tag = "p" if item.is_navigation else f"h{min(level, 6)}"
+        self._read_pictures(root, posixpath.dirname(item.path))
         _xhtml_to_html(root)
         bodies = _elements(root, "body") or [root]
         shown = "".join(etree.tostring(body, method="html", encoding="unicode", with_tail=False) for body in bodies)
         # Without the body tag, because the caller adds one.
         return f"<h2>{html.escape(title)}</h2>{_inner_html(shown)}" if title else _inner_html(shown)
+
+    def _read_pictures(self, root: etree._Element, folder: str) -> None:
+        """Add the text in the pictures of a page to their descriptions."""
+        for element in root.iter("{*}img", "{*}image") if self.pictures.are_read else ():
+            links = (element.get(name) for name in ("src", "href", "{http://www.w3.org/1999/xlink}href"))
+            path = _resolve(folder, next(filter(None, links), ""))
+            if path in self._names and (words := self.pictures.text_of(self._archive.read(path))):
+                element.set("alt", f"{element.get('alt') or ''} {words}".strip())
+                element.tag = "img"
 
     def _read_titles(self) -> dict[str, str]:
         """Return the title of each file by its path, from the first entry for it in the table of contents."""

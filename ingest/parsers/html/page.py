@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from ingest.parsers.html.marks import Marks
 from ingest.parsers.html.style import PageStyle, Visibility
 from ingest.parsers.html.tables import Block, Table
 from ingest.parsers.line_ends import join_words
+from ingest.parsers.ordinals import ordinal
 from ingest.parsers.payloads import payloads_in_markup
+from ingest.parsers.pictures import Pictures
 from ingest.parsers.source import SourceFile
 
 _INLINE_TAG_NAMES = (
@@ -34,6 +37,8 @@ _PREFORMATTED = frozenset(("pre", "xmp", "listing", "plaintext"))
 _CELL_TAGS = frozenset(("td", "th"))
 #: Inputs whose value is not text for the reader.
 _INPUTS_WITHOUT_TEXT = frozenset(("hidden", "checkbox", "radio", "file", "image", "password", "range", "color"))
+#: The kinds of numbers in lists, by the attribute `type`.
+_LIST_KINDS = {"a": "alpha", "A": "alphaUc", "i": "roman", "I": "romanUc"}
 _LINE_BREAK = "\0"
 
 
@@ -41,8 +46,9 @@ def parse(source: SourceFile) -> ParsedDocument:
     """Parse headings, paragraphs, lists, tables and code, and the page title unless a heading repeats it."""
     builder = DocumentBuilder()
     page = decode_markup(source.path.read_bytes())
-    add_html(builder, page)
-    return builder.build(source.media_type, **payloads_in_markup(page))
+    pictures = Pictures(source.options)
+    add_html(builder, page, pictures)
+    return builder.build(source.media_type, **payloads_in_markup(page), **pictures.properties)
 
 
 def html_blocks(text: str) -> list[Block]:
@@ -50,11 +56,17 @@ def html_blocks(text: str) -> list[Block]:
     return _read(text).blocks
 
 
-def add_html(builder: DocumentBuilder, text: str) -> None:
-    """Append the text of a page. What `noscript` holds is read only if there is nothing else."""
-    reader = _read(text)
+def add_html(builder: DocumentBuilder, text: str, pictures: Pictures | None = None) -> None:
+    """Append the text of a page. What `noscript` holds is read only if there is nothing else.
+
+    Args:
+        builder: The document to append to.
+        text: The page.
+        pictures: Reads the pictures that are within the page, if any is to be read.
+    """
+    reader = _read(text, pictures)
     if not reader.blocks and reader.has_noscript:
-        reader = _read(text, with_noscript=True)
+        reader = _read(text, pictures, with_noscript=True)
     title = reader.title
     if title and all(block.text != title for block in reader.blocks if block.kind is ElementKind.HEADING):
         builder.add(ElementKind.TITLE, title)
@@ -62,8 +74,8 @@ def add_html(builder: DocumentBuilder, text: str) -> None:
         builder.add(block.kind, block.text, level=block.level)
 
 
-def _read(text: str, *, with_noscript: bool = False) -> _Reader:
-    reader = _Reader(PageStyle(text), with_noscript=with_noscript)
+def _read(text: str, pictures: Pictures | None = None, *, with_noscript: bool = False) -> _Reader:
+    reader = _Reader(PageStyle(text), pictures, with_noscript=with_noscript)
     # A parser target builds no tree, so deep nesting is no problem. Zeros are removed because they mark line breaks.
     parser = etree.HTMLParser(target=reader, encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True)
     parser.feed(text.replace("\0", "").encode(errors="replace"))
@@ -80,20 +92,50 @@ class _Context:
     level: int = 0
 
 
+@dataclass(slots=True)
+class _List:
+    """An open list. `kind` is that of its numbers, or empty if it has none."""
+
+    kind: str
+    number: int
+
+    @classmethod
+    def of(cls, tag: str, attributes: Mapping[str, str]) -> _List:
+        """Return the list that a tag opens."""
+        style = attributes.get("style", "").replace(" ", "").lower()
+        is_plain = tag == "ul" or "list-style:none" in style or "list-style-type:none" in style
+        start = attributes.get("start", "")
+        number = int(start) if re.fullmatch(r"-?\d{1,6}", start) else 1
+        return cls("" if is_plain else attributes.get("type") or "1", number)
+
+    def next_label(self, attributes: Mapping[str, str]) -> str:
+        """Return the number of the next item with a full stop, or an empty string if it has none."""
+        value = attributes.get("value", "")
+        if value.isdecimal():
+            self.number = int(value[:6])
+        label = f"{ordinal(self.number, _LIST_KINDS.get(self.kind, ''))}. " if self.kind else ""
+        self.number += 1
+        return label
+
+
 class _Reader:
     """Receives the events of libxml2's HTML parser, which also closes tags that are left open."""
 
-    def __init__(self, style: PageStyle, *, with_noscript: bool) -> None:
+    def __init__(self, style: PageStyle, pictures: Pictures | None, *, with_noscript: bool) -> None:
         self.title = ""
         self.blocks: list[Block] = []
         self.has_noscript = False
         self._with_noscript = with_noscript
         self._style = style
+        self._pictures = pictures
         self._visibility = Visibility(style.paper)
         self._words: list[str] = []
         self._marks = Marks(self._words)
         self._contexts: list[_Context] = []
         self._open: Counter[str] = Counter()
+        #: The open lists, and the number of the item that has begun, which goes before its first text.
+        self._lists: list[_List] = []
+        self._label = ""
         self._tables: list[Table] = []
         #: The open tag whose text is not shown, and how many tags of that name are open inside each other.
         self._hidden, self._hidden_depth = "", 0
@@ -166,7 +208,8 @@ class _Reader:
 
     def _begin_inline(self, tag: str, attributes: Mapping[str, str]) -> None:
         if tag == "img":
-            self._words.append(f" {attributes.get('alt', '')} ")
+            words = self._pictures.text_of_uri(attributes.get("src", "")) if self._pictures else ""
+            self._words.append(f" {attributes.get('alt', '')} {words} ")
         elif tag == "input" and attributes.get("type", "").lower() not in _INPUTS_WITHOUT_TEXT:
             self._words.append(f" {attributes.get('value') or attributes.get('placeholder', '')} ")
         elif tag == "button":
@@ -177,7 +220,11 @@ class _Reader:
     def _begin_block(self, tag: str, attributes: Mapping[str, str]) -> None:
         if tag in _HEADINGS:
             self._enter(tag, ElementKind.HEADING, _HEADINGS[tag])
+        elif tag in ("ol", "ul"):
+            self._lists.append(_List.of(tag, attributes))
+            self._enter(tag, ElementKind.PARAGRAPH)
         elif tag in ("li", "dd"):
+            self._label = self._lists[-1].next_label(attributes) if tag == "li" and self._lists else ""
             self._enter(tag, ElementKind.LIST_ITEM)
         elif tag in _PREFORMATTED:
             self._enter(tag, ElementKind.CODE)
@@ -197,6 +244,10 @@ class _Reader:
             self._tables[-1].end_cell()
         elif tag == "table" and self._tables:
             self._end_table()
+        elif tag == "li":
+            self._label = ""
+        elif tag in ("ol", "ul") and self._lists:
+            self._lists.pop()
         if self._open[tag]:
             while (closed := self._contexts.pop().tag) != tag:
                 self._open[closed] -= 1
@@ -220,6 +271,7 @@ class _Reader:
         else:
             text = "\n".join(join_words(line) for line in text.split(_LINE_BREAK)).strip()
         if text.strip():
+            text, self._label = self._label + text, ""
             self._add(Block(kind, text, context.level if context else 0))
 
     def _add(self, block: Block) -> None:

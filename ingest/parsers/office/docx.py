@@ -14,6 +14,7 @@ from ingest.parsers.attachments import MAX_DEPTH
 from ingest.parsers.office.open_xml import Package, read_package
 from ingest.parsers.office.unstructured_elements import add_elements, load_partition_docx
 from ingest.parsers.office.word_xml import expand_document
+from ingest.parsers.pictures import Pictures
 from ingest.parsers.source import SourceFile
 
 partition_docx = load_partition_docx()
@@ -27,11 +28,12 @@ def parse(source: SourceFile) -> ParsedDocument:
     """
 
     def read(package: Package) -> ParsedDocument:
-        expand_document(package, lambda name: _paragraphs_of_part(package, name, source))
+        pictures = Pictures(source.options)
+        expand_document(package, lambda name: _paragraphs_of_part(package, name, source), pictures)
         builder = DocumentBuilder()
         with package.file() as file:
             add_elements(builder, partition_docx(file=file, languages=[""]))
-        return builder.build(source.media_type)
+        return builder.build(source.media_type, **pictures.properties)
 
     return read_package(source.path, read, file_kind="Word document", errors=(OpcError, PythonDocxError))
 

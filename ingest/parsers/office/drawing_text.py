@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 from ingest.parsers.office.equations import EQUATION, EQUATIONS, equation_text
-from ingest.parsers.office.open_xml import R_DM, R_ID, Element, Package
+from ingest.parsers.office.open_xml import R_DM, R_ID, RELATIONSHIPS, Element, Package
 from ingest.parsers.ordinals import ordinal
+from ingest.parsers.pictures import Pictures
 from ingest.parsers.raised import lowered, raised
 
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
@@ -18,6 +19,7 @@ _MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 PARAGRAPH = f"{_A}p"
 _ALTERNATIVES, _CHOICE, _FALLBACK = f"{_MC}AlternateContent", f"{_MC}Choice", f"{_MC}Fallback"
 _TEXT, _BREAK, _FIELD = f"{_A}t", f"{_A}br", f"{_A}fld"
+_EMBED = f"{{{RELATIONSHIPS}}}embed"
 _RUN_PROPERTIES = f"{_A}rPr"
 _STRUCK = "~~"
 _CHARTS = (f"{_C}chart", f"{_CX}chart")
@@ -137,6 +139,18 @@ def linked_graphics(package: Package, part: str, drawing: Element, *, with_value
             root = package.tree(target)
             lines += diagram_lines(root) if element.tag not in _CHARTS else chart_lines(root, with_values=with_values)
     return lines
+
+
+def pictures_text(package: Package, part: str, drawing: Element, pictures: Pictures) -> list[str]:
+    """Return a line for each picture of a drawing in which OCR finds text."""
+    if not pictures.are_read:
+        return []
+    keys = [blip.get(_EMBED) for blip in drawing.iter(f"{_A}blip")]
+    keys += [image.get(R_ID) for image in drawing.iter("{urn:schemas-microsoft-com:vml}imagedata")]
+    targets = {link.id: link.target for link in package.relationships(part)} if keys else {}
+    names = (targets.get(key or "", "") for key in keys)
+    found = (pictures.text_of(package.read(name)) for name in names if name in package)
+    return [f"Text in the picture: {words}" for words in found if words]
 
 
 def diagram_lines(root: Element) -> list[str]:

@@ -8,6 +8,7 @@ from pptx.exc import PythonPptxError
 from ingest.parsed_document import DocumentBuilder, ParsedDocument
 from ingest.parsers.office.open_xml import Package, read_package
 from ingest.parsers.office.slide_text import SlideText
+from ingest.parsers.pictures import Pictures
 from ingest.parsers.source import SourceFile
 
 
@@ -19,11 +20,11 @@ def parse(source: SourceFile) -> ParsedDocument:
     """
 
     def read(package: Package) -> ParsedDocument:
-        builder = DocumentBuilder()
+        builder, pictures = DocumentBuilder(), Pictures(source.options)
         with package.file() as file:
-            slides = SlideText(package, builder)
+            slides = SlideText(package, builder, pictures)
             for number, slide in enumerate(Presentation(file).slides, start=1):
                 slides.add(slide, number)
-        return (builder if slides.has_text else DocumentBuilder()).build(source.media_type)
+        return (builder if slides.has_text else DocumentBuilder()).build(source.media_type, **pictures.properties)
 
     return read_package(source.path, read, file_kind="presentation", errors=(PythonPptxError,))

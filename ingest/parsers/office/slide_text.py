@@ -10,9 +10,11 @@ from ingest.parsers.office.drawing_text import (
     choose_alternatives,
     linked_graphics,
     picture_description,
+    pictures_text,
     shape_paragraphs,
 )
 from ingest.parsers.office.open_xml import Element, Package
+from ingest.parsers.pictures import Pictures
 from ingest.parsers.tables import markdown_table
 
 _P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
@@ -28,8 +30,9 @@ _OTHER_PLACEHOLDERS = frozenset(("sldImg", "hdr", "ftr", "dt", "sldNum"))
 class SlideText:
     """Appends slides to a document, each slide as a page and a section."""
 
-    def __init__(self, package: Package, builder: DocumentBuilder) -> None:
+    def __init__(self, package: Package, builder: DocumentBuilder, pictures: Pictures) -> None:
         self._package = package
+        self._pictures = pictures
         self._builder = builder
         self._authors: dict[str, str] | None = None
         #: Whether any slide has text, apart from the heading `Slide N` of slides without a title.
@@ -76,6 +79,8 @@ class SlideText:
             ):
                 self._builder.add(ElementKind.PARAGRAPH, line, page=page)
         self._builder.add(ElementKind.PARAGRAPH, _description_of(element), page=page)
+        for line in pictures_text(self._package, part, element, self._pictures) if element.tag != _GROUP else ():
+            self._builder.add(ElementKind.PARAGRAPH, line, page=page)
 
     def _add_notes(self, notes: Element, page: int) -> None:
         choose_alternatives(notes)

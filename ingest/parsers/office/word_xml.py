@@ -17,11 +17,13 @@ from ingest.parsers.office.drawing_text import (
     choose_alternatives,
     linked_graphics,
     picture_description,
+    pictures_text,
     replace_element,
 )
 from ingest.parsers.office.open_xml import R_ID, Element, Package
 from ingest.parsers.office.word_looks import RunLooks
 from ingest.parsers.office.word_runs import W, paragraph, replace_marks, run
+from ingest.parsers.pictures import Pictures
 
 _PICTURE_PROPERTIES = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}docPr"
 _VML = "{urn:schemas-microsoft-com:vml}"
@@ -48,12 +50,13 @@ _NOTES = (("footnotes", "footnote"), ("endnotes", "endnote"), ("comments", "comm
 _HEADERS_AND_FOOTERS = ("header", "footer")
 
 
-def expand_document(package: Package, read_file: Callable[[str], list[str]]) -> None:
+def expand_document(package: Package, read_file: Callable[[str], list[str]], pictures: Pictures) -> None:
     """Rewrite the document, header and footer parts so that python-docx reads all their text.
 
     Args:
         package: The package, which is changed.
         read_file: A function that returns the paragraphs of an imported file, given the name of its part.
+        pictures: Reads the pictures of the document.
 
     Raises:
         SyntaxError: If a part is not well-formed XML.
@@ -64,9 +67,10 @@ def expand_document(package: Package, read_file: Callable[[str], list[str]]) -> 
     notes = _Notes(package, main, looks)
     for name in (main, *(target for kind in _HEADERS_AND_FOOTERS for target in package.related(main, kind))):
         data = package.read(name)
-        if _CONSTRUCTS.search(data) or package.not_read or looks.matter_in(data):
+        has_pictures = pictures.are_read and (b":blip" in data or b":imagedata" in data)
+        if _CONSTRUCTS.search(data) or package.not_read or has_pictures or looks.matter_in(data):
             root = package.tree(name)
-            _Story(package, name, root, notes).expand(looks)
+            _Story(package, name, root, notes, pictures).expand(looks)
             if name == main:
                 _insert_alt_chunks(package, main, root, read_file)
                 _mark_page_breaks(root)
@@ -90,8 +94,9 @@ def _simplify(root: Element, looks: RunLooks) -> None:
 class _Story:
     """A part with paragraphs: the document, a header or a footer."""
 
-    def __init__(self, package: Package, name: str, root: Element, notes: _Notes) -> None:
+    def __init__(self, package: Package, name: str, root: Element, notes: _Notes, pictures: Pictures) -> None:
         self._package = package
+        self._pictures = pictures
         self._name = name
         self._root = root
         self._notes = notes
@@ -124,6 +129,7 @@ class _Story:
         texts += [item.get("alt") for item in drawing.iter(f"{_VML}shape")]
         yield from (line for line in dict.fromkeys(map(picture_description, texts)) if line)
         yield from linked_graphics(self._package, self._name, drawing)
+        yield from pictures_text(self._package, self._name, drawing, self._pictures)
 
     def _drop_dangling_references(self) -> None:
         """Remove references to broken headers and footers, which were dropped from the package."""

@@ -6,7 +6,9 @@ from lxml import etree
 
 from ingest.parsers.pandoc import open_document_names as names
 from ingest.parsers.pandoc.open_document_forms import control_text, field_text
+from ingest.parsers.pandoc.open_document_looks import apply_looks
 from ingest.parsers.pandoc.open_document_names import DRAW, FORM, LOEXT, OFFICE, STYLE, TEXT, XML, qualified_names
+from ingest.parsers.pandoc.open_document_numbers import write_numbers
 
 _HEADERS = qualified_names(STYLE, "header", "header-first", "header-left")
 _FOOTERS = qualified_names(STYLE, "footer", "footer-first", "footer-left")
@@ -31,11 +33,13 @@ def prepare(content: etree._Element, styles: etree._Element, formulas: frozenset
         return False
     preparation = _Preparation(text, formulas)
     preparation.blank_deletions()
+    is_shown = apply_looks(text, content, styles)
+    is_numbered = write_numbers(text, content, styles)
     preparation.add_headers_and_footers(styles)
     preparation.expand_drawings()
     preparation.unwrap_unknown_elements()
     preparation.flatten_tables()
-    return preparation.is_changed
+    return preparation.is_changed or is_shown or is_numbered
 
 
 class _Preparation:

@@ -327,3 +327,43 @@ def _converted(data: bytes, suffix: str) -> bytes:
              "--outdir", folder, str(source)], check=True, capture_output=True, timeout=90,
         )  # fmt: skip
         return Path(folder, f"file.{suffix}").read_bytes()
+
+
+FLAT = f"""<office:document {NAMES} office:mimetype="{MIME_TYPE}"><office:styles><text:outline-style>
+<text:outline-level-style text:level="1" style:num-format="1" style:num-suffix="."/>
+<text:outline-level-style text:level="2" style:num-format="1" text:display-levels="2"/></text:outline-style>
+<style:style style:name="Hid" style:family="text"><style:text-properties text:display="none"/></style:style>
+</office:styles><office:automatic-styles>
+<style:style style:name="T1" style:family="text" style:parent-style-name="Hid"/>
+<style:style style:name="T2" style:family="text"><style:text-properties style:text-position="super 58%"/></style:style>
+<style:style style:name="T3" style:family="text"><style:text-properties style:text-line-through-style="solid"/>
+</style:style><style:style style:name="P1" style:family="paragraph">
+<style:text-properties style:text-line-through-style="solid"/></style:style>
+<text:list-style style:name="L1"><text:list-level-style-number text:level="1" style:num-format="1"/>
+<text:list-level-style-number text:level="2" style:num-format="a" style:num-suffix=")" text:display-levels="2"/>
+</text:list-style></office:automatic-styles>{{}}</office:document>"""
+
+
+def test_hidden_struck_out_and_raised_text_of_open_documents(read: Read) -> None:
+    content = (
+        "<text:p>Load 25<text:span text:style-name='T2'>3</text:span> kg, "
+        "<text:span text:style-name='T3'>30</text:span> 90<text:span text:style-name='T1'>hidden</text:span></text:p>"
+        "<text:p text:style-name='P1'>Gone <text:span>now"
+        "</text:span></text:p><text:section text:name='s' text:display='none'><text:p>hidden</text:p></text:section>"
+        "<text:p><text:hidden-text text:is-hidden='true'>hidden</text:hidden-text>seen</text:p>"
+    )
+    document = read("a.fodt", ("<?xml version='1.0'?>" + FLAT.format(body(content))).encode())
+    assert [text for _, text in kinds_and_texts(document)] == ["Load 25³ kg, ~~30~~ 90", "~~Gone now~~", "seen"]
+
+
+def test_headings_and_lists_of_open_documents_have_their_numbers(read: Read) -> None:
+    item = "<text:list-item><text:p>{}</text:p>{}</text:list-item>".format
+    inner = f"<text:list>{item('inner', '')}{item('other', '')}</text:list>"
+    lists = f"<text:list text:style-name='L1'>{item('one', inner)}{item('two', '')}</text:list>"
+    more = f"<text:list text:style-name='L1' text:continue-numbering='true'>{item('three', '')}</text:list>"
+    heading = "<text:h text:outline-level='{}'>{}</text:h>".format
+    headings = heading(1, "First") + heading(2, "A") + heading(2, "B") + heading(1, "Second") + heading(2, "C")
+    document = read("a.fodt", ("<?xml version='1.0'?>" + FLAT.format(body(headings + lists + more))).encode())
+    assert [text for _, text in kinds_and_texts(document)] == [
+        "1. First", "1.1 A", "1.2 B", "2. Second", "2.1 C", "1 one", "1.a) inner", "1.b) other", "2 two", "3 three",
+    ]  # fmt: skip

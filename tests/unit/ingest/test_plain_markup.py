@@ -68,7 +68,7 @@ def test_notes_of_rst_are_read_even_if_unreferenced(read: Read) -> None:
     notes = ".. [1] A note.\n.. [#auto] Its note.\n\n.. [2] A lonely note\n   goes on.\n"
     source = f"Words [1]_ and [#auto]_.\n\nMore.\n\n{notes}"
     text = "\n".join(texts(read, "a.rst", source))
-    assert text.startswith("Words[1] and[2].\nA note.\nIts note.\nMore.")
+    assert text.startswith("Words[1] and[2].\n1. A note.\n2. Its note.\nMore.")
     assert "[2] A lonely note" in text and "goes on." in text
 
 
@@ -118,7 +118,13 @@ day &= 7
 
 def test_an_unreferenced_org_note_does_not_drop_the_text_after_it(read: Read) -> None:
     source = "Words[fn:1] and[fn::within].\n\n[fn:1] A note.\n\n[fn:2] A lonely note.\n\nMore words.\n"
-    assert texts(read, "a.org", source) == ["Words[1] and[2].", "A note.", "within", "2: A lonely note.", "More words."]
+    assert texts(read, "a.org", source) == [
+        "Words[1] and[2].",
+        "1. A note.",
+        "within",
+        "2: A lonely note.",
+        "More words.",
+    ]
 
 
 def test_broken_rst_is_read_as_text(read: Read) -> None:

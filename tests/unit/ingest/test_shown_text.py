@@ -81,6 +81,9 @@ def test_text_that_is_seen_or_can_be_opened_is_read(read: Read, html: str) -> No
         ("5<span style='vertical-align:super;font-size:8pt'>3</span>", "5³"),
         ("<math><msup><mn>10</mn><mrow><mo>-</mo><mn>5</mn></mrow></msup></math> Pa", "10^-5 Pa"),
         ("<math><msub><mi>x</mi><mn>2</mn></msub><mfrac><mn>1</mn><mn>3</mn></mfrac></math>", "x_21/3"),
+        ("<ol><li>one<ul><li>x</ul><li><p>two</p><p>more</p></ol>", "1. one\nx\n2. two\nmore"),
+        ("<ol type=I start=3><li>c<li value=9>i<li></li><li>k</ol>", "III. c\nIX. i\nXI. k"),
+        ("<ol style='list-style: none'><li>home</ol>", "home"),
         ("暗証番\n 号は\nX です", "暗証番号は X です"),
     ],
 )
