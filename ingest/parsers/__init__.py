@@ -12,6 +12,7 @@ from core.errors import DocumentRejected
 from ingest.parsed_document import ParsedDocument
 from ingest.parsers import detection
 from ingest.parsers.detection import MARKDOWN, PLAIN, detect_media_type
+from ingest.parsers.mail.signed import SIGNED
 from ingest.parsers.payloads import without_payloads
 from ingest.parsers.source import ParserOptions, SourceFile
 
@@ -21,6 +22,7 @@ _MODULES = {
     detection.PLAIN: "text",
     detection.CODE: "text",
     detection.MARKDOWN: "markdown",
+    detection.LATEX: "latex",
     detection.RST: "pandoc.parser",
     detection.ORG: "pandoc.parser",
     detection.HTML: "html.page",
@@ -61,7 +63,7 @@ _MODULES = {
     detection.JPEG_2000: "image",
     detection.HEIC: "image",
     detection.TNEF: "mail.tnef",
-    detection.SIGNED: "mail.signed",
+    SIGNED: "mail.signed",
 }
 #: Types that need a package without a wheel for every platform: the package's import name and its PyPI name.
 _OPTIONAL = {

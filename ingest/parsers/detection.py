@@ -35,6 +35,7 @@ JSON_LINES = "application/jsonl"
 XML = "application/xml"
 RST = "text/x-rst"
 ORG = "text/org"
+LATEX = "text/x-tex"
 RTF = "application/rtf"
 ODT = "application/vnd.oasis.opendocument.text"
 ODS = "application/vnd.oasis.opendocument.spreadsheet"
@@ -132,15 +133,15 @@ _BY_SUFFIX = {
     ".html": HTML, ".htm": HTML, ".xhtml": HTML,
     ".csv": CSV, ".tsv": TSV, ".tab": TSV,
     ".json": JSON, ".geojson": JSON, ".ipynb": NOTEBOOK, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES,
-    ".rst": RST, ".rest": RST, ".org": ORG, ".eml": EML, ".mbox": MBOX, ".xml": XML,
-    ".vtt": VTT, ".srt": SRT, ".sbv": SBV, ".ass": SSA, ".ssa": SSA,
+    ".rst": RST, ".rest": RST, ".org": ORG, ".tex": LATEX, ".ltx": LATEX, ".bib": LATEX,
+    ".eml": EML, ".mbox": MBOX, ".xml": XML, ".vtt": VTT, ".srt": SRT, ".sbv": SBV, ".ass": SSA, ".ssa": SSA,
     ".ics": ICALENDAR, ".vcs": ICALENDAR, ".ical": ICALENDAR, ".vcard": VCARD,
 }  # fmt: skip
 _CODE_SUFFIX_NAMES = (
     ".py .pyi .js .mjs .cjs .ts .tsx .jsx .java .kt .kts .scala .c .h .cc .cpp .cxx .hpp .hh .cs .go .rs .rb .php .pl "
     ".pm .lua .r .jl .swift .m .mm .dart .ex .exs .erl .hs .ml .clj .sh .bash .zsh .fish .ps1 .bat .cmd .sql .proto "
     ".graphql .css .scss .less .vue .svelte .svg .yaml .yml .toml .ini .cfg .conf .env .properties .tf .cmake "
-    ".mk .gradle .diff .patch .tex .bib .zig .nim .asm .s .v .vhd .f90 .f .pas .groovy"
+    ".mk .gradle .diff .patch .zig .nim .asm .s .v .vhd .f90 .f .pas .groovy"
 )
 _CODE_SUFFIXES = frozenset(_CODE_SUFFIX_NAMES.split())
 _CODE_NAMES = frozenset({"makefile", "dockerfile", "cmakelists.txt", "rakefile", "gemfile", "jenkinsfile"})

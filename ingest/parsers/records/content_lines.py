@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from core.errors import DocumentRejected
-from ingest.parsed_document import clean_text
+from ingest.clean_text import clean_text
 from ingest.parsers.charsets import bom_charset, decode
 from ingest.parsers.mail.text import decode_text
 
