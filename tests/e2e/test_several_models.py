@@ -139,7 +139,7 @@ def test_a_stream_goes_on_when_its_model_is_killed_and_the_other_model_is_not_di
 
 
 def test_reasoning_goes_on_as_reasoning_when_its_model_is_killed(stack: Stack, http: httpx.Client) -> None:
-    """The model was not trained with the tags: it never ends its reasoning, and `max_tokens` does."""
+    """End by `max_tokens`: the model was not trained with the tags, so that it never ends its reasoning."""
     body = {"max_tokens": 200, "ignore_eos": True}
     undisturbed = chat(http, "Thinker", **body).json()
     shown = {model["id"]: model["capabilities"] for model in http.get("/v1/models").json()["data"]}
