@@ -138,8 +138,16 @@ def _collect_file(part: Part, content: Content) -> None:
     file = attachment_of(part, len(content.files) + 1)
     if file.media_type in (TNEF, SIGNED) and file.data is not None:
         _collect_wrapped(file, file.data, content)
-    else:
+    elif not _is_repeated_calendar(file, content):
         content.files.append((file, content_id))
+
+
+def _is_repeated_calendar(file: Attachment, content: Content) -> bool:
+    """Return whether a calendar is the one of another part: programs send an invitation as a text and as a file."""
+    if file.data is None or not file.data.lstrip().startswith(b"BEGIN:VCALENDAR"):
+        return False
+    words = file.data.split()
+    return any(other.data is not None and other.data.split() == words for other, _ in content.files)
 
 
 def _collect_wrapped(file: Attachment, data: bytes, content: Content) -> None:

@@ -68,7 +68,7 @@ def _add_calendar(builder: DocumentBuilder, calendar: Component) -> None:
             moved[entry.text("UID")].append(entry)
     is_cancelled = calendar.text("METHOD").upper() == "CANCEL"
     for entry in entries:
-        changes = [] if entry.first("RECURRENCE-ID") else moved.get(entry.text("UID"), [])
+        changes = [] if entry.first("RECURRENCE-ID") else moved.pop(entry.text("UID"), [])
         parts = _parts(entry, changes, is_cancelled=is_cancelled)
         builder.add(ElementKind.TABLE, "; ".join(" ".join(part.split()) for part in parts))
 
@@ -81,7 +81,8 @@ def _parts(entry: Component, changes: Sequence[Component], *, is_cancelled: bool
         yield f"Status: {_STATUS[status]}"
     yield from _times(entry)
     if original := entry.first("RECURRENCE-ID"):
-        yield f"In place of: {_written(original)}"
+        is_range = original.parameters.get("RANGE", "").upper() == "THISANDFUTURE"
+        yield f"In place of: {_written(original)}{' and all later ones' if is_range else ''}"
     yield from _repetition(entry, changes)
     for name in ("ORGANIZER", "ATTENDEE"):
         if people := list(filter(None, map(_person, entry.all(name)))):

@@ -8,7 +8,6 @@ from typing import Any
 
 from ingest.parsed_document import DocumentBuilder, ElementKind
 from ingest.parsers.records.json_values import JsonObject, flat_values, readable_time, record_line
-from ingest.parsers.text import add_paragraphs
 
 _SENDER = ("from", "sender_name", "sender", "user_profile", "author", "username", "user", "creator", "role", "actor")
 _TEXT = ("text", "content", "body", "message", "parts")
@@ -31,7 +30,7 @@ _NAME = (
 _ROLES = frozenset(("user", "assistant", "system", "tool", "developer", "human"))
 #: Where an export has the messages of one chat.
 _MESSAGES = ("messages", "chat_messages", "mapping")
-_UNREAD_OF_CHAT = frozenset((*_MESSAGES, "id", "uuid", "type"))
+_UNREAD_OF_CHAT = frozenset((*_MESSAGES, "id", "uuid", "type", "users"))
 _TITLE = ("title", "name", "subject", "channel")
 _FILE_NAME = ("name", "title", "file_name", "filename", "fileName", "file", "url")
 #: Keys that only exports of known programs have.
@@ -59,10 +58,14 @@ _UNREAD = frozenset(
         "mentionedUsers", "parent_message_uuid", "updated_at", "update_time", "weight", "metadata", "recipient",
         "status", "end_turn", "channel",
         "is_geoblocked_for_viewer", "is_unsent_image_by_messenger_kid_parent", "timestampEdited", "callEndedTimestamp",
+        "edited",
     )
 )  # fmt: skip
+#: Values of a message that have values of their own which people read.
+_NESTED = frozenset(("poll", "contact_information", "location_information"))
 _FILES = ("files", "attachments", "embeds", "photos", "videos", "audio_files", "stickers")
-_SLACK_TIME = re.compile(r"\d{10}\.\d{6}", re.ASCII)
+_SLACK_TIME = re.compile(r"\d{10}\.\d{1,6}", re.ASCII)
+_SLACK_PERSON = re.compile(r"[UW][A-Z0-9]{1,20}", re.ASCII)
 #: A reference in a message of Slack: a person, a channel, a group or a link, some with a label; and one of Discord.
 _REFERENCE = re.compile(r"<([@#!]?)([^<>|\n]{1,2000})(?:\|([^<>\n]*))?>")
 _DISCORD_PERSON = re.compile(r"<@!?(\d{5,25})>", re.ASCII)
@@ -81,7 +84,10 @@ class Chats:
         self._count = 0
         lists = [content] if not isinstance(content, JsonObject) else [inner for _, inner in content]
         for items in lists:
-            if isinstance(items, list) and not isinstance(items, JsonObject):
+            if isinstance(items, JsonObject):
+                people = {key: _name(person) for key, person in items if _SLACK_PERSON.fullmatch(key)}
+                self._names |= {key: name for key, name in people.items() if name}
+            elif isinstance(items, list):
                 self._collect_names(items)
 
     def is_chat(self, item: JsonObject) -> bool:
@@ -119,7 +125,7 @@ class Chats:
             if len(message) <= _MAX_LINE_CHARACTERS:
                 builder.add(ElementKind.TABLE, " ".join(message.split()))
             else:
-                add_paragraphs(builder, message)
+                builder.add(ElementKind.PARAGRAPH, message)
 
     def _parts(self, item: JsonObject) -> tuple[str, str, str]:
         """Return the sender and time of a message, its text, and what else it says."""
@@ -153,7 +159,12 @@ class Chats:
                 files = [_file(each) for each in value if isinstance(each, JsonObject)]
                 names = ", ".join(filter(None, files))
                 yield f"{key}: {names}" if names else ""
-            elif not is_known or isinstance(value, str) or all(isinstance(each, str) for each in value):
+            elif (
+                not is_known
+                or isinstance(value, str)
+                or key in _NESTED
+                or (isinstance(value, list) and all(isinstance(each, str) for each in value))
+            ):
                 yield from (f"{name}: {text}" for name, text in flat_values(key, value) if text)
 
     def _without_references(self, text: str) -> str:

@@ -47,18 +47,23 @@ async def test_replacing_by_the_same_file_changes_nothing_unless_attributes_diff
 ) -> None:
     first = (await upload(http, "a.txt", b"one", replace="true")).json()["data"][0]
     again = (await upload(http, "a.txt", b"one", replace="true")).json()["data"][0]
-    tagged = (await upload(http, "a.txt", b"one", replace="true", attributes='{"year": 2024}')).json()["data"][0]
+    tagged = (await upload(http, "a.txt", b"one", replace="true", attributes='{"year": [2024]}')).json()["data"][0]
     elsewhere = (await upload(http, "a.txt", b"one", replace="true", collection="b")).json()["data"][0]
 
     assert (again["id"], again["duplicate"]) == (first["id"], True)
-    assert (tagged["id"], tagged["duplicate"], tagged["attributes"]) == (first["id"], False, {"year": 2024})
+    assert (tagged["id"], tagged["duplicate"], tagged["attributes"]) == (first["id"], False, {"year": [2024]})
     assert elsewhere["id"] != first["id"]
     assert catalog.get_document(first["id"]).generation == 2
     assert originals(services) == [b"one", b"one"]
 
 
 @pytest.mark.parametrize(
-    ("form", "param"), [({"replace": "yes"}, "replace"), ({"attributes": '{"a": {}}'}, "attributes")]
+    ("form", "param"),
+    [
+        ({"replace": "yes"}, "replace"),
+        ({"attributes": '{"a": {}}'}, "attributes"),
+        ({"attributes": '{"a": [1, {}]}'}, "attributes"),
+    ],
 )
 async def test_invalid_fields_leave_nothing_behind(
     http: httpx.AsyncClient, services: Services, form: dict[str, str], param: str

@@ -146,6 +146,7 @@ def test_ask_prints_answer_and_sources(capsys: pytest.CaptureFixture[str]) -> No
         ([], None),
         (["--filter", "shelf=toys"], {"type": "eq", "key": "shelf", "value": "toys"}),
         (["-f", "year >= 2019"], {"type": "gte", "key": "year", "value": 2019}),
+        (["-f", "date>=2024-01-01"], {"type": "gte", "key": "date", "value": "2024-01-01"}),
         (["-f", "draft!=true"], {"type": "ne", "key": "draft", "value": True}),
         (["-f", "path=a=b"], {"type": "eq", "key": "path", "value": "a=b"}),
         (["-f", '{"type": "in", "key": "k", "value": ["a"]}'], {"type": "in", "key": "k", "value": ["a"]}),

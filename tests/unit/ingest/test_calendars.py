@@ -140,7 +140,11 @@ def test_calendars_and_contacts_in_a_mail_are_records(read: Read) -> None:
     mail.set_content("Please come.")
     mail.add_alternative(CALENDAR.replace("METHOD", "X"), subtype="calendar")
     mail.add_attachment(CONTACTS.encode(), maintype="text", subtype="vcard", filename="people.vcf")
+    mail.add_attachment(
+        CALENDAR.replace("\n", "\r\n").encode(), maintype="application", subtype="ics", filename="i.ics"
+    )
     text = read("a.eml", bytes(mail)).text
+    assert text.count(MEETING) == 1
     assert "Please come." in text and MEETING in text and CONTACT_RECORDS[1] in text
 
 
