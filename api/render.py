@@ -13,7 +13,7 @@ import msgspec
 
 from api.sse import data_frame
 from core import events
-from core.messages import Grounding, Hit, Timings, TokenLogprob, Usage
+from core.messages import Grounding, Hit, HitPlace, Timings, TokenLogprob, Usage
 
 Wire = dict[str, Any]
 #: The form of calls: `tool_calls`, or the single `function_call` of clients that sent `functions`.
@@ -173,6 +173,21 @@ def hit_wire(hit: Hit) -> Wire:
         "sparse_score": hit.sparse_score,
         "rerank_score": hit.rerank_score,
         "attributes": hit.attributes,
+        "highlights": hit.highlights,
+        "also_in": [place_wire(place) for place in hit.also_in],
+    }
+
+
+def place_wire(place: HitPlace) -> Wire:
+    """Return another place of the text of a hit."""
+    return {
+        "document_id": place.document_id,
+        "filename": place.filename,
+        "path": place.path,
+        "collection": place.collection,
+        "chunk_index": place.chunk_index,
+        "page": place.page,
+        "section": place.section,
     }
 
 

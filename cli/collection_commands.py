@@ -24,6 +24,10 @@ ChunkTokens = Annotated[str | None, typer.Option(help="Tokens of a chunk at most
 EmbeddingModel = Annotated[
     str | None, typer.Option(help="EMBEDDING_MODEL_NAME, one of EMBEDDING_MODELS, or `default` for the server's.")
 ]
+DenseWeight = Annotated[
+    str | None,
+    typer.Option(help="Weight of the cosine in searches, 0 to 1 (BM25 has the rest), or `default`."),
+]
 Overlap = Annotated[
     str | None, typer.Option(help="Tokens that neighbouring chunks share, or `default` for CHUNK_OVERLAP_TOKENS.")
 ]
@@ -45,11 +49,12 @@ def create_collection(
     chunk_tokens: ChunkTokens = None,
     chunk_overlap_tokens: Overlap = None,
     embedding_model: EmbeddingModel = None,
+    dense_weight: DenseWeight = None,
     url: Url = None,
     api_key: Key = None,
 ) -> None:
     """Create a collection."""
-    body = {"name": name, **_settings(chunk_tokens, chunk_overlap_tokens, embedding_model)}
+    body = {"name": name, **_settings(chunk_tokens, chunk_overlap_tokens, embedding_model, dense_weight)}
     with ApiClient(get_settings(), url, api_key) as client:
         created = client.post(PATH, body)
     screen.print(f"created {created['name']} ({created['id']})")
@@ -78,13 +83,16 @@ def set_collection(
     chunk_tokens: ChunkTokens = None,
     chunk_overlap_tokens: Overlap = None,
     embedding_model: EmbeddingModel = None,
+    dense_weight: DenseWeight = None,
     url: Url = None,
     api_key: Key = None,
 ) -> None:
-    """Change chunk settings or the embedding model. All documents are indexed again, and stay searchable meanwhile."""
-    changes = _settings(chunk_tokens, chunk_overlap_tokens, embedding_model)
+    """Change settings. Other chunks or another model: all documents are indexed again, and stay searchable."""
+    changes = _settings(chunk_tokens, chunk_overlap_tokens, embedding_model, dense_weight)
     if not changes:
-        raise InvalidRequest("Nothing to set: name --chunk-tokens, --chunk-overlap-tokens or --embedding-model.")
+        raise InvalidRequest(
+            "Nothing to set: name --chunk-tokens, --chunk-overlap-tokens, --embedding-model or --dense-weight."
+        )
     with ApiClient(get_settings(), url, api_key) as client:
         count = client.patch(collection_path(name), changes)["reindexing"]
     screen.print(
@@ -148,15 +156,25 @@ def collection_path(name: str) -> str:
 
 
 def _settings(
-    chunk_tokens: str | None, chunk_overlap_tokens: str | None, embedding_model: str | None
-) -> dict[str, int | str | None]:
+    chunk_tokens: str | None, chunk_overlap_tokens: str | None, embedding_model: str | None, dense_weight: str | None
+) -> dict[str, float | str | None]:
     given = {"chunk_tokens": chunk_tokens, "chunk_overlap_tokens": chunk_overlap_tokens}
-    settings: dict[str, int | str | None] = {
+    settings: dict[str, float | str | None] = {
         name: _number(name, value) for name, value in given.items() if value is not None
     }
     if embedding_model is not None:
         settings["embedding_model"] = None if embedding_model == SERVER_DEFAULT else embedding_model
+    if dense_weight is not None:
+        settings["dense_weight"] = None if dense_weight == SERVER_DEFAULT else _weight(dense_weight)
     return settings
+
+
+def _weight(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        message = f"--dense-weight={value}: give a number from 0 to 1, or `{SERVER_DEFAULT}`."
+        raise InvalidRequest(message) from None
 
 
 def _number(name: str, value: str) -> int | None:

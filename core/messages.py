@@ -240,6 +240,26 @@ class DocumentsRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     document_ids: list[str]
 
 
+class Highlight(msgspec.Struct, frozen=True):
+    """A sentence of a hit: `hit.text[start:end] == text`."""
+
+    text: str
+    start: int
+    end: int
+
+
+class HitPlace(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Another place with nearly the same text as a hit."""
+
+    document_id: str
+    chunk_index: int
+    filename: str
+    collection: str
+    path: str | None = None
+    page: int | None = None
+    section: str | None = None
+
+
 class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     """A chunk that was found. `score` is the fused score, `dense_score` the cosine similarity, `sparse_score` the BM25
     score and `rerank_score` the cross-encoder's.
@@ -266,6 +286,10 @@ class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     attributes: dict[str, AttributeValue] = {}
     last_page: int | None = None
     header: str = ""
+    #: The sentences that answer best, best first.
+    highlights: list[Highlight] = []
+    #: Where else nearly the same text is: it takes one place among the hits.
+    also_in: list[HitPlace] = []
 
 
 class Grounding(msgspec.Struct, frozen=True, omit_defaults=True):

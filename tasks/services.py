@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tasks.documents.indexer import Indexer
     from tasks.documents.parsing import ParsingService
     from tasks.model_pulls import ModelPulls
+    from tasks.queries.cosine_scales import CosineScales
     from tasks.queries.service import QueryService
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ _IN_ORDER_OF_STOP = (
     "pulls",
     "watchdog",
     "generation",
+    "scales",
     "models",
     "heartbeats",
     "usage",
@@ -153,17 +155,26 @@ class WorkerServices:
             self.catalog,
             self.models,
             {model: self._retriever(model) for model in self.models.all},
+            scales=self.scales,
             reranker=self.reranker,
             rewrites=self.settings.rag_rewrite,
             expands=self.settings.rag_expand,
+            dense_weight=self.settings.rag_dense_weight,
+            threshold=self.settings.rag_score_threshold,
         )
 
     def _retriever(self, model: Model) -> Retriever:
         from ingest.retrieval.retriever import Retriever
 
-        threshold = self.settings.rag_score_threshold
-        default = model.service.embedder.default_score_threshold if threshold is None else threshold
-        return Retriever(model.store, model.service, self.catalog.active_generations, default, self.reranker)
+        threshold = self.scales.of(model).threshold
+        return Retriever(model.store, model.service, self.catalog.active_generations, threshold, self.reranker)
+
+    @cached_property
+    def scales(self) -> CosineScales:
+        """What the cosines of each embedding model mean."""
+        from tasks.queries.cosine_scales import CosineScales
+
+        return CosineScales(self.catalog)
 
     @cached_property
     def indexer(self) -> Indexer:
@@ -234,7 +245,7 @@ class WorkerServices:
             "models": [model.service.embedder.model_name for model in self.models.all],
             "dimension": embedder.dimension,
             "rerank_model": self.reranker.model_name if self.reranker is not None else None,
-            "default_score_threshold": embedder.default_score_threshold,
+            "default_score_threshold": self.scales.of(self.models.default).threshold,
             # The models that a collection may choose ("": the default), with the tokens of a text that each one reads.
             "windows": {
                 choice or "": model.service.embedder.max_tokens for choice, model in self.models.choices().items()

@@ -239,6 +239,7 @@ def collection_wire(collection: Collection, coverage: Coverage) -> Wire:
         "chunk_overlap_tokens": collection.chunk_overlap_tokens,
         "embedding_model": collection.store.embedding_model if collection.store else None,
         "next_embedding_model": collection.next_store.embedding_model if collection.next_store else None,
+        "dense_weight": collection.dense_weight,
         "coverage": coverage_wire(coverage),
     }
 

@@ -9,6 +9,7 @@ from pydantic.config import JsonDict
 
 from api.schemas.answer_format import AnswerFormat, FormatFields, only_format
 from api.schemas.base import EXTENSION, Timings, Usage, WireAnswer, WireRequest
+from api.schemas.hits import Highlight, HitPlace
 from api.schemas.messages import Messages
 from api.schemas.prompt_end import PromptEndFields
 from api.schemas.reasoning import ReasoningFields
@@ -347,6 +348,8 @@ class Source(WireAnswer):
     sparse_score: float | None
     rerank_score: float | None
     attributes: dict[str, AttributeValue]
+    highlights: list[Highlight]
+    also_in: list[HitPlace]
 
 
 class ChatCompletion(WireAnswer):

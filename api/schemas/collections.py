@@ -13,14 +13,16 @@ MAX_CHUNK_TOKENS = 8192
 
 
 class CollectionSettings(WireRequest):
-    """How the documents of a collection are split into chunks and embedded. null means the server's setting.
+    """How the documents of a collection are split into chunks, embedded and ranked. null means the server's setting.
 
-    `embedding_model` is EMBEDDING_MODEL_NAME or one of EMBEDDING_MODELS.
+    `dense_weight` is the weight of the cosine in the score of a hit. `embedding_model` is EMBEDDING_MODEL_NAME or one
+    of EMBEDDING_MODELS.
     """
 
     chunk_tokens: int | None = Field(None, ge=MIN_CHUNK_TOKENS, le=MAX_CHUNK_TOKENS)
     chunk_overlap_tokens: int | None = Field(None, ge=0, le=MAX_CHUNK_TOKENS // 2)
     embedding_model: str | None = Field(None, min_length=1, max_length=1024)
+    dense_weight: float | None = Field(None, ge=0, le=1)
 
 
 class NewCollection(CollectionSettings):
@@ -55,7 +57,7 @@ class Coverage(WireAnswer):
 
 
 class Collection(WireAnswer):
-    """A collection. `chunk_tokens` and `chunk_overlap_tokens` are its own settings; null means the server's.
+    """A collection. `chunk_tokens`, `chunk_overlap_tokens` and `dense_weight` are its own; null means the server's.
 
     `embedding_model` is the model that search uses, or null before the first document is indexed.
     `next_embedding_model` replaces it once all documents are embedded by it.
@@ -69,6 +71,7 @@ class Collection(WireAnswer):
     chunk_overlap_tokens: int | None
     embedding_model: str | None
     next_embedding_model: str | None
+    dense_weight: float | None
     coverage: Coverage
     #: In the answer to a change: how many documents are indexed again because of it.
     reindexing: int | None = None

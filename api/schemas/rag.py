@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from api.schemas.answer_format import FormatFields
 from api.schemas.base import CollectionName, NonBlank, Timings, Usage, WireAnswer, WireRequest
 from api.schemas.chat import FinishReason, Missing, SchemaErrors, Source, StreamOptions
+from api.schemas.hits import Highlight, HitPlace
 from api.schemas.messages import Messages
 from api.schemas.reasoning import ReasoningFields
 from api.schemas.scope import Scope
@@ -123,6 +124,8 @@ class Hit(WireAnswer):
     sparse_score: float | None
     rerank_score: float | None
     attributes: dict[str, AttributeValue]
+    highlights: list[Highlight]
+    also_in: list[HitPlace]
 
 
 class SearchResults(WireAnswer):

@@ -40,6 +40,7 @@ class CollectionQueries(BatchedDatabase):
         chunk_tokens: int | None = None,
         chunk_overlap_tokens: int | None = None,
         model_choice: str | None = None,
+        dense_weight: float | None = None,
         owner: str = DEFAULT_OWNER,
     ) -> Collection:
         """Create a collection. Raise Conflict if there is one of this name."""
@@ -47,6 +48,7 @@ class CollectionQueries(BatchedDatabase):
             "chunk_tokens": chunk_tokens,
             "chunk_overlap_tokens": chunk_overlap_tokens,
             "model_choice": model_choice,
+            "dense_weight": dense_weight,
             "owner": owner,
         }
         try:
@@ -69,11 +71,11 @@ class CollectionQueries(BatchedDatabase):
             return _fetch(connection, name_or_id)
 
     def update_collection(self, name_or_id: str, changes: dict[str, Any]) -> tuple[Collection, int]:
-        """Change the `name`, the `model_choice` or the `CHUNK_SETTINGS` of a collection.
+        """Change the `name`, `model_choice`, `dense_weight` or `CHUNK_SETTINGS` of a collection.
 
-        Renaming changes no document. New chunk settings queue each document again, as a new generation: search sees
-        the old one until the new one is complete. A new model only records the choice: the index worker begins the
-        move, see `StoreQueries`. Return the collection and the number of documents that were queued.
+        A new name or weight changes no document. New chunk settings queue each document again, as a new generation:
+        search sees the old one until the new one is complete. A new model only records the choice: the index worker
+        begins the move, see `StoreQueries`. Return the collection and the number of documents that were queued.
 
         Raises:
             NotFound: there is no such collection.
@@ -200,7 +202,7 @@ def _taken(name: str) -> Conflict:
     return Conflict(f"There is already a collection named {name!r}.", param="name")
 
 
-def _insert(connection: sa.Connection, name: str, now: float, **settings: int | str | None) -> Collection:
+def _insert(connection: sa.Connection, name: str, now: float, **settings: int | float | str | None) -> Collection:
     key = new_id("col")
     values = {"id": key, "name": name, "created_at": now, "point_key": key, **settings}
     connection.execute(sa.insert(collections).values(**values))

@@ -96,6 +96,7 @@ _COLLECTION_COLUMNS = (
     "chunk_tokens",
     "chunk_overlap_tokens",
     "model_choice",
+    "dense_weight",
     "placement",
     "owner",
 )

@@ -14,6 +14,7 @@ from core.catalog.rows import ALIVE, SELECT_COLLECTION, as_collection, checked, 
 from core.catalog.tables import collections, documents, stores
 from core.catalog.transitions import change
 from core.catalog.types import RETRYABLE, UNSETTLED, Collection, DocumentState, StoreRecord
+from core.cosine_scale import CosineScale
 
 #: Search finds the document. Written out as in the index `documents_by_placement`.
 _SEARCHABLE = sa.text("documents.active_generation IS NOT NULL")
@@ -134,6 +135,26 @@ class StoreQueries(BatchedDatabase):
             _place(connection, collection_id, store=row.next_store, next_store=None)
             return count
 
+    def cosine_scale(self, record: StoreRecord) -> CosineScale | None:
+        """Return the scale that was last measured in this store, or None."""
+        query = sa.select(stores.c.cosine_floor, stores.c.score_threshold, stores.c.measured_points)
+        with self._read() as connection:
+            row = connection.execute(query.where(_same(record), stores.c.cosine_floor.is_not(None))).one_or_none()
+        return None if row is None else CosineScale(*row)
+
+    def record_cosine_scale(self, record: StoreRecord, scale: CosineScale) -> None:
+        """Keep the scale of the cosines in this store, for all workers."""
+        values = {
+            "cosine_floor": scale.floor,
+            "score_threshold": scale.threshold,
+            "measured_points": scale.points,
+        }
+        self._write_retried(
+            lambda connection: connection.execute(
+                sa.update(stores).where(stores.c.id == _store_key(connection, record)).values(**values)
+            )
+        )
+
 
 #: The next store of the collection, if there is one, lacks the document, which search finds.
 _LACKING = sa.and_(_SEARCHABLE, documents.c.placement < collections.c.placement)
@@ -148,18 +169,21 @@ def _is_lacking_any(connection: sa.Connection, collection_id: str) -> bool:
 
 def _store_key(connection: sa.Connection, record: StoreRecord) -> int:
     """Return the id of a store's row. Create the row if there is none, else update where its model is loaded from."""
-    same = sa.and_(
-        stores.c.store_id == record.store_id,
-        stores.c.embedding_model == record.embedding_model,
-        stores.c.dimension == record.dimension,
-    )
-    key = connection.execute(sa.select(stores.c.id).where(same)).scalar_one_or_none()
+    key = connection.execute(sa.select(stores.c.id).where(_same(record))).scalar_one_or_none()
     if key is None:
         key = connection.execute(sa.select(sa.func.coalesce(sa.func.max(stores.c.id), 0))).scalar_one() + 1
         connection.execute(sa.insert(stores).values(id=key, **asdict(record)))
     else:
         connection.execute(sa.update(stores).where(stores.c.id == key).values(model_source=record.model_source))
     return int(key)
+
+
+def _same(record: StoreRecord) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        stores.c.store_id == record.store_id,
+        stores.c.embedding_model == record.embedding_model,
+        stores.c.dimension == record.dimension,
+    )
 
 
 def _place(connection: sa.Connection, collection_id: str, **values: int | None) -> None:

@@ -30,6 +30,8 @@ collections = sa.Table(
     sa.Column("next_store", sa.Integer),
     #: Grows with each change of the two.
     sa.Column("placement", sa.Integer, nullable=False, server_default="0"),
+    #: The weight of the cosine in its searches, 0 to 1; NULL: the server's.
+    sa.Column("dense_weight", sa.Double),
     #: Who made it. Others may use it, unless their keys are limited to other collections.
     sa.Column("owner", sa.Text, nullable=False, server_default=DEFAULT_OWNER),
 )
@@ -44,6 +46,10 @@ stores = sa.Table(
     sa.Column("dimension", sa.Integer, nullable=False),
     #: The folder or hub id to load the model from; NULL: the starter model.
     sa.Column("model_source", sa.Text),
+    #: The scale of the model's cosines (`CosineScale`), and the points at which it was measured; NULL: not yet.
+    sa.Column("cosine_floor", sa.Double),
+    sa.Column("score_threshold", sa.Double),
+    sa.Column("measured_points", sa.BigInteger),
 )
 
 documents = sa.Table(

@@ -97,9 +97,10 @@ class Collection:
     created_at: float
     #: The key of the collection in its points; it does not change with the name.
     point_key: str
-    #: How its documents are cut into chunks; None: the server's CHUNK_TOKENS or CHUNK_OVERLAP_TOKENS.
+    #: How its documents are cut into chunks, and the weight of cosines in its searches; None: the server's settings.
     chunk_tokens: int | None = None
     chunk_overlap_tokens: int | None = None
+    dense_weight: float | None = None
     #: The one of EMBEDDING_MODELS that was chosen for it; None: the server's EMBEDDING_MODEL_NAME.
     model_choice: str | None = None
     #: The store that search uses; None until an index worker has seen the collection.
@@ -162,7 +163,6 @@ class Document:
     """A document as it is in the catalog at one moment."""
 
     id: str
-    #: Name of its collection.
     collection: str
     filename: str
     path: str | None

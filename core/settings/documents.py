@@ -54,7 +54,13 @@ class DocumentSettings(BaseSettings):
     chunk_overlap_tokens: int = Field(32, ge=0, description="Tokens that two neighbouring chunks share.")
     rag_top_k: int = Field(3, ge=1, le=100, description="Chunks retrieved for a question.")
     rag_score_threshold: float | None = Field(
-        None, ge=-1, le=1, description="Lowest dense cosine similarity of a hit (default: the model's)."
+        None, ge=-1, le=1, description="Lowest dense cosine similarity of a hit (default: measured for each model)."
+    )
+    rag_dense_weight: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Weight of the cosine in the score of a hit; BM25 has the rest. Collections may set their own.",
     )
     rag_prompt_template: Template | None = Field(
         None, description="A text with `{documents}` and `{question}`, or a file with it (default: built in)."

@@ -52,7 +52,6 @@ class Embedder:
         model_name: as shown to users; it also names the collection in the vector store.
         dimension: length of a vector: the model's, or EMBEDDING_DIMENSION if it is set.
         max_tokens: tokens of a text that the model reads; it cuts off the rest.
-        default_score_threshold: least cosine of a relevant chunk.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class Embedder:
         self.model_name = source.name
         self.dimension = dimension
         self.max_tokens = tokenizer.max_tokens
-        self.default_score_threshold = source.default_score_threshold
         prompts = {purpose: prompt_for(purpose, model.prompts, source.name) for purpose in PURPOSES}
         self._options = {purpose: _encode_options(prompt) for purpose, prompt in prompts.items()}
 

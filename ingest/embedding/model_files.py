@@ -11,11 +11,8 @@ from core.errors import ConfigurationError
 from core.settings import Settings
 
 STARTER_NAME = "all-MiniLM-L6-v2"
-
-#: Least dense cosine of a hit, by model. Measured for the starter: right answers have 0.53-0.73, wrong ones about 0.1.
-DEFAULT_SCORE_THRESHOLDS = {STARTER_NAME: 0.25, f"sentence-transformers/{STARTER_NAME}": 0.25}
-#: For all other models: a threshold that was not measured might drop right answers.
-UNMEASURED_SCORE_THRESHOLD = 0.0
+#: Its names on the hub.
+STARTER_NAMES = (STARTER_NAME, f"sentence-transformers/{STARTER_NAME}")
 
 
 @dataclass(frozen=True)
@@ -29,11 +26,6 @@ class EmbeddingModel:
     def source(self) -> str:
         """The folder or hub id that sentence-transformers loads."""
         return str(self.folder) if self.folder else self.name
-
-    @property
-    def default_score_threshold(self) -> float:
-        """Least dense cosine of a hit if neither the request nor the settings name one."""
-        return DEFAULT_SCORE_THRESHOLDS.get(self.name, UNMEASURED_SCORE_THRESHOLD)
 
     def find_file(self, name: str) -> Path | None:
         """Return the path of a file of the model, or None if the model has no such file.
@@ -61,7 +53,7 @@ def find_embedding_model(settings: Settings) -> EmbeddingModel:
         ConfigurationError: the name is neither a folder with a model nor a hub id, or the starter is not installed.
     """
     name = settings.embedding_model_name
-    if name is None or name in DEFAULT_SCORE_THRESHOLDS:
+    if name is None or name in STARTER_NAMES:
         return EmbeddingModel(STARTER_NAME, _starter_folder())
     folder = Path(name).expanduser()
     if folder.is_dir():

@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from core.messages import SearchOptions
-from ingest.retrieval.search import Query, Search
+from ingest.retrieval.search import Query, Search, text_with_header
 from ingest.vector_store import ScoredPoint, VectorStore
+from ingest.vector_store.fusion import Fusion
 
-#: Candidates fetched for each hit asked for, and at least in all; more only if too many of them turn out to be stale.
+#: Points taken from each of the two rankings of a query, at least: a point that is second in neither may be the best in
+#: both together. More only if many hits are asked for, or too many of the points are stale or say the same.
+MIN_CANDIDATES = 100
+#: Points considered for each hit asked for, and at least in all.
 OVERFETCH = 4
-MIN_CANDIDATES = 20
+LEAST_CONSIDERED = 20
 MAX_CANDIDATES = 5_000
 
 #: Maps each of these document ids to its searchable generation; documents without one are left out.
 ActiveGenerations = Callable[[list[str]], dict[str, int]]
 
 
-def candidate_count(options: SearchOptions) -> int:
-    """Return how many points are considered for a search."""
-    return max(MIN_CANDIDATES, options.top_k * OVERFETCH)
+def considered_count(options: SearchOptions) -> int:
+    """Return how many of the best points are considered for the hits of a search."""
+    return max(LEAST_CONSIDERED, options.top_k * OVERFETCH)
 
 
 class FetchCandidates:
     """Fetches the best searchable points of each query. Reads `queries`, sets `rankings`."""
 
     def __init__(
-        self, store: VectorStore, active_generations: ActiveGenerations, at_least: Callable[[SearchOptions], int]
+        self,
+        store: VectorStore,
+        active_generations: ActiveGenerations,
+        at_least: Callable[[SearchOptions], int],
     ) -> None:
         """
         Args:
-            at_least: returns how many points a later stage reads, which may be more than `candidate_count`.
+            at_least: returns how many points a later stage reads, which may be more than `considered_count`.
         """
         self._store = store
         self._active_generations = active_generations
@@ -43,11 +50,13 @@ class FetchCandidates:
         Raises:
             Unavailable: a store or catalog server does not answer.
         """
-        return replace(search, rankings=[self._fetch(query, search.options) for query in search.queries])
+        rankings = [self._fetch(query, search.options, search.fusion) for query in search.queries]
+        return replace(search, rankings=rankings)
 
-    def _fetch(self, query: Query, options: SearchOptions) -> list[ScoredPoint]:
-        """Fetch more and more points until enough of them are searchable, or the store has no more."""
-        limit = max(candidate_count(options), self._at_least(options))
+    def _fetch(self, query: Query, options: SearchOptions, fusion: Fusion) -> list[ScoredPoint]:
+        """Fetch more and more points until enough of them are searchable and differ, or the store has no more."""
+        wanted = max(considered_count(options), self._at_least(options))
+        limit = max(MIN_CANDIDATES, wanted)
         while True:
             points = self._store.search(
                 query.vector,
@@ -56,9 +65,12 @@ class FetchCandidates:
                 options.collections,
                 options.filters,
                 with_vectors=options.diversity > 0,
+                weights=query.terms.weights,
+                fusion=fusion,
             )
-            current = without_repeated_texts(self._without_stale(points))
-            if len(current) >= min(options.top_k * 2, limit) or len(points) < limit or limit >= MAX_CANDIDATES:
+            current = self._without_stale(points)
+            texts = {text_with_header(point.payload) for point in current}
+            if len(texts) >= min(options.top_k * 2, limit) or len(points) < limit or limit >= MAX_CANDIDATES:
                 return current
             limit = min(limit * OVERFETCH, MAX_CANDIDATES)
 
@@ -66,11 +78,3 @@ class FetchCandidates:
         """Drop the points of generations that are not searchable: not yet, or no longer."""
         active = self._active_generations(sorted({point.payload["document_id"] for point in points}))
         return [point for point in points if active.get(point.payload["document_id"]) == point.payload["generation"]]
-
-
-def without_repeated_texts(points: Iterable[ScoredPoint]) -> list[ScoredPoint]:
-    """Keep the best of the points of one document that have the same text."""
-    first: dict[tuple[str, str], ScoredPoint] = {}
-    for point in points:
-        first.setdefault((point.payload["document_id"], point.payload["text"]), point)
-    return list(first.values())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
-from ingest.retrieval.candidates import candidate_count
+from ingest.retrieval.candidates import considered_count
 from ingest.retrieval.search import RankedPoint, Search
-from ingest.vector_store import ScoredPoint
+
+_WORD = re.compile(r"[^\W_]{2,}")
 
 
 class Diversify:
@@ -19,7 +21,7 @@ class Diversify:
         diversity = search.options.diversity
         if not diversity:
             return search
-        best = list(islice(search.ranking, candidate_count(search.options)))
+        best = list(islice(search.ranking, considered_count(search.options)))
         return replace(search, ranking=diversified(best, diversity))
 
 
@@ -28,23 +30,32 @@ def diversified(ranking: Sequence[RankedPoint], diversity: float) -> list[Ranked
 
     Args:
         ranking: best first; the points have their vectors.
-        diversity: weight of the similarity, which is the greatest cosine to a point before; 0 to 1.
+        diversity: weight of the similarity, which is the greatest to a point before; 0 to 1.
     """
+    words = {id(item): frozenset(_WORD.findall(item.point.payload["text"].lower())) for item in ranking}
     remaining, chosen = list(ranking), list[RankedPoint]()
     # Ranks, not scores: the scores of the stages have different scales.
-    relevance = {item.point.id: 1 - rank / len(ranking) for rank, item in enumerate(ranking)}
+    relevance = {id(item): 1 - rank / len(ranking) for rank, item in enumerate(ranking)}
     similarity = dict.fromkeys(relevance, 0.0)
     while remaining:
-        best = max(
-            remaining,
-            key=lambda item: (1 - diversity) * relevance[item.point.id] - diversity * similarity[item.point.id],
-        )
+        best = max(remaining, key=lambda item: (1 - diversity) * relevance[id(item)] - diversity * similarity[id(item)])
         remaining.remove(best)
         chosen.append(best)
         for item in remaining:
-            similarity[item.point.id] = max(similarity[item.point.id], _cosine(item.point, best.point))
+            likeness = _cosine(item, best)
+            if likeness is None:
+                likeness = _shared_words(words[id(item)], words[id(best)])
+            similarity[id(item)] = max(similarity[id(item)], likeness)
     return chosen
 
 
-def _cosine(one: ScoredPoint, other: ScoredPoint) -> float:
-    return float(one.vector @ other.vector) if one.vector is not None and other.vector is not None else 0.0
+def _cosine(one: RankedPoint, other: RankedPoint) -> float | None:
+    """Return the cosine of two points, or None if they are of different models, whose vectors cannot be compared."""
+    if one.store is not other.store or one.point.vector is None or other.point.vector is None:
+        return None
+    return float(one.point.vector @ other.point.vector)
+
+
+def _shared_words(one: frozenset[str], other: frozenset[str]) -> float:
+    """Return the cosine of two sets of words."""
+    return len(one & other) / (len(one) * len(other)) ** 0.5 if one and other else 0.0

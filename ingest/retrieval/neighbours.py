@@ -16,9 +16,6 @@ MAX_LINE_BREAKS = 2
 class AddNeighbours:
     """Merges the chunks around a hit into its text, if the request asks for neighbours. Reads and sets `ranking`."""
 
-    def __init__(self, store: VectorStore) -> None:
-        self._store = store
-
     def run(self, search: Search) -> Search:
         """Widen the hits when they are read.
 
@@ -28,18 +25,17 @@ class AddNeighbours:
         reach = search.options.neighbours
         if not reach:
             return search
-        return replace(search, ranking=NeighbourExpansion(self._store, reach).expand(search.ranking))
+        return replace(search, ranking=NeighbourExpansion(reach).expand(search.ranking))
 
 
 class NeighbourExpansion:
     """Widens the hits of one search, best first. A hit that an earlier one has taken up is dropped."""
 
-    def __init__(self, store: VectorStore, reach: int) -> None:
+    def __init__(self, reach: int) -> None:
         """
         Args:
             reach: chunks before and after a hit that are added to it, each.
         """
-        self._store = store
         self._reach = reach
         self._used: set[tuple[str, int]] = set()
 
@@ -48,12 +44,12 @@ class NeighbourExpansion:
         for hit in hits:
             payload = hit.point.payload
             if (payload["document_id"], payload["chunk_index"]) not in self._used:
-                chunks = self._around(payload)
+                chunks = self._around(payload, hit.store)
                 self._used.update((chunk["document_id"], chunk["chunk_index"]) for chunk in chunks)
                 wider = {**payload, **_span(chunks)}
                 yield replace(hit, point=replace(hit.point, payload=wider))
 
-    def _around(self, payload: Payload) -> list[Payload]:
+    def _around(self, payload: Payload, store: VectorStore) -> list[Payload]:
         """Return the hit's chunk with the unused chunks that follow one another around it, in order."""
         document, generation, at = payload["document_id"], payload["generation"], payload["chunk_index"]
         ids = {
@@ -61,7 +57,7 @@ class NeighbourExpansion:
             for index in range(max(0, at - self._reach), at + self._reach + 1)
             if index != at and (document, index) not in self._used
         }
-        near = {ids[key]: found for key, found in self._store.payloads(list(ids)).items()} | {at: payload}
+        near = {ids[key]: found for key, found in store.payloads(list(ids)).items()} | {at: payload}
         first = last = at
         while first - 1 in near:
             first -= 1

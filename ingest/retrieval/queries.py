@@ -11,6 +11,7 @@ from ingest.retrieval.query_terms import QueryTerms
 from ingest.retrieval.search import Query, Search
 from ingest.vector_store import VectorStore
 from ingest.vector_store.base import Vector
+from ingest.vector_store.sparse import query_terms
 
 
 class QueryEmbedder(Protocol):
@@ -23,12 +24,15 @@ class QueryEmbedder(Protocol):
         ...
 
 
-class DropRepeatedTexts:
-    """Drops texts that are blank or the same as an earlier one. Reads and sets `texts`."""
+class DropEmptyTexts:
+    """Drops texts that ask for nothing, and those that are the same as an earlier one. Reads and sets `texts`.
+
+    Stop words and punctuation alone ask for nothing: some chunk is always nearest to them.
+    """
 
     def run(self, search: Search) -> Search:
         """Keep each text once, in order."""
-        return replace(search, texts=[text for text in dict.fromkeys(search.texts) if text.strip()])
+        return replace(search, texts=[text for text in dict.fromkeys(search.texts) if query_terms(text)])
 
 
 class PrepareQueries:
@@ -42,7 +46,7 @@ class PrepareQueries:
         """Make a query of each text; all are embedded together.
 
         Raises:
-            Unavailable: the embedding model is shutting down.
+            Unavailable: the embedding model is shutting down, or a store server does not answer.
         """
         texts = search.texts
         vectors = (
@@ -51,6 +55,7 @@ class PrepareQueries:
             else []
         )
         queries = [
-            Query(text, vector, QueryTerms(text, self._store)) for text, vector in zip(texts, vectors, strict=True)
+            Query(text, vector, QueryTerms.of(text, self._store, search.options.collections))
+            for text, vector in zip(texts, vectors, strict=True)
         ]
         return replace(search, queries=queries)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from core.errors import InvalidRequest
 from core.messages import SearchOptions
-from ingest.retrieval.search import RankedPoint, Search
+from ingest.retrieval.search import RankedPoint, Search, text_with_header
 
 NO_RERANKER = "The server has no model to rerank with: RERANK_MODEL is not set."
 #: Most points that a reranker reads for a query, unless more hits are asked for: each takes tens of milliseconds.
@@ -53,7 +53,7 @@ class Rerank:
         if self._reranker is None or not count:
             return search
         best = list(islice(search.ranking, count))
-        texts = [ranked.point.payload["text"] for ranked in best]
+        texts = [text_with_header(ranked.point.payload) for ranked in best]
         rows = [self._reranker.scores(query.text, texts) for query in search.queries]
         scores = [max(column) for column in zip(*rows, strict=True)]
         ranking = [replace(ranked, rerank_score=score) for ranked, score in zip(best, scores, strict=True)]

@@ -1,14 +1,13 @@
-"""The interface of a vector store, and what all stores share: point ids, payloads and the fusion of two rankings."""
+"""The interface of a vector store, and what all stores share: point ids and payloads."""
 
 from __future__ import annotations
 
-import math
 import re
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +15,15 @@ import numpy.typing as npt
 from core.messages import Filter
 from ingest.vector_store.terms import indexed_values, is_number_path, number_paths
 
+if TYPE_CHECKING:
+    from ingest.vector_store.fusion import Fusion
+    from ingest.vector_store.term_weights import TermWeights
+
 Vector = npt.NDArray[np.float32]
 Payload = dict[str, Any]
 
 #: Names of the two vectors of a point.
 DENSE, SPARSE = "dense", "bm25"
-#: The k of reciprocal rank fusion; ranks count from 0. Measured best on 300 queries over 5,183 abstracts.
-RRF_K = 2
 #: Payload keys that were indexed before `ingest.vector_store.terms` replaced them. A store that still has one of these
 #: indexes is migrated when it is opened.
 OLD_INDEXES = frozenset(
@@ -35,8 +36,6 @@ MAX_NUMBER_INDEXES = 32
 MIGRATION_POINTS = 256
 #: Points written in one operation.
 UPSERT_POINTS = 128
-#: Most terms of a query whose weights are looked up.
-MAX_QUERY_TERMS = 48
 #: Namespace of the point ids; a constant of the stored format.
 POINT_NAMESPACE = uuid.UUID("6f1c5d2e-3a56-4f0b-9d3c-5b8f0e7a2c41")
 
@@ -120,7 +119,7 @@ class ScoredPoint:
 
     Attributes:
         payload: see `Point`, with `text`.
-        score: reciprocal rank fusion, at most 1.
+        score: both scores fused (`fusion`), 0 to 1.
         dense_score: cosine to the query; None if the search had no vector.
         sparse_score: BM25; None if the point is not in the BM25 ranking.
         id: see `Point`.
@@ -137,7 +136,7 @@ class ScoredPoint:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A point in one of the two rankings, before they are fused. Those of BM25 have their dense vector."""
+    """A point in one of the two rankings, before they are fused."""
 
     id: str
     score: float
@@ -192,16 +191,20 @@ class VectorStore(Protocol):
         filters: Filter | None = None,
         *,
         with_vectors: bool = False,
+        weights: TermWeights | None = None,
+        fusion: Fusion | None = None,
     ) -> list[ScoredPoint]:
         """Return the best points by the fusion of cosine to `dense` and BM25 of `text`, best first.
 
         Args:
             dense: float32 [dimension], or None for BM25 alone.
             text: the query; if it has no terms, the cosine alone ranks.
-            limit: most points of each ranking, and of the result.
+            limit: most points of each of the two rankings. The result has all points of both.
             collections: keys of the collections to search; none means all.
             filters: only points of documents that match it.
             with_vectors: return the points' dense vectors too.
+            weights: of the query's terms in these collections, if they are known already.
+            fusion: how the two scores become one; None: by default.
         """
         ...
 
@@ -209,8 +212,8 @@ class VectorStore(Protocol):
         """Return the payloads of points by their ids; ids without a point are left out."""
         ...
 
-    def term_weights(self, terms: Sequence[int]) -> dict[int, float]:
-        """Return the inverse document frequency of term ids of `sparse`; a term that no point has counts as rare."""
+    def term_weights(self, terms: Sequence[int], collections: Sequence[str] = ()) -> TermWeights:
+        """Return the weights of term ids of `sparse` in the collections of these keys; none means all."""
         ...
 
     def vectors_by_hash(self, hashes: Sequence[str]) -> dict[str, Vector]:
@@ -221,6 +224,10 @@ class VectorStore(Protocol):
         """Return the exact number of points of a generation of a document."""
         ...
 
+    def point_count(self) -> int:
+        """Return about how many points the store has."""
+        ...
+
     def update_documents(self, documents: Sequence[DocumentMeta]) -> None:
         """Update the payloads of the documents' points in every generation; the vectors stay the same."""
         ...
@@ -228,38 +235,3 @@ class VectorStore(Protocol):
     def close(self) -> None:
         """Close the store, so that another process can open it. Safe to call twice."""
         ...
-
-
-def fuse(
-    dense_ranking: Sequence[Candidate], sparse_ranking: Sequence[Candidate], query: Vector | None, limit: int
-) -> list[ScoredPoint]:
-    """Return the reciprocal rank fusion of two rankings, best first, with the scores of both."""
-    scores: dict[str, float] = {}
-    # Of a point in both rankings, the sparse candidate is kept, since it has its vector.
-    found = {candidate.id: candidate for candidate in (*dense_ranking, *sparse_ranking)}
-    for ranking in (dense_ranking, sparse_ranking):
-        for rank, candidate in enumerate(ranking):
-            scores[candidate.id] = scores.get(candidate.id, 0.0) + 1 / (RRF_K + rank)
-    cosines = {candidate.id: candidate.score for candidate in dense_ranking}
-    if query is not None:
-        cosines = {item.id: _cosine(query, item.vector) for item in sparse_ranking if item.vector} | cosines
-    bm25 = {candidate.id: candidate.score for candidate in sparse_ranking}
-    # Equal scores are common with k=2: the cosine decides, then the id, so that the order is always the same.
-    order = sorted(scores, key=lambda key: (-scores[key], -cosines.get(key, 0.0), key))
-    vectors = {item.id: np.asarray(item.vector, np.float32) for item in found.values() if item.vector is not None}
-    return [
-        ScoredPoint(found[key].payload, scores[key], cosines.get(key), bm25.get(key), key, vectors.get(key))
-        for key in order[:limit]
-    ]
-
-
-def unseen_term_weight(points: int) -> float:
-    """Return the weight of a term that no point has: ln((N - n + 0.5) / (n + 0.5) + 1) with n = 1, as for one point.
-
-    With n = 0, one unknown word would outweigh all known words in a small store.
-    """
-    return math.log((max(points, 1) - 0.5) / 1.5 + 1)
-
-
-def _cosine(query: Vector, vector: Sequence[float]) -> float:
-    return float(np.dot(query, np.asarray(vector, dtype=np.float32)))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from core.messages import Filter
 from ingest.vector_store import sparse
 from ingest.vector_store.base import (
     DENSE,
-    MAX_QUERY_TERMS,
     SPARSE,
     UPSERT_POINTS,
     Candidate,
@@ -31,14 +31,20 @@ from ingest.vector_store.base import (
     ScoredPoint,
     Vector,
     collection_name,
-    fuse,
     new_number_indexes,
-    unseen_term_weight,
 )
 from ingest.vector_store.filter_conditions import Conditions
+from ingest.vector_store.fusion import Fusion, fuse
 from ingest.vector_store.owner import OwnerLock
 from ingest.vector_store.point_terms import TERM_SOURCES, point_terms, terms_after_rename
 from ingest.vector_store.shard import open_shard, sync
+from ingest.vector_store.term_weights import (
+    COUNTED_POINTS,
+    MAX_QUERY_TERMS,
+    TermWeights,
+    in_store_weights,
+    term_weights,
+)
 from ingest.vector_store.terms import as_number_path, document_values
 
 #: Points written between two flushes of the segments. A flush takes 0.1-0.2 s and shortens the write-ahead log, which
@@ -157,21 +163,38 @@ class EdgeVectorStore:
         filters: Filter | None = None,
         *,
         with_vectors: bool = False,
+        weights: TermWeights | None = None,
+        fusion: Fusion | None = None,
     ) -> list[ScoredPoint]:
         scope = _conditions.scope(collections, filters)
         terms = sparse.query_terms(text)
+        if weights is None:
+            weights = self.term_weights(terms.indices, collections)
         requests, best = [], set[str]()
         if dense is not None:
             best = self._best_of_all(dense, limit, scope)
             requests.append(_dense_request(dense, limit, scope, with_vectors, best))
         if terms:
-            requests.append(_request(_sparse_query(terms), limit, scope, True))
+            weighted = sparse.weighted(terms, weights.factors)
+            requests.append(_request(_sparse_query(weighted), limit, scope, with_vectors))
         found = self._query(requests)
         if dense is not None and best and len(found[0]) < limit:  # too few of the best points match the filter
             [found[0]] = self._query([_dense_request(dense, limit, scope, with_vectors)])
         rankings = [[_candidate(hit) for hit in hits] for hits in found]
         sparse_ranking = rankings.pop() if terms else []
-        return fuse(rankings.pop() if dense is not None else [], sparse_ranking, dense, limit)
+        dense_ranking = rankings.pop() if dense is not None else []
+        missing = {item.id for item in sparse_ranking} - {item.id for item in dense_ranking}
+        cosines = {} if dense is None else self._cosines(dense, missing)
+        return fuse(dense_ranking, sparse_ranking, cosines, weights, fusion or Fusion())
+
+    def _cosines(self, dense: Vector, ids: set[str]) -> dict[str, float]:
+        """Return the cosines of these points."""
+        if not ids:
+            return {}
+        among = edge.Filter(must=[edge.HasIdCondition(ids)])
+        query = edge.QueryRequest(limit=len(ids), query=_dense_query(dense), filter=among, params=_ORIGINALS)
+        [hits] = self._query([query])
+        return {str(hit.id): float(hit.score) for hit in hits}
 
     def _best_of_all(self, dense: Vector, limit: int, scope: Any) -> set[str]:
         """Return the ids of the best of all points, so many that enough of them match a wide filter.
@@ -180,7 +203,7 @@ class EdgeVectorStore:
         """
         if scope is None:
             return set()
-        points = self._shard.info().points_count
+        points = self.point_count()
         matching = self._shard.count(edge.CountRequest(exact=False, filter=scope))
         if not matching or matching < WIDE_SHARE * points:
             return set()
@@ -194,21 +217,18 @@ class EdgeVectorStore:
         records = self._shard.retrieve(list(ids), with_payload=True, with_vector=False) if ids else []
         return {str(record.id): record.payload for record in records}
 
-    def term_weights(self, terms: Sequence[int]) -> dict[int, float]:
-        terms = terms[:MAX_QUERY_TERMS]
-        best = self._query(
-            [
-                edge.QueryRequest(limit=1, query=_sparse_query(sparse.SparseTerms([term], [1.0])), with_vector=[SPARSE])
-                for term in terms
-            ]
-        )
-        weights = dict.fromkeys(terms, unseen_term_weight(self._shard.info().points_count))
-        for term, hits in zip(terms, best, strict=True):
-            for hit in hits:
-                vector = hit.vector[SPARSE]
-                # The score of a single term is its weight in the point times its inverse document frequency.
-                weights[term] = hit.score / vector.values[vector.indices.index(term)]
-        return weights
+    def term_weights(self, terms: Sequence[int], collections: Sequence[str] = ()) -> TermWeights:
+        looked_up = terms[:MAX_QUERY_TERMS]
+        best = self._query([_term_request(term, 1, None, [SPARSE]) for term in looked_up])
+        points = self.point_count()
+        in_store = in_store_weights((term, hit) for term, hits in zip(looked_up, best, strict=True) for hit in hits)
+        scope = _conditions.scope(collections, None)
+        searched = points if scope is None else self._shard.count(edge.CountRequest(exact=False, filter=scope))
+        if searched >= points:
+            return replace(term_weights(looked_up, in_store, points), terms=len(terms))
+        found = self._query([_term_request(term, COUNTED_POINTS, scope) for term in in_store])
+        counts = {term: len(hits) for term, hits in zip(in_store, found, strict=True)}
+        return replace(term_weights(looked_up, in_store, points, counts, searched), terms=len(terms))
 
     def vectors_by_hash(self, hashes: Sequence[str]) -> dict[str, Vector]:
         found: dict[str, Vector] = {}
@@ -231,6 +251,9 @@ class EdgeVectorStore:
     def count(self, document_id: str, generation: int) -> int:
         condition = _conditions.of_generation(document_id, generation)
         return int(self._shard.count(edge.CountRequest(exact=True, filter=condition)))
+
+    def point_count(self) -> int:
+        return int(self._shard.info().points_count)
 
     def close(self) -> None:
         with self._writing:
@@ -300,6 +323,11 @@ def _dense_request(
         return _request(_dense_query(dense), limit, scope, with_vectors, _RESCORED)
     among = edge.Filter(must=[scope, edge.HasIdCondition(set(ids))])
     return _request(_dense_query(dense), limit, among, with_vectors, _ORIGINALS)
+
+
+def _term_request(term: int, limit: int, scope: Any, vectors: list[str] | bool = False) -> Any:
+    query = _sparse_query(sparse.SparseTerms([term], [1.0]))
+    return edge.QueryRequest(limit=limit, query=query, filter=scope, with_payload=False, with_vector=vectors)
 
 
 def _sparse_query(terms: sparse.SparseTerms) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import httpx
@@ -18,7 +19,6 @@ from core.redaction import redacted
 from ingest.vector_store import sparse
 from ingest.vector_store.base import (
     DENSE,
-    MAX_QUERY_TERMS,
     MIGRATION_POINTS,
     OLD_INDEXES,
     POINT_NAMESPACE,
@@ -31,13 +31,19 @@ from ingest.vector_store.base import (
     ScoredPoint,
     Vector,
     collection_name,
-    fuse,
     new_number_indexes,
-    unseen_term_weight,
     values_to_migrate,
 )
 from ingest.vector_store.filter_conditions import Conditions
+from ingest.vector_store.fusion import Fusion, fuse
 from ingest.vector_store.point_terms import TERM_SOURCES, point_terms, terms_after_rename
+from ingest.vector_store.term_weights import (
+    COUNTED_POINTS,
+    MAX_QUERY_TERMS,
+    TermWeights,
+    in_store_weights,
+    term_weights,
+)
 from ingest.vector_store.terms import CONTENT_BUCKET, TERMS, document_values
 
 T = TypeVar("T")
@@ -147,58 +153,52 @@ class ServerVectorStore:
         filters: Filter | None = None,
         *,
         with_vectors: bool = False,
+        weights: TermWeights | None = None,
+        fusion: Fusion | None = None,
     ) -> list[ScoredPoint]:
         scope = _conditions.scope(collections, filters)
         terms = sparse.query_terms(text)
+        if weights is None:
+            weights = self.term_weights(terms.indices, collections)
         requests = []
         if dense is not None:
-            requests.append(
-                models.QueryRequest(
-                    query=dense.tolist(),
-                    using=DENSE,
-                    limit=limit,
-                    filter=scope,
-                    with_payload=True,
-                    with_vector=[DENSE] if with_vectors else False,
-                )
-            )
+            requests.append(_request(dense.tolist(), DENSE, limit, scope, with_vectors=with_vectors))
         if terms:
-            requests.append(
-                models.QueryRequest(
-                    query=_sparse_vector(terms),
-                    using=SPARSE,
-                    limit=limit,
-                    filter=scope,
-                    with_payload=True,
-                    with_vector=[DENSE],
-                )
-            )
+            query = _sparse_vector(sparse.weighted(terms, weights.factors))
+            requests.append(_request(query, SPARSE, limit, scope, with_vectors=with_vectors))
         found = [[_candidate(hit) for hit in hits] for hits in self._query(requests)]
         sparse_ranking = found.pop() if terms else []
-        return fuse(found.pop() if dense is not None else [], sparse_ranking, dense, limit)
+        dense_ranking = found.pop() if dense is not None else []
+        missing = {item.id for item in sparse_ranking} - {item.id for item in dense_ranking}
+        cosines = {} if dense is None else self._cosines(dense, missing)
+        return fuse(dense_ranking, sparse_ranking, cosines, weights, fusion or Fusion())
+
+    def _cosines(self, dense: Vector, ids: set[str]) -> dict[str, float]:
+        """Return the cosines of these points."""
+        if not ids:
+            return {}
+        among = models.Filter(must=[models.HasIdCondition(has_id=sorted(ids))])
+        [hits] = self._query([models.QueryRequest(query=dense.tolist(), using=DENSE, limit=len(ids), filter=among)])
+        return {str(hit.id): float(hit.score) for hit in hits}
 
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
         records = _ask(self._client.retrieve, self._name, ids=list(ids), with_payload=True) if ids else []
         return {str(record.id): _payload(record) for record in records}
 
-    def term_weights(self, terms: Sequence[int]) -> dict[int, float]:
-        terms = terms[:MAX_QUERY_TERMS]
-        best = self._query(
-            [
-                models.QueryRequest(
-                    query=models.SparseVector(indices=[term], values=[1.0]), using=SPARSE, limit=1, with_vector=[SPARSE]
-                )
-                for term in terms
-            ]
-        )
-        points = _ask(self._client.count, self._name, exact=False).count
-        weights = dict.fromkeys(terms, unseen_term_weight(points))
-        for term, hits in zip(terms, best, strict=True):
-            for hit in hits:
-                vector = hit.vector[SPARSE]
-                # The score of a single term is its weight in the point times its inverse document frequency.
-                weights[term] = hit.score / vector.values[vector.indices.index(term)]
-        return weights
+    def term_weights(self, terms: Sequence[int], collections: Sequence[str] = ()) -> TermWeights:
+        looked_up = terms[:MAX_QUERY_TERMS]
+        best = self._query([_term_request(term, 1, None, [SPARSE]) for term in looked_up])
+        points = self.point_count()
+        in_store = in_store_weights((term, hit) for term, hits in zip(looked_up, best, strict=True) for hit in hits)
+        scope = _conditions.scope(collections, None)
+        searched = points
+        if scope is not None:
+            searched = _ask(self._client.count, self._name, count_filter=scope, exact=False).count
+        if searched >= points:
+            return replace(term_weights(looked_up, in_store, points), terms=len(terms))
+        found = self._query([_term_request(term, COUNTED_POINTS, scope) for term in in_store])
+        counts = {term: len(hits) for term, hits in zip(in_store, found, strict=True)}
+        return replace(term_weights(looked_up, in_store, points, counts, searched), terms=len(terms))
 
     def vectors_by_hash(self, hashes: Sequence[str]) -> dict[str, Vector]:
         found: dict[str, Vector] = {}
@@ -222,6 +222,9 @@ class ServerVectorStore:
     def count(self, document_id: str, generation: int) -> int:
         condition = _conditions.of_generation(document_id, generation)
         return _ask(self._client.count, self._name, count_filter=condition, exact=True).count
+
+    def point_count(self) -> int:
+        return _ask(self._client.count, self._name, exact=False).count
 
     def close(self) -> None:
         self._client.close()
@@ -337,6 +340,18 @@ def _payload(record: models.ScoredPoint | models.Record) -> dict[str, Any]:
 
 def _vector(record: models.ScoredPoint | models.Record, name: str) -> Any:
     return record.vector[name] if isinstance(record.vector, dict) else None
+
+
+def _request(query: Any, using: str, limit: int, scope: Any, *, with_vectors: bool) -> models.QueryRequest:
+    vectors = [DENSE] if with_vectors else False
+    return models.QueryRequest(
+        query=query, using=using, limit=limit, filter=scope, with_payload=True, with_vector=vectors
+    )
+
+
+def _term_request(term: int, limit: int, scope: Any, vectors: list[str] | None = None) -> models.QueryRequest:
+    query = models.SparseVector(indices=[term], values=[1.0])
+    return models.QueryRequest(query=query, using=SPARSE, limit=limit, filter=scope, with_vector=vectors)
 
 
 def _sparse_vector(terms: sparse.SparseTerms) -> models.SparseVector:

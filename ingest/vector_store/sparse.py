@@ -2,18 +2,23 @@
 
 The encoder is that of `qdrant-edge-py` and needs no server: English stemming and stop words, accents folded. It splits
 words only where letters end, so runs of text that is written without spaces are divided into pairs of characters first.
-Each Chinese character is a term too, since a single one can be a word.
+Each Chinese character is a term too, since a single one can be a word, and so is each code (`codes`) as a whole.
+
+A change here or in `codes` changes the terms of stored chunks: raise `CHUNK_FORMAT` of the catalog, so that they are
+written again.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from qdrant_edge import Bm25, Bm25Config
 
 from core.normal_form import normal_form
+from ingest.vector_store.codes import codes_in, with_codes
 
 #: Runs of letters of scripts without spaces between words: Thai, Lao, Myanmar, Khmer, Hiragana, Katakana and Han. Their
 #: words are found by pairs of characters, without a dictionary.
@@ -54,14 +59,31 @@ def query_terms(text: str) -> SparseTerms:
 # A search asks for the terms of its query several times. They take long to find, with the interpreter's lock held.
 @lru_cache(maxsize=16)
 def _terms_of_query(text: str) -> SparseTerms:
-    vector = _encoder().embed_query(_in_pairs(_with_joined_words(normal_form(text)), _LONE_HAN_LETTER))
+    vector = _encoder().embed_query(_in_pairs(_with_all_words(text), _LONE_HAN_LETTER))
     return SparseTerms(list(vector.indices), list(vector.values))
+
+
+def code_terms(text: str) -> list[int]:
+    """Return the terms of the codes in a query's beginning, each as a whole: such a query is about exactly those."""
+    vector = _encoder().embed_query(" ".join(codes_in(normal_form(text[:QUERY_CHARACTERS]))))
+    return list(vector.indices)
+
+
+def weighted(terms: SparseTerms, factors: Mapping[int, float]) -> SparseTerms:
+    """Return the terms with their weights multiplied by the factors; a missing factor is 1."""
+    values = [value * factors.get(term, 1.0) for term, value in zip(terms.indices, terms.values, strict=True)]
+    return SparseTerms(terms.indices, values)
 
 
 def document_terms(text: str) -> SparseTerms:
     """Return the terms of a chunk, weighted by their frequency and its length (k 1.2, b 0.75)."""
-    vector = _encoder().embed_document(_in_pairs(_with_joined_words(normal_form(text)), _HAN_LETTER))
+    vector = _encoder().embed_document(_in_pairs(_with_all_words(text), _HAN_LETTER))
     return SparseTerms(list(vector.indices), list(vector.values))
+
+
+def _with_all_words(text: str) -> str:
+    """Return the text in its normal form, with words without their hyphens, and with codes as a whole."""
+    return with_codes(_with_joined_words(normal_form(text)))
 
 
 def _with_joined_words(text: str) -> str:

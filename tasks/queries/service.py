@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ from core.messages import (
     EvaluateRequest,
     GenerateRequest,
     Hit,
+    HitPlace,
     RerankRequest,
     SearchOptions,
     SearchRequest,
@@ -29,15 +31,19 @@ from ingest.embedding.service import Priority
 from ingest.retrieval.cross_encoder import CrossEncoderReranker
 from ingest.retrieval.evaluation import evaluation_of
 from ingest.retrieval.reranking import NO_RERANKER
-from ingest.retrieval.retriever import Retriever
+from ingest.retrieval.retriever import Retriever, Scope, search_together
+from ingest.vector_store.fusion import DEFAULT_DENSE_WEIGHT, Fusion
 from tasks.documents.embedding_models import Model, Models
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Tasks
 from tasks.jobs.runner import JobResult, JobRunner, RunningJob
+from tasks.queries.cosine_scales import CosineScales
 
 #: Inputs of an embedding request, or documents of a rerank request, that are computed before bulk work. A request with
 #: more is bulk work itself.
 INTERACTIVE_INPUTS = 16
+
+Place = TypeVar("Place", Hit, HitPlace)
 
 
 class QueryService:
@@ -51,17 +57,23 @@ class QueryService:
         models: Models,
         retrievers: Mapping[Model, Retriever],
         *,
+        scales: CosineScales,
         reranker: CrossEncoderReranker | None = None,
         rewrites: bool = True,
         expands: bool = False,
+        dense_weight: float = DEFAULT_DENSE_WEIGHT,
+        threshold: float | None = None,
     ) -> None:
         """
         Args:
             models: the open models. The default one embeds texts that belong to no collection.
             retrievers: the retriever for each model, which searches the collections in it.
+            scales: what the cosines of each model mean.
             reranker: the model of rerank jobs, if there is one.
             rewrites: whether the inference worker rewrites follow-up questions before they are searched for.
             expands: whether it writes search queries for every question.
+            dense_weight: the weight of the cosine in the score of a hit, for collections without one of their own.
+            threshold: least cosine of a relevant chunk; None: by the scale of each model.
         """
         self._runner = runner
         self._producer = producer
@@ -71,6 +83,9 @@ class QueryService:
         self._reranker = reranker
         self._rewrites = rewrites
         self._expands = expands
+        self._scales = scales
+        self._dense_weight = dense_weight
+        self._threshold = threshold
 
     def search(self, job_id: str) -> None:
         """Find the hits of a search job."""
@@ -172,39 +187,39 @@ class QueryService:
             raise InvalidRequest(f"There is no collection named {unknown[0]!r}.", param="collection")
         searched = [one for one in collections if not options.collections or one.name in options.collections]
         scopes = self._scopes(searched, is_everything=not options.collections and within is None)
-        hits = merge_rankings([self._search_in(model, keys, queries, options) for model, keys in scopes])
+        hits = search_together(scopes, queries, options)
         # Names come from the catalog, as renaming a file or collection does not change its points at once.
-        documents = self._catalog.documents_by_id([hit.document_id for hit in hits[: options.top_k]])
-        best = [hit for hit in hits[: options.top_k] if hit.document_id in documents]
-        found = [_with_current_names(hit, documents[hit.document_id]) for hit in best]
-        return [hit for hit in found if within is None or hit.collection in within]
+        ids = {place.document_id for hit in hits for place in (hit, *hit.also_in)}
+        documents = self._catalog.documents_by_id(sorted(ids))
+        documents = {key: one for key, one in documents.items() if within is None or one.collection in within}
+        return [_with_current_names(hit, documents) for hit in hits if hit.document_id in documents]
 
-    def _scopes(self, searched: Sequence[Collection], *, is_everything: bool) -> list[tuple[Model, list[str]]]:
-        """Return the models that serve the collections, each with the keys of its collections. No keys means all."""
-        scopes: dict[Model, list[str]] = {}
+    def _scopes(self, searched: Sequence[Collection], *, is_everything: bool) -> list[Scope]:
+        """Return what to search in the model of each of the collections."""
+        keys: dict[Model, list[str]] = {}
         for collection in searched:
-            scopes.setdefault(self._models.placement(collection).serving, []).append(collection.point_key)
-        if is_everything and len(scopes) <= 1:
-            return [(model, []) for model in scopes or [self._models.default]]
-        return list(scopes.items())
+            keys.setdefault(self._models.placement(collection).serving, []).append(collection.point_key)
+        if is_everything and len(keys) <= 1:
+            keys = {model: [] for model in keys or [self._models.default]}
+        own = {one.point_key: one.dense_weight for one in searched if one.dense_weight is not None}
+        return [self._scope(model, named, own) for model, named in keys.items()]
 
-    def _search_in(self, model: Model, keys: list[str], queries: Sequence[str], options: SearchOptions) -> list[Hit]:
-        return self._retrievers[model].search(queries, msgspec.structs.replace(options, collections=keys))
-
-
-def merge_rankings(rankings: Sequence[list[Hit]]) -> list[Hit]:
-    """Return the hits of several models in one ranking, best first.
-
-    Cosines of different models cannot be compared. Fused scores can, as they are computed from ranks.
-    """
-    hits = [hit for ranking in rankings for hit in ranking]
-    if len(rankings) == 1:
-        return hits
-    return sorted(hits, key=lambda hit: -(hit.score if hit.rerank_score is None else hit.rerank_score))
+    def _scope(self, model: Model, keys: list[str], own_weights: Mapping[str, float]) -> Scope:
+        scale = self._scales.of(model)
+        fusion = Fusion(self._dense_weight, own_weights, scale.floor)
+        threshold = scale.threshold if self._threshold is None else self._threshold
+        return Scope(self._retrievers[model], keys, fusion, threshold)
 
 
-def _with_current_names(hit: Hit, document: Document) -> Hit:
-    return msgspec.structs.replace(hit, filename=document.filename, path=document.path, collection=document.collection)
+def _with_current_names(hit: Hit, documents: Mapping[str, Document]) -> Hit:
+    places = [_renamed(place, documents) for place in hit.also_in if place.document_id in documents]
+    return msgspec.structs.replace(_renamed(hit, documents), also_in=places)
+
+
+def _renamed(place: Place, documents: Mapping[str, Document]) -> Place:
+    document = documents[place.document_id]
+    names = {"filename": document.filename, "path": document.path, "collection": document.collection}
+    return msgspec.structs.replace(place, **names)
 
 
 def _priority(texts: Sequence[str]) -> Priority:

@@ -20,7 +20,6 @@ class FakeEmbedder:
     model_name = "fake"
     dimension = 1024
     max_tokens = 254
-    default_score_threshold = 0.25
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []

@@ -16,6 +16,7 @@ from tasks.jobs.heartbeats import JobHeartbeats
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Queue
 from tasks.jobs.runner import JobRunner
+from tasks.queries.cosine_scales import CosineScales
 from tasks.queries.service import QueryService
 
 
@@ -33,6 +34,7 @@ class QueryWorker:
             catalog,
             Models(Model(self._service, cast(VectorStore, None))),
             {},
+            scales=CosineScales(catalog),
             reranker=CrossEncoderReranker.from_settings(settings, self._service),
         )
         self._stopped = threading.Event()

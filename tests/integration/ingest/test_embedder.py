@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from core.errors import ConfigurationError
 from core.settings import Settings, load_settings
 from ingest.embedding.embedder import Embedder
 from ingest.embedding.tokenizer import load_tokenizer
+from ingest.retrieval.cosine_scale import STARTER_SCALE, PairEmbedder, measure_scale
 from tests.support import ROOT, clean_environment
 
 
@@ -45,7 +47,7 @@ def test_the_starter_knows_what_belongs_together(embedder: Embedder) -> None:
     question = embedder.encode(["How can I restart my router?"], "query")
     passages = embedder.encode(["Hold the button to reboot the router.", "Bananas are yellow."], "document")
     right, wrong = (question @ passages.T)[0]
-    assert right > 0.5 > embedder.default_score_threshold > wrong
+    assert right > 0.5 > STARTER_SCALE.threshold > wrong
 
 
 @pytest.mark.model
@@ -167,6 +169,7 @@ from core.settings import load_settings
 def refuse(*_, **__): raise AssertionError("a network was used")
 socket.socket.connect = socket.getaddrinfo = refuse
 from ingest.embedding.tokenizer import load_tokenizer
+from ingest.retrieval.cosine_scale import STARTER_SCALE, PairEmbedder, measure_scale
 settings = load_settings(_env_file=None)
 assert load_tokenizer(settings).count("hello world") == 2
 assert not {"torch", "transformers"} & sys.modules.keys(), "the tokenizer imports torch"
@@ -194,3 +197,10 @@ def test_token_spans_are_character_offsets() -> None:
     spans = load_tokenizer(settings_with()).offsets(text)
     assert [text[start:end] for start, end in spans][-2:] == ["👋", "end"]
     assert text[spans[0][0] : spans[0][1]].startswith("G")
+
+
+@pytest.mark.model
+def test_the_scale_of_the_starter_model_is_as_measured(embedder: Embedder) -> None:
+    scale = measure_scale(cast(PairEmbedder, SimpleNamespace(embed=embedder.encode)))
+    assert scale.floor == pytest.approx(STARTER_SCALE.floor, abs=0.005)
+    assert scale.threshold == pytest.approx(STARTER_SCALE.threshold, abs=0.005)

@@ -19,6 +19,7 @@ from ingest.vector_store import VectorStore, open_vector_store, point_id
 from ingest.vector_store.base import MAX_NUMBER_INDEXES, DocumentMeta
 from ingest.vector_store.server import ServerVectorStore
 from ingest.vector_store.sparse import query_terms
+from ingest.vector_store.term_weights import weight_of
 from ingest.vector_store.terms import CONTENT_BUCKET, TERMS
 from tests.fakes.fake_embedder import FakeEmbedder
 from tests.integration.ingest.conftest import MODEL, OpenStore, make_point
@@ -45,7 +46,9 @@ def test_a_search_fuses_both_rankings_and_keeps_both_scores(store: VectorStore) 
     fill(store)
     hits = store.search(FakeEmbedder().vector("router reset"), "router reset", 10)
     assert [hit.payload["text"] for hit in hits][:2] == [TEXTS[0], TEXTS[2]]
-    assert hits[0].score == pytest.approx(1.0)  # first in both: 1/2 + 1/2
+    ceiling = store.term_weights(query_terms("router reset").indices).ceiling
+    assert hits[0].sparse_score is not None and hits[0].dense_score is not None
+    assert hits[0].score == pytest.approx(hits[0].dense_score / 2 + hits[0].sparse_score / ceiling / 2)
     assert hits[0].dense_score is not None and hits[0].dense_score > hits[1].dense_score
     assert hits[0].sparse_score is not None and hits[0].sparse_score > hits[1].sparse_score
     assert hits[-1].sparse_score is None
@@ -72,7 +75,7 @@ def test_an_empty_store_finds_nothing(store: VectorStore) -> None:
     assert found(store, "router") == []
     assert store.vectors_by_hash(["x"]) == {}
     assert store.count("doc", 1) == 0
-    assert store.term_weights(query_terms("router").indices)
+    assert store.term_weights(query_terms("router").indices).weights
 
 
 def test_a_search_stays_in_the_collections_named(store: VectorStore) -> None:
@@ -320,9 +323,27 @@ def test_a_payload_comes_back_as_it_was(store: VectorStore) -> None:
 def test_rare_terms_weigh_more_and_unknown_ones_as_much(store: VectorStore) -> None:
     fill(store)
     common, rare, unknown = (query_terms(word).indices[0] for word in ("router", "bananas", "unheard"))
-    weights = store.term_weights([common, rare, unknown])
+    weights = store.term_weights([common, rare, unknown]).weights
     assert 0 < weights[common] < weights[rare]
     assert weights[unknown] == pytest.approx(weights[rare], rel=0.2)
+
+
+def test_terms_weigh_what_they_do_in_the_collections_searched(store: VectorStore) -> None:
+    small = [make_point(f"invoice of customer {n}", f"s{n}", collection="small") for n in range(9)]
+    large = [make_point(f"report {n} about harbours", f"l{n}", collection="large") for n in range(40)]
+    store.upsert([*small, make_point("harbour invoice", "rare", collection="small"), *large])
+    invoice, harbour = (query_terms(word).indices[0] for word in ("invoice", "harbour"))
+    everywhere = store.term_weights([invoice, harbour])
+    in_small = store.term_weights([invoice, harbour], ["small"])
+    assert everywhere.weights[invoice] > everywhere.weights[harbour] and not everywhere.factors
+    assert in_small.weights[harbour] > in_small.weights[invoice], "nearly all of the small collection are invoices"
+    alone = {term: weight_of(count, 10) for term, count in ((invoice, 10), (harbour, 1))}
+    assert in_small.weights == pytest.approx(alone)
+    hits = store.search(None, "harbour", 1, ["small"])
+    assert hits[0].sparse_score is not None and hits[0].score == pytest.approx(
+        hits[0].sparse_score / (2.2 * alone[harbour]), rel=1e-4
+    ), "BM25 is computed with these weights"
+    assert store.point_count() >= 50
 
 
 def test_points_and_identity_outlive_the_process(open_store: OpenStore) -> None:

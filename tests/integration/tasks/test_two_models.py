@@ -23,6 +23,7 @@ from tasks.documents.indexer import Indexer
 from tasks.documents.parsing import ParsingService
 from tasks.jobs.producer import Producer
 from tasks.jobs.runner import JobRunner
+from tasks.queries.cosine_scales import CosineScales
 from tasks.queries.service import QueryService
 from tests.fakes.fake_embedder import FakeEmbedder
 from tests.support import wait_until
@@ -311,7 +312,7 @@ def test_a_search_uses_for_each_collection_the_model_that_it_is_in(
         model: Retriever(model.store, model.service, world.catalog.active_generations, 0.2) for model in models.all
     }
     runner = cast(JobRunner, None)
-    query = QueryService(runner, producer, world.catalog, models, retrievers)
+    query = QueryService(runner, producer, world.catalog, models, retrievers, scales=CosineScales(world.catalog))
 
     def found(text: str, *collections: str, top_k: int = 3, within: list[str] | None = None) -> list[str]:
         options = SearchOptions(top_k=top_k, collections=list(collections))

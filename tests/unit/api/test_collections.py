@@ -106,6 +106,17 @@ async def test_after_new_chunk_settings_documents_are_indexed_again_and_stay_sea
     assert (back["chunk_tokens"], back["reindexing"]) == (None, 1)
 
 
+async def test_the_weight_of_the_cosine_is_set_without_indexing_again(http: httpx.AsyncClient) -> None:
+    made = await http.post(COLLECTIONS, json={"name": "c", "dense_weight": 0.3})
+    assert made.json()["dense_weight"] == 0.3
+    await add(http, "One.", "c")
+    changed = (await http.patch(f"{COLLECTIONS}/c", json={"dense_weight": 0})).json()
+    assert (changed["dense_weight"], changed["reindexing"]) == (0, 0)
+    assert (await http.patch(f"{COLLECTIONS}/c", json={"dense_weight": None})).json()["dense_weight"] is None
+    refused = await http.patch(f"{COLLECTIONS}/c", json={"dense_weight": 1.1})
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "dense_weight"
+
+
 async def test_a_collection_can_choose_only_models_that_the_settings_name(
     http: httpx.AsyncClient, catalog: Catalog, stream: FakeJobStream, hints: FakeHints
 ) -> None:

@@ -21,6 +21,7 @@ from alembic.script import ScriptDirectory
 from core.catalog import Catalog, Document, NewDocument, Source, StoreRecord
 from core.catalog.migration import HEAD_REVISION, SCRIPTS
 from core.catalog.tables import metadata
+from core.cosine_scale import CosineScale
 from core.errors import ConfigurationError, Unavailable
 
 
@@ -80,6 +81,19 @@ def test_old_collections_stay_in_the_store_that_they_shared(tmp_path: Path) -> N
         StoreRecord("store-2", "bge", 768),
     )
     catalog.place_collection(collection.id, StoreRecord("store-3", "e5", 1024))
+    catalog.close()
+
+
+def test_the_scale_of_a_model_is_kept_with_its_store(database_url: str) -> None:
+    catalog = Catalog.open(database_url)
+    catalog.migrate()
+    here, there = StoreRecord("store-1", "minilm", 384), StoreRecord("store-2", "bge", 768)
+    catalog.record_cosine_scale(here, CosineScale(0.05, 0.3))
+    assert catalog.cosine_scale(here) == CosineScale(0.05, 0.3, 0)
+    catalog.record_cosine_scale(here, CosineScale(0.05, 0.4, 900))
+    assert catalog.cosine_scale(here) == CosineScale(0.05, 0.4, 900)
+    catalog.place_collection(catalog.ensure_collection("c").id, there)
+    assert catalog.cosine_scale(there) is None
     catalog.close()
 
 

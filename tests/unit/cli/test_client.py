@@ -329,7 +329,7 @@ def test_collections_are_created_changed_and_deleted(capsys: pytest.CaptureFixtu
     FakeApi.answers[f"PATCH {path}"] = (200, {"reindexing": 3})
     FakeApi.answers[f"GET {path}"] = (200, {"coverage": {"documents": 4}})
     FakeApi.answers[f"DELETE {path}"] = (200, {"documents": 4})
-    app(["collections", "create", "a/b", "--chunk-tokens", "100"], standalone_mode=False)
+    app(["collections", "create", "a/b", "--chunk-tokens", "100", "--dense-weight", "0.3"], standalone_mode=False)
     app(
         ["collections", "set", "a/b", "--chunk-tokens", "default", "--chunk-overlap-tokens", "0"], standalone_mode=False
     )
@@ -337,7 +337,10 @@ def test_collections_are_created_changed_and_deleted(capsys: pytest.CaptureFixtu
     printed = capsys.readouterr().out
     assert "3 documents are indexed again" in printed and "with 4 documents" in printed
     bodies = [json.loads(body) for method, _, body in FakeApi.received if method in ("POST", "PATCH")]
-    assert bodies == [{"name": "a/b", "chunk_tokens": 100}, {"chunk_tokens": None, "chunk_overlap_tokens": 0}]
+    assert bodies == [
+        {"name": "a/b", "chunk_tokens": 100, "dense_weight": 0.3},
+        {"chunk_tokens": None, "chunk_overlap_tokens": 0},
+    ]
 
 
 def test_unreachable_api_is_a_message_and_status_1(monkeypatch: pytest.MonkeyPatch) -> None:

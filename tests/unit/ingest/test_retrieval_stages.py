@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -15,16 +15,21 @@ from ingest.retrieval.candidates import FetchCandidates
 from ingest.retrieval.diversity import Diversify
 from ingest.retrieval.merging import MergeRankings
 from ingest.retrieval.neighbours import AddNeighbours
-from ingest.retrieval.queries import DropRepeatedTexts, PrepareQueries
+from ingest.retrieval.queries import DropEmptyTexts, PrepareQueries
 from ingest.retrieval.query_terms import QueryTerms
-from ingest.retrieval.relevance import DropIrrelevant, PutExactMatchesFirst
+from ingest.retrieval.relevance import DropIrrelevant
+from ingest.retrieval.repeated_texts import CollapseRepeatedTexts
 from ingest.retrieval.reranking import MAX_RERANKED, Rerank
-from ingest.retrieval.retriever import Retriever, run_stages
+from ingest.retrieval.retriever import LAST_STAGES, Retriever, Scope, run_stages, search_together
 from ingest.retrieval.search import Query, RankedPoint, Search, Stage
 from ingest.vector_store import ScoredPoint, VectorStore, point_id
-from ingest.vector_store.base import Payload, Vector
+from ingest.vector_store.base import Candidate, Payload, Vector
+from ingest.vector_store.fusion import Fusion, fuse
+from ingest.vector_store.sparse import code_terms, query_terms
+from ingest.vector_store.term_weights import COUNTED_POINTS, TermWeights, points_with, term_weights, weight_of
 
 OPTIONS = SearchOptions(top_k=2)
+LONG_TEXT = " ".join(f"word{'abcdefghijklmnopqrstuvwxyz'[n % 26] * (n // 26 + 1)}" for n in range(60))
 
 
 class FakeStore:
@@ -35,16 +40,19 @@ class FakeStore:
         self.limits: list[int] = []
         self.weighings = 0
 
-    def search(self, dense: Vector, text: str, limit: int, *_: Any, with_vectors: bool) -> list[ScoredPoint]:
+    def search(self, dense: Vector, text: str, limit: int, *_: Any, **__: Any) -> list[ScoredPoint]:
         self.limits.append(limit)
         return list(self.points[:limit])
 
-    def term_weights(self, terms: Sequence[int]) -> dict[int, float]:
+    def term_weights(self, terms: Sequence[int], _: Sequence[str] = ()) -> TermWeights:
         self.weighings += 1
-        return dict.fromkeys(terms, 5.0)
+        return TermWeights(dict.fromkeys(terms, 5.0), {}, 5.0, len(terms))
 
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
         return {point.id: point.payload for point in self.points if point.id in ids}
+
+
+STORE = FakeStore()
 
 
 class FakeEmbedder:
@@ -79,7 +87,7 @@ def point(text: str, score: float = 1.0, document: str = "doc", index: int = 0, 
 
 
 def query(text: str, store: FakeStore | None = None) -> Query:
-    return Query(text, direction(0), QueryTerms(text, as_store(store or FakeStore())))
+    return Query(text, direction(0), QueryTerms.of(text, as_store(store or FakeStore()), []))
 
 
 def as_store(store: FakeStore) -> VectorStore:
@@ -87,11 +95,15 @@ def as_store(store: FakeStore) -> VectorStore:
 
 
 def with_ranking(*points: ScoredPoint, options: SearchOptions = OPTIONS) -> Search:
-    return Search(options, queries=[query("any")], ranking=[RankedPoint(one) for one in points])
+    return Search(options, queries=[query("any")], ranking=[ranked(one) for one in points])
+
+
+def ranked(one: ScoredPoint, store: FakeStore | None = None, **values: Any) -> RankedPoint:
+    return RankedPoint(one, as_store(store or STORE), **values)
 
 
 def texts_of(search: Search) -> list[str]:
-    return [ranked.point.payload["text"] for ranked in search.ranking]
+    return [one.point.payload["text"] for one in search.ranking]
 
 
 def first_ranking(search: Search) -> list[str]:
@@ -102,20 +114,13 @@ def all_searchable(documents: Collection[str]) -> dict[str, int]:
     return dict.fromkeys(documents, 1)
 
 
-def read_counted(points: Sequence[ScoredPoint], read: list[str]) -> Iterator[ScoredPoint]:
-    """Yield the points, and note the text of each one that is read."""
-    for one in points:
-        read.append(one.payload["text"])
-        yield one
-
-
 def test_a_search_goes_through_its_stages_in_this_order() -> None:
     retriever = Retriever(as_store(FakeStore()), FakeEmbedder(), all_searchable, 0.25)
     assert [type(stage) for stage in retriever.stages] == [
-        DropRepeatedTexts, PrepareQueries,
-        FetchCandidates, PutExactMatchesFirst, DropIrrelevant,
-        MergeRankings, Rerank, Diversify, AddNeighbours,
+        DropEmptyTexts, PrepareQueries, FetchCandidates, DropIrrelevant,
+        MergeRankings, CollapseRepeatedTexts, Rerank,
     ]  # fmt: skip
+    assert [type(stage) for stage in LAST_STAGES] == [CollapseRepeatedTexts, Diversify, AddNeighbours]
 
 
 def test_a_stage_is_added_by_adding_it_to_the_list() -> None:
@@ -124,7 +129,7 @@ def test_a_stage_is_added_by_adding_it_to_the_list() -> None:
             return replace(search, texts=[*search.texts, "router"])
 
     embedder = FakeEmbedder()
-    stages: list[Stage] = [AddText(), DropRepeatedTexts(), AddText(), PrepareQueries(embedder, as_store(FakeStore()))]
+    stages: list[Stage] = [AddText(), DropEmptyTexts(), AddText(), PrepareQueries(embedder, as_store(FakeStore()))]
     search = run_stages(stages, Search(OPTIONS, ["router", " ", "whales"]))
     assert [one.text for one in search.queries] == ["router", "whales", "router"]
     assert embedder.sizes == [3]
@@ -133,56 +138,32 @@ def test_a_stage_is_added_by_adding_it_to_the_list() -> None:
 def test_a_search_without_a_text_asks_neither_model_nor_store() -> None:
     store, embedder = FakeStore([point("router")]), FakeEmbedder()
     retriever = Retriever(as_store(store), embedder, all_searchable, 0.25, ByLength())
-    assert retriever.search([" ", ""], OPTIONS) == []
+    assert retriever.search([" ", "", "the of and", "?!"], OPTIONS) == []
     assert (embedder.sizes, store.limits) == ([], [])
 
 
 def test_candidates_are_fetched_until_enough_are_searchable() -> None:
-    stale = [point(f"stale {n}", document="stale", index=n) for n in range(30)]
+    stale = [point(f"stale {n}", document="stale", index=n) for n in range(120)]
     store = FakeStore([*stale, point("same", document="a"), point("same", document="a", index=1), point("last")])
     stage = FetchCandidates(as_store(store), lambda _: {"doc": 1, "a": 1}, at_least=lambda _: 24)
     search = stage.run(Search(OPTIONS, queries=[query("router")]))
-    assert first_ranking(search) == ["same", "last"]
-    assert store.limits == [24, 96]
-
-
-def test_of_equal_points_the_one_with_all_terms_comes_first() -> None:
-    ranking = [
-        point("best", 0.9),
-        point("reset the router", 0.5, sparse_score=1.0),
-        point("router reset later", 0.5, sparse_score=1.0),
-        point("reset router later", 0.4, sparse_score=1.0),
-    ]
-    search = Search(OPTIONS, queries=[query("reset router later")], rankings=[ranking])
-    assert first_ranking(PutExactMatchesFirst().run(search)) == [
-        "best", "router reset later", "reset the router", "reset router later",
-    ]  # fmt: skip
+    assert first_ranking(search) == ["same", "same", "last"]
+    assert store.limits == [100, 400]
 
 
 def test_points_are_relevant_if_they_are_close_or_hold_the_terms() -> None:
+    asked = query("tell me about zz-278x1")
     ranking = [
         point("close", dense_score=0.3),
         point("far", dense_score=0.2),
-        point("holds zz278x1", dense_score=0.1, sparse_score=1.0),
+        point("holds ZZ278X1", dense_score=0.1, sparse_score=0.2 * asked.terms.weights.ceiling),
+        point("tell 278x1 me", dense_score=0.1, sparse_score=0.3 * asked.terms.weights.ceiling),
+        point("has 278x1", dense_score=0.1, sparse_score=0.2 * asked.terms.weights.ceiling),
     ]
-    search = Search(OPTIONS, queries=[query("tell me about zz278x1")], rankings=[ranking])
-    assert first_ranking(DropIrrelevant(0.25).run(search)) == ["close", "holds zz278x1"]
-    strict = replace(search, options=SearchOptions(top_k=2, score_threshold=0.35))
-    assert first_ranking(DropIrrelevant(0.25).run(strict)) == ["holds zz278x1"]
-
-
-def test_relevance_is_worked_out_only_as_far_as_hits_are_read() -> None:
-    read: list[str] = []
-    store = FakeStore()
-    points = [point(f"close {n}", score=1 - n / 100, dense_score=0.9) for n in range(20)]
-    points.append(point("doubtful", 0.1, dense_score=0.1, sparse_score=1.0))
-    search = Search(OPTIONS, queries=[query("doubtful", store)], rankings=[read_counted(points, read)])
-    stages: list[Stage] = [PutExactMatchesFirst(), DropIrrelevant(0.25), MergeRankings(), Rerank(None), Diversify()]
-    found = iter(run_stages(stages, search).ranking)
-    assert read == []
-    assert [next(found).point.payload["text"] for _ in range(2)] == ["close 0", "close 1"]
-    assert len(read) <= 3 and store.weighings == 0
-    assert len(list(found)) == 19 and store.weighings == 1
+    search = Search(OPTIONS, threshold=0.25, queries=[asked], rankings=[ranking])
+    assert first_ranking(DropIrrelevant().run(search)) == ["close", "holds ZZ278X1", "tell 278x1 me"]
+    strict = replace(search, threshold=0.35)
+    assert first_ranking(DropIrrelevant().run(strict)) == ["holds ZZ278X1", "tell 278x1 me"]
 
 
 def test_rankings_are_merged_by_the_mean_of_their_scores() -> None:
@@ -191,8 +172,8 @@ def test_rankings_are_merged_by_the_mean_of_their_scores() -> None:
         [replace(a, score=0.9, dense_score=0.1), replace(b, score=0.8, dense_score=0.7)],
         [replace(b, score=0.6, dense_score=0.2, sparse_score=3.0), replace(c, score=0.5)],
     ]
-    search = MergeRankings().run(Search(OPTIONS, rankings=rankings))
-    found = [ranked.point for ranked in search.ranking]
+    search = MergeRankings(as_store(STORE)).run(Search(OPTIONS, rankings=rankings))
+    found = [one.point for one in search.ranking]
     assert [(one.payload["text"], round(one.score, 3)) for one in found] == [("b", 0.7), ("a", 0.45), ("c", 0.25)]
     assert (found[0].dense_score, found[0].sparse_score) == (0.7, 3.0)
 
@@ -200,7 +181,7 @@ def test_rankings_are_merged_by_the_mean_of_their_scores() -> None:
 def test_the_reranker_orders_the_best_and_is_left_out_on_request() -> None:
     search = with_ranking(point("aa"), point("a", index=1), point("aaa", index=2))
     reranked = Rerank(ByLength()).run(search)
-    assert [(ranked.point.payload["text"], ranked.rerank_score) for ranked in reranked.ranking] == [
+    assert [(one.point.payload["text"], one.rerank_score) for one in reranked.ranking] == [
         ("aaa", 3.0), ("aa", 2.0), ("a", 1.0),
     ]  # fmt: skip
     declined = SearchOptions(top_k=2, rerank=False)
@@ -222,7 +203,102 @@ def test_diversity_puts_a_point_that_differs_before_one_that_is_alike() -> None:
 def test_neighbours_are_merged_into_a_hit_and_are_no_hits_themselves() -> None:
     chunks = [point(f"part {n}", index=n) for n in range(5)]
     plain = with_ranking(chunks[2], chunks[1], chunks[4])
-    stage = AddNeighbours(as_store(FakeStore(chunks)))
+    store = FakeStore(chunks)
+    plain = replace(plain, ranking=[replace(one, store=as_store(store)) for one in plain.ranking])
+    stage = AddNeighbours()
     assert stage.run(plain) is plain
     wider = stage.run(replace(plain, options=SearchOptions(top_k=2, neighbours=1)))
     assert texts_of(wider) == ["part 1\npart 2\npart 3", "part 4"]
+
+
+def test_points_of_two_models_are_compared_by_their_words() -> None:
+    other = FakeStore()
+    points = [
+        ranked(point("reset the router", vector=direction(0))),
+        ranked(point("reset the router again", document="b", vector=direction(1)), other),
+        ranked(point("bananas are yellow", document="c", vector=direction(0)), other),
+    ]
+    varied = Diversify().run(Search(SearchOptions(top_k=2, diversity=0.7), ranking=points))
+    assert texts_of(varied) == ["reset the router", "bananas are yellow", "reset the router again"]
+
+
+def test_the_hits_of_two_models_are_ordered_by_their_ranks() -> None:
+    stores = [
+        FakeStore([point(f"{name}{n}", 1 - n / 10 - less, name, n, dense_score=0.9) for n in range(3)])
+        for name, less in (("a", 0.0), ("b", 0.5))
+    ]
+    retrievers = [Retriever(as_store(store), FakeEmbedder(), all_searchable, 0.25) for store in stores]
+    hits = search_together([Scope(one) for one in retrievers], ["router"], SearchOptions(top_k=4))
+    assert [hit.text for hit in hits] == ["a0", "b0", "a1", "b1"]
+
+
+def test_equal_texts_take_one_place_and_name_the_others() -> None:
+    copies = [point("The limit  is 30 days.", 0.9, f"copy{n}") for n in range(3)]
+    search = with_ranking(*copies, point("The limit is 45 days.", 0.5, "other"))
+    collapsed = CollapseRepeatedTexts().run(search)
+    assert texts_of(collapsed) == ["The limit  is 30 days.", "The limit is 45 days."]
+    first = next(iter(collapsed.ranking))
+    assert [place["document_id"] for place in first.places] == ["copy1", "copy2"]
+
+
+@pytest.mark.parametrize(
+    ("change", "is_same"),
+    [
+        (("wordb", "wordb,"), True),
+        (("wordb", "WORDB"), True),
+        (("wordb", "wordings"), True),
+        (("wordb", "Osprey"), False),
+        (("wordb", "12"), False),
+        (("wordb", "wordb not"), False),
+        (("wordb wordc wordd worde wordf", "five other words are here"), False),
+    ],
+)
+def test_texts_that_differ_in_little_that_matters_take_one_place(change: tuple[str, str], is_same: bool) -> None:
+    search = with_ranking(point(LONG_TEXT, 0.9), point(LONG_TEXT.replace(*change), 0.8, "other"))
+    assert len(list(CollapseRepeatedTexts().run(search).ranking)) == (1 if is_same else 2)
+
+
+def test_the_same_words_in_another_order_are_another_text() -> None:
+    words = LONG_TEXT.split()
+    search = with_ranking(point(LONG_TEXT, 0.9), point(" ".join(reversed(words)), 0.8, "other"))
+    assert len(list(CollapseRepeatedTexts().run(search).ranking)) == 2
+
+
+def test_the_score_of_a_point_is_that_of_cosine_and_bm25_on_scales_from_0_to_1() -> None:
+    fusion = Fusion(0.5, {"contracts": 0.2}, cosine_floor=0.6)
+    assert fusion.score("x", 0.8, 0.5) == pytest.approx(0.5)
+    assert fusion.score("contracts", 0.8, 0.25) == pytest.approx(0.2 * 0.5 + 0.8 * 0.25)
+    assert fusion.score("contracts", 0.8, None) == pytest.approx(0.5), "a query without terms has no BM25"
+    assert fusion.score("x", None, 0.4) == pytest.approx(0.4), "and one without a vector no cosine"
+    assert fusion.score("x", 0.1, 0.0) == 0
+
+
+def test_a_point_that_is_second_in_both_rankings_may_be_the_best() -> None:
+    weights = TermWeights({1: 1.0}, {}, 1.0, 1)
+    dense = [Candidate("a", 0.8, {}), Candidate("b", 0.7, {})]
+    words = [Candidate("c", 2.0, {}), Candidate("b", 1.9, {})]
+    found = fuse(dense, words, {"c": 0.1}, weights, Fusion())
+    assert [one.id for one in found] == ["b", "c", "a"]
+    assert [one.dense_score for one in found] == [0.7, 0.1, 0.8]
+
+
+def test_terms_weigh_what_they_do_in_the_collections_searched() -> None:
+    in_store = {1: weight_of(5, 10_000), 2: weight_of(5_000, 10_000)}
+    small = term_weights([1, 2, 3], in_store, 10_000, {1: 5, 2: 0}, 10)
+    assert small.weights[1] == pytest.approx(weight_of(5, 10)), "half of the small collection has it"
+    assert small.weights[2] == small.weights[3] == small.unseen == weight_of(1, 10)
+    assert small.factors[1] * in_store[1] == pytest.approx(small.weights[1])
+    large = term_weights([2], in_store, 10_000, {2: COUNTED_POINTS}, 5_000)
+    assert large.weights[2] == pytest.approx(weight_of(2_500, 5_000), rel=0.01)
+    assert points_with(weight_of(7, 900), 900) == pytest.approx(7)
+
+
+def test_terms_that_are_not_looked_up_count_on_average() -> None:
+    assert TermWeights({1: 2.0, 2: 4.0}, {}, 5.0, 4).ceiling == pytest.approx(2.2 * 12)
+    assert TermWeights().ceiling == 0
+
+
+def test_a_query_with_a_code_is_about_that_code() -> None:
+    assert code_terms("Where is part AB-1207?") == code_terms("ab1207")
+    assert set(code_terms("What does clause 12.3 say?")) <= set(query_terms("clause 12.3").indices)
+    assert code_terms("In which year, 2019 or 2020?") == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.vector_store.sparse import document_terms, query_terms
+from ingest.vector_store.sparse import code_terms, document_terms, query_terms
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,14 @@ from ingest.vector_store.sparse import document_terms, query_terms
         ("これは日本語の文章です。暗号語はズンドコキヨシ。", "ズンドコキヨシ"),
         ("รหัสลับคือมะม่วงหิมพานต์และเราจะไปตลาด", "มะม่วงหิมพานต์"),
         ("한국어 문장입니다", "한국어"),
+        ("See clause 12.3 of the contract.", "clause 12.3"),
+        ("part AB-1207 is in stock", "AB1207"),
+        ("part AB1207 is in stock", "ab-1207"),
+        ("part AB1207 is in stock", "1207"),
+        ("part AB–1207 is in stock", "AB-1207"),
+        ("released as v1.2.3-rc1", "v1.2.3-rc1"),
+        ("on 2024-01-02 at 10:30", "2024-01-02"),
+        ("43,950 km for $1,234.50", "43950 1234.50"),
         ("路由器RT4711的重置按钮", "rt4711"),
         ("我家有一只黑猫", "猫"),
         ("黒い猫が寝ている", "猫"),
@@ -30,6 +38,26 @@ def test_the_terms_of_a_query_are_among_those_of_a_text_that_contains_it(text: s
 @pytest.mark.parametrize(("text", "query"), [("今天天气很好", "明天下雨"), ("the router", "the of and")])
 def test_other_words_are_not_found(text: str, query: str) -> None:
     assert not set(query_terms(query).indices) & set(document_terms(text).indices)
+
+
+def test_the_number_of_a_version_is_found_without_what_is_around_it() -> None:
+    assert set(code_terms("1.2.3")) <= set(document_terms("released as v1.2.3-rc1").indices)
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "query"),
+    [
+        ("See clause 12.3 here.", "12 days and 3 weeks in clause 4", "clause 12.3"),
+        ("part AB-1207", "part AB, of which there are 1207", "AB-1207"),
+        ("version 1.2.3", "version 1.3.2", "version 1.2.3"),
+        ("on 2024-01-02", "on 2024-02-01", "2024-01-02"),
+    ],
+)
+def test_a_code_as_a_whole_is_a_term_besides_its_parts(text: str, other: str, query: str) -> None:
+    wanted = set(query_terms(query).indices)
+    assert wanted <= set(document_terms(text).indices)
+    shared = wanted & set(document_terms(other).indices)
+    assert shared and shared < wanted
 
 
 def test_a_single_chinese_character_is_a_query_term() -> None:
