@@ -14,6 +14,7 @@ from core.errors import Conflict, NotFound
 from watchers.folder import Folder
 from watchers.hints import Messenger, WorkHints
 from watchers.ignored_after_delete import IgnoredAfterDelete
+from watchers.large_files import LARGE_BYTES, LargeFiles
 from watchers.originals import Originals
 from watchers.reconcile import (
     Changed,
@@ -57,6 +58,7 @@ class Mirror:
         self._hints = WorkHints(catalog, messenger)
         self._stop = stop
         self._max_upload_bytes = max_upload_bytes
+        self._large = LargeFiles(originals.read_large)
         #: Unreadable files that have been logged: they are not logged again at each scan.
         self._logged_unreadable: set[str] = set()
         self._ignored = IgnoredAfterDelete(folder, catalog)
@@ -103,6 +105,9 @@ class Mirror:
         """
         self._postponed = {}
         files = self._stable_files(marks)
+        changed = [mark.key for mark in marks if mark.key not in files]
+        self._large.forget(changed)
+        self._originals.drop_staged(changed)
         paths = {mark.key for mark in marks if mark.key not in self._postponed}
         rows = [row_of(document) for document in self._catalog.documents_at(self._folder.key, map(to_text, paths))]
         rows += self._ignored.find(paths, files.values())
@@ -303,10 +308,10 @@ class Mirror:
             self.delete(deleted)
 
     def _without_upcoming(self, vanished: Iterable[Row], upcoming: Collection[FileStat]) -> list[Row]:
-        """Return the rows whose files are gone. Postpone those whose files have moved to a path that still waits."""
-        gone = []
+        """Return the rows whose files are gone. Postpone those whose files may be at a path that still waits."""
+        gone, sizes = [], self._large.sizes()
         for row in vanished:
-            if row.stat.across_renames in upcoming:
+            if row.stat.across_renames in upcoming or row.stat.size_bytes in sizes:
                 self._postponed[row.path] = None
             else:
                 gone.append(row)
@@ -320,6 +325,9 @@ class Mirror:
         for path, stat in files.items():
             try:
                 content_hash = self._hash(path, stat)
+                if content_hash is None:
+                    self._postponed[path] = stat
+                    continue
                 now = self._folder.stat(path)
             except FileNotFoundError:
                 self._postponed[path] = None
@@ -334,11 +342,14 @@ class Mirror:
                 self._postponed[path] = now
         return hashes
 
-    def _hash(self, path: str, stat: FileStat) -> str:
+    def _hash(self, path: str, stat: FileStat) -> str | None:
+        """Return the hash of a file's content, or None while a large file is being read."""
         if stat.size_bytes > self._max_upload_bytes:
             # The parser will refuse it for its size, so it is not read here.
             state = f"FileStat(size_bytes={stat.size_bytes}, mtime_ns={stat.mtime_ns}, inode={stat.inode})"
             return hashlib.sha256(f"too large: {state}".encode()).hexdigest()
+        if stat.size_bytes > LARGE_BYTES:
+            return self._large.hash(path, stat)
         return self._folder.hash(path, stat, self._stop)
 
     def is_missing(self, row: Row) -> bool:

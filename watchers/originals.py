@@ -6,9 +6,11 @@ import hashlib
 import logging
 import threading
 import time
+from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import cached_property
 
-from core.blobs import BlobStore
+from core.blobs import BlobStore, StagedBlob
 from core.catalog import to_text
 from core.disk import DiskSpace
 from core.settings import Settings
@@ -34,6 +36,8 @@ class Originals:
         self._max_upload_bytes = settings.max_upload_bytes
         #: Files that were ingested but could not be removed, by path: they are not ingested again.
         self._unremovable: dict[str, FileStat] = {}
+        #: Copies of large files that are not durable yet, by path. If one is never needed, it is swept like any other.
+        self._staged: dict[str, tuple[FileStat, StagedBlob]] = {}
         #: Files that are still being written: each is logged once.
         self._incomplete: set[str] = set()
 
@@ -86,6 +90,9 @@ class Originals:
             StorageFull: the blobs' disk is below MIN_FREE_BYTES.
             Stopped: the watcher was stopped meanwhile.
         """
+        large = self._take_staged(path, stat, content_hash)
+        if large is not None:
+            return large.commit().key
         self._disk.require()
         digest = hashlib.sha256()
         with self._blobs.stage(path.rpartition("/")[2]) as staged:
@@ -96,6 +103,40 @@ class Originals:
 
             self._folder.read(path, stat, take, self._stop)
             return staged.commit().key if digest.hexdigest() == content_hash else None
+
+    def read_large(self, path: str, stat: FileStat) -> str:
+        """Return the hash of a large file, in a thread of its own. If it will be copied, the copy is staged meanwhile.
+
+        Raises:
+            OSError: see `copy`.
+            StorageFull: see `copy`.
+            Stopped: see `copy`.
+        """
+        if not self.should_copy(stat):
+            return self._folder.hash(path, stat, self._stop)
+        self._disk.require()
+        with ExitStack() as stack:
+            staged = stack.enter_context(self._blobs.stage(path.rpartition("/")[2]))
+            self._folder.read(path, stat, staged.write, self._stop)
+            staged.seal()
+            self.drop_staged([path])
+            self._staged[path] = (stat, staged)
+            stack.pop_all()
+        return staged.content_hash
+
+    def _take_staged(self, path: str, stat: FileStat, content_hash: str) -> StagedBlob | None:
+        seen, staged = self._staged.get(path, (None, None))
+        if staged is None or seen != stat or staged.content_hash != content_hash:
+            return None
+        del self._staged[path]
+        return staged
+
+    def drop_staged(self, paths: Iterable[str]) -> None:
+        """Remove the copies of large files that are staged, because the files have changed or are gone."""
+        for path in paths:
+            _, staged = self._staged.pop(path, (None, None))
+            if staged is not None:
+                staged.__exit__(None, None, None)
 
     def discard(self, blob_key: str | None) -> None:
         """Remove a copy to which nothing refers any more."""

@@ -12,7 +12,8 @@ from watchers.skip_report import SkipReport
 from watchers.web.lists import BrokenList, ListKind, PageList, read_list
 
 #: The most sitemaps that are read for one watched URL.
-MAX_LISTS = 200
+MAX_LISTS = 100
+_TOO_MANY_LISTS = f"more than {MAX_LISTS} sitemaps are named"
 
 
 @dataclass
@@ -64,31 +65,39 @@ def listing_of(entry: str, first: PageList, read: ReadList, most: int, skips: Sk
         most: the most pages that are returned (WATCH_URL_PAGES).
         skips: the report of what is skipped.
     """
-    listing, seen = Listing(), {entry}
-    waiting = deque([(entry, first)])
+    listing, seen, waiting = Listing(), {entry}, deque[str]()
+    _add(listing, entry, first, waiting, most, skips)
     while waiting:
-        url, found = waiting.popleft()
-        if found.nameless_count:
-            skips.count(url, "an entry of a feed or sitemap that names no page", found.nameless_count)
-        if found.kind is ListKind.PAGES:
-            _add_pages(listing, found.urls, most, skips)
-            continue
-        for inner in found.urls:
-            if inner in seen:
-                skips.add(inner, "a sitemap that was read already: it is named again")
-            elif len(seen) >= MAX_LISTS:
-                skips.add(inner, f"more than {MAX_LISTS} sitemaps are named")
-                listing.is_complete = False
-            elif len(listing.urls) >= most:
-                skips.add(inner, _too_many(most))
-            else:
-                seen.add(inner)
-                try:
-                    waiting.append((inner, read(inner)))
-                except UnreadList as error:
-                    skips.add(inner, error.reason)
-                    listing.is_complete &= error.is_gone
+        url = waiting.popleft()
+        if url in seen:
+            skips.add(url, "a sitemap that was read already: it is named again")
+        elif len(seen) >= MAX_LISTS:
+            skips.add(url, _TOO_MANY_LISTS)
+            listing.is_complete = False
+        elif len(listing.urls) >= most:
+            skips.add(url, _too_many(most))
+        else:
+            seen.add(url)
+            try:
+                _add(listing, url, read(url), waiting, most, skips)
+            except UnreadList as error:
+                skips.add(url, error.reason)
+                listing.is_complete &= error.is_gone
     return listing
+
+
+def _add(listing: Listing, url: str, found: PageList, waiting: deque[str], most: int, skips: SkipReport) -> None:
+    """Add the pages of a list to the listing, or the lists that it names to those that wait."""
+    if found.nameless_count:
+        skips.count(url, "an entry of a feed or sitemap that names no page", found.nameless_count)
+    if found.kind is ListKind.PAGES:
+        _add_pages(listing, found.urls, most, skips)
+        return
+    room = max(0, MAX_LISTS - len(waiting))
+    waiting.extend(found.urls[:room])
+    if found.urls[room:]:
+        skips.count(url, _TOO_MANY_LISTS, len(found.urls) - room)
+        listing.is_complete = False
 
 
 def _add_pages(listing: Listing, urls: list[str], most: int, skips: SkipReport) -> None:

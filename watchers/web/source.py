@@ -35,6 +35,8 @@ RETRY_SECONDS = 5.0
 CONFIRMATION_SECONDS = 2.0
 #: After it was silent so many times in a row, a host is left alone until the next visit.
 MOST_FAILURES = 3
+#: Longer lists are not kept in memory, and are read again at each visit.
+MAX_KEPT_URLS = 10_000
 #: The answers to a page that is gone.
 _GONE = frozenset({404, 410})
 #: The answers of a server that wants to be left alone.
@@ -198,10 +200,9 @@ class WebSource:
                 self._note_status(url, answer.status)
                 if answer.status == 304:
                     return known_list.content if known_list is not None else None
-                if answer.status in _GONE:
-                    raise UnreadList(_answered(answer.status), is_gone=True)
                 if answer.status != 200:
-                    raise UnreadList(_answered(answer.status))
+                    reason = f"{UNREADABLE}: {_answered(answer.status)}"
+                    raise UnreadList(reason, is_gone=answer.status in _GONE)
                 return self._read_content(url, answer, pages)
         except FetchError as error:
             self._note_failure(url, error)
@@ -213,9 +214,9 @@ class WebSource:
                 staged.write(block)
             found = parsed_list(staged.written(), answer.url)
             self._lists.pop(url, None)
-            if found is not None:
+            if found is not None and len(found.urls) <= MAX_KEPT_URLS:
                 self._lists[url] = KnownList(answer.version, found)
-            elif pages is not None:
+            if found is None and pages is not None:
                 pages.store(url, answer, staged)
             return found
 
