@@ -143,14 +143,6 @@ class ClaimQueries(MigratedDatabase):
             values |= {"chunks_indexed": progress[0], "chunks_embedded": progress[1]}
         return self._change_claimed(claim, values)
 
-    def lost_claims(self, claims: Sequence[Claim]) -> list[Claim]:
-        """Return those of the claims that are lost: others changed, cancelled or took over the document."""
-        query = sa.select(documents.c.id, documents.c.token).where(documents.c.worker.is_not(None))
-        ids = [claim.document.id for claim in claims]
-        with self._read() as connection:
-            held = {row.id: row.token for row in connection.execute(query.where(documents.c.id.in_(ids)))}
-        return [claim for claim in claims if held.get(claim.document.id) != claim.token]
-
     def advance(
         self,
         claim: Claim,
@@ -186,8 +178,8 @@ class ClaimQueries(MigratedDatabase):
                 return _released(DocumentState.QUEUED)
 
     def _advanced(self, state: DocumentState) -> dict[str, Any]:
-        values: dict[str, Any] = {"state": state, "attempts": 0, "error": None, "parsed_at": self._now()}
-        return values | ({"chunk_format": CHUNK_FORMAT} if state is DocumentState.PARSED else {})
+        chunks = {"chunk_format": CHUNK_FORMAT} if state is DocumentState.PARSED else {}
+        return {"state": state, "attempts": 0, "error": None, "parsed_at": self._now(), **chunks}
 
     def _failed(self, reason: str, code: str) -> dict[str, Any]:
         return {"state": DocumentState.FAILED, "error": clean(reason), "error_code": code, "ended_at": self._now()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +20,7 @@ from core.catalog.rows import (
     page_of,
 )
 from core.catalog.tables import collections, documents
-from core.catalog.types import UNSETTLED, Document, DocumentState, Page
+from core.catalog.types import UNSETTLED, Claim, Document, DocumentState, Page
 from core.errors import NotFound
 from core.keys import EVERYTHING, Reach
 
@@ -38,6 +38,14 @@ class ReadQueries(MigratedDatabase):
         with self._read() as connection:
             rows = connection.execute(SELECT_DOCUMENT.where(documents.c.root == root, ALIVE))
             return [as_document(row) for row in rows]
+
+    def lost_claims(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Return those of the claims that are lost: others changed, cancelled or took over the document."""
+        is_one = documents.c.id.in_([claim.document.id for claim in claims])
+        query = sa.select(documents.c.id, documents.c.token).where(documents.c.worker.is_not(None), is_one)
+        with self._read() as connection:
+            held = {row.id: row.token for row in connection.execute(query)}
+        return [claim for claim in claims if held.get(claim.document.id) != claim.token]
 
     def documents_at(self, root: str, paths: Iterable[str]) -> list[Document]:
         """Return the documents of a watched folder at these paths, except those deleted or being deleted."""
