@@ -70,7 +70,7 @@ def _as_word(run: str) -> str | None:
 
 def _joined(run: str) -> str:
     parts = _PART.findall(run)
-    word = parts[0].lower()
+    word: str = parts[0].lower()
     for part in parts[1:]:
         between = _DOT if word[-1].isdigit() and part[0].isdigit() else ""
         word += between + part.lower()

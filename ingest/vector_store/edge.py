@@ -187,11 +187,11 @@ class EdgeVectorStore:
         cosines = {} if dense is None else self._cosines(dense, missing)
         return fuse(dense_ranking, sparse_ranking, cosines, weights, fusion or Fusion())
 
-    def _cosines(self, dense: Vector, ids: set[str]) -> dict[str, float]:
+    def _cosines(self, dense: Vector, ids: Collection[str]) -> dict[str, float]:
         """Return the cosines of these points."""
         if not ids:
             return {}
-        among = edge.Filter(must=[edge.HasIdCondition(ids)])
+        among = edge.Filter(must=[edge.HasIdCondition({*ids})])
         query = edge.QueryRequest(limit=len(ids), query=_dense_query(dense), filter=among, params=_ORIGINALS)
         [hits] = self._query([query])
         return {str(hit.id): float(hit.score) for hit in hits}

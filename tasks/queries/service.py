@@ -189,7 +189,7 @@ class QueryService:
         scopes = self._scopes(searched, is_everything=not options.collections and within is None)
         hits = search_together(scopes, queries, options)
         # Names come from the catalog, as renaming a file or collection does not change its points at once.
-        ids = {place.document_id for hit in hits for place in (hit, *hit.also_in)}
+        ids = {hit.document_id for hit in hits} | {place.document_id for hit in hits for place in hit.also_in}
         documents = self._catalog.documents_by_id(sorted(ids))
         documents = {key: one for key, one in documents.items() if within is None or one.collection in within}
         return [_with_current_names(hit, documents) for hit in hits if hit.document_id in documents]
