@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ingest.parsed_document import ElementKind
-from ingest.parsers.tables import markdown_table
-
-#: Larger values of `colspan` and `rowspan` are reduced to this, because they are mistakes.
-_MAX_SPAN = 100
+from ingest.parsers.tables.cells import Row, SpanGrid, span_of
+from ingest.parsers.tables.records import table_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +22,7 @@ class Block:
 class _Cell:
     columns: int
     rows: int
+    is_header: bool = False
     blocks: list[Block] = field(default_factory=list)
 
     @property
@@ -48,13 +47,13 @@ class Table:
         """Begin a cell (`td` or `th`) with its `colspan` and `rowspan`."""
         if not self._rows:
             self.begin_row()
-        self._rows[-1].append(_Cell(_span(columns), _span(rows)))
+        self._rows[-1].append(_Cell(max(1, span_of(columns)), span_of(rows), is_header))
         self._has_header |= is_header
 
     def end_cell(self) -> None:
         """End a cell. Content up to the next cell is placed before the table, as browsers do."""
         if self._rows and self._rows[-1]:
-            self._rows[-1].append(_Cell(0, 1, self._outside))
+            self._rows[-1].append(_Cell(0, 1, blocks=self._outside))
 
     def add(self, block: Block) -> None:
         """Add a block to the current cell, or outside the cells if none is open, as for a caption."""
@@ -66,14 +65,13 @@ class Table:
         inner = [block for cell in cells for block in cell.blocks]
         if self._only_lays_out(inner):
             return [*self._outside, *inner]
-        text = markdown_table(self._grid())
-        return [*self._outside, Block(ElementKind.TABLE, text)] if inner else self._outside
+        return [*self._outside, *(Block(part.kind, part.text) for part in table_parts(self._grid()))]
 
     def _only_lays_out(self, inner: list[Block]) -> bool:
         """Return whether the table only lays out the page.
 
-        That is so if it has a single row or column, or a cell with a heading, a table or code, which a line of a
-        Markdown table cannot hold. A table with header cells is data, unless a cell holds another table.
+        That is so if it has a single row or column, or a cell with a heading, a table or code, which the
+        line of a record cannot hold. A table with header cells is data, unless a cell holds another table.
         """
         if self._has_header and not self._is_layout and all(block.kind is not ElementKind.TABLE for block in inner):
             return False
@@ -82,26 +80,11 @@ class Table:
         structure = (ElementKind.HEADING, ElementKind.TABLE, ElementKind.CODE)
         return self._is_layout or is_small or any(block.kind in structure for block in inner)
 
-    def _grid(self) -> list[list[str]]:
-        """Return the texts by row and column; the further columns and rows that a cell spans are empty."""
-        grid: list[list[str]] = []
-        below: dict[int, int] = {}
+    def _grid(self) -> list[Row]:
+        grid = SpanGrid()
         for row in self._rows:
-            texts: list[str] = []
-            reserved = {column for column, rows in below.items() if rows}
-            below = {column: rows - 1 for column, rows in below.items() if rows}
+            grid.begin_row()
             for cell in row:
-                if not cell.columns:
-                    continue
-                while len(texts) in reserved:
-                    texts.append("")
-                if cell.rows > 1:
-                    below |= dict.fromkeys(range(len(texts), len(texts) + cell.columns), cell.rows - 1)
-                texts += [cell.text, *[""] * (cell.columns - 1)]
-            if any(texts):
-                grid.append(texts)
-        return grid
-
-
-def _span(value: str) -> int:
-    return max(1, min(int(value), _MAX_SPAN)) if value.isdecimal() else 1
+                if cell.columns:
+                    grid.add(cell.text, columns=cell.columns, rows=cell.rows, is_header=cell.is_header)
+        return grid.finish()

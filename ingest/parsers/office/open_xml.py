@@ -8,6 +8,7 @@ removed.
 from __future__ import annotations
 
 import errno
+import io
 import posixpath
 import re
 import tempfile
@@ -102,6 +103,14 @@ class Package:
             return self._changed[name]
         with _damage_as_value_error():
             return self._archive.read(name)
+
+    def open(self, name: str) -> IO[bytes]:
+        """Return a part's content as an open file, which the caller closes. For parts that are too large for `read`.
+
+        Raises:
+            KeyError: If there is no such part.
+        """
+        return io.BytesIO(self._changed[name]) if name in self._changed else self._archive.open(name)
 
     def tree(self, name: str) -> Element:
         """Parse an XML part and return its root.

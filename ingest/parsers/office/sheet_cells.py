@@ -1,46 +1,48 @@
-"""The cells of Excel workbooks, read with openpyxl's worksheet parser."""
+"""The cells of Excel workbooks, read from their XML parts.
+
+No library reads all of it: python-calamine has no number formats, no fonts and no parts of texts, openpyxl keeps an
+element for each styled row in memory and refuses styles that other programs accept.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
-from core.stub_modules import stubbed
-from ingest.parsers.office.open_xml import Element
+from lxml import etree
 
-# openpyxl writes the numbers of numpy. Nothing is written here, and numpy takes 12 MB in each process that parses.
-with stubbed(missing=("numpy",)):
-    from openpyxl.reader.excel import ExcelReader
-    from openpyxl.styles.stylesheet import apply_stylesheet
-    from openpyxl.utils.escape import unescape
-    from openpyxl.worksheet._reader import FORMULA_TAG, ROW_TAG, WorkSheetParser
-    from openpyxl.xml.functions import iterparse
+from ingest.parsed_document import check_length
+from ingest.parsers.office.cell_display import PLAIN_STYLE, CellStyle, number_cell, repeat_merged_cells, text_cell
+from ingest.parsers.office.number_formats import BUILT_IN, number_format
+from ingest.parsers.office.open_xml import R_ID, Element, Package
+from ingest.parsers.tables.cells import Cell, CellType, Row
 
-_WORKSHEET, _MACRO_SHEET = "worksheet", "xlMacrosheet"
+_S = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+_ROW, _CELL, _FORMULA, _VALUE, _INLINE, _MERGED = (f"{_S}{name}" for name in ("row", "c", "f", "v", "is", "mergeCell"))
+_TEXT, _RUN, _ITEM = f"{_S}t", f"{_S}r", f"{_S}si"
+_SHEETS_WITH_CELLS = frozenset(("worksheet", "xlMacrosheet"))
+_ESCAPE = re.compile(r"_x([0-9A-Fa-f]{4})_")
+_REFERENCE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
+_FALSE = frozenset(("0", "false", "off", "none", "noStrike"))
 
 
 class WorkbookCells:
     """The sheets of a workbook.
 
-    Charts, defined names and links to other files are not loaded: openpyxl fails on some that Excel writes, and none of
-    it is text.
+    Raises:
+        SyntaxError, ValueError, KeyError: If the workbook or its parts are broken.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._reader = ExcelReader(file, read_only=True, data_only=True, keep_links=False)
-        self._reader.read_manifest()
-        self._reader.read_strings()
-        self._reader.read_workbook()
-        #: Whether the number formats could be read; without them, dates are numbers.
-        self.has_formats = self._apply_formats()
-
-    def _apply_formats(self) -> bool:
-        try:
-            apply_stylesheet(self._reader.archive, self._reader.wb)
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError):
-            # openpyxl rejects some colours and borders that other programs accept.
-            return False
-        return True
+    def __init__(self, package: Package) -> None:
+        self._package = package
+        self._workbook = package.tree(package.main)
+        properties = self._workbook.find(f"{_S}workbookPr")
+        self._from_1904 = properties is not None and _is_on(properties, "date1904")
+        self._styles = _read_styles(package)
+        self._strings = [
+            text for part in package.related(package.main, "sharedStrings") for text in _strings(package, part)
+        ]
 
     def sheets(self) -> Iterator[tuple[str, str, bool]]:
         """Yield each sheet's title, its part, and whether it has cells; a sheet may be only a chart.
@@ -48,57 +50,208 @@ class WorkbookCells:
         Raises:
             KeyError: If the workbook names a missing sheet.
         """
-        for sheet, link in self._reader.parser.find_sheets():
-            kind = link.Type.rpartition("/")[2]
-            yield sheet.name, link.target, kind in (_WORKSHEET, _MACRO_SHEET)
+        links = {link.id: link for link in self._package.relationships(self._package.main)}
+        for sheet in self._workbook.iterfind(f"{_S}sheets/{_S}sheet"):
+            link = links[sheet.get(R_ID) or ""]
+            yield sheet.get("name") or "", link.target, link.kind in _SHEETS_WITH_CELLS
 
-    def rows(self, part: str) -> Iterator[list[Any]]:
-        """Yield the values of each row that has cells, with formulas as last calculated.
+    def rows(self, part: str) -> list[tuple[int, Row]]:
+        """Return the number and the cells of each row that shows any, with formulas as last calculated.
+
+        Rows that are only styled cost no memory.
 
         Raises:
             SyntaxError, ValueError, KeyError, IndexError: If the sheet is broken.
+            DocumentRejected: If the sheet has more text than a document may have.
         """
-        book = self._reader.wb
-        with self._reader.archive.open(part) as source:
-            reader = _RowReader(
-                source, self._reader.shared_strings, data_only=True, epoch=book.epoch,
-                date_formats=book._date_formats, timedelta_formats=book._timedelta_formats,
+        reader = _SheetReader(self._styles, self._strings, from_1904=self._from_1904)
+        with self._package.open(part) as source:
+            found = etree.iterparse(
+                source, events=("end",), tag=(_ROW, _MERGED), resolve_entities=False, load_dtd=False, no_network=True,
+                remove_comments=True, remove_pis=True,
             )  # fmt: skip
-            yield from reader.rows()
+            for _, element in found:
+                if element.tag == _ROW:
+                    reader.add_row(element)
+                else:
+                    reader.add_merged(element.get("ref") or "")
+                _forget(element)
+        return reader.finish()
 
 
-class _RowReader(WorkSheetParser):  # type: ignore[misc]  # openpyxl has no types
-    """Reads only the rows. A formula that was never calculated is its own value."""
+class _SheetReader:
+    def __init__(self, styles: list[CellStyle], strings: list[str], *, from_1904: bool) -> None:
+        self._styles = styles
+        self._strings = strings
+        self._from_1904 = from_1904
+        self._rows: dict[int, Row] = {}
+        self._merged: list[tuple[int, int, int, int]] = []
+        self._shared_cells: dict[tuple[str, str], Cell | None] = {}
+        self._formulas: dict[str, tuple[str, str]] = {}
+        self._columns: dict[str, int] = {}
+        self._number = 0
+        self._characters = 0
 
-    def rows(self) -> Iterator[list[Any]]:
-        for _, element in iterparse(self.source):
-            if element.tag == ROW_TAG:
-                _, cells = self.parse_row(element)
-                element.clear()
-                yield _values(cells)
+    def add_row(self, element: Element) -> None:
+        number = element.get("r")
+        self._number = int(number) if number else self._number + 1
+        row: Row = {}
+        column = -1
+        for cell in element.iterchildren(_CELL):
+            reference = cell.get("r")
+            column = self._column(reference) if reference else column + 1
+            # Styled cells without content are by far the most in some sheets.
+            shown = self._cell(cell, reference or f"{_letters(column)}{self._number}") if len(cell) else None
+            if shown is not None:
+                row[column] = shown
+                self._characters += len(shown.text) + 1
+        if row:
+            self._rows[self._number] = row
+            check_length(self._characters)
 
-    def parse_cell(self, element: Element) -> dict[str, Any]:
-        cell: dict[str, Any] = super().parse_cell(element)
-        formula = element.find(FORMULA_TAG)
-        if formula is not None and (cell["value"] is None or (formula.get("t") == "shared" and formula.text)):
-            # Only the first of the cells that share a formula has its text; parsing it lets openpyxl derive the others.
-            formula_value = self.parse_formula(element)
+    def add_merged(self, reference: str) -> None:
+        match = re.fullmatch(rf"{_REFERENCE.pattern}:{_REFERENCE.pattern}", reference)
+        if match:
+            left, right = _column_number(match[1]), _column_number(match[3])
+            self._merged.append((int(match[2]), int(match[4]), left, right))
+
+    def finish(self) -> list[tuple[int, Row]]:
+        rows = dict(sorted(self._rows.items()))
+        repeat_merged_cells(rows, self._merged)
+        return list(rows.items())
+
+    def _cell(self, element: Element, reference: str) -> Cell | None:
+        kind, style = element.get("t") or "n", element.get("s") or "0"
+        value, formula = element.findtext(_VALUE), element.find(_FORMULA)
+        if formula is not None:
+            self._keep_shared_formula(formula, reference)
             # A formula of type text without a value was calculated, and its result is empty.
-            if cell["value"] is None and element.get("t") != "str":
-                cell["value"] = _formula_text(formula_value)
-        elif isinstance(cell["value"], str) and "_x" in cell["value"]:
-            cell["value"] = unescape(cell["value"])
-        return cell
+            if not value and kind != "str":
+                return text_cell(self._formula_text(formula, reference), PLAIN_STYLE)
+        if kind == "s" and value:
+            key = (value, style)
+            if key not in self._shared_cells:
+                self._shared_cells[key] = text_cell(self._strings[int(value)], self._style(style))
+            return self._shared_cells[key]
+        if kind == "inlineStr":
+            inline = element.find(_INLINE)
+            return None if inline is None else text_cell(_rich_text(inline), self._style(style))
+        return self._typed(kind, value, self._style(style)) if value else None
+
+    def _typed(self, kind: str, value: str, style: CellStyle) -> Cell | None:
+        if kind == "b":
+            return text_cell("TRUE" if value.strip() in ("1", "true") else "FALSE", style, CellType.BOOLEAN)
+        if kind == "e":
+            return text_cell(value, style, CellType.ERROR)
+        if kind == "d":
+            return text_cell(value.replace("T00:00:00", "").replace("T", " "), style, CellType.DATE)
+        if kind == "str":
+            return text_cell(_unescaped(value), style)
+        return number_cell(float(value), style, from_1904=self._from_1904)
+
+    def _style(self, index: str) -> CellStyle:
+        number = int(index)
+        return self._styles[number] if number < len(self._styles) else PLAIN_STYLE
+
+    def _column(self, reference: str) -> int:
+        letters = reference.rstrip("0123456789")
+        if letters not in self._columns:
+            self._columns[letters] = _column_number(letters)
+        return self._columns[letters]
+
+    def _keep_shared_formula(self, formula: Element, reference: str) -> None:
+        """Keep the text of a formula that further cells share, because only the first of them has it."""
+        if formula.get("t") == "shared" and formula.text:
+            self._formulas[formula.get("si") or ""] = (formula.text, reference)
+
+    def _formula_text(self, formula: Element, reference: str) -> str:
+        """Return a formula as a person types it."""
+        if formula.text:
+            return f"={formula.text}"
+        text, origin = self._formulas.get(formula.get("si") or "", ("", ""))
+        if not text:
+            return ""
+        # Loaded only here: it is rarely needed, and takes memory in each process that parses.
+        from openpyxl.formula.translate import Translator
+
+        return str(Translator(f"={text}", origin=origin).translate_formula(reference))
 
 
-def _formula_text(formula: Any) -> str | None:
-    """Return a formula as a person types it; openpyxl represents array and table formulas as objects."""
-    text = formula if isinstance(formula, str) else getattr(formula, "text", None)
-    return text if text and text != "=" else None
+def _read_styles(package: Package) -> list[CellStyle]:
+    """Return the styles that cells refer to by their index."""
+    styles: list[CellStyle] = []
+    for part in package.related(package.main, "styles"):
+        root = package.tree(part)
+        codes: dict[int, str] = dict(BUILT_IN)
+        for item in root.iterfind(f"{_S}numFmts/{_S}numFmt"):
+            codes[int(item.get("numFmtId") or 0)] = item.get("formatCode") or "General"
+        struck = [_has_strike(font) for font in root.iterfind(f"{_S}fonts/{_S}font")]
+        for item in root.iterfind(f"{_S}cellXfs/{_S}xf"):
+            code, font = codes.get(int(item.get("numFmtId") or 0), "General"), int(item.get("fontId") or 0)
+            is_struck = font < len(struck) and struck[font]
+            is_plain = code == "General" and not is_struck
+            styles.append(PLAIN_STYLE if is_plain else CellStyle(number_format(code), is_struck))
+    return styles
 
 
-def _values(cells: list[dict[str, Any]]) -> list[Any]:
-    values: list[Any] = [None] * max((cell["column"] for cell in cells), default=0)
-    for cell in cells:
-        values[cell["column"] - 1] = cell["value"]
-    return values
+def _strings(package: Package, part: str) -> Iterator[str]:
+    """Yield the texts that cells share."""
+    with package.open(part) as source:
+        found = etree.iterparse(
+            source, events=("end",), tag=_ITEM, resolve_entities=False, load_dtd=False, no_network=True,
+            remove_comments=True, remove_pis=True,
+        )  # fmt: skip
+        for _, item in found:
+            yield _rich_text(item)
+            _forget(item)
+
+
+def _rich_text(item: Element) -> str:
+    """Return the text of a string and of its runs, without phonetic readings. Struck-out runs are marked."""
+    texts: list[str] = []
+    for child in item:
+        if child.tag == _TEXT:
+            texts.append(child.text or "")
+        elif child.tag == _RUN:
+            text = "".join(each.text or "" for each in child.iterfind(_TEXT))
+            properties = child.find(f"{_S}rPr")
+            is_struck = properties is not None and text.strip() and _has_strike(properties)
+            texts.append(f"~~{text}~~" if is_struck else text)
+    return _unescaped("".join(texts).replace("~~~~", ""))
+
+
+def _has_strike(properties: Element) -> bool:
+    mark = properties.find(f"{_S}strike")
+    return mark is not None and mark.get("val", "1") not in _FALSE
+
+
+def _is_on(element: Element, name: str) -> bool:
+    return element.get(name, "0") not in _FALSE
+
+
+def _unescaped(text: str) -> str:
+    """Return a text with the characters that the format writes as `_x000D_`."""
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text) if "_x" in text else text
+
+
+def _column_number(letters: str) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + ord(letter) - 64
+    return number - 1
+
+
+def _letters(column: int) -> str:
+    letters = ""
+    while column >= 0:
+        letters = chr(65 + column % 26) + letters
+        column = column // 26 - 1
+    return letters
+
+
+def _forget(element: Any) -> None:
+    """Free an element of a file that is read piece by piece, and those before it."""
+    element.clear(keep_tail=False)
+    parent = element.getparent()
+    while parent is not None and element.getprevious() is not None:
+        del parent[0]

@@ -15,7 +15,8 @@ from ingest.parsers.office.drawing_text import (
 )
 from ingest.parsers.office.open_xml import Element, Package
 from ingest.parsers.pictures import Pictures
-from ingest.parsers.tables import markdown_table
+from ingest.parsers.tables.cells import Row, SpanGrid, span_of
+from ingest.parsers.tables.records import table_parts
 
 _P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
@@ -70,7 +71,8 @@ class SlideText:
             for inner in element:
                 self._add_shape(inner, part, page)
         elif table is not None:
-            self._builder.add(ElementKind.TABLE, markdown_table(_rows(table)), page=page)
+            for table_part in table_parts(_rows(table)):
+                self._builder.add(table_part.kind, table_part.text, page=page)
         else:
             for line in (
                 *shape_paragraphs(element),
@@ -110,10 +112,23 @@ class SlideText:
         return self._authors.get(key, "")
 
 
-def _rows(table: Element) -> list[list[str]]:
-    return [
-        ["\n".join(shape_paragraphs(cell)) for cell in row.iterfind(f"{_A}tc")] for row in table.iterfind(f"{_A}tr")
-    ]
+def _rows(table: Element) -> list[Row]:
+    properties = table.find(f"{_A}tblPr")
+    has_header = properties is not None and properties.get("firstRow") in ("1", "true")
+    grid = SpanGrid()
+    for number, row in enumerate(table.iterfind(f"{_A}tr")):
+        grid.begin_row()
+        for cell in row.iterfind(f"{_A}tc"):
+            # The cells that a merged one covers are also in the file.
+            if not _is_covered(cell):
+                text = "\n".join(shape_paragraphs(cell))
+                columns, rows = span_of(cell.get("gridSpan")), span_of(cell.get("rowSpan"))
+                grid.add(text, columns=columns, rows=rows, is_header=has_header and number == 0)
+    return grid.finish()
+
+
+def _is_covered(cell: Element) -> bool:
+    return any(cell.get(name) in ("1", "true") for name in ("hMerge", "vMerge"))
 
 
 def _embedded_objects(element: Element) -> Iterator[str]:

@@ -8,9 +8,12 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from lxml import html
+
 from core.stub_modules import replace_module, stubbed
 from ingest.parsed_document import DocumentBuilder, ElementKind
-from ingest.parsers.tables import html_table
+from ingest.parsers.tables.cells import Row, SpanGrid, span_of
+from ingest.parsers.tables.records import table_parts
 
 #: Environment variables that unstructured reads on import and at every call.
 _NO_TELEMETRY = {
@@ -72,13 +75,25 @@ def add_elements(builder: DocumentBuilder, elements: Iterable[Any]) -> None:
             continue
         kind = _KINDS.get(category, ElementKind.PARAGRAPH)
         text = str(element.text)
-        if kind is ElementKind.TABLE and element.metadata.text_as_html:
-            text = _table_or_text(html_table(element.metadata.text_as_html), text)
         page = element.metadata.page_number
-        builder.add(kind, text, page=page, level=element.metadata.category_depth or 0)
+        rows = _rows(element.metadata.text_as_html) if kind is ElementKind.TABLE else []
+        if rows and not _has_more_words(text, rows):
+            for part in table_parts(rows):
+                builder.add(part.kind, part.text, page=page)
+        else:
+            builder.add(kind, text, page=page, level=element.metadata.category_depth or 0)
 
 
-def _table_or_text(table: str, text: str) -> str:
-    """Return the table, or the plain text if it has more words: unstructured drops rows with contradictory spans."""
-    missing = set(text.split()) - set(table.replace("\\|", "|").split())
-    return text if missing else table
+def _rows(table: str | None) -> list[Row]:
+    """Return the rows of a table that unstructured has written as HTML."""
+    grid = SpanGrid()
+    for row in html.fromstring(table).iter("tr") if table else ():
+        grid.begin_row()
+        for cell in row.iterchildren("td", "th"):
+            grid.add(cell.text_content(), columns=span_of(cell.get("colspan")), rows=span_of(cell.get("rowspan")))
+    return grid.finish()
+
+
+def _has_more_words(text: str, rows: list[Row]) -> bool:
+    """Return whether the table's plain text has more words: unstructured drops rows with contradictory spans."""
+    return not set(text.split()) <= {word for row in rows for cell in row.values() for word in cell.text.split()}

@@ -1,4 +1,7 @@
-"""Excel workbooks from before 2007. Each sheet is a section, with one record per line."""
+"""Excel workbooks from before 2007, read with xlrd. Each sheet is a section, with one record per line.
+
+python-calamine reads them too, but without number formats and fonts.
+"""
 
 from __future__ import annotations
 
@@ -11,55 +14,97 @@ from xlrd.compdoc import CompDocError
 from core.errors import DocumentRejected
 from ingest.parsed_document import DocumentBuilder, ParsedDocument
 from ingest.parsers.archives import ENCRYPTED, FILE_ERRORS
+from ingest.parsers.office.cell_display import PLAIN_STYLE, CellStyle, number_cell, repeat_merged_cells, text_cell
+from ingest.parsers.office.number_formats import BUILT_IN, number_format
 from ingest.parsers.office.sheet_notes import comment_line
 from ingest.parsers.source import SourceFile
-from ingest.parsers.tables import add_sheet
+from ingest.parsers.tables.cells import Cell, CellType, Row
+from ingest.parsers.tables.sheets import add_sheet
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """Parse the values of the cells, with formulas as last calculated, and the comments.
+    """Parse the cells as they are shown, with formulas as last calculated, and the comments.
 
     Raises:
         DocumentRejected: If the workbook is encrypted or broken.
     """
-    builder = DocumentBuilder()
     try:
-        # xlrd prints warnings, which nobody would read here.
-        with xlrd.open_workbook(str(source.path), on_demand=True, logfile=io.StringIO()) as workbook:
-            for name in workbook.sheet_names():
-                sheet = workbook.sheet_by_name(name)
-                rows = ([_value(cell, workbook.datemode) for cell in row] for row in sheet.get_rows())
-                add_sheet(builder, name, rows, _notes(name, sheet))
-                workbook.unload_sheet(name)
+        return _parse(source, has_styles=True)
     except (xlrd.XLRDError, CompDocError, *FILE_ERRORS) as error:
         if "encrypted" in str(error).lower():
             raise DocumentRejected(ENCRYPTED) from error
+    try:
+        # The styles may be what is broken; without them, numbers are shown without their formats.
+        return _parse(source, has_styles=False)
+    except (xlrd.XLRDError, CompDocError, *FILE_ERRORS) as error:
         raise DocumentRejected(f"The workbook is broken: {error}".rstrip(".") + ".") from error
-    return builder.build(source.media_type)
+
+
+def _parse(source: SourceFile, *, has_styles: bool) -> ParsedDocument:
+    builder = DocumentBuilder()
+    # xlrd prints warnings, which nobody would read here.
+    with xlrd.open_workbook(
+        str(source.path), on_demand=True, logfile=io.StringIO(), formatting_info=has_styles, ragged_rows=True
+    ) as workbook:
+        cells = _Cells(workbook, has_styles=has_styles)
+        for name in workbook.sheet_names():
+            sheet = workbook.sheet_by_name(name)
+            add_sheet(builder, name, cells.rows(sheet), _notes(name, sheet))
+            workbook.unload_sheet(name)
+    return builder.build(source.media_type, **({} if has_styles else {"parts_not_read": "styles"}))
+
+
+class _Cells:
+    def __init__(self, workbook: Any, *, has_styles: bool) -> None:
+        self._workbook = workbook
+        self._from_1904 = workbook.datemode == 1
+        self._has_styles = has_styles
+        self._styles: dict[int, CellStyle] = {}
+
+    def rows(self, sheet: Any) -> list[tuple[int, Row]]:
+        """Return the number and the cells of each row that shows any."""
+        rows: dict[int, Row] = {}
+        for number in range(sheet.nrows):
+            filled = (
+                (column, self._cell(cell))
+                for column, cell in enumerate(sheet.row(number))
+                if cell.ctype not in (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK)
+            )
+            row = {column: cell for column, cell in filled if cell is not None}
+            if row:
+                rows[number] = row
+        if self._has_styles:
+            # xlrd counts up to the first row and column that a range no longer includes.
+            merged = ((top, bottom - 1, left, right - 1) for top, bottom, left, right in sheet.merged_cells)
+            repeat_merged_cells(rows, merged)
+        return list(rows.items())
+
+    def _cell(self, cell: Any) -> Cell | None:
+        style = self._style(cell.xf_index)
+        if cell.ctype == xlrd.XL_CELL_BOOLEAN:
+            return text_cell("TRUE" if cell.value else "FALSE", style, CellType.BOOLEAN)
+        if cell.ctype == xlrd.XL_CELL_ERROR:
+            return text_cell(xlrd.error_text_from_code.get(cell.value, "#ERROR"), style, CellType.ERROR)
+        if cell.ctype == xlrd.XL_CELL_TEXT:
+            return text_cell(cell.value, style)
+        if not self._has_styles and cell.ctype == xlrd.XL_CELL_DATE:
+            style = CellStyle(number_format("yyyy-mm-dd" if cell.value == int(cell.value) else BUILT_IN[22]))
+        return number_cell(cell.value, style, from_1904=self._from_1904)
+
+    def _style(self, index: int | None) -> CellStyle:
+        if index is None or not self._has_styles:
+            return PLAIN_STYLE
+        if index not in self._styles:
+            record = self._workbook.xf_list[index]
+            # A format that depends on the locale is stored with the text that it had where the file was written.
+            found = self._workbook.format_map.get(record.format_key)
+            code = BUILT_IN.get(record.format_key) or (found.format_str if found else "") or "General"
+            is_struck = bool(self._workbook.font_list[record.font_index].struck_out)
+            is_plain = code == "General" and not is_struck
+            self._styles[index] = PLAIN_STYLE if is_plain else CellStyle(number_format(code), is_struck)
+        return self._styles[index]
 
 
 def _notes(name: str, sheet: Any) -> list[str]:
     found = sorted(sheet.cell_note_map.items())
     return [comment_line(name, xlrd.cellname(*cell), note.author, note.text) for cell, note in found if note.text]
-
-
-def _value(cell: Any, datemode: int) -> Any:
-    """Return a cell's value as openpyxl would return it."""
-    if cell.ctype in (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK):
-        return None
-    if cell.ctype == xlrd.XL_CELL_DATE:
-        return _date(cell.value, datemode)
-    if cell.ctype == xlrd.XL_CELL_BOOLEAN:
-        return bool(cell.value)
-    if cell.ctype == xlrd.XL_CELL_ERROR:
-        return xlrd.error_text_from_code.get(cell.value, "#ERROR")
-    if cell.ctype == xlrd.XL_CELL_NUMBER and cell.value == int(cell.value):
-        return int(cell.value)
-    return cell.value
-
-
-def _date(value: float, datemode: int) -> Any:
-    try:
-        return xlrd.xldate_as_datetime(value, datemode)
-    except (ValueError, OverflowError):
-        return value

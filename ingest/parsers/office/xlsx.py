@@ -1,4 +1,4 @@
-"""Excel workbooks, parsed with openpyxl. Each sheet is a section, with one record per line."""
+"""Excel workbooks. Each sheet is a section, with one record per line."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from ingest.parsers.office.open_xml import Package, read_package
 from ingest.parsers.office.sheet_cells import WorkbookCells
 from ingest.parsers.office.sheet_notes import SheetNotes
 from ingest.parsers.source import SourceFile
-from ingest.parsers.tables import add_sheet
+from ingest.parsers.tables.sheets import add_sheet
 
 
 def parse(source: SourceFile) -> ParsedDocument:
-    """Parse the values of the cells, with formulas as last calculated, and the comments and drawings of each sheet.
+    """Parse the cells as they are shown, with formulas as last calculated, and the comments and drawings of each sheet.
 
     Raises:
         DocumentRejected: If the file is broken.
@@ -20,12 +20,9 @@ def parse(source: SourceFile) -> ParsedDocument:
     def read(package: Package) -> ParsedDocument:
         builder = DocumentBuilder()
         notes = SheetNotes(package)
-        with package.file() as file:
-            cells = WorkbookCells(file)
-            if not cells.has_formats:
-                package.not_read.append("xl/styles.xml")
-            for title, part, has_cells in cells.sheets():
-                add_sheet(builder, title, cells.rows(part) if has_cells else (), notes.lines(title, part))
+        cells = WorkbookCells(package)
+        for title, part, has_cells in cells.sheets():
+            add_sheet(builder, title, cells.rows(part) if has_cells else (), notes.lines(title, part))
         return builder.build(source.media_type)
 
     return read_package(source.path, read, file_kind="workbook")

@@ -10,7 +10,7 @@ from itertools import groupby
 
 from ingest.parsed_document import ElementKind
 from ingest.parsers.raised import lowered, raised, struck_out
-from ingest.parsers.tables import markdown_table
+from ingest.parsers.tables.records import text_table
 
 #: The maximum nesting of tables; deeper ones are treated as tables of this depth.
 _MAX_TABLE_DEPTH = 16
@@ -256,6 +256,7 @@ class Story(TextCapture):
         rows = self._table(1).finish()
         self._tables = []
         if any(cell.strip() for row in rows for cell in row):
-            self._append(ElementKind.TABLE, markdown_table(rows))
+            for part in text_table(rows):
+                self._append(part.kind, part.text)
         self._blocks += self._notes_of_table
         self._notes_of_table = []

@@ -31,7 +31,7 @@ def test_docx(read: Read) -> None:
         ("paragraph", "A first paragraph about trains."),
         ("heading", "Figures"),
         ("list_item", "an item"),
-        ("table", "| Name | Age |\n| --- | --- |\n| Ann | 41 |"),
+        ("table", "Name | Age\nName: Ann; Age: 41"),
     ]
     assert sections(document)["an item"] == "Report > Figures"
 

@@ -159,7 +159,7 @@ def test_tables_with_paragraphs_and_tables_in_their_cells(read: Read) -> None:
     )
     assert kinds_and_texts(read("a.rtf", rtf(body))) == [
         ("paragraph", "Before"),
-        ("table", "| city | price |\n| --- | --- |\n| Vienna Central | 41 |\n| x\\|y | a, b; c, d tail |"),
+        ("table", "city: price\nVienna Central: 41\nx|y: a, b; c, d tail"),
         ("paragraph", "The old one."),
         ("paragraph", "after"),
     ]
@@ -204,7 +204,7 @@ def test_a_truncated_file_is_read_up_to_its_end(read: Read) -> None:
     whole = rtf(r"{\header Head}One{\footnote A note}\par \trowd\pard\intbl a\cell {b\cell\row")
     start = whole.index(b"A note") + 3
     assert read("a.rtf", whole[:start]).text == "Head\n\nOne\n\nA n"
-    assert read("a.rtf", whole).text.endswith("| a | b |\n| --- | --- |")
+    assert read("a.rtf", whole).text.endswith("a | b")
     with pytest.raises(DocumentRejected, match="no text"):
         read("a.rtf", whole[:200])
 

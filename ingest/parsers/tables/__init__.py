@@ -1,0 +1,1 @@
+"""Tables of every format: typed cells, resolved spans, detected headers, and their text as records."""
