@@ -95,7 +95,8 @@ class NumberFormat:
 
     def show_text(self, text: str) -> str:
         """Return a text as the format's section for texts shows it."""
-        section = next((each for each in self.sections if each.has("@")), None)
+        section = next((each for each in self.sections if each.has("@")), None) if len(self.sections) > 1 else None
+        section = section or (self.sections[0] if self.sections and self.sections[0].has("@") else None)
         if section is None:
             return text
         return "".join(text if kind == "@" else value if kind == "literal" else "" for kind, value in section.tokens)

@@ -24,6 +24,8 @@ _TEXT, _RUN, _ITEM = f"{_S}t", f"{_S}r", f"{_S}si"
 _SHEETS_WITH_CELLS = frozenset(("worksheet", "xlMacrosheet"))
 _ESCAPE = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _REFERENCE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
+#: Numbers with fewer digits are written as they are shown.
+_EXACT_DIGITS = 12
 _FALSE = frozenset(("0", "false", "off", "none", "noStrike"))
 
 
@@ -122,7 +124,9 @@ class _SheetReader:
 
     def _cell(self, element: Element, reference: str) -> Cell | None:
         kind, style = element.get("t") or "n", element.get("s") or "0"
-        value, formula = element.findtext(_VALUE), element.find(_FORMULA)
+        value, formula = element[0].text if element[0].tag == _VALUE else None, None
+        if value is None:
+            value, formula = element.findtext(_VALUE), element.find(_FORMULA)
         if formula is not None:
             self._keep_shared_formula(formula, reference)
             # A formula of type text without a value was calculated, and its result is empty.
@@ -147,6 +151,8 @@ class _SheetReader:
             return text_cell(value.replace("T00:00:00", "").replace("T", " "), style, CellType.DATE)
         if kind == "str":
             return text_cell(_unescaped(value), style)
+        if style is PLAIN_STYLE and value.isdecimal() and len(value) < _EXACT_DIGITS and value[0] != "0":
+            return Cell(value, CellType.NUMBER)
         return number_cell(float(value), style, from_1904=self._from_1904)
 
     def _style(self, index: str) -> CellStyle:

@@ -29,8 +29,11 @@ def read_records(text: str, delimiter: str) -> Records:
         if "limit" in str(error):
             raise
         return list(_TolerantReader(text, delimiter).records())
-    has_long_fields = any("\n" in field for record in records for field in record)
-    return list(_TolerantReader(text, delimiter).records()) if has_long_fields else records
+    long_fields = [field for record in records for field in record if "\n" in field]
+    if not long_fields:
+        return records
+    reader = _TolerantReader(text, delimiter)
+    return list(reader.records()) if any(map(reader.is_unclosed, long_fields)) else records
 
 
 class _TolerantReader:
@@ -87,7 +90,7 @@ class _TolerantReader:
                 return "", mark.end()
             if is_closing:
                 inner = self._text[start + 1 : mark.end() - 1]
-                return None if self._is_unclosed(inner) else (inner.replace('""', '"'), mark.end())
+                return None if self.is_unclosed(inner) else (inner.replace('""', '"'), mark.end())
             if len(mark[0]) % 2 == 1 and mark.start() > first_line_end:
                 return None
         return None
@@ -95,7 +98,7 @@ class _TolerantReader:
     def _ends_field(self, position: int) -> bool:
         return position >= len(self._text) or self._text[position] in (self._delimiter, "\n")
 
-    def _is_unclosed(self, inner: str) -> bool:
+    def is_unclosed(self, inner: str) -> bool:
         """Return whether the lines within a field look like records, so that its opening mark was never closed."""
         lines = inner.split("\n")[1:-1]
         if not lines or self._width < _MIN_COLUMNS:

@@ -179,9 +179,9 @@ def _are_names(headers: Sequence[Row], names: dict[int, str], columns: set[int],
     """
     last = headers[-1]
     texts = list(names.values())
-    needed = {column for column in columns if min(columns) < column <= max(names, default=0)}
-    unnamed = needed - names.keys()
-    if len(names) < 2 and not (names and len(columns) == 2 and has_evidence and min(names) > min(columns)):
+    first_column, last_named = min(columns), max(names, default=0)
+    unnamed = {column for column in columns if first_column < column <= last_named} - names.keys()
+    if len(names) < 2 and not (names and len(columns) == 2 and has_evidence and min(names) > first_column):
         return False
     if any(len(text) >= _MAX_NAME_CHARACTERS or text.endswith(":") for text in texts):
         return False
@@ -193,7 +193,7 @@ def _are_names(headers: Sequence[Row], names: dict[int, str], columns: set[int],
     first = next(iter(last.values()), None)
     if not values:
         return True
-    if first is None or (first.is_value and min(last) == min(columns)):
+    if first is None or (first.is_value and min(last) == first_column):
         return False
     years = [cell.text for cell in values if _YEAR.fullmatch(cell.text)]
     in_order = len(years) > 1 and years in (sorted(years), sorted(years, reverse=True))
