@@ -46,6 +46,12 @@ def find_tesseract() -> str | None:
     return find_program("tesseract")
 
 
+class NoWordsFound(DocumentRejected):
+    """Tesseract finds nothing in an image that can be words."""
+
+    default_code = "empty_file"
+
+
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """What Tesseract has read, with its confidence from 0 to 100, the mean of all characters."""
@@ -55,22 +61,22 @@ class _Reading:
     characters: int
 
 
-def read_page(image: Image, options: ParserOptions) -> str:
+def read_page(image: Image, options: ParserOptions, *, is_upright: bool = False) -> str:
     """Return the text of a page with the lines and paragraphs that Tesseract finds.
 
     Tesseract finds the orientation of a page by itself if it has enough letters. Others are turned if what is read is
-    doubtful.
+    doubtful, unless they are known to be upright.
 
     Raises:
-        DocumentRejected: If Tesseract is not installed, takes too long, has no data for a language, or finds no words
-            that can be believed.
+        NoWordsFound: If Tesseract finds no words that can be believed.
+        DocumentRejected: If Tesseract is not installed, takes too long, or has no data for a language.
     """
     program = find_tesseract()
     if program is None:
         raise DocumentRejected(MISSING, code="unsupported_file")
     best = _read(program, image, options)
     characters = best.characters
-    for degrees in _TURNS if characters else ():
+    for degrees in _TURNS if characters and not is_upright else ():
         if best.confidence >= _CONFIDENT:
             break
         try:
@@ -81,7 +87,7 @@ def read_page(image: Image, options: ParserOptions) -> str:
         if turned.confidence > best.confidence and turned.characters >= characters * _MIN_CHARACTERS_SHARE:
             best = turned
     if best.characters and best.confidence < _DOUBTFUL and is_gibberish(best.text):
-        raise DocumentRejected(_UNREADABLE.format(languages=options.ocr_languages), code="empty_file")
+        raise NoWordsFound(_UNREADABLE.format(languages=options.ocr_languages))
     return best.text
 
 

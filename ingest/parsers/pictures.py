@@ -83,7 +83,10 @@ class Pictures:
                 is_large = picture.width >= _MIN_WIDTH and picture.height >= _MIN_HEIGHT and pixels >= _MIN_PIXELS
                 if not is_large or pixels > ocr.MAX_PIXELS:
                     return None
-                words = ocr.read_page(picture, self._options)
+                # A picture is shown upright; photographs would otherwise be read four times.
+                words = ocr.read_page(picture, self._options, is_upright=True)
+        except ocr.NoWordsFound:
+            return ""
         except (OSError, ValueError, SyntaxError, DocumentRejected):
             # The document is read without a picture that is broken, of an unknown format, or too slow.
             self._not_read += 1

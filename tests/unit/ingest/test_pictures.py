@@ -66,7 +66,7 @@ def test_the_text_in_a_picture_is_read_once(read: Read, name: str, write: Callab
 
 def test_small_and_broken_pictures_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ocr, "find_tesseract", lambda: "tesseract")
-    monkeypatch.setattr(ocr, "read_page", lambda *_: "some words")
+    monkeypatch.setattr(ocr, "read_page", lambda *_, **__: "some words")
     read = Pictures(ParserOptions())
     assert read.text_of(picture("icon", (40, 40))) == "" and not read.properties
     assert read.text_of(b"no picture") == "" and read.properties == {"pictures_not_read": "1"}
@@ -74,9 +74,16 @@ def test_small_and_broken_pictures_are_not_read(monkeypatch: pytest.MonkeyPatch)
     assert read.text_of(picture("a")) == "some words" and read.text_of(picture("a")) == ""
 
 
-def test_photographs_give_no_text_and_an_album_of_them_ends_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_words(*_: object, **__: object) -> str:
+    raise ocr.NoWordsFound("no words")
+
+
+@pytest.mark.parametrize("read_page", [no_words, lambda *_, **__: "~ ;: | _ -- ie ,. ‘ /"])
+def test_photographs_give_no_text_and_an_album_of_them_ends_the_reading(
+    monkeypatch: pytest.MonkeyPatch, read_page: Callable[..., str]
+) -> None:
     monkeypatch.setattr(ocr, "find_tesseract", lambda: "tesseract")
-    monkeypatch.setattr(ocr, "read_page", lambda *_: "~ ;: | _ -- ie ,. ‘ /")
+    monkeypatch.setattr(ocr, "read_page", read_page)
     monkeypatch.setattr(pictures, "_MAX_WITHOUT_TEXT", 3)
     read = Pictures(ParserOptions())
     assert [read.text_of(picture(str(number))) for number in range(5)] == [""] * 5
