@@ -1,4 +1,7 @@
-"""Detects Office files from before 2007 and Outlook messages, which all are OLE containers."""
+"""Detects Office files from before 2007 and Outlook messages, which all are OLE containers.
+
+Ours, since olefile opens a container and does not say what is in it.
+"""
 
 from __future__ import annotations
 

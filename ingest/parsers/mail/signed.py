@@ -33,6 +33,12 @@ _ENCRYPTED_DATA = (
     _PKCS7 + b"\x03", _PKCS7 + b"\x04", _PKCS7 + b"\x06", bytes.fromhex("2a864886f70d0109100117"),
 )  # fmt: skip
 _CONSTRUCTED, _END = 0x20, b"\0\0"
+#: A sequence that begins with such an identifier; files of keys have one further behind.
+_BINARY_START = re.compile(
+    rb"\x30(?:[\x00-\x80]|\x81.|\x82..|\x83...|\x84....)\x06[\x09\x0b](?:"
+    + re.escape(_PKCS7) + rb"|" + re.escape(_COMPRESSED_DATA) + rb"|" + re.escape(_ENCRYPTED_DATA[-1]) + rb")",
+    re.S,
+)  # fmt: skip
 _ARMOUR = re.compile(rb"\s*-----BEGIN (?:PKCS7|CMS|PKCS #7 SIGNED DATA)-----(.*?)(?:-----END|\Z)", re.S)
 #: The first letters of a sequence of such an object in base64.
 _BASE64_START = re.compile(rb"\s*M[A-Za-z0-9+/]{3}[A-Za-z0-9+/\s]{1,40}?(?:KoZIhvcNAQ|qhkiG9w0BB|SqGSIb3DQE)")
@@ -43,7 +49,7 @@ def is_signed(head: bytes) -> bool:
     """Return whether a file begins like one of these, in its binary form or in base64."""
     if _ARMOUR.match(head) or _BASE64_START.match(head):
         return True
-    return head[:1] == b"\x30" and (_PKCS7 in head[:24] or _COMPRESSED_DATA in head[:24])
+    return _BINARY_START.match(head) is not None
 
 
 def signed_content(data: bytes) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from qdrant_client import QdrantClient
 
+from core.messages import Filter
 from ingest.vector_store import Point, VectorStore, point_id
 from ingest.vector_store.edge import EdgeVectorStore
 from ingest.vector_store.server import ServerVectorStore
@@ -76,3 +77,8 @@ def make_point(text: str, document_id: str = "doc", generation: int = 1, index: 
         **payload,
     }
     return Point(point_id(document_id, generation, index), FakeEmbedder().vector(text), text, values)
+
+
+def where(type: Any, key: str = "", value: Any = "", *filters: Filter) -> Filter:
+    """Return a filter."""
+    return Filter(type, key, value, list(filters))

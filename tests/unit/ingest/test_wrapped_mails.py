@@ -205,6 +205,12 @@ def test_other_files_of_signatures_say_what_they_are(read: Read, data: bytes, re
         read("smime.p7m", data)
 
 
+def test_a_file_of_keys_is_no_signed_file(read: Read) -> None:
+    keys = der(0x30, b"\x02\x01\x03", cms(b"x", "01"))
+    with pytest.raises(DocumentRejected, match="not supported"):
+        read("keys.p12", keys)
+
+
 # UTF-16
 
 
