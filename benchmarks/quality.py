@@ -1,13 +1,15 @@
 """The quality of search: vectors alone, BM25 alone, and both together, over the same questions, with each change off.
 
-    python -m benchmarks.quality
+    python -m benchmarks.quality [--thresholds]
 
-It uses the real chunker, embedding model and embedded store. Each question is answered by one document. A second table
-says how many questions off the topic find nothing, and how many others are lost, for each model that is installed.
+It uses the real chunker, embedding model and embedded store. Each question is answered by one document. The last table,
+or with `--thresholds` the only one, says how many questions off the topic find nothing, and how many others are lost,
+for each model that is installed.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -148,7 +150,7 @@ def compare(model: CachedModel, documents: Documents, questions: Sequence[Questi
 def thresholds(model: CachedModel, documents: Documents, questions: Sequence[Question]) -> tuple[str, ...]:
     """Return the row of a model: how many questions find nothing, of those off the topic and of the others."""
     with filled(chunks_of(documents), model) as store:
-        scale = measure_in_store(model, store, store.point_count(), measure_scale(model).floor)
+        scale = measure_in_store(model, store, store.point_count())
         retriever = Retriever(store, model, lambda ids: dict.fromkeys(ids, 1), scale.threshold)
         scope = Scope(retriever, fusion=Fusion(cosine_floor=scale.floor))
 
@@ -164,10 +166,13 @@ def thresholds(model: CachedModel, documents: Documents, questions: Sequence[Que
 
 def main() -> None:
     """Run the benchmark and print its tables."""
+    parser = argparse.ArgumentParser(description="The quality of search.")
+    parser.add_argument("--thresholds", action="store_true", help="only the table of questions that find nothing")
+    only_thresholds = parser.parse_args().thresholds
     ways = ("ranks, no headers", "scores", "headers", "scores and headers", "and codes (now)", "dense", "BM25")
     sets = {"manuals, notes, documentation": build(), "headings": headings(), "tables and pages": tables_and_pages()}
     known = models()
-    for name, (documents, questions) in sets.items():
+    for name, (documents, questions) in () if only_thresholds else sets.items():
         print_table(
             f"{name}: nDCG@{NDCG_AT} / recall@{RECALL_AT} over {len(documents)} documents",
             ("questions", "number", *ways),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from core.cosine_scale import CosineScale
 from ingest.retrieval.unrelated_texts import PAIRS
@@ -16,8 +17,13 @@ from ingest.vector_store.base import Vector
 LEAST_POINTS = 500
 #: The share of unrelated questions, and of pairs of a question and an unrelated passage, that is below the threshold.
 UNRELATED_QUESTIONS, UNRELATED_PAIRS = 0.8, 0.985
+#: A threshold measured on chunks may not drop more than this share of the passages that answer their questions, unless
+#: that of the pairs does: a store about everything answers many of the questions, whose cosines are then no measure.
+LOST_ANSWERS = 0.15
 #: What `measure_scale` returns for the starter model. So a new installation does not have to measure it.
 STARTER_SCALE = CosineScale(floor=0.056, threshold=0.278)
+
+Cosines = npt.NDArray[np.float32]
 
 
 class PairEmbedder(Protocol):
@@ -35,13 +41,10 @@ def measure_scale(embedder: PairEmbedder) -> CosineScale:
         Unavailable: the model is shutting down.
     """
     queries = np.asarray(embedder.embed([question for question, _ in PAIRS], "query"))
-    passages = np.asarray(embedder.embed([passage for _, passage in PAIRS], "document"))
-    cosines = queries @ passages.T
-    unrelated = cosines[~np.eye(len(PAIRS), dtype=bool)]
-    return CosineScale(_floor(unrelated), float(np.quantile(unrelated, UNRELATED_PAIRS)))
+    return _scale_of(_cosines(embedder, queries))
 
 
-def measure_in_store(embedder: PairEmbedder, store: VectorStore, points: int, floor: float) -> CosineScale:
+def measure_in_store(embedder: PairEmbedder, store: VectorStore, points: int) -> CosineScale:
     """Measure the threshold of a model on the chunks of a store, by questions that hardly any of them answers.
 
     The best of many chunks is closer to a question than one chunk, and the more so the more there are. Some of the
@@ -49,20 +52,29 @@ def measure_in_store(embedder: PairEmbedder, store: VectorStore, points: int, fl
 
     Args:
         points: the number of points in the store, which is kept with the scale.
-        floor: of the model, as `measure_scale` has found it.
 
     Raises:
         Unavailable: the model is shutting down, or the store's server does not answer.
     """
-    vectors = embedder.embed([question for question, _ in PAIRS], "query")
-    best = [_best_cosine(store, vector) for vector in vectors]
-    return CosineScale(floor, float(np.quantile(best, UNRELATED_QUESTIONS)), points)
+    queries = np.asarray(embedder.embed([question for question, _ in PAIRS], "query"))
+    cosines = _cosines(embedder, queries)
+    brought = _scale_of(cosines)
+    best = [_best_cosine(store, vector) for vector in queries]
+    most = max(brought.threshold, float(np.quantile(np.diag(cosines), LOST_ANSWERS)))
+    return CosineScale(brought.floor, min(most, float(np.quantile(best, UNRELATED_QUESTIONS))), points)
+
+
+def _cosines(embedder: PairEmbedder, queries: Cosines) -> Cosines:
+    """Return the cosines of all questions to all passages: float32 [questions, passages]."""
+    return queries @ np.asarray(embedder.embed([passage for _, passage in PAIRS], "document")).T
+
+
+def _scale_of(cosines: Cosines) -> CosineScale:
+    unrelated = cosines[~np.eye(len(PAIRS), dtype=bool)]
+    # A mean below 0 needs no floor.
+    floor = max(0.0, float(unrelated.mean()))
+    return CosineScale(floor, float(np.quantile(unrelated, UNRELATED_PAIRS)))
 
 
 def _best_cosine(store: VectorStore, vector: Vector) -> float:
     return max((point.dense_score or 0.0 for point in store.search(vector, "", 1)), default=0.0)
-
-
-def _floor(unrelated: Iterable[float]) -> float:
-    """Return the mean of unrelated cosines. Below 0, all vectors differ, and no floor is needed."""
-    return max(0.0, float(np.mean(np.asarray(unrelated))))

@@ -68,7 +68,7 @@ class CosineScales:
             points = model.store.point_count()
             known = self._records.cosine_scale(model.record) or self._known[model]
             if is_outdated(known, points):
-                known = measure_in_store(model.service, model.store, points, known.floor)
+                known = measure_in_store(model.service, model.store, points)
                 self._records.record_cosine_scale(model.record, known)
                 log.info("chunks with a cosine below %.2f are not relevant, by %d chunks", known.threshold, points)
             self._known[model] = known
