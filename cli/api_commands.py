@@ -136,12 +136,23 @@ def functions(url: Url = None, api_key: Key = None) -> None:
 
 def _print_answer(events: Iterator[Json]) -> list[Json]:
     sources: list[Json] = []
+    missing: Json = {}
     for event in events:
         sources = event.get("sources") or sources
         for choice in event.get("choices", []):
             screen.console.out(text_for_terminal(choice["delta"].get("content") or ""), end="", highlight=False)
+            missing = choice.get("missing") or missing
     screen.print("")
+    _print_missing(missing)
     return sources
+
+
+def _print_missing(missing: Json) -> None:
+    """Warn of an answer that the documents do not hold, with what they lack."""
+    if words := ", ".join(missing.get("question", [])):
+        screen.print(Text(f"(not in the documents: {printable(words)})", style="yellow"))
+    if sentences := " ".join(missing.get("answer", [])):
+        screen.print(Text(f"(not supported by the documents: {printable(sentences)})", style="yellow"))
 
 
 def _print_sources(sources: Sequence[Json]) -> None:

@@ -81,12 +81,16 @@ class SearchOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     neighbours: int = 0
     #: None: rerank if there is a model for it.
     rerank: bool | None = None
+    #: Whether hits come with the rest of the paragraphs that they are cut out of.
+    paragraphs: bool = False
 
 
 class RagOptions(SearchOptions, frozen=True, omit_defaults=True, kw_only=True):
     """The retrieval part of a RAG chat."""
 
     query: str
+    #: Hits whose score is below this share of the best one's are left out.
+    least_share: float = 0.0
 
 
 class AnswerFormatFields(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -290,6 +294,9 @@ class Hit(msgspec.Struct, frozen=True, omit_defaults=True):
     highlights: list[Highlight] = []
     #: Where else nearly the same text is: it takes one place among the hits.
     also_in: list[HitPlace] = []
+    #: The rest of the paragraphs that the text begins and ends in, if the search was asked for it.
+    before: str = ""
+    after: str = ""
 
 
 class Grounding(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -81,7 +81,12 @@ def _rag_options(body: ChatRequest, collection: str | None, settings: Settings) 
         return None
     scope = body.rag or WireRagOptions.model_validate({})
     options = scope.options_within(collection, "rag.collection")
-    return RagOptions(query=search_query(body.last_question()), top_k=scope.top_k or settings.rag_top_k, **options)
+    return RagOptions(
+        query=search_query(body.last_question()),
+        top_k=scope.top_k or settings.rag_top_k,
+        least_share=0.0 if scope.top_k else settings.rag_least_share,
+        **options,
+    )
 
 
 def _is_conversation_task(body: ChatRequest, settings: Settings) -> bool:

@@ -85,6 +85,8 @@ def _generate_request(body: schema.RagChatRequest, collection: str | None, setti
         rag=RagOptions(
             query=body.query,
             top_k=body.num_context_docs or settings.rag_top_k,
+            # Who asks for a number of passages gets them.
+            least_share=0.0 if body.num_context_docs else settings.rag_least_share,
             **body.options_within(collection),
         ),
         template_options=body.template_options(),

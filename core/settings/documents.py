@@ -53,6 +53,13 @@ class DocumentSettings(BaseSettings):
     )
     chunk_overlap_tokens: int = Field(32, ge=0, description="Tokens that two neighbouring chunks share.")
     rag_top_k: int = Field(3, ge=1, le=100, description="Chunks retrieved for a question.")
+    rag_least_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Chunks with less than this share of the best one's score are not shown to the model, unless the "
+        "request says how many it wants.",
+    )
     rag_score_threshold: float | None = Field(
         None, ge=-1, le=1, description="Lowest dense cosine similarity of a hit (default: measured for each model)."
     )

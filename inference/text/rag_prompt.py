@@ -15,6 +15,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from core.messages import ChatMessage, Hit
 from inference.text.overlap import terms_of
 from inference.text.question_parts import parts_of
@@ -102,8 +104,35 @@ def _chosen(hits: Sequence[Hit], tokens: int, count_tokens: Callable[[str], int]
             chosen.append(_Passage(hit, text))
             tokens -= count_tokens(_quote(len(hits), chosen[-1]))
         if text != hit.text:
-            break
-    return chosen
+            return chosen
+    return _completed(chosen, tokens, count_tokens)
+
+
+def _completed(passages: Sequence[_Passage], tokens: int, count_tokens: Callable[[str], int]) -> list[_Passage]:
+    """Return the passages with the rest of the paragraphs that they are cut out of, the best first, as far as it fits.
+
+    A part that another passage has is not added.
+    """
+    shown = {(passage.hit.document_id, passage.hit.chunk_index) for passage in passages}
+    completed: list[_Passage] = []
+    for passage in passages:
+        hit = passage.hit
+        before = "" if (hit.document_id, hit.chunk_index - 1) in shown else hit.before
+        after = "" if (hit.document_id, hit.chunk_index + 1) in shown else hit.after
+        needed = count_tokens(before) + count_tokens(after)
+        if needed and needed <= tokens:
+            tokens -= needed
+            passage = _widened(hit, before, after)
+        completed.append(passage)
+    return completed
+
+
+def _widened(hit: Hit, before: str, after: str) -> _Passage:
+    text = f"{before}{hit.text}{after}"
+    start = None if hit.start is None else hit.start - len(before)
+    end = None if hit.end is None else hit.end + len(after)
+    moved = [replace(one, start=one.start + len(before), end=one.end + len(before)) for one in hit.highlights]
+    return _Passage(replace(hit, text=text, start=start, end=end, highlights=moved, before="", after=""), text)
 
 
 def _arranged(passages: Sequence[_Passage]) -> list[_Passage]:
@@ -157,9 +186,9 @@ def _quote(number: int, passage: _Passage) -> str:
 
 
 def _heading(hit: Hit) -> str:
-    """Return the headings above a hit, if its text does not have them: passages may differ in nothing else."""
-    section = " ".join((hit.section or "").split())[:LONGEST_HEADING]
-    return f"{_without_number(section)}: " if terms_of(section) - terms_of(hit.text) else ""
+    """Return what a hit is about, if its text does not say so: passages may differ in nothing else."""
+    header = " ".join((hit.header or hit.section or "").split())[:LONGEST_HEADING]
+    return f"{_without_number(header)}: " if terms_of(header) - terms_of(hit.text) else ""
 
 
 def _without_number(line: str) -> str:

@@ -16,6 +16,7 @@ from ingest.retrieval.diversity import Diversify
 from ingest.retrieval.highlights import highlights
 from ingest.retrieval.merging import MergeRankings, interleaved
 from ingest.retrieval.neighbours import AddNeighbours
+from ingest.retrieval.paragraphs import CompleteParagraphs
 from ingest.retrieval.queries import DropEmptyTexts, PrepareQueries, QueryEmbedder
 from ingest.retrieval.relevance import DropIrrelevant
 from ingest.retrieval.repeated_texts import CollapseRepeatedTexts
@@ -107,7 +108,7 @@ class Scope:
 
 
 #: What the points of all models go through together, in order.
-LAST_STAGES: Sequence[Stage] = (CollapseRepeatedTexts(), Diversify(), AddNeighbours())
+LAST_STAGES: Sequence[Stage] = (CollapseRepeatedTexts(), Diversify(), AddNeighbours(), CompleteParagraphs())
 
 
 def search_together(scopes: Sequence[Scope], texts: Sequence[str], options: SearchOptions) -> list[Hit]:
@@ -164,6 +165,8 @@ def _hit(ranked: RankedPoint, queries: Sequence[Query]) -> Hit:
         attributes=payload.get("attributes", {}),
         highlights=highlights(payload["text"], [query.terms.weights.weights for query in queries]),
         also_in=[_place(place) for place in ranked.places],
+        before=payload.get("before", ""),
+        after=payload.get("after", ""),
     )
 
 

@@ -80,7 +80,9 @@ class Conversation:
     def ground(self, answer: str) -> Grounding:
         """Return what the documents in the prompt lack of an answer to its question."""
         question = self.request.rag.query if self.request.rag else ""
-        sources = [Source(f"{hit.filename} {hit.section or ''}", hit.text) for hit in self.hits]
+        sources = [
+            Source(f"{hit.path or hit.filename} {hit.section or ''} {hit.header or ''}", hit.text) for hit in self.hits
+        ]
         return grounding_of(question, answer, sources)
 
     @property

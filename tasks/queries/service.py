@@ -171,9 +171,14 @@ class QueryService:
         started = time.perf_counter()
         # The original question is searched for too, as the rewrite may have missed its point.
         queries = [*rewrite.splitlines(), options.query] if rewrite else [options.query]
-        if len(parts := parts_of(queries[0])) > 1:
+        parts = parts_of(queries[0])
+        if len(parts) > 1:
             queries += parts
+        # Neighbours are whole chunks, and what is around them is not asked for.
+        options = msgspec.structs.replace(options, paragraphs=not options.neighbours)
         hits = self._find(queries, options, request.within)
+        if len(parts) == 1:
+            hits = near_the_best(hits, options.least_share)
         job.store_hits(hits, _ms_since(started))
         job.hand_over(self._producer, Tasks.GENERATE)
 
@@ -220,6 +225,13 @@ def _renamed(place: Place, documents: Mapping[str, Document]) -> Place:
     document = documents[place.document_id]
     names = {"filename": document.filename, "path": document.path, "collection": document.collection}
     return msgspec.structs.replace(place, **names)
+
+
+def near_the_best(hits: Sequence[Hit], least_share: float) -> list[Hit]:
+    """Return the hits whose score is at least this share of the best one's. Reranked hits are all kept."""
+    if not hits or hits[0].rerank_score is not None:
+        return list(hits)
+    return [hit for hit in hits if hit.score >= least_share * hits[0].score]
 
 
 def _priority(texts: Sequence[str]) -> Priority:

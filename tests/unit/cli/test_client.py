@@ -132,10 +132,14 @@ def test_stream_error_frame_is_raised(client: ApiClient) -> None:
 def test_ask_prints_answer_and_sources(capsys: pytest.CaptureFixture[str]) -> None:
     FakeApi.answers["POST /v1/rag/chat"] = (
         200,
-        frames({"choices": [{"delta": {"content": "[Two]"}}], "sources": [HIT]}, {"choices": [{"delta": {}}]}),
+        frames(
+            {"choices": [{"delta": {"content": "[Two]"}}], "sources": [HIT]},
+            {"choices": [{"delta": {}, "grounded": False, "missing": {"question": ["long"], "answer": ["Two."]}}]},
+        ),
     )
     app(["ask", "How long?"], standalone_mode=False)
     printed = capsys.readouterr().out
+    assert "not in the documents: long" in printed and "not supported by the documents: Two." in printed
     assert "[Two]" in printed and "[1] drinks/tea.txt, page 2" in printed
     assert json.loads(FakeApi.received[0][2]) == {"stream": True, "query": "How long?"}
 

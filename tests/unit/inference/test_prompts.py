@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from core.messages import ChatMessage, Hit
+from core.messages import ChatMessage, Highlight, Hit
 from inference.text.rag_prompt import rag_messages
 
 CONVERSATION = [ChatMessage("system", "Be kind."), ChatMessage("user", "Where?")]
@@ -70,6 +70,25 @@ def test_headings_are_shown_where_the_text_lacks_them() -> None:
     messages, _ = rag_messages(CONVERSATION, hits, 1000, words)
     content = messages[1].content or ""
     assert content.startswith("[2] Fuses of the BX-300 manual\n\n[1] BX-300 manual [2] > Fuses: It needs 10 A.\n")
+
+
+def test_cut_paragraphs_are_completed_where_there_is_room() -> None:
+    cut = replace(hit("goes on", "a.txt", 3, 10, 17), before="It ", after=" here. " + "word " * 90)
+    cut = replace(cut, highlights=[Highlight("goes", 0, 4)])
+    messages, used = rag_messages(CONVERSATION, [cut], 1000, words)
+    assert "[1] It goes on here. word" in (messages[1].content or "")
+    assert (used[0].start, used[0].end) == (7, 17 + len(cut.after)) and used[0].text.startswith("It goes on here.")
+    assert used[0].highlights == [Highlight("goes", 3, 7)]
+    messages, used = rag_messages(CONVERSATION, [cut], 150, words)
+    assert "[1] goes on\n" in (messages[1].content or "") and used[0].text == "goes on"
+
+
+def test_a_part_of_a_paragraph_that_is_another_passage_is_not_repeated() -> None:
+    first, second = hit("It goes", "a.txt", 2, 0, 7), hit("on here", "a.txt", 3, 8, 15)
+    hits = [replace(second, before="It goes "), replace(first, after=" on here")]
+    messages, _ = rag_messages(CONVERSATION, hits, 1000, words)
+    content = messages[1].content or ""
+    assert content.startswith("[2] It goes\n\n[1] on here\n")
 
 
 def test_the_best_sentence_for_each_part_of_a_question_is_repeated() -> None:

@@ -15,6 +15,7 @@ from ingest.retrieval.candidates import FetchCandidates
 from ingest.retrieval.diversity import Diversify
 from ingest.retrieval.merging import MergeRankings
 from ingest.retrieval.neighbours import AddNeighbours
+from ingest.retrieval.paragraphs import CompleteParagraphs
 from ingest.retrieval.queries import DropEmptyTexts, PrepareQueries
 from ingest.retrieval.query_terms import QueryTerms
 from ingest.retrieval.relevance import DropIrrelevant
@@ -120,7 +121,12 @@ def test_a_search_goes_through_its_stages_in_this_order() -> None:
         DropEmptyTexts, PrepareQueries, FetchCandidates, DropIrrelevant,
         MergeRankings, CollapseRepeatedTexts, Rerank,
     ]  # fmt: skip
-    assert [type(stage) for stage in LAST_STAGES] == [CollapseRepeatedTexts, Diversify, AddNeighbours]
+    assert [type(stage) for stage in LAST_STAGES] == [
+        CollapseRepeatedTexts,
+        Diversify,
+        AddNeighbours,
+        CompleteParagraphs,
+    ]
 
 
 def test_a_stage_is_added_by_adding_it_to_the_list() -> None:
