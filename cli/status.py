@@ -196,7 +196,8 @@ def _folder_line(folder: dict[str, Any]) -> Text:
     problems = []
     if folder["missing"]:
         problems.append(
-            f"the files of {folder['missing']} documents are missing. Restore them, or run `llm-api watch confirm`."
+            f"the {items.split()[0]} of {folder['missing']} documents are missing. Restore them, or run `llm-api watch "
+            "confirm`."
         )
     elif folder["state"] == FolderState.MISSING:
         problems.append("there is no such folder. Create it, or mount it.")

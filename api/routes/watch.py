@@ -41,9 +41,9 @@ async def confirm_deletions(body: schema.Confirmation, services: ServicesDep, ca
     caller.require_own("The documents of watched folders", DEFAULT_OWNER)
     folders = await _visible(services, caller)
     if body.path is not None:
-        is_url = body.path in [site.url for site in services.settings.watch_sites]
-        roots = [body.path if is_url else to_text(os.path.abspath(body.path))]
-        if roots[0] not in [folder.root for folder in folders]:
+        known = [folder.root for folder in folders]
+        roots = [body.path if body.path in known else to_text(os.path.abspath(body.path))]
+        if roots[0] not in known:
             raise NotFound(f"{roots[0]} is not watched.", param="path")
     else:
         roots = [folder.root for folder in folders if folder.state in _HELD and folder.missing_count]

@@ -55,6 +55,13 @@ async def test_one_folder_or_all_held_folders_can_be_confirmed(http: httpx.Async
     assert states(rest) == {"/a": ("held", True), "/b": ("held", True), "/c": ("held", True)}
 
 
+async def test_a_watched_url_is_listed_and_confirmed_by_its_name(http: httpx.AsyncClient, catalog: Catalog) -> None:
+    url = "https://example.org/sitemap.xml"
+    save(catalog, url, FolderState.HELD, missing=6)
+    assert states(await http.get("/v1/watch")) == {url: ("held", False)}
+    assert states(await http.post("/v1/watch/confirm", json={"path": url})) == {url: ("held", True)}
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

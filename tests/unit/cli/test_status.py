@@ -73,6 +73,17 @@ def test_files_that_the_watcher_cannot_read_are_shown(
     assert "watched, 3 files or folders cannot be read. `llm-api documents skipped --collection papers`" in printed
 
 
+def test_a_watched_url_is_shown(
+    settings: Settings, catalog: Catalog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "https://example.org/sitemap.xml"
+    watching = settings.model_copy(update={"watch_urls": (f"{url}=papers",)})
+    save(catalog, url, FolderState.HELD, missing=6)
+    assert [folder["path"] for folder in collect(watching)["folders"]] == [url]
+    _, printed = printed_status(watching, capsys)
+    assert f"Web {url} (papers, additive): held, the pages of 6 documents are missing." in printed
+
+
 def test_a_folder_that_does_not_exist_is_shown(
     settings: Settings, catalog: Catalog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
