@@ -10,8 +10,8 @@ from ingest.parsed_document import DocumentBuilder, ElementKind
 #: PDFium marks a hyphen at the end of a line with one of these.
 _SOFT_HYPHEN = re.compile("[\x02\ufffe\u00ad]\r?\n?")
 _LINE_END_HYPHEN = re.compile(r"(?<=[^\W\d_])-\n(?=[a-zà-öø-ÿ])")
-_LIST_ITEM = re.compile(r"(?:[•●▪◦‣∙·–*-]|\d{1,3}[.)]|\([a-z0-9]{1,3}\))\s+\S")
-_SENTENCE_ENDS = (".", "!", "?", ":", "。", "！", "？")
+LIST_ITEM = re.compile(r"(?:[•●▪◦‣∙·–*-]|\d{1,3}[.)]|\([a-z0-9]{1,3}\))\s+\S")
+SENTENCE_ENDS = (".", "!", "?", ":", "。", "！", "？")
 #: A line that ends a sentence and is shorter than this share of the page's longest line ends its paragraph.
 _SHORT_LINE_SHARE = 0.8
 _NO_TITLES: Mapping[str, int] = {}
@@ -31,18 +31,18 @@ def add_page(builder: DocumentBuilder, text: str, page: int, titles: Mapping[str
 
     def flush() -> None:
         joined = " ".join(paragraph)
-        kind = ElementKind.LIST_ITEM if _LIST_ITEM.match(joined) else ElementKind.PARAGRAPH
+        kind = ElementKind.LIST_ITEM if LIST_ITEM.match(joined) else ElementKind.PARAGRAPH
         builder.add(kind, joined, page=page)
         paragraph.clear()
 
     for line in lines:
         level = titles.get(normalise_spaces(line))
-        if level is not None or not line or _LIST_ITEM.match(line):
+        if level is not None or not line or LIST_ITEM.match(line):
             flush()
         if level is not None:
             builder.add(ElementKind.HEADING, line, page=page, level=level)
         elif line:
             paragraph.append(line)
-            if line.endswith(_SENTENCE_ENDS) and len(line) < _SHORT_LINE_SHARE * width:
+            if line.endswith(SENTENCE_ENDS) and len(line) < _SHORT_LINE_SHARE * width:
                 flush()
     flush()

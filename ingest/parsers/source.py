@@ -16,6 +16,8 @@ class ParserOptions:
     ocr_languages: str = "eng"
     #: The maximum number of pages of one file that are read by OCR.
     ocr_max_pages: int = 200
+    #: The wall-clock time after which no further page of a file is read by OCR.
+    ocr_seconds: float = 400.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,13 @@ def cpu_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGPROF, before)
 
 
+def extend_cpu_limit(seconds: float) -> None:
+    """Let the process take this much more processor time, if `cpu_limit` limits it."""
+    remaining = signal.getitimer(signal.ITIMER_PROF)[0]
+    if remaining > 0:
+        signal.setitimer(signal.ITIMER_PROF, remaining + seconds)
+
+
 @contextmanager
 def no_network() -> Iterator[None]:
     """Refuse connections that Python code opens in this thread. Other threads, such as the catalog's, may connect."""

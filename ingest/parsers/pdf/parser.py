@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import chain
 
 import pypdfium2
 from pypdfium2 import raw
 
 from core.errors import DocumentRejected
-from ingest.parsed_document import DocumentBuilder, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument, check_length
 from ingest.parsers.archives import ENCRYPTED
 from ingest.parsers.attachments import Attachment, add_attachments
-from ingest.parsers.lines import add_page, normalise_spaces
+from ingest.parsers.lines import normalise_spaces
 from ingest.parsers.ocr import MISSING, find_tesseract
-from ingest.parsers.pdf.annotations import embedded_files, read_annotations
+from ingest.parsers.pdf.annotations import embedded_files, read_annotations, struck_areas
+from ingest.parsers.pdf.flow import Flow, Page
 from ingest.parsers.pdf.missing_header import pdf_input
-from ingest.parsers.pdf.scans import ScannedPages, text_layer
+from ingest.parsers.pdf.page_layout import read_layout
+from ingest.parsers.pdf.scans import ScannedPages, Text
 from ingest.parsers.source import SourceFile
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,11 @@ _MAX_PLACEHOLDER_CHARACTERS = 1500
 _DYNAMIC_FORM = (
     "The PDF is a dynamic form (XFA), which only Adobe programs show. Print it to a PDF there and drop that file."
 )
+#: Further pages are counted as not read.
+_MAX_PAGES = 10_000
+_GIBBERISH = (
+    "The text layer of the PDF is broken: its characters are not those that people see, and no OCR has read its pages."
+)
 _BROKEN_PAGES = "The PDF is broken: none of its pages can be read."
 _NO_TESSERACT = f"The PDF has no text layer: its pages are images. {MISSING}"
 
@@ -34,36 +41,104 @@ _NO_TESSERACT = f"The PDF has no text layer: its pages are images. {MISSING}"
 def parse(source: SourceFile) -> ParsedDocument:
     """Parse the pages, their annotations and the attached files.
 
-    Pages that are images are read by OCR if Tesseract is installed.
+    Pages that are images, and pictures, are read by OCR if Tesseract is installed.
 
     Raises:
         DocumentRejected: If the PDF is broken or encrypted, or has no text that can be read.
     """
     document = _open(source)
     builder = DocumentBuilder()
+    scans = ScannedPages(source.options)
     try:
         _open_forms(document)
-        outline = _outline(document)
-        scans = ScannedPages(source.options)
-        scans.check_count(document)
-        files: list[Attachment] = []
-        for index in range(len(document)):
-            files += _add_page(builder, document, index, scans, outline.get(index, {}))
+        count = len(document)
+        with scans.running():
+            reader = _Reader(document, scans)
+            pages = reader.read(min(count, _MAX_PAGES))
+            scans.skipped += max(0, count - _MAX_PAGES)
+            Flow(builder, _outline(document)).write([page.finish() for page in pages])
         _check_dynamic_form(document, builder)
         # Embedded files are loaded one at a time, because all together may not fit into memory.
-        attachments = chain(files, embedded_files(document))
+        attachments = chain(reader.files, embedded_files(document))
         add_attachments(builder, attachments, source, level=0, has_pages=True)
-        count = len(document)
     finally:
         document.close()
-    parsed = builder.build(source.media_type, pages=str(count), **scans.metadata)
+    parsed = builder.build(source.media_type, pages=str(count), **scans.metadata, **reader.metadata)
     if not parsed.elements:
-        if scans.failure is not None:
-            raise scans.failure
-        if scans.skipped:
-            raise DocumentRejected(_BROKEN_PAGES if find_tesseract() else _NO_TESSERACT, code="unsupported_file")
-        raise DocumentRejected("The PDF is empty: no text was found on its pages.", code="empty_file")
+        raise _nothing_read(scans)
     return parsed
+
+
+def _nothing_read(scans: ScannedPages) -> DocumentRejected:
+    """Return the reason why a PDF has no text."""
+    if scans.failure is not None:
+        return scans.failure
+    if scans.gibberish:
+        return DocumentRejected(_GIBBERISH if find_tesseract() else f"{_GIBBERISH} {MISSING}", code="unsupported_file")
+    if scans.skipped:
+        return DocumentRejected(_NO_TESSERACT if find_tesseract() is None else _BROKEN_PAGES, code="unsupported_file")
+    return DocumentRejected("The PDF is empty: no text was found on its pages.", code="empty_file")
+
+
+@dataclass(slots=True)
+class _ReadPage:
+    """A page, with what is still being read by OCR."""
+
+    page: Page
+    scan: Text | None
+    pictures: list[Text]
+
+    def finish(self) -> Page:
+        """Wait for the OCR, and return the page with its results."""
+        if self.scan is not None:
+            self.page.scanned = self.scan()
+        self.page.extras += [(ElementKind.PARAGRAPH, text) for picture in self.pictures if (text := picture().strip())]
+        return self.page
+
+
+class _Reader:
+    """Reads the pages of a document. A page that cannot be read is skipped and counted."""
+
+    def __init__(self, document: pypdfium2.PdfDocument, scans: ScannedPages) -> None:
+        self._document = document
+        self._scans = scans
+        self._hidden_characters = 0
+        self._characters = 0
+        self.files: list[Attachment] = []
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The number of characters that nobody sees and that were left out, if not zero."""
+        return {"hidden_characters": str(self._hidden_characters)} if self._hidden_characters else {}
+
+    def read(self, count: int) -> list[_ReadPage]:
+        """Return the first pages of the document, as many as can be read."""
+        pages: list[_ReadPage] = []
+        for index in range(count):
+            try:
+                page = self._document[index]
+            except pypdfium2.PdfiumError:
+                self._scans.skipped += 1
+                continue
+            try:
+                pages.append(self._read_page(page, index))
+            finally:
+                page.close()
+        return pages
+
+    def _read_page(self, page: pypdfium2.PdfPage, index: int) -> _ReadPage:
+        layout = read_layout(page, struck_areas(page))
+        text = layout.text
+        self._hidden_characters += layout.hidden_characters
+        self._characters += len(text)
+        check_length(self._characters)
+        scan = self._scans.read(page, text, is_hidden=layout.hidden_characters > 0)
+        read = Page(index, layout.blocks if scan is None else [], layout.box)
+        pictures = self._scans.read_pictures(page) if scan is None and layout.has_pictures else []
+        annotations = read_annotations(self._document, page, layout)
+        read.extras = annotations.elements()
+        self.files += annotations.files
+        return _ReadPage(read, scan, pictures)
 
 
 def _open_forms(document: pypdfium2.PdfDocument) -> None:
@@ -71,29 +146,6 @@ def _open_forms(document: pypdfium2.PdfDocument) -> None:
         document.init_forms()
     except pypdfium2.PdfiumError as error:
         log.warning("the form of a PDF is broken, its values are not read: %s", error)
-
-
-def _add_page(
-    builder: DocumentBuilder,
-    document: pypdfium2.PdfDocument,
-    index: int,
-    scans: ScannedPages,
-    titles: Mapping[str, int],
-) -> list[Attachment]:
-    """Append a page and return the files attached to it. A page that cannot be read is skipped and counted."""
-    try:
-        page = document[index]
-    except pypdfium2.PdfiumError:
-        scans.skipped += 1
-        return []
-    try:
-        text = text_layer(page)
-        add_page(builder, scans.read(page, text), index + 1, titles)
-        annotations = read_annotations(document, page, text)
-        annotations.add_to(builder, index + 1)
-        return annotations.files
-    finally:
-        page.close()
 
 
 def _check_dynamic_form(document: pypdfium2.PdfDocument, builder: DocumentBuilder) -> None:

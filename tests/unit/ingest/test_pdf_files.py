@@ -62,7 +62,7 @@ def test_filled_form_fields_are_read(read: Read) -> None:
     form.checkbox(name="pets", checked=False, x=72, y=500)
     canvas.save()
     document = read("form.pdf", file.getvalue())
-    assert document.text == "Booking\n\nName of the traveller: Ann Lee\ncity: Vienna\nreturn: Yes"
+    assert document.text == "Booking\n\nName of the traveller: Ann Lee\ncity: Vienna\nreturn: yes\npets: no"
     assert document.elements[-1].page == 1
 
 
@@ -188,16 +188,19 @@ def test_a_pdf_with_other_bytes_before_it_is_read(read: Read, before: bytes) -> 
 
 
 @NEEDS_TESSERACT
-def test_too_many_scanned_pages_are_refused_before_any_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given a PDF with one scanned page more than allowed
-    monkeypatch.setattr("ingest.parsers.pdf.scans.read_page", lambda *_: pytest.fail("a page was read"))
+def test_scanned_pages_beyond_the_limit_are_counted_and_the_others_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a PDF with two scanned pages more than allowed
+    monkeypatch.setattr("ingest.parsers.pdf.scans.read_page", lambda *_: "What is on the scan.")
     scans = pypdfium2.PdfDocument.new()
     for data in (files.scan(), pdf_bytes([[FACT]]), files.scan()):
         scans.import_pages(pypdfium2.PdfDocument(data))
     path = tmp_path / "scan.pdf"
     path.write_bytes(files._saved(scans.save))
-    with pytest.raises(DocumentRejected, match=r"OCR_MAX_PAGES allows \(3\)"):
-        parse_unknown(path, "scan.pdf", ParserOptions(ocr_max_pages=3))
+    document = parse_unknown(path, "scan.pdf", ParserOptions(ocr_max_pages=2))
+    assert document.text.count("What is on the scan.") == 2 and FACT in document.text
+    assert document.metadata == {"pages": "5", "pages_by_ocr": "2", "pages_not_read": "2"}
 
 
 def test_a_dynamic_form_is_refused(read: Read) -> None:

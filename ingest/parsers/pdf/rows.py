@@ -1,0 +1,61 @@
+"""Joins the segments of a column into lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ingest.parsers.pdf.boxes import Line, Segment, around
+
+#: Segments are on one line if this share of the lower one's height is beside the other.
+_LEVEL_SHARE = 0.5
+#: Segments that the content stream separates belong to one word if the gap is below this share of the text's height.
+_MAX_GAP_IN_WORD = 0.12
+#: Lines of which each is at least this share of the height below the one before.
+_PLAIN_SHARE = 0.6
+
+
+def rows_of(segments: Sequence[Segment]) -> list[list[Segment]]:
+    """Return the segments of each line, lines from top to bottom, segments from left to right."""
+    rows: list[list[Segment]] = []
+    top, bottom = 0.0, 0.0
+    for segment in sorted(segments, key=lambda each: each.middle):
+        overlap = min(bottom, segment.bottom) - max(top, segment.top)
+        if rows and overlap >= _LEVEL_SHARE * min(bottom - top, segment.height):
+            rows[-1].append(segment)
+            # The tallest segment is the measure, so that raised digits do not lead to the line above.
+            if segment.height > bottom - top:
+                top, bottom = segment.top, segment.bottom
+        else:
+            rows.append([segment])
+            top, bottom = segment.top, segment.bottom
+    return [sorted(row, key=lambda each: each.left) for row in rows]
+
+
+def are_plain_lines(segments: Sequence[Segment]) -> bool:
+    """Return whether each segment is a line below the one before it, so that there is nothing to order."""
+    middle, height = float("-inf"), 0.0
+    for segment in segments:
+        if segment.rows is not None or segment.middle - middle < _PLAIN_SHARE * max(height, segment.height):
+            return False
+        middle, height = segment.middle, segment.height
+    return True
+
+
+def lines_of(segments: Sequence[Segment]) -> list[Line]:
+    """Return the lines of a column."""
+    return [Line(*around(row).bounds(), join_row(row)) for row in rows_of(segments)]
+
+
+def join_row(row: Sequence[Segment]) -> str:
+    """Return the text of segments that are beside each other, from left to right, in the order of reading."""
+    if len(row) == 1:
+        return row[0].text
+    if sum(len(each.text) for each in row if each.is_rtl) * 2 > sum(len(each.text) for each in row):
+        row = row[::-1]
+    text = row[0].text
+    for before, segment in zip(row, row[1:], strict=False):
+        left, right = (before, segment) if before.left <= segment.left else (segment, before)
+        gap = right.left - left.right
+        has_gap = gap >= _MAX_GAP_IN_WORD * min(before.height, segment.height)
+        text += " " + segment.text if has_gap else segment.text
+    return text
