@@ -147,7 +147,7 @@ class Flow:
         usual = min(statistics.median_low(gaps), _MAX_GAP_SHARE * lines[0].height) if gaps else 0.0
         paragraph: _Paragraph | None = None
         for line in lines:
-            level = titles.get(normalise_spaces(line.text))
+            level = titles.get(normalise_spaces(line.text)) if titles else None
             if paragraph is None or level is not None or self._is_break(paragraph, line, usual):
                 if paragraph is not None:
                     yield self._with_level(paragraph)

@@ -35,9 +35,11 @@ def are_plain_lines(segments: Sequence[Segment]) -> bool:
     """Return whether each segment is a line below the one before it, so that there is nothing to order."""
     middle, height = float("-inf"), 0.0
     for segment in segments:
-        if segment.rows is not None or segment.middle - middle < _PLAIN_SHARE * max(height, segment.height):
+        top, bottom = segment.top, segment.bottom
+        before, middle = middle, (top + bottom) / 2
+        above, height = height, bottom - top
+        if middle - before < _PLAIN_SHARE * (height if height > above else above) or segment.rows is not None:
             return False
-        middle, height = segment.middle, segment.height
     return True
 
 

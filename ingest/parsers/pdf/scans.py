@@ -18,7 +18,7 @@ from pypdfium2 import raw
 
 from core.errors import DocumentRejected
 from ingest.parsers.ocr import find_tesseract, read_page
-from ingest.parsers.pdf.text_quality import is_doubtful, is_gibberish, plausibility, same_words
+from ingest.parsers.pdf.text_quality import DOUBTFUL, LEAST_PLAUSIBILITY, is_gibberish, plausibility, same_words
 from ingest.parsers.source import ParserOptions
 from ingest.sandbox.process_limits import extend_cpu_limit
 
@@ -103,11 +103,12 @@ class ScannedPages:
         letters = _count_letters(text)
         if not letters:
             return self._read_image(page, "") if _has_drawing(page) else None
-        if is_gibberish(text):
+        plausible = plausibility(text)
+        if plausible < LEAST_PLAUSIBILITY:
             return self._replace_gibberish(page, text)
         if letters < _MIN_TEXT_CHARACTERS and not is_hidden and _is_scan(page, letters):
             return self._read_image(page, text)
-        if self._available and not self._agreed and is_doubtful(text):
+        if self._available and not self._agreed and plausible < DOUBTFUL:
             return self._compare(page, text)
         return None
 

@@ -12,9 +12,9 @@ _MIN_LETTERS = 120
 #: The share of letters among the characters that are not spaces; codes and numbers have no statistics.
 _MIN_LETTER_SHARE = 0.55
 #: The least correlation of the frequencies of the letters with those below.
-_MIN_CORRELATION = 0.3
+LEAST_PLAUSIBILITY = 0.3
 #: Below this one, an OCR decides.
-_DOUBTFUL = 0.5
+DOUBTFUL = 0.5
 _CODES = 128
 #: More characters without a meaning than this share are gibberish.
 _MAX_UNKNOWN_SHARE = 0.3
@@ -24,17 +24,9 @@ _MIN_CHARACTERS = 20
 _USUAL = np.array(
     [95, 14, 32, 42, 137, 12, 19, 25, 80, 8, 20, 46, 29, 76, 68, 24, 5, 67, 66, 68, 36, 16, 10, 3, 12, 11], np.float64
 )
+_USUAL -= _USUAL.mean()
+_USUAL /= np.sqrt(_USUAL @ _USUAL)
 _UNKNOWN = re.compile("[\ue000-\uf8ff\ufffd\U000f0000-\U0010ffff\x01-\x08\x0e-\x1f]")
-
-
-def is_gibberish(text: str) -> bool:
-    """Return whether a text of a page cannot be what people see."""
-    return plausibility(text) < _MIN_CORRELATION
-
-
-def is_doubtful(text: str) -> bool:
-    """Return whether a text of a page should be compared with what an OCR sees."""
-    return plausibility(text) < _DOUBTFUL
 
 
 def plausibility(text: str) -> float:
@@ -50,10 +42,16 @@ def plausibility(text: str) -> float:
     letters = int(counts.sum())
     if letters < _MIN_LETTERS or letters < _MIN_LETTER_SHARE * characters or counts.max() == counts.min():
         return 1.0
-    return float(np.corrcoef(counts, _USUAL)[0, 1])
+    centred = counts - counts.mean()
+    return float(centred @ _USUAL / np.sqrt(centred @ centred))
 
 
 def same_words(text: str, other: str) -> float:
     """Return the share of the longer words of a text that another one has too."""
     words = {word for word in text.lower().split() if len(word) > 2}
     return len(words & set(other.lower().split())) / len(words) if words else 1.0
+
+
+def is_gibberish(text: str) -> bool:
+    """Return whether a text of a page cannot be what people see."""
+    return plausibility(text) < LEAST_PLAUSIBILITY
