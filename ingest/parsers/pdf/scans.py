@@ -18,7 +18,7 @@ from pypdfium2 import raw
 
 from core.errors import DocumentRejected
 from ingest.parsers.ocr import find_tesseract, read_page
-from ingest.parsers.pdf.text_quality import DOUBTFUL, LEAST_PLAUSIBILITY, is_gibberish, plausibility, same_words
+from ingest.parsers.pdf.text_quality import DOUBTFUL, LEAST_PLAUSIBILITY, plausibility, same_words
 from ingest.parsers.source import ParserOptions
 from ingest.sandbox.process_limits import extend_cpu_limit
 
@@ -181,7 +181,7 @@ class ScannedPages:
 
     def _picture_text(self, future: Future[str]) -> str:
         found = self._result(future) or ""
-        if _count_letters(found) < _MIN_OCR_LAYER_CHARACTERS or is_gibberish(found):
+        if _count_letters(found) < _MIN_OCR_LAYER_CHARACTERS:
             return ""
         self.pictures += 1
         return found

@@ -50,8 +50,3 @@ def same_words(text: str, other: str) -> float:
     """Return the share of the longer words of a text that another one has too."""
     words = {word for word in text.lower().split() if len(word) > 2}
     return len(words & set(other.lower().split())) / len(words) if words else 1.0
-
-
-def is_gibberish(text: str) -> bool:
-    """Return whether a text of a page cannot be what people see."""
-    return plausibility(text) < LEAST_PLAUSIBILITY
