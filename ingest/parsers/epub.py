@@ -1,4 +1,8 @@
-"""EPUB books: the pages of the spine, in order, read as HTML."""
+"""EPUB books: the pages of the spine, in order, read as HTML.
+
+They are read here because pandoc loses titles of chapters, the text after an unclosed tag, and a book of which one page
+is missing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Jupyter notebooks: the text, the code and the output of their cells."""
+"""Jupyter notebooks: the text, the code and the output of their cells.
+
+They are read here because a notebook is plain JSON, of which only the payloads must be left out.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain text, split at blank lines, and source code, split also at definitions."""
+"""Plain text, split at blank lines, and source code, split also at definitions. There is no markup for a library."""
 
 from __future__ import annotations
 

@@ -17,6 +17,8 @@ _MATH_TAG_NAMES = (
     "math mi mn mo ms mtext mrow mfrac msqrt mroot mstyle msub msup msubsup munder mover munderover semantics mpadded"
 )
 _MATH_TAGS = frozenset(_MATH_TAG_NAMES.split())
+#: More marks within each other are a mistake.
+_MAX_OPEN = 32
 #: Classes and roles of links to notes, as pandoc, Sphinx, EPUB and ARIA name them.
 _NOTE_REFERENCE_NAMES = frozenset(("footnote-ref", "footnote-reference", "noteref", "doc-noteref"))
 
@@ -58,6 +60,8 @@ class Marks:
     def _begin(self, tag: str, attributes: Mapping[str, str], look: Look) -> bool:
         """Begin the mark that a tag makes, and return whether it makes one."""
         count = len(self._open)
+        if count == _MAX_OPEN:
+            return False
         shift = _SHIFTED_TAGS.get(tag, look.shift)
         if tag == "a" and _is_note_reference(attributes):
             self._open.append(_Mark(_Kind.NOTE, tag, len(self._words)))

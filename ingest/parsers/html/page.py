@@ -1,4 +1,8 @@
-"""HTML: the text of a page that can be seen, in source order."""
+"""HTML: the text of a page that can be seen, in source order.
+
+It is read here because pandoc ignores the styles that hide and strike out text, and libraries for articles drop what
+they take for decoration.
+"""
 
 from __future__ import annotations
 

@@ -27,11 +27,13 @@ _FAR = re.compile(r"-\d{3,}(?:\.\d+)?(?:px|pt|em|rem|%|vw|vh)?")
 _CLIPPED = re.compile(
     r"rect\((?:\s*[01](?:px|em)?[\s,]*){4}\)|inset\(\s*(?:50|100)%|polygon\(\s*0(?:px|%)?\s+0(?:px|%)?\s*\)"
 )
-_SHEET = re.compile(r"<style\b[^>]*+>([^<]*+(?:<(?!/style)[^<]*+)*+)", re.I)
-_SCRIPT = re.compile(r"<script\b(?![^>]*type\s*=\s*[\"']?(?:application/(?:ld\+)?json|text/(?:template|x-)))", re.I)
-_SHEET_LINK = re.compile(r"<link\b[^>]*stylesheet", re.I)
-_COMMENT = re.compile(r"/\*[^*]*\*+(?:[^/*][^*]*\*+)*/")
-_RULE_PART = re.compile(r"([^{}]*)([{}])")
+_SHEET = re.compile(r"<style\b[^<>]*+>([^<]*+(?:<(?!/style)[^<]*+)*+)", re.I)
+_SCRIPT = re.compile(
+    r"<script\b(?![^<>]{0,500}type\s*=\s*[\"']?(?:application/(?:ld\+)?json|text/(?:template|x-)))", re.I
+)
+_SHEET_LINK = re.compile(r"<link\b[^<>]{0,1000}?stylesheet", re.I)
+_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.S)
+_BRACE = re.compile(r"([{}])")
 _SELECTOR = re.compile(r"([a-z][\w-]*)?((?:[.#][\w-]+)?)")
 _NAME = re.compile(r"[.#][\w-]+")
 _MAX_SHEET_CHARACTERS = 1_000_000
@@ -119,7 +121,8 @@ def _rules(page: str) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for sheet in _SHEET.finditer(page):
         stack: list[str] = []
-        for part, brace in _RULE_PART.findall(_COMMENT.sub("", sheet[1][:_MAX_SHEET_CHARACTERS])):
+        parts = _BRACE.split(_COMMENT.sub("", sheet[1][:_MAX_SHEET_CHARACTERS]))
+        for part, brace in zip(parts[::2], parts[1::2], strict=False):
             if brace == "{":
                 stack.append(part.strip())
             elif stack:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from lxml import etree
 
 from ingest.parsers.ordinals import ordinal
-from ingest.parsers.pandoc.open_document_names import STYLE, TEXT, XML, H, P
+from ingest.parsers.pandoc.open_document_names import OFFICE, STYLE, TEXT, XML, H, P
 
 _LIST, _ITEM, _HEADER = f"{{{TEXT}}}list", f"{{{TEXT}}}list-item", f"{{{TEXT}}}list-header"
 _CHANGES = f"{{{TEXT}}}tracked-changes"
 _LEVEL = f"{{{TEXT}}}outline-level"
+_BULLETS = "bullets-in-place-of-numbers"
 _KINDS = {"a": "alpha", "A": "alphaUc", "i": "roman", "I": "romanUc"}
 #: Numbers begin anew below a heading or item of a higher level; deeper ones than this share a level.
 _MAX_LEVEL = 10
@@ -45,7 +46,7 @@ class _Numbering:
 def write_numbers(text: etree._Element, content: etree._Element, styles: etree._Element) -> bool:
     """Put the numbers of headings and list items before their text, and return whether there are any.
 
-    Lists that get their numbers here lose their style, so that pandoc does not number them again.
+    Lists that get their numbers here get bullets instead, so that pandoc does not number them again.
     """
     named = {_name(style): style for root in (styles, content) for style in root.iter(f"{{{TEXT}}}list-style")}
     outline = next(styles.iter(f"{{{TEXT}}}outline-style"), None)
@@ -64,25 +65,42 @@ def write_numbers(text: etree._Element, content: etree._Element, styles: etree._
         if any(level.get(f"{{{STYLE}}}num-format") for level in levels.values()):
             if not continues or name not in last:
                 last[name] = _Numbering(levels)
-            is_changed |= _write_items(top, 1, last[name])
+            _write_items(top, 1, last[name])
+        elif name in named:
+            continue
+        # pandoc numbers lists without a style.
+        top.set(f"{{{TEXT}}}style-name", _BULLETS)
+        is_changed = True
+    if is_changed:
+        _add_bullets(content)
     return is_changed
 
 
-def _write_items(items: etree._Element, level: int, numbering: _Numbering) -> bool:
-    is_changed = False
+def _add_bullets(content: etree._Element) -> None:
+    """Add a style of lists with bullets."""
+    holder = content.find(f"{{{OFFICE}}}automatic-styles")
+    if holder is None:
+        holder = etree.Element(f"{{{OFFICE}}}automatic-styles")
+        content.insert(0, holder)
+    style = etree.SubElement(holder, f"{{{TEXT}}}list-style", {f"{{{STYLE}}}name": _BULLETS})
+    for level in range(1, _MAX_LEVEL + 1):
+        mark = {f"{{{TEXT}}}level": str(level), f"{{{TEXT}}}bullet-char": "\u2022"}
+        etree.SubElement(style, f"{{{TEXT}}}list-level-style-bullet", mark)
+
+
+def _write_items(items: etree._Element, level: int, numbering: _Numbering) -> None:
     for item in items:
         if item.tag not in (_ITEM, _HEADER):
             continue
         content = [child for child in item if child.tag in (P, H, _LIST)]
         if item.tag == _ITEM and content and content[0].tag != _LIST:
             label = numbering.next(min(level, _MAX_LEVEL), item.get(f"{{{TEXT}}}start-value"))
-            is_changed |= _prefix(content[0], label)
+            _prefix(content[0], label)
         for inner in content:
             if inner.tag == _LIST:
-                is_changed |= _write_items(inner, level + 1, numbering)
+                _write_items(inner, level + 1, numbering)
     for name in ("style-name", "continue-numbering", "continue-list"):
         items.attrib.pop(f"{{{TEXT}}}{name}", None)
-    return is_changed
 
 
 def _prefix(paragraph: etree._Element, label: str) -> bool:
