@@ -66,7 +66,8 @@ def measure_in_store(embedder: PairEmbedder, store: VectorStore, points: int) ->
 
 def _cosines(embedder: PairEmbedder, queries: Cosines) -> Cosines:
     """Return the cosines of all questions to all passages: float32 [questions, passages]."""
-    return queries @ np.asarray(embedder.embed([passage for _, passage in PAIRS], "document")).T
+    cosines: Cosines = queries @ np.asarray(embedder.embed([passage for _, passage in PAIRS], "document")).T
+    return cosines
 
 
 def _scale_of(cosines: Cosines) -> CosineScale:

@@ -4,32 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ingest.parsed_document import ElementKind
 from ingest.parsers.pdf.boxes import Table, TableCell
-from ingest.parsers.tables import markdown_table
+from ingest.parsers.tables.cells import SpanGrid
+from ingest.parsers.tables.records import Part, table_parts
 
 
-def table_parts(rows: Table) -> list[tuple[ElementKind, str]]:
+def parts_of(rows: Table) -> list[Part]:
     """Return the elements of a table."""
-    return [(ElementKind.TABLE, markdown_table(_resolved(rows)))]
-
-
-def _resolved(rows: Table) -> list[list[str]]:
-    """Return the texts of all cells; that of a cell which covers several is repeated in each."""
-    below: dict[tuple[int, int], str] = {}
-    resolved: list[list[str]] = []
-    for y, row in enumerate(rows):
-        line: list[str] = []
+    grid = SpanGrid()
+    for row in rows:
+        grid.begin_row()
         for cell in row:
-            while (y, len(line)) in below:
-                line.append(below.pop((y, len(line))))
-            for column in range(len(line), len(line) + cell.columns):
-                below.update({(y + further, column): cell.text for further in range(1, cell.rows)})
-            line += [cell.text] * cell.columns
-        while (y, len(line)) in below:
-            line.append(below.pop((y, len(line))))
-        resolved.append(line)
-    return resolved
+            grid.add(cell.text, columns=cell.columns, rows=cell.rows)
+    return table_parts(grid.finish())
 
 
 def with_header_of(before: Sequence[Sequence[TableCell]], rows: Table) -> tuple[Table, Table]:
