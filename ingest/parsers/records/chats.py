@@ -132,7 +132,8 @@ class Chats:
         is_slack = bool(_SLACK_TIME.fullmatch(str(item.value("ts"))))
         text = _joined(item.value(*_TEXT))
         if is_slack:
-            text = self._without_references(text)
+            # Programs write some messages in blocks alone.
+            text = self._without_references(text.strip() or " ".join(_texts_in(item.value("blocks"))))
         elif item.value("mentions") is not None:
             text = _DISCORD_PERSON.sub(self._person_named, text)
         elif item.value("timestamp_ms") is not None:
@@ -292,6 +293,16 @@ def _joined(value: Any) -> str:
     # Parts of Telegram are runs of one text, and those of the others are paragraphs.
     runs = any(isinstance(part, JsonObject) and part.value("type") not in ("text", None) for part in value)
     return ("" if runs or not value else "\n").join(parts)
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """Yield the texts in the blocks of a message."""
+    if isinstance(value, JsonObject):
+        for key, inner in value:
+            yield from [inner] if key == "text" and isinstance(inner, str) else _texts_in(inner)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts_in(each)
 
 
 def _repaired(text: str) -> str:

@@ -41,11 +41,14 @@ SLACK = [
      "user_profile": {"display_name": "bob"}, "files": [{"id": "F1", "name": "plan.pdf", "url_private": "https://z"}],
      "reactions": [{"name": "ok", "users": ["U1"], "count": 1}]},
     {"type": "message", "subtype": "bot_message", "username": "robot", "text": "done", "ts": "1772438520.000100"},
+    {"type": "message", "subtype": "bot_message", "username": "robot", "text": "", "ts": "1772438520.000200",
+     "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "Pump 7 for <@U2>"}}]},
 ]  # fmt: skip
 SLACK_LINES = [
     "2026-03-02 08:00 UTC Ann Lee: Ask @bob & @carl in #yard, see the plan (https://a.example)",
     "2026-03-02 08:01 UTC bob: 1 < 2 @here (files: plan.pdf)",
     "2026-03-02 08:02 UTC robot: done",
+    "2026-03-02 08:02 UTC robot: Pump 7 for @bob",
 ]
 SLACK_WITH_USERS = {
     "name": "yard",
