@@ -92,6 +92,8 @@ def test_sources_are_emitted_before_the_answer_and_markers_refer_to_them(world: 
     text = text_of(emitted)
     assert text and "[2]" not in text and "[3]" not in text
     assert isinstance(emitted[-1], events.Finished)
+    [finished] = [event for event in emitted if isinstance(event, events.ChoiceFinished)]
+    assert finished.grounding is not None and finished.grounding.words == []
 
 
 def test_without_room_for_any_hit_the_model_is_not_asked(world: World) -> None:
