@@ -24,7 +24,9 @@ KIND_WEIGHT = 0.5
 SUPPORTED_SHARE = 0.5
 #: What is reported of each.
 MOST_REPORTED = 8
-_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+")
+#: Numbers, and words with what hyphens, slashes and dots join to them, such as `BX-300`.
+_WORD = re.compile(r"\d+(?:[.,]\d+)*(?![^\W_])|[^\W_]+(?:[-/.][^\W_]+)*")
+_DIGIT = re.compile(r"\d")
 _KIND = re.compile(r"\b(?:which|what)\s+([^\W\d_]+)", re.IGNORECASE)
 _ENGLISH = frozenset("the of is are does what which who how where did".split())  # noqa: SIM905
 _CITATION = re.compile(r"\s*\[\d+\]")
@@ -85,7 +87,7 @@ def _missing_from(passage: _Passage, words: Sequence[_Word]) -> list[_Word]:
 class _Word:
     text: str
     terms: frozenset[str]
-    #: Whether it is a number or, in an English question, a name.
+    #: Whether it has a digit or, in an English question, is a name.
     is_name: bool
     weight: float
 
@@ -98,7 +100,7 @@ def _words(question: str) -> list[_Word]:
         _Word(
             word.group(),
             terms_of(word.group()),
-            word.group()[0].isdigit() or (is_english and at > 0 and word.group()[0].isupper()),
+            bool(_DIGIT.search(word.group())) or (is_english and at > 0 and word.group()[0].isupper()),
             KIND_WEIGHT if word.group() in kinds else 1.0,
         )
         for at, word in enumerate(found)

@@ -34,7 +34,7 @@ def test_an_answer_that_the_sources_hold_is_grounded(question: str, answer: str)
     [
         ("How much does the Talus tent weigh?", ["weigh"]),
         ("How long is the guarantee of the Borea tent?", ["Borea"]),
-        ("What does TP-339 cost?", ["339"]),
+        ("What does TP-339 cost?", ["TP-339"]),
         ("Which colours does the Talus tent have?", ["colours"]),
         ("What happened to Marta Weiss in 2021?", ["2021"]),
     ],
