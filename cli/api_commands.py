@@ -160,6 +160,8 @@ def _print_sources(sources: Sequence[Json]) -> None:
         screen.print(Text("(no document is relevant to the question)", style="yellow"))
     for number, source in enumerate(sources, 1):
         screen.print(Text(f"[{number}] {_location(source)}   score {source['score']:.3f}", style="dim"))
+        for highlight in source.get("highlights", [])[:1]:
+            screen.print(Text("    " + printable(" ".join(highlight["text"].split())), style="dim"))
 
 
 def _location(hit: Json) -> str:

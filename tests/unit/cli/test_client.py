@@ -133,13 +133,17 @@ def test_ask_prints_answer_and_sources(capsys: pytest.CaptureFixture[str]) -> No
     FakeApi.answers["POST /v1/rag/chat"] = (
         200,
         frames(
-            {"choices": [{"delta": {"content": "[Two]"}}], "sources": [HIT]},
+            {
+                "choices": [{"delta": {"content": "[Two]"}}],
+                "sources": [HIT | {"highlights": [{"text": "Steep it.", "start": 0, "end": 9}]}],
+            },
             {"choices": [{"delta": {}, "grounded": False, "missing": {"question": ["long"], "answer": ["Two."]}}]},
         ),
     )
     app(["ask", "How long?"], standalone_mode=False)
     printed = capsys.readouterr().out
     assert "not in the documents: long" in printed and "not supported by the documents: Two." in printed
+    assert "    Steep it." in printed
     assert "[Two]" in printed and "[1] drinks/tea.txt, page 2" in printed
     assert json.loads(FakeApi.received[0][2]) == {"stream": True, "query": "How long?"}
 
