@@ -10,7 +10,8 @@ from itertools import groupby
 
 from ingest.parsed_document import ElementKind
 from ingest.parsers.raised import lowered, raised, struck_out
-from ingest.parsers.tables.records import text_table
+from ingest.parsers.rtf.table_rows import RowDefinition, resolved_rows
+from ingest.parsers.tables.records import table_parts
 
 #: The maximum nesting of tables; deeper ones are treated as tables of this depth.
 _MAX_TABLE_DEPTH = 16
@@ -74,6 +75,15 @@ class TextSink:
 
     def end_nested_row(self) -> None:
         """End a row of the innermost table."""
+
+    def define_row(self) -> None:
+        """Begin the definition of the next rows of the outermost table."""
+
+    def define_cell(self, edge: int) -> None:
+        """Define the next cell of a row by its right edge, in twips."""
+
+    def define_merged(self) -> None:
+        """Let the next cell that is defined continue the one above it."""
 
     def _take(self) -> str:
         is_plain = all(look == PLAIN_LOOK for look in self._looks)
@@ -141,14 +151,17 @@ class _Table:
     cells: list[str] = field(default_factory=list)
     #: The paragraphs of the current cell.
     paragraphs: list[str] = field(default_factory=list)
+    #: The definition of each row.
+    definitions: list[RowDefinition] = field(default_factory=list)
 
     def end_cell(self) -> None:
         self.cells.append("\n".join(self.paragraphs))
         self.paragraphs = []
 
-    def end_row(self) -> None:
+    def end_row(self, definition: RowDefinition | None = None) -> None:
         if self.cells:
             self.rows.append(self.cells)
+            self.definitions.append(definition or RowDefinition())
         self.cells = []
 
     def finish(self) -> list[list[str]]:
@@ -176,6 +189,7 @@ class Story(TextCapture):
         self._tables: list[_Table] = []
         self._notes: list[Block] = []
         self._notes_of_table: list[Block] = []
+        self._row = RowDefinition()
 
     def mark(self, marker: str) -> None:
         # A single character that is not a digit is a bullet, often written as a letter of a symbol font.
@@ -207,7 +221,16 @@ class Story(TextCapture):
         self._defer_notes()
 
     def end_row(self) -> None:
-        self._table(1).end_row()
+        self._table(1).end_row(self._row)
+
+    def define_row(self) -> None:
+        self._row = RowDefinition()
+
+    def define_cell(self, edge: int) -> None:
+        self._row.end_cell(edge)
+
+    def define_merged(self) -> None:
+        self._row.continue_above()
 
     def end_nested_row(self) -> None:
         if len(self._tables) > 1:
@@ -253,10 +276,11 @@ class Story(TextCapture):
     def _end_table(self) -> None:
         if not self._tables:
             return
-        rows = self._table(1).finish()
+        table = self._table(1)
+        rows = table.finish()
         self._tables = []
         if any(cell.strip() for row in rows for cell in row):
-            for part in text_table(rows):
+            for part in table_parts(resolved_rows(rows, table.definitions)):
                 self._append(part.kind, part.text)
         self._blocks += self._notes_of_table
         self._notes_of_table = []

@@ -60,9 +60,24 @@ def merged_slides() -> bytes:
     return files._saved(deck.save)
 
 
+def merged_rich_text() -> bytes:
+    properties = r"\cellx1000\cellx2000\cellx3000"
+    rows = [
+        rf"\trowd{merge}{properties}\pard\intbl " + "".join(rf"{value}\cell " for value in row) + r"\row"
+        for row, merge in zip(REGIONS, ("", r"\clvmgf", r"\clvmrg", ""), strict=True)
+    ]
+    return (r"{\rtf1\ansi\deff0 " + "".join(rows) + r"\pard\par}").encode()
+
+
 @pytest.mark.parametrize(
     ("name", "make"),
-    [("a.xlsx", merged_workbook), ("a.html", merged_page), ("a.docx", merged_word_file), ("a.pptx", merged_slides)],
+    [
+        ("a.rtf", merged_rich_text),
+        ("a.xlsx", merged_workbook),
+        ("a.html", merged_page),
+        ("a.docx", merged_word_file),
+        ("a.pptx", merged_slides),
+    ],
 )
 def test_each_row_has_the_value_that_is_merged_over_it(read: Read, name: str, make: Callable[[], bytes]) -> None:
     assert kinds_and_texts(read(name, make()))[-1] == ("table", "\n".join(RECORDS))
@@ -78,6 +93,16 @@ def test_a_cell_merged_across_columns_counts_for_each_of_them() -> None:
     assert [(column, cell.text, cell.is_copy) for column, cell in record.items()] == [
         (0, "9:00", False), (1, "Conference", False), (2, "Conference", True),
     ]  # fmt: skip
+
+
+def test_wide_cells_of_rich_text_span_the_columns_of_other_rows(read: Read) -> None:
+    rows = (
+        r"\trowd\cellx1000\cellx3000\cellx5000\pard\intbl \cell Q1\cell Q2\cell\row"
+        r"\trowd\cellx1000\cellx2010\cellx3010\cellx4000\cellx5000"
+        r"\pard\intbl city\cell plan\cell actual\cell plan\cell actual\cell\row "
+        r"Vienna\cell 1\cell 2\cell 3\cell 4\cell\row"
+    )
+    assert lines(read, (r"{\rtf1\ansi\deff0 " + rows + r"\pard\par}").encode(), "a.rtf") == TWO_HEADERS
 
 
 def test_merged_cells_are_repeated_a_limited_number_of_times() -> None:
