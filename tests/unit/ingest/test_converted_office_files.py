@@ -83,3 +83,16 @@ def test_formulas_and_comments_of_sheets(read: Read, target: str) -> None:
     assert [text for _, text in kinds_and_texts(read(f"a.{target}", data))] == [
         "Prices", "city | 41", "Comment on Prices!A1: Which one?",
     ]  # fmt: skip
+
+
+def test_sheets_keep_their_number_formats_and_merged_cells(read: Read) -> None:
+    def fill(sheet: Any) -> None:
+        for row in (("region", "margin"), ("North", 0.075), (None, 0.5)):
+            sheet.append(row)
+        sheet.merge_cells("A2:A3")
+        sheet["B2"].number_format = sheet["B3"].number_format = "0.0%"
+
+    data = by_libreoffice(lambda: book_bytes(fill), "xlsx", "ods")()
+    assert kinds_and_texts(read("a.ods", data))[-1] == (
+        "table", "region | margin\nregion: North; margin: 7.5% (0.075)\nregion: North; margin: 50.0% (0.5)",
+    )  # fmt: skip

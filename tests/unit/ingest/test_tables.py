@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import xlwt
 from openpyxl.styles import Font
 from pptx import Presentation
 from pptx.util import Inches
@@ -93,6 +94,23 @@ def test_a_cell_merged_across_columns_counts_for_each_of_them() -> None:
     assert [(column, cell.text, cell.is_copy) for column, cell in record.items()] == [
         (0, "9:00", False), (1, "Conference", False), (2, "Conference", True),
     ]  # fmt: skip
+
+
+def test_old_workbooks_show_formats_merged_and_struck_out_cells(read: Read) -> None:
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("Prices")
+    for column, name in enumerate(("region", "part", "share", "call", "old")):
+        sheet.write(0, column, name)
+    sheet.write_merge(1, 2, 0, 0, "North")
+    for row in (1, 2):
+        sheet.write(row, 1, row, xlwt.easyxf(num_format_str='"AX-"0000'))
+        sheet.write(row, 2, 0.075, xlwt.easyxf(num_format_str="0.0%"))
+        sheet.write(row, 3, 5551234, xlwt.easyxf(num_format_str="[<=9999999]###-####;(###) ###-####"))
+        sheet.write(row, 4, 95, xlwt.easyxf("font: struck_out on") if row == 1 else xlwt.Style.default_style)
+    assert lines(read, files._saved(book.save), "a.xls")[2:] == [
+        "region: North; part: AX-0001 (1); share: 7.5% (0.075); call: 555-1234 (5551234); old: ~~95~~",
+        "region: North; part: AX-0002 (2); share: 7.5% (0.075); call: 555-1234 (5551234); old: 95",
+    ]
 
 
 def test_wide_cells_of_rich_text_span_the_columns_of_other_rows(read: Read) -> None:
