@@ -184,7 +184,7 @@ def test_notes_follow_the_paragraph_that_refers_to_them(read: Read) -> None:
     )
     notes = f"{note.format('footnote', 'a note')} and{note.format('endnote', 'an end')}"
     content = f"<text:p>One{notes}.</text:p><text:p>Two.</text:p>"
-    assert texts(read, content) == ["One[1] and[2].", "a note", "an end", "Two."]
+    assert texts(read, content) == ["One[1] and[2].", "1. a note", "2. an end", "Two."]
 
 
 def test_sections_lists_bibliographies_and_tables_in_tables(read: Read) -> None:

@@ -121,7 +121,7 @@ def test_an_unreferenced_org_note_does_not_drop_the_text_after_it(read: Read) ->
     assert texts(read, "a.org", source) == [
         "Words[1] and[2].",
         "1. A note.",
-        "within",
+        "2. within",
         "2: A lonely note.",
         "More words.",
     ]
