@@ -14,6 +14,7 @@ from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Emu
 
 from core.errors import DocumentRejected
+from ingest.parsers import ocr
 from tests.unit.ingest import files
 from tests.unit.ingest.files import FACT
 from tests.unit.ingest.office import DGM, DIAGRAM, MC, A, M, R, linked, names, part, strict, with_parts
@@ -196,7 +197,8 @@ def test_slide_shows_templates_and_files_with_macros_are_read(read: Read, kind: 
     assert lines(read, with_parts(plain(), {"[Content_Types].xml": types.replace(usual, kind)})) == ["Prices"]
 
 
-def test_a_presentation_of_pictures_alone_is_empty(read: Read) -> None:
+def test_a_presentation_of_pictures_alone_is_empty_without_ocr(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ocr, "find_tesseract", lambda: None)
     presentation = pptx.Presentation()
     slide = presentation.slides.add_slide(presentation.slide_layouts[6])
     slide.shapes.add_picture(io.BytesIO(files.picture("png")()), 0, 0)
