@@ -12,13 +12,15 @@ PROPERTY = "payloads_left_out"
 _MAX_NAMED = 10
 #: The fewest characters of a payload; a shorter run may be a key or a name that somebody looks for.
 _MIN_CHARACTERS = 200
+#: The fewest characters in a line of base64 that is not the last one.
+_MIN_LINE = 56
 _LETTERS = r"A-Za-z0-9+/_\-"
 _LINE_END = r"(?:\r?\n[ \t>]*| )"
 _DATA_URI = r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w.=+-]+)*;base64,"
 #: A data URI, lines of base64, a long run of base64, or lines of uuencode.
 _PAYLOAD = re.compile(
     rf"{_DATA_URI}(?P<data>[{_LETTERS}=]*+(?:\s*+[{_LETTERS}]{{40,}}+=*)*+)"
-    rf"|(?P<lines>(?<![{_LETTERS}])[{_LETTERS}]{{56,}}+(?:{_LINE_END}[{_LETTERS}]{{56,}}+)+(?:{_LINE_END}[{_LETTERS}]+=*)?)"
+    rf"|(?P<lines>(?<![{_LETTERS}])[{_LETTERS}]{{{_MIN_LINE},}}+(?:{_LINE_END}[{_LETTERS}]{{{_MIN_LINE},}}+)+(?:{_LINE_END}[{_LETTERS}]+=*)?)"
     rf"|(?P<run>[{_LETTERS}]{{{_MIN_CHARACTERS},}}+={{0,2}})"
     r"|(?P<uu>^begin [0-7]{3,4} [^\n]{1,200}\n(?:[ -`]{1,130}[ \t]*\n)+`?[ \t]*\n?end\b)",
     re.M,
@@ -29,6 +31,10 @@ _SAMPLE_CHARACTERS = 2000
 
 def without_payloads(document: ParsedDocument) -> ParsedDocument:
     """Return a document without payloads; its property `payloads_left_out` counts and names them."""
+    # Cheap to tell for almost every text: a payload has long words, or says what it is.
+    text = document.text
+    if ";base64," not in text and "begin " not in text and max(map(len, text.split()), default=0) < _MIN_LINE:
+        return document
     found = [match for match in _PAYLOAD.finditer(document.text) if _is_payload(match)]
     if not found:
         return document
