@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _LONGEST_PROPERTY_CHARACTERS = 1000
 #: OCR ends after this share of the time for a file, so that what it has read is not lost with the rest.
 _OCR_SHARE = 0.7
+#: The share of the processor time for a file that reading its pages may take; the rest is for its chunks.
+_PAGES_SHARE = 0.5
 NO_PERMISSION = "The file cannot be read: the server has no permission. Change its mode."
 
 
@@ -86,7 +88,8 @@ def parse_file_safely(path: Path, filename: str, settings: Settings, *, is_text:
     try:
         check_size(path.stat().st_size, settings.max_upload_bytes)
         ocr_seconds = _OCR_SHARE * settings.parse_timeout_seconds
-        options = ParserOptions(settings.ocr_languages, settings.ocr_max_pages, ocr_seconds)
+        page_seconds = _PAGES_SHARE * settings.parse_cpu_seconds
+        options = ParserOptions(settings.ocr_languages, settings.ocr_max_pages, ocr_seconds, page_seconds)
         return (parse_text if is_text else parse_unknown)(path, filename, options)
     except PermissionError as error:
         raise DocumentRejected(NO_PERMISSION) from error

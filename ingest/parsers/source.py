@@ -18,6 +18,8 @@ class ParserOptions:
     ocr_max_pages: int = 200
     #: The wall-clock time after which no further page of a file is read by OCR.
     ocr_seconds: float = 400.0
+    #: The processor time after which no further page of a PDF is read. Each page read by OCR may add to it.
+    page_cpu_seconds: float = 50.0
 
 
 @dataclass(frozen=True, slots=True)

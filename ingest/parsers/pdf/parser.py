@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from itertools import chain
 
@@ -20,7 +21,7 @@ from ingest.parsers.pdf.flow import Flow, Page
 from ingest.parsers.pdf.missing_header import pdf_input
 from ingest.parsers.pdf.page_layout import read_layout
 from ingest.parsers.pdf.scans import ScannedPages, Text
-from ingest.parsers.source import SourceFile
+from ingest.parsers.source import ParserOptions, SourceFile
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def parse(source: SourceFile) -> ParsedDocument:
         _open_forms(document)
         count = len(document)
         with scans.running():
-            reader = _Reader(document, scans)
+            reader = _Reader(document, scans, source.options)
             pages = reader.read(min(count, _MAX_PAGES))
             scans.skipped += max(0, count - _MAX_PAGES)
             Flow(builder, _outline(document)).write([page.finish() for page in pages])
@@ -99,7 +100,8 @@ class _ReadPage:
 class _Reader:
     """Reads the pages of a document. A page that cannot be read is skipped and counted."""
 
-    def __init__(self, document: pypdfium2.PdfDocument, scans: ScannedPages) -> None:
+    def __init__(self, document: pypdfium2.PdfDocument, scans: ScannedPages, options: ParserOptions) -> None:
+        self._end = time.process_time() + options.page_cpu_seconds
         self._document = document
         self._scans = scans
         self._hidden_characters = 0
@@ -112,9 +114,12 @@ class _Reader:
         return {"hidden_characters": str(self._hidden_characters)} if self._hidden_characters else {}
 
     def read(self, count: int) -> list[_ReadPage]:
-        """Return the first pages of the document, as many as can be read."""
+        """Return the first pages of the document, as many as can be read in the time for them."""
         pages: list[_ReadPage] = []
         for index in range(count):
+            if pages and time.process_time() > self._end + self._scans.cpu_seconds:
+                self._scans.skipped += count - index
+                break
             try:
                 page = self._document[index]
             except pypdfium2.PdfiumError:

@@ -83,6 +83,11 @@ class ScannedPages:
         }
         return {name: str(count) for name, count in counts.items() if count}
 
+    @property
+    def cpu_seconds(self) -> float:
+        """The processor time that the pages read by OCR add to the limit of the file."""
+        return self._begun * _CPU_SECONDS_PER_PAGE
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """End all processes at the exit of the block."""

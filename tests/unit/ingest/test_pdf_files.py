@@ -203,6 +203,13 @@ def test_scanned_pages_beyond_the_limit_are_counted_and_the_others_read(
     assert document.metadata == {"pages": "5", "pages_by_ocr": "2", "pages_not_read": "2"}
 
 
+def test_pages_beyond_the_time_for_them_are_counted_and_the_others_read(tmp_path: Path) -> None:
+    path = tmp_path / "long.pdf"
+    path.write_bytes(pdf_bytes([[FACT], ["Rome"], ["Paris"]]))
+    document = parse_unknown(path, "long.pdf", ParserOptions(page_cpu_seconds=0))
+    assert (document.text, document.metadata) == (FACT, {"pages": "3", "pages_not_read": "2"})
+
+
 def test_a_dynamic_form_is_refused(read: Read) -> None:
     xfa = b"<xdp:xdp xmlns:xdp='http://ns.adobe.com/xdp/'><template/></xdp:xdp>"
     page = b"BT /F1 12 Tf 72 700 Td (Please wait...) Tj ET"
