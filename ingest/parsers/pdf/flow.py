@@ -14,7 +14,7 @@ from ingest.parsers.lines import LIST_ITEM, SENTENCE_ENDS, add_page, normalise_s
 from ingest.parsers.pdf.boxes import Block, BlockKind, Box, Line, Table, around
 from ingest.parsers.pdf.headings import heading_levels, may_be_heading, size_of
 from ingest.parsers.pdf.running_lines import find_running_lines
-from ingest.parsers.pdf.table_text import parts_of, with_header_of
+from ingest.parsers.pdf.table_text import table_elements, with_header_of
 
 #: A line that ends a sentence and is shorter than this share of its column ends its paragraph.
 _SHORT_LINE_SHARE = 0.8
@@ -135,8 +135,8 @@ class Flow:
 
     def _write_table(self, block: Block, page: int, *, is_first: bool) -> None:
         rows, self._table = with_header_of(self._table if is_first else [], block.rows)
-        for part in parts_of(rows):
-            self._builder.add(part.kind, part.text, page=page + 1)
+        for kind, text in table_elements(rows):
+            self._builder.add(kind, text, page=page + 1)
 
     def _paragraphs(self, lines: Sequence[Line], page: int) -> Iterator[_Paragraph]:
         if not lines:
