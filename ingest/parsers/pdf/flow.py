@@ -30,6 +30,7 @@ _HYPHENS = "-\ufffe\x02\u00ad\u2010"
 _LEFT = re.compile(rf"([^\W_]+(?:[-\u2010'’][^\W_]+)*)[{_HYPHENS}]$")
 _RIGHT = re.compile(r"[^\W_]+(?:[-\u2010][^\W_]+)*")
 _WORDS = re.compile(r"[^\W_]+(?:[-\u2010][^\W_]+)*")
+_NUMBERING = re.compile(r"(?:Appendix |Chapter )?(?:[A-Z]|\d{1,3})(?:\.\d{1,3})*[.:]? ")
 #: Signs after the end of a sentence.
 _CLOSING = "\"'”’»)]~⁰¹²³⁴⁵⁶⁷⁸⁹"
 
@@ -147,7 +148,7 @@ class Flow:
         usual = min(statistics.median_low(gaps), _MAX_GAP_SHARE * lines[0].height) if gaps else 0.0
         paragraph: _Paragraph | None = None
         for line in lines:
-            level = titles.get(normalise_spaces(line.text)) if titles else None
+            level = _level_of(line.text, titles) if titles else None
             if paragraph is None or level is not None or self._is_break(paragraph, line, usual):
                 if paragraph is not None:
                     yield self._with_level(paragraph)
@@ -210,6 +211,12 @@ class Flow:
         """The words of the document in small letters, as far as they stand within lines."""
         lines = (line.text for page in self._pages for block in page.blocks for line in block.lines)
         return frozenset(word for line in lines for word in _WORDS.findall(line.lower()[:-1]))
+
+
+def _level_of(text: str, titles: Mapping[str, int]) -> int | None:
+    """Return the level of a line that is a title of the outline, with or without its number."""
+    title = normalise_spaces(text)
+    return titles.get(title, titles.get(_NUMBERING.sub("", title)))
 
 
 def _ends_sentence(text: str) -> bool:

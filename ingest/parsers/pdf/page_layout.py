@@ -13,7 +13,7 @@ from ingest.parsers.pdf.glyphs import Boxes, Glyphs
 from ingest.parsers.pdf.graphics import Area, read_graphics
 from ingest.parsers.pdf.notes import mark_notes
 from ingest.parsers.pdf.reading_order import reading_order
-from ingest.parsers.pdf.rows import are_plain_lines
+from ingest.parsers.pdf.rows import are_plain_lines, with_labels
 from ingest.parsers.pdf.ruled_tables import with_tables
 from ingest.parsers.pdf.segments import SKEWED, directions_of, make_segments, upright
 from ingest.parsers.pdf.visibility import hidden_words
@@ -88,7 +88,7 @@ def _layout(page: pypdfium2.PdfPage, glyphs: Glyphs, struck_areas: Sequence[Area
 def _blocks(segments: Sequence[Segment], rules: Sequence[Box], direction: int) -> list[Block]:
     if direction == SKEWED or len(segments) > _MAX_SEGMENTS:
         return [Block(BlockKind.TEXT, segments)]
-    ordered = with_tables(segments, rules)
+    ordered = with_labels(with_tables(segments, rules))
     return [Block(BlockKind.TEXT, ordered)] if are_plain_lines(ordered) else reading_order(ordered)
 
 

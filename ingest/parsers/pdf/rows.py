@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ingest.parsers.pdf.boxes import Line, Segment, around
@@ -12,6 +13,36 @@ _LEVEL_SHARE = 0.5
 _MAX_GAP_IN_WORD = 0.12
 #: Lines of which each is at least this share of the height below the one before.
 _PLAIN_SHARE = 0.6
+#: The bullet or number of a list item, and the most between it and its text, in heights.
+_LABEL = re.compile(r"[•●▪◦‣∙·–*\uf0b7\uf0a7-]|\d{1,3}[.)]|\([a-z0-9]{1,3}\)|[a-z][.)]")
+_MAX_LABEL = 5
+_LABEL_GAP = 3.0
+_MAX_COMPARISONS = 2_000_000
+
+
+def with_labels(segments: Sequence[Segment]) -> list[Segment]:
+    """Join the bullets and numbers of list items with the text beside them, so that they are no column."""
+    labels = [each for each in segments if len(each.text) <= _MAX_LABEL and _LABEL.fullmatch(each.text)]
+    if not labels or len(labels) * len(segments) > _MAX_COMPARISONS:
+        return list(segments)
+    taken: set[int] = set()
+    for label in labels:
+        reach = label.right + _LABEL_GAP * label.height
+        beside = [
+            each
+            for each in segments
+            if each.rows is None and label.right <= each.left <= reach and _is_level(label, each)
+        ]
+        if beside:
+            text = min(beside, key=lambda each: each.left)
+            text.left, text.text = label.left, f"{label.text} {text.text}"
+            taken.add(id(label))
+    return [each for each in segments if id(each) not in taken]
+
+
+def _is_level(one: Segment, other: Segment) -> bool:
+    overlap = min(one.bottom, other.bottom) - max(one.top, other.top)
+    return overlap >= _LEVEL_SHARE * min(one.height, other.height)
 
 
 def rows_of(segments: Sequence[Segment]) -> list[list[Segment]]:

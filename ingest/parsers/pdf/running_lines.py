@@ -90,6 +90,8 @@ def _is_same(key: str, one: _Candidate, other: _Candidate) -> bool:
     pages = other.page - one.page
     if not 0 < abs(pages) <= _NEAR_PAGES or abs(one.line.middle - other.line.middle) > _MAX_SHIFT:
         return False
+    if len(one.numbers) != len(other.numbers):
+        return True  # a Roman page number beside an Arabic one
     pairs = [(before, after) for before, after in zip(one.numbers, other.numbers, strict=True) if before != after]
     if not pairs:
         return True

@@ -185,6 +185,41 @@ def test_text_at_the_margin_in_another_direction_is_apart(read: Read) -> None:
     assert texts(read("a.pdf", drawn(draw))) == ["The body of the page.", "Copy for the archive"]
 
 
+def test_bullets_and_numbers_belong_to_their_items(read: Read) -> None:
+    def draw(canvas: Canvas) -> None:
+        for number, label in enumerate(("\u2022", "\u2022", "3.", "4.")):
+            canvas.drawString(72, 700 - 14 * number, label)
+            canvas.drawString(92, 700 - 14 * number, f"The item of number {number}")
+
+    document = read("a.pdf", drawn(draw))
+    labels = ("\u2022", "\u2022", "3.", "4.")
+    assert texts(document) == [f"{label} The item of number {number}" for number, label in enumerate(labels)]
+
+
+def test_roman_and_arabic_page_numbers_are_left_out(read: Read) -> None:
+    def page(number: str) -> Draw:
+        def draw(canvas: Canvas) -> None:
+            canvas.drawString(72, 700, f"The text of the page with the word {number * 3}.")
+            canvas.drawString(300, 30, number)
+
+        return draw
+
+    text = read("a.pdf", drawn(*map(page, ("iii", "iv", "1", "2")))).text
+    assert text.count("The text of the page") == 4
+    assert not {"iii", "iv", "1", "2"} & set(text.split())
+
+
+def test_the_names_of_columns_are_repeated_where_a_table_continues(read: Read) -> None:
+    def page(first: int) -> Draw:
+        body = [[f"Bolt M{number}", f"{3 * number} Nm", f"{number / 2} kg"] for number in range(first, first + 8)]
+        return lambda canvas: rows(
+            canvas, [72, 200, 300], 700, ([["Part", "Torque", "Mass"]] if first == 4 else []) + body
+        )
+
+    document = read("a.pdf", drawn(page(4), page(12)))
+    assert "Part: Bolt M13; Torque: 39 Nm; Mass: 6.5 kg" in document.text
+
+
 def _codes(text: str) -> tuple[dict[int, str], bytes]:
     """Return a code for each character of a text, and the text in these codes, in hex."""
     codes = {character: number for number, character in enumerate(dict.fromkeys(text), start=36)}
