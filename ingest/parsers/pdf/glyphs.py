@@ -7,12 +7,16 @@ are therefore asked for, through function prototypes that convert their argument
 from __future__ import annotations
 
 import ctypes
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pypdfium2
 from pypdfium2 import raw
+
+from ingest.parsers.pdf.boxes import Box, Line
 
 Boxes = npt.NDArray[np.float32]
 
@@ -40,9 +44,20 @@ def address_of(pointer: Any) -> int:
 
 
 _loose_box = direct(raw.FPDFText_GetLooseCharBox, _Int, _Address, _Int, _Address)
+_count_rectangles = direct(raw.FPDFText_CountRects, _Int, _Address, _Int, _Int)
+_rectangle = direct(raw.FPDFText_GetRect, _Int, _Address, _Int, _Address, _Address, _Address, _Address)
 _angle = direct(raw.FPDFText_GetCharAngle, ctypes.c_float, _Address, _Int)
 _text_object = direct(raw.FPDFText_GetTextObject, _Address, _Address, _Int)
 _index_of_character = direct(raw.FPDFText_GetCharIndexFromTextIndex, _Int, _Address, _Int)
+
+
+#: A line of the text, with the hyphen at its end.
+_LINE = re.compile(rf"[^\s{HYPHEN_MARKS}][^\r\n{HYPHEN_MARKS}]*[{HYPHEN_MARKS}]?")
+_MAX_RUNS_PER_LINE = 3
+#: Plain text has no wider gaps than this, no larger steps back, in heights of the text, and no lines that are by a
+#: larger factor wider than others of as many characters.
+_MIN_GAP, _MAX_STEP_BACK, _MAX_STRETCH = 0.7, 0.5, 1.1
+_LONG_LINE = 20
 
 
 class Glyphs:
@@ -53,7 +68,7 @@ class Glyphs:
     """
 
     def __init__(self, page: pypdfium2.PdfPage) -> None:
-        """Read the words of a page.
+        """Read the text of a page.
 
         Raises:
             pypdfium2.PdfiumError: If the text of the page cannot be read.
@@ -62,6 +77,10 @@ class Glyphs:
         self._handle = address_of(self._page.raw)
         self.text = _text(self._page)
         self._is_direct = len(self.text) == self._page.count_chars()
+        self.count = 0
+
+    def read_words(self) -> None:
+        """Read the words and their boxes."""
         codes = np.minimum(np.frombuffer(self.text.encode("utf-32-le", "replace"), np.uint32), _LARGEST)
         is_mark = _IS_MARK[codes]
         inside = np.concatenate([[False], ~_IS_SPACE[codes], [False]])
@@ -75,6 +94,48 @@ class Glyphs:
         self.first = np.zeros((self.count, 4), np.float32)
         self.last = np.zeros((self.count, 4), np.float32)
         self._read_boxes()
+
+    def plain_lines(self) -> list[Line] | None:
+        """Return the lines of a page of plain running text without asking for words, or None if it may be none.
+
+        PDFium has a rectangle for each run of characters that the file draws at once. If each line has few of them,
+        near each other, and is as wide as its characters make it, there is no wide gap in it. Digits that are drawn
+        apart may be raised.
+        """
+        if not self._is_direct:
+            return None
+        lines = [match.span() for match in _LINE.finditer(self.text)]
+        count = _count_rectangles(self._handle, 0, -1)
+        if not lines or not len(lines) <= count <= _MAX_RUNS_PER_LINE * len(lines):
+            return None
+        runs = iter(self._runs(count))
+        run = next(runs, None)
+        found: list[Line] = []
+        for start, end in lines:
+            line = self._line(start, end)
+            while run is not None and run.bottom > line.top and run.top < line.bottom:
+                gap = run.left - line.right
+                if line.right > line.left and any(map(str.isdigit, line.text)):
+                    return None
+                if not -_MAX_STEP_BACK < gap / max(line.height, 0.01) < _MIN_GAP and line.right > line.left:
+                    return None
+                line.right = run.right
+                run = next(runs, None)
+            found.append(line)
+        return found if run is None and _are_even(found) else None
+
+    def _line(self, start: int, end: int) -> Line:
+        """Return a line whose right end is not yet known."""
+        left, top, _, bottom = self.loose_boxes(start, start + 1)[0].tolist()
+        return Line(left, -top, left, -bottom, self.text[start:end].strip())
+
+    def _runs(self, count: int) -> Iterator[Box]:
+        numbers = (ctypes.c_double * 4)()
+        base = ctypes.addressof(numbers)
+        left, top, right, bottom = (base + 8 * index for index in range(4))
+        for index in range(count):
+            _rectangle(self._handle, index, left, top, right, bottom)
+            yield Box(numbers[0], -numbers[1], numbers[2], -numbers[3])
 
     def close(self) -> None:
         """Release the text of the page."""
@@ -115,6 +176,22 @@ class Glyphs:
             read(handle, end, last)
             first += _BOX_BYTES
             last += _BOX_BYTES
+
+
+def _are_even(lines: list[Line]) -> bool:
+    """Return whether all lines are as wide as their characters make them, and upright."""
+    widths = sorted(
+        line.width / len(line.text) / max(line.height, 0.01) for line in lines if len(line.text) > _LONG_LINE
+    )
+    if not widths:
+        return False
+    usual = widths[len(widths) // 2]
+    return all(
+        line.height > 0
+        and 0 < line.width <= (_MAX_STRETCH * usual * len(line.text) + _MIN_GAP) * line.height
+        and (line.width > line.height or len(line.text) <= 2)  # noqa: PLR2004 (narrow numbers)
+        for line in lines
+    )
 
 
 def _text(page: pypdfium2.PdfTextPage) -> str:

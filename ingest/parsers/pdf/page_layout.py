@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pypdfium2
 
+from ingest.parsers.pdf.bidi import RIGHT_TO_LEFT
 from ingest.parsers.pdf.boxes import Block, BlockKind, Box, Segment
 from ingest.parsers.pdf.glyphs import Boxes, Glyphs
 from ingest.parsers.pdf.graphics import Area, read_graphics
@@ -15,11 +17,16 @@ from ingest.parsers.pdf.notes import mark_notes
 from ingest.parsers.pdf.reading_order import reading_order
 from ingest.parsers.pdf.rows import are_plain_lines, with_labels
 from ingest.parsers.pdf.ruled_tables import with_tables
-from ingest.parsers.pdf.segments import SKEWED, directions_of, make_segments, upright
+from ingest.parsers.pdf.segments import SKEWED, UPRIGHT, directions_of, make_segments, upright
 from ingest.parsers.pdf.visibility import hidden_words
 
 #: The segments of a page beyond which it is a drawing, whose words are read in the order of the file.
 _MAX_SEGMENTS = 20_000
+
+
+#: Text that is not plain: from right to left, raised, or list items whose labels may be apart.
+_NOT_PLAIN = re.compile(f"{RIGHT_TO_LEFT.pattern}|^[•●▪◦‣∙·]\\s|^\\d+[.)]\\s", re.M)
+_MIN_PLAIN_HEIGHT = 2.0
 
 
 @dataclass(slots=True)
@@ -58,12 +65,35 @@ def read_layout(page: pypdfium2.PdfPage, struck_areas: Sequence[Area] = ()) -> P
     except pypdfium2.PdfiumError:
         return PageText()
     try:
-        return _layout(page, glyphs, struck_areas) if glyphs.count else PageText()
+        return (None if struck_areas else _plain(page, glyphs)) or _layout(page, glyphs, struck_areas)
     finally:
         glyphs.close()
 
 
+def _plain(page: pypdfium2.PdfPage, glyphs: Glyphs) -> PageText | None:
+    """Return a page of plain lines below each other, or None if it is none, or something may hide or mark its text."""
+    if _NOT_PLAIN.search(glyphs.text):
+        return None
+    lines = glyphs.plain_lines()
+    if lines is None:
+        return None
+    graphics = read_graphics(page)
+    if graphics.paints or graphics.rules or graphics.fills:
+        return None
+    box = Box(*upright(area_boxes([visible_area(page)]), UPRIGHT)[0].tolist())
+    segments = [Segment(*line.bounds(), line.text) for line in lines]
+    is_inside = all(box.holds(each.left, each.middle) and each.height > _MIN_PLAIN_HEIGHT for each in segments)
+    if not is_inside or not are_plain_lines(segments):
+        return None
+    blocks = [Block(BlockKind.TEXT, segments)]
+    mark_notes(blocks, box)
+    return PageText(blocks, box, segments=segments)
+
+
 def _layout(page: pypdfium2.PdfPage, glyphs: Glyphs, struck_areas: Sequence[Area]) -> PageText:
+    glyphs.read_words()
+    if not glyphs.count:
+        return PageText()
     graphics = read_graphics(page)
     space = visible_area(page)
     hidden = hidden_words(glyphs, graphics, space)

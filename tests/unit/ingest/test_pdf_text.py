@@ -130,6 +130,12 @@ def test_raised_digits_stay_apart(read: Read) -> None:
     assert read("a.pdf", raw_pdf(content)).text == "The load is 25³ kg on 40 m², at 10⁵, of H2O."
 
 
+def test_a_raised_digit_at_the_end_of_a_line_of_a_long_page_stays_apart(read: Read) -> None:
+    lines = b"".join(b"(The keeper of the gate writes the hour into the book) Tj T* " for _ in range(20))
+    content = b"BT /F1 11 Tf 14 TL 72 760 Td %s (It carries a load of 25) Tj /F1 7 Tf 4 Ts (3) Tj ET" % lines
+    assert read("a.pdf", raw_pdf(content)).text.endswith("It carries a load of 25\u00b3")
+
+
 def test_hyphens_of_words_stay_and_those_of_hyphenation_go(read: Read) -> None:
     text = "Use only the X-|ray unit and the self-|adjusting dia-|phragm AB-|1207 with a state-of-|the-art seal."
     lines = text.split("|")
