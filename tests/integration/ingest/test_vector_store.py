@@ -17,7 +17,6 @@ from ingest.vector_store import VectorStore, open_vector_store, point_id
 from ingest.vector_store.base import DocumentMeta
 from ingest.vector_store.server import ServerVectorStore
 from ingest.vector_store.sparse import query_terms
-from ingest.vector_store.term_weights import weight_of
 from ingest.vector_store.terms import CONTENT_BUCKET, TERMS
 from tests.fakes.fake_embedder import FakeEmbedder
 from tests.integration.ingest.conftest import MODEL, OpenStore, make_point, where
@@ -107,7 +106,7 @@ def test_a_large_upsert_is_stored_whole(store: VectorStore) -> None:
     store.upsert([make_point(f"text number {n}", index=n) for n in range(300)])
     assert store.count("doc", 1) == 300
     assert store.count("doc", 2) == 0
-    assert len(found(store, "text", limit=250)) == 250
+    assert len(found(store, "text", limit=300)) == 300
 
 
 def test_a_generation_that_is_complete_replaces_earlier_ones_and_no_later_one(store: VectorStore) -> None:
@@ -208,24 +207,6 @@ def test_rare_terms_weigh_more_and_unknown_ones_as_much(store: VectorStore) -> N
     weights = store.term_weights([common, rare, unknown]).weights
     assert 0 < weights[common] < weights[rare]
     assert weights[unknown] == pytest.approx(weights[rare], rel=0.2)
-
-
-def test_terms_weigh_what_they_do_in_the_collections_searched(store: VectorStore) -> None:
-    small = [make_point(f"invoice of customer {n}", f"s{n}", collection="small") for n in range(9)]
-    large = [make_point(f"report {n} about harbours", f"l{n}", collection="large") for n in range(40)]
-    store.upsert([*small, make_point("harbour invoice", "rare", collection="small"), *large])
-    invoice, harbour = (query_terms(word).indices[0] for word in ("invoice", "harbour"))
-    everywhere = store.term_weights([invoice, harbour])
-    in_small = store.term_weights([invoice, harbour], ["small"])
-    assert everywhere.weights[invoice] > everywhere.weights[harbour] and not everywhere.factors
-    assert in_small.weights[harbour] > in_small.weights[invoice], "nearly all of the small collection are invoices"
-    alone = {term: weight_of(count, 10) for term, count in ((invoice, 10), (harbour, 1))}
-    assert in_small.weights == pytest.approx(alone)
-    hits = store.search(None, "harbour", 1, ["small"])
-    assert hits[0].sparse_score is not None and hits[0].score == pytest.approx(
-        hits[0].sparse_score / (2.2 * alone[harbour]), rel=1e-4
-    ), "BM25 is computed with these weights"
-    assert store.point_count() >= 50
 
 
 def test_points_and_identity_outlive_the_process(open_store: OpenStore) -> None:
