@@ -17,9 +17,9 @@ from ingest.vector_store.base import Vector
 LEAST_POINTS = 500
 #: The share of unrelated questions, and of pairs of a question and an unrelated passage, that is below the threshold.
 UNRELATED_QUESTIONS, UNRELATED_PAIRS = 0.8, 0.985
-#: A threshold measured on chunks may not drop more than this share of the passages that answer their questions, unless
-#: that of the pairs does: a store about everything answers many of the questions, whose cosines are then no measure.
-LOST_ANSWERS = 0.15
+#: A threshold measured on chunks is at most so many standard deviations of unrelated pairs above that of the pairs: a
+#: store about everything answers many of the questions, whose cosines are then no measure.
+MOST_DEVIATIONS = 1.5
 #: What `measure_scale` returns for the starter model. So a new installation does not have to measure it.
 STARTER_SCALE = CosineScale(floor=0.056, threshold=0.278)
 
@@ -60,7 +60,7 @@ def measure_in_store(embedder: PairEmbedder, store: VectorStore, points: int) ->
     cosines = _cosines(embedder, queries)
     brought = _scale_of(cosines)
     best = [_best_cosine(store, vector) for vector in queries]
-    most = max(brought.threshold, float(np.quantile(np.diag(cosines), LOST_ANSWERS)))
+    most = brought.threshold + MOST_DEVIATIONS * float(_unrelated(cosines).std())
     return CosineScale(brought.floor, min(most, float(np.quantile(best, UNRELATED_QUESTIONS))), points)
 
 
@@ -71,7 +71,7 @@ def _cosines(embedder: PairEmbedder, queries: Cosines) -> Cosines:
 
 
 def _scale_of(cosines: Cosines) -> CosineScale:
-    unrelated = cosines[~np.eye(len(PAIRS), dtype=bool)]
+    unrelated = _unrelated(cosines)
     # A mean below 0 needs no floor.
     floor = max(0.0, float(unrelated.mean()))
     return CosineScale(floor, float(np.quantile(unrelated, UNRELATED_PAIRS)))
@@ -79,3 +79,8 @@ def _scale_of(cosines: Cosines) -> CosineScale:
 
 def _best_cosine(store: VectorStore, vector: Vector) -> float:
     return max((point.dense_score or 0.0 for point in store.search(vector, "", 1)), default=0.0)
+
+
+def _unrelated(cosines: Cosines) -> Cosines:
+    """Return the cosines of questions to the passages of other questions, in one row."""
+    return cosines[~np.eye(len(PAIRS), dtype=bool)]
