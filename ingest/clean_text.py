@@ -22,6 +22,11 @@ _UNSEEN = re.compile(
     "|[\ufeff\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u034f\u180e\u200b\u2060-\u2064\ufffe\uffff\ud800-\udfff"
     "\U000e0000-\U000e007f]"
 )
+#: All characters that `_UNSEEN` finds, in one set, which is quick to search for.
+_CANDIDATES = re.compile(
+    "[\u00ad\u200c\u200d\ufeff\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u034f\u180e\u200b\u2060-\u2064\ufffe\uffff\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
 
 
 def clean_text(text: str) -> str:
@@ -34,4 +39,4 @@ def clean_text(text: str) -> str:
         text = _LINE_ENDS.sub("\n", text)
     if _SEPARATORS.search(text):
         text = text.translate(_SEPARATOR_CHARACTERS)
-    return _UNSEEN.sub("", text)
+    return _UNSEEN.sub("", text) if _CANDIDATES.search(text) else text
