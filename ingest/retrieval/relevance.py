@@ -10,7 +10,7 @@ from ingest.retrieval.search import Search
 from ingest.vector_store import ScoredPoint
 
 #: The best points that are not close are looked at for the terms that they hold, so many for each query.
-MOST_CHECKED = 20
+MOST_CHECKED = 10
 
 
 class DropIrrelevant:
