@@ -94,7 +94,7 @@ class ParsedDocument:
         The first heading of a workbook or a mailbox is none: it names the first of many equal parts.
         """
         named = _words_of(self.metadata.get("title", ""))
-        if named and not _NO_TITLE.search(named):
+        if names_document(named):
             return named
         first = next((element for element in self.elements if element.kind is not ElementKind.CODE), None)
         if first is None or not first.kind.is_heading or self.media_type in TYPES_OF_EQUAL_PARTS:
@@ -134,6 +134,11 @@ def with_header(header: str, text: str) -> str:
 def content_hash_of(text: str, header: str = "") -> str:
     """Return the SHA-256 of a chunk's header and text, in hex. Chunks with the same hash are embedded only once."""
     return hashlib.sha256(with_header(header, text).encode()).hexdigest()
+
+
+def names_document(title: str) -> bool:
+    """Return whether a title property is a title, not empty, the name of a file, or what a program writes for none."""
+    return bool(title) and not _NO_TITLE.search(title)
 
 
 def _words_of(title: str) -> str:

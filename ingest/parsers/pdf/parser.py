@@ -11,7 +11,7 @@ import pypdfium2
 from pypdfium2 import raw
 
 from core.errors import DocumentRejected
-from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument, check_length
+from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument, check_length, names_document
 from ingest.parsers.archives import ENCRYPTED
 from ingest.parsers.attachments import Attachment, add_attachments
 from ingest.parsers.lines import normalise_spaces
@@ -53,6 +53,8 @@ def parse(source: SourceFile) -> ParsedDocument:
     try:
         _open_forms(document)
         count = len(document)
+        title = normalise_spaces(document.get_metadata_value("Title"))
+        named = {"title": title} if names_document(title) else {}
         with scans.running():
             reader = _Reader(document, scans, source.options)
             pages = reader.read(min(count, _MAX_PAGES))
@@ -64,7 +66,7 @@ def parse(source: SourceFile) -> ParsedDocument:
         add_attachments(builder, attachments, source, level=0, has_pages=True)
     finally:
         document.close()
-    parsed = builder.build(source.media_type, pages=str(count), **scans.metadata, **reader.metadata)
+    parsed = builder.build(source.media_type, pages=str(count), **named, **scans.metadata, **reader.metadata)
     if not parsed.elements:
         raise _nothing_read(scans)
     return parsed

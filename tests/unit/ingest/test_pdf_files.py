@@ -239,3 +239,13 @@ def test_a_pdf_that_has_lost_its_first_line_is_read(read: Read, start: bytes, na
 
 def test_the_source_of_a_pdf_in_a_text_is_text(read: Read) -> None:
     assert read("note.txt", b"1 0 obj\n<< >>\nendobj\n\nis how an object begins.").media_type == "text/plain"
+
+
+@pytest.mark.parametrize(("property_", "title"), [("Owner's manual  KX-10", "Owner's manual KX-10"), ("untitled", "")])
+def test_the_title_of_a_pdf_is_a_property(read: Read, property_: str, title: str) -> None:
+    file, canvas = _canvas()
+    canvas.setTitle(property_)
+    canvas.drawString(72, 700, FACT)
+    canvas.save()
+    document = read("a.pdf", file.getvalue())
+    assert document.title == title == document.metadata.get("title", "")
