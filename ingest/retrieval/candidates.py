@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from core.messages import SearchOptions
-from ingest.retrieval.search import Query, Search, text_with_header
+from ingest.retrieval.search import Query, Search, text_key
 from ingest.vector_store import ScoredPoint, VectorStore
 from ingest.vector_store.fusion import Fusion
 
@@ -69,7 +69,7 @@ class FetchCandidates:
                 fusion=fusion,
             )
             current = self._without_stale(points)
-            texts = {text_with_header(point.payload) for point in current}
+            texts = {text_key(point.payload) for point in current}
             if len(texts) >= min(options.top_k * 2, limit) or len(points) < limit or limit >= MAX_CANDIDATES:
                 return current
             limit = min(limit * OVERFETCH, MAX_CANDIDATES)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from core.messages import SearchOptions
 from ingest.retrieval.candidates import considered_count
-from ingest.retrieval.search import RankedPoint, Search, text_with_header
+from ingest.retrieval.search import RankedPoint, Search, text_key, text_with_header
 from ingest.vector_store.base import Payload
 
 #: Nearly equal passages differ in at most this share of their words.
@@ -66,12 +66,12 @@ def collapsed(ranking: Iterable[RankedPoint], limit: int) -> list[RankedPoint]:
     kept: list[_Passage] = []
     by_text: dict[str, _Passage] = {}
     for ranked in ranking:
-        text = " ".join(text_with_header(ranked.point.payload).split())
-        known = by_text.get(text)
+        key = text_key(ranked.point.payload)
+        known = by_text.get(key)
         if known is None and len(kept) < limit:
-            passage = _passage(ranked, text)
+            passage = _passage(ranked)
             known = next((one for one in kept if _say_the_same(one, passage)), None)
-            by_text[text] = known or passage
+            by_text[key] = known or passage
             if known is None:
                 kept.append(passage)
                 continue
@@ -80,9 +80,10 @@ def collapsed(ranking: Iterable[RankedPoint], limit: int) -> list[RankedPoint]:
     return [replace(one.ranked, places=(*one.ranked.places, *one.places)) for one in kept]
 
 
-def _passage(ranked: RankedPoint, text: str) -> _Passage:
+def _passage(ranked: RankedPoint) -> _Passage:
+    text = text_with_header(ranked.point.payload)
     words = _WORD.findall(text)
-    sketch = frozenset(sorted(map(hash, {word.lower() for word in words}))[:SKETCH_WORDS])
+    sketch = frozenset(sorted(map(hash, set(_WORD.findall(text.lower()))))[:SKETCH_WORDS])
     return _Passage(ranked, Counter(words), Counter(zip(words, words[1:], strict=False)), sketch)
 
 

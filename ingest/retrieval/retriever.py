@@ -11,7 +11,7 @@ from itertools import islice
 import msgspec
 
 from core.messages import Hit, HitPlace, SearchOptions
-from ingest.retrieval.candidates import ActiveGenerations, FetchCandidates
+from ingest.retrieval.candidates import ActiveGenerations, FetchCandidates, considered_count
 from ingest.retrieval.diversity import Diversify
 from ingest.retrieval.highlights import highlights
 from ingest.retrieval.merging import MergeRankings, interleaved
@@ -19,7 +19,7 @@ from ingest.retrieval.neighbours import AddNeighbours
 from ingest.retrieval.paragraphs import CompleteParagraphs
 from ingest.retrieval.queries import DropEmptyTexts, PrepareQueries, QueryEmbedder
 from ingest.retrieval.relevance import DropIrrelevant
-from ingest.retrieval.repeated_texts import CollapseRepeatedTexts
+from ingest.retrieval.repeated_texts import CollapseRepeatedTexts, collapsed
 from ingest.retrieval.reranking import Rerank, Reranker
 from ingest.retrieval.search import Query, RankedPoint, Search, Stage
 from ingest.vector_store import VectorStore
@@ -107,8 +107,8 @@ class Scope:
         return Search(within, texts, fusion=self.fusion, threshold=threshold)
 
 
-#: What the points of all models go through together, in order.
-LAST_STAGES: Sequence[Stage] = (CollapseRepeatedTexts(), Diversify(), AddNeighbours(), CompleteParagraphs())
+#: What the points of all models go through together, in order, once those that say the same share a place.
+LAST_STAGES: Sequence[Stage] = (Diversify(), AddNeighbours(), CompleteParagraphs())
 
 
 def search_together(scopes: Sequence[Scope], texts: Sequence[str], options: SearchOptions) -> list[Hit]:
@@ -130,7 +130,8 @@ def search_together(scopes: Sequence[Scope], texts: Sequence[str], options: Sear
         scope.retriever.rerank.check(options)
     searches = [scope.retriever.rank(scope.search(texts, options)) for scope in scopes]
     rankings = [list(search.ranking) for search in searches]
-    ranking = rankings[0] if len(rankings) == 1 else interleaved(rankings)
+    limit = considered_count(options)
+    ranking = rankings[0][:limit] if len(rankings) == 1 else collapsed(interleaved(rankings), limit)
     found = run_stages(LAST_STAGES, Search(options, texts=texts, ranking=ranking))
     queries = [query for search in searches for query in search.queries]
     return [_hit(ranked, queries) for ranked in islice(found.ranking, options.top_k)]

@@ -33,6 +33,11 @@ def text_with_header(payload: Payload) -> str:
     return with_header(payload.get("header") or "", payload["text"])
 
 
+def text_key(payload: Payload) -> str:
+    """Return a key that only points which say the same have: the hash of what they say."""
+    return str(payload["content_hash"])
+
+
 @dataclass(frozen=True)
 class RankedPoint:
     """A point with the scores of all stages.

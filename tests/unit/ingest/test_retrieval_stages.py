@@ -11,6 +11,7 @@ import pytest
 
 from core.errors import InvalidRequest
 from core.messages import SearchOptions
+from ingest.parsed_document import content_hash_of
 from ingest.retrieval.candidates import FetchCandidates
 from ingest.retrieval.diversity import Diversify
 from ingest.retrieval.merging import MergeRankings
@@ -82,7 +83,7 @@ def direction(at: int) -> Vector:
 def point(text: str, score: float = 1.0, document: str = "doc", index: int = 0, **values: Any) -> ScoredPoint:
     payload = {
         "document_id": document, "generation": 1, "chunk_index": index, "text": text, "filename": "a.txt",
-        "collection": "default",
+        "collection": "default", "content_hash": content_hash_of(text),
     }  # fmt: skip
     return ScoredPoint(payload, score, id=point_id(document, 1, index), **values)
 
@@ -121,12 +122,7 @@ def test_a_search_goes_through_its_stages_in_this_order() -> None:
         DropEmptyTexts, PrepareQueries, FetchCandidates, DropIrrelevant,
         MergeRankings, CollapseRepeatedTexts, Rerank,
     ]  # fmt: skip
-    assert [type(stage) for stage in LAST_STAGES] == [
-        CollapseRepeatedTexts,
-        Diversify,
-        AddNeighbours,
-        CompleteParagraphs,
-    ]
+    assert [type(stage) for stage in LAST_STAGES] == [Diversify, AddNeighbours, CompleteParagraphs]
 
 
 def test_a_stage_is_added_by_adding_it_to_the_list() -> None:
