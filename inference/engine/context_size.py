@@ -116,10 +116,13 @@ def choose_context_size(settings: Settings, machine: Machine) -> ContextSize:
     stream_bytes = machine.cache_bytes(stream_cells(length), 1)
     streams = min(sequences, int(machine.room_bytes / max(1.0, stream_bytes)))
     if machine.wants_streams and streams >= min(2, settings.slots):
-        size = _sized(settings, machine, length, reason, streams * stream_cells(length))
-        return replace(size, sequences=streams, has_streams=True, cache_bytes=streams * stream_bytes)
-    fitting = max(machine.fitting_cells(sequences), length + SPARE_CELLS)
-    return _sized(settings, machine, length, reason, min(wanted + SPARE_CELLS, fitting))
+        size = _sized(settings, machine, length, reason, streams * stream_cells(length), streams)
+        return replace(size, has_streams=True, cache_bytes=streams * stream_bytes)
+    # Each sequence has a window of its own in layers with one.
+    while machine.fitting_cells(sequences) < length + SPARE_CELLS:
+        sequences -= 1
+    cells = min(wanted + SPARE_CELLS, machine.fitting_cells(sequences))
+    return _sized(settings, machine, length, reason, cells, sequences)
 
 
 def stream_cells(context_length: int) -> int:
@@ -174,8 +177,7 @@ def _no_room(settings: Settings, machine: Machine, length: int) -> Configuration
     )
 
 
-def _sized(settings: Settings, machine: Machine, length: int, reason: str, cells: int) -> ContextSize:
-    sequences = min(settings.slots, machine.most_sequences)
+def _sized(settings: Settings, machine: Machine, length: int, reason: str, cells: int, sequences: int) -> ContextSize:
     return ContextSize(
         context_length=length,
         reason=reason,

@@ -17,7 +17,7 @@ _WITH_DIGIT = re.compile(r"(?<!\S)(?=\S*\d)\S+")
 _RUN = re.compile(rf"[^\W_]+(?:(?:[{_SEPARATORS}]|(?<=\d),(?=\d))[^\W_]+)*")
 _PART = re.compile(r"[^\W_]+")
 #: A number with separators within a run, such as that of a version.
-_NUMBER = re.compile(rf"\d+(?:[{_SEPARATORS},]\d+)+")
+_NUMBER = re.compile(rf"(?<!\d)\d+(?:[{_SEPARATORS},]\d+)+")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _BOUNDARY = re.compile(r"(?<=\d)(?=[^\W\d_])|(?<=[^\W\d_])(?=\d)")
 #: Longer runs are no codes that a person would type, but data.

@@ -33,7 +33,7 @@ _LONE_HAN_LETTER = re.compile(f"(?<![{_HAN}])[{_HAN}](?![{_HAN}])")
 
 
 #: A word with hyphens. It is a term without them too, since they may be those of a line end.
-_HYPHENATED = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)+")
+_HYPHENATED = re.compile(r"(?<![^\W\d_])[^\W\d_]+(?:-[^\W\d_]+)+")
 
 #: The beginning of a query that is searched for by its words. Taking a text apart holds the interpreter's lock, and no
 #: store looks up more than some dozen terms.

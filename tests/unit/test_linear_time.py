@@ -22,7 +22,7 @@ from inference.text.citations import Citer
 from inference.text.overlap import support
 from inference.text.rewriting import usable_rewrite
 from ingest.embedding.tokenizer import TextTokenizer
-from ingest.retrieval.query_terms import codes_in
+from ingest.vector_store.codes import codes_in
 from ingest.vector_store.sparse import QUERY_CHARACTERS, document_terms, query_terms
 from tests.support import assert_linear
 
