@@ -15,6 +15,7 @@ from ingest.parsers.detection import JSON_LINES
 from ingest.parsers.records.json_lists import add_record_lists, is_chat
 from ingest.parsers.records.json_values import decode_json, record_line
 from ingest.parsers.source import SourceFile
+from ingest.terminal_text import shown_text
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _INDENT = "  "
@@ -82,8 +83,13 @@ def _indented(text: str) -> str:
         elif sign == ":":
             parts.append(": ")
         else:
-            parts.append(json.dumps(json.loads(sign), ensure_ascii=False) if "\\u" in sign else sign)
+            parts.append(_without_escapes(sign) if "\\u" in sign else sign)
     return "".join(parts)
+
+
+def _without_escapes(string: str) -> str:
+    """Return a string of JSON with its characters instead of `\\u` escapes, as a terminal shows it."""
+    return json.dumps(shown_text(json.loads(string), is_output=True), ensure_ascii=False)
 
 
 def _record(line: str) -> str:

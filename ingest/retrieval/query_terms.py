@@ -43,14 +43,15 @@ class QueryTerms:
     def match_strongly(self, point: ScoredPoint) -> bool:
         """Return whether the point holds all codes of the query, or most of its terms weighted by rarity.
 
-        At least one rare term must be among them: common words do not make a chunk relevant.
+        At least one rare term must be among them: common words do not make a chunk relevant. A query that is little
+        more than its codes needs none, since in a small collection most chunks may hold a code.
         """
         weights, ceiling = self.weights.weights, self.weights.ceiling
         if not ceiling or (point.sparse_score or 0.0) < LEAST_BM25_SHARE * ceiling:
             return False
         held = set(point_terms(point.payload).indices) & weights.keys()
-        if all(weights[term] < RARE_SHARE * self.weights.unseen for term in held):
-            return False
-        if self.codes and self.codes <= held:
-            return True
-        return sum(weights[term] for term in held) >= STRONG_SHARE * sum(weights.values())
+        holds_codes = bool(self.codes) and self.codes <= held
+        holds_most = sum(weights[term] for term in held) >= STRONG_SHARE * sum(weights.values())
+        if any(weights[term] >= RARE_SHARE * self.weights.unseen for term in held):
+            return holds_codes or holds_most
+        return holds_codes and holds_most

@@ -31,8 +31,7 @@ def text_cell(text: str, style: CellStyle, type_: CellType = CellType.TEXT) -> C
     text = one_line(style.format.show_text(text))
     if not text:
         return None
-    # A text of which only parts are struck out keeps its own marks.
-    return Cell(f"~~{text.replace('~~', '')}~~" if style.is_struck else text, type_)
+    return Cell(f"~~{text}~~" if style.is_struck else text, type_)
 
 
 def number_cell(value: float, style: CellStyle, *, from_1904: bool) -> Cell | None:

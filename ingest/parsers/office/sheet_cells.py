@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from lxml import etree
@@ -16,6 +17,7 @@ from ingest.parsed_document import check_length
 from ingest.parsers.office.cell_display import PLAIN_STYLE, CellStyle, number_cell, repeat_merged_cells, text_cell
 from ingest.parsers.office.number_formats import BUILT_IN, number_format
 from ingest.parsers.office.open_xml import R_ID, Element, Package
+from ingest.parsers.raised import lowered, raised
 from ingest.parsers.tables.cells import Cell, CellType, Row
 
 _S = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
@@ -26,6 +28,9 @@ _ESCAPE = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _REFERENCE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
 #: Numbers with fewer digits are written as they are shown.
 _EXACT_DIGITS = 12
+#: A text; with runs, it is that in a cell whose font is not struck out, and that in one whose font is.
+_SharedText = str | tuple[str, str]
+_SHIFTS = {"superscript": raised, "subscript": lowered}
 _FALSE = frozenset(("0", "false", "off", "none", "noStrike"))
 
 
@@ -82,7 +87,7 @@ class WorkbookCells:
 
 
 class _SheetReader:
-    def __init__(self, styles: list[CellStyle], strings: list[str], *, from_1904: bool) -> None:
+    def __init__(self, styles: list[CellStyle], strings: list[_SharedText], *, from_1904: bool) -> None:
         self._styles = styles
         self._strings = strings
         self._from_1904 = from_1904
@@ -135,11 +140,11 @@ class _SheetReader:
         if kind == "s" and value:
             key = (value, style)
             if key not in self._shared_cells:
-                self._shared_cells[key] = text_cell(self._strings[int(value)], self._style(style))
+                self._shared_cells[key] = _cell_of(self._strings[int(value)], self._style(style))
             return self._shared_cells[key]
         if kind == "inlineStr":
             inline = element.find(_INLINE)
-            return None if inline is None else text_cell(_rich_text(inline), self._style(style))
+            return None if inline is None else _cell_of(_shared_text(inline), self._style(style))
         return self._typed(kind, value, self._style(style)) if value else None
 
     def _typed(self, kind: str, value: str, style: CellStyle) -> Cell | None:
@@ -200,7 +205,7 @@ def _read_styles(package: Package) -> list[CellStyle]:
     return styles
 
 
-def _strings(package: Package, part: str) -> Iterator[str]:
+def _strings(package: Package, part: str) -> Iterator[_SharedText]:
     """Yield the texts that cells share."""
     with package.open(part) as source:
         found = etree.iterparse(
@@ -208,22 +213,48 @@ def _strings(package: Package, part: str) -> Iterator[str]:
             remove_comments=True, remove_pis=True,
         )  # fmt: skip
         for _, item in found:
-            yield _rich_text(item)
+            yield _shared_text(item)
             _forget(item)
 
 
-def _rich_text(item: Element) -> str:
-    """Return the text of a string and of its runs, without phonetic readings. Struck-out runs are marked."""
+def _shared_text(item: Element) -> _SharedText:
+    """Return the text of a string, without phonetic readings. The looks of its runs are marked."""
+    if item.find(_RUN) is None:
+        return _unescaped("".join(each.text or "" for each in item.iterfind(_TEXT)))
+    return _rich_text(item, in_struck_cell=False), _rich_text(item, in_struck_cell=True)
+
+
+def _rich_text(item: Element, *, in_struck_cell: bool) -> str:
+    """Return the text of runs with marks. A run without properties looks as the cell's font says."""
     texts: list[str] = []
     for child in item:
-        if child.tag == _TEXT:
-            texts.append(child.text or "")
-        elif child.tag == _RUN:
+        if child.tag == _RUN:
             text = "".join(each.text or "" for each in child.iterfind(_TEXT))
             properties = child.find(f"{_S}rPr")
-            is_struck = properties is not None and text.strip() and _has_strike(properties)
-            texts.append(f"~~{text}~~" if is_struck else text)
+            if properties is not None:
+                text = _marked(text, properties, texts[-1] if texts else "")
+            elif in_struck_cell and text.strip():
+                text = f"~~{text}~~"
+            texts.append(text)
+        elif child.tag == _TEXT:
+            texts.append(child.text or "")
     return _unescaped("".join(texts).replace("~~~~", ""))
+
+
+def _cell_of(text: _SharedText, style: CellStyle) -> Cell | None:
+    if isinstance(text, str):
+        return text_cell(text, style)
+    return text_cell(text[style.is_struck], replace(style, is_struck=False))
+
+
+def _marked(text: str, properties: Element, before: str) -> str:
+    """Return the text of a run with marks: struck out, raised or lowered."""
+    if not text.strip():
+        return text
+    align = properties.find(f"{_S}vertAlign")
+    if align is not None and (write := _SHIFTS.get(align.get("val") or "")):
+        text = write(text, before)
+    return f"~~{text}~~" if _has_strike(properties) else text
 
 
 def _has_strike(properties: Element) -> bool:

@@ -6,6 +6,7 @@ python-calamine reads them too, but without number formats and fonts.
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import xlrd
@@ -17,9 +18,13 @@ from ingest.parsers.archives import ENCRYPTED, FILE_ERRORS
 from ingest.parsers.office.cell_display import PLAIN_STYLE, CellStyle, number_cell, repeat_merged_cells, text_cell
 from ingest.parsers.office.number_formats import BUILT_IN, number_format
 from ingest.parsers.office.sheet_notes import comment_line
+from ingest.parsers.raised import lowered, raised
 from ingest.parsers.source import SourceFile
 from ingest.parsers.tables.cells import Cell, CellType, Row
 from ingest.parsers.tables.sheets import add_sheet
+
+#: How a font of this escapement writes its text.
+_SHIFTS = {1: raised, 2: lowered}
 
 
 def parse(source: SourceFile) -> ParsedDocument:
@@ -66,7 +71,7 @@ class _Cells:
         rows: dict[int, Row] = {}
         for number in range(sheet.nrows):
             filled = (
-                (column, self._cell(cell))
+                (column, self._cell(cell, sheet.rich_text_runlist_map.get((number, column))))
                 for column, cell in enumerate(sheet.row(number))
                 if cell.ctype not in (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK)
             )
@@ -79,17 +84,33 @@ class _Cells:
             repeat_merged_cells(rows, merged)
         return list(rows.items())
 
-    def _cell(self, cell: Any) -> Cell | None:
+    def _cell(self, cell: Any, runs: list[tuple[int, int]] | None) -> Cell | None:
         style = self._style(cell.xf_index)
         if cell.ctype == xlrd.XL_CELL_BOOLEAN:
             return text_cell("TRUE" if cell.value else "FALSE", style, CellType.BOOLEAN)
         if cell.ctype == xlrd.XL_CELL_ERROR:
             return text_cell(xlrd.error_text_from_code.get(cell.value, "#ERROR"), style, CellType.ERROR)
         if cell.ctype == xlrd.XL_CELL_TEXT:
+            if runs:
+                # The fonts of the runs replace that of the cell.
+                return text_cell(self._rich_text(cell, runs), replace(style, is_struck=False))
             return text_cell(cell.value, style)
         if not self._has_styles and cell.ctype == xlrd.XL_CELL_DATE:
             style = CellStyle(number_format("yyyy-mm-dd" if cell.value == int(cell.value) else BUILT_IN[22]))
         return number_cell(cell.value, style, from_1904=self._from_1904)
+
+    def _rich_text(self, cell: Any, runs: list[tuple[int, int]]) -> str:
+        """Return a text with its runs marked by their looks. A run is where it begins and the number of its font."""
+        if runs[0][0]:
+            runs = [(0, self._workbook.xf_list[cell.xf_index].font_index), *runs]
+        texts: list[str] = []
+        ends = [start for start, _ in runs[1:]] + [len(cell.value)]
+        for (start, number), end in zip(runs, ends, strict=True):
+            text, font = cell.value[start:end], self._workbook.font_list[number]
+            if text.strip() and font.escapement in _SHIFTS:
+                text = _SHIFTS[font.escapement](text, texts[-1] if texts else "")
+            texts.append(f"~~{text}~~" if text.strip() and font.struck_out else text)
+        return "".join(texts).replace("~~~~", "")
 
     def _style(self, index: int | None) -> CellStyle:
         if index is None or not self._has_styles:

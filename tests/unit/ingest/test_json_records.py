@@ -185,6 +185,11 @@ def test_other_json_stays_as_it_is(read: Read, content: Any) -> None:
     assert read("data.json", text.encode()).text == text
 
 
+def test_escaped_letters_and_colours_of_a_terminal_in_json_are_decoded(read: Read) -> None:
+    data = rb'{"name": "M\u00fcller", "log": "\u001b[31mE4711\u001b[0m pump", "quote": "\u0022"}'
+    assert read("data.json", data).text == '{\n  "name": "Müller",\n  "log": "E4711 pump",\n  "quote": "\\""\n}'
+
+
 def test_json_that_is_nested_deeply_stays_as_it_is(read: Read) -> None:
     text = "[" + '{"a":' * 500 + "1" + "}" * 500 + "]"
     assert read("data.json", text.encode()).text.count("a") == 500

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import xlwt
+from openpyxl.cell.rich_text import CellRichText, TextBlock
+from openpyxl.cell.text import InlineFont
 from openpyxl.styles import Font
 from pptx import Presentation
 from pptx.util import Inches
@@ -230,11 +232,37 @@ def test_struck_out_cells_and_rows_are_marked(read: Read) -> None:
     ]  # fmt: skip
 
 
-def test_struck_out_parts_of_a_text_are_marked(read: Read) -> None:
+@pytest.mark.parametrize(
+    ("runs", "shown"),
+    [
+        ("<r><rPr><strike/></rPr><t>30 days</t></r><r><t> 90 days</t></r>", "~~30 days~~ 90 days"),
+        ('<r><t>25</t></r><r><rPr><vertAlign val="superscript"/></rPr><t>3</t></r><r><t> kg</t></r>', "25³ kg"),
+        ('<r><t>H</t></r><r><rPr><vertAlign val="subscript"/></rPr><t>2</t></r><r><t>O</t></r>', "H2O"),
+        ('<r><t>25</t></r><r><rPr><vertAlign val="baseline"/></rPr><t>3</t></r>', "253"),
+    ],
+)
+def test_parts_of_a_text_are_marked_by_their_looks(read: Read, runs: str, shown: str) -> None:
     from tests.unit.ingest.test_sheet_files import with_sheet
 
-    text = "<is><r><rPr><strike/></rPr><t>30 days</t></r><r><t> 90 days</t></r></is>"
-    assert lines(read, with_sheet(f'<row><c t="inlineStr">{text}</c></row>')) == ["Prices", "~~30 days~~ 90 days"]
+    assert lines(read, with_sheet(f'<row><c t="inlineStr"><is>{runs}</is></c></row>')) == ["Prices", shown]
+
+
+def test_runs_replace_the_font_of_a_struck_out_cell(read: Read) -> None:
+    def fill(sheet: Any) -> None:
+        valid = InlineFont(rFont="Arial")
+        sheet.append(("Load", CellRichText("40 kg", TextBlock(valid, " 50 kg")), CellRichText("all of it")))
+        sheet["B1"].font = sheet["C1"].font = Font(strike=True)
+
+    assert lines(read, book_bytes(fill))[-1] == "Load | ~~40 kg~~ 50 kg | ~~all of it~~"
+
+
+def test_parts_of_a_text_in_an_old_workbook_are_marked_by_their_looks(read: Read) -> None:
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("Loads")
+    high, struck, plain = (xlwt.easyfont(look) for look in ("escapement superscript", "struck_out on", ""))
+    sheet.write_rich_text(0, 0, ("25", ("3", high), (" kg", plain)))
+    sheet.write_rich_text(0, 1, (("30 days", struck), (" 90 days", plain)), xlwt.easyxf("font: struck_out on"))
+    assert lines(read, files._saved(book.save), "a.xls")[-1] == "25³ kg | ~~30 days~~ 90 days"
 
 
 def test_rows_that_are_only_styled_are_not_read(read: Read) -> None:
