@@ -9,6 +9,7 @@ TABLE = f"{_OASIS}table:1.0"
 DRAW = f"{_OASIS}drawing:1.0"
 FORM = f"{_OASIS}form:1.0"
 STYLE = f"{_OASIS}style:1.0"
+FO = f"{_OASIS}xsl-fo-compatible:1.0"
 SVG = f"{_OASIS}svg-compatible:1.0"
 DUBLIN_CORE = "http://purl.org/dc/elements/1.1/"
 #: LibreOffice's extensions.

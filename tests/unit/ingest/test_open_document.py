@@ -24,6 +24,7 @@ NAMES = " ".join(
     [
         *(f'xmlns:{name}="{OASIS}:{name}:1.0"' for name in ("office", "text", "table", "style", "form")),
         f'xmlns:draw="{OASIS}:drawing:1.0" xmlns:svg="{OASIS}:svg-compatible:1.0"',
+        f'xmlns:fo="{OASIS}:xsl-fo-compatible:1.0"',
         'xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xlink="http://www.w3.org/1999/xlink"',
         'xmlns:loext="urn:org:documentfoundation:names:experimental:office:xmlns:loext:1.0"',
         'xmlns:field="urn:openoffice:names:experimental:ooo-ms-interop:xmlns:field:1.0"',
@@ -354,6 +355,31 @@ def test_hidden_struck_out_and_raised_text_of_open_documents(read: Read) -> None
     )
     document = read("a.fodt", ("<?xml version='1.0'?>" + FLAT.format(body(content))).encode())
     assert [text for _, text in kinds_and_texts(document)] == ["Load 25³ kg, ~~30~~ 90", "~~Gone now~~", "seen"]
+
+
+WHITE = """<style:style style:name="{}" style:family="{}">{}<style:text-properties fo:color="#ffffff"/></style:style>"""
+DARK = "<style:paragraph-properties fo:background-color='#000080'/>"
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("<text:p>seen <text:span text:style-name='T9'>white</text:span></text:p>", ["seen"]),
+        ("<text:p text:style-name='P8'>white</text:p><text:p>seen</text:p>", ["seen"]),
+        ("<text:p text:style-name='P8'>half <text:span text:style-name='T8'>seen</text:span></text:p>", ["half seen"]),
+        (
+            "<text:p text:style-name='P9'>on blue <text:span text:style-name='T9'>seen</text:span></text:p>",
+            ["on blue seen"],
+        ),
+        ("<text:p text:style-name='P8'>near a box</text:p><text:p><draw:rect/>seen</text:p>", ["near a box", "seen"]),
+    ],
+)
+def test_white_text_on_white_paper_is_left_out(read: Read, content: str, shown: list[str]) -> None:
+    red = "<style:style style:name='T8' style:family='text'><style:text-properties fo:color='#ff0000'/></style:style>"
+    looks = WHITE.format("T9", "text", "") + WHITE.format("P8", "paragraph", "") + WHITE.format("P9", "paragraph", DARK)
+    flat = FLAT.replace("<office:automatic-styles>", f"<office:automatic-styles>{looks}{red}")
+    document = read("a.fodt", ("<?xml version='1.0'?>" + flat.format(body(content))).encode())
+    assert [text for _, text in kinds_and_texts(document)] == shown
 
 
 def test_headings_and_lists_of_open_documents_have_their_numbers(read: Read) -> None:
