@@ -13,6 +13,8 @@ CONVERSATION_TASKS = (
     r"(?i)\A\s*#{1,6} ?task:|<chat_history>"
     r"|\b(title|headline|tags?|summary|emoji|follow-up (questions|prompts))\b[^.?!\n]{0,80}"
     r"\b(this|our|the)( above| following| current| entire)? (conversation|chat history|chat|dialogue|discussion)\b"
+    r"|\bgive (this|our|the) (conversation|chat|dialogue|discussion) a\b[^.?!\n]{0,40}\b(title|name|headline)\b"
+    r"|\b(suggest|generate|propose)\b[^.?!\n]{0,40}\bfollow-up (questions|prompts)\b"
     r"|\bsummari[sz]e\b[^.?!\n]{0,40}\b(conversation|chat|dialogue|discussion)\b"
 )
 #: A task is recognised by its beginning. The rest of the message often is the whole conversation.

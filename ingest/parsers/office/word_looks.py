@@ -38,9 +38,13 @@ class RunLooks:
 
     def __init__(self, package: Package, main: str) -> None:
         self._styles: dict[str, _Look] = {}
+        self._shaded: set[str] = set()
         for name in package.related(main, "styles"):
-            if name in package and _LOOKS.search(package.read(name)):
+            data = package.read(name) if name in package else b""
+            if _LOOKS.search(data):
                 self._styles |= _styles(package.tree(name))
+            if b"shd" in data:
+                self._shaded |= _shaded(package.tree(name))
         names = "|".join(map(re.escape, self._styles))
         self._uses = re.compile(rf"Style [^>]*val=[\"'](?:{names})[\"']".encode()) if names else None
 
@@ -73,7 +77,7 @@ class RunLooks:
         style = properties.find(f"{W}rStyle")
         look = self._styles.get(style.get(f"{W}val", ""), below) if style is not None else below
         look = _with_properties(look, properties)
-        if has_paper and not look.is_hidden and _is_white(run, properties):
+        if has_paper and not look.is_hidden and _is_white(run, properties, self._shaded):
             return replace(look, is_hidden=True)
         return look
 
@@ -83,19 +87,24 @@ def _styles(root: Element) -> dict[str, _Look]:
     elements = {style.get(f"{W}styleId") or "": style for style in root.iter(f"{W}style")}
     found: dict[str, _Look] = {}
     for name in elements:
-        chain: list[Element] = []
-        base: str | None = name
-        while base in elements and len(chain) < 12:
-            chain.append(elements[base])
-            link = elements[base].find(f"{W}basedOn")
-            base = link.get(f"{W}val") if link is not None else None
         look = _PLAIN
-        for style in reversed(chain):
+        for style in reversed(_chain(elements, name)):
             properties = style.find(_PROPERTIES)
             look = _with_properties(look, properties) if properties is not None else look
         if look != _PLAIN:
             found[name] = look
     return found
+
+
+def _chain(elements: dict[str, Element], name: str) -> list[Element]:
+    """Return a style and those that it is based on."""
+    chain: list[Element] = []
+    base: str | None = name
+    while base in elements and len(chain) < 12:
+        chain.append(elements[base])
+        link = elements[base].find(f"{W}basedOn")
+        base = link.get(f"{W}val") if link is not None else None
+    return chain
 
 
 def _with_properties(look: _Look, properties: Element) -> _Look:
@@ -119,14 +128,22 @@ def _is_on_white(root: Element) -> bool:
     return next(anchors, None) is None
 
 
-def _is_white(run: Element, properties: Element) -> bool:
+def _shaded(root: Element) -> set[str]:
+    """Return the styles of paragraphs with a background, also with that of a style below."""
+    elements = {style.get(f"{W}styleId") or "": style for style in root.iter(f"{W}style")}
+    chains = {name: _chain(elements, name) for name in elements}
+    return {name for name, chain in chains.items() if any(next(one.iter(f"{W}shd"), None) is not None for one in chain)}
+
+
+def _is_white(run: Element, properties: Element, shaded: set[str]) -> bool:
     colour = properties.find(f"{W}color")
     if colour is None or (colour.get(f"{W}val") or "").upper() != _WHITE or colour.get(f"{W}themeColor"):
         return False
     if properties.find(f"{W}shd") is not None or properties.find(f"{W}highlight") is not None:
         return False
     paragraph = next(run.iterancestors(_PARAGRAPH))
-    is_shaded = paragraph.find(f"{W}pPr/{W}shd") is not None or paragraph.find(f"{W}pPr/{W}pStyle") is not None
+    style = paragraph.find(f"{W}pPr/{W}pStyle")
+    is_shaded = paragraph.find(f"{W}pPr/{W}shd") is not None or (style is not None and style.get(f"{W}val") in shaded)
     return not is_shaded and next(run.iterancestors(*_BACKGROUNDS), None) is None
 
 

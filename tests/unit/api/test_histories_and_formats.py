@@ -226,12 +226,17 @@ TASKS = [
     "Please summarize the above conversation into a title of 10 words or less.",
     "Generate 1-3 broad tags categorizing the main themes of the chat history",
     "What would be a short and relevant title for this chat? You must strictly answer with only the title.",
+    "Based on the chat history, give this conversation a name. Keep it short - 10 characters max, no quotes.",
+    "Suggest 3-5 relevant follow-up questions.",
 ]
 QUESTIONS = [
     "How long is the warranty?",
     "What is the title of the second chapter?",
     "Which tags are on the crate? Please summarize the manual.",
     "Give a summary of the contract with Northwind.",
+    "List the follow-up questions of the interview guide.",
+    "Which follow-up questions does the inspector ask?",
+    "Whom did they give the conversation piece a new name for?",
     "What did we say in the chapter about conversation?",
     "",
 ]

@@ -76,6 +76,19 @@ def test_white_words_on_a_coloured_cell_are_read(read: Read) -> None:
     assert all(word in text for word in ("city", "price", "Rome", "57", "marked"))
 
 
+def test_white_words_are_left_out_unless_their_style_has_a_background(read: Read) -> None:
+    def fill(document: docx.document.Document) -> None:
+        dark = document.styles.add_style("Dark", docx.enum.style.WD_STYLE_TYPE.PARAGRAPH)
+        dark.element.get_or_add_pPr().append(
+            parse_xml(f'<w:shd xmlns:w="{docx.oxml.ns.nsmap["w"]}" w:val="clear" w:fill="000080"/>')
+        )
+        document.styles.add_style("Darker", docx.enum.style.WD_STYLE_TYPE.PARAGRAPH).base_style = dark
+        for style, text in (("Body Text", "unseen"), ("Darker", "on blue")):
+            document.add_paragraph(style=style).add_run(text).font.color.rgb = RGBColor(255, 255, 255)
+
+    assert read("a.docx", docx_bytes(fill)).text == "on blue"
+
+
 def test_looks_and_numbers_of_slides(read: Read) -> None:
     presentation = pptx.Presentation()
     slide = presentation.slides.add_slide(presentation.slide_layouts[5])
