@@ -16,6 +16,7 @@ from ingest.parsers.charsets import decode_markup
 from ingest.parsers.html.page import add_html, html_blocks
 from ingest.parsers.line_ends import join_words
 from ingest.parsers.raised import lowered, note_reference, raised, struck_out
+from ingest.parsers.records import captions
 from ingest.parsers.safe_xml import resolve_named_entities, xml_parser
 from ingest.parsers.source import SourceFile
 
@@ -53,6 +54,8 @@ def parse(source: SourceFile) -> ParsedDocument:
         if error.code == etree.ErrorTypes.ERR_ENTITY_LOOP or "amplification" in error.msg:
             raise DocumentRejected("The XML is hostile: its entities would grow without end.") from error
         return text.parse(source)
+    if _name(root) == "tt" and (speech := captions.parse_timed_text(root, source.media_type)) is not None:
+        return speech
     reader = _Reader()
     if _name(root) == "html":
         # Comments before the page were too long for its type to be detected.

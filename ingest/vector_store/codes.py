@@ -19,6 +19,7 @@ _PART = re.compile(r"[^\W_]+")
 #: A number with separators within a run, such as that of a version.
 _NUMBER = re.compile(rf"(?<!\d)\d+(?:[{_SEPARATORS},]\d+)+")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_PLAIN_CODE = re.compile(r"0\d{2,}|\d{6,}")
 _BOUNDARY = re.compile(r"(?<=\d)(?=[^\W\d_])|(?<=[^\W\d_])(?=\d)")
 #: Longer runs are no codes that a person would type, but data.
 LONGEST_CODE = 64
@@ -29,9 +30,11 @@ _LEAST_PIECE = 2
 def codes_in(text: str) -> list[str]:
     """Return the codes of a text, each as one word: those with letters and digits, and numbers with separators.
 
-    A code is written without separators, so that AB-1207 and AB1207 are the same; only digits stay apart (12.3).
+    A code is written without separators, so that AB-1207 and AB1207 are the same; only digits stay apart (12.3). Plain
+    numbers are codes if they have a leading zero or many digits: such numbers are no amounts or years.
     """
-    return [code for run in _runs(text) if (code := _as_word(run)) is not None]
+    found = ((run, _as_word(run)) for run in _runs(text))
+    return [code or run for run, code in found if code is not None or _PLAIN_CODE.fullmatch(run)]
 
 
 def with_codes(text: str) -> str:

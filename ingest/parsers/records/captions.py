@@ -1,4 +1,4 @@
-"""Captions of films and talks (WebVTT, SubRip, SubViewer, Advanced SubStation), read as speech.
+"""Captions of films and talks (WebVTT, SubRip, SubViewer, Advanced SubStation, TTML), read as speech.
 
 Ours, since libraries for captions keep their cues and times, and not the sentences that run over them.
 """
@@ -9,6 +9,8 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from lxml import etree
 
 from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers import text as plain_text
@@ -26,6 +28,14 @@ _DRAWING = re.compile(r"\{[^}]*\\p[1-9]")
 _SPEAKER = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")
 #: Tags of HTML, times within a line, and overrides of positions and fonts.
 _TAG = re.compile(r"</?(?:[a-z][^<>\n]*|\d[\d:.,]*)>|\{\\[^}\n]*\}", re.I)
+#: Times of TTML: `00:00:01.5`, with frames `00:00:01:12`, or a number and its unit.
+_CLOCK = re.compile(r"(\d{2,3}):(\d\d):(\d\d(?:\.\d{1,9})?)(?::\d+(?:\.\d+)?)?", re.ASCII)
+_OFFSET = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|[hms])", re.ASCII)
+_UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+#: Elements in a paragraph of TTML with words about it.
+_UNSPOKEN = frozenset(
+    f"{{http://www.w3.org/ns/ttml#metadata}}{name}" for name in ("title", "desc", "name", "copyright")
+)
 #: A line that begins what another person says.
 _DASH = re.compile(r"(?:[-–—‐]|>{2,3})\s*(?=\S)")
 _SENTENCE_END = re.compile(r"""[.!?…。！？]["'”’»)\]♪]*\Z""")
@@ -54,12 +64,42 @@ def parse(source: SourceFile) -> ParsedDocument:
     screen, are read once.
     """
     text = source.read_text()
-    builder = DocumentBuilder()
     cues = list(_script_cues(text) if _is_script(text) else _cues(text))
+    return _speech(cues, source.media_type) or plain_text.parse(source)
+
+
+def parse_timed_text(root: etree._Element, media_type: str) -> ParsedDocument | None:
+    """Parse the speech in the tree of a TTML file as `parse` does, or return None if it has none."""
+    name = etree.QName(root).namespace
+    cues: list[_Cue] = []
+    for element in root.iter(f"{{{name}}}p"):
+        # A paragraph without a time of its own has that of the division around it.
+        timed = next((each for each in (element, *element.iterancestors()) if each.get("begin")), element)
+        start, end = (_timed_text_seconds(timed.get(key) or "") for key in ("begin", "end"))
+        for line_break in element.iter(f"{{{name}}}br"):
+            line_break.text = "\n"
+        etree.strip_elements(element, *_UNSPOKEN, with_tail=False)
+        lines = [" ".join(line.split()) for line in "".join(element.itertext()).split("\n")]
+        if any(lines):
+            cues.append(_Cue(start, max(start, end), [line for line in lines if line]))
+    return _speech(cues, media_type)
+
+
+def _timed_text_seconds(value: str) -> float:
+    clock = _CLOCK.fullmatch(value)
+    if clock is not None:
+        # The last part may be a number of frames, which is less than a second.
+        return int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3])
+    offset = _OFFSET.fullmatch(value)
+    return float(offset[1]) * _UNIT_SECONDS[offset[2]] if offset is not None else 0.0
+
+
+def _speech(cues: Sequence[_Cue], media_type: str) -> ParsedDocument | None:
+    builder = DocumentBuilder()
     for start, words in _paragraphs(_without_repetition(cues)):
         builder.add(ElementKind.PARAGRAPH, f"[{_clock(start)}] {words}")
-    document = builder.build(source.media_type)
-    return document if document.elements else plain_text.parse(source)
+    document = builder.build(media_type)
+    return document if document.elements else None
 
 
 def _is_script(text: str) -> bool:

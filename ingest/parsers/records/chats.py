@@ -152,9 +152,12 @@ class Chats:
 
     def _rest(self, item: JsonObject, *, is_known: bool) -> Iterator[str]:
         """Yield the other values of a message. Exports of known programs have many that are for programs alone."""
+        text = _joined(item.value(*_TEXT)).strip()
         used = {key for names in (_SENDER, _TEXT, _TIME) for key in _used(item, names)}
         for key, value in item:
             if key in used or value in (None, "", [], False) or (is_known and key in _UNREAD):
+                continue
+            if key in _TEXT and _joined(value).strip() == text:
                 continue
             if key in _FILES and isinstance(value, list):
                 files = [_file(each) for each in value if isinstance(each, JsonObject)]

@@ -133,5 +133,22 @@ def test_long_speech_is_divided_at_the_end_of_a_sentence(read: Read) -> None:
     assert document.elements[1].text.startswith("[00:16:00] This is said in minute 16.")
 
 
+def test_timed_text_is_read_as_speech(read: Read) -> None:
+    text = b"""<?xml version="1.0"?><tt xmlns="http://www.w3.org/ns/ttml" xmlns:m="http://www.w3.org/ns/ttml#metadata">
+        <head><metadata><m:title>A film</m:title></metadata></head><body><div>
+        <p begin="00:00:01.500" end="00:00:04.000"><m:desc>Ann</m:desc>The reserve <span>pump</span><br/>starts when</p>
+        <p begin="4s" end="6500ms">the pressure\n            falls.</p><p> </p>
+        <p begin="00:01:08:12" end="00:01:10:00">Who checks it?</p></div></body></tt>"""
+    assert kinds_and_texts(read("a.ttml", text)) == [
+        ("paragraph", "[00:00:01] The reserve pump starts when the pressure falls."),
+        ("paragraph", "[00:01:08] Who checks it?"),
+    ]
+
+
+def test_timed_text_without_speech_is_read_as_other_xml(read: Read) -> None:
+    text = b'<tt xmlns="http://www.w3.org/ns/ttml"><head><title>A film</title></head></tt>'
+    assert read("a.ttml", text).text == "A film"
+
+
 def test_captions_without_cues_are_text(read: Read) -> None:
     assert read("a.srt", b"No captions yet.").text == "No captions yet."

@@ -147,6 +147,12 @@ def test_messages_of_other_programs_keep_what_else_they_say(read: Read) -> None:
     assert text == f"{line}\n\n{line}"
 
 
+def test_a_text_that_a_message_repeats_in_parts_is_read_once(read: Read) -> None:
+    parts = [{"type": "text", "text": "It leaks."}]
+    messages = [{"sender": "Ann", "created_at": "2026-03-02T08:00:00", "text": "It leaks.", "content": parts}] * 2
+    assert read("a.json", json.dumps(messages).encode()).text.split("\n\n") == ["2026-03-02 08:00 Ann: It leaks."] * 2
+
+
 def test_a_long_message_keeps_its_paragraphs(read: Read) -> None:
     content = "First.\n\n" + "word " * 300 + "end\n\n- last"
     document = read("a.jsonl", "\n".join(json.dumps({"role": "user", "content": content}) for _ in "ab").encode())
