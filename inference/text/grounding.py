@@ -29,7 +29,7 @@ _WORD = re.compile(r"\d+(?:[.,]\d+)*(?![^\W_])|[^\W_]+(?:[-/.][^\W_]+)*")
 _DIGIT = re.compile(r"\d")
 _KIND = re.compile(r"\b(?:which|what)\s+([^\W\d_]+)", re.IGNORECASE)
 _ENGLISH = frozenset("the of is are does what which who how where did".split())  # noqa: SIM905
-_CITATION = re.compile(r"(?<!\s)\s*\[\d+\]")
+_CITATION = re.compile(r"(?:(?<!\s)\s++)?\[\d+\]")
 #: Words of questions that say nothing about what is asked for.
 _LIGHT = terms_of(
     "much many often long far take takes took taken use used uses using give gives gave given need needs needed keep "

@@ -20,7 +20,7 @@ _DATA_URI = r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w.=+-]+)*;base64,"
 #: A data URI, lines of base64, a long run of base64, or lines of uuencode.
 _PAYLOAD = re.compile(
     rf"{_DATA_URI}(?P<data>[{_LETTERS}=]*+(?:\s*+[{_LETTERS}]{{40,}}+=*)*+)"
-    rf"|(?P<lines>(?<![{_LETTERS}])[{_LETTERS}]{{{_MIN_LINE},}}+(?:{_LINE_END}[{_LETTERS}]{{{_MIN_LINE},}}+)+(?:{_LINE_END}[{_LETTERS}]+=*)?)"
+    rf"|(?P<lines>(?<![{_LETTERS}])[{_LETTERS}]{{{_MIN_LINE},}}+(?:{_LINE_END}[{_LETTERS}]{{{_MIN_LINE},}}+)+(?:{_LINE_END}(?!-----)[{_LETTERS}]+=*)?)"
     rf"|(?P<run>[{_LETTERS}]{{{_MIN_CHARACTERS},}}+={{0,2}})"
     r"|(?P<uu>^begin [0-7]{3,4} [^\n]{1,200}\n(?:[ -`]{1,130}[ \t]*\n)+`?[ \t]*\n?end\b)",
     re.M,
@@ -38,7 +38,7 @@ def without_payloads(document: ParsedDocument) -> ParsedDocument:
     found = [match for match in _PAYLOAD.finditer(document.text) if _is_payload(match)]
     if not found:
         return document
-    cuts = [match.span("data" if match["data"] else match.lastgroup or 0) for match in found]
+    cuts = [match.span() for match in found]
     names = [f"{_kind(match)}, {end - start} characters" for match, (start, end) in zip(found, cuts, strict=True)]
     return replace(_without(document, cuts), metadata={**document.metadata, PROPERTY: _listed(names)})
 

@@ -42,6 +42,18 @@ def test_payloads_are_left_out_and_named(read: Read, name: str, text: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "left"),
+    [
+        ("a.md", f"![photo](data:image/png;base64,{BASE64})", "![photo]()"),
+        ("a.txt", f"-----BEGIN CERTIFICATE-----\n{MIME}-----END CERTIFICATE-----\n",
+         "-----BEGIN CERTIFICATE-----\n\n-----END CERTIFICATE-----"),
+    ],
+)  # fmt: skip
+def test_nothing_else_goes_with_a_payload(read: Read, name: str, text: str, left: str) -> None:
+    assert read(name, text.encode()).text.strip() == left
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "ACGTTGCA" * 100,
