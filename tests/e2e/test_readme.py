@@ -33,6 +33,7 @@ NOT_RUN = {
     "celery -A tasks ": "starts the same workers as this stack; a test below compares the commands",
     "apt-get ": "changes the machine",
     "WATCH_DIRS=": "a line of settings",
+    "WATCH_URLS=": "the same; tests/integration/watchers/test_web_sources.py watches pages",
     "llm-api backup ": "tests/e2e/test_backup_and_upgrade.py does it; ends the stack",
     "cd data && rm -f catalog": "replaces the catalog of the tests' stack",
     "llm-api keys ": "closes the stack to the other examples; tests/unit/cli/test_key_commands.py does it",
