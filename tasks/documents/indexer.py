@@ -73,7 +73,7 @@ class Indexer:
         self._placements.delete_unreachable()
         if count := self._catalog.outdated_count():
             self._has_outdated = True
-            # A warning, because it is written before the worker sets its logging up, which would drop less.
+            # A warning: what is logged below that before the worker has set up its logging is lost.
             log.warning("%d documents are indexed again, since this release chunks them better; search goes on", count)
         for expected, claimed in (INDEX_STATES, DELETE_STATES):
             self._catalog.reclaim(self._worker, expected=expected, claimed=claimed, max_attempts=MAX_INDEX_ATTEMPTS)
