@@ -14,7 +14,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,6 +168,32 @@ def grounded_rows(
     return result
 
 
+def write_answers(
+    todo: Sequence[tuple[str, Question]],
+    hits: Mapping[str, list[Hit]],
+    answers: Answers,
+    name: str,
+    model: Path | None,
+    ends: float,
+) -> None:
+    """Have the model answer questions in these forms, and keep the answers, until the monotonic time `ends`."""
+    more: dict[str, Any] = {"model_path": model} if model else {}
+    settings = load_settings(inference_slots=SLOTS, context_length=CONTEXT_TOKENS, **more)
+    events: list[Writer] = []
+    engine = Engine(
+        open_backend(settings), slots=SLOTS, default_max_tokens=ANSWER_TOKENS, sink=lambda step: events[0](step)
+    )
+    writer = Writer(engine, answers.add)
+    events.append(writer)
+    engine.start()
+    for form, one in todo:
+        if time.monotonic() > ends:
+            break
+        writer.write(f"{name}|{form}|{one.id}", FORMS[form], one, hits[one.id])
+    writer.wait()
+    engine.close()
+
+
 def main() -> None:
     """Run the forms that are asked for, and print the table of all that is known."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -192,21 +218,7 @@ def main() -> None:
     name += "" if arguments.embedder == STARTER else f" with {arguments.embedder}"
     todo = [(form, one) for form in forms for one in asked if f"{name}|{form}|{one.id}" not in answers and hits[one.id]]
     if todo:
-        more: dict[str, Any] = {"model_path": arguments.model} if arguments.model else {}
-        settings = load_settings(inference_slots=SLOTS, context_length=CONTEXT_TOKENS, **more)
-        events: list[Writer] = []
-        engine = Engine(
-            open_backend(settings), slots=SLOTS, default_max_tokens=ANSWER_TOKENS, sink=lambda step: events[0](step)
-        )
-        writer = Writer(engine, answers.add)
-        events.append(writer)
-        engine.start()
-        for form, one in todo:
-            if time.monotonic() > ends:
-                break
-            writer.write(f"{name}|{form}|{one.id}", FORMS[form], one, hits[one.id])
-        writer.wait()
-        engine.close()
+        write_answers(todo, hits, answers, name, arguments.model, ends)
     print_table(
         f"Share of answers with the right words: {name}, {len(asked)} questions",
         ("form", *KINDS[:-1]),
