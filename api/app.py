@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api.auth import ASSETS_PATH, KeyRing
 from api.browser_check import BrowserCheck
+from api.console import pages as console_pages
 from api.dependencies import Services, in_thread
 from api.errors import install_error_handlers
 from api.job_calls import TRUNCATED_MESSAGES_HEADER
@@ -73,6 +74,7 @@ ROUTERS = (
     jobs.router,
     keys.router,
     usage.router,
+    console_pages.router,
 )
 
 

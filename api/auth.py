@@ -28,8 +28,8 @@ ResultT = TypeVar("ResultT")
 KEY_CACHE_SECONDS = 5.0
 #: Threads that ask the catalog about keys.
 MAX_THREADS = 8
-#: Routes that need no key: probes, and the description of the API.
-OPEN_PATHS = frozenset({"/health", "/ready", "/docs", "/openapi.json"})
+#: Routes that need no key: probes, the description of the API, and the console's pages, which hold no data.
+OPEN_PATHS = frozenset({"/", "/console", "/health", "/ready", "/docs", "/openapi.json"})
 #: The scripts and styles that `/docs` loads.
 ASSETS_PATH = "/docs-assets"
 
@@ -48,7 +48,7 @@ class KeyStore(Protocol):
 
 def is_open(path: str) -> bool:
     """Return whether a path is served without a key."""
-    return path in OPEN_PATHS or path.startswith((f"{ASSETS_PATH}/", "/docs/"))
+    return path in OPEN_PATHS or path.startswith((f"{ASSETS_PATH}/", "/docs/", "/console/"))
 
 
 class KeyRing:

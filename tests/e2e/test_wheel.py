@@ -21,7 +21,9 @@ pytestmark = [pytest.mark.check, pytest.mark.e2e, pytest.mark.timeout(600)]
 
 #: What the packages hold besides modules.
 TEMPLATES = "inference/text/templates/"
+CONSOLE = ROOT / "api" / "console"
 DATA_FILES = {
+    *(str(path.relative_to(ROOT)) for path in CONSOLE.rglob("*") if path.suffix in {".html", ".css", ".js", ".svg"}),
     "core/catalog/migrations/script.py.mako",
     "core/models/recommended.toml",
     "ingest/parsers/pandoc/pandoc.html",

@@ -1,0 +1,2 @@
+// The page `connect`.
+export {};
