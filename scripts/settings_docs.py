@@ -1,4 +1,4 @@
-"""Writes `.env.example` and the table of settings in README.md.
+"""Writes `.env.example` and the table of settings in docs/settings.md.
 
     python scripts/settings_docs.py
 
@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 from core.settings import GROUPS  # noqa: E402 - only importable from the repository's root
 
 ENV_EXAMPLE = ROOT / ".env.example"
-README = ROOT / "README.md"
+SETTINGS_PAGE = ROOT / "docs" / "settings.md"
 TABLE_BEGIN = "<!-- settings: written by scripts/settings_docs.py -->"
 TABLE_END = "<!-- end of settings -->"
 
@@ -82,16 +82,16 @@ def settings_table() -> str:
     return "\n".join(lines)
 
 
-def with_table(readme: str) -> str:
-    """Return README.md with the current table between its markers.
+def with_table(page: str) -> str:
+    """Return the page with the current table between its markers.
 
     Raises:
         ValueError: the markers are missing.
     """
-    before, begin, rest = readme.partition(TABLE_BEGIN)
+    before, begin, rest = page.partition(TABLE_BEGIN)
     _, end, after = rest.partition(TABLE_END)
     if not begin or not end:
-        raise ValueError(f"README.md has no {TABLE_BEGIN} … {TABLE_END}")
+        raise ValueError(f"docs/settings.md has no {TABLE_BEGIN} … {TABLE_END}")
     return f"{before}{TABLE_BEGIN}\n{settings_table()}\n{TABLE_END}{after}"
 
 
@@ -114,7 +114,7 @@ def _shown(default: Any) -> str:
 def main() -> None:
     """Write both files."""
     ENV_EXAMPLE.write_text(env_example(), encoding="utf-8")
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    SETTINGS_PAGE.write_text(with_table(SETTINGS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

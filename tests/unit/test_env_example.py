@@ -1,4 +1,4 @@
-"""`.env.example` and the README's table name every setting, with its real default."""
+"""`.env.example` and the table of docs/settings.md name every setting, with its real default."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def test_env_example_is_up_to_date() -> None:
     assert (ROOT / ".env.example").read_text(encoding="utf-8") == settings_docs.env_example(), REMEDY
 
 
-def test_the_table_of_the_readme_is_up_to_date() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme == settings_docs.with_table(readme), REMEDY
+def test_the_table_of_settings_is_up_to_date() -> None:
+    page = settings_docs.SETTINGS_PAGE.read_text(encoding="utf-8")
+    assert page == settings_docs.with_table(page), REMEDY
 
 
 def test_every_setting_has_a_description_and_a_group() -> None:

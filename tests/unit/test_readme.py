@@ -1,4 +1,4 @@
-"""The README's examples are well-formed, and the files, settings and targets that it names exist."""
+"""The examples of the README and of docs/ are well-formed, and the files, settings and targets that they name exist."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from inference.functions import FunctionRegistry
 from scripts.settings_docs import COMPOSE_SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+MAX_README_LINES = 200
+PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+README = PAGES[ROOT / "README.md"]
+TEXT = "\n".join(PAGES.values())
+BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
 BODIES: dict[str, Any] = {
     "/v1/chat/completions": ChatRequest,
     "/v1/completions": CompletionRequest,
@@ -85,22 +88,34 @@ def test_the_function_of_the_readme_can_be_registered(monkeypatch: pytest.Monkey
     assert all(argument.get("description") for argument in described.values())
 
 
-def test_links_lead_to_existing_files() -> None:
-    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README)
-    assert targets
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+def test_the_readme_stays_short() -> None:
+    assert len(README.splitlines()) <= MAX_README_LINES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_existing_files_and_headings(page: Path) -> None:
+    for target, heading in re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]*))?\)", PAGES[page]):
+        path = (page.parent / target).resolve() if target else page
+        assert path.exists(), target
+        if heading:
+            assert heading in headings(path), f"{target}#{heading}"
+
+
+def headings(path: Path) -> set[str]:
+    """Return the anchors of a page's headings."""
+    lines = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}
 
 
 def test_settings_that_the_text_names_exist() -> None:
     names = {name.upper() for name in Settings.model_fields}
-    builds = {"DGGML_CUDA", "DGGML_HIP"}
+    builds = {"DGGML_CUDA", "DGGML_HIP", "DGGML_VULKAN"}
     elsewhere = {*builds, *COMPOSE_SETTINGS, "GOMP_SPINCOUNT"}
-    text = README.replace("<!-- settings", "")
-    assert set(re.findall(r"\b([A-Z]{3,}(?:_[A-Z]+)+)(?==|`)", text)) <= names | elsewhere
+    assert set(re.findall(r"\b([A-Z]{3,}(?:_[A-Z]+)+)(?==|`)", TEXT)) <= names | elsewhere
 
 
 def test_make_targets_that_the_text_names_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^(\w[\w-]*):", makefile, flags=re.MULTILINE))
-    named = set(re.findall(r"`?make (run|test|down|lint|soak)\b", README))
+    named = set(re.findall(r"`?make (run|test|down|lint|soak)\b", TEXT))
     assert {"run", "test", "down"} <= named <= targets
