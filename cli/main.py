@@ -64,6 +64,14 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for
 
 
 @app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False) -> None:
+    """Say what is wrong with this installation, and how to mend it. Exit with status 1 if something is."""
+    from cli.doctor.examination import doctor as run
+
+    raise typer.Exit(run(get_settings(), Screen(), as_json=as_json))
+
+
+@app.command()
 def backup(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist yet.")],
 ) -> None:

@@ -1,0 +1,1 @@
+"""`llm-api doctor`: what is wrong with this installation, in plain words, each with its remedy."""
