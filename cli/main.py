@@ -15,6 +15,7 @@ from cli.evaluation_commands import evaluation_app
 from cli.key_commands import keys_app
 from cli.model_commands import models_app
 from cli.screen import Screen
+from cli.service_commands import service_app
 from cli.watch_commands import watch_app
 from core.errors import LlmApiError
 from core.settings import get_settings
@@ -101,3 +102,4 @@ app.add_typer(watch_app, name="watch")
 app.add_typer(api_commands.jobs_app, name="jobs")
 app.add_typer(keys_app, name="keys")
 app.add_typer(evaluation_app, name="eval")
+app.add_typer(service_app, name="service")
