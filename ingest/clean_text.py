@@ -22,11 +22,12 @@ _UNSEEN = re.compile(
     "|[\ufeff\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u034f\u180e\u200b\u2060-\u2064\ufffe\uffff\ud800-\udfff"
     "\U000e0000-\U000e007f]"
 )
-#: All characters that `_UNSEEN` finds, in one set, which is quick to search for.
+#: All characters that matter here, in one set, which is quick to search for: most texts have none of them.
 _CANDIDATES = re.compile(
-    "[\u00ad\u200c\u200d\ufeff\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u034f\u180e\u200b\u2060-\u2064\ufffe\uffff\ud800-\udfff"
-    "\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u180e\u200b-\u200d\u2028\u2029\u2060-\u2064\ufeff\ufffe\uffff"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_ASCII_CANDIDATES = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def clean_text(text: str) -> str:
@@ -34,9 +35,12 @@ def clean_text(text: str) -> str:
 
     Control characters that divide lines or words become line breaks or spaces.
     """
+    candidates = _ASCII_CANDIDATES if text.isascii() else _CANDIDATES
+    if not candidates.search(text):
+        return text
     text = shown_text(text)
     if "\r" in text:
         text = _LINE_ENDS.sub("\n", text)
     if _SEPARATORS.search(text):
         text = text.translate(_SEPARATOR_CHARACTERS)
-    return _UNSEEN.sub("", text) if _CANDIDATES.search(text) else text
+    return _UNSEEN.sub("", text)

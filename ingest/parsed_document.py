@@ -162,6 +162,7 @@ class SectionPath:
 
     def __init__(self) -> None:
         self._headings: list[tuple[int, str]] = []
+        self._path = ""
 
     def enter(self, title: str, level: int) -> None:
         """Enter a heading, which ends the sections of its own and deeper levels. The outermost level is 0."""
@@ -169,14 +170,15 @@ class SectionPath:
             self._headings.pop()
         words = " ".join(title.split())
         self._headings.append((level, words[:MAX_HEADING_CHARACTERS]))
+        self._path = SECTION_SEPARATOR.join(title for _, title in self._headings)
 
     def __str__(self) -> str:
-        return SECTION_SEPARATOR.join(title for _, title in self._headings)
+        return self._path
 
     @property
     def current(self) -> str | None:
         """The path, or None above the first heading."""
-        return str(self) or None
+        return self._path or None
 
 
 class DocumentBuilder:
@@ -267,11 +269,10 @@ class SpanBuilder:
 
     def _mark(self, kind: ElementKind, start: int, end: int) -> None:
         self._end = max(self._end, end)
-        body = self._text[start:end]
-        if not body.strip():
-            return
+        body = self._text[start:end].rstrip()
         # Code and tables keep the indentation of their first line.
-        left = len(body) - len(body.lstrip("\n" if kind.is_line_based else None))
-        text = body[left:].rstrip()
-        start += left
+        text = body.lstrip("\n" if kind.is_line_based else None)
+        if not text:
+            return
+        start += len(body) - len(text)
         self._elements.append(Element(text, kind, start, start + len(text), None, self._sections.current))

@@ -22,6 +22,7 @@ _BYTE_ORDER_MARKS = (
 )
 #: The escape sequences around Japanese text in ISO-2022-JP, in which all bytes are ASCII.
 _ISO_2022_JP_ESCAPES = re.compile(rb"\x1b\$[@B][^\x1b\n]*\x1b\([BJ]")
+_MARKS = tuple(mark for mark, _ in _BYTE_ORDER_MARKS)
 _DECLARED_CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?([A-Za-z0-9._:-]+)""")
 _DECLARED_WITHIN_BYTES = 1024
 #: Enough for a guess; the detector's run time grows with its input.
@@ -54,12 +55,16 @@ _COMMON_CHARACTERS = re.compile(
 _PLAIN_ASCII = re.compile(rb"[\0\t\n\r\x20-\x7e]*")
 _CONTROL = re.compile(rb"[\x01-\x06\x0e-\x1a\x1c-\x1f]")
 _ZEROS = re.compile(rb"\0+")
+#: Control characters that text does not have.
+_NO_TEXT = bytes(code for code in range(1, 32) if code not in (7, 8, 9, 10, 12, 13, 27))
 _MIN_TEXT_BYTES = 16
 
 
 def bom_charset(data: bytes) -> str | None:
     """Return the charset that the byte order mark names, or None if there is no mark."""
-    return next((charset for mark, charset in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
+    if not data.startswith(_MARKS):
+        return None
+    return next(charset for mark, charset in _BYTE_ORDER_MARKS if data.startswith(mark))
 
 
 def decode(data: bytes) -> str:
@@ -79,7 +84,7 @@ def _decode(data: bytes, declared: str | None = None) -> str:
         return _decode(data[:appended]) + data[appended:].decode("utf-16-le", errors="replace")
     # These must be checked before UTF-8, because zeros and escapes are valid UTF-8 too.
     other = bom_charset(data) or _utf16_without_bom(data)
-    if not other and data.isascii() and _ISO_2022_JP_ESCAPES.search(data):
+    if not other and b"\x1b$" in data and data.isascii() and _ISO_2022_JP_ESCAPES.search(data):
         other = "iso2022_jp"
     if other:
         return data.decode(other, errors="replace")
@@ -173,7 +178,7 @@ def is_text(data: bytes) -> bool:
     if bom_charset(data) or _utf16_without_bom(data) or _appended_utf16_offset(data):
         return True
     sample = data[:_SAMPLE_BYTES]
-    control = sum(sample.count(code) for code in range(1, 32) if code not in (7, 8, 9, 10, 12, 13, 27))
+    control = len(sample) - len(sample.translate(None, _NO_TEXT))
     # Stray control characters are tolerated, and so is a run of zeros, which a crash can leave in a log.
     return control <= len(sample) // 100 and (0 not in sample or _is_text_with_zero_runs(sample))
 

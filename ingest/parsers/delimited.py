@@ -35,7 +35,7 @@ def parse(source: SourceFile) -> ParsedDocument:
     if named:
         text = text[named.end() :]
     try:
-        rows = read_records(text, named[1] if named else _delimiter(text, source.media_type))
+        rows = read_records(text, named[1]) if named else _read(text, source.media_type)
     except csv.Error as error:
         raise DocumentRejected(f"The table is broken: {error}.") from error
     builder = DocumentBuilder()
@@ -44,16 +44,21 @@ def parse(source: SourceFile) -> ParsedDocument:
     return builder.build(source.media_type)
 
 
-def _delimiter(text: str, media_type: str) -> str:
-    """Return the character that divides the most lines into the same number of cells, or a comma if none does."""
+def _read(text: str, media_type: str) -> Rows:
+    """Return the records, divided at the character that divides the most lines into the same number of cells.
+
+    If none does, it is a comma.
+    """
     if media_type == TSV:
-        return "\t"
+        return read_records(text, "\t")
     sample = text[:_SAMPLE_CHARACTERS]
     if len(text) > _SAMPLE_CHARACTERS:
         sample = sample[: sample.rfind("\n") + 1] or sample  # the cut last line may lack its delimiters
-    counts = {mark: _count_most_common_width(read_records(sample, mark)) for mark in _DELIMITERS}
-    best = max(_DELIMITERS, key=lambda mark: counts[mark])
-    return best if counts[best] else ","
+    tried = {mark: read_records(sample, mark) for mark in _DELIMITERS if mark in sample or mark == ","}
+    counts = {mark: _count_most_common_width(rows) for mark, rows in tried.items()}
+    best = max(tried, key=lambda mark: counts[mark])
+    best = best if counts[best] else ","
+    return tried[best] if sample is text else read_records(text, best)
 
 
 def _count_most_common_width(rows: Rows) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from core.errors import DocumentRejected
 from ingest.parsers.archives import ARCHIVE_ERRORS, ENCRYPTED, broken_archive_error, check_archive, refuse_nested
 from ingest.parsers.charsets import bom_charset, decode, is_text
-from ingest.parsers.mail.detection import EML, MBOX, mail_type
+from ingest.parsers.mail.detection import EML, HEAD_BYTES, MBOX, mail_type
 from ingest.parsers.mail.signed import SIGNED, is_mail, is_signed
 from ingest.parsers.ole import DOC, MSG, PPT, SIGNATURE, XLS, ole_media_type
 
@@ -65,7 +65,8 @@ PAGES, NUMBERS, KEYNOTE = (
 )
 UNKNOWN = "application/octet-stream"
 
-_HEAD_BYTES = 4096
+#: Of the beginning of a file, the part that is looked at for anything but e-mail.
+_START_BYTES = 4096
 _PDF_SIGNATURE = re.compile(rb"(?:^|[\r\n\xbf])%PDF-\d")
 _PDF_OBJECT = re.compile(rb"\s*(?:%[^\r\n]{0,100}[\r\n]+\s*){0,3}\d{1,10} \d{1,5} obj\b")
 _PDF_END_BYTES = 2048
@@ -176,19 +177,20 @@ def detect_media_type(path: Path, filename: str) -> str:
         DocumentRejected: If it is encrypted, or an archive that is broken or a bomb.
     """
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    if _is_pdf(path, head):
+        head = file.read(HEAD_BYTES)
+    start = head[:_START_BYTES]
+    if _is_pdf(path, start):
         return PDF
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _office_type(path, filename)
     if head.startswith(SIGNATURE):
         return ole_media_type(path)
-    if is_signed(head):
+    if is_signed(start):
         return SIGNED
-    known = _known_format(head)
+    known = _known_format(start)
     # The signatures of some formats are letters, which a text may begin with too.
-    if known == RTF or not is_text(head):
-        return known or _guess_binary_type(path, filename)
+    if known == RTF or not is_text(start):
+        return known or _guess_binary_type(head, filename)
     return _text_type(path, head, filename)
 
 
@@ -200,6 +202,8 @@ def _is_pdf(path: Path, head: bytes) -> bool:
     """
     if head.lstrip().startswith(b"%PDF-"):
         return True
+    if b" obj" not in head and b"%PDF-" not in head:
+        return False
     is_headless = _PDF_OBJECT.match(head) is not None
     if not is_headless and not _PDF_SIGNATURE.search(head[:1024]):
         return False
@@ -285,9 +289,9 @@ def _known_format(head: bytes) -> str | None:
     return next((media_type for start, media_type in _MAGIC if head.startswith(start)), None)
 
 
-def _guess_binary_type(path: Path, filename: str) -> str:
+def _guess_binary_type(head: bytes, filename: str) -> str:
     # An e-mail may contain raw bytes, because mail servers do not reject them.
-    mail = mail_type(path, PurePosixPath(filename.lower()).suffix, is_named=True)
+    mail = mail_type(head, PurePosixPath(filename.lower()).suffix, is_named=True)
     if mail:
         return mail
     guess, _ = mimetypes.guess_type(filename)
@@ -296,17 +300,18 @@ def _guess_binary_type(path: Path, filename: str) -> str:
 
 
 def _text_type(path: Path, head: bytes, filename: str) -> str:
-    start = head.decode(bom_charset(head) or "utf-8", errors="replace").lstrip("\ufeff").replace("\r\n", "\n")
+    start = head[:_START_BYTES].decode(bom_charset(head) or "utf-8", errors="replace")
+    start = start.lstrip("\ufeff").replace("\r\n", "\n")
     name = PurePosixPath(filename.lower())
     if _HTML_START.match(start):
         return CODE if _is_page_template(path) else HTML
     records = next((media_type for pattern, media_type in _RECORD_STARTS if pattern.match(start)), None)
     if records:
         return records
-    if name.suffix == ".p7m" and is_mail(head):
+    if name.suffix == ".p7m" and is_mail(head[:_START_BYTES]):
         return EML
     is_code = name.name in _CODE_NAMES or name.suffix in _CODE_SUFFIXES
-    mail = mail_type(path, name.suffix, is_named=is_code or name.suffix in _BY_SUFFIX)
+    mail = mail_type(head, name.suffix, is_named=is_code or name.suffix in _BY_SUFFIX)
     if mail:
         return mail
     if is_code:

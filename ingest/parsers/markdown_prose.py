@@ -8,12 +8,14 @@ from ingest.parsers.html.style import look_of_style
 from ingest.parsers.line_ends import unwrap
 from ingest.parsers.raised import lowered, raised, struck_out
 
-#: Signs of something to change. Most files have none.
+#: Signs of something to change, and what each of them contains. Most files have none.
 _SIGNS = re.compile(
     r"<!--|\{/\*|^%%|^ {0,3}\[[^\]\n]*\]:\s*(?:#|<>)|<(?:s|del|strike|su[pb]|script|style|template)\b|\shidden\b"
-    r"|style\s*=|\w\^[\d+-]+\^|[-\u2010][ \t]*\n|[\u3001-\u9fff]\n",
+    r"|style\s*=|\w\^[\d+-]+\^",
     re.I | re.M,
 )
+_PARTS_OF_SIGNS = ("<", "{/*", "%%", "]:", "^")
+_LINE_END = re.compile(r"[-\u2010\u3001-\u9fff][ \t]*\n")
 _CODE_SPAN = r"(?<!`)(?P<ticks>`+)(?!`)[^`]{0,2000}?(?:(?<!`)(?P=ticks)(?!`))"
 #: None of these patterns reaches over its own beginning, so that many unclosed ones take no quadratic time.
 _COMMENT = (
@@ -41,7 +43,9 @@ _HIDDEN = re.compile(r"\shidden(?![\w-]|\s*=\s*[\"']?until-found)", re.I)
 
 def needs_change(text: str) -> bool:
     """Return whether a text may have parts that `shown_prose` changes."""
-    return _SIGNS.search(text) is not None
+    if any(part in text for part in _PARTS_OF_SIGNS) and _SIGNS.search(text):
+        return True
+    return _LINE_END.search(text) is not None
 
 
 def shown_prose(text: str) -> str:

@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import io
 import re
+from functools import cached_property
 
 from core.errors import DocumentRejected
 from ingest.parsers import ocr
@@ -31,15 +32,14 @@ class Pictures:
 
     def __init__(self, options: ParserOptions) -> None:
         self._options = options
-        self._is_installed = ocr.find_tesseract() is not None
         self._seen: set[bytes] = set()
         self._without_text = 0
         self._read = self._not_read = 0
 
-    @property
+    @cached_property
     def are_read(self) -> bool:
         """Whether OCR is installed."""
-        return self._is_installed
+        return ocr.find_tesseract() is not None
 
     @property
     def properties(self) -> dict[str, str]:
@@ -49,8 +49,8 @@ class Pictures:
 
     def text_of_uri(self, uri: str) -> str:
         """Return the text in the picture of a data URI, or an empty string."""
-        found = _DATA_URI.match(uri) if self._is_installed else None
-        if found is None:
+        found = _DATA_URI.match(uri)
+        if found is None or not self.are_read:
             return ""
         try:
             return self.text_of(base64.b64decode(uri[found.end() :] + "=="))
@@ -59,8 +59,10 @@ class Pictures:
 
     def text_of(self, data: bytes) -> str:
         """Return the text in a picture on one line, or an empty string if there is none or it was read before."""
+        if not self.are_read or len(data) > _MAX_BYTES:
+            return ""
         digest = hashlib.sha256(data).digest()
-        if not self._is_installed or digest in self._seen or len(data) > _MAX_BYTES:
+        if digest in self._seen:
             return ""
         self._seen.add(digest)
         if self._read == _MAX_PICTURES or self._without_text == _MAX_WITHOUT_TEXT:

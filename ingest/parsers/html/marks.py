@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from ingest.parsers.html.style import Look
+from ingest.parsers.html.style import PLAIN, Look
 from ingest.parsers.raised import lowered, note_reference, raised, struck_out
 
 _STRUCK_TAGS = frozenset(("s", "strike", "del"))
@@ -17,6 +17,7 @@ _MATH_TAG_NAMES = (
     "math mi mn mo ms mtext mrow mfrac msqrt mroot mstyle msub msup msubsup munder mover munderover semantics mpadded"
 )
 _MATH_TAGS = frozenset(_MATH_TAG_NAMES.split())
+_MARKING_TAGS = _MATH_TAGS | _STRUCK_TAGS | _SHIFTED_TAGS.keys() | {"a"}
 #: More marks within each other are a mistake.
 _MAX_OPEN = 32
 #: Classes and roles of links to notes, as pandoc, Sphinx, EPUB and ARIA name them.
@@ -52,6 +53,8 @@ class Marks:
 
     def start(self, tag: str, attributes: Mapping[str, str], look: Look) -> None:
         """Handle the start tag of an element that is shown."""
+        if look is PLAIN and not self._open and tag not in _MARKING_TAGS:
+            return
         if tag in _MATH_TAGS:
             self._start_formula(tag)
         if not self._begin(tag, attributes, look) and self._open and self._open[-1].tag == tag:

@@ -185,7 +185,8 @@ class _Reader:
             if not self._hidden_depth:
                 self._hidden = ""
             return
-        if tag in _INLINE_TAGS or tag.startswith(_XBRL):
+        is_inline = tag in _INLINE_TAGS or tag.startswith(_XBRL)
+        if is_inline:
             self._marks.end(tag)
         if tag == "title" and self._in_title:
             self.title = " ".join("".join(self._words).split())
@@ -193,7 +194,7 @@ class _Reader:
             self._in_title = False
         elif tag == "rt":
             self._words.append(")")
-        elif tag not in _INLINE_TAGS and tag not in ("br", "option") and not tag.startswith(_XBRL):
+        elif not is_inline and tag not in ("br", "option"):
             self._flush()
             self._marks.end(tag)
             self._end_block(tag)
@@ -266,14 +267,18 @@ class _Reader:
         self._open[tag] += 1
 
     def _flush(self) -> None:
+        if not self._words:
+            return
         self._marks.divide()
         text, context = "".join(self._words), self._contexts[-1] if self._contexts else None
         self._words.clear()
         kind = context.kind if context else ElementKind.PARAGRAPH
         if kind is ElementKind.CODE:
             text = text.replace(_LINE_BREAK, "\n")
+        elif _LINE_BREAK in text:
+            text = "\n".join(map(join_words, text.split(_LINE_BREAK))).strip()
         else:
-            text = "\n".join(join_words(line) for line in text.split(_LINE_BREAK)).strip()
+            text = join_words(text)
         if text.strip():
             text, self._label = self._label + text, ""
             self._add(Block(kind, text, context.level if context else 0))

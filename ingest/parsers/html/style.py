@@ -231,7 +231,7 @@ class Visibility:
 
     def start(self, tag: str, look: Look) -> None:
         """Enter an element."""
-        if not look.is_inherited:
+        if look is PLAIN or not look.is_inherited:
             if self._frames and self._frames[-1].tag == tag:
                 self._frames[-1].depth += 1
             return

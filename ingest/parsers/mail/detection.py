@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from ingest.parsers.charsets import utf16_as_utf8
 
 EML = "message/rfc822"
 MBOX = "application/mbox"
 
-#: Large enough for the headers, seals and signatures that servers put above the sender's headers.
-_HEAD_BYTES = 64 * 1024
+#: How much of a file has to be looked at: servers put many headers, seals and signatures above the sender's headers.
+HEAD_BYTES = 64 * 1024
 _MAIL_SUFFIXES = frozenset((".eml", ".emlx", ".mbox", ".mail", ".mht", ".mhtml", ".msg"))
 _WEEKDAY = rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _MONTH = rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
@@ -46,19 +45,22 @@ _PROGRAM_HEADERS = {
     "x-mailer": re.compile(r"\S"),
     "content-transfer-encoding": re.compile(r"(?:7bit|8bit|binary|base64|quoted-printable)\s*$", re.I),
 }
+#: What the headers or their envelope begin with. Most texts do not begin so.
+_HEADERS_START = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:[A-Za-z][!-9;-~]*:|>?From |\d+[ ]*\r?\n)")
 _PERSONAL_HEADERS = frozenset(("from", "sender", "to", "cc", "bcc", "subject", "date"))
 
 
-def mail_type(path: Path, suffix: str, *, is_named: bool) -> str | None:
+def mail_type(head: bytes, suffix: str, *, is_named: bool) -> str | None:
     """Return the media type of an e-mail or a mailbox, or None for any other file.
 
     Args:
-        path: The file.
+        head: The first `HEAD_BYTES` bytes of the file.
         suffix: The suffix of the name that its owner gave it, in lower case.
         is_named: Whether the name indicates another type. The file is then e-mail only if its headers leave no doubt.
     """
-    with path.open("rb") as file:
-        head = utf16_as_utf8(file.read(_HEAD_BYTES))
+    head = utf16_as_utf8(head)
+    if not _HEADERS_START.match(head):
+        return None
     headers = _headers(head)
     names, program_headers = headers.keys(), _program_headers(headers)
     is_mail_name = suffix in _MAIL_SUFFIXES

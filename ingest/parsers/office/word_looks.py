@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 
 from ingest.parsers.office.open_xml import Element, Package
@@ -11,8 +12,10 @@ from ingest.parsers.raised import lowered, raised
 
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _RUN, _PARAGRAPH, _TEXT, _PROPERTIES = f"{W}r", f"{W}p", f"{W}t", f"{W}rPr"
-_LOOK_NAMES = rb"(?:vanish|d?strike|vertAlign)"
-_LOOKS = re.compile(rb"<(?:\w+:)?" + _LOOK_NAMES + rb"[\s/>]|<(?:\w+:)?color [^>]*val=[\"'](?i:ffffff)")
+_STYLE = f"{W}style"
+_LOOK_TAGS = tuple(f"{W}{name}" for name in ("vanish", "strike", "dstrike", "vertAlign"))
+_MARKS = re.compile(rb"<(?:\w+:)?(?:vanish|d?strike|vertAlign)[\s/>]")
+_LOOKS = re.compile(_MARKS.pattern + rb"|<(?:\w+:)?color [^>]*val=[\"'](?i:ffffff)")
 _OFF = frozenset(("0", "false", "off", "none"))
 _SHIFTS = {"superscript": 1, "subscript": -1}
 #: The children of a run that are not content: properties, and the marks of fields and pages.
@@ -37,16 +40,18 @@ class RunLooks:
     """The looks that the styles of a file give, and how to apply them to its parts."""
 
     def __init__(self, package: Package, main: str) -> None:
+        self._package = package
+        self._parts = [name for name in package.related(main, "styles") if name in package]
         self._styles: dict[str, _Look] = {}
-        self._shaded: set[str] = set()
-        for name in package.related(main, "styles"):
-            data = package.read(name) if name in package else b""
-            if _LOOKS.search(data):
+        for name in self._parts:
+            if _MARKS.search(package.read(name)):
                 self._styles |= _styles(package.tree(name))
-            if b"shd" in data:
-                self._shaded |= _shaded(package.tree(name))
         names = "|".join(map(re.escape, self._styles))
         self._uses = re.compile(rf"Style [^>]*val=[\"'](?:{names})[\"']".encode()) if names else None
+
+    @cached_property
+    def _shaded(self) -> set[str]:
+        return {style for name in self._parts for style in _shaded(self._package.tree(name))}
 
     def matter_in(self, data: bytes) -> bool:
         """Return whether a part has runs that look otherwise than plain text."""
@@ -77,14 +82,26 @@ class RunLooks:
         style = properties.find(f"{W}rStyle")
         look = self._styles.get(style.get(f"{W}val", ""), below) if style is not None else below
         look = _with_properties(look, properties)
-        if has_paper and not look.is_hidden and _is_white(run, properties, self._shaded):
+        if has_paper and not look.is_hidden and _is_white(properties) and not self._has_background(run, properties):
             return replace(look, is_hidden=True)
         return look
+
+    def _has_background(self, run: Element, properties: Element) -> bool:
+        if properties.find(f"{W}shd") is not None or properties.find(f"{W}highlight") is not None:
+            return True
+        paragraph = next(run.iterancestors(_PARAGRAPH))
+        if paragraph.find(f"{W}pPr/{W}shd") is not None or next(run.iterancestors(*_BACKGROUNDS), None) is not None:
+            return True
+        style = paragraph.find(f"{W}pPr/{W}pStyle")
+        return style is not None and style.get(f"{W}val") in self._shaded
 
 
 def _styles(root: Element) -> dict[str, _Look]:
     """Return the looks of the styles that have one, with what they inherit."""
-    elements = {style.get(f"{W}styleId") or "": style for style in root.iter(f"{W}style")}
+    # Looks of single parts of tables, which are deeper in a style, are not those of its text.
+    if not any(mark.getparent().getparent().tag == _STYLE for mark in root.iter(*_LOOK_TAGS)):
+        return {}
+    elements = {style.get(f"{W}styleId") or "": style for style in root.iter(_STYLE)}
     found: dict[str, _Look] = {}
     for name in elements:
         look = _PLAIN
@@ -130,21 +147,14 @@ def _is_on_white(root: Element) -> bool:
 
 def _shaded(root: Element) -> set[str]:
     """Return the styles of paragraphs with a background, also with that of a style below."""
-    elements = {style.get(f"{W}styleId") or "": style for style in root.iter(f"{W}style")}
+    elements = {style.get(f"{W}styleId") or "": style for style in root.iter(_STYLE)}
     chains = {name: _chain(elements, name) for name in elements}
     return {name for name, chain in chains.items() if any(next(one.iter(f"{W}shd"), None) is not None for one in chain)}
 
 
-def _is_white(run: Element, properties: Element, shaded: set[str]) -> bool:
+def _is_white(properties: Element) -> bool:
     colour = properties.find(f"{W}color")
-    if colour is None or (colour.get(f"{W}val") or "").upper() != _WHITE or colour.get(f"{W}themeColor"):
-        return False
-    if properties.find(f"{W}shd") is not None or properties.find(f"{W}highlight") is not None:
-        return False
-    paragraph = next(run.iterancestors(_PARAGRAPH))
-    style = paragraph.find(f"{W}pPr/{W}pStyle")
-    is_shaded = paragraph.find(f"{W}pPr/{W}shd") is not None or (style is not None and style.get(f"{W}val") in shaded)
-    return not is_shaded and next(run.iterancestors(*_BACKGROUNDS), None) is None
+    return colour is not None and (colour.get(f"{W}val") or "").upper() == _WHITE and not colour.get(f"{W}themeColor")
 
 
 def _empty(run: Element) -> None:

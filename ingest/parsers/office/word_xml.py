@@ -67,7 +67,7 @@ def expand_document(package: Package, read_file: Callable[[str], list[str]], pic
     notes = _Notes(package, main, looks)
     for name in (main, *(target for kind in _HEADERS_AND_FOOTERS for target in package.related(main, kind))):
         data = package.read(name)
-        has_pictures = pictures.are_read and (b":blip" in data or b":imagedata" in data)
+        has_pictures = (b":blip" in data or b":imagedata" in data) and pictures.are_read
         if _CONSTRUCTS.search(data) or package.not_read or has_pictures or looks.matter_in(data):
             root = package.tree(name)
             _Story(package, name, root, notes, pictures).expand(looks)

@@ -47,6 +47,8 @@ class Cell:
     @property
     def is_struck(self) -> bool:
         """Whether all of it is struck out."""
+        if not self.text.startswith(_MARK):
+            return False
         inner = self.text[2:-2]
         return len(self.text) > 4 and self.text == f"{_MARK}{inner}{_MARK}" and _MARK not in inner
 
@@ -66,8 +68,7 @@ def one_line(text: str) -> str:
 
 def text_row(texts: Sequence[str]) -> Row:
     """Return the row of a format that has only text."""
-    stripped = ((column, one_line(text)) for column, text in enumerate(texts))
-    return {column: Cell(text) for column, text in stripped if text}
+    return {column: Cell(words) for column, text in enumerate(texts) if (words := one_line(text))}
 
 
 def own_cells(row: Row) -> list[Cell]:

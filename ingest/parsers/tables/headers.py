@@ -203,13 +203,11 @@ def _are_names(headers: Sequence[Row], names: dict[int, str], columns: set[int],
 
 def _has_value_columns(headers: Sequence[Row], body: Sequence[Row]) -> bool:
     """Return whether a column has a text in the header and mostly values below."""
-    filled: Counter[int] = Counter()
-    values: Counter[int] = Counter()
-    for row in body:
-        filled.update(row.keys())
-        values.update(column for column, cell in row.items() if cell.is_value)
-    named = [column for column, cell in headers[-1].items() if not cell.is_value]
-    return any(filled[column] and values[column] >= _VALUE_COLUMN * filled[column] for column in named)
+    for column, name in headers[-1].items():
+        below = [row[column] for row in body if column in row] if not name.is_value else []
+        if below and sum(cell.is_value for cell in below) >= _VALUE_COLUMN * len(below):
+            return True
+    return False
 
 
 def _is_labelled(rows: Sequence[Row], columns: set[int], *, is_data: bool) -> bool:

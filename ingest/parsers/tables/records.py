@@ -57,13 +57,16 @@ def record_lines(rows: Sequence[Row], layout: Layout) -> Iterator[str]:
 
 def named_record(row: Row, names: Mapping[int, str]) -> str:
     """Return a row as `column: value; column: value`. A cell merged across the whole row is written once."""
-    if len(row) > 1 and says_one_thing(row):
-        return _shown(own_cells(row)[0])
-    # A header cell that also spans rows below it is not their value.
-    row = {column: cell for column, cell in row.items() if not (cell.is_copy and cell.text == names.get(column))}
+    if any([cell.is_copy for cell in row.values()]):  # noqa: C419 (a list is faster, and rows are many)
+        if len(row) > 1 and says_one_thing(row):
+            return _shown(own_cells(row)[0])
+        # A header cell that also spans rows below it is not their value.
+        row = {column: cell for column, cell in row.items() if not (cell.is_copy and cell.text == names.get(column))}
     is_struck = bool(row) and all(cell.is_struck for cell in row.values())
-    texts = ((names.get(column, ""), _unmarked(cell) if is_struck else _shown(cell)) for column, cell in row.items())
-    line = "; ".join(f"{name}: {text}" if name else text for name, text in texts)
+    shown = _unmarked if is_struck else _shown
+    line = "; ".join(
+        [f"{name}: {shown(cell)}" if (name := names.get(column)) else shown(cell) for column, cell in row.items()]
+    )
     return f"~~{line}~~" if is_struck else line
 
 

@@ -99,9 +99,12 @@ def _side_by_side(band: list[Row]) -> Iterator[_Block]:
     """
     used = sorted({column for row in band for column in row})
     starts = [column for before, column in zip(used, used[1:], strict=False) if column > before + 1]
+    if not starts:
+        yield _block(band)
+        return
     edges = [used[0], *starts]
     parts = [_part(band, start, end) for start, end in zip(edges, [*starts, used[-1] + 1], strict=True)]
-    if len(parts) < 2 or len(parts) > 50 or not all(map(_is_table_of_its_own, parts)):
+    if len(parts) > 50 or not all(map(_is_table_of_its_own, parts)):
         yield _block(band)
         return
     for part in parts:
