@@ -34,10 +34,12 @@ from api.routes import (
     health,
     jobs,
     keys,
+    markdown,
     models,
     pull,
     rag,
     rerank,
+    session,
     tokens,
     usage,
     watch,
@@ -74,6 +76,8 @@ ROUTERS = (
     jobs.router,
     keys.router,
     usage.router,
+    session.router,
+    markdown.router,
     console_pages.router,
 )
 
@@ -158,6 +162,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     from tasks.jobs.heartbeats import Announcer
     from tasks.jobs.key_limits import KeyLimits
     from tasks.jobs.producer import Producer
+    from tasks.jobs.sessions import Sessions
     from tasks.jobs.stream import JobStream
 
     catalog = Catalog.open(settings.catalog_url)
@@ -165,6 +170,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     stream = JobStream(settings, producer)
     limits = KeyLimits(settings)
     usage = UsageMeter(catalog.add_usage)
+    sessions = Sessions(settings)
     announcer = Announcer(producer, Role.API, f"api@{gethostname()}:{os.getpid()}", lambda: {"pid": os.getpid()})
     try:
         await in_thread(require_compatible, producer)
@@ -174,10 +180,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await stream.start()
         await limits.start()
         announcer.start()
-        yield Services(settings, catalog, blobs, stream, producer, limits, usage)
+        yield Services(settings, catalog, blobs, stream, producer, limits, usage, sessions)
     finally:
         await in_thread(announcer.withdraw)
         await in_thread(usage.close)
+        await sessions.close()
         await limits.close()
         await stream.close()
         await in_thread(producer.close)

@@ -1,5 +1,7 @@
 """API keys, sent as `Authorization: Bearer KEY` (or `X-API-Key: KEY`): those of API_KEYS, and those in the catalog.
 
+A browser may send the cookie of a session in place of its key: see `api.sessions`.
+
 A key never leaves this file: records, rows and logs have its id. For a key in API_KEYS that is the beginning of its
 hash.
 """
@@ -17,6 +19,7 @@ from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import Headers
 
 from api.callers import ADMIN_RIGHTS, ANONYMOUS, Caller
+from api.sessions import SESSION_PATH, SessionStore, session_token
 from core.errors import AuthenticationFailed, LlmApiError
 from core.keys import ApiKey, key_digest
 from core.settings.values import KEY_HASH_PREFIX
@@ -28,8 +31,9 @@ ResultT = TypeVar("ResultT")
 KEY_CACHE_SECONDS = 5.0
 #: Threads that ask the catalog about keys.
 MAX_THREADS = 8
-#: Routes that need no key: probes, the description of the API, and the console's pages, which hold no data.
-OPEN_PATHS = frozenset({"/", "/console", "/health", "/ready", "/docs", "/openapi.json"})
+#: Routes that need no key: probes, the description of the API, the one that takes a browser's key, and the console's
+#: pages, which hold no data.
+OPEN_PATHS = frozenset({"/", "/console", "/health", "/ready", "/docs", "/openapi.json", SESSION_PATH})
 #: The scripts and styles that `/docs` loads.
 ASSETS_PATH = "/docs-assets"
 
@@ -92,21 +96,39 @@ class KeyRing:
             self._asked_until = self._clock() + KEY_CACHE_SECONDS
         return self._has_keys
 
-    async def identify(self, headers: Headers, catalog: KeyStore) -> Caller:
-        """Return who sends a request.
+    async def identify(
+        self, headers: Headers, catalog: KeyStore, method: str = "GET", sessions: SessionStore | None = None
+    ) -> Caller:
+        """Return who sends a request, by its key or, if it has none, by the session that its cookie names.
 
         Raises:
-            AuthenticationFailed: the key is missing or wrong, has been revoked or has expired.
-            Unavailable: the catalog does not answer.
+            AuthenticationFailed: the key is missing or wrong, has been revoked or has expired; or the session has
+                ended.
+            PermissionDenied: a page of another server has sent the cookie.
+            Unavailable: the catalog does not answer, or Redis, if it is asked for a session.
         """
         if not await self.is_required(catalog):
             return ANONYMOUS
         given = _given_key(headers)
-        if not given:
+        if given:
+            return await self.bearer(key_digest(given), catalog)
+        token = session_token(method, headers)
+        if not token or sessions is None:
             raise AuthenticationFailed(
                 "No API key was given. Send it as 'Authorization: Bearer KEY'.", code="missing_api_key"
             )
-        digest = key_digest(given)
+        digest = await sessions.find(token)
+        if digest is None:
+            raise AuthenticationFailed("The session has ended. Sign in again.", code="session_ended")
+        return await self.bearer(digest, catalog)
+
+    async def bearer(self, digest: bytes, catalog: KeyStore) -> Caller:
+        """Return the bearer of the key with this SHA-256.
+
+        Raises:
+            AuthenticationFailed: the key is wrong, has been revoked or has expired.
+            Unavailable: the catalog does not answer.
+        """
         # Every key is compared, so the time taken does not reveal which one matched.
         if any([hmac.compare_digest(digest, known) for known in self._configured]):
             return Caller(digest.hex()[:12], ADMIN_RIGHTS)

@@ -66,6 +66,20 @@ class BrowserCheck:
         return origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
 
 
+def is_same_origin(method: str, headers: Headers) -> bool:
+    """Return whether a browser's request is from a page of this server, whatever CORS_ORIGINS allows.
+
+    What only reads may also be opened by its user: from the address bar, or from a bookmark.
+    """
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    is_safe = method in SAFE_METHODS
+    if site is not None:
+        return site == "same-origin" or (is_safe and site in OWN_SITES)
+    if origin is None:
+        return is_safe
+    return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+
+
 def _allowed_hosts(settings: Settings) -> frozenset[str]:
     """Return the names under which this server may be called, in lower case. Addresses are always allowed.
 

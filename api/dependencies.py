@@ -19,6 +19,7 @@ from api.callers import Caller
 from api.json_bodies import read_json
 from api.key_limits import Limits
 from api.scopes import scopes_of
+from api.sessions import SessionStore
 from api.upload_slots import UploadSlots
 from core.disk import DiskSpace
 from core.events import AnyEvent
@@ -90,6 +91,8 @@ class Services:
     limits: Limits | None = None
     #: None: requests are not counted.
     usage: UsageMeter | None = None
+    #: None: browsers cannot sign in.
+    sessions: SessionStore | None = None
 
     @cached_property
     def disk(self) -> DiskSpace:

@@ -125,8 +125,10 @@ class GuardMiddleware:
             raise InvalidRequest("The URL contains a NUL character.")  # which no database accepts
         scope.setdefault("state", {})["caller"] = ANONYMOUS
         if not is_open(scope["path"]):
-            catalog = scope["app"].state.services.catalog
-            scope["state"]["caller"] = await self._keys.identify(headers, catalog)
+            services = scope["app"].state.services
+            scope["state"]["caller"] = await self._keys.identify(
+                headers, services.catalog, scope["method"], services.sessions
+            )
         declared = headers.get("content-length", "")
         limit = self._limit(scope)
         if declared.isdecimal() and int(declared) > limit.size_bytes:

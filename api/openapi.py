@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from api.auth import OPEN_PATHS
 from api.key_limits import COUNTED_METHODS
+from api.sessions import COOKIE, SESSION_PATH
 
 Operation = dict[str, Any]
 
@@ -35,22 +36,25 @@ def describe_api(app: FastAPI) -> dict[str, Any]:
             _add_errors(path, method.upper(), operation)
             if path not in OPEN_PATHS:
                 # Keys are needed as soon as there is one.
-                operation["security"] = [{}, {"key": []}]
+                operation["security"] = [{}, {"key": []}, {"session": []}]
     components = schema.setdefault("components", {})
     for name in ("HTTPValidationError", "ValidationError"):
         components.get("schemas", {}).pop(name, None)
-    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    components["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer"},
+        "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": f"Set by `POST {SESSION_PATH}`."},
+    }
     return schema
 
 
 def _add_errors(path: str, method: str, operation: Operation) -> None:
     responses = operation["responses"]
     responses.pop("422", None)
-    if path in OPEN_PATHS:
+    if path in OPEN_PATHS and path != SESSION_PATH:
         return
     applies = {
         413: "requestBody" in operation,
-        429: method in COUNTED_METHODS,
+        429: method in COUNTED_METHODS and path not in OPEN_PATHS,
     }
     for status, meaning in MEANINGS.items():
         if applies.get(status, True):

@@ -71,3 +71,13 @@ def running_key(key: str) -> str:
 def duration_key(key: str) -> str:
     """Return the key of a string: the moving average of the milliseconds that a request of an API key takes."""
     return f"limit:{key or 'everyone'}:duration"
+
+
+def session_key(name: str) -> str:
+    """Return the key of a string: the SHA-256 of the API key of a browser's session. `name`: that of its token."""
+    return f"session:{name}"
+
+
+def key_sessions_key(digest: str) -> str:
+    """Return the key of a sorted set: the names of the sessions of an API key, by when they began."""
+    return f"sessions:{digest}"

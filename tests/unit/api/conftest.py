@@ -32,6 +32,7 @@ from core.messages import (
 from core.settings import Settings, load_settings
 from tasks.jobs.queues import Role
 from tests.fakes.job_stream import FakeHints, FakeJobStream, Script
+from tests.fakes.session_store import FakeSessions
 from tests.support import migrated_catalog
 
 MODEL = "SmolLM2-135M-Instruct"
@@ -195,7 +196,7 @@ def hints(catalog: Catalog) -> FakeHints:
 
 @pytest.fixture
 def services(settings: Settings, catalog: Catalog, stream: FakeJobStream, hints: FakeHints) -> Services:
-    return Services(settings, catalog, BlobStore(settings.blobs_path), stream, hints)
+    return Services(settings, catalog, BlobStore(settings.blobs_path), stream, hints, sessions=FakeSessions())
 
 
 @pytest_asyncio.fixture

@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 
 from api.app import create_app
 from api.dependencies import Services
+from api.sessions import SESSION_PATH
 
 CHECKS = [
     not_a_server_error,
@@ -78,7 +79,8 @@ def _try(operation: Any, mode: GenerationMode) -> None:
     )
     def answered(case: Any) -> None:
         answer = case.call_and_validate(checks=CHECKS, headers={"authorization": f"Bearer {KEY}"})
-        assert answer.status_code not in (401, 403)
+        # A key that is generated is a wrong one.
+        assert answer.status_code not in (401, 403) or case.path == SESSION_PATH
 
     answered()
 

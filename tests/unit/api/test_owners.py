@@ -158,6 +158,10 @@ PROBES: dict[str, list[Probe]] = {
     "POST /v1/keys": [same(403, json={"owner": "alice"})],
     "GET /v1/keys/{key_id}": [same(403, path="/v1/keys/{key}")],
     "DELETE /v1/keys/{key_id}": [same(403, path="/v1/keys/{key}")],
+    "POST /v1/markdown": [same(200, json={"text": "a"})],
+    "POST /v1/session": [same(401, json={"key": "alices"}), same(204, json={"key": "bob"})],
+    "GET /v1/session": [same(200)],
+    "DELETE /v1/session": [same(204, headers={"origin": "http://localhost"})],
     "GET /v1/usage": [same(200), same(200, query="?owner=alice"), same(200, query="?key={key}")],
 }
 
