@@ -11,6 +11,7 @@ PROGRAMS=(
     "tesseract    tesseract-ocr"                                                                        # OCR
     "soffice      libreoffice-writer-nogui libreoffice-calc-nogui libreoffice-impress-nogui"            # .doc, .ppt
     "initdb       postgresql"                                                                           # the catalog
+    "chromium     chromium"                                                                             # the console
 )
 LOG="${TMPDIR:-/tmp}/llm-api-ci-packages.log"
 

@@ -23,7 +23,7 @@ export function follow(topics, handlers, narrowed = {}) {
   let isEnded = false;
 
   const open = () => {
-    source = new EventSource(root + "/v1/events" + queryString({ topics: topics.join(","), ...narrowed }));
+    source = new EventSource(`${root}/v1/events${queryString({ topics: topics.join(","), ...narrowed })}`);
     source.onopen = () => {
       clearTimeout(timer);
       timer = undefined;
