@@ -93,6 +93,16 @@ def restore(
     raise typer.Exit(run(get_settings(), folder, Screen(), force=force))
 
 
+@app.command()
+def rollback(
+    revision: Annotated[str, typer.Argument(help="That of the older release, which it names.")],
+) -> None:
+    """Change the catalog back to the tables of an older release, after a copy. Nothing may be running."""
+    from cli.rollback import rollback as run
+
+    raise typer.Exit(run(get_settings(), revision, Screen()))
+
+
 for _command in (api_commands.ask, api_commands.search, ingest, api_commands.functions):
     app.command()(_command)
 app.add_typer(models_app, name="models")

@@ -26,6 +26,11 @@ SCRIPTS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCKS = {"migrate": int.from_bytes(b"llmapi", "big"), "stores": int.from_bytes(b"llmstore", "big")}
 
 
+def known_revisions() -> list[str]:
+    """Return the revisions of the tables that this release knows, the oldest first."""
+    return sorted(path.name[1:5] for path in (SCRIPTS / "versions").glob("v[0-9]*.py"))
+
+
 class MigratedDatabase(Database):
     """A database that can create and upgrade its tables."""
 
@@ -45,8 +50,35 @@ class MigratedDatabase(Database):
             if revision == HEAD_REVISION:
                 return
             if revision is not None:
-                self._copy(revision)
-            self._upgrade()
+                copy = self._copy(revision)
+                log.warning(
+                    "the catalog is upgraded from revision %s to %s; its copy: %s",
+                    revision,
+                    HEAD_REVISION,
+                    copy or "none",
+                )
+            self._run_alembic("upgrade", "head")
+
+    def downgrade(self, revision: str) -> Path | None:
+        """Change the tables back to those of an older revision, for its release. Return the copy made of a SQLite one.
+
+        What the newer columns and tables hold is lost. Nothing else may use the catalog.
+
+        Raises:
+            ConfigurationError: there is no such revision, it is not older, or a newer release has upgraded the catalog.
+            StorageFull: there is no room for the copy.
+        """
+        with self.exclusively("migrate"):
+            present = self._known_revision()
+            known = known_revisions()
+            if present is None or revision not in known or revision >= present:
+                older = ", ".join(one for one in known if present is not None and one < present) or "none"
+                raise ConfigurationError(
+                    f"The catalog is of revision {present}, so {revision!r} is no revision to go back to: {older} are."
+                )
+            copy = self._copy(present)
+            self._run_alembic("downgrade", revision)
+            return copy
 
     def needs_migration(self) -> bool:
         """Return whether `migrate` has something to do. Raise ConfigurationError if a newer release has upgraded it."""
@@ -64,17 +96,9 @@ class MigratedDatabase(Database):
             )
         return revision
 
-    def _copy(self, revision: str) -> None:
-        if self.is_sqlite:
-            copy = copy_before_upgrade(Path(str(self._url.database)), revision)
-            log.warning("the catalog is upgraded from revision %s to %s; its copy: %s", revision, HEAD_REVISION, copy)
-        else:
-            log.warning(
-                "the catalog is upgraded from revision %s to %s without a copy: a backup of PostgreSQL is its "
-                "operator's, with pg_dump",
-                revision,
-                HEAD_REVISION,
-            )
+    def _copy(self, revision: str) -> Path | None:
+        """Copy a SQLite catalog. The backup of a PostgreSQL database is its operator's, with pg_dump."""
+        return copy_before_upgrade(Path(str(self._url.database)), revision) if self.is_sqlite else None
 
     def _revision(self) -> str | None:
         with self._read() as connection:
@@ -82,7 +106,7 @@ class MigratedDatabase(Database):
                 return None
             return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
-    def _upgrade(self) -> None:
+    def _run_alembic(self, direction: Literal["upgrade", "downgrade"], revision: str) -> None:
         from alembic import command  # imported here because it takes a tenth of a second, which most starts can save
         from alembic.config import Config
 
@@ -92,7 +116,7 @@ class MigratedDatabase(Database):
             self._use_wal()
         with self._write() as connection:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            getattr(command, direction)(config, revision)
 
     def _use_wal(self) -> None:
         connection = self._engine.raw_connection()
