@@ -38,7 +38,8 @@ from inference.engine.sequence import (
     SequenceFinished,
     SequenceRequest,
 )
-from inference.text.grounding import Source, grounding_of
+from inference.text.grounding import grounding_of
+from inference.text.sources import Source
 from ingest.retrieval.retriever import Retriever
 
 GREEDY = SamplingParams(temperature=0)
@@ -158,7 +159,7 @@ def grounded_rows(
             if answer is None:
                 continue
             used = FORMS[form].used(hits[one.id])
-            sources = [Source(f"{hit.filename} {hit.section or ''} {hit.header or ''}", hit.text) for hit in used]
+            sources = [Source.of(hit) for hit in used]
             is_flagged = not grounding_of(one.text, answer, sources).is_grounded
             flagged["answerable" if one.answers else "none"].append(is_flagged)
             if is_right(answer, one):

@@ -14,21 +14,16 @@ from dataclasses import dataclass
 from core.messages import Grounding
 from inference.text.attributes import are_related
 from inference.text.overlap import support, terms_of
+from inference.text.question_words import QuestionWord, question_words
 from inference.text.sentences import sentences_of
+from inference.text.sources import Source
 
 #: If the sources lack this share of the words that say what is asked for, they do not answer.
 MISSING_SHARE = 0.6
-#: The word after "which" or "what" is what the answer is a kind of ("which stone": granite), which sources often omit.
-KIND_WEIGHT = 0.5
 #: A sentence of the answer is supported by a source that has this share of its words, and all of its numbers.
 SUPPORTED_SHARE = 0.5
 #: What is reported of each.
 MOST_REPORTED = 8
-#: Numbers, and words with what hyphens, slashes and dots join to them, such as `BX-300`.
-_WORD = re.compile(r"\d+(?:[.,]\d+)*(?![^\W_])|[^\W_]+(?:[-/.][^\W_]+)*")
-_DIGIT = re.compile(r"\d")
-_KIND = re.compile(r"\b(?:which|what)\s+([^\W\d_]+)", re.IGNORECASE)
-_ENGLISH = frozenset("the of is are does what which who how where did".split())  # noqa: SIM905
 _CITATION = re.compile(r"(?:(?<!\s)\s++)?\[\d+\]")
 #: Words of questions that say nothing about what is asked for.
 _LIGHT = terms_of(
@@ -37,14 +32,6 @@ _LIGHT = terms_of(
     "go goes come comes happen happens my me we us please tell explain describe number time times year day way thing "
     "large big high whom whose sit sits exactly currently now today still ever never been being having per own"
 )
-
-
-@dataclass(frozen=True)
-class Source:
-    """A text that the model was shown, and what it is from: the names and headings above it."""
-
-    heading: str
-    text: str
 
 
 def grounding_of(question: str, answer: str, sources: Sequence[Source]) -> Grounding:
@@ -65,7 +52,7 @@ class _Passage:
 
 def _missing_words(question: str, passages: Sequence[_Passage]) -> list[str]:
     """Return the names that no passage has, and the words that the best one lacks if it lacks too many of them."""
-    words = _words(question)
+    words = question_words(question)
     names = [word for word in words if word.is_name]
     others = [word for word in words if not word.is_name and word.terms and not word.terms <= _LIGHT]
     known = frozenset[str]().union(*(passage.terms for passage in passages))
@@ -76,42 +63,18 @@ def _missing_words(question: str, passages: Sequence[_Passage]) -> list[str]:
     return list(dict.fromkeys(word.text for word in found))
 
 
-def _missing_from(passage: _Passage, words: Sequence[_Word]) -> list[_Word]:
+def _missing_from(passage: _Passage, words: Sequence[QuestionWord]) -> list[QuestionWord]:
     """Return the words that the passage lacks, or none if it has enough. What its heading has is not asked for."""
     asked = [word for word in words if not word.terms <= passage.heading]
     missing = [word for word in asked if not _is_known(word, passage.terms)]
     return missing if _weight(missing) >= MISSING_SHARE * _weight(asked) else []
 
 
-@dataclass(frozen=True)
-class _Word:
-    text: str
-    terms: frozenset[str]
-    #: Whether it has a digit or, in an English question, is a name.
-    is_name: bool
-    weight: float
-
-
-def _words(question: str) -> list[_Word]:
-    found = list(_WORD.finditer(question))
-    is_english = bool(_ENGLISH & {word.group().lower() for word in found})
-    kinds = {match[1] for match in _KIND.finditer(question)}
-    return [
-        _Word(
-            word.group(),
-            terms_of(word.group()),
-            bool(_DIGIT.search(word.group())) or (is_english and at > 0 and word.group()[0].isupper()),
-            KIND_WEIGHT if word.group() in kinds else 1.0,
-        )
-        for at, word in enumerate(found)
-    ]
-
-
-def _weight(words: Sequence[_Word]) -> float:
+def _weight(words: Sequence[QuestionWord]) -> float:
     return sum(word.weight for word in words)
 
 
-def _is_known(word: _Word, known: frozenset[str]) -> bool:
+def _is_known(word: QuestionWord, known: frozenset[str]) -> bool:
     return word.terms <= known or all(any(are_related(term, other) for other in known) for term in word.terms)
 
 

@@ -21,6 +21,7 @@ from core.messages import ChatMessage, Hit
 from inference.text.overlap import terms_of
 from inference.text.question_parts import parts_of
 from inference.text.sentences import best_sentences
+from inference.text.sources import Source
 
 #: For the user's turn: anyone may have written the retrieved text, so it must not have the system's authority.
 DEFAULT_TEMPLATE = "{documents}\nAnswer the question briefly.\nQuestion: {question}"
@@ -83,10 +84,10 @@ def _repeated(hits: Sequence[Hit], question: str) -> str:
     """Return the sentences to repeat: those of the best passage, or the best one of all for each part of a question."""
     parts = parts_of(question)
     if len(parts) > 1:
-        texts = "\n\n".join(hit.text for hit in hits)
-        sentences = [sentence for part in parts for sentence in best_sentences(texts, part, 1)]
+        sources = [Source.of(hit) for hit in hits]
+        sentences = [sentence for part in parts for sentence in best_sentences(sources, part, 1)]
     else:
-        sentences = best_sentences(hits[0].text, question, REPEATED_SENTENCES)
+        sentences = best_sentences([Source.of(hits[0])], question, REPEATED_SENTENCES)
     return f"\n{' '.join(dict.fromkeys(sentences))}\n" if sentences else ""
 
 

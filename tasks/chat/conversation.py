@@ -11,7 +11,8 @@ import msgspec
 from core import events
 from core.messages import ChatMessage, GenerateRequest, Grounding, Hit, Timings, Usage
 from inference.functions import FunctionResult
-from inference.text.grounding import Source, grounding_of
+from inference.text.grounding import grounding_of
+from inference.text.sources import Source
 from tasks.jobs.runner import ChoiceResult
 
 #: Appended to a result that is cut. The model reads it.
@@ -80,10 +81,7 @@ class Conversation:
     def ground(self, answer: str) -> Grounding:
         """Return what the documents in the prompt lack of an answer to its question."""
         question = self.request.rag.query if self.request.rag else ""
-        sources = [
-            Source(f"{hit.path or hit.filename} {hit.section or ''} {hit.header or ''}", hit.text) for hit in self.hits
-        ]
-        return grounding_of(question, answer, sources)
+        return grounding_of(question, answer, [Source.of(hit) for hit in self.hits])
 
     @property
     def tokens_left(self) -> int | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from inference.text.grounding import Source, grounding_of
+from inference.text.grounding import grounding_of
+from inference.text.sources import Source
 
 TENT = Source(
     "talus-tent.md Guarantee of the Talus tent",
