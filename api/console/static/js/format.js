@@ -56,5 +56,5 @@ export function exact(unix) {
 
 /** @param {number} unix seconds @returns {HTMLTimeElement} relative, with the exact time as its tooltip */
 export function time(unix) {
-  return h("time", { datetime: new Date(unix * 1000).toISOString(), title: exact(unix) }, ago(unix));
+  return h("time", { datetime: new Date(unix * 1000).toISOString(), title: exact(unix), "data-unix": unix }, ago(unix));
 }
