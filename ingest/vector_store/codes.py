@@ -6,13 +6,13 @@ The encoder of BM25 takes words apart wherever letters and digits end, so "12.3"
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 #: Joins the digits of one term where the text has a separator: a letter to the encoder, and in no text.
 _DOT = "\ua78f"
 _SEPARATORS = r"\-\u2010-\u2015\u2212./_:+"
-#: A run of characters other than white space, with a digit.
-_WITH_DIGIT = re.compile(r"(?<!\S)(?=\S*\d)\S+")
+_DIGIT = re.compile(r"\d")
 #: Words, joined by separators. A comma joins digits only.
 _RUN = re.compile(rf"[^\W_]+(?:(?:[{_SEPARATORS}]|(?<=\d),(?=\d))[^\W_]+)*")
 _PART = re.compile(r"[^\W_]+")
@@ -20,11 +20,13 @@ _PART = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(rf"(?<!\d)\d+(?:[{_SEPARATORS},]\d+)+")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _PLAIN_CODE = re.compile(r"0\d{2,}|\d{6,}")
-_BOUNDARY = re.compile(r"(?<=\d)(?=[^\W\d_])|(?<=[^\W\d_])(?=\d)")
+_PIECE = re.compile(r"\d+|\D+")
 #: Longer runs are no codes that a person would type, but data.
 LONGEST_CODE = 64
 #: Shorter letters and digits of a word say nothing by themselves.
 _LEAST_PIECE = 2
+#: Most words whose codes are kept, and their greatest length, with marks around them. Texts share most of their words.
+_KEPT_WORDS, _LONGEST_KEPT = 16_384, 2 * LONGEST_CODE
 
 
 def codes_in(text: str) -> list[str]:
@@ -33,14 +35,32 @@ def codes_in(text: str) -> list[str]:
     A code is written without separators, so that AB-1207 and AB1207 are the same; only digits stay apart (12.3). Plain
     numbers are codes if they have a leading zero or many digits: such numbers are no amounts or years.
     """
-    found = ((run, _as_word(run)) for run in _runs(text))
+    found = ((run, _as_word(run)) for near in text.split() for run in _runs(near))
     return [code or run for run, code in found if code is not None or _PLAIN_CODE.fullmatch(run)]
 
 
 def with_codes(text: str) -> str:
     """Return the text followed by its codes, and by the letters and the digits of those that have both in one word."""
+    # Most words are letters alone, so these are passed over first.
+    words = [word for near in text.split() if not near.isalpha() for word in _words_of_codes(near)]
+    return f"{text} {' '.join(words)}" if words else text
+
+
+def _words_of_codes(near: str) -> Sequence[str]:
+    """Return what `with_codes` adds for characters other than white space."""
+    return _kept_words_of_codes(near) if len(near) <= _LONGEST_KEPT else _code_words(near)
+
+
+@lru_cache(_KEPT_WORDS)
+def _kept_words_of_codes(near: str) -> Sequence[str]:
+    return _code_words(near)
+
+
+def _code_words(near: str) -> Sequence[str]:
+    if near.isalnum():  # it has no separators, so that it is one word already
+        return () if near.isdigit() or len(near) > LONGEST_CODE else _pieces(near)
     words: list[str] = []
-    for run in _runs(text):
+    for run in _runs(near):
         code = _as_word(run)
         if code is None:
             continue
@@ -50,16 +70,20 @@ def with_codes(text: str) -> str:
         words += _PART.findall(plain) if plain != run else []
         words += [_joined(number[0]) for number in _NUMBER.finditer(plain) if number[0] != plain]
         for part in _PART.findall(plain):
-            pieces = _BOUNDARY.split(part)
-            if len(pieces) > 1:
-                words += [piece for piece in pieces if len(piece) >= _LEAST_PIECE]
-    return f"{text} {' '.join(words)}" if words else text
+            words += _pieces(part)
+    return words
 
 
-def _runs(text: str) -> Iterator[str]:
-    # Nearly all words have no digit, so these are passed over first.
-    for near in _WITH_DIGIT.finditer(text):
-        for found in _RUN.finditer(near[0]):
+def _pieces(part: str) -> list[str]:
+    """Return the letters and the digits of a word that has both."""
+    pieces = _PIECE.findall(part)
+    return [piece for piece in pieces if len(piece) >= _LEAST_PIECE] if len(pieces) > 1 else []
+
+
+def _runs(near: str) -> Iterator[str]:
+    """Yield the runs with a digit among characters other than white space."""
+    if _DIGIT.search(near):
+        for found in _RUN.finditer(near):
             run = found[0]
             if len(run) <= LONGEST_CODE and any(map(str.isdigit, run)):
                 yield run

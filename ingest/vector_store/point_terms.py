@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 
@@ -18,11 +19,13 @@ _BETWEEN_WORDS = re.compile(r"[\s_]+")
 _WORD = re.compile(r"[^\W_]+")
 #: The parts of a word such as `offer889` or `FuseBox`: digits, capitals, or letters after at most one capital.
 _PART = re.compile(r"\d+|[A-Z]+(?![a-z])|[A-Z]?[^\W\dA-Z_]+|[A-Z]")
+#: The points of a document are written one after the other.
+_KEPT_NAMES = 64
 
 
 def point_terms(payload: Mapping[str, Any]) -> SparseTerms:
     """Return the terms of a point, given at least the `TERM_SOURCES` of its payload."""
-    names = " ".join(_name_words(payload))
+    names = " ".join(_name_words(payload.get("path"), payload["filename"]))
     return document_terms(f"{names}\n\n{with_header(payload.get('header') or '', payload['text'])}")
 
 
@@ -33,17 +36,18 @@ def terms_after_rename(stored: Mapping[str, Any], document: Mapping[str, Any]) -
         stored: at least the `TERM_SOURCES` of its payload.
         document: the values that all points of its document have now.
     """
-    names = {key: document.get(key) for key in ("filename", "path")}
-    if _name_words(stored) == _name_words(names):
+    path, filename = document.get("path"), document["filename"]
+    if _name_words(stored.get("path"), stored["filename"]) == _name_words(path, filename):
         return None
-    return point_terms({**stored, **names})
+    return point_terms({**stored, "path": path, "filename": filename})
 
 
-def _name_words(payload: Mapping[str, Any]) -> list[str]:
+@lru_cache(_KEPT_NAMES)
+def _name_words(path: str | None, filename: str) -> Sequence[str]:
     """Return the words of the names, without the file's suffix. Words that consist of parts are followed by these."""
-    path, filename = PurePath(payload.get("path") or ""), PurePath(payload["filename"])
-    folders = path.parts[:-1] if path.name == filename.name else path.parts
-    stem = filename.stem if _SUFFIX.fullmatch(filename.suffix) else filename.name
+    whole, file = PurePath(path or ""), PurePath(filename)
+    folders = whole.parts[:-1] if whole.name == file.name else whole.parts
+    stem = file.stem if _SUFFIX.fullmatch(file.suffix) else file.name
     words: list[str] = []
     for name in (*folders, stem):
         for word in filter(None, _BETWEEN_WORDS.split(name)):

@@ -87,11 +87,20 @@ def _with_all_words(text: str) -> str:
 
 
 def _with_joined_words(text: str) -> str:
-    return _HYPHENATED.sub(lambda word: f"{word[0]} {word[0].replace('-', '')}", text)
+    if "-" not in text:
+        return text
+    # The expression reads each letter of a text twice, so that it is kept from words without a hyphen.
+    return " ".join(_HYPHENATED.sub(_twice, word) if "-" in word else word for word in text.split())
+
+
+def _twice(word: re.Match[str]) -> str:
+    return f"{word[0]} {word[0].replace('-', '')}"
 
 
 def _in_pairs(text: str, letters: re.Pattern[str]) -> str:
     """Return the text with runs of letters as pairs, followed by the letters that `letters` finds in each run."""
+    if text.isascii():
+        return text
 
     def divided(run: re.Match[str]) -> str:
         pairs = (run[0][at : at + 2] for at in range(len(run[0]) - 1))

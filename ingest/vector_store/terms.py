@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from core.dates import date_span
@@ -30,10 +31,17 @@ DATES: Final = "dates"
 _DATES_PREFIX: Final = f"{DATES}."
 #: Enough that a bucket has few texts, and few enough that the buckets take little memory.
 CONTENT_BUCKETS: Final = 16_384
+_KEPT_TERMS: Final = 1024
 
 
+# The points of a document have the same terms. Keys of equal values of two types are apart: 1 and true are equal.
+@lru_cache(_KEPT_TERMS, typed=True)
 def term(key: str, value: FilterValue) -> int:
     """Return the term of a value. 3 and 3.0 have the same term, and so have all forms of a text; 1 and true do not."""
+    return _term(key, value)
+
+
+def _term(key: str, value: FilterValue) -> int:
     # Whole numbers as integers, since a float is not exact beyond 2**53.
     whole = int(value) if isinstance(value, float) and value.is_integer() else value
     written = json.dumps([normal_form(key), normal_form(whole) if isinstance(whole, str) else whole])
@@ -42,7 +50,7 @@ def term(key: str, value: FilterValue) -> int:
 
 def content_bucket(content_hash: str) -> int:
     """Return the bucket of a text with this hash."""
-    return term("content_hash", content_hash) % CONTENT_BUCKETS
+    return _term("content_hash", content_hash) % CONTENT_BUCKETS
 
 
 def terms_of(payload: Mapping[str, Any]) -> list[int]:
