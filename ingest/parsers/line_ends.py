@@ -38,7 +38,7 @@ _HYPHENATED_SECOND = frozenset(_SECOND_NAMES.split())
 
 def join_words(text: str) -> str:
     """Return the text on one line with single spaces, and with none between lines of Chinese or Japanese."""
-    if "\n" in text:
+    if "\n" in text and not text.isascii():
         text = _CJK_LINE_END.sub("", text)
     return " ".join(text.split())
 

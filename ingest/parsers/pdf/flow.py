@@ -163,11 +163,9 @@ class Flow:
         before, column = paragraph.lines[-1], paragraph.column
         if paragraph.level is not None or (LIST_ITEM.match(line.text) and before.text[-1:] not in _HYPHENS):
             return True
-        height = min(before.height, line.height)
-        if (
-            line.top - before.bottom > usual + _GAP_SHARE * height
-            or abs(line.height - before.height) > _SIZE_SHARE * height
-        ):
+        own, above = line.height, before.height
+        height = min(own, above)
+        if line.top - before.bottom > usual + _GAP_SHARE * height or abs(own - above) > _SIZE_SHARE * height:
             return True
         if self._levels and (size_of(line) in self._levels) != (size_of(before) in self._levels):
             return True

@@ -78,6 +78,8 @@ class Glyphs:
         self.text = _text(self._page)
         self._is_direct = len(self.text) == self._page.count_chars()
         self.count = 0
+        self._box = (ctypes.c_float * 4)()
+        self._place = ctypes.addressof(self._box)
 
     def read_words(self) -> None:
         """Read the words and their boxes."""
@@ -126,7 +128,8 @@ class Glyphs:
 
     def _line(self, start: int, end: int) -> Line:
         """Return a line whose right end is not yet known."""
-        left, top, _, bottom = self.loose_boxes(start, start + 1)[0].tolist()
+        _loose_box(self._handle, start, self._place)
+        left, top, _, bottom = self._box
         return Line(left, -top, left, -bottom, self.text[start:end].strip())
 
     def _runs(self, count: int) -> Iterator[Box]:

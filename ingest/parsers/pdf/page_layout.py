@@ -12,7 +12,7 @@ import pypdfium2
 from ingest.parsers.pdf.bidi import RIGHT_TO_LEFT
 from ingest.parsers.pdf.boxes import Block, BlockKind, Box, Segment
 from ingest.parsers.pdf.glyphs import Boxes, Glyphs
-from ingest.parsers.pdf.graphics import Area, read_graphics
+from ingest.parsers.pdf.graphics import Area, Graphics, read_graphics
 from ingest.parsers.pdf.notes import mark_notes
 from ingest.parsers.pdf.reading_order import reading_order
 from ingest.parsers.pdf.rows import are_plain_lines, with_labels
@@ -25,7 +25,8 @@ _MAX_SEGMENTS = 20_000
 
 
 #: Text that is not plain: from right to left, raised, or list items whose labels may be apart.
-_NOT_PLAIN = re.compile(f"{RIGHT_TO_LEFT.pattern}|^[•●▪◦‣∙·]\\s|^\\d+[.)]\\s", re.M)
+_NUMBERED = re.compile(r"(?:\n|\A)\d+[.)]\s")
+_NOT_PLAIN = re.compile(f"{RIGHT_TO_LEFT.pattern}|^[•●▪◦‣∙·]\\s", re.M)
 _MIN_PLAIN_HEIGHT = 2.0
 
 
@@ -65,20 +66,23 @@ def read_layout(page: pypdfium2.PdfPage, struck_areas: Sequence[Area] = ()) -> P
     except pypdfium2.PdfiumError:
         return PageText()
     try:
-        return (None if struck_areas else _plain(page, glyphs)) or _layout(page, glyphs, struck_areas)
+        if not glyphs.text.strip():
+            return PageText()
+        graphics = read_graphics(page)
+        plain = None if struck_areas else _plain(page, glyphs, graphics)
+        return plain or _layout(page, glyphs, graphics, struck_areas)
     finally:
         glyphs.close()
 
 
-def _plain(page: pypdfium2.PdfPage, glyphs: Glyphs) -> PageText | None:
+def _plain(page: pypdfium2.PdfPage, glyphs: Glyphs, graphics: Graphics) -> PageText | None:
     """Return a page of plain lines below each other, or None if it is none, or something may hide or mark its text."""
-    if _NOT_PLAIN.search(glyphs.text):
+    if graphics.paints or graphics.rules or graphics.fills:
+        return None
+    if _NUMBERED.search(glyphs.text) or (not glyphs.text.isascii() and _NOT_PLAIN.search(glyphs.text)):
         return None
     lines = glyphs.plain_lines()
     if lines is None:
-        return None
-    graphics = read_graphics(page)
-    if graphics.paints or graphics.rules or graphics.fills:
         return None
     box = Box(*upright(area_boxes([visible_area(page)]), UPRIGHT)[0].tolist())
     segments = [Segment(*line.bounds(), line.text) for line in lines]
@@ -90,11 +94,10 @@ def _plain(page: pypdfium2.PdfPage, glyphs: Glyphs) -> PageText | None:
     return PageText(blocks, box, segments=segments)
 
 
-def _layout(page: pypdfium2.PdfPage, glyphs: Glyphs, struck_areas: Sequence[Area]) -> PageText:
+def _layout(page: pypdfium2.PdfPage, glyphs: Glyphs, graphics: Graphics, struck_areas: Sequence[Area]) -> PageText:
     glyphs.read_words()
     if not glyphs.count:
         return PageText()
-    graphics = read_graphics(page)
     space = visible_area(page)
     hidden = hidden_words(glyphs, graphics, space)
     shown = np.flatnonzero(~hidden)
