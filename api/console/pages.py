@@ -52,7 +52,7 @@ async def console() -> Response:
 
 @router.get(f"{CONSOLE_PATH}/static/{{version}}/{{path:path}}")
 async def static(version: str, path: str, request: Request) -> Response:
-    """Return a script, a style or an image of the current version."""
+    """Return a script, a style, an image or the sample document of the current version."""
     file = static_files.find(version, path)
     if file is None:
         raise HTTPException(404, "The console has no such file. Load the page again.")

@@ -12,6 +12,7 @@ from importlib.resources.abc import Traversable
 
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
+    ".md": "text/markdown; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }

@@ -1,2 +1,365 @@
-// The page `chat`.
-export {};
+// The chat: one conversation, the list of all of them, and the sources of its answers.
+
+import { copy } from "../clipboard.js";
+import { ConversationStore, newId } from "../conversations.js";
+import { byId } from "../dom.js";
+import { follow } from "../events.js";
+import { signedIn } from "../session.js";
+import { attempt } from "../toast.js";
+import { isFinal, newMessage } from "../chat/answer.js";
+import { Answering } from "../chat/answering.js";
+import { Attachments } from "../chat/attachments.js";
+import { branchTo, newestLeaf, versions } from "../chat/branches.js";
+import { Composer } from "../chat/composer.js";
+import { ConversationList } from "../chat/conversation_list.js";
+import { Library } from "../chat/library.js";
+import { MessageView } from "../chat/message_view.js";
+import { ScopeMenu } from "../chat/scope_menu.js";
+import { Scroll } from "../chat/scroll.js";
+import { SourcePanel } from "../chat/source_panel.js";
+import { Welcome } from "../chat/welcome.js";
+
+/** @typedef {import("../conversations.js").Change} Change */
+/** @typedef {import("../conversations.js").Conversation} Conversation */
+/** @typedef {import("../conversations.js").Message} Message */
+
+const UNTITLED = "New chat";
+const TITLE_LENGTH = 70;
+/** A question that another window sends has its job after this time, in milliseconds; otherwise that window is gone. */
+const SENDING_MS = 20_000;
+
+class ChatPage {
+  /** @param {ConversationStore} store @param {Library} library */
+  constructor(store, library) {
+    this.store = store;
+    this.library = library;
+    this.log = byId("log");
+    this.announcer = byId("announcer");
+    /** @type {Conversation} */
+    this.conversation = emptyConversation();
+    this.isSaved = false;
+    /** @type {Message[]} of all branches */
+    this.messages = [];
+    /** @type {Map<string, MessageView>} by message */
+    this.views = new Map();
+    /** @type {Map<string, string>} what was typed and not sent, by conversation */
+    this.drafts = new Map();
+    /** The answer that was spoken last. */
+    this.announced = "";
+    /** @type {() => void} */
+    this.endEvents = () => undefined;
+    this.answering = new Answering(store, library, (message) => this.changed(message));
+    this.list = new ConversationList(store, (id) => id === this.conversation.id && this.startNew());
+    this.scope = new ScopeMenu(library, (changes) => void this.change(changes));
+    this.scroll = new Scroll(byId("scroll"), this.log, byId("to-end"));
+    this.source = new SourcePanel(byId("source-side"), byId("source-dialog", HTMLDialogElement), (isOpen) =>
+      byId("chat").classList.toggle("with-source", isOpen),
+    );
+    this.attachments = new Attachments(byId("files"), () => void this.sendWaiting());
+    this.composer = new Composer({
+      send: (text) => void this.ask(text, this.conversation.leaf),
+      stop: () => void this.stop(),
+      addFiles: (files) => void this.addFiles(files),
+    });
+    this.welcome = new Welcome(byId("welcome"), library, {
+      chooseFiles: () => byId("attach").click(),
+      ask: (question) => void this.ask(question, this.conversation.leaf),
+      onsample: () => this.reloadLibrary(),
+    });
+  }
+
+  async start() {
+    byId("new-chat").addEventListener("click", () => this.startNew());
+    window.addEventListener("hashchange", () => void this.open(location.hash.slice(1)));
+    this.store.onchange((change) => void this.changedElsewhere(change));
+    await Promise.all([this.list.refresh(), this.open(location.hash.slice(1))]);
+  }
+
+  startNew() {
+    history.pushState(null, "", location.pathname);
+    this.list.panel.closeDialog();
+    void this.open("");
+  }
+
+  /** Show a conversation, or a new one. @param {string} id */
+  async open(id) {
+    this.answering.leave();
+    this.drafts.set(this.conversation.id, this.composer.text);
+    this.source.close();
+    const found = id === "" ? null : await this.store.load(id);
+    this.isSaved = found !== null;
+    this.conversation = found?.conversation ?? emptyConversation();
+    this.messages = found?.messages ?? [];
+    this.views.clear();
+    this.log.replaceChildren();
+    this.composer.text = this.drafts.get(this.conversation.id) ?? "";
+    this.list.setCurrent(this.conversation.id);
+    this.render();
+    this.scroll.toEnd();
+    this.openEvents();
+    this.composer.focus();
+    await attempt(() => this.attachments.show(this.conversation.files));
+    await this.resume();
+  }
+
+  /** Go on with the answers that are not complete. */
+  async resume() {
+    const branch = branchTo(this.messages, this.conversation.leaf);
+    await this.sendWaiting();
+    for (const message of branch.filter((one) => !isFinal(one))) {
+      if (message.job !== "") void this.answering.follow(message);
+      else if (message.state === "sending") window.setTimeout(() => void this.giveUp(message), SENDING_MS);
+    }
+  }
+
+  /** @param {Message} message whose question no window has sent */
+  async giveUp(message) {
+    if (message.job !== "" || message.state !== "sending" || this.answering.isBusy(message)) return;
+    message.state = "failed";
+    message.error = "The page was closed before the question was sent.";
+    await this.answering.changed(message);
+  }
+
+  // Questions and answers
+
+  /** @param {string} text @param {string} parent */
+  async ask(text, parent) {
+    await this.saved();
+    const question = newMessage(this.conversation.id, parent, "user", text);
+    this.messages.push(question);
+    await this.store.saveMessage(question);
+    await this.answer(question);
+  }
+
+  /** @param {Message} question */
+  async answer(question) {
+    const answer = newMessage(this.conversation.id, question.id, "assistant");
+    const isWaiting = this.attachments.pending > 0;
+    if (isWaiting) answer.state = "indexing";
+    this.messages.push(answer);
+    await this.store.saveMessage(answer);
+    const title = this.conversation.title === UNTITLED ? shortened(question.text) : this.conversation.title;
+    await this.change({ leaf: answer.id, updated: Date.now(), title });
+    this.scroll.toEnd();
+    if (!isWaiting) await this.submit(answer);
+  }
+
+  /** @param {Message} answer */
+  async submit(answer) {
+    await this.answering.submit(this.conversation, branchTo(this.messages, answer.parent), answer);
+  }
+
+  /** Send the questions that waited for files, if these are searchable now. */
+  async sendWaiting() {
+    if (this.attachments.pending > 0) return;
+    const waiting = this.messages.filter(({ state }) => state === "indexing");
+    await Promise.all(waiting.map((message) => this.sendNow(message)));
+    if (this.conversation.files !== "") await attempt(() => this.library.loadCollections());
+    this.scope.showCollections();
+  }
+
+  /** @param {Message} message */
+  async sendNow(message) {
+    if (await this.store.claim(message.id, "indexing", "sending")) await this.submit(message);
+  }
+
+  async stop() {
+    const running = branchTo(this.messages, this.conversation.leaf).filter((message) => !isFinal(message));
+    for (const message of running) await attempt(() => this.answering.stop(message));
+  }
+
+  /** @param {Message} message */
+  changed(message) {
+    if (message.conversation !== this.conversation.id) return;
+    this.views.get(message.id)?.update(message, versions(this.messages, message));
+    this.showProgress();
+    this.announce(message);
+  }
+
+  /** Have screen readers speak an answer once, when it is complete. @param {Message} message */
+  announce(message) {
+    if (message.state !== "completed" || this.announced === message.id) return;
+    this.announced = message.id;
+    this.announcer.textContent = `Answer: ${message.text}`;
+  }
+
+  // The page
+
+  render() {
+    const branch = branchTo(this.messages, this.conversation.leaf);
+    const elements = branch.map((message) => {
+      const view = this.views.get(message.id) ?? new MessageView(message, this.actions);
+      this.views.set(message.id, view);
+      view.update(message, versions(this.messages, message));
+      return view.element;
+    });
+    if (elements.length !== this.log.children.length || elements.some((one, at) => one !== this.log.children[at])) {
+      this.log.replaceChildren(...elements);
+    }
+    this.welcome.show(branch.length === 0);
+    this.scope.show(this.conversation);
+    document.title = `${this.conversation.title} · llm-api`;
+    this.showProgress();
+    this.showDemonstration();
+  }
+
+  showProgress() {
+    const branch = branchTo(this.messages, this.conversation.leaf);
+    this.composer.setAnswering(branch.some((message) => !isFinal(message)));
+  }
+
+  showDemonstration() {
+    const name = this.conversation.model || this.library.defaultModel?.id || "";
+    byId("demonstration").hidden = !this.library.isDemonstration(name);
+    byId("demonstration-name").textContent = name;
+  }
+
+  /** @returns {import("../chat/message_view.js").Actions} */
+  get actions() {
+    return {
+      openSource: (message, number, opener) => {
+        const source = message.sources.find(({ index }) => index === number);
+        if (source) void this.source.open(source, opener);
+      },
+      copy: (message) => void copy(message.text),
+      regenerate: (message) => {
+        const question = this.messages.find(({ id }) => id === message.parent);
+        if (question) void this.answer(question);
+      },
+      resend: (message, text) => void this.ask(text, message.parent),
+      withoutFiles: (message) => void this.sendNow(message),
+      showVersion: (id) => void this.change({ leaf: newestLeaf(this.messages, id) }).then(() => this.resume()),
+      isDemonstration: (model) => this.library.isDemonstration(model),
+    };
+  }
+
+  // What is kept
+
+  /** Change fields of the conversation. One that nothing was asked in yet is not kept. @param {Partial<Conversation>} changes */
+  async change(changes) {
+    Object.assign(this.conversation, changes);
+    this.render();
+    if (!this.isSaved) return;
+    await this.store.change(this.conversation.id, changes);
+    await this.list.refresh();
+  }
+
+  async saved() {
+    if (this.isSaved) return;
+    this.isSaved = true;
+    await this.store.save(this.conversation);
+    history.replaceState(null, "", `#${this.conversation.id}`);
+    this.list.setCurrent(this.conversation.id);
+    await this.list.refresh();
+  }
+
+  /** @param {import("../chat/composer.js").NamedFile[]} files */
+  async addFiles(files) {
+    await this.saved();
+    const collection = this.library.filesOf(this.conversation.id);
+    const chosen = this.conversation.collections;
+    const others = chosen === "all" ? [] : chosen.filter((name) => name !== collection);
+    await this.change({ files: collection, collections: [...others, collection], updated: Date.now() });
+    this.openEvents();
+    await attempt(() => this.attachments.add(files, collection));
+  }
+
+  /** Another window has changed something. @param {Change} change */
+  async changedElsewhere({ conversation, removed }) {
+    if (conversation === this.conversation.id) {
+      if (removed) return this.startNew();
+      const found = await this.store.load(conversation);
+      if (found === null || conversation !== this.conversation.id) return;
+      const { leaf } = this.conversation;
+      this.messages = merged(this.messages, found.messages, (message) => this.answering.isBusy(message));
+      this.conversation = { ...found.conversation, leaf: newestLeaf(this.messages, leaf || found.conversation.leaf) };
+      this.render();
+      await this.resume();
+    }
+    await this.list.refresh();
+  }
+
+  // Changes on the server
+
+  openEvents() {
+    this.endEvents();
+    const { files } = this.conversation;
+    const isEmpty = this.library.documents === 0;
+    const topics = this.library.mayRead && (files !== "" || isEmpty) ? ["models", "documents"] : ["models"];
+    this.endEvents = follow(
+      topics,
+      {
+        model: (model) => {
+          this.library.setModel(model);
+          this.scope.showModels();
+          this.showDemonstration();
+        },
+        document: (document) => {
+          this.attachments.set(document);
+          void this.welcome.set(document);
+        },
+        "document.deleted": (deleted) => this.attachments.forget(deleted),
+        collection: (collection) => {
+          this.library.setCollection(collection);
+          this.render();
+        },
+        reset: () => void this.reloadLibrary(),
+      },
+      files === "" || isEmpty ? {} : { collection: files },
+    );
+  }
+
+  async reloadLibrary() {
+    await attempt(async () => {
+      await this.library.load();
+      await this.attachments.reload();
+      await this.welcome.reload();
+    });
+    this.render();
+  }
+}
+
+/** @returns {Conversation} */
+function emptyConversation() {
+  return {
+    id: newId(),
+    title: UNTITLED,
+    created: Date.now(),
+    updated: Date.now(),
+    model: "",
+    collections: "all",
+    files: "",
+    system: "",
+    temperature: null,
+    tools: false,
+    leaf: "",
+  };
+}
+
+/** @param {string} text */
+function shortened(text) {
+  const line = text.replace(/\s+/g, " ");
+  return line.length <= TITLE_LENGTH ? line : `${line.slice(0, TITLE_LENGTH - 1)}…`;
+}
+
+/**
+ * Return the stored messages, with this window's objects for those that it is working on.
+ *
+ * @param {Message[]} own
+ * @param {Message[]} stored
+ * @param {(message: Message) => boolean} isBusy
+ */
+function merged(own, stored, isBusy) {
+  const kept = new Map(own.filter(isBusy).map((message) => [message.id, message]));
+  const known = new Set(stored.map(({ id }) => id));
+  return [
+    ...stored.map((message) => kept.get(message.id) ?? message),
+    // Made a moment ago, and not stored yet.
+    ...own.filter(({ id }) => !known.has(id)),
+  ];
+}
+
+const session = await signedIn();
+const library = new Library();
+const [store] = await Promise.all([ConversationStore.open(session.owner ?? ""), attempt(() => library.load())]);
+await new ChatPage(store, library).start();

@@ -1,0 +1,16 @@
+// The sample document of the first run, and questions that it answers.
+
+export const SAMPLE_COLLECTION = "sample";
+export const SAMPLE_NAME = "ardena-300-manual.md";
+export const SAMPLE_QUESTIONS = [
+  "How long is the warranty of the Ardena 300?",
+  "How often do I have to descale the machine?",
+  "What does a red blinking lamp mean?",
+];
+
+/** @returns {Promise<File>} */
+export async function sampleFile() {
+  const address = new URL(`../../samples/${SAMPLE_NAME}`, import.meta.url).pathname;
+  const response = await fetch(address, { credentials: "same-origin" });
+  return new File([await response.blob()], SAMPLE_NAME, { type: "text/markdown" });
+}
