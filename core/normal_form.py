@@ -17,7 +17,9 @@ _RAISED = "\u00b2\u00b3\u00b9\u2070\u2071\u2074-\u207f"
 _EXPONENT = re.compile(f"(?<=\\d)(?=[{_RAISED}])|(?<=[^\\W\\d_]{{4}})(?=[\u00b2\u00b3\u00b9\u2070\u2074-\u2079])")
 #: Lowered digits after a digit, and fractions, circled numbers and square units after a digit.
 _APART = re.compile("(?<=\\d)(?=[\u2080-\u208e\u00bc-\u00be\u2150-\u215e\u2189\u2460-\u24ff\u3300-\u33ff])")
-_SIGNS = str.maketrans({"\u2010": "-", "\u2011": "-", "\u2212": "-", "\u2018": "'", "\u2019": "'", "\u2044": "/"})
+#: All characters before which those two expressions match. Few texts have one, and the expressions are slow.
+_SET_APART = re.compile(f"[{_RAISED}\u2080-\u208e\u00bc-\u00be\u2150-\u215e\u2189\u2460-\u24ff\u3300-\u33ff]")
+_SIGNS = (("\u2010", "-"), ("\u2011", "-"), ("\u2212", "-"), ("\u2018", "'"), ("\u2019", "'"), ("\u2044", "/"))
 
 
 def normal_form(text: str) -> str:
@@ -28,5 +30,10 @@ def normal_form(text: str) -> str:
     """
     if text.isascii():
         return text
-    text = _APART.sub(" ", _EXPONENT.sub("^", _INVISIBLE.sub("", text)))
-    return unicodedata.normalize("NFKC", text).translate(_SIGNS)
+    text = _INVISIBLE.sub("", text)
+    if _SET_APART.search(text):
+        text = _APART.sub(" ", _EXPONENT.sub("^", text))
+    text = unicodedata.normalize("NFKC", text)
+    for sign, plain in _SIGNS:
+        text = text.replace(sign, plain)
+    return text
