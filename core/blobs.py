@@ -130,6 +130,11 @@ class BlobStore:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f"{generation}.jsonl"
 
+    def find_chunks(self, document_id: str, generation: int) -> Path | None:
+        """Return the path of the chunks of a generation of a document, or None if they are not there."""
+        path = self._chunks_folder(document_id) / f"{generation}.jsonl"
+        return path if path.is_file() else None
+
     def delete_chunks(self, document_id: str, before_generation: int | None = None) -> None:
         """Remove the chunks of a document: of all generations, or of those before one that is complete.
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
-from pydantic import TypeAdapter, ValidationError
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 from starlette.responses import Response
 
 from api.admission import admit
@@ -59,6 +59,10 @@ log = logging.getLogger(__name__)
 DOCUMENTS_PATH = "/v1/rag/documents"
 UPLOAD_PATH = f"{DOCUMENTS_PATH}/upload"
 MAX_IDEMPOTENCY_KEY = 255
+#: Characters of a filter of the list, and types in it.
+MAX_FILTER = 255
+MAX_TYPES = 32
+TypeFilter = Annotated[str, StringConstraints(min_length=1, max_length=MAX_FILTER)]
 
 router = APIRouter(tags=["documents"], route_class=JsonRoute)
 _collection_name: TypeAdapter[str] = TypeAdapter(CollectionName)
@@ -229,16 +233,20 @@ async def _queue_answers(services: Services) -> bool:
 async def list_documents(
     services: ServicesDep,
     caller: CallerDep,
-    status: Status | None = None,
-    state: Annotated[Status | None, Query(description="The same as `status`.")] = None,
+    status: Annotated[list[Status], Query(description="One or several.")] = [],  # noqa: B006 - FastAPI copies it
+    state: Annotated[list[Status], Query(description="The same as `status`.")] = [],  # noqa: B006
     collection: str | None = None,
+    name: Annotated[str, Query(max_length=MAX_FILTER, description="What the path contains.")] = "",
+    type: Annotated[  # noqa: A002 - the parameter's name in the URL
+        list[TypeFilter], Query(max_length=MAX_TYPES, description="Extensions or beginnings of media types.")
+    ] = [],  # noqa: B006
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: str | None = None,
 ) -> Response:
-    """List documents, the newest first, optionally of one status or one collection."""
-    chosen = status or state
-    states = chosen.states if chosen else None
+    """List documents, the newest first: of some statuses, of one collection, with some name, of some types."""
+    states = [one for chosen in (*status, *state) for one in chosen.states] or None
     find = partial(services.catalog.list_documents, state=states, collection=collection, limit=limit, after=after)
+    find = partial(find, name=name, types=type)
     page: Page[Document] = await in_thread(partial(find, reach=caller.reach))
     return json_response(await document_list(services, page.items, has_more=page.has_more))
 

@@ -155,15 +155,15 @@ class RagCompletion(WireAnswer):
 
 
 class DocumentSelection(WireRequest):
-    """Body of `POST /v1/rag/documents/retry` and `/cancel`. Without a `collection`, all documents are meant."""
+    """Body of `POST /v1/rag/documents/retry`, `/cancel` and `/reindex`. Without a `collection`, all are meant."""
 
     collection: CollectionName | None = None
 
 
 class ChangedDocuments(WireAnswer):
-    """The number of documents that were retried or cancelled."""
+    """The number of documents that were retried, cancelled or queued to be indexed again."""
 
-    object: Literal["documents.retried", "documents.cancelled"]
+    object: Literal["documents.retried", "documents.cancelled", "documents.reindexed"]
     count: int
 
 
@@ -216,6 +216,29 @@ class Document(WireAnswer):
     progress: Progress
     #: In the answer to an upload: whether this document existed already, so that nothing was added.
     duplicate: bool = False
+
+
+class DocumentChunk(WireAnswer):
+    """A chunk of a document. `header` is searched with the text, and is no part of it."""
+
+    object: Literal["document.chunk"]
+    index: int
+    text: str
+    start: int
+    end: int
+    page: int | None
+    last_page: int | None
+    section: str | None
+    header: str
+
+
+class DocumentChunks(WireAnswer):
+    """The chunks of the generation that search sees; it is null if search does not see the document."""
+
+    object: Literal["list"]
+    data: list[DocumentChunk]
+    has_more: bool
+    generation: int | None
 
 
 class DeletedDocument(WireAnswer):

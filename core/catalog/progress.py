@@ -10,7 +10,18 @@ import sqlalchemy as sa
 
 from core.catalog.batched import BatchedDatabase
 from core.catalog.reads import fetch
-from core.catalog.rows import ALIVE, FENCED, GONE, IN_TURN, REQUEUED, TOMBSTONE, WAITING, AnyRow, made_by
+from core.catalog.rows import (
+    ALIVE,
+    FENCED,
+    GONE,
+    IN_TURN,
+    REQUEUED,
+    TOMBSTONE,
+    WAITING,
+    AnyRow,
+    made_by,
+    new_generation,
+)
 from core.catalog.tables import collections, document_counts, documents, watched_folders
 from core.catalog.transitions import change
 from core.catalog.types import RETRYABLE, UNSETTLED, Coverage, Document, DocumentState
@@ -128,6 +139,21 @@ class ProgressQueries(BatchedDatabase):
     def cancel_unsettled(self, collection: str | None = None, reach: Reach = EVERYTHING) -> int:
         """Stop the work on all documents of one collection or of all, and return their number."""
         return self._change_states(_NOT_SETTLED, self._cancelled(), collection, reach)
+
+    def reindex_document(self, document_id: str) -> Document:
+        """Queue a completed document as a new generation. Search sees the old one until the new one is complete.
+
+        Raises:
+            NotFound: there is no such document.
+            Conflict: it is not completed: it waits, is being processed, or can be retried.
+        """
+        wrong = "Only completed documents can be indexed again; this one is {}."
+        return self._change_state(document_id, (DocumentState.COMPLETED,), new_generation(self._now()), wrong)
+
+    def reindex_completed(self, collection: str | None = None, reach: Reach = EVERYTHING) -> int:
+        """Queue all completed documents of one collection or of all as new generations, and return their number."""
+        again = new_generation(self._now(), bulk=True)
+        return self._change_states(documents.c.state == DocumentState.COMPLETED, again, collection, reach)
 
     def _retried(self) -> dict[str, Any]:
         return REQUEUED | {"queued_at": self._now()}

@@ -86,11 +86,17 @@ class ReadQueries(MigratedDatabase):
         *,
         state: DocumentState | Iterable[DocumentState] | None = None,
         collection: str | None = None,
+        name: str = "",
+        types: Sequence[str] = (),
         limit: int = 20,
         after: str | None = None,
         reach: Reach = EVERYTHING,
     ) -> Page[Document]:
         """Return documents, the newest first, without deleted ones unless that state is asked for.
+
+        Args:
+            name: what the path or the file's name contains, in upper or lower case (of ASCII letters).
+            types: each an extension such as `pdf`, or the beginning of a media type such as `image/`; one has to fit.
 
         Raises:
             InvalidRequest: there is no document with the id `after`.
@@ -100,6 +106,7 @@ class ReadQueries(MigratedDatabase):
             follows = []
             if after is not None:
                 follows.append(before(connection, documents, after, _seen(connection, reach)))
+            follows += _named(name) + _of_types(types)
             states = _states(state)
             scopes = [(*place, documents.c.state == one, *follows) for place in places for one in states]
             ids = newest_ids(connection, documents, scopes, limit + 1)
@@ -134,6 +141,24 @@ def _states(state: DocumentState | Iterable[DocumentState] | None) -> set[Docume
     if state is None:
         return set(DocumentState) - {DocumentState.DELETED}
     return {state} if isinstance(state, DocumentState) else set(state)
+
+
+def _named(name: str) -> list[sa.ColumnElement[bool]]:
+    if not name:
+        return []
+    return [sa.or_(*(column.icontains(name, autoescape=True) for column in (documents.c.path, documents.c.filename)))]
+
+
+def _of_types(types: Sequence[str]) -> list[sa.ColumnElement[bool]]:
+    if not types:
+        return []
+    fits = [
+        documents.c.media_type.istartswith(one, autoescape=True)
+        if "/" in one
+        else documents.c.filename.iendswith(f".{one.removeprefix('.')}", autoescape=True)
+        for one in types
+    ]
+    return [sa.or_(*fits)]
 
 
 def _collection_scopes(

@@ -126,6 +126,10 @@ PROBES: dict[str, list[Probe]] = {
     f"POST {DOCUMENTS}/{{document_id}}/retry": [
         Probe((403,), (404,), path=f"{DOCUMENTS}/{{{name}}}/retry") for name in ("failed_document", "document")
     ],
+    f"GET {DOCUMENTS}/{{document_id}}/chunks": [of_document("/chunks", 404)],
+    f"GET {DOCUMENTS}/{{document_id}}/original": [of_document("/original", 200)],
+    f"POST {DOCUMENTS}/{{document_id}}/reindex": [of_document("/reindex", 403)],
+    f"POST {DOCUMENTS}/reindex": [same(200, json={}), Probe((200,), (404,), json={"collection": "{collection}"})],
     f"POST {DOCUMENTS}/{{document_id}}/cancel": [
         Probe((403,), (404,), path=f"{DOCUMENTS}/{{{name}}}/cancel") for name in ("waiting_document", "document")
     ],
