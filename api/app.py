@@ -20,6 +20,7 @@ from api.dependencies import Services, in_thread
 from api.errors import install_error_handlers
 from api.job_calls import TRUNCATED_MESSAGES_HEADER
 from api.key_limits import RATE_HEADERS, LimitMiddleware
+from api.live import Live
 from api.metrics import Metrics
 from api.middleware import REQUEST_ID_HEADER, BodyLimit, GuardMiddleware, RequestIdMiddleware
 from api.openapi import describe_api
@@ -35,9 +36,11 @@ from api.routes import (
     health,
     jobs,
     keys,
+    live,
     markdown,
     models,
     pull,
+    queue,
     rag,
     rerank,
     session,
@@ -80,6 +83,8 @@ ROUTERS = (
     usage.router,
     session.router,
     markdown.router,
+    live.router,
+    queue.router,
     console_pages.router,
 )
 
@@ -107,6 +112,7 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
         responses={"default": {"model": ErrorAnswer, "description": "An error object in OpenAI's format."}},
     )
     app.state.metrics = Metrics()
+    app.state.live = None
     app.state.keys = KeyRing(key.get_secret_value() for key in settings.api_keys)
     install_error_handlers(app)
     _add_middleware(app, settings)
@@ -144,6 +150,7 @@ def _lifespan(settings: Settings, services: Services | None) -> Any:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with nullcontext(services) if services else open_services(settings) as opened:
             app.state.services = opened
+            app.state.live = None if opened.changes is None else Live(opened, opened.changes)
             yield
             keys: KeyRing = app.state.keys
             await keys.close()
@@ -160,6 +167,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     from core.blobs import BlobStore
     from core.catalog import Catalog
     from core.usage import UsageMeter
+    from tasks.jobs.changes import ChangeStream
     from tasks.jobs.compatibility import require_compatible
     from tasks.jobs.heartbeats import Announcer
     from tasks.jobs.key_limits import KeyLimits
@@ -167,8 +175,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     from tasks.jobs.sessions import Sessions
     from tasks.jobs.stream import JobStream
 
-    catalog = Catalog.open(settings.catalog_url)
     producer = Producer(settings)
+    catalog = Catalog.open(settings.catalog_url, producer.changes)
+    changes = ChangeStream(settings)
     stream = JobStream(settings, producer)
     limits = KeyLimits(settings)
     usage = UsageMeter(catalog.add_usage)
@@ -182,10 +191,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await stream.start()
         await limits.start()
         announcer.start()
-        yield Services(settings, catalog, blobs, stream, producer, limits, usage, sessions)
+        yield Services(settings, catalog, blobs, stream, producer, limits, usage, sessions, changes)
     finally:
         await in_thread(announcer.withdraw)
         await in_thread(usage.close)
+        await changes.close()
         await sessions.close()
         await limits.close()
         await stream.close()

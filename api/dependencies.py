@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from core.blobs import BlobStore
     from core.catalog import Catalog
     from core.usage import UsageMeter
+    from tasks.jobs.changes import Hints as ChangeHints
     from tasks.jobs.kinds import JobKind
+    from tasks.jobs.queue_view import QueuedJob, Waiting
 
 ResultT = TypeVar("ResultT")
 Frame = tuple[int, AnyEvent]
@@ -63,11 +65,27 @@ class Stream(Protocol):
 
     async def position(self, job_id: str) -> int | None: ...
 
+    async def turns(self) -> dict[str, Waiting]: ...
+
+    async def queued_jobs(self) -> tuple[list[QueuedJob], dict[Role, dict[str, dict[str, Any]]]]: ...
+
+    async def throughput(self) -> tuple[int, list[dict[str, int]]]: ...
+
     async def ping(self) -> None: ...
 
     async def workers(self, role: Role) -> dict[str, dict[str, Any]]: ...
 
     async def queue_lengths(self) -> dict[str, int]: ...
+
+
+class ChangeReader(Protocol):
+    """The part of `tasks.jobs.changes.ChangeStream` that the API uses."""
+
+    async def position(self) -> str: ...
+
+    async def read(self, after: str) -> tuple[ChangeHints, str]: ...
+
+    async def since(self, after: str) -> ChangeHints | None: ...
 
 
 class Hints(Protocol):
@@ -93,6 +111,8 @@ class Services:
     usage: UsageMeter | None = None
     #: None: browsers cannot sign in.
     sessions: SessionStore | None = None
+    #: None: clients cannot follow changes.
+    changes: ChangeReader | None = None
 
     @cached_property
     def disk(self) -> DiskSpace:

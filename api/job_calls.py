@@ -27,6 +27,7 @@ from core.catalog import Job, JobSummary
 from core.errors import ErrorInfo, Unavailable
 from core.ids import new_id
 from tasks.jobs.kinds import JobKind
+from tasks.jobs.queue_view import Waiting
 
 #: How many messages were dropped from the beginning of the conversation (TRUNCATION=oldest).
 TRUNCATED_MESSAGES_HEADER = "x-truncated-messages"
@@ -156,19 +157,20 @@ async def submit_async(services: Services, call: Call) -> Response:
     encoded = msgspec.json.encode(request).decode()
     create = partial(services.catalog.create_job, owner=caller.owner, collections=caller.readable, model=call.model)
     job: Job = await in_thread(create, call.job_id, call.kind.name, call.endpoint, encoded, caller.key or None)
-    position = None
+    turn = None
     try:
         position = await services.stream.submit(
             call.job_id, call.kind, request, durable=True, key=caller.key, owner=caller.owner, model=call.model
         )
+        turn = (await services.stream.turns()).get(call.job_id, Waiting(position, None))
     except Unavailable as error:
         # The row is committed, and reconciliation submits it later. An error would make the client send it twice.
         log.warning("job %s will be submitted later: %s", call.job_id, error.message)
     headers = {"location": f"/v1/jobs/{job.id}", "preference-applied": "respond-async"}
-    return json_response(job_wire(job, position=position), 202, headers)
+    return json_response(job_wire(job, turn=turn), 202, headers)
 
 
-def job_wire(job: JobSummary, *, position: int | None = None, result: Any = None) -> Wire:
+def job_wire(job: JobSummary, *, turn: Waiting | None = None, result: Any = None) -> Wire:
     """Return a job in the form of the API. Times are Unix seconds, rounded down."""
     return {
         "id": job.id,
@@ -176,7 +178,8 @@ def job_wire(job: JobSummary, *, position: int | None = None, result: Any = None
         "kind": job.kind,
         "endpoint": job.endpoint.partition("?")[0],
         "status": job.state.value,
-        "position": position,
+        "position": turn.position if turn else None,
+        "estimated_start_seconds": turn.estimated_start_seconds if turn else None,
         "created_at": int(job.created_at),
         "started_at": _whole_seconds(job.started_at),
         "finished_at": _whole_seconds(job.finished_at),

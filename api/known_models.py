@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from api.callers import Caller
 from api.dependencies import Services, in_thread
+from api.render import Wire
 from core.errors import InvalidRequest, NotFound, Unavailable
 from core.keys import Scope
 from core.models.names import model_slug
@@ -249,6 +250,39 @@ def _not_found(name: str | None, why: str, allowed: list[str]) -> NotFound:
     return NotFound(
         f"The model {name!r} {why}; these are: {', '.join(allowed) or 'none'}.", param="model", code="model_not_found"
     )
+
+
+def model_wire(model: KnownModel) -> Wire:
+    """Return a model in the form of the API."""
+    wire: Wire = {
+        "id": model.name,
+        "object": "model",
+        "created": model.created,
+        "owned_by": "llm-api",
+        "kind": model.kind,
+        "state": model.state,
+        "capabilities": _capabilities(model),
+    }
+    extensions = {
+        "default": model.is_default or None,
+        "problem": model.problem or None,
+        "context_length": model.context_length,
+        "size_bytes": model.size_bytes,
+        "quantization": model.quantization,
+        "parameters": model.parameters,
+        "chat_template": model.chat_template,
+        "reasoning": model.reasons,
+    }
+    return wire | {name: value for name, value in extensions.items() if value is not None}
+
+
+def _capabilities(model: KnownModel) -> list[str]:
+    # Grammars enforce the form of calls, so that every language model can make some.
+    return {
+        "chat": ["chat", "tools", *(["reasoning"] if model.reasons else [])],
+        "embeddings": ["embeddings"],
+        "rerank": ["rerank"],
+    }[model.kind]
 
 
 def _name(model: Any) -> str | None:

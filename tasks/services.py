@@ -74,7 +74,7 @@ class WorkerServices:
 
     @cached_property
     def catalog(self) -> Catalog:
-        return Catalog.open(self.settings.catalog_url)
+        return Catalog.open(self.settings.catalog_url, self.producer.changes)
 
     @cached_property
     def blobs(self) -> BlobStore:
@@ -180,7 +180,9 @@ class WorkerServices:
     def indexer(self) -> Indexer:
         from tasks.documents.indexer import Indexer
 
-        return Indexer(self.catalog, self.blobs, self.models, self.name, DiskSpace(self.settings))
+        return Indexer(
+            self.catalog, self.blobs, self.models, self.name, DiskSpace(self.settings), self.producer.changes.count
+        )
 
     def start(self) -> None:
         """Build at once the services that are slow to build, so that the worker is ready when it announces itself."""

@@ -33,8 +33,8 @@ def main() -> int:
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # watchdog warns if it adds a folder twice (new, or renamed to a known name). It then overwrites its entry: right.
     warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
-    catalog = Catalog.open(settings.catalog_url)
     producer = Producer(settings)
+    catalog = Catalog.open(settings.catalog_url, producer.changes)
     watcher = Watcher(settings, catalog, producer)
     stopping = threading.Event()
 

@@ -9,14 +9,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from api.collection_wires import collection_wire, with_coverage
 from api.dependencies import CallerDep, JsonRoute, Services, ServicesDep, in_thread, json_response
 from api.document_intake import hint_waiting
-from api.render import Wire
 from api.schemas import collections as schema
 from api.schemas.base import ListAnswer
 from api.scopes import needs
 from api.visible import own_collection, visible_collection
-from core.catalog import Collection, Coverage, Page, SkippedFile, to_text
+from core.catalog import Collection, Page, SkippedFile, to_text
 from core.errors import Conflict, InvalidRequest, Unavailable
 from core.keys import Scope
 from core.settings import Settings
@@ -43,7 +43,7 @@ async def create_collection(body: schema.NewCollection, services: ServicesDep, c
     create = partial(services.catalog.create_collection, body.name, owner=caller.owner, **settings)
     created = await in_thread(create)
     await _wake_indexer(services)
-    return json_response(await _with_coverage(services, created), 201)
+    return json_response(await with_coverage(services, created), 201)
 
 
 @router.get("", responses={200: {"model": ListAnswer[schema.Collection]}})
@@ -64,7 +64,7 @@ async def list_collections(services: ServicesDep, caller: CallerDep) -> Response
 async def get_coverage(collection: str, services: ServicesDep, caller: CallerDep) -> Response:
     """Report how many documents of a collection are searchable, and why the others are not."""
     found = await visible_collection(services, caller, collection)
-    return json_response((await _with_coverage(services, found))["coverage"])
+    return json_response((await with_coverage(services, found))["coverage"])
 
 
 @router.get("/{collection:path}/skipped", responses={200: {"model": ListAnswer[schema.SkippedFile]}})
@@ -97,7 +97,7 @@ async def list_skipped(
 async def get_collection(collection: str, services: ServicesDep, caller: CallerDep) -> Response:
     """Return a collection by its name or its id."""
     found = await visible_collection(services, caller, collection)
-    return json_response(await _with_coverage(services, found))
+    return json_response(await with_coverage(services, found))
 
 
 @router.patch("/{collection:path}", responses={200: {"model": schema.Collection}})
@@ -122,7 +122,7 @@ async def change_collection(
     changed, count = await in_thread(services.catalog.update_collection, found.id, changes)
     if count:
         await in_thread(hint_waiting, services)
-    answer = await _with_coverage(services, changed)
+    answer = await with_coverage(services, changed)
     if changed.model_choice != found.model_choice:
         await _wake_indexer(services)
         count = max(count, answer["coverage"]["indexed"])
@@ -221,40 +221,3 @@ async def _refuse_watched(services: Services, collection: Collection, change: st
             f"WATCH_DIRS or WATCH_URLS before the collection is {change}.",
             param="collection",
         )
-
-
-async def _with_coverage(services: Services, collection: Collection) -> Wire:
-    coverage: list[Coverage] = await in_thread(services.catalog.coverage, collection.name)
-    return collection_wire(collection, coverage[0] if coverage else Coverage(collection.name))
-
-
-def collection_wire(collection: Collection, coverage: Coverage) -> Wire:
-    """Return a collection in the form of the API."""
-    return {
-        "id": collection.id,
-        "object": "collection",
-        "name": collection.name,
-        "created_at": int(collection.created_at),
-        "chunk_tokens": collection.chunk_tokens,
-        "chunk_overlap_tokens": collection.chunk_overlap_tokens,
-        "embedding_model": collection.store.embedding_model if collection.store else None,
-        "next_embedding_model": collection.next_store.embedding_model if collection.next_store else None,
-        "dense_weight": collection.dense_weight,
-        "coverage": coverage_wire(coverage),
-    }
-
-
-def coverage_wire(coverage: Coverage) -> Wire:
-    """Return a coverage report in the form of the API."""
-    return {
-        "object": "collection.coverage",
-        "collection": coverage.collection,
-        "documents": coverage.documents,
-        "indexed": coverage.indexed,
-        "stale": coverage.stale,
-        "pending": coverage.pending,
-        "skipped": coverage.skipped,
-        "failed": coverage.failed,
-        "chunks": coverage.chunks,
-        "size_bytes": coverage.size_bytes,
-    }

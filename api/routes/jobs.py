@@ -26,6 +26,7 @@ from core import events
 from core.catalog import Job, JobState
 from core.errors import ErrorInfo, InvalidRequest, Unavailable
 from tasks.jobs.kinds import kind_named
+from tasks.jobs.queue_view import Waiting
 
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
@@ -80,13 +81,18 @@ async def cancel_job(job_id: str, services: ServicesDep, caller: CallerDep) -> R
 
 
 async def _with_result(services: Services, caller: Caller, job: Job) -> Wire:
-    position = await _position(services, job) if job.state is JobState.QUEUED else None
-    return job_wire(job, position=position, result=await _result(services, caller, job))
+    turn = await _turn(services, job) if job.state is JobState.QUEUED else None
+    return job_wire(job, turn=turn, result=await _result(services, caller, job))
 
 
-async def _position(services: Services, job: Job) -> int | None:
+async def _turn(services: Services, job: Job) -> Waiting | None:
+    """Return the turn of a job that waits. For a job that is far behind in its queue, nothing is estimated."""
     try:
-        return await services.stream.position(job.id)
+        turn = (await services.stream.turns()).get(job.id)
+        if turn is not None:
+            return turn
+        position = await services.stream.position(job.id)
+        return None if position is None else Waiting(position, None)
     except Unavailable as error:
         log.warning("the position of job %s is unknown: %s", job.id, error.message)
         return None

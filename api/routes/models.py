@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from api.callers import Caller
 from api.dependencies import CallerDep, JsonRoute, Services, ServicesDep, in_thread, json_response
-from api.known_models import KnownModel, collection_names, find_model, known_models
+from api.known_models import KnownModel, collection_names, find_model, known_models, model_wire
 from api.render import Wire
 from api.schemas.base import ListAnswer, Model
 from api.scopes import needs
@@ -39,7 +39,7 @@ async def load_model(model: str, services: ServicesDep) -> Response:
         raise InvalidRequest(found.problem, param="model", code="model_not_usable")
     if found.state != "loaded":
         await in_thread(services.catalog.want_model, found.slug)
-    return json_response(_wire(found), 202)
+    return json_response(model_wire(found), 202)
 
 
 @router.post("/{model}/unload", status_code=202, responses={202: {"model": Model}})
@@ -48,7 +48,7 @@ async def unload_model(model: str, services: ServicesDep) -> Response:
     """Have a language model unloaded. What it is answering ends first."""
     found = await _language_model(services, model)
     await in_thread(services.catalog.unwant_model, found.slug)
-    return json_response(_wire(found), 202)
+    return json_response(model_wire(found), 202)
 
 
 @router.post("/{model}/default", responses={200: {"model": Model}})
@@ -57,7 +57,7 @@ async def make_default(model: str, services: ServicesDep) -> Response:
     """Make a language model the one that answers requests which name no known model."""
     found = await _language_model(services, model)
     await in_thread(services.catalog.set_default_model, found.slug)
-    return json_response(_wire(replace(found, is_default=True)))
+    return json_response(model_wire(replace(found, is_default=True)))
 
 
 @router.get("/{model_id:path}", responses={200: {"model": Model}})
@@ -90,39 +90,9 @@ async def _models(services: Services, caller: Caller) -> list[Wire]:
     # Not of each model on a disk: hundreds of them, for hundreds of collections, would be a list that nobody reads.
     loaded = [model for model in chat if model.state == "loaded"]
     with_collections = [
-        _wire(replace(model, name=f"{model.name}@{name}")) | {"collection": name} for model in loaded for name in names
+        model_wire(replace(model, name=f"{model.name}@{name}")) | {"collection": name}
+        for model in loaded
+        for name in names
     ]
-    plain = [_wire(model) for model in models]
+    plain = [model_wire(model) for model in models]
     return [*plain[: len(chat)], *with_collections, *plain[len(chat) :]]
-
-
-def _wire(model: KnownModel) -> Wire:
-    wire: Wire = {
-        "id": model.name,
-        "object": "model",
-        "created": model.created,
-        "owned_by": "llm-api",
-        "kind": model.kind,
-        "state": model.state,
-        "capabilities": _capabilities(model),
-    }
-    extensions = {
-        "default": model.is_default or None,
-        "problem": model.problem or None,
-        "context_length": model.context_length,
-        "size_bytes": model.size_bytes,
-        "quantization": model.quantization,
-        "parameters": model.parameters,
-        "chat_template": model.chat_template,
-        "reasoning": model.reasons,
-    }
-    return wire | {name: value for name, value in extensions.items() if value is not None}
-
-
-def _capabilities(model: KnownModel) -> list[str]:
-    # Grammars enforce the form of calls, so that every language model can make some.
-    return {
-        "chat": ["chat", "tools", *(["reasoning"] if model.reasons else [])],
-        "embeddings": ["embeddings"],
-        "rerank": ["rerank"],
-    }[model.kind]

@@ -256,6 +256,9 @@ class Job(WireAnswer):
     endpoint: str
     status: Literal["queued", "running", "completed", "failed", "cancelled"]
     position: int | None
+    estimated_start_seconds: float | None = Field(
+        None, description="In how many seconds it will probably start; null: it does not wait, or that is not known."
+    )
     created_at: int
     started_at: int | None
     finished_at: int | None

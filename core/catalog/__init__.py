@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from core.catalog.catalog import Catalog
+from core.catalog.changes import ANY, Changes
 from core.catalog.claims import LEASE_SECONDS, MAX_ATTEMPTS
+from core.catalog.jobs import is_job_seen
 from core.catalog.model_wishes import ModelWish
 from core.catalog.paths import folder_attributes, to_os, to_text
 from core.catalog.types import (
@@ -36,6 +38,7 @@ from core.catalog.types import (
 from core.catalog.web_pages import PageVersion
 
 __all__ = [
+    "ANY",
     "LEASE_SECONDS",
     "MAX_ATTEMPTS",
     "ORIGINAL_MISSING",
@@ -43,6 +46,7 @@ __all__ = [
     "UNREADABLE",
     "Activation",
     "Catalog",
+    "Changes",
     "Claim",
     "Collection",
     "Coverage",
@@ -67,6 +71,7 @@ __all__ = [
     "StoreRecord",
     "WatchedFolder",
     "folder_attributes",
+    "is_job_seen",
     "to_os",
     "to_text",
 ]

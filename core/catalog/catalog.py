@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.catalog.changes import OnChange
 from core.catalog.claims import ClaimQueries
 from core.catalog.collections import CollectionQueries
 from core.catalog.dispatches import DispatchQueries
@@ -38,10 +39,12 @@ class Catalog(
     """
 
     @classmethod
-    def open(cls, database_url: str) -> Catalog:
+    def open(cls, database_url: str, on_change: OnChange | None = None) -> Catalog:
         """Open the catalog at a SQLAlchemy URL. `migrate` creates its tables.
+
+        `on_change` is called after each commit with the ids that were changed, by topic: see `core.catalog.changes`.
 
         Raises:
             ConfigurationError: the URL names neither a SQLite file nor a PostgreSQL database.
         """
-        return cls(database_url)
+        return cls(database_url, on_change=on_change)

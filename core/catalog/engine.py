@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from core.catalog.changes import CHANGED, OnChange, new_changes, watch
 from core.disk import is_disk_full
 from core.errors import ConfigurationError, StorageFull, Unavailable
 from core.redaction import redacted
@@ -31,12 +32,20 @@ WRITES = "llm_api_writes"
 
 
 class Database:
-    """Read and write transactions on one engine. Thread-safe, and usable after a fork."""
+    """Read and write transactions on one engine. Thread-safe, and usable after a fork.
 
-    def __init__(self, database_url: str, clock: Callable[[], float] = time.time) -> None:
+    `on_change` gets what each write transaction has changed, after its commit.
+    """
+
+    def __init__(
+        self, database_url: str, clock: Callable[[], float] = time.time, on_change: OnChange | None = None
+    ) -> None:
         self._url = _normalise(database_url)
         self._clock = clock
         self._engine = _create_engine(self._url)
+        self._on_change = on_change
+        if on_change is not None:
+            watch(self._engine)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         # SQLite's busy handler is unfair, so the threads of one process wait here and only processes compete in it.
         self._write_lock = threading.Lock()
@@ -67,14 +76,17 @@ class Database:
         Raises:
             Unavailable: the database does not answer, or was locked for longer than 5 s.
         """
+        changed = new_changes()
         with ExitStack() as stack:
             stack.enter_context(self._translated_errors())
             if self.is_sqlite:
                 stack.enter_context(self._write_lock)
             connection = stack.enter_context(self._engine.connect())
-            connection = connection.execution_options(**{WRITES: True})
+            connection = connection.execution_options(**{WRITES: True, CHANGED: changed})
             stack.enter_context(connection.begin())
             yield connection
+        if changed and self._on_change is not None:
+            self._on_change(changed)
 
     def _write_retried(self, work: Callable[[sa.Connection], AnswerT]) -> AnswerT:
         """Do work in a write transaction, and once more if another process has just inserted the same row.

@@ -17,6 +17,7 @@ from core.catalog.rows import (
     SELECT_JOB_SUMMARY,
     as_job,
     as_job_summary,
+    batches,
     before,
     clean,
     made_by,
@@ -88,6 +89,15 @@ class JobQueries(BatchedDatabase):
         if row is None:
             raise NotFound(f"No job with the id {job_id!r}.", param="job_id")
         return as_job(row)
+
+    def jobs_by_id(self, job_ids: Iterable[str]) -> list[JobSummary]:
+        """Return the existing jobs among these ids."""
+        found: list[JobSummary] = []
+        with self._read() as connection:
+            for batch in batches(job_ids):
+                rows = connection.execute(SELECT_JOB_SUMMARY.where(jobs.c.id.in_(batch)))
+                found += [as_job_summary(row) for row in rows]
+        return found
 
     def list_jobs(
         self,
@@ -185,6 +195,12 @@ def _seen(reach: Reach) -> Sequence[sa.ColumnElement[bool]]:
     if reach.collections is None:
         return made_by(jobs, reach)
     return (*made_by(jobs, reach), jobs.c.collections.in_([_sorted_json(()), _sorted_json(reach.collections)]))
+
+
+def is_job_seen(job: JobSummary, reach: Reach) -> bool:
+    """Return whether a job is seen, as `JobQueries` finds it."""
+    within = (_sorted_json(()), _sorted_json(reach.collections or ()))
+    return reach.owns(job.owner) and (reach.collections is None or job.collections in within)
 
 
 def _sorted_json(names: Iterable[str]) -> str:

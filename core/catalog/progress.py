@@ -101,6 +101,20 @@ class ProgressQueries(BatchedDatabase):
                 connection.execute(sa.insert(document_counts), sums)
             self._compacted_rows = len(sums)
 
+    def documents_held(self) -> dict[str, tuple[DocumentState, int]]:
+        """Return for each worker that holds documents now their state and their number."""
+        held = (DocumentState.PARSING, DocumentState.INDEXING)
+        number = sa.func.count().label("number")
+        query = sa.select(documents.c.worker, documents.c.state, number).where(
+            WAITING,
+            documents.c.state.in_(held),
+            documents.c.worker.is_not(None),
+            documents.c.lease_until >= self._now(),
+        )
+        with self._read() as connection:
+            rows = connection.execute(query.group_by(documents.c.worker, documents.c.state))
+            return {row.worker: (DocumentState(row.state), int(row.number)) for row in rows}
+
     def waiting_before(self, document: Document) -> int:
         """Return the number of documents in the same state that come first."""
         turn = sa.select(*IN_TURN).where(documents.c.id == document.id)

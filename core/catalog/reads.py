@@ -74,6 +74,15 @@ class ReadQueries(MigratedDatabase):
                 found.update({row.id: as_document(row) for row in connection.execute(query)})
         return found
 
+    def documents_with_tombstones(self, document_ids: Iterable[str]) -> list[Document]:
+        """Return the documents of these ids, those that have been deleted included as long as their rows are kept."""
+        found: list[Document] = []
+        with self._read() as connection:
+            for batch in batches(document_ids):
+                rows = connection.execute(SELECT_DOCUMENT.where(documents.c.id.in_(batch)))
+                found += [as_document(row) for row in rows]
+        return found
+
     def has_unsettled(self, document_ids: Iterable[str]) -> bool:
         """Return whether one of these documents waits or is being worked on."""
         query = sa.select(documents.c.id).where(checked(documents.c.state.in_(UNSETTLED))).limit(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
@@ -43,9 +43,11 @@ class Indexer:
         models: Models,
         worker: str,
         disk: DiskSpace | None = None,
+        count: Callable[..., None] = lambda **_: None,
     ) -> None:
         """
         Args:
+            count: Adds to the counts of this minute: `documents_completed`, `documents_failed`, `chunks`.
             disk: While it is short of space, no documents are taken. Those that are being indexed are released before
                 it is full: the embedded store maps its files into memory, so that a full disk kills the process.
         """
@@ -54,6 +56,7 @@ class Indexer:
         self._models = models
         self._worker = worker
         self._disk = disk
+        self._count = count
         self._placements = Placements(catalog, models)
         self._schedule = IndexingSchedule()
         self._runs: list[IndexRun] = []
@@ -275,13 +278,16 @@ class Indexer:
             return
         (claim,) = run.readable
         if isinstance(error, DocumentRejected):
-            self._catalog.fail(claim, error.message, error.code or "invalid_file")
+            self._fail_document(claim, error.message, error.code or "invalid_file")
         elif self._is_to_blame(claim):
             log.warning("%s cannot be indexed", claim.document.id, exc_info=error)
-            self._catalog.fail(claim, f"It could not be indexed: {error}", "not_indexed")
+            self._fail_document(claim, f"It could not be indexed: {error}", "not_indexed")
             self._activated_at_fault.pop(_generation(claim), None)
         else:
             raise error
+
+    def _fail_document(self, claim: Claim, reason: str, code: str) -> None:
+        self._count(documents_failed=int(self._catalog.fail(claim, reason, code)))
 
     def _is_to_blame(self, claim: Claim) -> bool:
         """Return whether other documents were indexed since this one first failed, which shows that the store works."""
@@ -289,11 +295,12 @@ class Indexer:
 
     def _activate(self, run: IndexRun, finished: Sequence[Indexed]) -> None:
         fenced = []
-        for claim, result in zip(run.readable, self._catalog.activate_all(finished), strict=True):
+        for claim, done, result in zip(run.readable, finished, self._catalog.activate_all(finished), strict=True):
             self._activated_at_fault.pop(_generation(claim), None)
             match result:
                 case Activation.ACTIVE:
                     self._activated += 1
+                    self._count(documents_completed=1, chunks=done.chunk_count)
                     self._delete_replaced(run, claim.document)
                 case Activation.MISPLACED:
                     self._index_elsewhere(run, claim)

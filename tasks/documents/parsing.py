@@ -7,7 +7,7 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,8 +57,15 @@ class Bundle:
     that have ended are removed from `claims`.
     """
 
-    def __init__(self, catalog: Catalog, blobs: BlobStore, claims: list[Claim]) -> None:
+    def __init__(
+        self, catalog: Catalog, blobs: BlobStore, claims: list[Claim], count: Callable[..., None] = lambda **_: None
+    ) -> None:
+        """
+        Args:
+            count: Adds to the counts of this minute: `documents_failed`.
+        """
         self._catalog = catalog
+        self._count = count
         self._blobs = blobs
         self._claims = claims
         self._waiting = deque(claims)
@@ -97,6 +104,7 @@ class Bundle:
         with self._lock:
             ends = [*self._ends, *map(Released, self._waiting)]
             lost = self._catalog.end_parsing(ends)
+            self._count(documents_failed=sum(isinstance(end, Refused) and end.claim not in lost for end in ends))
             for end in ends:
                 self._claims.remove(end.claim)
             self._ends.clear()
@@ -134,7 +142,7 @@ class ParsingService:
             lease_seconds=LEASE_SECONDS,
         )
         if claims:
-            bundle = Bundle(self._catalog, self._blobs, claims)
+            bundle = Bundle(self._catalog, self._blobs, claims, self._producer.changes.count)
             kept = kept_alive(self._catalog, claims, self._abandonment.report_lost)
             with BulkWork(self._settings).announced(), bundle.recording_ends(), kept:
                 while (claim := bundle.take()) is not None:

@@ -41,6 +41,9 @@ def loading_key(model: str) -> str:
 #: The pub/sub channel on which all workers receive the ids of cancelled jobs.
 CANCEL_CHANNEL = "jobs:cancel"
 
+#: A stream of batches of hints: topic → the ids of what has changed, with spaces in between.
+CHANGES_KEY = "changes"
+
 #: A string with a short TTL, set when a message is sent to the indexer.
 WAKE_KEY = "index:woken"
 
@@ -53,6 +56,16 @@ def waiting_key(queue: str) -> str:
 def finished_key(queue: str) -> str:
     """Return the key of a list: when the last jobs of a queue ended (Unix seconds), the latest first."""
     return f"finished:{queue}"
+
+
+def active_key(queue: str) -> str:
+    """Return the key of a sorted set: ids of the jobs that workers have taken from a queue, by when they did."""
+    return f"active:{queue}"
+
+
+def durations_key(queue: str) -> str:
+    """Return the key of a list: how many seconds the last jobs of a queue took a worker, the latest first."""
+    return f"durations:{queue}"
 
 
 def requests_key(key: str) -> str:
@@ -81,3 +94,8 @@ def session_key(name: str) -> str:
 def key_sessions_key(digest: str) -> str:
     """Return the key of a sorted set: the names of the sessions of an API key, by when they began."""
     return f"sessions:{digest}"
+
+
+def throughput_key(minute: int | str) -> str:
+    """Return the key of a hash: counts of what was done in a minute (Unix seconds divided by 60)."""
+    return f"throughput:{minute}"

@@ -23,6 +23,7 @@ from core.keys import DEFAULT_OWNER
 from core.models.names import model_slug
 from core.settings import Settings
 from tasks.jobs import scripts
+from tasks.jobs.changes import ChangePublisher
 from tasks.jobs.compatibility import version_info
 from tasks.jobs.job_record import JobRecord
 from tasks.jobs.keys import WAKE_KEY, worker_key
@@ -44,6 +45,8 @@ FORGET_WORKER_SECONDS = 3600.0
 MAX_JOB_ATTEMPTS = 3
 #: The minimum time between two messages to the indexer.
 WAKE_INTERVAL_MS = 200
+#: What of an announcement says which models there are.
+_MODEL_FIELDS = ("model", "models", "rerank_model", "serves_any", "alive")
 #: Messages that the batch queue may hold.
 MAX_BATCH_MESSAGES = 4
 
@@ -58,6 +61,8 @@ class Producer:
         self._settings = settings
         self.records = JobRecords(settings)
         self._redis = self.records.redis
+        #: What this process announced last that clients see, by role and name.
+        self._announced_models: dict[tuple[Role, str], str] = {}
         self._memory = RedisMemory(self._redis)
         self.models = ModelQueues(self.records)
         self._announce = self._redis.register_script(scripts.ANNOUNCE)
@@ -66,6 +71,11 @@ class Producer:
 
         self._celery = Celery("llm-api-producer", config_source=celeryconfig, set_as_current=False)
         self._celery.conf.update(broker_url=settings.broker_url, broker_pool_acquire_timeout=2)
+
+    @property
+    def changes(self) -> ChangePublisher:
+        """Takes hints of what this process has changed."""
+        return self.records.changes
 
     def warm_up(self) -> None:
         """Open the connections, so that the first submission need not."""
@@ -79,6 +89,7 @@ class Producer:
 
     def close(self) -> None:
         """Close the connections."""
+        self.changes.close()
         self._celery.close()
         self._redis.close()
 
@@ -298,6 +309,10 @@ class Producer:
             # By the clock of this host: to a process of the same host, it shows whether this worker is a new one.
             sent = json.dumps({"sent_at": time.time(), **version_info(), **info})
             self._announce(keys=[worker_key(role)], args=[name, sent])
+        models = json.dumps([info.get(name) for name in _MODEL_FIELDS])
+        if models != self._announced_models.get((role, name)):
+            self._announced_models[role, name] = models
+            self.changes({"models": ()})
         if self._settings.heartbeat_file is not None:
             self._settings.heartbeat_file.touch()
 
@@ -305,6 +320,7 @@ class Producer:
         """Remove the announcement of a worker that takes no more work."""
         with redis_answers():
             self._redis.hdel(worker_key(role), name)
+        self.changes({"models": ()})
 
     def workers(self, role: Role) -> dict[str, dict[str, Any]]:
         """Return the last announcement of each live worker of a role, by name."""

@@ -19,9 +19,20 @@ from core.keys import DEFAULT_OWNER
 from core.messages import Hit, Usage
 from core.settings import Settings
 from tasks.jobs import scripts
+from tasks.jobs.changes import ChangePublisher
 from tasks.jobs.drain_time import drain_seconds
 from tasks.jobs.job_record import NO_MODEL, RECORD_FIELDS, JobRecord, ServedModel, record_of
-from tasks.jobs.keys import CANCEL_CHANNEL, channel, events_key, finished_key, heartbeat_key, job_key, waiting_key
+from tasks.jobs.keys import (
+    CANCEL_CHANNEL,
+    active_key,
+    channel,
+    durations_key,
+    events_key,
+    finished_key,
+    heartbeat_key,
+    job_key,
+    waiting_key,
+)
 from tasks.jobs.kinds import JobKind
 from tasks.jobs.queues import Task
 from tasks.jobs.redis_client import connect
@@ -35,6 +46,8 @@ RESEND_SECONDS = 10.0
 RESEND_BEHIND_SECONDS = 60.0
 #: How long the record and the replay of an interactive job are kept after its client has read its end, or has left.
 READ_TTL_SECONDS = 60
+#: The hint that a job has begun to wait, has been taken, or has ended. It has no ids, since most jobs are short.
+QUEUE_CHANGED: dict[str, tuple[str, ...]] = {"queue": ()}
 #: The events that a replay holds. More than the longest answer has tokens, since another worker resumes from them.
 REPLAY_CAP = 65_536
 
@@ -59,6 +72,11 @@ class Append:
         """The encoded events. Raise the encoder's error if one cannot be encoded."""
         return [events.encode(event) for event in self.events]
 
+    @property
+    def tokens(self) -> int:
+        """The number of tokens that were generated for these events."""
+        return sum(len(getattr(event, "token_ids", ())) for event in self.events)
+
 
 @dataclass(frozen=True)
 class Appended:
@@ -82,6 +100,7 @@ class JobRecords:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.redis = connect(settings)
+        self.changes = ChangePublisher(self.redis)
         self._append = self.redis.register_script(scripts.APPEND)
         self._submit = self.redis.register_script(scripts.SUBMIT)
         self._claim = self.redis.register_script(scripts.CLAIM)
@@ -132,6 +151,7 @@ class JobRecords:
         position = int(self._submit(keys=keys, args=args))
         if position < 0:
             raise QueueFull
+        self.changes(QUEUE_CHANGED)
         return position
 
     def load(self, job_id: str) -> JobRecord | None:
@@ -160,7 +180,8 @@ class JobRecords:
         keys = [job_key(job_id), heartbeat_key(job_id)]
         for durable in (False, True):
             queue = task.queue_for(durable=durable)
-            keys += (waiting_key(queue), waiting_key(queue.of_model(served.slug)))
+            own = queue.of_model(served.slug)
+            keys += (waiting_key(queue), waiting_key(own), active_key(own))
         args = [HEARTBEAT_TTL_SECONDS, task.name, claim or new_id("claim"), served.slug, served.digest]
         claimed = self._claim(keys=keys, args=[*args, job_id, *fields])
         if not claimed:
@@ -181,16 +202,22 @@ class JobRecords:
         """Append and publish the events of several jobs in one round trip."""
         keys: list[str] = []
         args: list[Any] = [self._settings.job_ttl_seconds, REPLAY_CAP, READ_TTL_SECONDS]
+        moved, tokens, ended = False, 0, 0
         for item in items:
             keys += (job_key(item.job_id), events_key(item.job_id), waiting_key(item.queue), finished_key(item.queue))
+            keys += (active_key(item.queue), durations_key(item.queue))
             terminal = bool(item.events) and events.is_terminal(item.events[-1])
             state = "done" if terminal else item.state
+            moved, tokens, ended = moved or bool(state), tokens + item.tokens, ended + terminal
             # Between these events the heartbeat renews the TTL: to do it for each text delta would be costly.
             renew = bool(state) or not all(isinstance(event, events.TextDelta) for event in item.events)
             args += (item.attempt, item.claim, item.number, channel(item.job_id), item.job_id, state)
-            args += (int(terminal), int(renew))
+            args += (int(terminal), int(renew), item.tokens)
             args += (len(item.events), *item.payloads)
         results = self._append(keys=keys, args=args) if items else []
+        if moved:
+            self.changes(QUEUE_CHANGED)
+        self.changes.count(jobs=ended, completion_tokens=tokens)
         return [Appended(status >= 0, status == 1, last) for status, last in results]
 
     def replay(self, job_id: str) -> list[tuple[int, events.AnyEvent]]:
@@ -206,7 +233,8 @@ class JobRecords:
         next_queue = task.queue_for(durable=record.durable).of_model(record.model)
         waiting = [waiting_key(record.queue_name), waiting_key(next_queue)]
         args = [record.attempt, record.claim, record.job_id, task.name]
-        return bool(self._hand_over(keys=[job_key(record.job_id), *waiting], args=args))
+        keys = [job_key(record.job_id), *waiting, active_key(record.queue_name)]
+        return bool(self._hand_over(keys=keys, args=args))
 
     def forget(self, job_id: str) -> None:
         """Delete the record and the replay of a job soon, because its end has been read."""
@@ -253,12 +281,13 @@ class JobRecords:
 
     def retry(self, record: JobRecord) -> int | None:
         """Replace a lost attempt. Return the number of the new one, or None if the job is done or has a new one."""
-        keys = [job_key(record.job_id), waiting_key(record.queue_name)]
+        keys = [job_key(record.job_id), waiting_key(record.queue_name), active_key(record.queue_name)]
         return int(self._retry(keys=keys, args=[record.attempt, record.job_id, record.task.name])) or None
 
     def release(self, record: JobRecord) -> bool:
         """Queue a claimed job again, which costs it no attempt. Return False if another worker has the job."""
         keys = [job_key(record.job_id), waiting_key(record.queue_name), heartbeat_key(record.job_id)]
+        keys.append(active_key(record.queue_name))
         return bool(self._release(keys=keys, args=[record.attempt, record.claim, record.job_id]))
 
     def is_lost(self, record: JobRecord) -> bool:
@@ -287,6 +316,7 @@ class JobRecords:
         pipeline.zrem(waiting_key(record.queue_name), job_id)
         pipeline.publish(CANCEL_CHANNEL, job_id)
         pipeline.execute()
+        self.changes(QUEUE_CHANGED)
         return True
 
     def position(self, record: JobRecord) -> int | None:

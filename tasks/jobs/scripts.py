@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-# One call appends the events of all jobs of an engine step. KEYS: job, events, waiting, finished of each job. ARGV:
-# TTL, cap, TTL of a job whose client has left, then for each job: attempt, claim or '', number of the append or 0,
-# channel, job id, new state or '', whether the last event is terminal, whether to renew the TTL, number of events,
-# event...
+# One call appends the events of all jobs of an engine step. KEYS: job, events, waiting, finished, active, durations of
+# each job. ARGV: TTL, cap, TTL of a job whose client has left, then for each job: attempt, claim or '', number of the
+# append or 0, channel, job id, new state or '', whether the last event is terminal, whether to renew the TTL, number of
+# new tokens, number of events, event...
 # Returns {status, last sequence number} of each: 0 appended, 1 appended but cancelled, -1 refused.
 # A writer numbers its appends from 1. If Redis has answered too late, the writer repeats an append that has been done:
 # such a number has been seen, and nothing is stored again. After a number that is missing, only an end is accepted,
@@ -13,14 +13,14 @@ from __future__ import annotations
 APPEND = """
 local function append(keys, at)
   local attempt, claim, number = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-  local state, terminal, count = ARGV[at + 5], ARGV[at + 6] == '1', tonumber(ARGV[at + 8])
-  local job = redis.call('HMGET', keys[1], 'attempt', 'done', 'cancel', 'seq', 'claim', 'appends', 'durable')
+  local state, terminal, count = ARGV[at + 5], ARGV[at + 6] == '1', tonumber(ARGV[at + 9])
+  local job = redis.call('HMGET', keys[1], 'attempt', 'done', 'cancel', 'seq', 'claim', 'appends', 'durable', 'started')
   if job[1] ~= attempt or (claim ~= '' and job[5] ~= claim) then return {-1, 0} end
   local seq, appends = tonumber(job[4] or '0'), tonumber(job[6] or '0')
   local status = job[3] and 1 or 0
   if number > 0 and number <= appends then return {status, seq} end
   if job[2] or (number > appends + 1 and not terminal) then return {-1, 0} end
-  for i = at + 9, at + 8 + count do
+  for i = at + 10, at + 9 + count do
     seq = seq + 1
     local frame = seq .. ' ' .. ARGV[i]
     redis.call('RPUSH', keys[2], frame)
@@ -29,6 +29,10 @@ local function append(keys, at)
   if seq > tonumber(ARGV[2]) then redis.call('LTRIM', keys[2], -tonumber(ARGV[2]), -1) end
   redis.call('HSET', keys[1], 'seq', seq)
   if number > 0 then redis.call('HSET', keys[1], 'appends', number) end
+  if ARGV[at + 8] ~= '0' then
+    local total = redis.call('HINCRBY', keys[1], 'tokens', ARGV[at + 8])
+    if total == tonumber(ARGV[at + 8]) then redis.call('HSET', keys[1], 'generating', redis.call('TIME')[1]) end
+  end
   if state ~= '' then redis.call('HSET', keys[1], 'state', state) end
   if state == 'running' or state == 'done' then redis.call('ZREM', keys[3], ARGV[at + 4]) end
   if terminal then
@@ -37,6 +41,11 @@ local function append(keys, at)
     local clock = redis.call('TIME')
     redis.call('LPUSH', keys[4], clock[1] .. '.' .. string.format('%06d', clock[2]))
     redis.call('LTRIM', keys[4], 0, 31)
+    redis.call('ZREM', keys[5], ARGV[at + 4])
+    if job[8] then
+      redis.call('LPUSH', keys[6], clock[1] + clock[2] / 1e6 - job[8])
+      redis.call('LTRIM', keys[6], 0, 31)
+    end
   end
   if terminal or (ARGV[at + 7] == '1' and job[7] ~= '1') then
     local ttl = terminal and job[3] and job[7] ~= '1' and ARGV[3] or ARGV[1]
@@ -46,9 +55,9 @@ local function append(keys, at)
   return {status, seq}
 end
 local results, at = {}, 4
-for k = 1, #KEYS, 4 do
-  results[#results + 1] = append({KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]}, at)
-  at = at + 9 + ARGV[at + 8]
+for k = 1, #KEYS, 6 do
+  results[#results + 1] = append({unpack(KEYS, k, k + 5)}, at)
+  at = at + 10 + ARGV[at + 9]
 end
 return results
 """
@@ -79,7 +88,8 @@ redis.call('PUBLISH', ARGV[5], frame)
 return waiting
 """
 
-# KEYS: job, heartbeat, then for interactive and for durable jobs: waiting for any model, waiting for the worker's one.
+# KEYS: job, heartbeat, then for interactive and for durable jobs: waiting for any model, waiting for the worker's one,
+# active.
 # ARGV: heartbeat TTL, task, claim, slug of the worker's model or '', digest of its file, job id, field, field...
 # Claims a job that is queued for this task. The claim is a new id that every write of the worker states. If Redis has
 # answered too late and the same claim is made again, it succeeds again. A job for any model is for the worker's one
@@ -92,12 +102,14 @@ if ARGV[4] ~= '' and job[5] and job[5] ~= '' and job[5] ~= ARGV[4] then return f
 if job[4] ~= ARGV[3] then
   if job[1] ~= 'queued' then return false end
   redis.call('HSET', KEYS[1], 'state', 'taken', 'claim', ARGV[3], 'appends', 0)
-  redis.call('HDEL', KEYS[1], 'suspected')
+  redis.call('HDEL', KEYS[1], 'suspected', 'tokens', 'generating')
+  local k, now = job[6] == '1' and 6 or 3, redis.call('TIME')
+  redis.call('HSET', KEYS[1], 'started', now[1] + now[2] / 1e6)
+  redis.call('ZADD', KEYS[k + 2], now[1], ARGV[6])
   if ARGV[4] ~= '' then
     redis.call('HSETNX', KEYS[1], 'digest', ARGV[5])
     if not job[5] or job[5] == '' then
       redis.call('HSET', KEYS[1], 'model', ARGV[4])
-      local k = job[6] == '1' and 5 or 3
       local since = redis.call('ZSCORE', KEYS[k], ARGV[6])
       if since then
         redis.call('ZREM', KEYS[k], ARGV[6])
@@ -120,8 +132,9 @@ redis.call('HSET', KEYS[1], unpack(ARGV, 3))
 return 1
 """
 
-# KEYS: job, waiting, waiting of the next task. ARGV: attempt, claim, job id, next task. Queues the job for that task,
-# and ends the claim. Returns 1, or 0 if another worker has the job. Repeated by the same worker, it returns 1 again.
+# KEYS: job, waiting, waiting of the next task, active. ARGV: attempt, claim, job id, next task. Queues the job for that
+# task, and ends the claim. Returns 1, or 0 if another worker has the job. Repeated by the same worker, it returns 1
+# again.
 HAND_OVER = """
 local job = redis.call('HMGET', KEYS[1], 'attempt', 'claim', 'done', 'handed_over')
 if job[1] ~= ARGV[1] or job[3] then return 0 end
@@ -132,6 +145,7 @@ local now = clock[1] + clock[2] / 1e6
 redis.call('HSET', KEYS[1], 'task', ARGV[4], 'state', 'queued', 'submitted', now, 'handed_over', ARGV[2])
 redis.call('HDEL', KEYS[1], 'claim', 'suspected', 'resent')
 redis.call('ZREM', KEYS[2], ARGV[3])
+redis.call('ZREM', KEYS[4], ARGV[3])
 redis.call('ZADD', KEYS[3], now, ARGV[3])
 return 1
 """
@@ -172,8 +186,9 @@ if not job[4] then redis.call('HSET', KEYS[1], 'suspected', now) end
 return now - (job[4] or now) >= tonumber(ARGV[2]) and 1 or 0
 """
 
-# KEYS: job, waiting. ARGV: the attempt that was lost, job id, task. Returns the number of the new attempt, or 0 if the
-# job is done or has a new attempt already. The task is written too, as its name may be that of an earlier release.
+# KEYS: job, waiting, active. ARGV: the attempt that was lost, job id, task. Returns the number of the new attempt, or 0
+# if the job is done or has a new attempt already. The task is written too, as its name may be that of an earlier
+# release.
 RETRY = """
 local job = redis.call('HMGET', KEYS[1], 'attempt', 'done')
 if not job[1] or job[2] or tonumber(job[1]) ~= tonumber(ARGV[1]) then return 0 end
@@ -182,11 +197,13 @@ local now = clock[1] + clock[2] / 1e6
 redis.call('HSET', KEYS[1], 'state', 'queued', 'submitted', now, 'task', ARGV[3])
 redis.call('HDEL', KEYS[1], 'claim', 'suspected', 'resent')
 redis.call('ZADD', KEYS[2], now, ARGV[2])
+redis.call('ZREM', KEYS[3], ARGV[2])
 return redis.call('HINCRBY', KEYS[1], 'attempt', 1)
 """
 
-# KEYS: job, waiting, heartbeat. ARGV: attempt, claim, job id. Queues a claimed job again, because its worker stops. The
-# new attempt resumes from the replay, and does not count as a loss. Returns 1, or 0 if another worker has the job.
+# KEYS: job, waiting, heartbeat, active. ARGV: attempt, claim, job id. Queues a claimed job again, because its worker
+# stops. The new attempt resumes from the replay, and does not count as a loss. Returns 1, or 0 if another worker has
+# the job.
 RELEASE = """
 local job = redis.call('HMGET', KEYS[1], 'attempt', 'claim', 'done')
 if job[1] ~= ARGV[1] or job[2] ~= ARGV[2] or job[3] then return 0 end
@@ -197,6 +214,7 @@ redis.call('HDEL', KEYS[1], 'claim', 'suspected', 'resent')
 redis.call('HINCRBY', KEYS[1], 'attempt', 1)
 redis.call('HINCRBY', KEYS[1], 'released', 1)
 redis.call('DEL', KEYS[3])
+redis.call('ZREM', KEYS[4], ARGV[3])
 redis.call('ZADD', KEYS[2], now, ARGV[3])
 return 1
 """

@@ -26,6 +26,7 @@ from tasks.jobs.keys import channel, events_key, job_key, worker_key
 from tasks.jobs.kinds import JobKind, kind_named
 from tasks.jobs.presence import WorkerPresence
 from tasks.jobs.producer import Producer, live_workers
+from tasks.jobs.queue_view import QueuedJob, QueueView, Waiting
 from tasks.jobs.queues import Role, Task
 from tasks.jobs.reader import UNSERVED_SECONDS, Frame, JobReader, decode_frame, unavailable, with_time_limit
 from tasks.jobs.records import HEARTBEAT_TTL_SECONDS, MISSED_HEARTBEAT_SECONDS, READ_TTL_SECONDS
@@ -68,6 +69,8 @@ class JobStream:
         #: Held by readers while they ask Redis. Hundreds at once would wait for a connection until their time is over.
         self._turns = asyncio.Semaphore(MAX_ASKING)
         self._suspicious_until = 0.0
+        #: Reads what waits and runs.
+        self._queue = QueueView(self._redis)
         self._background: list[asyncio.Task[None]] = []
 
     @property
@@ -163,6 +166,18 @@ class JobStream:
     async def position(self, job_id: str) -> int | None:
         """Return the number of jobs that wait before this one, or None if it does not wait."""
         return await self.in_thread(self._producer.position, job_id)
+
+    async def turns(self) -> dict[str, Waiting]:
+        """Return the turns of the first jobs of each queue, by id: see `QueueView`."""
+        return await self._queue.turns()
+
+    async def queued_jobs(self) -> tuple[list[QueuedJob], dict[Role, dict[str, dict[str, Any]]]]:
+        """Return the jobs that run and wait, and all live workers by role: see `QueueView`."""
+        return await self._queue.jobs()
+
+    async def throughput(self) -> tuple[int, list[dict[str, int]]]:
+        """Return the present minute, and the counts of the last ones up to it: see `QueueView`."""
+        return await self._queue.throughput()
 
     async def ping(self) -> None:
         """Raise `Unavailable` unless Redis answers readers, and would take a new job."""

@@ -193,6 +193,7 @@ class QueryService:
         searched = [one for one in collections if not options.collections or one.name in options.collections]
         scopes = self._scopes(searched, is_everything=not options.collections and within is None)
         hits = search_together(scopes, queries, options)
+        self._producer.changes.count(searches=1)
         # Names come from the catalog, as renaming a file or collection does not change its points at once.
         ids = {hit.document_id for hit in hits} | {place.document_id for hit in hits for place in hit.also_in}
         documents = self._catalog.documents_by_id(sorted(ids))

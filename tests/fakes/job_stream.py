@@ -14,6 +14,7 @@ from core import events
 from core.errors import LlmApiError, Unavailable
 from core.keys import DEFAULT_OWNER
 from tasks.jobs.kinds import JobKind
+from tasks.jobs.queue_view import QueuedJob, Waiting
 from tasks.jobs.queues import Role
 
 #: Makes the events of a job. At an `asyncio.Event` among them, the job waits until it is set.
@@ -83,6 +84,34 @@ class FakeJobStream:
         self.check()
         waiting = [job.job_id for job in self.submitted]
         return waiting.index(job_id) if job_id in waiting else None
+
+    async def turns(self) -> dict[str, Waiting]:
+        self.check()
+        return {job.job_id: Waiting(at, at / 2) for at, job in enumerate(self.submitted)}
+
+    async def queued_jobs(self) -> tuple[list[QueuedJob], dict[Role, dict[str, dict[str, Any]]]]:
+        self.check()
+        turns = await self.turns()
+        jobs = [
+            QueuedJob(
+                job_id=job.job_id,
+                kind=job.kind,
+                owner=job.owner,
+                model=job.model,
+                durable=job.durable,
+                age_seconds=1.0,
+                running_seconds=None,
+                turn=turns[job.job_id],
+                tokens=0,
+                tokens_per_second=None,
+            )
+            for job in self.submitted
+        ]
+        return jobs, self.live
+
+    async def throughput(self) -> tuple[int, list[dict[str, int]]]:
+        self.check()
+        return 60, [{"jobs": 1, "unknown": 1}, *({} for _ in range(59))]
 
     async def ping(self) -> None:
         self.check()
