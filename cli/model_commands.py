@@ -17,13 +17,12 @@ from core.errors import InvalidRequest, NotFound, Unavailable
 from core.models.hub import Reference
 from core.models.library import LibraryModel, ModelLibrary
 from core.models.names import check_model_name, model_slug
-from core.models.recommended import Memory, RecommendedModel, best_for, recommended_models
+from core.models.recommended import RECOMMENDED, Memory, RecommendedModel, best_for, recommended_models
 from core.settings import get_settings
 from tasks.jobs.model_queues import wait_until_known
 from tasks.jobs.producer import Producer
 
 #: What `pull` takes instead of a reference.
-RECOMMENDED = "recommended"
 #: The status of a command that the user has interrupted, as shells have it.
 INTERRUPTED = 130
 #: How often a model's state is asked for. Supervisors announce a change within about three seconds.

@@ -11,11 +11,13 @@ from api.callers import Caller
 from api.dependencies import CallerDep, JsonRoute, Services, ServicesDep, in_thread, json_response
 from api.known_models import KnownModel, collection_names, find_model, known_models, model_wire
 from api.render import Wire
+from api.schemas import pull as schema
 from api.schemas.base import ListAnswer, Model
 from api.scopes import needs
 from core.errors import InvalidRequest, NotFound
 from core.keys import Scope
 from core.models.names import check_model_name
+from core.models.recommended import Memory, RecommendedModel, best_for, recommended_models
 
 router = APIRouter(prefix="/v1/models", tags=["models"], route_class=JsonRoute)
 
@@ -28,6 +30,37 @@ async def list_models(caller: CallerDep, services: ServicesDep) -> Response:
     The default language model comes first, the reranker last.
     """
     return json_response({"object": "list", "data": await _models(services, caller), "has_more": False})
+
+
+@router.get("/recommended", responses={200: {"model": schema.RecommendedModels}})
+@needs()
+async def list_recommended() -> Response:
+    """List models for common machines, from the smallest to the largest, and which one suits the server's machine."""
+    memory: Memory = await in_thread(Memory.of_this_machine)
+    known: list[RecommendedModel] = await in_thread(recommended_models)
+    best = best_for(memory, known)
+    return json_response(
+        {
+            "object": "list",
+            "data": [_recommended_wire(model, fits=memory.fits(model), is_best=model is best) for model in known],
+            "has_more": False,
+            "memory_bytes": memory.main_bytes,
+            "gpu_memory_bytes": memory.gpu_bytes,
+        }
+    )
+
+
+def _recommended_wire(model: RecommendedModel, *, fits: bool, is_best: bool) -> Wire:
+    return {
+        "id": str(model.reference),
+        "object": "recommended_model",
+        "size_bytes": model.bytes,
+        "memory_bytes": model.memory_bytes,
+        "licence": model.licence,
+        "purpose": model.purpose,
+        "fits": fits,
+        "best": is_best,
+    }
 
 
 @router.post("/{model}/load", status_code=202, responses={202: {"model": Model}})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from api.dependencies import CallerDep, JsonRoute, PreferencesDep, ServicesDep
+from api.dependencies import CallerDep, JsonRoute, PreferencesDep, ServicesDep, in_thread
 from api.job_calls import Call, respond
 from api.schemas.pull import PullBody, PulledModel
 from api.schemas.rag import Job
@@ -13,6 +13,7 @@ from api.scopes import needs
 from core.keys import Scope
 from core.messages import PullRequest
 from core.models.hub import Reference
+from core.models.recommended import RECOMMENDED, recommended
 from tasks.jobs.kinds import PULL
 
 PULL_PATH = "/v1/models/pull"
@@ -29,5 +30,5 @@ async def pull_model(
 
     The events of the job then say how far it is.
     """
-    reference = Reference.parse(body.model)
+    reference = await in_thread(recommended) if body.model == RECOMMENDED else Reference.parse(body.model)
     return await respond(request, services, Call(PULL, PullRequest(str(reference)), PULL_PATH, caller), prefer)

@@ -11,8 +11,11 @@ from pathlib import Path
 from shutil import which
 
 from core.available_memory import available_memory_bytes, memory_limit_bytes
+from core.errors import InvalidRequest
 from core.models.hub import Reference
 
+#: Means, in place of a reference, the model that suits the machine best.
+RECOMMENDED = "recommended"
 DATA_FILE = Path(__file__).with_name("recommended.toml")
 NVIDIA_SMI = ("nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits")
 #: The share of main memory that a model may need: the rest is for the other processes, and for the system.
@@ -66,6 +69,18 @@ def recommended_models(path: Path = DATA_FILE) -> list[RecommendedModel]:
 def best_for(memory: Memory, models: Sequence[RecommendedModel]) -> RecommendedModel | None:
     """Return the largest model that fits, or None if none does."""
     return next((model for model in reversed(models) if memory.fits(model)), None)
+
+
+def recommended() -> Reference:
+    """Return the reference of the recommended model that suits this machine best.
+
+    Raises:
+        InvalidRequest: none fits into its memory.
+    """
+    best = best_for(Memory.of_this_machine(), recommended_models())
+    if best is None:
+        raise InvalidRequest("No recommended model fits into the memory of this machine.", param="model")
+    return best.reference
 
 
 def _nvidia_bytes() -> int:

@@ -80,6 +80,7 @@ PROBES: dict[str, list[Probe]] = {
     "GET /ready": [same(200)],
     "GET /metrics": [same(403)],
     "GET /v1/models": [same(200)],
+    "GET /v1/models/recommended": [same(200)],
     "GET /v1/models/{model_id}": [Probe((200,), (404,), path=f"/v1/models/{MODEL}@{{collection}}")],
     **{
         f"POST /v1/models/{{model}}/{action}": [Probe((403,), (403,), path=f"/v1/models/{MODEL}/{action}")]

@@ -36,6 +36,16 @@ export function duration(seconds) {
   return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
 }
 
+/**
+ * Return a name as a part of a sentence, whose direction it must not change.
+ *
+ * @param {string} name
+ * @returns {string} between marks that isolate it, without such marks of its own
+ */
+export function quoted(name) {
+  return `\u2068${name.replace(/[\u202a-\u202e\u2066-\u2069]/g, "")}\u2069`;
+}
+
 /** @param {number} unix seconds @returns {string} such as `5 minutes ago` */
 export function ago(unix) {
   const past = unix - Date.now() / 1000;

@@ -2,7 +2,7 @@
 
 import { call, get, post } from "../api.js";
 import { asked, confirmed } from "../dialogs.js";
-import { count, counted } from "../format.js";
+import { count, counted, quoted } from "../format.js";
 import { toast } from "../toast.js";
 
 /** @typedef {import("../wire.js").Document} Document */
@@ -19,9 +19,9 @@ export async function deleteDocument({ id, filename, source }) {
     source === "watch"
       ? "Search no longer finds it. Its file stays in the watched folder, and is indexed again when it changes."
       : "Search no longer finds it, and its original is removed. This cannot be undone.";
-  if (!(await confirmed({ title: `Delete ${filename}?`, text, action: "Delete" }))) return false;
+  if (!(await confirmed({ title: `Delete ${quoted(filename)}?`, text, action: "Delete" }))) return false;
   await call("DELETE", documentAddress(id));
-  toast(`${filename} has been deleted.`);
+  toast(`${quoted(filename)} has been deleted.`);
   return true;
 }
 
@@ -52,20 +52,20 @@ export async function renameCollection(collection) {
 /** @param {string} collection @param {number} documents @returns {Promise<boolean>} whether it was deleted */
 export async function deleteCollection(collection, documents) {
   const isSure = await confirmed({
-    title: `Delete the collection ${collection}?`,
+    title: `Delete the collection ${quoted(collection)}?`,
     text: `Its ${counted(documents, "document")} ${documents === 1 ? "is" : "are"} deleted with it. This cannot be undone.`,
     action: "Delete",
   });
   if (!isSure) return false;
   const answer = await call("DELETE", collectionAddress(collection));
-  toast(`${collection} has been deleted, with ${counted(answer.documents, "document")}.`);
+  toast(`${quoted(collection)} has been deleted, with ${counted(answer.documents, "document")}.`);
   return true;
 }
 
 /** @param {string} collection */
 export async function reindexCollection(collection) {
   const isSure = await confirmed({
-    title: `Index ${collection} again?`,
+    title: `Index ${quoted(collection)} again?`,
     text: "All its documents are read and embedded again. Search finds the present version of each until the new one is complete.",
     action: "Index again",
     danger: false,

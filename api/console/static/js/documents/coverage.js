@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { openDialog } from "../dialogs.js";
 import { fill, h } from "../dom.js";
-import { bytes, count } from "../format.js";
+import { bytes, count, quoted } from "../format.js";
 import { attempt } from "../toast.js";
 
 /** @typedef {import("../wire.js").Coverage} Coverage */
@@ -24,7 +24,7 @@ export async function showCoverage(collection) {
   const coverage = await get(`${address}/coverage`);
   const skipped = h("div", { class: "stack" });
   const dialog = openDialog(
-    `Coverage of ${collection}`,
+    `Coverage of ${quoted(collection)}`,
     figures(coverage),
     ...reasons("Failed", coverage.failed),
     ...reasons("Skipped", coverage.skipped),

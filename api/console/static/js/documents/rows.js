@@ -2,7 +2,7 @@
 
 import { root } from "../api.js";
 import { fill, h, icon, iconButton } from "../dom.js";
-import { bytes, count, time } from "../format.js";
+import { bytes, count, quoted, time } from "../format.js";
 import { folderOf, isRetryable, isUnfinished, stateBadge } from "./states.js";
 
 /** @typedef {import("./listing.js").Entry} Entry */
@@ -53,7 +53,7 @@ function documentRow(actions, first) {
     fill(detail, error ?? [document.collection, folder].filter(Boolean).join(" · "));
     detail.classList.toggle("error-text", error !== null);
     detail.title = error ?? "";
-    fill(state, stateBadge(document), isActive && bar(progress.percent, `Progress of ${document.filename}`));
+    fill(state, stateBadge(document), isActive && bar(progress.percent, `Progress of ${quoted(document.filename)}`));
     fill(
       chunks,
       status === "indexing" && chunkCount
@@ -68,9 +68,9 @@ function documentRow(actions, first) {
     shownActions = kind;
     fill(
       buttons,
-      kind === "cancel" && iconButton("stop", `Cancel ${document.filename}`, () => actions.cancel(document)),
-      kind === "retry" && iconButton("retry", `Try ${document.filename} again`, () => actions.retry(document)),
-      iconButton("delete", `Delete ${document.filename}`, () => actions.remove(document)),
+      kind === "cancel" && iconButton("stop", `Cancel ${quoted(document.filename)}`, () => actions.cancel(document)),
+      kind === "retry" && iconButton("retry", `Try ${quoted(document.filename)} again`, () => actions.retry(document)),
+      iconButton("delete", `Delete ${quoted(document.filename)}`, () => actions.remove(document)),
     );
   };
   update();
@@ -103,12 +103,16 @@ function uploadRow(actions, { upload }) {
       fill(state, h("span", { class: "badge bad" }, "Not sent"));
       fill(
         buttons,
-        iconButton("retry", `Send ${upload.name} again`, () => actions.sendAgain(upload)),
-        iconButton("close", `Dismiss ${upload.name}`, () => actions.dismiss(upload)),
+        iconButton("retry", `Send ${quoted(upload.name)} again`, () => actions.sendAgain(upload)),
+        iconButton("close", `Dismiss ${quoted(upload.name)}`, () => actions.dismiss(upload)),
       );
     } else if (percent === 0) fill(state, h("span", { class: "badge" }, "Waits to be sent"));
     else
-      fill(state, h("span", { class: "badge active" }, `Sending ${percent} %`), bar(percent, `Sending ${upload.name}`));
+      fill(
+        state,
+        h("span", { class: "badge active" }, `Sending ${percent} %`),
+        bar(percent, `Sending ${quoted(upload.name)}`),
+      );
   };
   update();
   return { element, update };

@@ -3,7 +3,7 @@
 import { get, post } from "../api.js";
 import { confirmed } from "../dialogs.js";
 import { byId, fill, h } from "../dom.js";
-import { count, counted } from "../format.js";
+import { count, counted, quoted } from "../format.js";
 import { attempt } from "../toast.js";
 
 /** @typedef {import("../wire.js").Collection} Collection */
@@ -100,7 +100,7 @@ function folderItem({ path, collection, mode, state, documents, unreadable }) {
       "div",
       { class: "muted small row" },
       h("span", { class: `badge ${kind}` }, label),
-      `${counted(documents, "document")} in ${collection}`,
+      `${counted(documents, "document")} in ${quoted(collection)}`,
       mode !== "mirror" && h("span", { class: "badge" }, mode),
       unreadable > 0 && h("span", { class: "badge warn" }, `${count(unreadable)} unreadable`),
     ),
@@ -112,12 +112,12 @@ function waitingNotice({ path, state, missing, confirmed: isConfirmed }) {
   const files = counted(missing, "file");
   const what =
     state === "missing"
-      ? `The watched folder ${path} has vanished`
-      : `Most files of the watched folder ${path} are gone`;
+      ? `The watched folder ${quoted(path)} has vanished`
+      : `Most files of the watched folder ${quoted(path)} are gone`;
   const ask = async () => {
     const isSure = await confirmed({
       title: "Delete the documents?",
-      text: `${files} of ${path} ${missing === 1 ? "is" : "are"} missing. Confirm only if they were deleted on purpose: their documents are then deleted.`,
+      text: `${files} of ${quoted(path)} ${missing === 1 ? "is" : "are"} missing. Confirm only if they were deleted on purpose: their documents are then deleted.`,
       action: `Delete ${counted(missing, "document")}`,
     });
     if (!isSure) return;

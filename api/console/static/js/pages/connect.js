@@ -1,2 +1,122 @@
-// The page `connect`.
-export {};
+// The connect page: how other programs use this server.
+
+import { get, root } from "../api.js";
+import { snippets } from "../connect/snippets.js";
+import { byId, fill, h, icon } from "../dom.js";
+import { signedIn } from "../session.js";
+import { makeTabs } from "../tabs.js";
+import { attempt, toast } from "../toast.js";
+
+/** @typedef {import("../wire.js").Model} Model */
+
+const STORED = "llm-api.connect";
+const PLACEHOLDER = "YOUR_API_KEY";
+const COPIED_MS = 1500;
+
+const values = { base: `${location.origin}${root}/v1`, key: "none", model: "any", embedder: "any", isLocal: isLocal() };
+let chosen = "";
+
+/** @returns {boolean} */
+function isLocal() {
+  return location.hostname === "localhost" || location.hostname === "[::1]" || location.hostname.startsWith("127.");
+}
+
+function show() {
+  const model = byId("model", HTMLSelectElement).value || "any";
+  const collection = byId("collection", HTMLSelectElement).value;
+  const filled = { ...values, model: collection ? `${model}@${collection}` : model };
+  byId("base").textContent = values.base;
+  byId("key").textContent = values.key;
+  byId("model-name").textContent = filled.model;
+  const snippet = snippets(filled)[chosen];
+  if (snippet === undefined) return;
+  fill(
+    byId("snippet"),
+    ...snippet.parts.map(({ title, text }) =>
+      h(
+        "div",
+        { class: "snippet" },
+        h("div", { class: "snippet-head" }, h("code", {}, title), copyButton(title, text)),
+        h("pre", { tabindex: 0, "aria-label": title }, h("code", {}, text)),
+      ),
+    ),
+    snippet.note && h("p", { class: "muted small" }, snippet.note),
+  );
+}
+
+/** @param {string} what @param {string} text @returns {HTMLButtonElement} */
+function copyButton(what, text) {
+  const button = h("button", { type: "button", class: "button", "aria-label": `Copy: ${what}` }, icon("copy"), "Copy");
+  button.onclick = () => void copy(text, button);
+  return button;
+}
+
+/** @param {string} text @param {HTMLButtonElement} button */
+async function copy(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Browsers offer the clipboard only to pages of https and of this machine.
+    toast("This browser does not let the page copy here. Select the text and copy it yourself.", "error");
+    return;
+  }
+  const label = [...button.childNodes];
+  fill(button, icon("done"), "Copied");
+  window.setTimeout(() => fill(button, ...label), COPIED_MS);
+}
+
+/** @param {string} id @param {{value: string, label: string}[]} options */
+function offer(id, options) {
+  fill(byId(id, HTMLSelectElement), ...options.map(({ value, label }) => h("option", { value }, label)));
+}
+
+async function start() {
+  const choose = makeTabs(
+    byId("tabs"),
+    byId("snippet"),
+    Object.entries(snippets(values)).map(([name, { label }]) => ({ name, label })),
+    (name) => {
+      chosen = name;
+      localStorage.setItem(STORED, name);
+      show();
+    },
+  );
+  const stored = localStorage.getItem(STORED) ?? "";
+  choose(stored in snippets(values) ? stored : "curl");
+  for (const id of ["model", "collection"]) byId(id).addEventListener("change", show);
+  for (const button of document.querySelectorAll("[data-copies]")) {
+    /** @type {HTMLButtonElement} */ (button).onclick = () => {
+      const source = byId(/** @type {HTMLElement} */ (button).dataset.copies ?? "");
+      void copy(source.textContent ?? "", /** @type {HTMLButtonElement} */ (button));
+    };
+  }
+  const session = await signedIn();
+  if (session.key_required) values.key = PLACEHOLDER;
+  byId("key-help").textContent = session.key_required
+    ? "This server asks for a key. llm-api keys create NAME makes one."
+    : "This server asks for no key. Programs that need one may send anything.";
+  /** @type {Model[]} */
+  const models = (await get("/v1/models")).data;
+  const own = models.filter(({ collection, problem }) => collection === undefined && !problem);
+  values.embedder = own.find(({ kind }) => kind === "embeddings")?.id ?? "any";
+  offer(
+    "model",
+    own
+      .filter(({ kind }) => kind === "chat")
+      .map(({ id, default: isDefault }) => ({ value: id, label: isDefault ? `${id} (default)` : id })),
+  );
+  show();
+  if (!session.scopes.includes("documents:read")) return;
+  /** @type {import("../wire.js").Collection[]} */
+  const collections = (await get("/v1/rag/collections")).data;
+  offer("collection", [
+    { value: "", label: "nothing but the model" },
+    ...collections.map(({ name }) => ({ value: name, label: name })),
+  ]);
+  // Answers from documents are what most come for.
+  const first = collections.find(({ coverage }) => coverage.indexed > 0);
+  if (first !== undefined) byId("collection", HTMLSelectElement).value = first.name;
+  show();
+}
+
+void attempt(start);

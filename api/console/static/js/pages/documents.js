@@ -21,7 +21,7 @@ import { STATE_FILTERS } from "../documents/states.js";
 import { byId, fill, h } from "../dom.js";
 import { acceptChosen, acceptDrops } from "../drop.js";
 import { follow } from "../events.js";
-import { counted } from "../format.js";
+import { counted, quoted } from "../format.js";
 import { actionMenu } from "../menu.js";
 import { signedIn } from "../session.js";
 import { attempt, toast } from "../toast.js";
@@ -194,7 +194,7 @@ async function send(files) {
   const collection = listing.filter.collection || DEFAULT_COLLECTION;
   await uploadFiles(files, collection, (upload) => {
     listing.updateUpload(upload);
-    if (upload.document?.duplicate) toast(`${upload.name} is in ${collection} already.`);
+    if (upload.document?.duplicate) toast(`${quoted(upload.name)} is in ${quoted(collection)} already.`);
   });
 }
 

@@ -1,2 +1,275 @@
-// The page `queue`.
-export {};
+// The queue page: what waits and runs, who works on it, and what was done in the last hour.
+
+import { call, get } from "../api.js";
+import { barChart } from "../chart.js";
+import { byId, fill, h, iconButton } from "../dom.js";
+import { follow } from "../events.js";
+import { count, counted, duration, time } from "../format.js";
+import { signedIn } from "../session.js";
+import { attempt, toast } from "../toast.js";
+
+/**
+ * @typedef {object} QueueEntry
+ * @property {string} id
+ * @property {string} kind
+ * @property {string | null} model
+ * @property {string | null} owner
+ * @property {"queued" | "running"} status
+ * @property {number | null} position
+ * @property {number} age_seconds
+ * @property {number | null} estimated_start_seconds
+ * @property {number | null} tokens_per_second
+ * @property {number} tokens
+ * @property {boolean} durable
+ */
+
+/**
+ * @typedef {object} Worker
+ * @property {string} role
+ * @property {string} name
+ * @property {string} host
+ * @property {string | null} model
+ * @property {string | null} doing
+ * @property {number | null} since Unix seconds
+ * @property {Record<string, unknown>} figures
+ */
+
+/** Answers are asked for at most this often, however many events come. */
+const QUEUE_MS = 1000;
+const THROUGHPUT_MS = 15_000;
+/** @type {Record<string, string>} */
+const KINDS = {
+  chat: "Chat",
+  rag_chat: "Answer from documents",
+  completion: "Completion",
+  embeddings: "Embeddings",
+  search: "Search",
+  rerank: "Reranking",
+  documents: "Documents",
+  pull: "Pull of a model",
+  evaluation: "Evaluation",
+};
+
+/** @type {QueueEntry[]} */
+let entries = [];
+let loadedAt = 0;
+/** Ids whose cancellation has been asked for. @type {Set<string>} */
+const cancelling = new Set();
+
+function showEntries() {
+  const running = entries.filter(({ status }) => status === "running").length;
+  byId("queue-figures").textContent =
+    entries.length === 0
+      ? ""
+      : `${counted(running, "running", "running")} · ${counted(entries.length - running, "waiting", "waiting")}`;
+  byId("queue-empty").hidden = entries.length > 0;
+  byId("queue-frame").hidden = entries.length === 0;
+  const focused = document.activeElement?.closest("tr")?.dataset.id;
+  fill(byId("queue"), ...entries.map(entryRow));
+  if (focused !== undefined) {
+    /** @type {HTMLElement | null} */ (
+      byId("queue").querySelector(`[data-id="${CSS.escape(focused)}"] button`)
+    )?.focus();
+  }
+  tick();
+}
+
+/** @param {QueueEntry} entry @returns {HTMLElement} */
+function entryRow(entry) {
+  const { id, kind, model, owner, status, position, durable, tokens, tokens_per_second: speed } = entry;
+  const isRunning = status === "running";
+  const cancel = iconButton("stop", `Cancel ${KINDS[kind] ?? kind} ${id}`, () => void cancelEntry(id));
+  cancel.disabled = cancelling.has(id);
+  return h(
+    "tr",
+    { "data-id": id },
+    h(
+      "td",
+      {},
+      h(
+        "span",
+        { class: `badge ${isRunning ? "active" : ""}` },
+        isRunning ? "Running" : position === null ? "Waiting" : `Waiting, ${count(position)} before it`,
+      ),
+    ),
+    h("td", { title: id }, KINDS[kind] ?? kind, durable && h("span", { class: "muted small" }, " · kept")),
+    h("td", {}, model ?? "–"),
+    h("td", {}, owner ?? "–"),
+    h("td", { class: "number", "data-age": entry.age_seconds }),
+    h(
+      "td",
+      { class: "number", "data-start": isRunning ? null : entry.estimated_start_seconds },
+      isRunning ? "–" : "unknown",
+    ),
+    h(
+      "td",
+      { class: "number" },
+      speed === null ? "–" : `${speed.toFixed(1)}/s`,
+      tokens > 0 && h("span", { class: "muted small" }, ` · ${count(tokens)}`),
+    ),
+    h("td", {}, cancel),
+  );
+}
+
+/** Write the ages and the estimates again as time passes. */
+function tick() {
+  const passed = (performance.now() - loadedAt) / 1000;
+  for (const cell of byId("queue").querySelectorAll("[data-age]")) {
+    cell.textContent = duration(Number(/** @type {HTMLElement} */ (cell).dataset.age) + passed);
+  }
+  for (const cell of byId("queue").querySelectorAll("[data-start]")) {
+    const left = Number(/** @type {HTMLElement} */ (cell).dataset.start) - passed;
+    cell.textContent = left > 0.5 ? `in ${duration(left)}` : "any moment";
+  }
+}
+
+/** @param {string} id */
+async function cancelEntry(id) {
+  cancelling.add(id);
+  showEntries();
+  const isDone = await attempt(() => call("DELETE", `/v1/jobs/${encodeURIComponent(id)}`));
+  if (isDone) toast("The job is being cancelled.");
+  else cancelling.delete(id);
+  refreshSoon();
+}
+
+/** @param {Worker[]} workers */
+function showWorkers(workers) {
+  fill(
+    byId("workers"),
+    ...workers.map(({ role, name, host, model, doing, since, figures }) =>
+      h(
+        "li",
+        { class: "card worker" },
+        h(
+          "div",
+          { class: "row" },
+          h("h3", {}, name),
+          h("span", { class: `badge ${doing ? "active" : ""}` }, doing ? "Working" : "Idle"),
+        ),
+        h("p", { class: "muted small" }, [role, host, model].filter(Boolean).join(" · ")),
+        doing && h("p", { class: "worker-doing" }, doing),
+        h(
+          "p",
+          { class: "muted small" },
+          ...figureTexts(figures),
+          since !== null && since > 0 && h("span", {}, "since ", time(since)),
+        ),
+      ),
+    ),
+  );
+  byId("workers-empty").hidden = workers.length > 0;
+}
+
+/** @param {Record<string, unknown>} figures @returns {string[]} */
+function figureTexts(figures) {
+  return Object.entries(figures)
+    .filter(([, value]) => typeof value === "number" || (typeof value === "string" && value !== ""))
+    .map(
+      ([name, value]) =>
+        `${name.replaceAll("_", " ")} ${typeof value === "number" ? count(Math.round(value * 10) / 10) : value} · `,
+    );
+}
+
+/** @param {{host: string, port: number} | null | undefined} flower */
+function showFlower(flower) {
+  const section = byId("flower");
+  section.hidden = !flower;
+  if (!flower) return;
+  const isLocal = ["localhost", "::1"].includes(flower.host) || flower.host.startsWith("127.");
+  const isHere = ["localhost", "[::1]"].includes(location.hostname) || location.hostname.startsWith("127.");
+  if (isLocal && !isHere) {
+    fill(section, `Flower shows every task. It is on port ${flower.port} of the server, and only reached from there.`);
+    return;
+  }
+  const host = isLocal || ["0.0.0.0", "::"].includes(flower.host) ? location.hostname : flower.host;
+  const href = `http://${host}:${flower.port}`;
+  fill(
+    section,
+    h("a", { href, target: "_blank", rel: "noopener noreferrer" }, "Flower"),
+    " shows every task of the workers. Its login is printed when the server starts.",
+  );
+}
+
+async function refresh() {
+  const answer = await get("/v1/queue");
+  entries = answer.data;
+  loadedAt = performance.now();
+  for (const id of cancelling) if (!entries.some((entry) => entry.id === id)) cancelling.delete(id);
+  showEntries();
+  showWorkers(answer.workers);
+  showFlower(answer.flower);
+}
+
+async function refreshThroughput() {
+  /** @type {{minutes: Record<string, number>[]}} */
+  const { minutes } = await get("/v1/throughput");
+  const times = minutes.map((minute) => minute.at ?? 0);
+  const values = (/** @type {string} */ name) => minutes.map((minute) => minute[name] ?? 0);
+  const one = (/** @type {string} */ title, /** @type {string} */ unit, /** @type {string} */ name) =>
+    barChart({ title, unit, times, series: [{ label: unit, class: "bar", values: values(name) }] });
+  const open = [...byId("charts").querySelectorAll("details")].map((details) => details.open);
+  fill(
+    byId("charts"),
+    barChart({
+      title: "Documents",
+      unit: "documents",
+      times,
+      series: [
+        { label: "completed", class: "bar", values: values("documents_completed") },
+        { label: "failed", class: "bar bad", values: values("documents_failed") },
+      ],
+    }),
+    one("Chunks", "chunks", "chunks"),
+    one("Jobs", "jobs", "jobs"),
+    one("Tokens written", "tokens", "completion_tokens"),
+    one("Searches", "searches", "searches"),
+  );
+  byId("charts")
+    .querySelectorAll("details")
+    .forEach((details, index) => {
+      details.open = open[index] ?? false;
+    });
+}
+
+/**
+ * Return a function that does something soon, once for all calls until then, and not more often than at this interval.
+ *
+ * @param {() => Promise<void>} action
+ * @param {number} interval milliseconds
+ * @returns {() => void}
+ */
+function coalesced(action, interval) {
+  /** @type {number | undefined} */
+  let timer;
+  let last = -Infinity;
+  return () => {
+    if (timer !== undefined) return;
+    const wait = Math.max(0, last + interval - performance.now());
+    timer = window.setTimeout(async () => {
+      last = performance.now();
+      await attempt(action);
+      timer = undefined;
+    }, wait);
+  };
+}
+
+const refreshSoon = coalesced(refresh, QUEUE_MS);
+const refreshThroughputSoon = coalesced(refreshThroughput, THROUGHPUT_MS);
+
+function changed() {
+  refreshSoon();
+  refreshThroughputSoon();
+}
+
+async function start() {
+  await signedIn();
+  follow(["jobs", "documents", "models"], { job: changed, document: changed, model: refreshSoon, reset: changed });
+  window.setInterval(tick, 1000);
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) changed();
+  });
+  changed();
+}
+
+void attempt(start);

@@ -55,7 +55,7 @@ function joined(nodes) {
 
 /** @param {HitPlace} place @returns {HTMLElement} */
 function placeLink({ document_id: id, filename, chunk_index: chunk }) {
-  return h("a", { href: `${root}/console/documents/${encodeURIComponent(id)}#chunk-${chunk}` }, filename);
+  return h("a", { href: `${root}/console/documents/${encodeURIComponent(id)}#chunk-${chunk}` }, h("bdi", {}, filename));
 }
 
 /**
