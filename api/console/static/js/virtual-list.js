@@ -22,14 +22,16 @@ const OVERSCAN = 12;
 
 /**
  * @template Item
- * @typedef {{row: Row<Item> | null, element: HTMLElement, item: Item | undefined, index: number}} Shown
+ * @typedef {{row: Row<Item> | null, element: HTMLElement, item: Item | undefined, index: number, top: number}} Shown
  */
 
 /** @template Item */
 export class VirtualList {
   /** @type {Map<string, Shown<Item>>} */
   #shown = new Map();
+  /** 0 until the list has a size. */
   #rowHeight = 0;
+  #length = -1;
   #isScheduled = false;
 
   /**
@@ -45,7 +47,11 @@ export class VirtualList {
     this.source = source;
     scroller.addEventListener("scroll", () => this.refresh(), { passive: true });
     scroller.addEventListener("keydown", (event) => this.#onkey(event));
-    new ResizeObserver(() => this.refresh()).observe(scroller);
+    new ResizeObserver(() => {
+      this.#rowHeight = parseFloat(getComputedStyle(scroller).getPropertyValue("--row-height"));
+      this.#length = -1;
+      this.refresh();
+    }).observe(scroller);
   }
 
   /** Show what the source has now, at the next frame. */
@@ -72,12 +78,12 @@ export class VirtualList {
   #render() {
     const { scroller, source } = this;
     const count = source.count();
-    this.#rowHeight = parseFloat(getComputedStyle(scroller).getPropertyValue("--row-height")) || 48;
-    this.space.style.height = `${count * this.#rowHeight}px`;
-    this.table.setAttribute("aria-rowcount", String(count + 1));
+    if (this.#rowHeight === 0) return;
     const top = scroller.scrollTop - this.space.offsetTop;
+    const height = scroller.clientHeight;
+    this.#setLength(count);
     const first = Math.max(0, Math.floor(top / this.#rowHeight) - OVERSCAN);
-    const seen = Math.max(0, Math.ceil((top + scroller.clientHeight) / this.#rowHeight));
+    const seen = Math.max(0, Math.ceil((top + height) / this.#rowHeight));
     const last = Math.min(count, seen + OVERSCAN);
 
     /** @type {Map<string, Shown<Item>>} */
@@ -93,6 +99,14 @@ export class VirtualList {
     source.onseen(Math.min(count, seen));
   }
 
+  /** @param {number} count of all rows */
+  #setLength(count) {
+    if (count === this.#length) return;
+    this.#length = count;
+    this.table.setAttribute("aria-rowcount", String(count + 1));
+    this.space.style.height = `${count * this.#rowHeight}px`;
+  }
+
   /**
    * @param {number} index
    * @returns {[string, Shown<Item>]}
@@ -103,16 +117,17 @@ export class VirtualList {
     let shown = this.#shown.get(key);
     if (shown === undefined) {
       const row = item === undefined ? null : this.source.makeRow(item);
-      shown = { row, element: row?.element ?? placeholder(), item, index: -1 };
+      shown = { row, element: row?.element ?? placeholder(), item, index: -1, top: -1 };
     } else if (item !== undefined && shown.item !== item) {
       shown.row?.update(item);
       shown.item = item;
     }
-    if (shown.index !== index || shown.element.style.transform === "") {
-      shown.index = index;
+    const top = index * this.#rowHeight;
+    if (shown.index !== index || shown.top !== top) {
       shown.element.setAttribute("aria-rowindex", String(index + 2));
+      shown.element.style.transform = `translateY(${top}px)`;
+      Object.assign(shown, { index, top });
     }
-    shown.element.style.transform = `translateY(${index * this.#rowHeight}px)`;
     return [key, shown];
   }
 

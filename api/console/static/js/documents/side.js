@@ -69,6 +69,11 @@ export function showCollections(collections, chosen, choose) {
       ),
     ),
   );
+  // On narrow screens the collections are beside each other.
+  const current = list.querySelector("[aria-current]");
+  if (current instanceof HTMLElement && list.scrollWidth > list.clientWidth) {
+    list.scrollLeft = current.offsetLeft - list.offsetLeft - (list.clientWidth - current.clientWidth) / 2;
+  }
   if (focused !== null && focused !== undefined) {
     /** @type {HTMLElement | null} */ (list.querySelector(`[data-name="${CSS.escape(focused)}"]`))?.focus();
   }

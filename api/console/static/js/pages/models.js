@@ -179,37 +179,37 @@ function lowered(text) {
 }
 
 function showRecommended() {
-  fill(
-    byId("recommended"),
-    ...recommended.map((model) =>
+  byId("recommended-section").hidden = recommended.length === 0;
+  fill(byId("recommended"), ...recommended.map(recommendedItem));
+}
+
+/** @param {Recommended} model @returns {HTMLElement} */
+function recommendedItem({ id, purpose, size_bytes: size, memory_bytes: memory, licence, fits, best }) {
+  const suits = best ? "Best for this machine" : fits ? "Fits this machine" : "Too large or too slow here";
+  return h(
+    "li",
+    { class: "recommended" },
+    h(
+      "div",
+      { class: "recommended-text" },
       h(
-        "tr",
-        {},
-        h("td", {}, h("div", {}, model.id), h("div", { class: "muted small" }, model.purpose)),
-        h("td", { class: "number" }, bytes(model.size_bytes)),
-        h("td", { class: "number" }, bytes(model.memory_bytes)),
-        h("td", {}, model.licence),
-        h(
-          "td",
-          {},
-          h(
-            "span",
-            { class: `badge ${model.best ? "good" : model.fits ? "" : "warn"}` },
-            model.best ? "Best here" : model.fits ? "Fits" : "Too large or slow",
-          ),
-        ),
-        h(
-          "td",
-          {},
-          mayChange &&
-            h(
-              "button",
-              { type: "button", class: "button", "aria-label": `Pull ${model.id}`, onclick: () => void pull(model.id) },
-              "Pull",
-            ),
-        ),
+        "div",
+        { class: "row" },
+        h("span", {}, id),
+        h("span", { class: `badge ${best ? "good" : fits ? "" : "warn"}` }, suits),
+      ),
+      h(
+        "p",
+        { class: "muted small" },
+        `${purpose} · about ${bytes(size)}, needs ${bytes(memory)} of memory · ${licence}`,
       ),
     ),
+    mayChange &&
+      h(
+        "button",
+        { type: "button", class: "button", "aria-label": `Pull ${id}`, onclick: () => void pull(id) },
+        "Pull",
+      ),
   );
 }
 

@@ -92,7 +92,7 @@ function entryRow(entry) {
         isRunning ? "Running" : position === null ? "Waiting" : `Waiting, ${count(position)} before it`,
       ),
     ),
-    h("td", { title: id }, KINDS[kind] ?? kind, durable && h("span", { class: "muted small" }, " · kept")),
+    h("td", { title: id }, KINDS[kind] ?? kind, durable && h("span", { class: "muted small" }, " · asynchronous")),
     h("td", {}, model ?? "–"),
     h("td", {}, owner ?? "–"),
     h("td", { class: "number", "data-age": entry.age_seconds }),
