@@ -1,15 +1,16 @@
 // The downloads of models that are under way, each followed by the events of its job.
 
-import { call, get, post, root } from "../api.js";
+import { call, get, post } from "../api.js";
 import { fill, h, iconButton } from "../dom.js";
 import { bytes, duration } from "../format.js";
+import { jobEvents } from "../job_events.js";
 import { attempt, toast } from "../toast.js";
 
 /** @typedef {import("../wire.js").Job} Job */
 
 export class Pulls {
-  /** @type {Map<string, EventSource>} */
-  #followed = new Map();
+  /** The ids of the jobs that are followed. @type {Set<string>} */
+  #followed = new Set();
 
   /**
    * @param {HTMLElement} list
@@ -49,30 +50,27 @@ export class Pulls {
     if (job.kind !== "pull" || isOver || this.#followed.has(job.id)) return;
     const row = pullRow(job.id, model);
     this.list.append(row.element);
-    const source = new EventSource(`${root}/v1/jobs/${encodeURIComponent(job.id)}/events`);
-    this.#followed.set(job.id, source);
-    const end = () => {
-      source.close();
+    this.#followed.add(job.id);
+    void attempt(() => this.#follow(job.id, row)).then(() => {
       this.#followed.delete(job.id);
       row.element.remove();
       this.onfinished();
-    };
-    const on = (/** @type {string} */ name, /** @type {(data: any) => void} */ handle) =>
-      source.addEventListener(name, (event) => handle(JSON.parse(/** @type {MessageEvent} */ (event).data)));
-    on("accepted", ({ model: name }) => row.name(name));
-    on("progress", ({ done_bytes: done = 0, total_bytes: total = 0 }) => row.progress(done, total));
-    on("finished", ({ model: name }) => {
-      toast(`${name} has been downloaded.`);
-      end();
     });
-    on("failed", ({ error }) => {
-      toast(error?.message ?? "The download failed.", "error");
-      end();
-    });
-    on("cancelled", () => {
-      toast("The download has been cancelled. What has been downloaded is kept for the next time.");
-      end();
-    });
+  }
+
+  /**
+   * @param {string} id of the job
+   * @param {ReturnType<typeof pullRow>} row
+   */
+  async #follow(id, row) {
+    for await (const { data } of jobEvents(id, 0, new AbortController().signal)) {
+      if (data.type === "accepted") row.name(data.model);
+      else if (data.type === "progress") row.progress(data.done_bytes ?? 0, data.total_bytes ?? 0);
+      else if (data.type === "finished") toast(`${data.model} has been downloaded.`);
+      else if (data.type === "failed") toast(data.error.message, "error");
+      else if (data.type === "cancelled")
+        toast("The download is cancelled. What has been downloaded is kept for the next time.");
+    }
   }
 }
 

@@ -1,17 +1,17 @@
 // The connect page: how other programs use this server.
 
 import { get, root } from "../api.js";
+import { copy } from "../clipboard.js";
 import { snippets } from "../connect/snippets.js";
 import { byId, fill, h, icon } from "../dom.js";
 import { signedIn } from "../session.js";
 import { makeTabs } from "../tabs.js";
-import { attempt, toast } from "../toast.js";
+import { attempt } from "../toast.js";
 
 /** @typedef {import("../wire.js").Model} Model */
 
 const STORED = "llm-api.connect";
 const PLACEHOLDER = "YOUR_API_KEY";
-const COPIED_MS = 1500;
 
 const values = { base: `${location.origin}${root}/v1`, key: "none", model: "any", embedder: "any", isLocal: isLocal() };
 let chosen = "";
@@ -46,23 +46,8 @@ function show() {
 
 /** @param {string} what @param {string} text @returns {HTMLButtonElement} */
 function copyButton(what, text) {
-  const button = h("button", { type: "button", class: "button", "aria-label": `Copy: ${what}` }, icon("copy"), "Copy");
-  button.onclick = () => void copy(text, button);
-  return button;
-}
-
-/** @param {string} text @param {HTMLButtonElement} button */
-async function copy(text, button) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    // Browsers offer the clipboard only to pages of https and of this machine.
-    toast("This browser does not let the page copy here. Select the text and copy it yourself.", "error");
-    return;
-  }
-  const label = [...button.childNodes];
-  fill(button, icon("done"), "Copied");
-  window.setTimeout(() => fill(button, ...label), COPIED_MS);
+  const attributes = { type: "button", class: "button", "aria-label": `Copy: ${what}`, onclick: () => void copy(text) };
+  return h("button", attributes, icon("copy"), "Copy");
 }
 
 /** @param {string} id @param {{value: string, label: string}[]} options */
@@ -85,10 +70,8 @@ async function start() {
   choose(stored in snippets(values) ? stored : "curl");
   for (const id of ["model", "collection"]) byId(id).addEventListener("change", show);
   for (const button of document.querySelectorAll("[data-copies]")) {
-    /** @type {HTMLButtonElement} */ (button).onclick = () => {
-      const source = byId(/** @type {HTMLElement} */ (button).dataset.copies ?? "");
-      void copy(source.textContent ?? "", /** @type {HTMLButtonElement} */ (button));
-    };
+    const { copies = "" } = /** @type {HTMLElement} */ (button).dataset;
+    button.addEventListener("click", () => void copy(byId(copies).textContent ?? ""));
   }
   const session = await signedIn();
   if (session.key_required) values.key = PLACEHOLDER;
