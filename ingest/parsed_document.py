@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import PurePosixPath
 
 import msgspec
 
@@ -32,7 +33,8 @@ TYPES_OF_EQUAL_PARTS = frozenset(
 )
 #: Titles that programs write when nobody has given one, and names of files.
 _NO_TITLE = re.compile(
-    r"^(?:untitled|unbenannt|no title|(?:microsoft )?(?:word|powerpoint|excel) ?(?:-|presentation)"
+    r"^(?:untitled|unbenannt|no title"
+    r"|(?:microsoft )?(?:word|powerpoint|excel|office) ?(?:-|(?:presentation|document|workbook)$)"
     r"|(?:document|presentation|slide|dokument|mappe|book|sheet|print|pdf) ?\d*$)"
     r"|\.(?:docx?|pptx?|xlsx?|odt|rtf|pdf|indd|tex|dvi|html?|txt)$",
     re.I,
@@ -139,6 +141,16 @@ def content_hash_of(text: str, header: str = "") -> str:
 def names_document(title: str) -> bool:
     """Return whether a title property is a title, not empty, the name of a file, or what a program writes for none."""
     return bool(title) and not _NO_TITLE.search(title)
+
+
+def title_property(title: str | None, filename: str) -> dict[str, str]:
+    """Return the title that a file has as a property, or nothing if it does not name the document.
+
+    A title that is the name of the file says nothing more.
+    """
+    words = " ".join((title or "").split())
+    is_filename = words.casefold() in (filename.casefold(), PurePosixPath(filename).stem.casefold())
+    return {"title": words} if names_document(words) and not is_filename else {}
 
 
 def _words_of(title: str) -> str:

@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import io
 import re
+from collections.abc import Callable
 from functools import cached_property
 
 from core.errors import DocumentRejected
@@ -30,8 +31,10 @@ _MIN_LETTER_SHARE = 0.65
 class Pictures:
     """Reads the pictures of one document, each of them once."""
 
-    def __init__(self, options: ParserOptions) -> None:
+    def __init__(self, options: ParserOptions, find: Callable[[str], bytes | None] | None = None) -> None:
+        """Take a function that returns the picture that a page names, or None if the document does not have it."""
         self._options = options
+        self._find = find
         self._seen: set[bytes] = set()
         self._without_text = 0
         self._read = self._not_read = 0
@@ -48,14 +51,29 @@ class Pictures:
         return {name: str(count) for name, count in counts.items() if count}
 
     def text_of_uri(self, uri: str) -> str:
-        """Return the text in the picture of a data URI, or an empty string."""
+        """Return the text in the picture of a data URI, or in one that `find` knows, or an empty string."""
         found = _DATA_URI.match(uri)
-        if found is None or not self.are_read:
+        if (found is None and self._find is None) or not self.are_read:
             return ""
+        if found is None:
+            data = self._find(uri) if self._find is not None else None
+            return self.text_of(data) if data else ""
         try:
             return self.text_of(base64.b64decode(uri[found.end() :] + "=="))
         except binascii.Error:
             return ""
+
+    def line_of_hex(self, digits: str) -> str:
+        """Return a line with the text in a picture that is written in hex, or an empty string if it has none."""
+        try:
+            return self.line_of(bytes.fromhex(digits))
+        except ValueError:
+            return ""
+
+    def line_of(self, data: bytes) -> str:
+        """Return a line with the text in a picture, or an empty string if it has none."""
+        words = self.text_of(data)
+        return f"Text in the picture: {words}" if words else ""
 
     def text_of(self, data: bytes) -> str:
         """Return the text in a picture on one line, or an empty string if there is none or it was read before."""

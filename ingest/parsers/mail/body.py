@@ -14,6 +14,7 @@ from lxml import etree
 from core.errors import DocumentRejected
 from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument
 from ingest.parsers.html.page import add_html
+from ingest.parsers.pictures import Pictures
 from ingest.parsers.source import ParserOptions, SourceFile
 from ingest.parsers.text import BLANK_LINES, add_paragraphs
 
@@ -89,7 +90,7 @@ def add_body(builder: DocumentBuilder, body: Body, source: SourceFile) -> None:
         add_paragraphs(builder, body.text)
     elif body.format is BodyFormat.HTML:
         page = DocumentBuilder()
-        add_html(page, body.text)
+        add_html(page, body.text, Pictures(source.options))
         builder.add_document(page.build(source.media_type), level=1)
     else:
         _add_rtf(builder, body, source)

@@ -9,7 +9,7 @@ from docx.exceptions import PythonDocxError
 from docx.opc.exceptions import OpcError
 
 from core.errors import DocumentRejected
-from ingest.parsed_document import DocumentBuilder, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ParsedDocument, title_property
 from ingest.parsers.attachments import MAX_DEPTH
 from ingest.parsers.office.open_xml import Package, read_package
 from ingest.parsers.office.unstructured_elements import add_elements, load_partition_docx
@@ -33,7 +33,8 @@ def parse(source: SourceFile) -> ParsedDocument:
         builder = DocumentBuilder()
         with package.file() as file:
             add_elements(builder, partition_docx(file=file, languages=[""]))
-        return builder.build(source.media_type, **pictures.properties)
+        title = title_property(package.title, source.filename)
+        return builder.build(source.media_type, **title, **pictures.properties)
 
     return read_package(source.path, read, file_kind="Word document", errors=(OpcError, PythonDocxError))
 

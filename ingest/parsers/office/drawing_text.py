@@ -149,8 +149,8 @@ def pictures_text(package: Package, part: str, drawing: Element, pictures: Pictu
     keys += [image.get(R_ID) for image in drawing.iter("{urn:schemas-microsoft-com:vml}imagedata")]
     targets = {link.id: link.target for link in package.relationships(part)} if keys else {}
     names = (targets.get(key or "", "") for key in keys)
-    found = (pictures.text_of(package.read(name)) for name in names if name in package)
-    return [f"Text in the picture: {words}" for words in found if words]
+    found = (pictures.line_of(package.read(name)) for name in names if name in package)
+    return [line for line in found if line]
 
 
 def diagram_lines(root: Element) -> list[str]:

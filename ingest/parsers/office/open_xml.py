@@ -35,6 +35,7 @@ RELATIONSHIPS = "http://schemas.openxmlformats.org/officeDocument/2006/relations
 R_ID, R_DM = f"{{{RELATIONSHIPS}}}id", f"{{{RELATIONSHIPS}}}dm"
 #: Broken parts of these kinds are not dropped, because main text would silently be missing.
 _ESSENTIAL_KINDS = frozenset(("officeDocument", "slide", "worksheet", "sharedStrings"))
+_TITLE = "{http://purl.org/dc/elements/1.1/}title"
 _ROOT_RELATIONSHIPS = "_rels/.rels"
 _STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
 _STRICT_MARK = b"http://purl.oclc.org/ooxml/"
@@ -147,6 +148,17 @@ class Package:
             found = (_relationship(name, element) for element in _links(self.tree(part))) if part in self else ()
             self._relationships[name] = [relationship for relationship in found if relationship is not None]
         return self._relationships[name]
+
+    @property
+    def title(self) -> str:
+        """The title in the properties of the document, or an empty string if it has none or they are broken."""
+        for name in self.related("", "core-properties"):
+            try:
+                return self.tree(name).findtext(_TITLE) or ""
+            except FILE_ERRORS:
+                # They are not text; the document is read without them.
+                continue
+        return ""
 
     def related(self, name: str, kind: str) -> list[str]:
         """Return the names of the parts that a part links to by relationships of this kind."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pptx import Presentation
 from pptx.exc import PythonPptxError
 
-from ingest.parsed_document import DocumentBuilder, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ParsedDocument, title_property
 from ingest.parsers.office.open_xml import Package, read_package
 from ingest.parsers.office.slide_text import SlideText
 from ingest.parsers.pictures import Pictures
@@ -25,6 +25,9 @@ def parse(source: SourceFile) -> ParsedDocument:
             slides = SlideText(package, builder, pictures)
             for number, slide in enumerate(Presentation(file).slides, start=1):
                 slides.add(slide, number)
-        return (builder if slides.has_text else DocumentBuilder()).build(source.media_type, **pictures.properties)
+        title = title_property(package.title, source.filename)
+        return (builder if slides.has_text else DocumentBuilder()).build(
+            source.media_type, **title, **pictures.properties
+        )
 
     return read_package(source.path, read, file_kind="presentation", errors=(PythonPptxError,))

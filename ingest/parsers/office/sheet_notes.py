@@ -9,9 +9,11 @@ from ingest.parsers.office.drawing_text import (
     choose_alternatives,
     linked_graphics,
     picture_description,
+    pictures_text,
     shape_paragraphs,
 )
 from ingest.parsers.office.open_xml import Element, Package
+from ingest.parsers.pictures import Pictures
 
 _S = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _XDR = "{http://schemas.openxmlformats.org/drawingml/2006/spreadsheetDrawing}"
@@ -21,8 +23,9 @@ _THREADED = "{http://schemas.microsoft.com/office/spreadsheetml/2018/threadedcom
 class SheetNotes:
     """Reads the comments and drawings of the sheets of a workbook."""
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: Package, pictures: Pictures) -> None:
         self._package = package
+        self._pictures = pictures
 
     def lines(self, title: str, part: str) -> list[str]:
         """Return the lines of text of each comment, shape and chart of a sheet.
@@ -68,6 +71,7 @@ class SheetNotes:
             yield from (line for line in described if line)
             # The values of the charts are already read from the cells.
             yield from linked_graphics(self._package, part, anchor, with_values=False)
+            yield from pictures_text(self._package, part, anchor, self._pictures)
 
 
 def comment_line(sheet: str, cell: str, author: str, text: str) -> str:

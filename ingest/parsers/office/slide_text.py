@@ -51,7 +51,7 @@ class SlideText:
         part = str(slide.part.partname).lstrip("/")
         shape = slide.shapes.title
         title = shape.element if shape is not None and shape.has_text_frame else None
-        name = "" if title is None else "\n".join(shape_paragraphs(title))
+        name = "" if title is None or _is_hidden(title) else "\n".join(shape_paragraphs(title))
         self._builder.add(ElementKind.HEADING, name or f"Slide {number}", page=number)
         length = self._builder.length
         for element in slide.element.iterfind(_SHAPES):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ingest.parsed_document import DocumentBuilder, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ParsedDocument, title_property
 from ingest.parsers.office.open_xml import Package, read_package
 from ingest.parsers.office.sheet_cells import WorkbookCells
 from ingest.parsers.office.sheet_notes import SheetNotes
+from ingest.parsers.pictures import Pictures
 from ingest.parsers.source import SourceFile
 from ingest.parsers.tables.sheets import add_sheet
 
@@ -18,11 +19,12 @@ def parse(source: SourceFile) -> ParsedDocument:
     """
 
     def read(package: Package) -> ParsedDocument:
-        builder = DocumentBuilder()
-        notes = SheetNotes(package)
+        builder, pictures = DocumentBuilder(), Pictures(source.options)
+        notes = SheetNotes(package, pictures)
         cells = WorkbookCells(package)
         for title, part, has_cells in cells.sheets():
             add_sheet(builder, title, cells.rows(part) if has_cells else (), notes.lines(title, part))
-        return builder.build(source.media_type)
+        named = title_property(package.title, source.filename)
+        return builder.build(source.media_type, **named, **pictures.properties)
 
     return read_package(source.path, read, file_kind="workbook")

@@ -15,11 +15,12 @@ from lxml import etree
 from core.errors import DocumentRejected
 from ingest.parsers.archives import FILE_ERRORS
 from ingest.parsers.pandoc import open_document_text
-from ingest.parsers.pandoc.open_document_names import OFFICE
+from ingest.parsers.pandoc.open_document_names import DUBLIN_CORE, OFFICE
 from ingest.parsers.safe_xml import xml_parser
 
 _CONTENT = "content.xml"
-_STYLES = "styles.xml"
+_STYLES, _META = "styles.xml", "meta.xml"
+_TITLE = f"{{{OFFICE}}}meta/{{{DUBLIN_CORE}}}title"
 _BINARY = re.compile(rb"<office:binary-data>[^<]*+</office:binary-data>")
 _ZIP = b"PK"
 _FORMULA = re.compile(rb"<(?:\w+:)?math\b")
@@ -41,6 +42,29 @@ def prepare(path: Path, folder: Path) -> Path:
         return _prepare_archive(path, folder) if is_archive else _prepare_flat(path, folder)
     except FILE_ERRORS as error:
         raise DocumentRejected(f"The file is broken: its text cannot be read ({error}).") from error
+
+
+def read_title(path: Path) -> str:
+    """Return the title in the properties of a document, or an empty string if it has none or they are broken."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                data = archive.read(_META)
+        else:
+            data = _BINARY.sub(b"", path.read_bytes())
+        return _parse_xml(data).findtext(f".//{_TITLE}") or ""
+    except FILE_ERRORS:
+        # They are not text; the document is read without them.
+        return ""
+
+
+def read_picture(path: Path, name: str) -> bytes | None:
+    """Return a picture of a document, or None if the document does not have it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(name.removeprefix("./"))
+    except FILE_ERRORS:
+        return None
 
 
 def _prepare_archive(path: Path, folder: Path) -> Path:

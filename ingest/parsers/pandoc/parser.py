@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from core.errors import DocumentRejected
-from ingest.parsed_document import DocumentBuilder, ParsedDocument
+from ingest.parsed_document import DocumentBuilder, ParsedDocument, title_property
 from ingest.parsers import detection, text
 from ingest.parsers.html.page import add_html
 from ingest.parsers.pandoc import open_document, plain_markup
+from ingest.parsers.pictures import Pictures
 from ingest.parsers.source import SourceFile
 from ingest.sandbox.programs import ProgramFailed, run_program
 
@@ -37,15 +38,18 @@ def parse(source: SourceFile) -> ParsedDocument:
         DocumentRejected: If the file is broken or takes too long.
     """
     name = _FORMATS[source.media_type]
+    is_text = name in _TEXT_FORMATS
     builder = DocumentBuilder()
+    pictures = Pictures(source.options, None if is_text else partial(open_document.read_picture, source.path))
     try:
-        add_html(builder, _simplify_note_links(_convert_to_html(source, name)))
+        add_html(builder, _simplify_note_links(_convert_to_html(source, name)), pictures)
     except ProgramFailed as error:
-        if name not in _TEXT_FORMATS:
+        if not is_text:
             raise DocumentRejected(f"The file is broken: pandoc cannot read it ({error.message}).") from error
         log.warning("pandoc failed, %s is read as plain text: %s", source.filename, error)
         return text.parse(source)
-    return builder.build(source.media_type)
+    title = {} if is_text else title_property(open_document.read_title(source.path), source.filename)
+    return builder.build(source.media_type, **title, **pictures.properties)
 
 
 def _convert_to_html(source: SourceFile, name: str) -> str:

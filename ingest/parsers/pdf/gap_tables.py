@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from ingest.parsers.pdf.boxes import Block, BlockKind, Segment, TableCell, around
@@ -59,7 +60,10 @@ def _is_level(columns: Sequence[Sequence[Segment]]) -> bool:
         return False
     others = sorted(segment.middle for column in filled[1:] for segment in column)
     middles = [(segment.middle, segment.height) for segment in filled[0]]
-    level = sum(any(abs(y - middle) <= _LEVEL_SHARE * height for y in others) for middle, height in middles)
+    level = sum(
+        bisect_left(others, middle - _LEVEL_SHARE * height) < bisect_right(others, middle + _LEVEL_SHARE * height)
+        for middle, height in middles
+    )
     return level >= _MIN_LEVEL_SHARE * len(middles)
 
 

@@ -11,7 +11,7 @@ import pypdfium2
 from pypdfium2 import raw
 
 from core.errors import DocumentRejected
-from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument, check_length, names_document
+from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument, check_length, title_property
 from ingest.parsers.archives import ENCRYPTED
 from ingest.parsers.attachments import Attachment, add_attachments
 from ingest.parsers.lines import normalise_spaces
@@ -53,8 +53,7 @@ def parse(source: SourceFile) -> ParsedDocument:
     try:
         _open_forms(document)
         count = len(document)
-        title = normalise_spaces(document.get_metadata_value("Title"))
-        named = {"title": title} if names_document(title) else {}
+        named = title_property(document.get_metadata_value("Title"), source.filename)
         with scans.running():
             reader = _Reader(document, scans, source.options)
             pages = reader.read(min(count, _MAX_PAGES))

@@ -59,7 +59,7 @@ def rows_of(segments: Sequence[Segment]) -> list[list[Segment]]:
         else:
             rows.append([segment])
             top, bottom = segment.top, segment.bottom
-    return [sorted(row, key=lambda each: each.left) for row in rows]
+    return [sorted(row, key=lambda each: each.left) if len(row) > 1 else row for row in rows]
 
 
 def are_plain_lines(segments: Sequence[Segment]) -> bool:
@@ -76,7 +76,8 @@ def are_plain_lines(segments: Sequence[Segment]) -> bool:
 
 def lines_of(segments: Sequence[Segment]) -> list[Line]:
     """Return the lines of a column."""
-    return [Line(*around(row).bounds(), join_row(row)) for row in rows_of(segments)]
+    boxes = ((row[0] if len(row) == 1 else around(row), row) for row in rows_of(segments))
+    return [Line(*box.bounds(), join_row(row)) for box, row in boxes]
 
 
 def join_row(row: Sequence[Segment]) -> str:

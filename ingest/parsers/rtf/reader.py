@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from ingest.parsed_document import ElementKind
+from ingest.parsers.pictures import Pictures
 from ingest.parsers.rtf import charsets as rtf_charsets
 from ingest.parsers.rtf.fields import Field
 from ingest.parsers.rtf.story import Block, HtmlCapture, HtmlTags, Story, TextCapture, TextSink
@@ -32,12 +33,14 @@ class Reader(TokenReader):
 
     Args:
         text: The file, decoded as Latin-1.
+        pictures: Reads the pictures.
         with_html: Whether to read encapsulated HTML instead of the RTF, if there is any.
     """
 
-    def __init__(self, text: str, *, with_html: bool = True) -> None:
+    def __init__(self, text: str, pictures: Pictures, *, with_html: bool = True) -> None:
         self._body = Story(has_headings=True)
         super().__init__(text, self._body)
+        self._pictures = pictures
         self._with_html = with_html
         #: The encapsulated HTML, if the file declares any and it is to be read.
         self.page: HtmlCapture | None = None
@@ -171,6 +174,15 @@ class Reader(TokenReader):
         """Drop the text of this group itself; groups inside it may have visible text."""
         self.group.target = TextSink()
 
+    def open_picture(self) -> None:
+        attach = self.group.story.attach
+
+        def done(digits: str) -> None:
+            if line := self._pictures.line_of_hex(digits):
+                attach([Block(ElementKind.PARAGRAPH, line)])
+
+        self.capture(done) if self._pictures.are_read else self.open_container()
+
     def open_unicode(self) -> None:
         """Read the Unicode version of a text, the second of two in a container."""
         self.group.target = self.group.story
@@ -256,13 +268,14 @@ def _keep_text(_reader: Reader) -> None:
 _DESTINATIONS: dict[str, _Opening] = {
     **dict.fromkeys(SKIPPED_DESTINATIONS, Reader.skip_group),
     **dict.fromkeys(DESTINATIONS_WITH_TEXT, _keep_text),
-    **dict.fromkeys(("fonttbl", "shpinst", "do", "pict", "picprop", "sp", "nesttableprops", "formfield", "upr"),
+    **dict.fromkeys(("fonttbl", "shpinst", "do", "picprop", "sp", "nesttableprops", "formfield", "upr"),
                     Reader.open_container),
     **dict.fromkeys(("header", "headerl", "headerr", "headerf"), Reader.open_header),
     **dict.fromkeys(("footer", "footerl", "footerr", "footerf"), Reader.open_footer),
     **dict.fromkeys(("shp", "shpgrp"), Reader.open_shape),
     **dict.fromkeys(("shptxt", "dptxbxtext"), Reader.open_box),
     **dict.fromkeys(("listtext", "pntext"), Reader.open_marker),
+    "pict": Reader.open_picture,
     "stylesheet": Reader.open_styles,
     "footnote": Reader.open_note,
     "annotation": Reader.open_comment,

@@ -7,8 +7,10 @@ import io
 from collections.abc import Callable
 
 import docx
+import openpyxl
 import pptx
 import pytest
+from openpyxl.drawing.image import Image as DrawnPicture
 from PIL import Image, ImageDraw, ImageFont
 
 from ingest.parsers import ocr, pictures
@@ -17,6 +19,7 @@ from ingest.parsers.source import ParserOptions
 from tests.programs import NEEDS_TESSERACT
 from tests.unit.ingest.support import Read, docx_bytes
 from tests.unit.ingest.test_epub import book, page
+from tests.unit.ingest.test_open_document import odt
 
 
 def picture(words: str, size: tuple[int, int] = (700, 120)) -> bytes:
@@ -49,6 +52,35 @@ def in_pptx(data: bytes) -> bytes:
     return file.getvalue()
 
 
+def in_xlsx(data: bytes) -> bytes:
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    sheet["A1"] = "Before"
+    sheet.add_image(DrawnPicture(io.BytesIO(data)), "A3")
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def in_odt(data: bytes) -> bytes:
+    frame = (
+        "<draw:frame svg:width='7cm' svg:height='2cm'>"
+        "<draw:image xlink:href='Pictures/a.png' xlink:type='simple'/></draw:frame>"
+    )
+    return odt(f"<text:p>Before</text:p><text:p>{frame}</text:p>", more={"Pictures/a.png": data})
+
+
+def in_rtf(data: bytes) -> bytes:
+    shape = (
+        rb"{\*\shppict{\pict{\*\picprop{\sp{\sn x}{\sv 1}}}\pngblip\picw700\pich120 %s}}" % data.hex(" ", 64).encode()
+    )
+    return rb"{\rtf1\ansi Before\par %s{\nonshppict{\pict\pngblip %s}}\par}" % (shape, data.hex().encode())
+
+
+def in_mail(data: bytes) -> bytes:
+    return b"From: a@x.org\nMIME-Version: 1.0\nContent-Type: text/html\n\n" + in_html(data)
+
+
 def in_epub(data: bytes) -> bytes:
     pages = ("a.xhtml", page("<h1>One</h1><p>Before <img src='b.png' alt='A sign'/></p>")), ("b.png", data)
     return book(*pages, types={"b.png": "image/png"})
@@ -56,12 +88,26 @@ def in_epub(data: bytes) -> bytes:
 
 @NEEDS_TESSERACT
 @pytest.mark.parametrize(
-    ("name", "write"), [("a.html", in_html), ("a.docx", in_docx), ("a.pptx", in_pptx), ("a.epub", in_epub)]
+    ("name", "write"),
+    [
+        ("a.html", in_html),
+        ("a.docx", in_docx),
+        ("a.pptx", in_pptx),
+        ("a.epub", in_epub),
+        ("a.xlsx", in_xlsx),
+        ("a.odt", in_odt),
+        ("a.rtf", in_rtf),
+    ],
 )
 def test_the_text_in_a_picture_is_read_once(read: Read, name: str, write: Callable[[bytes], bytes]) -> None:
     document = read(name, write(picture("The gate closes at nine")))
     assert document.text.count("The gate closes at nine") == 1
     assert document.metadata["pictures_by_ocr"] == "1"
+
+
+@NEEDS_TESSERACT
+def test_the_text_in_a_picture_of_a_mail_is_read(read: Read) -> None:
+    assert read("a.eml", in_mail(picture("The gate closes at nine"))).text.count("The gate closes at nine") == 1
 
 
 def test_small_and_broken_pictures_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
