@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from ingest.parsers.office.date_formats import iso_date
 from ingest.parsers.office.number_formats import NumberFormat, general
-from ingest.parsers.tables.cells import MAX_COPIES, Cell, CellType, Row, one_line
+from ingest.parsers.tables.cells import MAX_COPIES, Cell, CellType, Row, one_line, own_cells
 
 _LEADING_ZERO = re.compile(r"(?<![\d.])0(?=\d)")
 _ZERO_SECONDS = re.compile(r"(?<=:\d\d):00$")
@@ -96,3 +96,41 @@ def repeat_merged_cells(rows: dict[int, Row], ranges: Iterable[MergedRange]) -> 
 
 def _within(numbers: list[int], first: int, last: int) -> list[int]:
     return numbers[bisect_left(numbers, first) : bisect_right(numbers, last)]
+
+
+@dataclass(slots=True)
+class HiddenCells:
+    """The rows and columns of a sheet that are not shown, and how many cells were left out because of it.
+
+    Rows that a filter or a closed group hides are shown on a click, so they do not belong to it.
+    """
+
+    rows: set[int] = field(default_factory=set)
+    columns: set[int] = field(default_factory=set)
+    count: int = 0
+
+    def show_rows(self, top: int, bottom: int) -> None:
+        """Count the rows of a range as shown."""
+        self.rows = {row for row in self.rows if not top <= row <= bottom}
+
+    def leave_out(self, rows: dict[int, Row]) -> dict[int, Row]:
+        """Return the rows without hidden cells. Those that are shown move together, as they do on the screen."""
+        if not self.rows and not self.columns:
+            return rows
+        hidden_rows, hidden_columns = sorted(self.rows), sorted(self.columns)
+        used = {column for row in rows.values() for column in row}
+        places = {column: column - bisect_left(hidden_columns, column) for column in used - self.columns}
+        kept: dict[int, Row] = {}
+        for number, row in rows.items():
+            is_hidden = number in self.rows
+            cells = {places[column]: cell for column, cell in row.items() if column in places and not is_hidden}
+            self.count += len(own_cells(row)) - len(own_cells(cells))
+            if cells:
+                kept[number - bisect_left(hidden_rows, number)] = cells
+        return kept
+
+
+def hidden_properties(cells: int, sheets: Sequence[str]) -> dict[str, str]:
+    """Return the properties that count the hidden cells, which are not read, and name the hidden sheets, which are."""
+    found = {"hidden_cells": str(cells) if cells else "", "hidden_sheets": ", ".join(sheets)}
+    return {name: value for name, value in found.items() if value}

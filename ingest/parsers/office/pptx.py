@@ -27,7 +27,7 @@ def parse(source: SourceFile) -> ParsedDocument:
                 slides.add(slide, number)
         title = title_property(package.title, source.filename)
         return (builder if slides.has_text else DocumentBuilder()).build(
-            source.media_type, **title, **pictures.properties
+            source.media_type, **title, **slides.properties, **pictures.properties
         )
 
     return read_package(source.path, read, file_kind="presentation", errors=(PythonPptxError,))

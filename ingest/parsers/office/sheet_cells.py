@@ -14,7 +14,14 @@ from typing import Any
 from lxml import etree
 
 from ingest.parsed_document import check_length
-from ingest.parsers.office.cell_display import PLAIN_STYLE, CellStyle, number_cell, repeat_merged_cells, text_cell
+from ingest.parsers.office.cell_display import (
+    PLAIN_STYLE,
+    CellStyle,
+    HiddenCells,
+    number_cell,
+    repeat_merged_cells,
+    text_cell,
+)
 from ingest.parsers.office.number_formats import BUILT_IN, number_format
 from ingest.parsers.office.open_xml import R_ID, Element, Package
 from ingest.parsers.raised import lowered, raised
@@ -22,10 +29,12 @@ from ingest.parsers.tables.cells import Cell, CellType, Row
 
 _S = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _ROW, _CELL, _FORMULA, _VALUE, _INLINE, _MERGED = (f"{_S}{name}" for name in ("row", "c", "f", "v", "is", "mergeCell"))
+_COLUMN, _FILTER, _FILTER_COLUMN = f"{_S}col", f"{_S}autoFilter", f"{_S}filterColumn"
 _TEXT, _RUN, _ITEM = f"{_S}t", f"{_S}r", f"{_S}si"
 _SHEETS_WITH_CELLS = frozenset(("worksheet", "xlMacrosheet"))
 _ESCAPE = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _REFERENCE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
+_MAX_COLUMNS = 16_384
 #: Numbers with fewer digits are written as they are shown.
 _EXACT_DIGITS = 12
 #: A text; with runs, it is that in a cell whose font is not struck out, and that in one whose font is.
@@ -44,6 +53,10 @@ class WorkbookCells:
     def __init__(self, package: Package) -> None:
         self._package = package
         self._workbook = package.tree(package.main)
+        #: The number of cells in hidden rows and columns, which were left out so far.
+        self.hidden_cells = 0
+        #: The titles of the hidden sheets, which are read.
+        self.hidden_sheets: list[str] = []
         properties = self._workbook.find(f"{_S}workbookPr")
         self._from_1904 = properties is not None and _is_on(properties, "date1904")
         self._styles = _read_styles(package)
@@ -60,12 +73,14 @@ class WorkbookCells:
         links = {link.id: link for link in self._package.relationships(self._package.main)}
         for sheet in self._workbook.iterfind(f"{_S}sheets/{_S}sheet"):
             link = links[sheet.get(R_ID) or ""]
+            if sheet.get("state", "visible") != "visible":
+                self.hidden_sheets.append(sheet.get("name") or "")
             yield sheet.get("name") or "", link.target, link.kind in _SHEETS_WITH_CELLS
 
     def rows(self, part: str) -> list[tuple[int, Row]]:
         """Return the number and the cells of each row that shows any, with formulas as last calculated.
 
-        Rows that are only styled cost no memory.
+        Rows that are only styled cost no memory. Hidden ones are counted in `hidden_cells`.
 
         Raises:
             SyntaxError, ValueError, KeyError, IndexError: If the sheet is broken.
@@ -74,16 +89,26 @@ class WorkbookCells:
         reader = _SheetReader(self._styles, self._strings, from_1904=self._from_1904)
         with self._package.open(part) as source:
             found = etree.iterparse(
-                source, events=("end",), tag=(_ROW, _MERGED), resolve_entities=False, load_dtd=False, no_network=True,
-                remove_comments=True, remove_pis=True,
+                source, events=("end",), tag=(_ROW, _MERGED, _COLUMN, _FILTER), resolve_entities=False, load_dtd=False,
+                no_network=True, remove_comments=True, remove_pis=True,
             )  # fmt: skip
             for _, element in found:
                 if element.tag == _ROW:
                     reader.add_row(element)
+                elif element.tag == _COLUMN:
+                    reader.add_column(element)
+                elif element.tag == _FILTER:
+                    reader.add_filter(element)
                 else:
                     reader.add_merged(element.get("ref") or "")
                 _forget(element)
-        return reader.finish()
+        if reader.hidden.rows:
+            for name in self._package.related(part, "table"):
+                for element in self._package.tree(name).iter(_FILTER):
+                    reader.add_filter(element)
+        found_rows = reader.finish()
+        self.hidden_cells += reader.hidden.count
+        return found_rows
 
 
 class _SheetReader:
@@ -93,6 +118,7 @@ class _SheetReader:
         self._from_1904 = from_1904
         self._rows: dict[int, Row] = {}
         self._merged: list[tuple[int, int, int, int]] = []
+        self.hidden = HiddenCells()
         self._shared_cells: dict[tuple[str, str], Cell | None] = {}
         self._formulas: dict[str, tuple[str, str]] = {}
         self._columns: dict[str, int] = {}
@@ -102,6 +128,8 @@ class _SheetReader:
     def add_row(self, element: Element) -> None:
         number = element.get("r")
         self._number = int(number) if number else self._number + 1
+        if _is_closed(element, "ht"):
+            self.hidden.rows.add(self._number)
         row: Row = {}
         column = -1
         for cell in element.iterchildren(_CELL):
@@ -116,16 +144,25 @@ class _SheetReader:
             self._rows[self._number] = row
             check_length(self._characters)
 
+    def add_column(self, element: Element) -> None:
+        if _is_closed(element, "width"):
+            first, last = int(element.get("min") or 1), int(element.get("max") or 1)
+            self.hidden.columns.update(range(first - 1, min(last, _MAX_COLUMNS)))
+
+    def add_filter(self, element: Element) -> None:
+        area = _area(element.get("ref") or "")
+        if area is not None and element.find(_FILTER_COLUMN) is not None:
+            self.hidden.show_rows(area[0], area[1])
+
     def add_merged(self, reference: str) -> None:
-        match = re.fullmatch(rf"{_REFERENCE.pattern}:{_REFERENCE.pattern}", reference)
-        if match:
-            left, right = _column_number(match[1]), _column_number(match[3])
-            self._merged.append((int(match[2]), int(match[4]), left, right))
+        area = _area(reference)
+        if area is not None:
+            self._merged.append(area)
 
     def finish(self) -> list[tuple[int, Row]]:
         rows = dict(sorted(self._rows.items()))
         repeat_merged_cells(rows, self._merged)
-        return list(rows.items())
+        return list(self.hidden.leave_out(rows).items())
 
     def _cell(self, element: Element, reference: str) -> Cell | None:
         kind, style = element.get("t") or "n", element.get("s") or "0"
@@ -260,6 +297,20 @@ def _marked(text: str, properties: Element, before: str) -> str:
 def _has_strike(properties: Element) -> bool:
     mark = properties.find(f"{_S}strike")
     return mark is not None and mark.get("val", "1") not in _FALSE
+
+
+def _area(reference: str) -> tuple[int, int, int, int] | None:
+    """Return the first and last row and the first and last column of a reference such as `A1:C3`."""
+    match = re.fullmatch(rf"{_REFERENCE.pattern}:{_REFERENCE.pattern}", reference)
+    if match is None:
+        return None
+    return int(match[2]), int(match[4]), _column_number(match[1]), _column_number(match[3])
+
+
+def _is_closed(element: Element, size: str) -> bool:
+    """Return whether a row or a column is hidden, other than by a group that is shown on a click."""
+    is_grouped = element.get("outlineLevel", "0") != "0"
+    return not is_grouped and (_is_on(element, "hidden") or element.get(size) == "0")
 
 
 def _is_on(element: Element, name: str) -> bool:

@@ -38,6 +38,12 @@ class SlideText:
         self._authors: dict[str, str] | None = None
         #: Whether any slide has text, apart from the heading `Slide N` of slides without a title.
         self.has_text = False
+        self._hidden: list[int] = []
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """The property that names the hidden slides, if there are any. They are read like the others."""
+        return {"hidden_slides": ", ".join(map(str, self._hidden))} if self._hidden else {}
 
     def add(self, slide: Any, number: int) -> None:
         """Append a python-pptx slide.
@@ -48,6 +54,8 @@ class SlideText:
         """
         # python-pptx ignores shapes inside `AlternateContent`.
         choose_alternatives(slide.element)
+        if slide.element.get("show") in ("0", "false"):
+            self._hidden.append(number)
         part = str(slide.part.partname).lstrip("/")
         shape = slide.shapes.title
         title = shape.element if shape is not None and shape.has_text_frame else None

@@ -15,7 +15,15 @@ from xlrd.compdoc import CompDocError
 from core.errors import DocumentRejected
 from ingest.parsed_document import DocumentBuilder, ParsedDocument
 from ingest.parsers.archives import ENCRYPTED, FILE_ERRORS
-from ingest.parsers.office.cell_display import PLAIN_STYLE, CellStyle, number_cell, repeat_merged_cells, text_cell
+from ingest.parsers.office.cell_display import (
+    PLAIN_STYLE,
+    CellStyle,
+    HiddenCells,
+    hidden_properties,
+    number_cell,
+    repeat_merged_cells,
+    text_cell,
+)
 from ingest.parsers.office.number_formats import BUILT_IN, number_format
 from ingest.parsers.office.sheet_notes import comment_line
 from ingest.parsers.raised import lowered, raised
@@ -23,6 +31,8 @@ from ingest.parsers.source import SourceFile
 from ingest.parsers.tables.cells import Cell, CellType, Row
 from ingest.parsers.tables.sheets import add_sheet
 
+#: The name of the range that a filter is for.
+_FILTERED = "_FilterDatabase"
 #: How a font of this escapement writes its text.
 _SHIFTS = {1: raised, 2: lowered}
 
@@ -56,7 +66,8 @@ def _parse(source: SourceFile, *, has_styles: bool) -> ParsedDocument:
             sheet = workbook.sheet_by_name(name)
             add_sheet(builder, name, cells.rows(sheet), _notes(name, sheet))
             workbook.unload_sheet(name)
-    return builder.build(source.media_type, **({} if has_styles else {"parts_not_read": "styles"}))
+    hidden = hidden_properties(cells.hidden_cells, cells.hidden_sheets)
+    return builder.build(source.media_type, **hidden, **({} if has_styles else {"parts_not_read": "styles"}))
 
 
 class _Cells:
@@ -65,9 +76,15 @@ class _Cells:
         self._from_1904 = workbook.datemode == 1
         self._has_styles = has_styles
         self._styles: dict[int, CellStyle] = {}
+        #: The number of cells in hidden rows and columns, which were left out so far.
+        self.hidden_cells = 0
+        #: The names of the hidden sheets, which are read.
+        self.hidden_sheets: list[str] = []
 
     def rows(self, sheet: Any) -> list[tuple[int, Row]]:
         """Return the number and the cells of each row that shows any."""
+        if sheet.visibility:
+            self.hidden_sheets.append(sheet.name)
         rows: dict[int, Row] = {}
         for number in range(sheet.nrows):
             filled = (
@@ -82,6 +99,9 @@ class _Cells:
             # xlrd counts up to the first row and column that a range no longer includes.
             merged = ((top, bottom - 1, left, right - 1) for top, bottom, left, right in sheet.merged_cells)
             repeat_merged_cells(rows, merged)
+            hidden = _hidden_cells(self._workbook, sheet)
+            rows = hidden.leave_out(rows)
+            self.hidden_cells += hidden.count
         return list(rows.items())
 
     def _cell(self, cell: Any, runs: list[tuple[int, int]] | None) -> Cell | None:
@@ -124,6 +144,19 @@ class _Cells:
             is_plain = code == "General" and not is_struck
             self._styles[index] = PLAIN_STYLE if is_plain else CellStyle(number_format(code), is_struck)
         return self._styles[index]
+
+
+def _hidden_cells(workbook: Any, sheet: Any) -> HiddenCells:
+    """Return the rows and columns that are not shown. The file does not say which rows a filter hides."""
+    closed = {number for number, row in sheet.rowinfo_map.items() if row.hidden and not row.outline_level}
+    columns = {number for number, column in sheet.colinfo_map.items() if column.hidden and not column.outline_level}
+    hidden = HiddenCells(closed, columns)
+    for name in workbook.name_obj_list if closed else ():
+        if name.name == _FILTERED and name.result is not None and name.result.kind in (xlrd.oREF, xlrd.oREL):
+            for area in name.result.value:
+                if area.coords[0] <= sheet.number < area.coords[1]:
+                    hidden.show_rows(area.coords[2], area.coords[3] - 1)
+    return hidden
 
 
 def _notes(name: str, sheet: Any) -> list[str]:

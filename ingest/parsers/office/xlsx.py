@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ingest.parsed_document import DocumentBuilder, ParsedDocument, title_property
+from ingest.parsers.office.cell_display import hidden_properties
 from ingest.parsers.office.open_xml import Package, read_package
 from ingest.parsers.office.sheet_cells import WorkbookCells
 from ingest.parsers.office.sheet_notes import SheetNotes
@@ -25,6 +26,7 @@ def parse(source: SourceFile) -> ParsedDocument:
         for title, part, has_cells in cells.sheets():
             add_sheet(builder, title, cells.rows(part) if has_cells else (), notes.lines(title, part))
         named = title_property(package.title, source.filename)
-        return builder.build(source.media_type, **named, **pictures.properties)
+        hidden = hidden_properties(cells.hidden_cells, cells.hidden_sheets)
+        return builder.build(source.media_type, **named, **hidden, **pictures.properties)
 
     return read_package(source.path, read, file_kind="workbook")

@@ -8,6 +8,7 @@ from typing import Any
 
 import openpyxl
 import pytest
+import xlwt
 from openpyxl.chart import BarChart, Reference
 from openpyxl.comments import Comment
 
@@ -145,6 +146,50 @@ def test_hidden_sheets_and_titles_above_tables_are_read(read: Read) -> None:
     assert lines(read, book_bytes(fill)) == [
         "Prices", "Prices of 2026", "city | price", "city: Vienna; price: 41", "Secret", "found",
     ]  # fmt: skip
+    assert read("a.xlsx", book_bytes(fill)).metadata == {"hidden_sheets": "Secret"}
+
+
+def hide_some(sheet: Any) -> None:
+    for row in (("city", "cost", "price"), ("Rome", 7, 57), ("Vienna", 9, 41), ("Graz", 8, 33)):
+        sheet.append(row)
+    sheet.column_dimensions["B"].hidden = True
+    sheet.row_dimensions[3].hidden = True
+
+
+def test_hidden_rows_and_columns_are_left_out_and_counted(read: Read) -> None:
+    document = read("a.xlsx", book_bytes(hide_some))
+    assert document.text.split("\n")[2:] == ["city | price", "city: Rome; price: 57", "city: Graz; price: 33"]
+    assert document.metadata == {"hidden_cells": "6"}
+
+
+def test_rows_that_a_filter_or_a_closed_group_hides_are_read(read: Read) -> None:
+    def filtered(sheet: Any) -> None:
+        hide_some(sheet)
+        sheet.column_dimensions["B"].outlineLevel = 1
+        sheet.auto_filter.ref = "A1:C4"
+        sheet.auto_filter.add_filter_column(0, ["Rome", "Graz"])
+
+    def grouped(sheet: Any) -> None:
+        hide_some(sheet)
+        sheet.row_dimensions.group(3, 3, hidden=True)
+        sheet.column_dimensions.group("B", "B", hidden=True)
+
+    for fill in (filtered, grouped):
+        document = read("a.xlsx", book_bytes(fill))
+        assert "city: Vienna; cost: 9; price: 41" in document.text and not document.metadata
+
+
+def test_hidden_rows_and_columns_of_old_workbooks_are_left_out(read: Read) -> None:
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("Prices")
+    for number, row in enumerate((("city", "cost", "price"), ("Rome", 7, 57), ("Vienna", 9, 41), ("Graz", 8, 33))):
+        for column, value in enumerate(row):
+            sheet.write(number, column, value)
+    sheet.col(1).hidden = True
+    sheet.row(2).hidden = True
+    document = read("a.xls", files._saved(book.save))
+    assert document.text.split("\n")[2:] == ["city | price", "city: Rome; price: 57", "city: Graz; price: 33"]
+    assert document.metadata == {"hidden_cells": "6"}
 
 
 def test_values_of_every_kind_are_read(read: Read) -> None:

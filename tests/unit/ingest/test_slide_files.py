@@ -155,6 +155,15 @@ def test_notes_and_hidden_slides_are_read(read: Read) -> None:
         slide.notes_slide.notes_text_frame.text = "Speak\nslowly"
 
     assert lines(read, slide_bytes(fill)) == ["Prices", "Speak\nslowly"]
+    assert read("a.pptx", slide_bytes(fill)).metadata == {"hidden_slides": "1"}
+
+
+def test_a_title_that_is_switched_off_is_not_read(read: Read) -> None:
+    def fill(slide: Any) -> None:
+        slide.shapes.title._element.nvSpPr.cNvPr.set("hidden", "1")
+        slide.notes_slide.notes_text_frame.text = "Spoken"
+
+    assert lines(read, slide_bytes(fill)) == ["Slide 1", "Spoken"]
 
 
 def test_comments_of_both_kinds_are_read(read: Read) -> None:
