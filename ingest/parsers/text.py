@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePath
 
 from ingest.parsed_document import DocumentBuilder, ElementKind, ParsedDocument, SpanBuilder
+from ingest.parsers import asciidoc
 from ingest.parsers.detection import CODE
 from ingest.parsers.line_ends import unwrap
 from ingest.parsers.source import SourceFile
@@ -19,7 +21,10 @@ _CODE_BREAK = re.compile(r"\n(?=[ \t]*\n)|\n(?=(?:async def|def|class|func|fn|pu
 def parse(source: SourceFile) -> ParsedDocument:
     """Mark paragraphs, or blocks of code. The document's text is the file's text, with words whole at line ends."""
     code = source.media_type == CODE
-    text = source.read_text() if code else unwrap(source.read_text())
+    text = source.read_text()
+    if PurePath(source.filename).suffix.lower() in asciidoc.SUFFIXES:
+        text = asciidoc.without_comments(text)
+    text = text if code else unwrap(text)
     builder = SpanBuilder(text)
     start = 0
     for gap in (_CODE_BREAK if code else BLANK_LINES).finditer(text):

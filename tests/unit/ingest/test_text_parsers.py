@@ -287,3 +287,34 @@ def test_a_line_that_is_nested_too_deeply_is_kept_unchanged(read: Read) -> None:
     deep = "[" * 5000 + "]" * 5000
     lines = "\n".join(['{"a": 1}'] * 6 + [deep, '{"b": 2}'])
     assert read("a.jsonl", lines.encode()).text.endswith("]\nb: 2")
+
+
+def test_comments_of_asciidoc_are_left_out(read: Read) -> None:
+    written = """= Guide
+// the limit is 9000 kg
+The limit is 90 kg.
+////
+old: 9000 kg
+
+still old
+////
+
+----
+// kept, since it is code
+----
+[comment]
+another draft,
+of two lines
+
+[comment]
+--
+a third
+
+draft
+--
+See http://x.org // and here.
+"""
+    shown = "= Guide\nThe limit is 90 kg.\n\n----\n// kept, since it is code\n----\n\nSee http://x.org // and here.\n"
+    assert read("a.adoc", written.encode()).text == shown
+    assert read("a.txt", written.encode()).text == written
+    assert read("b.asciidoc", b"One\n\n////\nnever closed").text.strip() == "One"
