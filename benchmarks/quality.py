@@ -1,10 +1,10 @@
 """The quality of search: vectors alone, BM25 alone, and both together, over the same questions, with each change off.
 
-    python -m benchmarks.quality [--thresholds]
+    python -m benchmarks.quality [--thresholds] [--models NAME …]
 
 It uses the real chunker, embedding model and embedded store. Each question is answered by one document. The last table,
 or with `--thresholds` the only one, says how many questions off the topic find nothing, and how many others are lost,
-for each model that is installed.
+for each model that is installed. Vectors are kept, so that a run that was stopped goes on, and another one is quick.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import msgspec
 
-from benchmarks.embedding_cache import CachedModel, models
+from benchmarks.embedding_cache import MODELS, CachedModel, models
 from benchmarks.off_topic_questions import QUESTIONS
 from benchmarks.quality_corpus import Question, build
 from benchmarks.quality_sets import headings, tables_and_pages
@@ -148,38 +148,51 @@ def compare(model: CachedModel, documents: Documents, questions: Sequence[Questi
 
 
 def thresholds(model: CachedModel, documents: Documents, questions: Sequence[Question]) -> tuple[str, ...]:
-    """Return the row of a model: how many questions find nothing, of those off the topic and of the others."""
-    with filled(chunks_of(documents), model) as store:
-        scale = measure_in_store(model, store, store.point_count())
-        retriever = Retriever(store, model, lambda ids: dict.fromkeys(ids, 1), scale.threshold)
-        scope = Scope(retriever, fusion=Fusion(cosine_floor=scale.floor))
+    """Return the row of a model: how many questions find nothing, of those off the topic and of the others.
 
-        def find_nothing(texts: Sequence[str]) -> float:
+    Both with the threshold that the program brings and with that of the chunks, which is used once there are enough.
+    """
+    brought = measure_scale(model)
+    with filled(chunks_of(documents), model) as store:
+        points = store.point_count()
+        measured = measure_in_store(model, store, points)
+        retriever = Retriever(store, model, lambda ids: dict.fromkeys(ids, 1), brought.threshold)
+
+        def find_nothing(texts: Sequence[str], threshold: float) -> float:
+            scope = Scope(retriever, fusion=Fusion(cosine_floor=brought.floor), threshold=threshold)
             empty = [not search_together([scope], [text], SearchOptions(top_k=3)) for text in texts]
             return sum(empty) / len(empty)
 
-        off_topic, lost = find_nothing(QUESTIONS), find_nothing([question.text for question in questions])
-        brought = measure_scale(model).threshold
-    figures = (f"{scale.floor:.2f}", f"{brought:.2f}", f"{scale.threshold:.2f}", f"{off_topic:.0%}", f"{lost:.1%}")
-    return (model.model_name, *figures)
+        cells = [str(points), f"{brought.floor:.2f}"]
+        for threshold in (brought.threshold, measured.threshold):
+            off_topic = find_nothing(QUESTIONS, threshold)
+            lost = find_nothing([question.text for question in questions], threshold)
+            cells += [f"{threshold:.2f}", f"{off_topic:.0%}", f"{lost:.1%}"]
+    return (model.model_name, *cells)
 
 
 def main() -> None:
     """Run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description="The quality of search.")
     parser.add_argument("--thresholds", action="store_true", help="only the table of questions that find nothing")
-    only_thresholds = parser.parse_args().thresholds
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    arguments = parser.parse_args()
     ways = ("ranks, no headers", "scores", "headers", "scores and headers", "and codes (now)", "dense", "BM25")
     sets = {"manuals, notes, documentation": build(), "headings": headings(), "tables and pages": tables_and_pages()}
-    known = models()
-    for name, (documents, questions) in () if only_thresholds else sets.items():
+    known = models(arguments.models)
+    for name, (documents, questions) in () if arguments.thresholds else sets.items():
         print_table(
             f"{name}: nDCG@{NDCG_AT} / recall@{RECALL_AT} over {len(documents)} documents",
             ("questions", "number", *ways),
             compare(known[0], documents, questions),
         )
-    rows = [(name, *thresholds(model, *asked)) for name, asked in sets.items() for model in known]
-    names = ("documents", "model", "floor", "threshold brought", "measured", "off topic: nothing found", "others lost")
+    rows = []
+    for model in known:
+        for name, asked in sets.items():
+            rows.append((name, *thresholds(model, *asked)))
+            print(*rows[-1], sep=" | ", flush=True)
+    of_threshold = ("off topic: nothing found", "others lost")
+    names = ("documents", "model", "chunks", "floor", "brought", *of_threshold, "measured", *of_threshold)
     print_table("Questions that find nothing", names, rows)
 
 

@@ -18,10 +18,10 @@ from inference.text.question_words import QuestionWord, question_words
 from inference.text.sentences import sentences_of
 from inference.text.sources import Source
 
-#: If the sources lack this share of the words that say what is asked for, they do not answer.
-MISSING_SHARE = 0.6
+#: If the sources lack this share of the words that say what is asked for, they do not answer: more than two of three.
+MISSING_SHARE = 0.67
 #: A sentence of the answer is supported by a source that has this share of its words, and all of its numbers.
-SUPPORTED_SHARE = 0.5
+SUPPORTED_SHARE = 0.34
 #: What is reported of each.
 MOST_REPORTED = 8
 _CITATION = re.compile(r"(?:(?<!\s)\s++)?\[\d+\]")

@@ -1,9 +1,8 @@
 """Inserts retrieved text into a conversation, within a budget of tokens.
 
-The passages come first, the best one last, then its best sentences once more (or the best one for each part of a
-question that has several), then a short instruction with the
-question. A small model mostly uses what is near the end of its prompt, and takes up the words of longer instructions
-instead of following them.
+The passages come first, the best one last, then its best sentence once more (or one for each part of a question that
+has several), then a short instruction with the question. A small model mostly uses what is near the end of its prompt,
+and takes up the words of longer instructions instead of following them.
 
 All passages but the best stand in the order of the documents, which does not depend on the question, and are numbered
 from the end. So prompts with the same passages begin alike, and what was computed for one serves the others.
@@ -27,8 +26,7 @@ from inference.text.sources import Source
 DEFAULT_TEMPLATE = "{documents}\nAnswer the question briefly.\nQuestion: {question}"
 #: A part of a chunk with fewer tokens than this is not worth quoting.
 LEAST_CHUNK_TOKENS = 24
-#: How many sentences of the best passage are repeated, if they take at most 1 / REPEATED_SHARE of the room.
-REPEATED_SENTENCES = 2
+#: A sentence is repeated if it takes at most 1 / REPEATED_SHARE of the room. Small models mix two sentences up.
 REPEATED_SHARE = 4
 #: The characters of a heading path that are shown.
 LONGEST_HEADING = 160
@@ -81,13 +79,10 @@ def rag_messages(
 
 
 def _repeated(hits: Sequence[Hit], question: str) -> str:
-    """Return the sentences to repeat: those of the best passage, or the best one of all for each part of a question."""
+    """Return what to repeat: the best sentence of the best passage, or of all passages for each part of a question."""
     parts = parts_of(question)
-    if len(parts) > 1:
-        sources = [Source.of(hit) for hit in hits]
-        sentences = [sentence for part in parts for sentence in best_sentences(sources, part, 1)]
-    else:
-        sentences = best_sentences([Source.of(hits[0])], question, REPEATED_SENTENCES)
+    sources = [Source.of(hit) for hit in (hits if len(parts) > 1 else hits[:1])]
+    sentences = [sentence for part in parts for sentence in best_sentences(sources, part, 1)]
     return f"\n{' '.join(dict.fromkeys(sentences))}\n" if sentences else ""
 
 

@@ -45,13 +45,13 @@ def test_passages_precede_the_question_in_the_users_turn_the_best_one_last() -> 
     assert content.endswith("Question: Where?")
 
 
-def test_the_best_sentences_of_the_best_passage_are_repeated_after_all_passages() -> None:
+def test_the_best_sentence_of_the_best_passage_is_repeated_after_all_passages() -> None:
     best = "The pump is red. It weighs 3 kg. The warranty of the pump is 4 years. Call us."
     question = [ChatMessage("user", "How long is the warranty of the pump?")]
     messages, _ = rag_messages(question, [hit(best), hit("Other pump.")], 1000, words)
-    repeated = "\n\nThe pump is red. The warranty of the pump is 4 years.\n\nAnswer the question"
+    repeated = "\n\nThe warranty of the pump is 4 years.\n\nAnswer the question"
     assert repeated in (messages[0].content or "")
-    messages, _ = rag_messages(question, [hit(best), hit("Other pump.")], 130, words)
+    messages, _ = rag_messages(question, [hit(best), hit("Other pump.")], 112, words)
     assert (messages[0].content or "").count("4 years") == 1, "the passages themselves need the room"
 
 
