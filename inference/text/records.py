@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.table_records import is_record
 from inference.text.attributes import are_related
 from inference.text.overlap import terms_of
 
-_RECORD = re.compile(r"[^:;\n]{1,80}: [^\n]*; [^:;\n]{1,80}: ")
 _CELL = re.compile(r"(?:^|; )([^:;]{1,80}): ")
 _STRUCK = "~~"
 
@@ -59,11 +59,6 @@ class Record:
         if not named:
             return self.line
         return f"{', '.join(cell.value for cell in keys)}, {'; '.join(f'{cell.name}: {cell.value}' for cell in named)}"
-
-
-def is_record(line: str) -> bool:
-    """Return whether a line is a record: it has at least two cells with the names of their columns."""
-    return bool(_RECORD.match(line))
 
 
 def record_of(line: str) -> Record | None:

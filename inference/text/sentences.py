@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from core.table_records import is_record
 from inference.text.attributes import are_related
 from inference.text.overlap import terms_of
 from inference.text.question_words import question_words
-from inference.text.records import is_record, own_terms, record_of
+from inference.text.records import own_terms, record_of
 from inference.text.sources import Source
 
 #: Longer sentences are divided into their lines, and cut at this length; records of tables are only cut.

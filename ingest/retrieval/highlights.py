@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from core.messages import Highlight
+from core.table_records import is_record
 from ingest.vector_store.sparse import document_terms
 
 #: The most sentences of a hit.
@@ -17,7 +18,7 @@ LEAST_SHARE = 0.6
 LONGEST_SENTENCE = 400
 #: The most sentences of a hit that are looked at, which a chunk hardly ever has.
 MOST_SENTENCES = 200
-_END = re.compile(r"[.!?…][\"'”’»)\]]*(?=\s)|[。！？]|\n")
+_END = re.compile(r"[.!?…][\"'”’»)\]]*(?=\s)|[。！？]")
 
 
 def highlights(text: str, weights: Sequence[Mapping[int, float]]) -> list[Highlight]:
@@ -46,13 +47,22 @@ def highlights(text: str, weights: Sequence[Mapping[int, float]]) -> list[Highli
 
 def _sentences(text: str) -> Iterator[tuple[int, int]]:
     """Yield the start and the end of each sentence, without white space around it. Lines of tables are sentences."""
+    for line_start, line_end in _lines(text):
+        start = line_start
+        ends = () if is_record(text[line_start:line_end]) else _END.finditer(text, line_start, line_end)
+        for end in (*(found.end() for found in ends), line_end):
+            body = text[start:end]
+            left, right = start + len(body) - len(body.lstrip()), start + len(body.rstrip())
+            start = end
+            if right > left:
+                yield from _pieces(text, left, right)
+
+
+def _lines(text: str) -> Iterator[tuple[int, int]]:
     start = 0
-    for end in (*(found.end() for found in _END.finditer(text)), len(text)):
-        body = text[start:end]
-        left, right = start + len(body) - len(body.lstrip()), start + len(body.rstrip())
-        start = end
-        if right > left:
-            yield from _pieces(text, left, right)
+    for line in text.splitlines(keepends=True):
+        yield start, start + len(line)
+        start += len(line)
 
 
 def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

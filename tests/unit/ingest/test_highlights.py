@@ -23,6 +23,8 @@ def test_the_sentence_with_most_terms_of_the_query_comes_first() -> None:
 
 def test_a_row_of_a_table_is_a_sentence() -> None:
     assert found("name: Ada, room: 12\nname: Ben, room: 14", "the room of Ben") == ["name: Ben, room: 14"]
+    record = "name: Dr. Ben Moss; room: 14"
+    assert found(f"name: Dr. Ada Fox; room: 12\n{record}", "the room of Ben Moss") == [record]
 
 
 def test_each_query_may_have_its_own_sentence() -> None:
