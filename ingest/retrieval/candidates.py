@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from core.messages import SearchOptions
+from ingest.retrieval.reading import PointReader
 from ingest.retrieval.search import Query, Search, text_key
-from ingest.vector_store import ScoredPoint, VectorStore
+from ingest.vector_store import ScoredPoint
 from ingest.vector_store.fusion import Fusion
 
 #: Points taken from each of the two rankings of a query, at least: a point that is second in neither may be the best in
@@ -17,9 +18,8 @@ MIN_CANDIDATES = 100
 OVERFETCH = 4
 LEAST_CONSIDERED = 20
 MAX_CANDIDATES = 5_000
-
-#: Maps each of these document ids to its searchable generation; documents without one are left out.
-ActiveGenerations = Callable[[list[str]], dict[str, int]]
+#: Points read beyond those considered, since some are stale or say the same as others.
+RESERVE = 10
 
 
 def considered_count(options: SearchOptions) -> int:
@@ -28,20 +28,17 @@ def considered_count(options: SearchOptions) -> int:
 
 
 class FetchCandidates:
-    """Fetches the best searchable points of each query. Reads `queries`, sets `rankings`."""
+    """Fetches the best points of each query. Reads `queries`, sets `rankings`.
 
-    def __init__(
-        self,
-        store: VectorStore,
-        active_generations: ActiveGenerations,
-        at_least: Callable[[SearchOptions], int],
-    ) -> None:
+    The best of them have been read. Others have no payload yet, and may not be searchable.
+    """
+
+    def __init__(self, reader: PointReader, at_least: Callable[[SearchOptions], int]) -> None:
         """
         Args:
             at_least: returns how many points a later stage reads, which may be more than `considered_count`.
         """
-        self._store = store
-        self._active_generations = active_generations
+        self._reader = reader
         self._at_least = at_least
 
     def run(self, search: Search) -> Search:
@@ -58,23 +55,29 @@ class FetchCandidates:
         wanted = max(considered_count(options), self._at_least(options))
         limit = max(MIN_CANDIDATES, wanted)
         while True:
-            points = self._store.search(
+            points = self._reader.store.search(
                 query.vector,
                 query.text,
                 limit,
                 options.collections,
                 options.filters,
-                with_vectors=options.diversity > 0,
+                with_payloads=False,
                 weights=query.terms.weights,
                 fusion=fusion,
             )
-            current = self._without_stale(points)
-            texts = {text_key(point.payload) for point in current}
-            if len(texts) >= min(options.top_k * 2, limit) or len(points) < limit or limit >= MAX_CANDIDATES:
-                return current
+            ranking, is_enough = self._read(points, wanted + RESERVE, min(options.top_k * 2, limit))
+            if is_enough or len(points) < limit or limit >= MAX_CANDIDATES:
+                return ranking
             limit = min(limit * OVERFETCH, MAX_CANDIDATES)
 
-    def _without_stale(self, points: Sequence[ScoredPoint]) -> list[ScoredPoint]:
-        """Drop the points of generations that are not searchable: not yet, or no longer."""
-        active = self._active_generations(sorted({point.payload["document_id"] for point in points}))
-        return [point for point in points if active.get(point.payload["document_id"]) == point.payload["generation"]]
+    def _read(self, points: Sequence[ScoredPoint], count: int, enough: int) -> tuple[list[ScoredPoint], bool]:
+        """Read so many points at a time until enough texts are known; return the ranking, and whether there are."""
+        read: list[ScoredPoint] = []
+        texts: set[str] = set()
+        for start in range(0, len(points), count):
+            part = self._reader.read(points[start : start + count])
+            read += part
+            texts.update(text_key(point.payload) for point in part)
+            if len(texts) >= enough:
+                return [*read, *points[start + count :]], True
+        return read, False

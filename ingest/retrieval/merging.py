@@ -47,6 +47,7 @@ def interleaved(rankings: Sequence[Sequence[RankedPoint]]) -> list[RankedPoint]:
 def _with_both_scores(one: ScoredPoint, other: ScoredPoint) -> ScoredPoint:
     return replace(
         one,
+        payload=one.payload or other.payload,
         score=one.score + other.score,
         dense_score=_best(one.dense_score, other.dense_score),
         sparse_score=_best(one.sparse_score, other.sparse_score),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 
 from ingest.retrieval.query_terms import QueryTerms
+from ingest.retrieval.reading import PointReader
 from ingest.retrieval.search import Search
 from ingest.vector_store import ScoredPoint
 
@@ -19,23 +21,24 @@ class DropIrrelevant:
     Rare terms are part numbers and names, for example, which an embedding model may not know.
     """
 
+    def __init__(self, reader: PointReader) -> None:
+        self._reader = reader
+
     def run(self, search: Search) -> Search:
-        """Check the points of each ranking."""
+        """Check the points of each ranking.
+
+        Raises:
+            Unavailable: a store or catalog server does not answer.
+        """
         rankings = [
-            _relevant(query.terms, points, search.threshold)
+            self._relevant(query.terms, points, search.threshold)
             for query, points in zip(search.queries, search.rankings, strict=True)
         ]
         return replace(search, rankings=rankings)
 
-
-def _relevant(terms: QueryTerms, points: Sequence[ScoredPoint], threshold: float) -> list[ScoredPoint]:
-    checked = 0
-    found: list[ScoredPoint] = []
-    for point in points:
-        if point.dense_score is not None and point.dense_score >= threshold:
-            found.append(point)
-        elif point.sparse_score is not None and checked < MOST_CHECKED:
-            checked += 1
-            if terms.match_strongly(point):
-                found.append(point)
-    return found
+    def _relevant(self, terms: QueryTerms, points: Sequence[ScoredPoint], threshold: float) -> list[ScoredPoint]:
+        close = {point.id for point in points if point.dense_score is not None and point.dense_score >= threshold}
+        others = [point for point in points if point.id not in close and point.sparse_score is not None]
+        checked = islice(self._reader.read_lazily(others, MOST_CHECKED), MOST_CHECKED)
+        strong = {point.id: point for point in checked if terms.match_strongly(point)}
+        return [strong.get(point.id, point) for point in points if point.id in close or point.id in strong]

@@ -11,13 +11,14 @@ from itertools import islice
 import msgspec
 
 from core.messages import Hit, HitPlace, SearchOptions
-from ingest.retrieval.candidates import ActiveGenerations, FetchCandidates, considered_count
+from ingest.retrieval.candidates import FetchCandidates, considered_count
 from ingest.retrieval.diversity import Diversify
 from ingest.retrieval.highlights import highlights
 from ingest.retrieval.merging import MergeRankings, interleaved
 from ingest.retrieval.neighbours import AddNeighbours
 from ingest.retrieval.paragraphs import CompleteParagraphs
 from ingest.retrieval.queries import DropEmptyTexts, PrepareQueries, QueryEmbedder
+from ingest.retrieval.reading import ActiveGenerations, PointReader
 from ingest.retrieval.relevance import DropIrrelevant
 from ingest.retrieval.repeated_texts import CollapseRepeatedTexts, collapsed
 from ingest.retrieval.reranking import Rerank, Reranker
@@ -56,16 +57,17 @@ class Retriever:
         self.default_threshold = default_threshold
         self._long_search = threading.Lock()
         self.rerank = Rerank(reranker)
+        reader = PointReader(store, active_generations)
         self.stages: Sequence[Stage] = (
             # texts → queries
             DropEmptyTexts(),
             PrepareQueries(embedder, store),
             # queries → a ranking for each
-            FetchCandidates(store, active_generations, at_least=self.rerank.point_count),
-            DropIrrelevant(),
+            FetchCandidates(reader, at_least=self.rerank.point_count),
+            DropIrrelevant(reader),
             # rankings → one ranking
             MergeRankings(store),
-            CollapseRepeatedTexts(at_least=self.rerank.point_count),
+            CollapseRepeatedTexts(reader, at_least=self.rerank.point_count),
             self.rerank,
         )
 

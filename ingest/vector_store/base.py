@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Vector = npt.NDArray[np.float32]
 Payload = dict[str, Any]
+#: Scores of points by their ids.
+Scores = Mapping[str, float]
 
 #: Names of the two vectors of a point.
 DENSE, SPARSE = "dense", "bm25"
@@ -118,12 +120,11 @@ class ScoredPoint:
     """A point that a search found.
 
     Attributes:
-        payload: see `Point`, with `text`.
+        payload: see `Point`, with `text`; empty if the search did not ask for payloads.
         score: both scores fused (`fusion`), 0 to 1.
         dense_score: cosine to the query; None if the search had no vector.
         sparse_score: BM25; None if the point is not in the BM25 ranking.
         id: see `Point`.
-        vector: float32 [dimension]; None if the search did not ask for vectors.
     """
 
     payload: Payload
@@ -131,17 +132,6 @@ class ScoredPoint:
     dense_score: float | None = None
     sparse_score: float | None = None
     id: str = ""
-    vector: Vector | None = None
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A point in one of the two rankings, before they are fused."""
-
-    id: str
-    score: float
-    payload: Payload
-    vector: Sequence[float] | None = None
 
 
 def new_number_indexes(payloads: Iterable[Mapping[str, Any]], indexed: Collection[str]) -> list[str]:
@@ -190,7 +180,7 @@ class VectorStore(Protocol):
         collections: Sequence[str] = (),
         filters: Filter | None = None,
         *,
-        with_vectors: bool = False,
+        with_payloads: bool = True,
         weights: TermWeights | None = None,
         fusion: Fusion | None = None,
     ) -> list[ScoredPoint]:
@@ -202,7 +192,7 @@ class VectorStore(Protocol):
             limit: most points of each of the two rankings. The result has all points of both.
             collections: keys of the collections to search; none means all.
             filters: only points of documents that match it.
-            with_vectors: return the points' dense vectors too.
+            with_payloads: return the points' payloads too. To read them takes longer than to rank the points.
             weights: of the query's terms in these collections, if they are known already.
             fusion: how the two scores become one; None: by default.
         """
@@ -210,6 +200,10 @@ class VectorStore(Protocol):
 
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
         """Return the payloads of points by their ids; ids without a point are left out."""
+        ...
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, Vector]:
+        """Return the dense vectors of points by their ids; ids without a point are left out."""
         ...
 
     def term_weights(self, terms: Sequence[int], collections: Sequence[str] = ()) -> TermWeights:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,17 @@ from ingest.vector_store.base import (
     DENSE,
     SPARSE,
     UPSERT_POINTS,
-    Candidate,
     DocumentMeta,
     Payload,
     Point,
     ScoredPoint,
+    Scores,
     Vector,
     collection_name,
     new_number_indexes,
 )
 from ingest.vector_store.filter_conditions import Conditions
-from ingest.vector_store.fusion import Fusion, fuse
+from ingest.vector_store.fusion import Fusion, Rankings, fused_points
 from ingest.vector_store.owner import OwnerLock
 from ingest.vector_store.point_terms import TERM_SOURCES, point_terms, terms_after_rename
 from ingest.vector_store.shard import open_shard, sync
@@ -162,7 +162,7 @@ class EdgeVectorStore:
         collections: Sequence[str] = (),
         filters: Filter | None = None,
         *,
-        with_vectors: bool = False,
+        with_payloads: bool = True,
         weights: TermWeights | None = None,
         fusion: Fusion | None = None,
     ) -> list[ScoredPoint]:
@@ -173,28 +173,24 @@ class EdgeVectorStore:
         requests, best = [], set[str]()
         if dense is not None:
             best = self._best_of_all(dense, limit, scope)
-            requests.append(_dense_request(dense, limit, scope, with_vectors, best))
+            requests.append(_dense_request(dense, limit, scope, best))
         if terms:
-            weighted = sparse.weighted(terms, weights.factors)
-            requests.append(_request(_sparse_query(weighted), limit, scope, with_vectors))
+            query = _sparse_query(sparse.weighted(terms, weights.factors))
+            requests.append(edge.QueryRequest(limit=limit, query=query, filter=scope))
         found = self._query(requests)
         if dense is not None and best and len(found[0]) < limit:  # too few of the best points match the filter
-            [found[0]] = self._query([_dense_request(dense, limit, scope, with_vectors)])
-        rankings = [[_candidate(hit) for hit in hits] for hits in found]
-        sparse_ranking = rankings.pop() if terms else []
-        dense_ranking = rankings.pop() if dense is not None else []
-        missing = {item.id for item in sparse_ranking} - {item.id for item in dense_ranking}
-        cosines = {} if dense is None else self._cosines(dense, missing)
-        return fuse(dense_ranking, sparse_ranking, cosines, weights, fusion or Fusion())
+            [found[0]] = self._query([_dense_request(dense, limit, scope)])
+        bm25 = _scores(found.pop()) if terms else {}
+        cosines = _scores(found.pop()) if dense is not None else {}
+        rankings = Rankings(dense, cosines, bm25, weights)
+        return fused_points(self, rankings, fusion or Fusion(), with_payloads=with_payloads)
 
-    def _cosines(self, dense: Vector, ids: Collection[str]) -> dict[str, float]:
-        """Return the cosines of these points."""
-        if not ids:
-            return {}
+    def cosines(self, vector: Vector, ids: Collection[str]) -> Scores:
+        """Return the cosines of these points to a vector; points that are gone are left out."""
         among = edge.Filter(must=[edge.HasIdCondition({*ids})])
-        query = edge.QueryRequest(limit=len(ids), query=_dense_query(dense), filter=among, params=_ORIGINALS)
+        query = edge.QueryRequest(limit=len(ids), query=_dense_query(vector), filter=among, params=_ORIGINALS)
         [hits] = self._query([query])
-        return {str(hit.id): float(hit.score) for hit in hits}
+        return _scores(hits)
 
     def _best_of_all(self, dense: Vector, limit: int, scope: Any) -> set[str]:
         """Return the ids of the best of all points, so many that enough of them match a wide filter.
@@ -216,6 +212,10 @@ class EdgeVectorStore:
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
         records = self._shard.retrieve(list(ids), with_payload=True, with_vector=False) if ids else []
         return {str(record.id): record.payload for record in records}
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, Vector]:
+        records = self._shard.retrieve(list(ids), with_payload=False, with_vector=[DENSE]) if ids else []
+        return {str(record.id): np.asarray(record.vector[DENSE], np.float32) for record in records}
 
     def term_weights(self, terms: Sequence[int], collections: Sequence[str] = ()) -> TermWeights:
         looked_up = terms[:MAX_QUERY_TERMS]
@@ -301,28 +301,19 @@ def _payload_update(document: DocumentMeta) -> Any:
     return edge.UpdateOperation.set_payload_by_filter(_conditions.of_document(document.id), values)
 
 
-def _candidate(hit: Any) -> Candidate:
-    return Candidate(str(hit.id), float(hit.score), hit.payload or {}, hit.vector[DENSE] if hit.vector else None)
-
-
-def _request(query: Any, limit: int, scope: Any, with_vectors: bool, params: Any = None) -> Any:
-    vectors = [DENSE] if with_vectors else False
-    return edge.QueryRequest(
-        limit=limit, query=query, filter=scope, with_payload=True, with_vector=vectors, params=params
-    )
+def _scores(hits: Iterable[Any]) -> Scores:
+    return {str(hit.id): float(hit.score) for hit in hits}
 
 
 def _dense_query(vector: Vector) -> Any:
     return edge.Query.Nearest(vector.tolist(), using=DENSE)
 
 
-def _dense_request(
-    dense: Vector, limit: int, scope: Any, with_vectors: bool, ids: Collection[str] = frozenset()
-) -> Any:
+def _dense_request(vector: Vector, limit: int, scope: Any, ids: Collection[str] = frozenset()) -> Any:
     if not ids:
-        return _request(_dense_query(dense), limit, scope, with_vectors, _RESCORED)
+        return edge.QueryRequest(limit=limit, query=_dense_query(vector), filter=scope, params=_RESCORED)
     among = edge.Filter(must=[scope, edge.HasIdCondition(set(ids))])
-    return _request(_dense_query(dense), limit, among, with_vectors, _ORIGINALS)
+    return edge.QueryRequest(limit=limit, query=_dense_query(vector), filter=among, params=_ORIGINALS)
 
 
 def _term_request(term: int, limit: int, scope: Any, vectors: list[str] | bool = False) -> Any:

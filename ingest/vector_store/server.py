@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -24,18 +24,18 @@ from ingest.vector_store.base import (
     POINT_NAMESPACE,
     SPARSE,
     UPSERT_POINTS,
-    Candidate,
     DocumentMeta,
     Payload,
     Point,
     ScoredPoint,
+    Scores,
     Vector,
     collection_name,
     new_number_indexes,
     values_to_migrate,
 )
 from ingest.vector_store.filter_conditions import Conditions
-from ingest.vector_store.fusion import Fusion, fuse
+from ingest.vector_store.fusion import Fusion, Rankings, fused_points
 from ingest.vector_store.point_terms import TERM_SOURCES, point_terms, terms_after_rename
 from ingest.vector_store.term_weights import (
     COUNTED_POINTS,
@@ -152,7 +152,7 @@ class ServerVectorStore:
         collections: Sequence[str] = (),
         filters: Filter | None = None,
         *,
-        with_vectors: bool = False,
+        with_payloads: bool = True,
         weights: TermWeights | None = None,
         fusion: Fusion | None = None,
     ) -> list[ScoredPoint]:
@@ -162,28 +162,33 @@ class ServerVectorStore:
             weights = self.term_weights(terms.indices, collections)
         requests = []
         if dense is not None:
-            requests.append(_request(dense.tolist(), DENSE, limit, scope, with_vectors=with_vectors))
+            requests.append(models.QueryRequest(query=dense.tolist(), using=DENSE, limit=limit, filter=scope))
         if terms:
             query = _sparse_vector(sparse.weighted(terms, weights.factors))
-            requests.append(_request(query, SPARSE, limit, scope, with_vectors=with_vectors))
-        found = [[_candidate(hit) for hit in hits] for hits in self._query(requests)]
-        sparse_ranking = found.pop() if terms else []
-        dense_ranking = found.pop() if dense is not None else []
-        missing = {item.id for item in sparse_ranking} - {item.id for item in dense_ranking}
-        cosines = {} if dense is None else self._cosines(dense, missing)
-        return fuse(dense_ranking, sparse_ranking, cosines, weights, fusion or Fusion())
+            requests.append(models.QueryRequest(query=query, using=SPARSE, limit=limit, filter=scope))
+        found = self._query(requests)
+        bm25 = _scores(found.pop()) if terms else {}
+        cosines = _scores(found.pop()) if dense is not None else {}
+        rankings = Rankings(dense, cosines, bm25, weights)
+        return fused_points(self, rankings, fusion or Fusion(), with_payloads=with_payloads)
 
-    def _cosines(self, dense: Vector, ids: set[str]) -> dict[str, float]:
-        """Return the cosines of these points."""
-        if not ids:
-            return {}
+    def cosines(self, vector: Vector, ids: Collection[str]) -> Scores:
+        """Return the cosines of these points to a vector; points that are gone are left out."""
         among = models.Filter(must=[models.HasIdCondition(has_id=sorted(ids))])
-        [hits] = self._query([models.QueryRequest(query=dense.tolist(), using=DENSE, limit=len(ids), filter=among)])
-        return {str(hit.id): float(hit.score) for hit in hits}
+        [hits] = self._query([models.QueryRequest(query=vector.tolist(), using=DENSE, limit=len(ids), filter=among)])
+        return _scores(hits)
 
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
         records = _ask(self._client.retrieve, self._name, ids=list(ids), with_payload=True) if ids else []
         return {str(record.id): _payload(record) for record in records}
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, Vector]:
+        records = (
+            _ask(self._client.retrieve, self._name, ids=list(ids), with_payload=False, with_vectors=[DENSE])
+            if ids
+            else []
+        )
+        return {str(record.id): np.asarray(_vector(record, DENSE), np.float32) for record in records}
 
     def term_weights(self, terms: Sequence[int], collections: Sequence[str] = ()) -> TermWeights:
         looked_up = terms[:MAX_QUERY_TERMS]
@@ -330,8 +335,8 @@ def _migration(record: models.Record) -> models.SetPayloadOperation:
     return models.SetPayloadOperation(set_payload=change)
 
 
-def _candidate(hit: models.ScoredPoint) -> Candidate:
-    return Candidate(str(hit.id), float(hit.score), _payload(hit), _vector(hit, DENSE) if hit.vector else None)
+def _scores(hits: Iterable[models.ScoredPoint]) -> Scores:
+    return {str(hit.id): float(hit.score) for hit in hits}
 
 
 def _payload(record: models.ScoredPoint | models.Record) -> dict[str, Any]:
@@ -340,13 +345,6 @@ def _payload(record: models.ScoredPoint | models.Record) -> dict[str, Any]:
 
 def _vector(record: models.ScoredPoint | models.Record, name: str) -> Any:
     return record.vector[name] if isinstance(record.vector, dict) else None
-
-
-def _request(query: Any, using: str, limit: int, scope: Any, *, with_vectors: bool) -> models.QueryRequest:
-    vectors = [DENSE] if with_vectors else False
-    return models.QueryRequest(
-        query=query, using=using, limit=limit, filter=scope, with_payload=True, with_vector=vectors
-    )
 
 
 def _term_request(term: int, limit: int, scope: Any, vectors: list[str] | None = None) -> models.QueryRequest:

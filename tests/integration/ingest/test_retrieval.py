@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -98,8 +100,25 @@ def test_stale_points_do_not_crowd_out_the_others(world: World) -> None:
 
 def test_one_fetch_is_enough_where_nothing_is_stale(world: World) -> None:
     world.store.upsert([make_point(f"router {n}", index=n) for n in range(100)])
-    assert len(world.search("router", 5)) == 5
-    assert len(world.asked) == 1
+    with patch.object(world.store, "search", wraps=world.store.search) as search:
+        assert len(world.search("router", 5)) == 5
+    assert search.call_count == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"diversity": 0.5}, {"neighbours": 1}, {"score_threshold": 0.6}])
+def test_the_hits_are_those_of_a_search_that_reads_all_points(world: World, options: dict[str, Any]) -> None:
+    chosen = Random(3)
+    texts = [
+        " ".join(f"{chosen.choice('abcdefgh')}{int(chosen.paretovariate(0.7))}" for _ in range(8)) for _ in "x" * 40
+    ]
+    points = [make_point(chosen.choice(texts), f"doc-{at // 3}", index=at % 3) for at in range(400)]
+    world.store.upsert(points)
+    world.active = {"doc-3": 2, "doc-8": None}
+    for queries in [*([text] for text in texts[:4]), texts[:3]]:
+        hits = world.found(*queries, top_k=4, **options)
+        assert hits
+        with patch("ingest.retrieval.candidates.RESERVE", len(points)):
+            assert hits == world.found(*queries, top_k=4, **options)
 
 
 def test_what_is_far_from_the_query_is_left_out(world: World) -> None:

@@ -15,6 +15,7 @@ from core.errors import ConfigurationError, Unavailable
 from core.settings import load_settings
 from ingest.vector_store import VectorStore, open_vector_store, point_id
 from ingest.vector_store.base import DocumentMeta
+from ingest.vector_store.fusion import Fusion
 from ingest.vector_store.server import ServerVectorStore
 from ingest.vector_store.sparse import query_terms
 from ingest.vector_store.terms import CONTENT_BUCKET, TERMS
@@ -83,16 +84,33 @@ def test_a_search_stays_in_the_collections_named(store: VectorStore) -> None:
     assert len(found(store, "router")) == 3
 
 
-def test_points_come_with_their_ids_and_on_request_with_their_vectors(store: VectorStore) -> None:
+def test_points_come_with_their_ids_by_which_payloads_and_vectors_are_read(store: VectorStore) -> None:
     fill(store)
     vector = FakeEmbedder().vector("router whales")
-    for hit in store.search(vector, "router", 10, with_vectors=True):
-        assert hit.id == point_id(hit.payload["document_id"], 1, 0)
-        assert hit.vector is not None
-        np.testing.assert_allclose(hit.vector, FakeEmbedder().vector(hit.payload["text"]), atol=1e-6)
+    hits = store.search(vector, "router", 10)
+    assert [hit.id for hit in hits] == [point_id(hit.payload["document_id"], 1, 0) for hit in hits]
+    light = store.search(vector, "router", 10, with_payloads=False)
+    assert [(hit.id, hit.payload, hit.sparse_score) for hit in light] == [
+        (hit.id, {}, hit.sparse_score) for hit in hits
+    ]
+    assert store.payloads([hit.id for hit in hits]) == {hit.id: hit.payload for hit in hits}
+    vectors = store.vectors([*(hit.id for hit in hits), point_id("nobody", 1, 0)])
+    for hit in hits:
+        np.testing.assert_allclose(vectors.pop(hit.id), FakeEmbedder().vector(hit.payload["text"]), atol=1e-6)
+    assert vectors == store.vectors([]) == {}
     ids = [point_id("doc-1", 1, 0), point_id("nobody", 1, 0)]
     assert {key: payload["text"] for key, payload in store.payloads(ids).items()} == {ids[0]: TEXTS[1]}
     assert store.payloads([]) == {}
+
+
+def test_a_collection_may_weigh_the_two_scores_in_its_own_way(store: VectorStore) -> None:
+    store.upsert([make_point("the router needs a reset", "a", collection="x")])
+    store.upsert([make_point("the router needs a reset", "b", collection="y")])
+    fusion = Fusion(0.5, {"y": 1.0})
+    hits = store.search(FakeEmbedder().vector("router"), "router", 5, fusion=fusion, with_payloads=False)
+    scores = {hit.id: (hit.score, hit.dense_score) for hit in hits}
+    score, cosine = scores[point_id("b", 1, 0)]
+    assert score == cosine != scores[point_id("a", 1, 0)][0]
 
 
 def test_upserting_twice_changes_nothing(store: VectorStore) -> None:

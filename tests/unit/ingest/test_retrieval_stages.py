@@ -12,20 +12,21 @@ import pytest
 from core.errors import InvalidRequest
 from core.messages import SearchOptions
 from ingest.parsed_document import content_hash_of
-from ingest.retrieval.candidates import FetchCandidates
+from ingest.retrieval.candidates import LEAST_CONSIDERED, RESERVE, FetchCandidates
 from ingest.retrieval.diversity import Diversify
 from ingest.retrieval.merging import MergeRankings
 from ingest.retrieval.neighbours import AddNeighbours
 from ingest.retrieval.paragraphs import CompleteParagraphs
 from ingest.retrieval.queries import DropEmptyTexts, PrepareQueries
 from ingest.retrieval.query_terms import QueryTerms
+from ingest.retrieval.reading import ActiveGenerations, PointReader
 from ingest.retrieval.relevance import DropIrrelevant
 from ingest.retrieval.repeated_texts import CollapseRepeatedTexts
 from ingest.retrieval.reranking import MAX_RERANKED, Rerank
 from ingest.retrieval.retriever import LAST_STAGES, Retriever, Scope, run_stages, search_together
 from ingest.retrieval.search import Query, RankedPoint, Search, Stage
 from ingest.vector_store import ScoredPoint, VectorStore, point_id
-from ingest.vector_store.base import Candidate, Payload, Vector
+from ingest.vector_store.base import Payload, Vector
 from ingest.vector_store.fusion import Fusion, fuse
 from ingest.vector_store.sparse import code_terms, query_terms
 from ingest.vector_store.term_weights import COUNTED_POINTS, TermWeights, points_with, term_weights, weight_of
@@ -35,23 +36,31 @@ LONG_TEXT = " ".join(f"word{'abcdefghijklmnopqrstuvwxyz'[n % 26] * (n // 26 + 1)
 
 
 class FakeStore:
-    """Gives the first points of a list to every query, and counts how often it is asked."""
+    """Gives the first points of a list to every query, and counts how often it is asked and what is read."""
 
-    def __init__(self, points: Sequence[ScoredPoint] = ()) -> None:
+    def __init__(self, points: Sequence[ScoredPoint] = (), vectors: Sequence[Vector] = ()) -> None:
         self.points = points
+        self.of_points = dict(zip((one.id for one in points), vectors, strict=False))
         self.limits: list[int] = []
+        self.read: list[str] = []
         self.weighings = 0
 
-    def search(self, dense: Vector, text: str, limit: int, *_: Any, **__: Any) -> list[ScoredPoint]:
+    def search(
+        self, dense: Vector, text: str, limit: int, *_: Any, with_payloads: bool = True, **__: Any
+    ) -> list[ScoredPoint]:
         self.limits.append(limit)
-        return list(self.points[:limit])
+        return [one if with_payloads else replace(one, payload={}) for one in self.points[:limit]]
 
     def term_weights(self, terms: Sequence[int], _: Sequence[str] = ()) -> TermWeights:
         self.weighings += 1
         return TermWeights(dict.fromkeys(terms, 5.0), {}, 5.0, len(terms))
 
     def payloads(self, ids: Sequence[str]) -> dict[str, Payload]:
+        self.read += ids
         return {point.id: point.payload for point in self.points if point.id in ids}
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, Vector]:
+        return {key: vector for key, vector in self.of_points.items() if key in ids}
 
 
 STORE = FakeStore()
@@ -108,6 +117,10 @@ def texts_of(search: Search) -> list[str]:
     return [one.point.payload["text"] for one in search.ranking]
 
 
+def reader(store: FakeStore | None = None, active: ActiveGenerations | None = None) -> PointReader:
+    return PointReader(as_store(store or STORE), active or all_searchable)
+
+
 def first_ranking(search: Search) -> list[str]:
     return [one.payload["text"] for one in search.rankings[0]]
 
@@ -147,25 +160,40 @@ def test_a_search_without_a_text_asks_neither_model_nor_store() -> None:
 def test_candidates_are_fetched_until_enough_are_searchable() -> None:
     stale = [point(f"stale {n}", document="stale", index=n) for n in range(120)]
     store = FakeStore([*stale, point("same", document="a"), point("same", document="a", index=1), point("last")])
-    stage = FetchCandidates(as_store(store), lambda _: {"doc": 1, "a": 1}, at_least=lambda _: 24)
+    stage = FetchCandidates(reader(store, lambda _: {"doc": 1, "a": 1}), at_least=lambda _: 24)
     search = stage.run(Search(OPTIONS, queries=[query("router")]))
     assert first_ranking(search) == ["same", "same", "last"]
     assert store.limits == [100, 400]
+
+
+def test_only_the_best_points_are_read_and_those_that_may_repeat_them() -> None:
+    points = [point(f"text {n}", 1 - n / 1000, f"doc-{n}", dense_score=0.9 - n / 1000) for n in range(90)]
+    copy = replace(point("text 0", 0.1, "copy"), dense_score=0.9)
+    store, asked = FakeStore([*points, copy]), list[str]()
+
+    def active(documents: list[str]) -> dict[str, int]:
+        asked.extend(documents)
+        return {**all_searchable(documents), "doc-1": 2}
+
+    hits = Retriever(as_store(store), FakeEmbedder(), active, 0.25).search(["router"], SearchOptions(top_k=3))
+    assert [hit.text for hit in hits] == ["text 0", "text 2", "text 3"]
+    assert [place.document_id for place in hits[0].also_in] == ["copy"]
+    assert len(store.read) == len(asked) == LEAST_CONSIDERED + RESERVE + 1
 
 
 def test_points_are_relevant_if_they_are_close_or_hold_the_terms() -> None:
     asked = query("tell me about zz-278x1")
     ranking = [
         point("close", dense_score=0.3),
-        point("far", dense_score=0.2),
-        point("holds ZZ278X1", dense_score=0.1, sparse_score=0.2 * asked.terms.weights.ceiling),
-        point("tell 278x1 me", dense_score=0.1, sparse_score=0.3 * asked.terms.weights.ceiling),
-        point("has 278x1", dense_score=0.1, sparse_score=0.2 * asked.terms.weights.ceiling),
+        point("far", index=1, dense_score=0.2),
+        point("holds ZZ278X1", index=2, dense_score=0.1, sparse_score=0.2 * asked.terms.weights.ceiling),
+        point("tell 278x1 me", index=3, dense_score=0.1, sparse_score=0.3 * asked.terms.weights.ceiling),
+        point("has 278x1", index=4, dense_score=0.1, sparse_score=0.2 * asked.terms.weights.ceiling),
     ]
     search = Search(OPTIONS, threshold=0.25, queries=[asked], rankings=[ranking])
-    assert first_ranking(DropIrrelevant().run(search)) == ["close", "holds ZZ278X1", "tell 278x1 me"]
+    assert first_ranking(DropIrrelevant(reader()).run(search)) == ["close", "holds ZZ278X1", "tell 278x1 me"]
     strict = replace(search, threshold=0.35)
-    assert first_ranking(DropIrrelevant().run(strict)) == ["holds ZZ278X1", "tell 278x1 me"]
+    assert first_ranking(DropIrrelevant(reader()).run(strict)) == ["holds ZZ278X1", "tell 278x1 me"]
 
 
 @pytest.mark.parametrize(
@@ -213,10 +241,12 @@ def test_the_reranker_orders_the_best_and_is_left_out_on_request() -> None:
 
 
 def test_diversity_puts_a_point_that_differs_before_one_that_is_alike() -> None:
-    points = [point(str(n), index=n, vector=direction(at)) for n, at in enumerate((0, 0, 1))]
+    points = [point(str(n), index=n) for n in range(3)]
+    store = FakeStore(points, [direction(at) for at in (0, 0, 1)])
     plain = with_ranking(*points)
     assert Diversify().run(plain) is plain
-    varied = Diversify().run(with_ranking(*points, options=SearchOptions(top_k=2, diversity=0.7)))
+    options = SearchOptions(top_k=2, diversity=0.7)
+    varied = Diversify().run(Search(options, ranking=[ranked(one, store) for one in points]))
     assert texts_of(varied) == ["0", "2", "1"]
 
 
@@ -232,12 +262,10 @@ def test_neighbours_are_merged_into_a_hit_and_are_no_hits_themselves() -> None:
 
 
 def test_points_of_two_models_are_compared_by_their_words() -> None:
-    other = FakeStore()
-    points = [
-        ranked(point("reset the router", vector=direction(0))),
-        ranked(point("reset the router again", document="b", vector=direction(1)), other),
-        ranked(point("bananas are yellow", document="c", vector=direction(0)), other),
-    ]
+    one = point("reset the router")
+    others = [point("reset the router again", document="b"), point("bananas are yellow", document="c")]
+    store, other = FakeStore([one], [direction(0)]), FakeStore(others, [direction(1), direction(0)])
+    points = [ranked(one, store), *(ranked(each, other) for each in others)]
     varied = Diversify().run(Search(SearchOptions(top_k=2, diversity=0.7), ranking=points))
     assert texts_of(varied) == ["reset the router", "bananas are yellow", "reset the router again"]
 
@@ -255,7 +283,7 @@ def test_the_hits_of_two_models_are_ordered_by_their_ranks() -> None:
 def test_equal_texts_take_one_place_and_name_the_others() -> None:
     copies = [point("The limit  is 30 days.", 0.9, f"copy{n}") for n in range(3)]
     search = with_ranking(*copies, point("The limit is 45 days.", 0.5, "other"))
-    collapsed = CollapseRepeatedTexts().run(search)
+    collapsed = CollapseRepeatedTexts(reader()).run(search)
     assert texts_of(collapsed) == ["The limit  is 30 days.", "The limit is 45 days."]
     first = next(iter(collapsed.ranking))
     assert [place["document_id"] for place in first.places] == ["copy1", "copy2"]
@@ -275,13 +303,13 @@ def test_equal_texts_take_one_place_and_name_the_others() -> None:
 )
 def test_texts_that_differ_in_little_that_matters_take_one_place(change: tuple[str, str], is_same: bool) -> None:
     search = with_ranking(point(LONG_TEXT, 0.9), point(LONG_TEXT.replace(*change), 0.8, "other"))
-    assert len(list(CollapseRepeatedTexts().run(search).ranking)) == (1 if is_same else 2)
+    assert len(list(CollapseRepeatedTexts(reader()).run(search).ranking)) == (1 if is_same else 2)
 
 
 def test_the_same_words_in_another_order_are_another_text() -> None:
     words = LONG_TEXT.split()
     search = with_ranking(point(LONG_TEXT, 0.9), point(" ".join(reversed(words)), 0.8, "other"))
-    assert len(list(CollapseRepeatedTexts().run(search).ranking)) == 2
+    assert len(list(CollapseRepeatedTexts(reader()).run(search).ranking)) == 2
 
 
 def test_the_score_of_a_point_is_that_of_cosine_and_bm25_on_scales_from_0_to_1() -> None:
@@ -295,9 +323,7 @@ def test_the_score_of_a_point_is_that_of_cosine_and_bm25_on_scales_from_0_to_1()
 
 def test_a_point_that_is_second_in_both_rankings_may_be_the_best() -> None:
     weights = TermWeights({1: 1.0}, {}, 1.0, 1)
-    dense = [Candidate("a", 0.8, {}), Candidate("b", 0.7, {})]
-    words = [Candidate("c", 2.0, {}), Candidate("b", 1.9, {})]
-    found = fuse(dense, words, {"c": 0.1}, weights, Fusion())
+    found = fuse({"a": 0.8, "b": 0.7, "c": 0.1}, {"c": 2.0, "b": 1.9}, weights, Fusion(), {})
     assert [one.id for one in found] == ["b", "c", "a"]
     assert [one.dense_score for one in found] == [0.7, 0.1, 0.8]
 
