@@ -11,6 +11,7 @@ import pypdfium2
 from pypdfium2 import raw
 
 from ingest.parsers.pdf.glyphs import address_of, direct
+from ingest.parsers.pdf.layers import layer_of, switched_off
 
 #: Further objects of a page, such as the strokes of a map, are not looked at.
 MAX_OBJECTS = 50_000
@@ -86,6 +87,8 @@ class Paint(NamedTuple):
     is_transparent: bool
     #: Outside of this nothing is seen; None if there is no such limit.
     clip: Area | None
+    #: Whether its layer is switched off.
+    is_off: bool = False
 
 
 Matrix = tuple[float, float, float, float, float, float]
@@ -103,6 +106,8 @@ class Graphics:
     paints: dict[int, Paint] = field(default_factory=dict)
     #: The order of the first text object and of all objects.
     orders: dict[int, int] = field(default_factory=dict)
+    #: The painted text objects that belong to layers, with their areas, by the names of the layers.
+    layers: dict[str, list[tuple[int, Area]]] = field(default_factory=dict)
     has_paths: bool = False
     has_shading: bool = False
     count: int = 0
@@ -156,6 +161,9 @@ class _Reader:
             red, green, blue, alpha = self._colors
             is_light = min(red, green, blue) >= _LIGHT
             is_transparent = alpha <= _TRANSPARENT
+        layer = layer_of(item)
+        if layer is not None and not is_invisible and not is_transparent:
+            found.layers.setdefault(layer, []).append((item, self._area(item, matrix)))
         clip = self._clip(item, matrix)
         if is_invisible or is_light or is_transparent or clip is not None:
             found.paints[item] = Paint(found.count, is_invisible, is_light, is_transparent, clip)
@@ -229,11 +237,24 @@ class _Reader:
         ]
 
 
-def read_graphics(page: pypdfium2.PdfPage) -> Graphics:
-    """Return what is drawn on a page."""
+def read_graphics(page: pypdfium2.PdfPage, shown_layers: set[str]) -> Graphics:
+    """Return what is drawn on a page. `shown_layers` are the names of layers that are known to be on; changed."""
     reader = _Reader()
     reader.read_page(address_of(page.raw))
-    return reader.found
+    found = reader.found
+    if found.layers:
+        # Text under a picture of it is not drawn either.
+        layers = {
+            name: [item for item, area in items if not any(_overlap(area, picture) for picture in found.pictures)]
+            for name, items in found.layers.items()
+        }
+        for item in switched_off(page, layers, shown_layers):
+            found.paints[item] = Paint(0, False, False, False, None, is_off=True)
+    return found
+
+
+def _overlap(one: Area, other: Area) -> bool:
+    return _intersection(one, other).size > 0
 
 
 def _apply(matrix: Matrix | None, x: float, y: float) -> tuple[float, float]:

@@ -54,12 +54,13 @@ class PageText:
         return "\n".join(lines + cells)
 
 
-def read_layout(page: pypdfium2.PdfPage, struck_areas: Sequence[Area] = ()) -> PageText:
+def read_layout(page: pypdfium2.PdfPage, struck_areas: Sequence[Area], shown_layers: set[str]) -> PageText:
     """Return the text of a page in reading order; it is empty if the page has none or it cannot be read.
 
     Args:
         page: The page.
         struck_areas: The rectangles of annotations that strike text out.
+        shown_layers: The names of layers that are known to be on; changed.
     """
     try:
         glyphs = Glyphs(page)
@@ -68,7 +69,7 @@ def read_layout(page: pypdfium2.PdfPage, struck_areas: Sequence[Area] = ()) -> P
     try:
         if not glyphs.text.strip():
             return PageText()
-        graphics = read_graphics(page)
+        graphics = read_graphics(page, shown_layers)
         plain = None if struck_areas else _plain(page, glyphs, graphics)
         return plain or _layout(page, glyphs, graphics, struck_areas)
     finally:

@@ -107,6 +107,7 @@ class _Reader:
         self._scans = scans
         self._hidden_characters = 0
         self._characters = 0
+        self._shown_layers: set[str] = set()
         self.files: list[Attachment] = []
 
     @property
@@ -133,7 +134,7 @@ class _Reader:
         return pages
 
     def _read_page(self, page: pypdfium2.PdfPage, index: int) -> _ReadPage:
-        layout = read_layout(page, struck_areas(page))
+        layout = read_layout(page, struck_areas(page), self._shown_layers)
         text = layout.text
         self._hidden_characters += layout.hidden_characters
         self._characters += len(text)

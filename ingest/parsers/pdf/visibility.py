@@ -1,7 +1,8 @@
 """Finds the words of a page that nobody sees, and those that are struck out.
 
 Hidden are words outside the page or their clipping, without paint and not above a picture (above one they are the
-result of an OCR), transparent, white on white, too small to be seen, and covered by a box that is drawn later.
+result of an OCR), transparent, white on white, too small to be seen, in a layer that is switched off, and covered by a
+box that is drawn later.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ def _painted(glyphs: Glyphs, graphics: Graphics) -> Iterable[tuple[int, Paint]]:
 
 
 def _is_hidden(paint: Paint, graphics: Graphics, x: float, y: float) -> bool:
+    if paint.is_off:
+        return True
     if paint.clip is not None and not paint.clip.holds(x, y):
         return True
     if paint.is_invisible or paint.is_transparent:

@@ -226,3 +226,23 @@ def test_fields_of_a_form_stand_with_their_printed_labels(read: Read) -> None:
         "Sprinkler present: no",
         "Fuel: Diesel",
     ]
+
+
+def test_text_in_layers_that_are_switched_off_is_left_out(read: Read) -> None:
+    layers = {
+        1: b"<< /Type /Catalog /Pages 2 0 R /OCProperties << /OCGs [6 0 R 7 0 R] /D << /OFF [7 0 R] >> >> >>",
+        3: b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> "
+        b"/Properties << /On 6 0 R /Off 7 0 R /Member 8 0 R /Tag << /MCID 1 >> >> >> >>",
+        5: b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        6: b"<< /Type /OCG /Name (English) >>",
+        7: b"<< /Type /OCG /Name (Draft) >>",
+        8: b"<< /Type /OCMD /OCGs [7 0 R] /P /AllOn >>",
+    }
+    lines = [("/P /Tag", "The limit is 90 kg."), ("/OC /On", "Made in Graz."), ("/OC /Off", LIE), ("/OC /Member", LIE)]
+    content = "".join(
+        f"{mark} BDC BT /F1 12 Tf 72 {700 - 40 * number} Td ({text}) Tj ET EMC\n"
+        for number, (mark, text) in enumerate(lines)
+    )
+    document = read("a.pdf", raw_pdf(content.encode(), further=layers))
+    assert document.text == "The limit is 90 kg.\n\nMade in Graz."
+    assert document.metadata["hidden_characters"] == str(2 * len(LIE.replace(" ", "")))
