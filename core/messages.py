@@ -206,6 +206,8 @@ class SearchRequest(SearchOptions, frozen=True, omit_defaults=True, kw_only=True
     queries: list[str]
     #: The only collections that the search may read; None: all.
     within: list[str] | None = None
+    #: Whether the result says what each stage took, and the ranks of its hits.
+    explain: bool = False
 
 
 class EvaluatedQuestion(msgspec.Struct, frozen=True, omit_defaults=True):

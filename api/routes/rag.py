@@ -39,6 +39,7 @@ async def search(
     job = SearchRequest(
         queries=body.queries(),
         top_k=body.top_k or services.settings.rag_top_k,
+        explain=body.explain,
         **body.options(),
     )
     return await respond(request, services, Call(SEARCH, job, SEARCH_PATH, caller), prefer)

@@ -36,6 +36,9 @@ class SearchRequest(Scope):
 
     query: Query | Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)]
     top_k: int | None = Field(None, ge=1, le=100)
+    explain: bool = Field(
+        False, description="Whether the answer says what each stage of the search took, and the ranks of each hit."
+    )
 
     def queries(self) -> list[str]:
         """Return the queries as a list."""
@@ -126,6 +129,42 @@ class Hit(WireAnswer):
     attributes: dict[str, AttributeValue]
     highlights: list[Highlight]
     also_in: list[HitPlace]
+    explanation: HitExplanation | None = None
+
+
+class HitExplanation(WireAnswer):
+    """The ranks of a hit, from 1, among the points that were fetched; null: it was not found by that score."""
+
+    dense_rank: int | None = Field(description="By its cosine.")
+    sparse_rank: int | None = Field(description="By BM25.")
+    fused_rank: int | None = Field(description="By the score that both make.")
+    rank: int | None = Field(description="After similar texts share a place, and reranking.")
+    dense_weight: float | None = Field(description="The weight of the cosine in its score; BM25 has the rest.")
+
+
+class SearchStage(WireAnswer):
+    """A stage of a search."""
+
+    name: str
+    milliseconds: float
+    points: int | None = Field(description="How many points it left; null: it does not say.")
+
+
+class SearchScope(WireAnswer):
+    """How the search in the collections of one embedding model makes scores."""
+
+    dense_weight: float
+    cosine_floor: float = Field(description="The cosine of unrelated texts, which counts as 0.")
+    threshold: float = Field(description="The least cosine of a relevant chunk.")
+    queries: int
+
+
+class SearchExplanation(WireAnswer):
+    """What the stages of a search took, in order, and its weights. In several models, times are added up."""
+
+    object: Literal["search.explanation"]
+    stages: list[SearchStage]
+    scopes: list[SearchScope]
 
 
 class SearchResults(WireAnswer):
@@ -134,6 +173,7 @@ class SearchResults(WireAnswer):
     data: list[Hit]
     has_more: bool
     timings: Timings
+    explanation: SearchExplanation | None = None
 
 
 class RagCompletion(WireAnswer):

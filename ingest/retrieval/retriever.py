@@ -13,6 +13,7 @@ import msgspec
 from core.messages import Hit, HitPlace, SearchOptions
 from ingest.retrieval.candidates import FetchCandidates, considered_count
 from ingest.retrieval.diversity import Diversify
+from ingest.retrieval.explanation import Explanation
 from ingest.retrieval.highlights import highlights
 from ingest.retrieval.merging import MergeRankings, interleaved
 from ingest.retrieval.neighbours import AddNeighbours
@@ -75,7 +76,7 @@ class Retriever:
         """Return the best chunks for all texts together: see `search_together`."""
         return search_together([Scope(self, options.collections)], texts, options)
 
-    def rank(self, search: Search) -> Search:
+    def rank(self, search: Search, explanation: Explanation | None = None) -> Search:
         """Return the search after all stages, with its ranking.
 
         Raises:
@@ -83,7 +84,7 @@ class Retriever:
         """
         is_long = sum(map(len, search.texts)) > LONG_CHARACTERS
         with self._long_search if is_long else nullcontext():
-            return run_stages(self.stages, search)
+            return run_stages(self.stages, search, explanation)
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ class Scope:
 LAST_STAGES: Sequence[Stage] = (Diversify(), AddNeighbours(), CompleteParagraphs())
 
 
-def search_together(scopes: Sequence[Scope], texts: Sequence[str], options: SearchOptions) -> list[Hit]:
+def search_together(
+    scopes: Sequence[Scope], texts: Sequence[str], options: SearchOptions, explanation: Explanation | None = None
+) -> list[Hit]:
     """Return the best chunks for all texts together, best first, or none if nothing is relevant.
 
     A chunk is relevant if its cosine to a text reaches the threshold, or if it holds the text's rare terms
@@ -123,6 +126,7 @@ def search_together(scopes: Sequence[Scope], texts: Sequence[str], options: Sear
         scopes: where to search. The collections of `options` do not count.
         texts: what exceeds a model's window does not count for the cosine.
         options: for how much to search.
+        explanation: takes what the stages take, and the ranks of what they find.
 
     Raises:
         InvalidRequest: the search insists on reranking, and the server has no model for it.
@@ -130,19 +134,31 @@ def search_together(scopes: Sequence[Scope], texts: Sequence[str], options: Sear
     """
     for scope in scopes:
         scope.retriever.rerank.check(options)
-    searches = [scope.retriever.rank(scope.search(texts, options)) for scope in scopes]
+    searches = [scope.retriever.rank(scope.search(texts, options), explanation) for scope in scopes]
     rankings = [list(search.ranking) for search in searches]
+    if explanation is not None:
+        for search in searches:
+            explanation.add_scope(search)
     limit = considered_count(options)
     ranking = rankings[0][:limit] if len(rankings) == 1 else collapsed(interleaved(rankings), limit)
-    found = run_stages(LAST_STAGES, Search(options, texts=texts, ranking=ranking))
+    if explanation is not None:
+        explanation.add_ranking("rank", ranking)
+    found = run_stages(LAST_STAGES, Search(options, texts=texts, ranking=ranking), explanation)
     queries = [query for search in searches for query in search.queries]
     return [_hit(ranked, queries) for ranked in islice(found.ranking, options.top_k)]
 
 
-def run_stages(stages: Sequence[Stage], search: Search) -> Search:
+def run_stages(stages: Sequence[Stage], search: Search, explanation: Explanation | None = None) -> Search:
     """Return the search after all stages, in order."""
     for stage in stages:
-        search = stage.run(search)
+        if explanation is None:
+            search = stage.run(search)
+            continue
+        with explanation.timing(stage) as after:
+            search = stage.run(search)
+            after.append(search)
+        if isinstance(stage, MergeRankings):
+            explanation.add_ranking("fused_rank", search.ranking)
     return search
 
 

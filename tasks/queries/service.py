@@ -30,6 +30,7 @@ from inference.text.rewriting import is_follow_up
 from ingest.embedding.service import Priority
 from ingest.retrieval.cross_encoder import CrossEncoderReranker
 from ingest.retrieval.evaluation import evaluation_of
+from ingest.retrieval.explanation import Explanation
 from ingest.retrieval.reranking import NO_RERANKER
 from ingest.retrieval.retriever import Retriever, Scope, search_together
 from ingest.vector_store.fusion import DEFAULT_DENSE_WEIGHT, Fusion
@@ -110,11 +111,13 @@ class QueryService:
     def _search(self, job: RunningJob) -> None:
         request = job.request(SearchRequest)
         started = time.perf_counter()
-        hits = self._find(request.queries, request, request.within)
+        explanation = Explanation() if request.explain else None
+        hits = self._find(request.queries, request, request.within, explanation)
         model = self._models.default.service.embedder.model_name
         accepted = events.Accepted(**job.event_fields(), model=model)
         job.emit(accepted, events.Retrieved(**job.event_fields(), hits=hits), state="running")
-        self._runner.complete(job, JobResult(model=model, hits=hits, timings=Timings(retrieval_ms=_ms_since(started))))
+        timings, result = Timings(retrieval_ms=_ms_since(started)), explanation and explanation.as_dict()
+        self._runner.complete(job, JobResult(model=model, hits=hits, timings=timings, result=result))
 
     def _evaluate(self, job: RunningJob) -> None:
         request = job.request(EvaluateRequest)
@@ -182,7 +185,13 @@ class QueryService:
         job.store_hits(hits, _ms_since(started))
         job.hand_over(self._producer, Tasks.GENERATE)
 
-    def _find(self, queries: Sequence[str], options: SearchOptions, within: Sequence[str] | None) -> list[Hit]:
+    def _find(
+        self,
+        queries: Sequence[str],
+        options: SearchOptions,
+        within: Sequence[str] | None,
+        explanation: Explanation | None = None,
+    ) -> list[Hit]:
         """Return the hits in the named collections, or in all of them. Those that are not `within` do not exist."""
         known = self._catalog.list_collections()
         collections = [one for one in known if within is None or one.name in within]
@@ -192,7 +201,7 @@ class QueryService:
             raise InvalidRequest(f"There is no collection named {unknown[0]!r}.", param="collection")
         searched = [one for one in collections if not options.collections or one.name in options.collections]
         scopes = self._scopes(searched, is_everything=not options.collections and within is None)
-        hits = search_together(scopes, queries, options)
+        hits = search_together(scopes, queries, options, explanation)
         self._producer.changes.count(searches=1)
         # Names come from the catalog, as renaming a file or collection does not change its points at once.
         ids = {hit.document_id for hit in hits} | {place.document_id for hit in hits for place in hit.also_in}

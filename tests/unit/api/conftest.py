@@ -52,6 +52,12 @@ HIT = Hit(
     page=2,
     section="Warranty",
 )
+#: What a worker says of a search that has HIT.
+EXPLANATION = {
+    "stages": [{"name": "fetch_candidates", "milliseconds": 1.5, "points": 2}],
+    "scopes": [{"dense_weight": 0.5, "cosine_floor": 0.1, "threshold": 0.3, "queries": 1}],
+    "hits": [{"document_id": "doc-1", "chunk_index": 0, "dense_rank": 1, "fused_rank": 2, "rank": 1}],
+}
 
 
 def play_chat(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEvent]:
@@ -124,7 +130,7 @@ def play_search(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEven
     at: dict[str, Any] = {"job_id": job_id, "attempt": 1}
     yield events.Accepted(**at, model=EMBEDDER)
     yield events.Retrieved(**at, hits=[HIT])
-    yield events.Finished(**at, model=EMBEDDER)
+    yield events.Finished(**at, model=EMBEDDER, result=EXPLANATION if request.explain else None)
 
 
 def play_pull(job_id: str, request: Any, kind: str) -> Iterator[events.AnyEvent]:
