@@ -172,10 +172,10 @@ class AnswerParts {
   /** Show the sentences that answer best, where the model is too small to be relied on. @param {Message} message */
   showSaid({ sources, model }) {
     const best = sources[0];
-    if (best === undefined || best.highlights.length === 0 || !this.view.actions.isDemonstration(model)) return;
-    const quotes = best.highlights.map(({ text }) =>
-      h("p", { dir: "auto" }, withoutHeadings(text), " ", citation(best.index)),
-    );
+    if (best === undefined || !this.view.actions.isDemonstration(model)) return;
+    const sentences = best.highlights.map(({ text }) => withoutHeadings(text)).filter((text) => text !== "");
+    if (sentences.length === 0) return;
+    const quotes = sentences.map((text) => h("p", { dir: "auto" }, text, " ", citation(best.index)));
     fill(this.said, h("h3", {}, "What the documents say"), h("blockquote", {}, quotes));
     this.said.hidden = false;
     this.nameCitations();
@@ -270,9 +270,12 @@ class AnswerParts {
   }
 }
 
-/** @param {string} text of a document in Markdown, maybe @returns {string} */
+/** @param {string} text of a document, which may be Markdown @returns {string} */
 function withoutHeadings(text) {
-  return text.replace(/^#+ .*$/gm, "").trim() || text;
+  return text
+    .replace(/^#+ .*$/gm, "")
+    .replace(/^[-*] /, "")
+    .trim();
 }
 
 /** @param {number} number */

@@ -4,8 +4,8 @@ export const SAMPLE_COLLECTION = "sample";
 export const SAMPLE_NAME = "ardena-300-manual.md";
 export const SAMPLE_QUESTIONS = [
   "How long is the warranty of the Ardena 300?",
-  "How often do I have to descale the machine?",
-  "What does a red blinking lamp mean?",
+  "How often should the machine be descaled?",
+  "How much water does the tank hold?",
 ];
 
 /** @returns {Promise<File>} */

@@ -6,6 +6,7 @@ import { closesItself } from "../panel.js";
 import { searchable } from "./library.js";
 
 /** @typedef {import("../conversations.js").Conversation} Conversation */
+/** @typedef {import("./library.js").Collection} Collection */
 /** @typedef {import("./library.js").Library} Library */
 /** @typedef {import("./library.js").Model} Model */
 
@@ -83,46 +84,57 @@ export class ScopeMenu {
   }
 
   showCollections() {
-    const chosen = this.conversation?.collections ?? [];
     const { collections, shared, documents } = this.library;
-    this.label.textContent = label(chosen, this.conversation?.files ?? "", documents);
-    const choose = (/** @type {"all" | string[]} */ next) => this.onchange({ collections: next });
-    const radio = (
-      /** @type {"all" | string[]} */ value,
-      /** @type {boolean} */ isChosen,
-      /** @type {string} */ text,
-    ) =>
-      h(
+    const { collections: chosen = [], files = "" } = this.conversation ?? {};
+    this.label.textContent = label(chosen, files, documents);
+    const offered = [...collections.filter(({ name }) => name === files), ...shared];
+    const key = JSON.stringify(offered.map((one) => [one.name, searchable(one)]));
+    // The focus stays where it is: the choices are made again only if others are offered.
+    if (this.choices.dataset.offered !== key) {
+      this.choices.dataset.offered = key;
+      fill(this.choices, this.kinds(documents), offered.length > 0 && this.boxes(offered, files));
+    }
+    for (const input of this.choices.querySelectorAll("input")) {
+      if (input.type === "radio") input.checked = input.value === kindOf(chosen);
+      else input.checked = chosen !== "all" && chosen.includes(input.value);
+    }
+  }
+
+  /** @param {number} documents */
+  kinds(documents) {
+    const radio = (/** @type {string} */ value, /** @type {string} */ text) => {
+      const onchange = () => this.onchange({ collections: value === "all" ? "all" : [] });
+      return h("label", { class: "choice" }, h("input", { type: "radio", name: "scope", value, onchange }), text);
+    };
+    return [radio("all", `All documents (${count(documents)})`), radio("none", "No documents: just the model")];
+  }
+
+  /** @param {Collection[]} offered @param {string} files */
+  boxes(offered, files) {
+    const boxes = offered.map((collection) => {
+      const { name } = collection;
+      const onchange = (/** @type {Event} */ event) => {
+        const chosen = this.conversation?.collections ?? [];
+        const others = chosen === "all" ? [] : chosen.filter((other) => other !== name);
+        const isChosen = /** @type {HTMLInputElement} */ (event.target).checked;
+        this.onchange({ collections: isChosen ? [...others, name] : others });
+      };
+      return h(
         "label",
         { class: "choice" },
-        h("input", { type: "radio", name: "scope", checked: isChosen, onchange: () => choose(value) }),
-        text,
+        h("input", { type: "checkbox", value: name, onchange }),
+        h("bdi", {}, name === files ? "Files of this conversation" : name),
+        h("span", { class: "muted small" }, counted(searchable(collection), "document")),
       );
-    const own = collections.filter(({ name }) => name === this.conversation?.files);
-    const names = [...own, ...shared];
-    fill(
-      this.choices,
-      radio("all", chosen === "all", `All documents (${count(documents)})`),
-      radio([], chosen !== "all" && chosen.length === 0, "No documents: just the model"),
-      names.length > 0 && h("p", { class: "muted small" }, "Only these collections"),
-      names.map((collection) => {
-        const { name } = collection;
-        const isChosen = chosen !== "all" && chosen.includes(name);
-        const toggle = () => {
-          const others = chosen === "all" ? [] : chosen.filter((other) => other !== name);
-          choose(isChosen ? others : [...others, name]);
-        };
-        const text = name === this.conversation?.files ? "Files of this conversation" : name;
-        return h(
-          "label",
-          { class: "choice" },
-          h("input", { type: "checkbox", checked: isChosen, onchange: toggle }),
-          h("bdi", {}, text),
-          h("span", { class: "muted small" }, counted(searchable(collection), "document")),
-        );
-      }),
-    );
+    });
+    return [h("p", { class: "muted small" }, "Only these collections"), ...boxes];
   }
+}
+
+/** @param {"all" | string[]} chosen @returns {string} the value of the radio button, "" if there are names */
+function kindOf(chosen) {
+  if (chosen === "all") return "all";
+  return chosen.length === 0 ? "none" : "";
 }
 
 /** @param {"all" | string[]} chosen @param {string} files @param {number} documents */

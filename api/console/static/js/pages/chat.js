@@ -63,7 +63,10 @@ class ChatPage {
     });
     this.welcome = new Welcome(byId("welcome"), library, {
       chooseFiles: () => byId("attach").click(),
-      ask: (question) => void this.ask(question, this.conversation.leaf),
+      ask: (question) => {
+        this.composer.focus();
+        void this.ask(question, this.conversation.leaf);
+      },
       onsample: () => this.reloadLibrary(),
     });
   }
