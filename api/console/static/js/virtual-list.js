@@ -35,13 +35,11 @@ export class VirtualList {
   #isScheduled = false;
 
   /**
-   * @param {HTMLElement} table has the role `table`, whose `aria-rowcount` is kept
-   * @param {HTMLElement} scroller scrolls, and says by `--row-height` how high a row is
+   * @param {HTMLElement} scroller has the role `table`, scrolls, and says by `--row-height` how high a row is
    * @param {HTMLElement} space in the scroller; becomes as high as all rows together
    * @param {Source<Item>} source
    */
-  constructor(table, scroller, space, source) {
-    this.table = table;
+  constructor(scroller, space, source) {
     this.scroller = scroller;
     this.space = space;
     this.source = source;
@@ -103,7 +101,7 @@ export class VirtualList {
   #setLength(count) {
     if (count === this.#length) return;
     this.#length = count;
-    this.table.setAttribute("aria-rowcount", String(count + 1));
+    this.scroller.setAttribute("aria-rowcount", String(count + 1));
     this.space.style.height = `${count * this.#rowHeight}px`;
   }
 

@@ -53,7 +53,7 @@ const listing = new Listing(
   (error) => toast(error.message, "error"),
 );
 /** @type {VirtualList<Entry>} */
-const list = new VirtualList(table, scroller, byId("documents-space"), {
+const list = new VirtualList(scroller, byId("documents-space"), {
   count: () => listing.count(),
   itemAt: (index) => listing.at(index),
   keyOf: (entry) => entry.key,
