@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 TOPICS = ("documents", "jobs", "models")
 #: Changes are gathered for this long, and for longer while there are more than one round reads.
-GATHER_SECONDS, BUSY_SECONDS = 0.1, 0.25
-#: Documents or jobs that a round reads. With BUSY_SECONDS, this bounds what bulk indexing costs here.
+GATHER_SECONDS, BUSY_SECONDS = 0.1, 0.5
+#: Documents or jobs that a round reads. With BUSY_SECONDS, this bounds what bulk indexing costs here and its clients.
 ROUND_ITEMS = 100
 #: If more wait, clients read their lists again, at most once in RESET_SECONDS.
 MAX_WAITING, RESET_SECONDS = 2000, 2.0
@@ -89,6 +89,13 @@ class LiveClient:
             self.frames.put_nowait(frame)
         except asyncio.QueueFull:
             self.reset(TOPICS)
+
+    async def next_frames(self) -> bytes:
+        """Wait for a frame, and return all that wait as one piece, which costs as much to send as one of them."""
+        frames = [await self.frames.get()]
+        while not self.frames.empty():
+            frames.append(self.frames.get_nowait())
+        return b"".join(frames)
 
     def wants(self, event: Event) -> bool:
         """Return whether the client may see an event, and wants to."""
@@ -156,8 +163,9 @@ class Live:
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
+        # Before the first await, as a new client may come meanwhile.
+        self._waiting, self._models, self._collections = Hints(), None, {}
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._waiting, self._models = Hints(), None
 
     async def missed(self, client: LiveClient, last_event_id: str) -> list[bytes]:
         """Return the frames that a client has missed since this id, or a single `reset`."""
@@ -191,14 +199,20 @@ class Live:
             self._has_waiting.set()
 
     async def _send_changes(self) -> None:
+        """Send what has changed, in rounds. What a round could not read is missing, so clients are reset after it."""
+        has_failed = False
         while True:
             try:
                 is_done = await self._send_round()
             except LlmApiError as error:
-                log.warning("changes are sent later: %s", error.message)
-                self._reset(TOPICS)
+                if not has_failed:
+                    log.warning("changes are sent later: %s", error.message)
+                has_failed = True
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
+            if has_failed:
+                has_failed = False
+                self._reset(TOPICS)
             if is_done:
                 self._has_waiting.clear()
                 try:

@@ -27,11 +27,13 @@ class Queued(Event, frozen=True, tag="queued"):
     """The job is in its queue, with `position` jobs before it.
 
     If that is so because its language model has to be loaded, `reason` is `loading`, and `percent` of it have been.
+    `estimated_start_seconds` is filled in for those who read the event, since it changes all the time.
     """
 
     position: int
     reason: str | None = None
     percent: int | None = None
+    estimated_start_seconds: float | None = None
 
 
 class Accepted(Event, frozen=True, tag="accepted"):

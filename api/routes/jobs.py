@@ -140,7 +140,20 @@ async def _live(services: Services, job_id: str, after: int) -> AsyncGenerator[b
     replay: Any = services.stream.replay(job_id, after)
     async with aclosing(replay) as frames:
         async for number, event in frames:
-            yield _frame(number, event)
+            yield _frame(number, await _with_turn(services, event))
+
+
+async def _with_turn(services: Services, event: events.AnyEvent) -> events.AnyEvent:
+    """Return an event that says that a job waits with its present turn, or any other event as it is."""
+    if not isinstance(event, events.Queued):
+        return event
+    try:
+        turn = (await services.stream.turns()).get(event.job_id)
+    except Unavailable:
+        return event
+    if turn is None:
+        return event
+    return msgspec.structs.replace(event, position=turn.position, estimated_start_seconds=turn.estimated_start_seconds)
 
 
 def _stored(job: Job, frames: list[Frame], after: int) -> Iterator[bytes]:

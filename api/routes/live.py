@@ -86,10 +86,10 @@ async def _frames(
         while True:
             try:
                 async with asyncio.timeout(max(0.0, checked + CHECK_SECONDS - time.monotonic())):
-                    frame = await client.frames.get()
+                    frames = await client.next_frames()
             except TimeoutError:
                 client.caller, checked = await identified(), time.monotonic()
                 if "documents" in wanted.topics:
                     client.caller.require(Scope.DOCUMENTS_READ)
                 continue
-            yield frame
+            yield frames

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.sql import operators, visitors
+from sqlalchemy.sql import operators
 
 from core.catalog.tables import collections, documents, jobs, model_wishes
 
@@ -70,7 +70,8 @@ def _note(
 
 def _ids_in(where: Any, key: sa.Column[Any], rows: Iterable[Mapping[str, Any]]) -> set[str]:
     """Return the ids that a condition names: `id = …`, or `id IN …`."""
-    for part in visitors.iterate(where) if where is not None else ():
+    # Only the conditions that all hold, and not what they consist of: that would take longer than the statement.
+    for part in where.clauses if isinstance(where, sa.BooleanClauseList) else (where,):
         if not isinstance(part, sa.BinaryExpression) or part.operator not in (operators.eq, operators.in_op):
             continue
         if part.left is key and isinstance(part.right, sa.BindParameter):
