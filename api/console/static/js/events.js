@@ -5,6 +5,8 @@ import { byId } from "./dom.js";
 
 /** How long the browser may go without an open stream before the page says so, in milliseconds. */
 const SILENCE_MS = 3000;
+/** A page that nobody has seen for this time gives its connection back: browsers have few for all tabs of a server. */
+const HIDDEN_MS = 60_000;
 
 /**
  * Follow changes until the page is closed. The browser reconnects by itself and says which event it had last.
@@ -21,6 +23,8 @@ export function follow(topics, handlers, narrowed = {}) {
   /** @type {EventSource} */
   let source;
   let isEnded = false;
+  /** @type {number | undefined} */
+  let hiddenTimer;
 
   const open = () => {
     source = new EventSource(`${root}/v1/events${queryString({ topics: topics.join(","), ...narrowed })}`);
@@ -43,11 +47,19 @@ export function follow(topics, handlers, narrowed = {}) {
     open();
     handlers.reset?.({});
   };
+  const seen = () => {
+    clearTimeout(hiddenTimer);
+    if (document.hidden) hiddenTimer = window.setTimeout(() => source.close(), HIDDEN_MS);
+    else if (source.readyState === EventSource.CLOSED) reopen();
+  };
   const close = () => {
     isEnded = true;
     clearTimeout(timer);
+    clearTimeout(hiddenTimer);
+    document.removeEventListener("visibilitychange", seen);
     source.close();
   };
+  document.addEventListener("visibilitychange", seen);
   open();
   return close;
 }

@@ -47,10 +47,14 @@ export class MarkdownView extends HTMLElement {
     if (!text.startsWith(this.#text.slice(0, this.#end))) this.#restart();
     this.#text = text;
     this.#isComplete = isComplete;
-    this.#tail.textContent = text.slice(this.#end);
+    this.#showTail();
     const known = this.#end === 0 && isComplete ? rendered.get(text) : undefined;
     if (known) this.#add(known, text.length);
     else void this.#render();
+  }
+
+  #showTail() {
+    this.#tail.textContent = this.#text.slice(this.#end).replace(/^\n+/, "");
   }
 
   #restart() {
@@ -101,7 +105,7 @@ export class MarkdownView extends HTMLElement {
     for (const { html } of blocks) this.#blocks.append(fromServer(html));
     this.#end = end;
     this.#asked = "";
-    this.#tail.textContent = this.#text.slice(end);
+    this.#showTail();
     if (blocks.length > 0) this.dispatchEvent(new Event("rendered", { bubbles: true }));
   }
 }

@@ -1,34 +1,38 @@
-// A button that opens a list of actions.
+// Buttons that open something: `<details class="menu">`, and lists of actions in these.
 
 import { h } from "./dom.js";
 
+const OPEN = "details.menu[open]";
+
+// All menus of a page close by Escape, and when something else is clicked or focused.
+document.addEventListener("keydown", (event) => {
+  const menu = event.target instanceof Element ? event.target.closest(OPEN) : null;
+  if (event.key !== "Escape" || !(menu instanceof HTMLDetailsElement)) return;
+  // A dialog around the menu stays open.
+  event.preventDefault();
+  menu.open = false;
+  menu.querySelector("summary")?.focus();
+});
+for (const name of ["pointerdown", "focusin"]) {
+  document.addEventListener(name, ({ target }) => {
+    for (const menu of document.querySelectorAll(OPEN)) {
+      if (target instanceof Node && !menu.contains(target)) menu.removeAttribute("open");
+    }
+  });
+}
+
 /**
+ * Return a button that opens a list of actions.
+ *
  * @param {string} label
  * @param {string} trigger what the button shows
+ * @param {"button" | "icon-button"} [kind] how it looks
  * @returns {{element: HTMLElement, show: (actions: {label: string, danger?: boolean, run: () => void}[]) => void}}
  */
-export function actionMenu(label, trigger) {
+export function actionMenu(label, trigger, kind = "button") {
   const list = h("div", { class: "menu-list" });
-  const element = h(
-    "details",
-    { class: "menu" },
-    h("summary", { class: "button", "aria-label": label }, trigger),
-    list,
-  );
-  const close = () => {
-    element.open = false;
-  };
-  element.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    close();
-    element.querySelector("summary")?.focus();
-  });
-  element.addEventListener("focusout", (event) => {
-    if (event.relatedTarget instanceof Node && !element.contains(event.relatedTarget)) close();
-  });
-  document.addEventListener("click", (event) => {
-    if (event.target instanceof Node && !element.contains(event.target)) close();
-  });
+  const summary = h("summary", { class: kind, "aria-label": label }, trigger);
+  const element = h("details", { class: "menu" }, summary, list);
   return {
     element,
     show: (actions) => {
@@ -40,7 +44,7 @@ export function actionMenu(label, trigger) {
               type: "button",
               class: danger ? "menu-item danger" : "menu-item",
               onclick: () => {
-                close();
+                element.open = false;
                 run();
               },
             },

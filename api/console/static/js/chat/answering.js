@@ -72,6 +72,7 @@ export class Answering {
       for await (const { number, data } of jobEvents(message.job, message.event, signal)) {
         addEvent(message, number, data);
         this.onchange(message);
+        if (message.waiting !== null) void this.estimate(message);
         if (Date.now() - followed.saved > SAVE_MS) {
           followed.saved = Date.now();
           await this.store.saveMessage(message);
@@ -86,6 +87,16 @@ export class Answering {
       this.followed.delete(message.id);
     }
     await this.changed(message);
+  }
+
+  /** Ask when an answer that waits may begin. @param {Message} message */
+  async estimate(message) {
+    const { waiting } = message;
+    if (waiting === null || waiting.seconds !== null || waiting.loading) return;
+    const job = await get(`/v1/jobs/${message.job}`).catch(() => null);
+    if (message.waiting !== waiting || job === null) return;
+    waiting.seconds = job.estimated_start_seconds ?? null;
+    this.onchange(message);
   }
 
   /** @param {Message} message @returns {boolean} whether this window sends or follows it */

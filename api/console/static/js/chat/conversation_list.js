@@ -1,9 +1,11 @@
 // The list of conversations: open, search, rename, export, remove.
 
-import { call } from "../api.js";
-import { byId, fill, h, icon, iconButton } from "../dom.js";
+import { ApiError, call } from "../api.js";
+import { confirmed } from "../dialogs.js";
+import { byId, fill, h, iconButton } from "../dom.js";
 import { ago, exact } from "../format.js";
-import { Panel, closesItself, confirmed } from "../panel.js";
+import { actionMenu } from "../menu.js";
+import { Panel } from "../panel.js";
 import { attempt } from "../toast.js";
 
 /** @typedef {import("../conversations.js").Conversation} Conversation */
@@ -71,29 +73,14 @@ export class ConversationList {
   /** @param {Conversation} conversation @param {HTMLElement} item */
   menu(conversation, item) {
     const { id, title } = conversation;
-    const entry = (/** @type {string} */ name, /** @type {string} */ label, /** @type {() => unknown} */ act) => {
-      const onclick = () => {
-        menu.open = false;
-        void act();
-      };
-      return h("button", { type: "button", class: "menu-entry", onclick }, icon(name), label);
-    };
-    /** @type {HTMLDetailsElement} */
-    const menu = h(
-      "details",
-      { class: "menu" },
-      h("summary", { class: "icon-button", "aria-label": `Actions for ${title}`, title: "Actions" }, "⋯"),
-      h(
-        "div",
-        { class: "menu-panel" },
-        entry("edit", "Rename", () => this.rename(conversation, item)),
-        entry("download", "Export as Markdown", () => this.export(id, "markdown")),
-        entry("download", "Export as JSON", () => this.export(id, "json")),
-        entry("delete", "Delete", () => this.remove(conversation)),
-      ),
-    );
-    closesItself(menu);
-    return menu;
+    const menu = actionMenu(`Actions for ${title}`, "⋯", "icon-button");
+    menu.show([
+      { label: "Rename", run: () => this.rename(conversation, item) },
+      { label: "Export as Markdown", run: () => void this.export(id, "markdown") },
+      { label: "Export as JSON", run: () => void this.export(id, "json") },
+      { label: "Delete", danger: true, run: () => void this.remove(conversation) },
+    ]);
+    return menu.element;
   }
 
   /** @param {Conversation} conversation @param {HTMLElement} item */
@@ -138,11 +125,10 @@ export class ConversationList {
 
   /** @param {Conversation} conversation */
   async remove({ id, title, files }) {
-    const question = `“${title}” and its answers are removed from this browser. This cannot be undone.`;
-    const option = files ? "Delete the files that were added in it too" : undefined;
-    const wanted = await confirmed("Delete this conversation?", question, "Delete", option);
-    if (wanted === null) return;
-    if (wanted.option && !(await attempt(() => removeCollection(files)))) return;
+    const also = files ? " The files that were added in it are deleted from the server too." : "";
+    const text = `“\u2068${title}\u2069” is removed from this browser, with all its answers.${also} This cannot be undone.`;
+    if (!(await confirmed({ title: "Delete this conversation?", text, action: "Delete" }))) return;
+    if (files && !(await attempt(() => removeCollection(files)))) return;
     await this.store.remove(id);
     await this.refresh();
     this.onremove(id);
@@ -151,5 +137,10 @@ export class ConversationList {
 
 /** @param {string} name */
 async function removeCollection(name) {
-  await call("DELETE", `/v1/rag/collections/${encodeURIComponent(name)}`);
+  try {
+    await call("DELETE", `/v1/rag/collections/${encodeURIComponent(name)}`);
+  } catch (error) {
+    // No file was accepted, or somebody has deleted the collection.
+    if (!(error instanceof ApiError) || error.status !== 404) throw error;
+  }
 }

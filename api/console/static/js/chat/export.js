@@ -1,5 +1,6 @@
 // A conversation as a file for people and programs.
 
+import { placeOf } from "../passages.js";
 import { branchTo } from "./branches.js";
 
 /** @typedef {import("../conversations.js").Conversation} Conversation */
@@ -26,14 +27,7 @@ export function toMarkdown(conversation, messages) {
 
 /** @param {Source} source */
 function sourceLine(source) {
-  return `- [${source.index}] ${[source.file, ...sourcePlace(source)].join(", ")}`;
-}
-
-/** @param {Source} source @returns {string[]} such as `["page 3", "Cleaning"]` */
-export function sourcePlace({ page, last_page, section }) {
-  const pages =
-    page === null ? [] : [last_page !== null && last_page > page ? `pages ${page}–${last_page}` : `page ${page}`];
-  return section ? [...pages, section] : pages;
+  return `- [${source.index}] ${[source.file, placeOf(source)].filter(Boolean).join(", ")}`;
 }
 
 /** @param {Conversation} conversation @param {string} text @param {string} suffix @param {string} type */

@@ -3,8 +3,8 @@
 import { ApiError, get } from "../api.js";
 
 /** @typedef {import("../conversations.js").Conversation} Conversation */
-/** @typedef {{id: string, kind: string, state: string, default?: boolean, problem?: string, collection?: string, demonstration?: boolean}} Model */
-/** @typedef {{name: string, coverage: {indexed: number, stale: number}}} Collection */
+/** @typedef {import("../wire.js").Collection} Collection */
+/** @typedef {import("../wire.js").Model & {demonstration?: boolean}} Model */
 
 /** The collections of conversations' own files begin with this. */
 const FILES_PREFIX = "chat-";
@@ -63,6 +63,11 @@ export class Library {
   isDemonstration(name) {
     const model = this.models.find(({ id }) => id === name);
     return model?.demonstration ?? name === STARTER;
+  }
+
+  /** @param {string} name of a model that is gone */
+  forgetModel(name) {
+    this.models = this.models.filter(({ id }) => id !== name);
   }
 
   /** The collections that a user chooses from: not those of conversations' files. */

@@ -3,8 +3,8 @@
 import { fill, h, icon, iconButton } from "../dom.js";
 import { counted, duration } from "../format.js";
 import "../markdown.js";
+import { placeOf } from "../passages.js";
 import { isFinal } from "./answer.js";
-import { sourcePlace } from "./export.js";
 
 /** @typedef {import("../conversations.js").Message} Message */
 /** @typedef {import("../conversations.js").ToolCall} ToolCall */
@@ -176,7 +176,7 @@ class AnswerParts {
     const sentences = best.highlights.map(({ text }) => withoutHeadings(text)).filter((text) => text !== "");
     if (sentences.length === 0) return;
     const quotes = sentences.map((text) => h("p", { dir: "auto" }, text, " ", citation(best.index)));
-    fill(this.said, h("h3", {}, "What the documents say"), h("blockquote", {}, quotes));
+    fill(this.said, h("h2", {}, "What the documents say"), h("blockquote", {}, quotes));
     this.said.hidden = false;
     this.nameCitations();
   }
@@ -223,11 +223,11 @@ class AnswerParts {
           { type: "button", class: "source-link", "data-source": source.index },
           h("span", { class: "source-number" }, source.index),
           h("span", { class: "source-name" }, h("bdi", {}, source.file)),
-          h("span", { class: "muted source-place" }, h("bdi", {}, sourcePlace(source).join(" · "))),
+          h("span", { class: "muted source-place" }, h("bdi", {}, placeOf(source))),
         ),
       ),
     );
-    fill(this.sources, h("h3", {}, "Sources"), h("ol", {}, items));
+    fill(this.sources, h("h2", {}, "Sources"), h("ol", {}, items));
     this.sources.hidden = false;
     this.nameCitations();
   }
@@ -241,7 +241,7 @@ class AnswerParts {
       if (source === undefined) {
         button.replaceWith(`[${number}]`);
       } else {
-        const label = [`Source ${number}: ${source.file}`, ...sourcePlace(source)].join(", ");
+        const label = [`Source ${number}: ${source.file}`, placeOf(source)].filter(Boolean).join(", ");
         button.setAttribute("aria-label", label);
         button.title = label;
       }
@@ -293,9 +293,9 @@ function callView(call) {
     "details",
     { class: "fold call" },
     h("summary", {}, "Function ", h("code", {}, call.name), " ", badge),
-    h("h4", {}, "Arguments"),
+    h("h3", {}, "Arguments"),
     h("pre", {}, pretty(call.arguments)),
-    call.done && h("h4", {}, call.error === null ? "Result" : "Error"),
+    call.done && h("h3", {}, call.error === null ? "Result" : "Error"),
     call.done && h("pre", {}, result),
   );
 }

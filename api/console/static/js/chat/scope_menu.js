@@ -2,7 +2,7 @@
 
 import { byId, fill, h } from "../dom.js";
 import { count, counted } from "../format.js";
-import { closesItself } from "../panel.js";
+import "../menu.js";
 import { searchable } from "./library.js";
 
 /** @typedef {import("../conversations.js").Conversation} Conversation */
@@ -25,8 +25,6 @@ export class ScopeMenu {
     this.temperature = byId("temperature", HTMLInputElement);
     this.tools = byId("tools", HTMLInputElement);
     const menu = byId("collections-menu", HTMLDetailsElement);
-    closesItself(menu);
-    closesItself(byId("settings-menu", HTMLDetailsElement));
     /** @type {Conversation | null} */
     this.conversation = null;
     this.model.addEventListener("change", () => this.onchange({ model: this.model.value }));

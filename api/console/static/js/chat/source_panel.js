@@ -3,10 +3,10 @@
 import { ApiError, get, root } from "../api.js";
 import { fill, h, icon, iconButton } from "../dom.js";
 import { Panel } from "../panel.js";
-import { sourcePlace } from "./export.js";
+import { marked, placeOf } from "../passages.js";
 
 /** @typedef {import("../conversations.js").Source} Source */
-/** @typedef {{index: number, text: string, start: number, end: number}} Chunk */
+/** @typedef {import("../wire.js").Chunk} Chunk */
 
 /** How many chunks before and after the passage are shown at first, and are added by a click. */
 const CONTEXT = 3;
@@ -54,7 +54,7 @@ export class SourcePanel {
         heading,
         iconButton("close", "Close the source", () => this.close()),
       ),
-      h("p", { class: "muted small" }, h("bdi", {}, [source.collection, ...sourcePlace(source)].join(" · "))),
+      h("p", { class: "muted small" }, h("bdi", {}, [source.collection, placeOf(source)].filter(Boolean).join(" · "))),
       links(source),
       text.element,
     );
@@ -163,11 +163,10 @@ class DocumentText {
     if (range === null) return false;
     this.before.hidden = (this.chunks[0]?.index ?? 0) === 0;
     this.after.hidden = !this.hasMore;
-    const passage = characters.slice(range.start, range.end);
     fill(
       this.text,
       characters.slice(0, range.start).join(""),
-      h("span", { class: "passage" }, marked(passage, this.source)),
+      h("span", { class: "passage" }, marked(this.source.text, highlights(this.source))),
       characters.slice(range.end).join(""),
     );
     return true;
@@ -177,7 +176,7 @@ class DocumentText {
   showPassage(note) {
     this.note.textContent = note;
     this.note.hidden = false;
-    fill(this.text, h("span", { class: "passage" }, marked([...this.source.text], this.source)));
+    fill(this.text, h("span", { class: "passage" }, marked(this.source.text, highlights(this.source))));
   }
 }
 
@@ -188,10 +187,12 @@ class DocumentText {
  * @returns {{characters: string[], offset: number}}
  */
 function joined(chunks) {
-  const offset = chunks[0]?.start ?? 0;
+  const offset = chunks[0]?.start ?? 0; // a document's chunks have offsets, or none of them has
   /** @type {string[]} */
   const characters = [];
-  for (const { text, start } of chunks) {
+  for (const chunk of chunks) {
+    const { text } = chunk;
+    const start = chunk.start ?? offset + characters.length;
     // Between chunks there may be white space, which belongs to none.
     while (offset + characters.length < start) characters.push("\n");
     const overlap = offset + characters.length - start;
@@ -220,24 +221,7 @@ function passageRange(source, characters, offset) {
   return { start, end: start + length };
 }
 
-/**
- * Return a passage with its highlights marked; without any, all of it is.
- *
- * @param {string[]} characters
- * @param {Source} source
- * @returns {(string | HTMLElement)[]}
- */
-function marked(characters, { highlights }) {
-  if (highlights.length === 0) return [h("mark", {}, characters.join(""))];
-  /** @type {(string | HTMLElement)[]} */
-  const parts = [];
-  let end = 0;
-  for (const highlight of [...highlights].sort((a, b) => a.start - b.start)) {
-    if (highlight.start < end) continue;
-    parts.push(characters.slice(end, highlight.start).join(""));
-    parts.push(h("mark", {}, characters.slice(highlight.start, highlight.end).join("")));
-    end = highlight.end;
-  }
-  parts.push(characters.slice(end).join(""));
-  return parts;
+/** @param {Source} source @returns {{start: number, end: number}[]} all of the passage if nothing of it stands out */
+function highlights(source) {
+  return source.highlights.length > 0 ? source.highlights : [{ start: 0, end: Infinity }];
 }

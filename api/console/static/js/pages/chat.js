@@ -75,7 +75,10 @@ class ChatPage {
     byId("new-chat").addEventListener("click", () => this.startNew());
     window.addEventListener("hashchange", () => void this.open(location.hash.slice(1)));
     this.store.onchange((change) => void this.changedElsewhere(change));
+    // The user may have begun to type before this script had been loaded.
+    const typed = this.composer.text;
     await Promise.all([this.list.refresh(), this.open(location.hash.slice(1))]);
+    if (this.composer.text === "") this.composer.text = typed;
   }
 
   startNew() {
@@ -296,6 +299,10 @@ class ChatPage {
           this.library.setModel(model);
           this.scope.showModels();
           this.showDemonstration();
+        },
+        "model.deleted": ({ id }) => {
+          this.library.forgetModel(id);
+          this.scope.showModels();
         },
         document: (document) => {
           this.attachments.set(document);
