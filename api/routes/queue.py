@@ -34,13 +34,14 @@ async def get_queue(services: ServicesDep, caller: CallerDep) -> Response:
     """
     jobs, workers = await services.stream.queued_jobs()
     held = await in_thread(services.catalog.documents_held)
-    names = dict(_model_names(workers))
+    names, settings = dict(_model_names(workers)), services.settings
     seen = [job for job in jobs if caller.reach.owns(job.owner)]
     return json_response(
         {
             "object": "queue",
             "data": [_entry(job, names) for job in sorted(seen, key=lambda job: job.turn is not None)],
             "workers": list(_workers(workers, held, caller)),
+            "flower": {"host": settings.flower_host, "port": settings.flower_port} if caller.is_admin else None,
         }
     )
 

@@ -45,10 +45,18 @@ class Worker(WireAnswer):
     )
 
 
+class Flower(WireAnswer):
+    """Where Flower listens."""
+
+    host: str
+    port: int
+
+
 class QueueReport(WireAnswer):
     object: Literal["queue"] = "queue"
     data: list[QueueEntry]
     workers: list[Worker]
+    flower: Flower | None = Field(description="Where Flower shows the tasks; null: the key is none of an admin.")
 
 
 class Minute(WireAnswer):

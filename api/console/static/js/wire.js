@@ -107,7 +107,7 @@
  * @property {Record<string, unknown>} attributes
  * @property {Highlight[]} highlights
  * @property {HitPlace[]} also_in
- * @property {Record<string, number | null>} [explain]
+ * @property {Record<string, number | null>} [explanation] ranks from 1
  */
 
 /** @typedef {HitPlace & HitScores} Hit */

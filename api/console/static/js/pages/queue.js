@@ -5,6 +5,7 @@ import { barChart } from "../chart.js";
 import { byId, fill, h, iconButton } from "../dom.js";
 import { follow } from "../events.js";
 import { count, counted, duration, time } from "../format.js";
+import { capital } from "../documents/states.js";
 import { signedIn } from "../session.js";
 import { attempt, toast } from "../toast.js";
 
@@ -26,12 +27,13 @@ import { attempt, toast } from "../toast.js";
 /**
  * @typedef {object} Worker
  * @property {string} role
- * @property {string} name
- * @property {string} host
+ * @property {string | null} name null for those who are not admins
+ * @property {string | null} host
  * @property {string | null} model
- * @property {string | null} doing
+ * @property {"idle" | "generating" | "parsing" | "indexing" | null} doing null if it does not say
+ * @property {number} busy answers that it generates, or documents that it holds
  * @property {number | null} since Unix seconds
- * @property {Record<string, unknown>} figures
+ * @property {Record<string, number>} figures
  */
 
 /** Answers are asked for at most this often, however many events come. */
@@ -79,7 +81,8 @@ function entryRow(entry) {
   const { id, kind, model, owner, status, position, durable, tokens, tokens_per_second: speed } = entry;
   const isRunning = status === "running";
   const cancel = iconButton("stop", `Cancel ${KINDS[kind] ?? kind} ${id}`, () => void cancelEntry(id));
-  cancel.disabled = cancelling.has(id);
+  cancel.disabled = cancelling.has(id) || !durable;
+  if (!durable) cancel.title = "It ends when its client leaves.";
   return h(
     "tr",
     { "data-id": id },
@@ -135,40 +138,43 @@ async function cancelEntry(id) {
 
 /** @param {Worker[]} workers */
 function showWorkers(workers) {
-  fill(
-    byId("workers"),
-    ...workers.map(({ role, name, host, model, doing, since, figures }) =>
-      h(
-        "li",
-        { class: "card worker" },
-        h(
-          "div",
-          { class: "row" },
-          h("h3", {}, name),
-          h("span", { class: `badge ${doing ? "active" : ""}` }, doing ? "Working" : "Idle"),
-        ),
-        h("p", { class: "muted small" }, [role, host, model].filter(Boolean).join(" · ")),
-        doing && h("p", { class: "worker-doing" }, doing),
-        h(
-          "p",
-          { class: "muted small" },
-          ...figureTexts(figures),
-          since !== null && since > 0 && h("span", {}, "since ", time(since)),
-        ),
-      ),
-    ),
-  );
+  fill(byId("workers"), ...workers.map(workerCard));
   byId("workers-empty").hidden = workers.length > 0;
 }
 
-/** @param {Record<string, unknown>} figures @returns {string[]} */
-function figureTexts(figures) {
-  return Object.entries(figures)
-    .filter(([, value]) => typeof value === "number" || (typeof value === "string" && value !== ""))
-    .map(
-      ([name, value]) =>
-        `${name.replaceAll("_", " ")} ${typeof value === "number" ? count(Math.round(value * 10) / 10) : value} · `,
-    );
+/** @param {Worker} worker @returns {HTMLElement} */
+function workerCard({ role, name, host, model, doing, busy, since, figures }) {
+  const isBusy = doing !== null && doing !== "idle";
+  const things = doing === "generating" ? counted(busy, "answer") : counted(busy, "document");
+  return h(
+    "li",
+    { class: "card worker" },
+    h(
+      "div",
+      { class: "row" },
+      h("h3", {}, capital(role)),
+      doing !== null &&
+        h("span", { class: `badge ${isBusy ? "active" : ""}` }, isBusy ? `${capital(doing)}, ${things}` : "Idle"),
+    ),
+    model && h("p", {}, model),
+    h("p", { class: "muted small" }, figureText(figures)),
+    h(
+      "p",
+      { class: "muted small" },
+      name ?? host ?? "",
+      since !== null && [name ? " · ready since " : "Ready since ", time(since)],
+    ),
+  );
+}
+
+/** @param {Record<string, number>} figures @returns {string} */
+function figureText({ slots, running = 0, tokens_per_second: speed }) {
+  return [
+    slots !== undefined && `${count(running)} of ${counted(slots, "slot")}`,
+    speed !== undefined && speed > 0 && `${speed.toFixed(1)} tokens a second`,
+  ]
+    .filter(Boolean)
+    .join(" · ");
 }
 
 /** @param {{host: string, port: number} | null | undefined} flower */
@@ -208,6 +214,7 @@ async function refreshThroughput() {
   const values = (/** @type {string} */ name) => minutes.map((minute) => minute[name] ?? 0);
   const one = (/** @type {string} */ title, /** @type {string} */ unit, /** @type {string} */ name) =>
     barChart({ title, unit, times, series: [{ label: unit, class: "bar", values: values(name) }] });
+  // Tables that are open stay so.
   const open = [...byId("charts").querySelectorAll("details")].map((details) => details.open);
   fill(
     byId("charts"),
@@ -263,8 +270,9 @@ function changed() {
 }
 
 async function start() {
-  await signedIn();
-  follow(["jobs", "documents", "models"], { job: changed, document: changed, model: refreshSoon, reset: changed });
+  const session = await signedIn();
+  const topics = session.scopes.includes("documents:read") ? ["jobs", "documents", "models"] : ["jobs", "models"];
+  follow(topics, { queue: changed, job: changed, document: changed, model: refreshSoon, reset: changed });
   window.setInterval(tick, 1000);
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) changed();

@@ -172,17 +172,18 @@ async function search() {
 }
 
 /** @param {any} answer @param {number} elapsed milliseconds @returns {string} */
-function summaryOf({ data, timings, explain }, elapsed) {
+function summaryOf({ data, timings, explanation }, elapsed) {
   if (data.length === 0) return "Nothing was found. Other words, fewer filters or a lower threshold may find more.";
-  const stages = { ...timings, ...explain?.timings };
-  const parts = Object.entries(stages)
-    .filter(([, value]) => typeof value === "number" && value > 0)
-    .map(
-      ([name, value]) =>
-        `${name.replace(/_ms$/, "").replaceAll("_", " ")} ${Number(value).toFixed(Number(value) < 10 ? 1 : 0)} ms`,
-    );
+  /** @type {{name: string, milliseconds: number, points?: number | null}[]} */
+  const stages = explanation?.stages ?? Object.entries(timings).map(([name, milliseconds]) => ({ name, milliseconds }));
+  const parts = stages
+    .filter(({ milliseconds }) => milliseconds > 0)
+    .map(({ name, milliseconds, points }) => {
+      const left = points === null || points === undefined ? "" : `, ${counted(points, "point")}`;
+      return `${name.replace(/_ms$/, "").replaceAll("_", " ")} ${milliseconds.toFixed(milliseconds < 10 ? 1 : 0)} ms${left}`;
+    });
   const all = `${counted(data.length, "hit")} in ${Math.round(elapsed)} ms`;
-  return parts.length > 0 ? `${all} (${parts.join(", ")})` : all;
+  return parts.length > 0 ? `${all}: ${parts.join(" · ")}` : all;
 }
 
 async function start() {

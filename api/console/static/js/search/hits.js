@@ -96,7 +96,7 @@ function scores(hit, { sparse, low, high }) {
 
 /** Say where the hit was in each ranking, if the answer explains it. @param {Hit} hit @returns {HTMLElement | null} */
 function ranks(hit) {
-  const { dense_rank: dense, sparse_rank: sparse } = hit.explain ?? {};
+  const { dense_rank: dense, sparse_rank: sparse } = hit.explanation ?? {};
   const parts = [
     typeof dense === "number" && `${ordinal(dense)} by meaning`,
     typeof sparse === "number" && `${ordinal(sparse)} by words`,
