@@ -14,21 +14,59 @@ const PAGE = 100;
 /** Rows that are loaded before they are scrolled to. */
 const AHEAD = 400;
 
+/** A list of more rows is not loaded again as a whole. */
+const MOST_REFRESHED = 1000;
+
 let uploadsMade = 0;
+
+/** What has been loaded of a list. */
+class Rows {
+  /** @type {DocumentEntry[]} */
+  entries = [];
+  /** @type {Map<string, DocumentEntry>} */
+  byId = new Map();
+  /** Whether there are documents that have not been loaded. */
+  hasMore = true;
+
+  /** @param {Document} document @param {boolean} isFirst whether it is put before the others */
+  add(document, isFirst = false) {
+    if (this.byId.has(document.id)) return;
+    const entry = { key: document.id, document };
+    if (isFirst) this.entries.unshift(entry);
+    else this.entries.push(entry);
+    this.byId.set(document.id, entry);
+  }
+
+  /** Rows are written again when their entry is another object. @param {Document} document @returns {boolean} */
+  replace(document) {
+    const known = this.byId.get(document.id);
+    if (known === undefined) return false;
+    const entry = { ...known, document };
+    this.entries[this.entries.indexOf(known)] = entry;
+    this.byId.set(document.id, entry);
+    return true;
+  }
+
+  /** @param {string} id @returns {boolean} */
+  remove(id) {
+    const known = this.byId.get(id);
+    if (known === undefined) return false;
+    this.entries.splice(this.entries.indexOf(known), 1);
+    this.byId.delete(id);
+    return true;
+  }
+}
 
 export class Listing {
   /** @type {Filter} */
   filter = { collection: "", state: "", type: "", name: "" };
   /** How many documents there are, if no filter but that of the collection is set; else 0. */
   expected = 0;
-  /** Whether there are rows that have not been loaded. */
-  hasMore = false;
   /** @type {UploadEntry[]} */
   #uploads = [];
-  /** @type {DocumentEntry[]} */
-  #documents = [];
-  /** @type {Map<string, DocumentEntry>} */
-  #byId = new Map();
+  #rows = new Rows();
+  /** Takes the place of the others when it has as many rows as are seen. @type {Rows | null} */
+  #fresh = null;
   /** @type {AbortController | null} */
   #loading = null;
   #wanted = 0;
@@ -42,10 +80,15 @@ export class Listing {
     this.onchange = onchange;
     this.onadded = onadded;
     this.onerror = onerror;
+    this.#rows.hasMore = false; // until a filter is known
+  }
+
+  get hasMore() {
+    return this.#rows.hasMore;
   }
 
   get loaded() {
-    return this.#uploads.length + this.#documents.length;
+    return this.#uploads.length + this.#rows.entries.length;
   }
 
   /** Return the number of rows, with those that are not loaded yet. */
@@ -57,48 +100,61 @@ export class Listing {
   /** @param {number} index @returns {Entry | undefined} */
   at(index) {
     const uploads = this.#uploads.length;
-    return index < uploads ? this.#uploads[index] : this.#documents[index - uploads];
+    return index < uploads ? this.#uploads[index] : this.#rows.entries[index - uploads];
   }
 
   /** @param {Filter} filter */
   show(filter) {
     this.filter = filter;
-    this.reload();
+    this.#reload();
   }
 
-  /** Load from the first row again. */
-  reload() {
+  #reload() {
     this.#loading?.abort();
-    this.#loading = null;
-    this.#documents = [];
-    this.#byId = new Map();
-    this.hasMore = true;
+    this.#fresh = null;
+    this.#rows = new Rows();
     this.onchange();
-    this.need(this.#wanted);
+    void this.#load(this.#rows);
+  }
+
+  /** Load the rows again, because changes were missed. Those that are known are shown until the new ones are there. */
+  refresh() {
+    if (this.#rows.entries.length > MOST_REFRESHED) {
+      this.#reload();
+      return;
+    }
+    this.#loading?.abort();
+    this.#fresh = new Rows();
+    void this.#load(this.#fresh);
   }
 
   /** @param {number} last the row that must be loaded, with some after it */
   need(last) {
     this.#wanted = last;
-    if (this.#loading === null && this.hasMore && this.loaded < last + AHEAD) void this.#load();
+    if (this.#loading === null && this.hasMore && this.loaded < last + AHEAD) void this.#load(this.#rows);
   }
 
-  async #load() {
+  /** @param {Rows} rows */
+  async #load(rows) {
     const loading = new AbortController();
     this.#loading = loading;
     try {
-      while (this.hasMore && this.loaded < this.#wanted + AHEAD) {
-        const after = this.#documents.at(-1)?.document.id;
+      while (rows.hasMore && this.#uploads.length + rows.entries.length < this.#wanted + AHEAD) {
+        const after = rows.entries.at(-1)?.document.id;
         const answer = await get(`/v1/rag/documents${this.#query(after)}`, {}, loading.signal);
         if (this.#loading !== loading) return;
-        for (const document of answer.data) this.#append(document);
-        this.hasMore = answer.has_more;
+        for (const document of answer.data) rows.add(document);
+        rows.hasMore = answer.has_more;
+        if (rows === this.#rows) this.onchange();
+      }
+      if (rows === this.#fresh) {
+        [this.#rows, this.#fresh] = [rows, null];
         this.onchange();
       }
     } catch (error) {
       if (error instanceof DOMException) return;
       if (!(error instanceof ApiError)) throw error;
-      this.hasMore = false;
+      this.#rows.hasMore = false;
       this.onerror(error);
     } finally {
       if (this.#loading === loading) this.#loading = null;
@@ -114,38 +170,21 @@ export class Listing {
     return `?${query}`;
   }
 
-  /** @param {Document} document */
-  #append(document) {
-    if (this.#byId.has(document.id)) return;
-    const entry = { key: document.id, document };
-    this.#documents.push(entry);
-    this.#byId.set(document.id, entry);
-  }
-
   /** Take what an event or an answer says of a document. @param {Document} document */
   update(document) {
-    const known = this.#byId.get(document.id);
-    if (known !== undefined) {
-      // Rows are written again when their entry is another object.
-      const entry = { ...known, document };
-      this.#documents[this.#documents.indexOf(known)] = entry;
-      this.#byId.set(document.id, entry);
-      this.onchange();
-    } else if (this.#isNew(document) && this.#matches(document)) {
-      const entry = { key: document.id, document };
-      this.#documents.unshift(entry);
-      this.#byId.set(document.id, entry);
+    this.#fresh?.replace(document);
+    if (this.#rows.replace(document)) this.onchange();
+    else if (this.#isNew(document) && this.#matches(document)) {
+      this.#fresh?.add(document, true);
+      this.#rows.add(document, true);
       this.onadded(1);
     }
   }
 
   /** @param {string} id */
   remove(id) {
-    const known = this.#byId.get(id);
-    if (known === undefined) return;
-    this.#documents.splice(this.#documents.indexOf(known), 1);
-    this.#byId.delete(id);
-    this.onchange();
+    this.#fresh?.remove(id);
+    if (this.#rows.remove(id)) this.onchange();
   }
 
   /** Show how far files are that are being sent. @param {Upload} upload */
@@ -161,12 +200,9 @@ export class Listing {
       this.onchange();
     } else {
       this.#uploads.splice(at, 1);
-      if (this.#byId.has(upload.document.id)) this.onchange();
-      else {
-        this.#documents.unshift({ key: upload.document.id, document: upload.document });
-        this.#byId.set(upload.document.id, /** @type {DocumentEntry} */ (this.#documents[0]));
-        this.onchange();
-      }
+      this.#fresh?.add(upload.document, true);
+      this.#rows.add(upload.document, true);
+      this.onchange();
     }
   }
 
@@ -183,7 +219,7 @@ export class Listing {
 
   /** @param {Document} document */
   #isNew(document) {
-    const newest = this.#documents[0]?.document;
+    const newest = this.#rows.entries[0]?.document;
     return newest === undefined ? !this.hasMore : document.created_at >= newest.created_at;
   }
 

@@ -40,7 +40,7 @@ function documentRow(actions, first) {
   });
   const detail = h("span", { class: "document-detail" });
   const [state, chunks, size, when] = [cell("state"), cell("chunks"), cell("size"), cell("when")];
-  const buttons = cell("actions");
+  const buttons = cell("actions needs-write");
   const element = row(icon("documents"), cell("what", link, detail), state, chunks, size, when, buttons);
   let shownActions = "";
 

@@ -141,6 +141,10 @@ function waitingNotice({ path, state, missing, confirmed: isConfirmed }) {
     ),
     isConfirmed
       ? h("p", { class: "muted" }, "Confirmed. The documents are being deleted.")
-      : h("button", { type: "button", class: "button danger", onclick: () => void ask() }, "Confirm the deletion…"),
+      : h(
+          "button",
+          { type: "button", class: "button danger needs-write", onclick: () => void ask() },
+          "Confirm the deletion…",
+        ),
   );
 }

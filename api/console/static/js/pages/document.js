@@ -201,7 +201,8 @@ async function start() {
   byId("about", HTMLDetailsElement).open = window.matchMedia("(min-width: 901px)").matches;
   wire();
   keepTimesRight();
-  await signedIn();
+  const session = await signedIn();
+  document.body.classList.toggle("read-only", !session.scopes.includes("documents:write"));
   try {
     show(await get(address));
   } catch (error) {

@@ -2,6 +2,7 @@
 
 import { ApiError, post } from "../api.js";
 import { keepTimesRight } from "../clock.js";
+import { coalesced } from "../coalesce.js";
 import {
   cancelUnfinished,
   createCollection,
@@ -34,7 +35,9 @@ import { VirtualList } from "../virtual-list.js";
 
 const DEFAULT_COLLECTION = "default";
 const TYPING_MS = 250;
+/** The watched folders are asked for at most this often, and everything after changes that were missed. */
 const FOLDERS_MS = 3000;
+const MISSED_MS = 2000;
 
 /** @type {Collection[]} */
 let collections = [];
@@ -189,7 +192,7 @@ async function refreshCollections() {
 
 /** @param {{file: File, name: string}[]} files */
 async function send(files) {
-  if (files.length === 0) return;
+  if (files.length === 0 || document.body.classList.contains("read-only")) return;
   scroller.scrollTop = 0;
   const collection = listing.filter.collection || DEFAULT_COLLECTION;
   await uploadFiles(files, collection, (upload) => {
@@ -207,15 +210,12 @@ function collectionChanged(changed) {
   refreshFoldersSoon();
 }
 
-/** @type {number | undefined} */
-let foldersTimer;
-function refreshFoldersSoon() {
-  if (foldersTimer !== undefined) return;
-  foldersTimer = window.setTimeout(() => {
-    foldersTimer = undefined;
-    void attempt(showFolders);
-  }, FOLDERS_MS);
-}
+const refreshFoldersSoon = coalesced(showFolders, FOLDERS_MS);
+const refreshAll = coalesced(async () => {
+  listing.refresh();
+  await refreshCollections();
+  await showFolders();
+}, MISSED_MS);
 
 function listen() {
   follow(["documents"], {
@@ -223,11 +223,7 @@ function listen() {
     "document.deleted": ({ id }) => listing.remove(id),
     collection: collectionChanged,
     watched_folder: refreshFoldersSoon,
-    reset: () => {
-      listing.reload();
-      void attempt(refreshCollections);
-      void attempt(showFolders);
-    },
+    reset: refreshAll,
   });
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) refreshFoldersSoon();
@@ -274,7 +270,8 @@ async function start() {
   wire();
   keepTimesRight();
   try {
-    await signedIn();
+    const session = await signedIn();
+    document.body.classList.toggle("read-only", !session.scopes.includes("documents:write"));
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     return; // the shell has shown it

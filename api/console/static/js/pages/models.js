@@ -1,6 +1,7 @@
 // The models page: what is loaded, what is on disk, and what can be pulled.
 
 import { get, post } from "../api.js";
+import { coalesced } from "../coalesce.js";
 import { byId, fill, h } from "../dom.js";
 import { follow } from "../events.js";
 import { bytes, count } from "../format.js";
@@ -225,15 +226,7 @@ async function refresh() {
   show();
 }
 
-/** @type {number | undefined} */
-let timer;
-function refreshSoon() {
-  if (timer !== undefined) return;
-  timer = window.setTimeout(() => {
-    timer = undefined;
-    void attempt(refresh);
-  }, REFRESH_MS);
-}
+const refreshSoon = coalesced(refresh, REFRESH_MS);
 
 /** Take what an event says of a model. What it says of others, such as which is the default, is asked for. @param {Model} changed */
 function modelChanged(changed) {

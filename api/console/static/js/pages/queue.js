@@ -2,6 +2,7 @@
 
 import { call, get } from "../api.js";
 import { barChart } from "../chart.js";
+import { coalesced } from "../coalesce.js";
 import { byId, fill, h, iconButton } from "../dom.js";
 import { follow } from "../events.js";
 import { count, counted, duration, time } from "../format.js";
@@ -162,7 +163,7 @@ function workerCard({ role, name, host, model, doing, busy, since, figures }) {
       "p",
       { class: "muted small" },
       name ?? host ?? "",
-      since !== null && [name ? " · ready since " : "Ready since ", time(since)],
+      since !== null && [name ? " · started " : "Started ", time(since)],
     ),
   );
 }
@@ -237,28 +238,6 @@ async function refreshThroughput() {
     .forEach((details, index) => {
       details.open = open[index] ?? false;
     });
-}
-
-/**
- * Return a function that does something soon, once for all calls until then, and not more often than at this interval.
- *
- * @param {() => Promise<void>} action
- * @param {number} interval milliseconds
- * @returns {() => void}
- */
-function coalesced(action, interval) {
-  /** @type {number | undefined} */
-  let timer;
-  let last = -Infinity;
-  return () => {
-    if (timer !== undefined) return;
-    const wait = Math.max(0, last + interval - performance.now());
-    timer = window.setTimeout(async () => {
-      last = performance.now();
-      await attempt(action);
-      timer = undefined;
-    }, wait);
-  };
 }
 
 const refreshSoon = coalesced(refresh, QUEUE_MS);
