@@ -15,13 +15,16 @@ from ingest.vector_store.base import Vector
 
 #: The threshold is measured on the chunks of a store once it has so many.
 LEAST_POINTS = 500
-#: The share of unrelated questions, and of pairs of a question and an unrelated passage, that is below the threshold.
+#: The shares of unrelated questions and of unrelated pairs of question and passage that are below what is measured.
 UNRELATED_QUESTIONS, UNRELATED_PAIRS = 0.8, 0.985
 #: A threshold measured on chunks is at most so many standard deviations of unrelated pairs above that of the pairs: a
 #: store about everything answers many of the questions, whose cosines are then no measure.
 MOST_DEVIATIONS = 1.5
+#: How far above the floor a threshold is, as a multiple of what was measured. It is for chunks that share no words with
+#: the question, and the words that a chunk shares lower it (`ingest.retrieval.relevance`).
+BROUGHT_MARGIN, MEASURED_MARGIN = 1.4, 1.1
 #: What `measure_scale` returns for the starter model. So a new installation does not have to measure it.
-STARTER_SCALE = CosineScale(floor=0.056, threshold=0.278)
+STARTER_SCALE = CosineScale(floor=0.056, threshold=0.367)
 
 Cosines = npt.NDArray[np.float32]
 
@@ -41,7 +44,8 @@ def measure_scale(embedder: PairEmbedder) -> CosineScale:
         Unavailable: the model is shutting down.
     """
     queries = np.asarray(embedder.embed([question for question, _ in PAIRS], "query"))
-    return _scale_of(_cosines(embedder, queries))
+    floor, least = _floor_and_least(_cosines(embedder, queries))
+    return CosineScale(floor, floor + BROUGHT_MARGIN * (least - floor))
 
 
 def measure_in_store(embedder: PairEmbedder, store: VectorStore, points: int) -> CosineScale:
@@ -58,10 +62,11 @@ def measure_in_store(embedder: PairEmbedder, store: VectorStore, points: int) ->
     """
     queries = np.asarray(embedder.embed([question for question, _ in PAIRS], "query"))
     cosines = _cosines(embedder, queries)
-    brought = _scale_of(cosines)
+    floor, least = _floor_and_least(cosines)
     best = [_best_cosine(store, vector) for vector in queries]
-    most = brought.threshold + MOST_DEVIATIONS * float(_unrelated(cosines).std())
-    return CosineScale(brought.floor, min(most, float(np.quantile(best, UNRELATED_QUESTIONS))), points)
+    most = least + MOST_DEVIATIONS * float(_unrelated(cosines).std())
+    measured = min(most, float(np.quantile(best, UNRELATED_QUESTIONS)))
+    return CosineScale(floor, floor + MEASURED_MARGIN * (measured - floor), points)
 
 
 def _cosines(embedder: PairEmbedder, queries: Cosines) -> Cosines:
@@ -70,11 +75,11 @@ def _cosines(embedder: PairEmbedder, queries: Cosines) -> Cosines:
     return cosines
 
 
-def _scale_of(cosines: Cosines) -> CosineScale:
+def _floor_and_least(cosines: Cosines) -> tuple[float, float]:
+    """Return the mean of unrelated pairs, and the cosine that hardly any of them reaches."""
     unrelated = _unrelated(cosines)
     # A mean below 0 needs no floor.
-    floor = max(0.0, float(unrelated.mean()))
-    return CosineScale(floor, float(np.quantile(unrelated, UNRELATED_PAIRS)))
+    return max(0.0, float(unrelated.mean())), float(np.quantile(unrelated, UNRELATED_PAIRS))
 
 
 def _best_cosine(store: VectorStore, vector: Vector) -> float:

@@ -40,14 +40,19 @@ class QueryTerms:
         """
         return cls(store.term_weights(query_terms(text).indices, collections), frozenset(code_terms(text)))
 
+    def bm25_share(self, point: ScoredPoint) -> float:
+        """Return the BM25 score of a point as a share of the most that the query can score, 0 to 1."""
+        ceiling = self.weights.ceiling
+        return min(1.0, (point.sparse_score or 0.0) / ceiling) if ceiling else 0.0
+
     def match_strongly(self, point: ScoredPoint) -> bool:
         """Return whether the point holds all codes of the query, or most of its terms weighted by rarity.
 
         At least one rare term must be among them: common words do not make a chunk relevant. A query that is little
         more than its codes needs none, since in a small collection most chunks may hold a code.
         """
-        weights, ceiling = self.weights.weights, self.weights.ceiling
-        if not ceiling or (point.sparse_score or 0.0) < LEAST_BM25_SHARE * ceiling:
+        weights = self.weights.weights
+        if not weights or self.bm25_share(point) < LEAST_BM25_SHARE:
             return False
         held = set(point_terms(point.payload).indices) & weights.keys()
         holds_codes = bool(self.codes) and self.codes <= held

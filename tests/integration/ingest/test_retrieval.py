@@ -167,7 +167,7 @@ def test_the_only_text_with_a_word_comes_before_one_that_is_close_by_chance(worl
 
 
 def test_half_of_a_query_is_no_strong_match_in_a_small_store_either(world: World) -> None:
-    filler = " ".join(f"word{n}" for n in range(40))
+    filler = " ".join(f"word{n}" for n in range(120))
     world.store.upsert([make_point(f"{filler} capital")])
     assert world.search("capital of Atlantis") == []
     assert len(world.search("capital word7 of Atlantis")) == 1

@@ -196,6 +196,20 @@ def test_points_are_relevant_if_they_are_close_or_hold_the_terms() -> None:
     assert first_ranking(DropIrrelevant(reader()).run(strict)) == ["holds ZZ278X1", "tell 278x1 me"]
 
 
+def test_a_point_that_shares_words_needs_less_closeness_unless_the_search_names_a_threshold() -> None:
+    asked = query("the warranty of the pump")
+    half = 0.5 * asked.terms.weights.ceiling
+    ranking = [
+        point("nothing shared", dense_score=0.3),
+        point("the pump", index=1, dense_score=0.3, sparse_score=half),
+        point("a pump", index=2, dense_score=0.2, sparse_score=half),
+    ]
+    search = Search(OPTIONS, threshold=0.4, fusion=Fusion(cosine_floor=0.1), queries=[asked], rankings=[ranking])
+    assert first_ranking(DropIrrelevant(reader()).run(search)) == ["the pump"]
+    named = replace(search, options=SearchOptions(top_k=2, score_threshold=0.4))
+    assert first_ranking(DropIrrelevant(reader()).run(named)) == []
+
+
 @pytest.mark.parametrize(
     ("text", "is_found"),
     [
