@@ -162,7 +162,8 @@ async def submit_async(services: Services, call: Call) -> Response:
         position = await services.stream.submit(
             call.job_id, call.kind, request, durable=True, key=caller.key, owner=caller.owner, model=call.model
         )
-        turn = (await services.stream.turns()).get(call.job_id, Waiting(position, None))
+        turns, _ = await services.stream.turns()
+        turn = turns.get(call.job_id, Waiting(position, None))
     except Unavailable as error:
         # The row is committed, and reconciliation submits it later. An error would make the client send it twice.
         log.warning("job %s will be submitted later: %s", call.job_id, error.message)

@@ -39,7 +39,7 @@ ROUND_ITEMS = 100
 #: If more wait, clients read their lists again, at most once in RESET_SECONDS.
 MAX_WAITING, RESET_SECONDS = 2000, 2.0
 #: Collections and queues change with each of their documents and jobs, and are read at most this often.
-SUMMARY_SECONDS = 1.0
+SUMMARY_SECONDS, QUEUE_SECONDS = 1.0, 2.0
 MAX_COLLECTIONS = 20
 #: Models are compared this often even without a hint, since a worker that is killed gives none.
 MODELS_SECONDS = 10.0
@@ -128,7 +128,7 @@ class Live:
         self._read_to = self._sent_to = "0-0"
         self._liveness = Liveness(services)
         self._collections: dict[str, None] = {}
-        self._queue_changed = False
+        self._queue_changed = self._is_working = False
         self._models: dict[str, bytes] | None = None
         self._positions: dict[str, Any] = {}
         self._due: dict[str, float] = {}
@@ -224,7 +224,7 @@ class Live:
 
     @property
     def _has_summaries(self) -> bool:
-        return bool(self._collections) or self._queue_changed
+        return bool(self._collections) or self._queue_changed or self._is_working
 
     async def _send_round(self) -> bool:
         """Send some of what has changed. Return whether nothing of it waits any more."""
@@ -283,21 +283,34 @@ class Live:
         if not ids:
             return []
         found: list[JobSummary] = await in_thread(self._services.catalog.jobs_by_id, ids)
-        turns = await self._services.stream.turns() if any(job.state is JobState.QUEUED for job in found) else {}
+        is_waiting = any(job.state is JobState.QUEUED for job in found)
+        turns, _ = await self._services.stream.turns() if is_waiting else ({}, 0)
         return [_job_event(job, turns.get(job.id)) for job in found]
 
     async def _send_queue(self) -> None:
-        """Say that the queue has changed, and to durable jobs that wait, their new turns."""
-        if not self._queue_changed or not any("jobs" in client.subscription.topics for client in self._clients):
+        """Say that the queue has changed, and to durable jobs that wait, their new turns.
+
+        While jobs run, their figures change all the time, which is said every QUEUE_SECONDS.
+        """
+        is_wanted = any("jobs" in client.subscription.topics for client in self._clients)
+        if not is_wanted or not (self._queue_changed or (self._is_working and self._is_due("queue", QUEUE_SECONDS))):
             return
         self._queue_changed = False
-        turns = await self._services.stream.turns()
+        turns, running = await self._services.stream.turns()
+        self._is_working = running > 0
+        self._is_due("queue", QUEUE_SECONDS)
         moved = [job_id for job_id, turn in turns.items() if self._positions.get(job_id) != turn]
         self._positions = turns
         found: list[JobSummary] = await in_thread(self._services.catalog.jobs_by_id, moved) if moved else []
         waiting = [job for job in found if job.state is JobState.QUEUED]
         self._publish([_job_event(job, turns[job.id]) for job in waiting])
-        self._publish([Event("jobs", "queue", {"object": "queue.changed", "waiting": len(turns)}, _is_for_all)])
+        self._publish(
+            [
+                Event(
+                    "jobs", "queue", {"object": "queue.changed", "waiting": len(turns), "running": running}, _is_for_all
+                )
+            ]
+        )
 
     async def _collection_events(self, names_or_ids: Iterable[str]) -> list[Event]:
         events = []

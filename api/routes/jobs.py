@@ -88,9 +88,9 @@ async def _with_result(services: Services, caller: Caller, job: Job) -> Wire:
 async def _turn(services: Services, job: Job) -> Waiting | None:
     """Return the turn of a job that waits. For a job that is far behind in its queue, nothing is estimated."""
     try:
-        turn = (await services.stream.turns()).get(job.id)
-        if turn is not None:
-            return turn
+        turns, _ = await services.stream.turns()
+        if job.id in turns:
+            return turns[job.id]
         position = await services.stream.position(job.id)
         return None if position is None else Waiting(position, None)
     except Unavailable as error:
@@ -148,9 +148,10 @@ async def _with_turn(services: Services, event: events.AnyEvent) -> events.AnyEv
     if not isinstance(event, events.Queued):
         return event
     try:
-        turn = (await services.stream.turns()).get(event.job_id)
+        turns, _ = await services.stream.turns()
     except Unavailable:
         return event
+    turn = turns.get(event.job_id)
     if turn is None:
         return event
     return msgspec.structs.replace(event, position=turn.position, estimated_start_seconds=turn.estimated_start_seconds)

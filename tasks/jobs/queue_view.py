@@ -71,11 +71,11 @@ class QueueView:
     def __init__(self, redis: Any) -> None:
         self._redis = redis
 
-    async def turns(self) -> dict[str, Waiting]:
-        """Return the turns of the first MAX_SHOWN jobs of each queue, by id."""
+    async def turns(self) -> tuple[dict[str, Waiting], int]:
+        """Return the turns of the first MAX_SHOWN jobs of each queue, by id, and how many jobs run."""
         workers, _ = await self._workers()
         states = await self._states(workers)
-        return _all_turns(states, workers)
+        return _all_turns(states, workers), sum(len(state.active) for state in states)
 
     async def jobs(self) -> tuple[list[QueuedJob], Workers]:
         """Return the jobs that run and wait, those that run first, and all live workers by role."""

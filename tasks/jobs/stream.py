@@ -26,7 +26,7 @@ from tasks.jobs.keys import channel, events_key, job_key, worker_key
 from tasks.jobs.kinds import JobKind, kind_named
 from tasks.jobs.presence import WorkerPresence
 from tasks.jobs.producer import Producer, live_workers
-from tasks.jobs.queue_view import QueuedJob, QueueView, Waiting
+from tasks.jobs.queue_view import QueuedJob, QueueView, Waiting, Workers
 from tasks.jobs.queues import Role, Task
 from tasks.jobs.reader import UNSERVED_SECONDS, Frame, JobReader, decode_frame, unavailable, with_time_limit
 from tasks.jobs.records import HEARTBEAT_TTL_SECONDS, MISSED_HEARTBEAT_SECONDS, READ_TTL_SECONDS
@@ -39,6 +39,8 @@ MAX_THREADS = 32
 MAX_CANCEL_THREADS = 8
 #: Readers that ask Redis at the same time: fewer than there are connections.
 MAX_ASKING = MAX_ASYNC_CONNECTIONS // 2
+#: How long a view of the queues is used.
+QUEUE_VIEW_SECONDS = 0.5
 #: How often readers are told the time, and whether the workers are as before.
 TICK_SECONDS = 1.0
 #: After a worker has gone, or publications may have been lost, readers check their jobs often for this time. It is long
@@ -71,6 +73,9 @@ class JobStream:
         self._suspicious_until = 0.0
         #: Reads what waits and runs.
         self._queue = QueueView(self._redis)
+        #: The last view of the queues, and until when it is used.
+        self._viewed: tuple[float, tuple[list[QueuedJob], Workers] | None] = (0.0, None)
+        self._viewing = asyncio.Lock()
         self._background: list[asyncio.Task[None]] = []
 
     @property
@@ -167,13 +172,21 @@ class JobStream:
         """Return the number of jobs that wait before this one, or None if it does not wait."""
         return await self.in_thread(self._producer.position, job_id)
 
-    async def turns(self) -> dict[str, Waiting]:
-        """Return the turns of the first jobs of each queue, by id: see `QueueView`."""
+    async def turns(self) -> tuple[dict[str, Waiting], int]:
+        """Return the turns of the first jobs of each queue, by id, and how many jobs run: see `QueueView`."""
         return await self._queue.turns()
 
-    async def queued_jobs(self) -> tuple[list[QueuedJob], dict[Role, dict[str, dict[str, Any]]]]:
-        """Return the jobs that run and wait, and all live workers by role: see `QueueView`."""
-        return await self._queue.jobs()
+    async def queued_jobs(self) -> tuple[list[QueuedJob], Workers]:
+        """Return the jobs that run and wait, and all live workers by role: see `QueueView`.
+
+        However many ask, Redis is asked at most once in QUEUE_VIEW_SECONDS.
+        """
+        async with self._viewing:
+            until, found = self._viewed
+            if found is None or time.monotonic() >= until:
+                found = await self._queue.jobs()
+                self._viewed = time.monotonic() + QUEUE_VIEW_SECONDS, found
+            return found
 
     async def throughput(self) -> tuple[int, list[dict[str, int]]]:
         """Return the present minute, and the counts of the last ones up to it: see `QueueView`."""

@@ -46,6 +46,8 @@ class FakeJobStream:
     cancelled: list[str] = field(default_factory=list)
     recorded: dict[str, list[Frame]] = field(default_factory=dict)
     failure: LlmApiError | None = None
+    #: How many jobs run.
+    running: int = 0
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
     def open(self, job_id: str, *, after: int = 0) -> FakeReader:
@@ -85,13 +87,13 @@ class FakeJobStream:
         waiting = [job.job_id for job in self.submitted]
         return waiting.index(job_id) if job_id in waiting else None
 
-    async def turns(self) -> dict[str, Waiting]:
+    async def turns(self) -> tuple[dict[str, Waiting], int]:
         self.check()
-        return {job.job_id: Waiting(at, at / 2) for at, job in enumerate(self.submitted)}
+        return {job.job_id: Waiting(at, at / 2) for at, job in enumerate(self.submitted)}, self.running
 
     async def queued_jobs(self) -> tuple[list[QueuedJob], dict[Role, dict[str, dict[str, Any]]]]:
         self.check()
-        turns = await self.turns()
+        turns, _ = await self.turns()
         jobs = [
             QueuedJob(
                 job_id=job.job_id,

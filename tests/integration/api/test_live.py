@@ -20,8 +20,10 @@ from api.routes import live as route
 from core.catalog import Catalog, DocumentState, JobState, NewDocument, Source
 from core.errors import AuthenticationFailed, Unavailable
 from core.keys import KeyRights, Scope
+from core.messages import GenerateRequest
 from core.settings import load_settings
 from tasks.jobs.changes import ChangePublisher, ChangeStream
+from tasks.jobs.kinds import CHAT
 from tasks.jobs.queues import Role
 
 pytestmark = pytest.mark.asyncio
@@ -31,7 +33,7 @@ BOB = Caller("key-b", KeyRights(owner="bob", collections=("bobs",)))
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GATHER_SECONDS", "BUSY_SECONDS", "SUMMARY_SECONDS", "RETRY_SECONDS"):
+    for name in ("GATHER_SECONDS", "BUSY_SECONDS", "SUMMARY_SECONDS", "QUEUE_SECONDS", "RETRY_SECONDS"):
         monkeypatch.setattr(module, name, 0.01)
 
 
@@ -109,7 +111,7 @@ async def test_a_job_is_sent_with_its_state_and_a_model_when_it_changes(live: Li
         await asyncio.to_thread(catalog.finish_job, "job-1", JobState.COMPLETED, "{}")
         _, data = await next_event(client, "job")
         assert (data["status"], data["result"]) == ("completed", None)
-        await next_hint(live, client)
+        await next_hint(live)
         stream.live[Role.INFERENCE]["other@host"] = {"model": {"name": "other"}}  # type: ignore[attr-defined]
         await asyncio.to_thread(catalog.want_model, "other")
         _, data = await next_event(client, "model")
@@ -119,12 +121,30 @@ async def test_a_job_is_sent_with_its_state_and_a_model_when_it_changes(live: Li
         assert (await next_event(client, "model.deleted"))[1]["id"] == "other"
 
 
-async def next_hint(live: Live, client: LiveClient) -> None:
+async def next_hint(live: Live) -> None:
     """Wait until the models have been read, with which later ones are compared."""
     async with asyncio.timeout(60):
         while live._models is None:
             await asyncio.to_thread(live._services.catalog.want_model, "any")
             await asyncio.sleep(0.05)
+
+
+async def test_the_queue_is_announced_when_it_changes_and_while_jobs_run(live: Live, redis_url: str) -> None:
+    stream: Any = live._services.stream
+    await stream.submit("job-1", CHAT, GenerateRequest(messages=[]), durable=True)
+    async with live.client(ANONYMOUS, Subscription(frozenset({"jobs"}))) as client:
+        await asyncio.to_thread(live._services.catalog.create_job, "job-1", "chat", "/", "{}")
+        assert (await next_event(client, "job"))[1]["position"] == 0
+        stream.running = 1
+        with redis.Redis.from_url(redis_url) as other:
+            publisher = ChangePublisher(other)
+            publisher({"queue": ()})
+            assert await next_event(client, "queue") == (
+                "queue",
+                {"object": "queue.changed", "waiting": 1, "running": 1},
+            )
+            await asyncio.to_thread(publisher.close)
+        assert (await next_event(client, "queue"))[1]["running"] == 1, "again, without a hint, as long as one runs"
 
 
 async def test_everyone_gets_what_they_may_see_and_asked_for(live: Live) -> None:

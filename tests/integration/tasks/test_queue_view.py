@@ -57,7 +57,8 @@ def append(producer: Producer, record: JobRecord, number: int, *items: events.An
 
 async def test_a_job_is_followed_from_its_turn_to_its_end(producer: Producer, view: QueueView) -> None:
     submit(producer, "one", "two", "three")
-    assert await view.turns() == {
+    turns, running = await view.turns()
+    assert running == 0 and turns == {
         "one": Waiting(0, 0.0),
         "two": Waiting(1, 0.0),
         "three": Waiting(2, None),
@@ -85,11 +86,12 @@ async def test_the_wait_is_estimated_from_the_last_durations_and_the_slots(produ
         append(producer, take(producer, job_id), 1, accepted, state="running")
     submit(producer, "d", "e")
     submit(producer, "later", durable=True)
-    turns = await view.turns()
+    turns, running = await view.turns()
+    assert running == 3
     assert [turns[job_id].estimated_start_seconds for job_id in ("d", "e")] == [10.0, 20.0]
     assert turns["later"] == Waiting(0, 30.0), "durable jobs go behind those that somebody waits for"
     submit(producer, "any", model="")
-    assert (await view.turns())["any"].estimated_start_seconds == 10.0, "the worker of the default model takes it"
+    assert (await view.turns())[0]["any"].estimated_start_seconds == 10.0, "the worker of the default model takes it"
 
 
 async def test_what_leaves_a_worker_is_active_no_more(producer: Producer, view: QueueView) -> None:
@@ -113,7 +115,7 @@ async def test_what_leaves_a_worker_is_active_no_more(producer: Producer, view: 
 async def test_few_of_many_jobs_are_read(producer: Producer, view: QueueView, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_view, "MAX_SHOWN", 2)
     submit(producer, *"abc", durable=True)
-    assert list(await view.turns()) == ["a", "b"] and len((await view.jobs())[0]) == 2
+    assert list((await view.turns())[0]) == ["a", "b"] and len((await view.jobs())[0]) == 2
 
 
 async def test_each_minute_is_counted(producer: Producer, view: QueueView) -> None:
