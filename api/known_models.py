@@ -47,6 +47,8 @@ class KnownModel:
     size_bytes: int | None = None
     quantization: str | None = None
     parameters: int | None = None
+    #: Whether it is the small model that the program brings to show how everything works.
+    is_demonstration: bool = False
 
 
 async def known_models(services: Services, *kinds: ModelKind) -> list[KnownModel]:
@@ -120,6 +122,7 @@ def _loaded(info: dict[str, Any]) -> KnownModel:
         reasons=known.get("reasons"),
         context_length=known.get("context_length"),
         parameters=known.get("parameters"),
+        is_demonstration=bool(known.get("is_starter")),
     )
 
 
@@ -266,6 +269,7 @@ def model_wire(model: KnownModel) -> Wire:
     extensions = {
         "default": model.is_default or None,
         "problem": model.problem or None,
+        "demonstration": model.is_demonstration or None,
         "context_length": model.context_length,
         "size_bytes": model.size_bytes,
         "quantization": model.quantization,

@@ -141,6 +141,11 @@ class Model(WireAnswer):
         description="Extension: in tokens. Of a loaded model, that of an answer with its prompt; else the trained one.",
         json_schema_extra=EXTENSION,
     )
+    demonstration: bool | None = Field(
+        None,
+        description="Extension: of a loaded model, whether it is the small one that the program brings.",
+        json_schema_extra=EXTENSION,
+    )
     size_bytes: int | None = Field(None, description="Extension: of its files.", json_schema_extra=EXTENSION)
     quantization: str | None = Field(None, description="Extension: such as 'Q4_K_M'.", json_schema_extra=EXTENSION)
     parameters: int | None = Field(None, description="Extension: their number.", json_schema_extra=EXTENSION)

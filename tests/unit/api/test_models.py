@@ -149,3 +149,11 @@ async def test_it_is_ready_while_no_model_is_loaded_but_one_can_be(
     assert (await http.get("/ready")).json()["checks"]["inference_worker"] == "ok"
     stream.live[Role.SUPERVISOR]["up@host"]["models"] = [on_disk("Huge", loadable=False)]
     assert (await http.get("/ready")).json()["checks"]["inference_worker"] == "unavailable"
+
+
+async def test_the_model_that_the_program_brings_is_named_as_a_demonstration(
+    http: httpx.AsyncClient, stream: FakeJobStream
+) -> None:
+    stream.live[Role.INFERENCE]["two@other"]["model"]["is_starter"] = True
+    models = (await http.get("/v1/models")).json()["data"]
+    assert [model["id"] for model in models if model.get("demonstration")] == ["Lone"]

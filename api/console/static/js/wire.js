@@ -121,6 +121,7 @@
  * @property {string[]} capabilities
  * @property {boolean} [default]
  * @property {string} [problem]
+ * @property {boolean} [demonstration] whether it is the small model that the program brings
  * @property {number} [context_length]
  * @property {number} [size_bytes]
  * @property {string} [quantization]

@@ -40,16 +40,20 @@ export class Answering {
    * @param {Message} message the answer
    */
   async submit(conversation, branch, message) {
-    const rag = this.library.search(conversation);
     message.state = "sending";
-    message.searched = rag !== null;
     this.sending.add(message.id);
     await this.changed(message);
     try {
-      const body = requestBody(conversation, branch, rag);
-      const job = await post("/v1/chat/completions", body, { prefer: "respond-async" });
+      if (conversation.collections === "all") await this.library.loadCollections();
+      const rag = this.library.search(conversation);
+      message.searched = rag !== null;
+      const job = await post("/v1/chat/completions", requestBody(conversation, branch, rag), {
+        prefer: "respond-async",
+      });
       message.job = job.id;
-      message.state = "queued";
+      // The user may have stopped it meanwhile.
+      if (isFinal(message)) await this.stop(message);
+      else message.state = "queued";
     } catch (error) {
       this.fail(message, error);
     }
@@ -84,7 +88,7 @@ export class Answering {
     } catch (error) {
       this.fail(message, error);
     } finally {
-      this.followed.delete(message.id);
+      if (this.followed.get(message.id) === followed) this.followed.delete(message.id);
     }
     await this.changed(message);
   }
@@ -117,6 +121,7 @@ export class Answering {
   /** Stop following, because another conversation is shown. The answers go on, and are followed when they are shown. */
   leave() {
     for (const { controller } of this.followed.values()) controller.abort();
+    this.followed.clear();
   }
 
   /** @param {Message} message @param {unknown} error */

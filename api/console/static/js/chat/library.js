@@ -4,13 +4,13 @@ import { ApiError, get } from "../api.js";
 
 /** @typedef {import("../conversations.js").Conversation} Conversation */
 /** @typedef {import("../wire.js").Collection} Collection */
-/** @typedef {import("../wire.js").Model & {demonstration?: boolean}} Model */
+/** @typedef {import("../wire.js").Model} Model */
 
 /** The collections of conversations' own files begin with this. */
 const FILES_PREFIX = "chat-";
 /** A request may name so many collections. */
 const MAX_COLLECTIONS = 64;
-/** The model that the program brings. */
+/** The model that the program brings, unless it was given another name. The server says which it is once it is loaded. */
 const STARTER = "SmolLM2-135M-Instruct";
 
 export class Library {
@@ -62,7 +62,7 @@ export class Library {
   /** @param {string} name @returns {boolean} whether it is the small model that the program brings to show how it works */
   isDemonstration(name) {
     const model = this.models.find(({ id }) => id === name);
-    return model?.demonstration ?? name === STARTER;
+    return model?.demonstration === true || name === STARTER;
   }
 
   /** @param {string} name of a model that is gone */

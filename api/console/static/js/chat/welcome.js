@@ -1,6 +1,6 @@
 // What a conversation without messages shows: the next step, whichever that is.
 
-import { get, root } from "../api.js";
+import { ApiError, get, root } from "../api.js";
 import { fill, h, icon } from "../dom.js";
 import { counted } from "../format.js";
 import { attempt } from "../toast.js";
@@ -33,9 +33,14 @@ export class Welcome {
   show(isShown) {
     this.element.hidden = !isShown;
     if (!isShown) return;
-    const hasSample = this.library.collections.some((one) => one.name === SAMPLE_COLLECTION && searchable(one) > 0);
-    const { documents } = this.library;
-    if (documents === 0 || this.progress !== "") fill(this.element, this.firstRun());
+    const { documents, collections, mayRead } = this.library;
+    const hasSample = collections.some((one) => one.name === SAMPLE_COLLECTION && searchable(one) > 0);
+    const isFirst = documents === 0 || this.progress !== "";
+    const key = `${documents} ${hasSample} ${isFirst} ${this.progress} ${mayRead}`;
+    // The focus stays where it is unless something has changed.
+    if (this.element.dataset.shown === key) return;
+    this.element.dataset.shown = key;
+    if (isFirst) fill(this.element, this.firstRun());
     else
       fill(this.element, hasSample && documents === 1 ? sampleHead() : head(documents), hasSample && this.questions());
   }
@@ -92,16 +97,18 @@ export class Welcome {
   }
 
   async addSample() {
-    await attempt(async () => {
+    const isAdded = await attempt(async () => {
       const file = await sampleFile();
       const [upload] = await uploadFiles([{ file, name: SAMPLE_NAME }], SAMPLE_COLLECTION, () => {
         this.progress = "Uploading …";
         this.show(true);
       });
-      this.progress = upload?.error ?? "";
-      if (upload?.document) await this.set(upload.document);
+      if (!upload?.document) throw new ApiError(upload?.error ?? "The sample was not accepted.", 0);
+      await this.set(upload.document);
     });
-    if (this.sample === "") this.show(!this.element.hidden);
+    if (isAdded) return;
+    this.progress = "";
+    this.show(!this.element.hidden);
   }
 
   /** @param {any} document as an event brings it */

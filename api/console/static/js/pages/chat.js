@@ -55,7 +55,8 @@ class ChatPage {
     this.source = new SourcePanel(byId("source-side"), byId("source-dialog", HTMLDialogElement), (isOpen) =>
       byId("chat").classList.toggle("with-source", isOpen),
     );
-    this.attachments = new Attachments(byId("files"), () => void this.sendWaiting());
+    this.attachments = new Attachments(byId("files"), () => void this.filesChanged());
+    this.pendingFiles = 0;
     this.composer = new Composer({
       send: (text) => void this.ask(text, this.conversation.leaf),
       stop: () => void this.stop(),
@@ -130,29 +131,43 @@ class ChatPage {
 
   /** @param {string} text @param {string} parent */
   async ask(text, parent) {
-    await this.saved();
     const question = newMessage(this.conversation.id, parent, "user", text);
     this.messages.push(question);
-    await this.store.saveMessage(question);
-    await this.answer(question);
+    await this.answer(question, true);
   }
 
-  /** @param {Message} question */
-  async answer(question) {
-    const answer = newMessage(this.conversation.id, question.id, "assistant");
+  /** @param {Message} question @param {boolean} [isNew] whether it is not stored yet */
+  async answer(question, isNew = false) {
+    // Until it has been sent, the user may have opened another conversation.
+    const { conversation } = this;
+    const answer = newMessage(conversation.id, question.id, "assistant");
     const isWaiting = this.attachments.pending > 0;
     if (isWaiting) answer.state = "indexing";
     this.messages.push(answer);
-    await this.store.saveMessage(answer);
-    const title = this.conversation.title === UNTITLED ? shortened(question.text) : this.conversation.title;
-    await this.change({ leaf: answer.id, updated: Date.now(), title });
+    const branch = branchTo(this.messages, question.id);
+    const title = conversation.title === UNTITLED ? shortened(question.text) : conversation.title;
+    const changes = { leaf: answer.id, updated: Date.now(), title };
+    Object.assign(conversation, changes);
+    this.render();
     this.scroll.toEnd();
-    if (!isWaiting) await this.submit(answer);
+    await this.saved();
+    if (isNew) await this.store.saveMessage(question);
+    await this.store.saveMessage(answer);
+    await this.store.change(conversation.id, changes);
+    await this.list.refresh();
+    if (!isWaiting) await this.answering.submit(conversation, branch, answer);
   }
 
-  /** @param {Message} answer */
-  async submit(answer) {
-    await this.answering.submit(this.conversation, branchTo(this.messages, answer.parent), answer);
+  /** The files have changed: questions may have waited for them. */
+  async filesChanged() {
+    const { pending } = this.attachments;
+    const wasPending = this.pendingFiles > 0;
+    this.pendingFiles = pending;
+    if (pending > 0) return;
+    await this.sendWaiting();
+    if (!wasPending) return;
+    await attempt(() => this.library.loadCollections());
+    this.scope.showCollections();
   }
 
   /** Send the questions that waited for files, if these are searchable now. */
@@ -160,13 +175,13 @@ class ChatPage {
     if (this.attachments.pending > 0) return;
     const waiting = this.messages.filter(({ state }) => state === "indexing");
     await Promise.all(waiting.map((message) => this.sendNow(message)));
-    if (this.conversation.files !== "") await attempt(() => this.library.loadCollections());
-    this.scope.showCollections();
   }
 
   /** @param {Message} message */
   async sendNow(message) {
-    if (await this.store.claim(message.id, "indexing", "sending")) await this.submit(message);
+    const { conversation, messages } = this;
+    if (!(await this.store.claim(message.id, "indexing", "sending"))) return;
+    await this.answering.submit(conversation, branchTo(messages, message.parent), message);
   }
 
   async stop() {
@@ -271,18 +286,21 @@ class ChatPage {
   }
 
   /** Another window has changed something. @param {Change} change */
-  async changedElsewhere({ conversation, removed }) {
-    if (conversation === this.conversation.id) {
-      if (removed) return this.startNew();
-      const found = await this.store.load(conversation);
-      if (found === null || conversation !== this.conversation.id) return;
-      const { leaf } = this.conversation;
-      this.messages = merged(this.messages, found.messages, (message) => this.answering.isBusy(message));
-      this.conversation = { ...found.conversation, leaf: newestLeaf(this.messages, leaf || found.conversation.leaf) };
-      this.render();
-      await this.resume();
-    }
-    await this.list.refresh();
+  async changedElsewhere({ conversation, message, removed }) {
+    if (message === "") await this.list.refresh();
+    if (conversation !== this.conversation.id) return;
+    if (removed) return this.startNew();
+    // This window reads the same answer itself.
+    if (this.messages.some((one) => one.id === message && this.answering.isBusy(one))) return;
+    const found = await this.store.load(conversation);
+    if (found === null || conversation !== this.conversation.id) return;
+    const { leaf } = this.conversation;
+    this.messages = merged(this.messages, found.messages, (one) => this.answering.isBusy(one));
+    Object.assign(this.conversation, found.conversation, {
+      leaf: newestLeaf(this.messages, leaf || found.conversation.leaf),
+    });
+    this.render();
+    await this.resume();
   }
 
   // Changes on the server
