@@ -37,7 +37,7 @@ export function barChart({ title, unit, times, series }) {
       "div",
       { class: "chart-axis muted small", "aria-hidden": "true" },
       h("span", {}, "an hour ago"),
-      h("span", {}, `at most ${count(most)}`),
+      h("span", {}, most > 0 && `at most ${count(most)}`),
       h("span", {}, "now"),
     ),
     h("details", {}, h("summary", { class: "small" }, "As a table"), table(title, times, series)),

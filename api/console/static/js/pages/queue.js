@@ -3,7 +3,7 @@
 import { call, get } from "../api.js";
 import { barChart } from "../chart.js";
 import { coalesced } from "../coalesce.js";
-import { byId, fill, h, iconButton } from "../dom.js";
+import { byId, fill, h, icon, iconButton } from "../dom.js";
 import { follow } from "../events.js";
 import { count, counted, duration, time } from "../format.js";
 import { capital } from "../documents/states.js";
@@ -158,7 +158,7 @@ function workerCard({ role, name, host, model, doing, busy, since, figures }) {
         h("span", { class: `badge ${isBusy ? "active" : ""}` }, isBusy ? `${capital(doing)}, ${things}` : "Idle"),
     ),
     model && h("p", {}, model),
-    h("p", { class: "muted small" }, figureText(figures)),
+    figureText(figures) && h("p", { class: "muted small" }, figureText(figures)),
     h(
       "p",
       { class: "muted small" },
@@ -168,11 +168,21 @@ function workerCard({ role, name, host, model, doing, busy, since, figures }) {
   );
 }
 
-/** @param {Record<string, number>} figures @returns {string} */
-function figureText({ slots, running = 0, tokens_per_second: speed }) {
+/** @param {Record<string, number>} figures of an engine, or none @returns {string} */
+function figureText({
+  slots,
+  running = 0,
+  waiting = 0,
+  tokens_per_second: speed = 0,
+  kv_used: used = 0,
+  kv_total: all = 0,
+}) {
+  if (slots === undefined) return "";
   return [
-    slots !== undefined && `${count(running)} of ${counted(slots, "slot")}`,
-    speed !== undefined && speed > 0 && `${speed.toFixed(1)} tokens a second`,
+    `${count(running)} of ${counted(slots, "slot")}`,
+    waiting > 0 && `${count(waiting)} waiting`,
+    speed > 0 && `${speed.toFixed(1)} tokens a second`,
+    all > 0 && `cache: ${count(used)} of ${count(all)} tokens`,
   ]
     .filter(Boolean)
     .join(" · ");
@@ -186,15 +196,25 @@ function showFlower(flower) {
   const isLocal = ["localhost", "::1"].includes(flower.host) || flower.host.startsWith("127.");
   const isHere = ["localhost", "[::1]"].includes(location.hostname) || location.hostname.startsWith("127.");
   if (isLocal && !isHere) {
-    fill(section, `Flower shows every task. It is on port ${flower.port} of the server, and only reached from there.`);
+    fill(section, `Flower: port ${flower.port} on the server's own machine`);
     return;
   }
   const host = isLocal || ["0.0.0.0", "::"].includes(flower.host) ? location.hostname : flower.host;
   const href = `http://${host}:${flower.port}`;
   fill(
     section,
-    h("a", { href, target: "_blank", rel: "noopener noreferrer" }, "Flower"),
-    " shows every task of the workers. Its login is printed when the server starts.",
+    h(
+      "a",
+      {
+        class: "button",
+        href,
+        target: "_blank",
+        rel: "noopener noreferrer",
+        title: "Every task of the workers; its login is printed when the server starts",
+      },
+      icon("open"),
+      "Flower",
+    ),
   );
 }
 
