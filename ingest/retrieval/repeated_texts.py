@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Self
 
 from core.messages import SearchOptions
 from ingest.retrieval.candidates import considered_count
@@ -84,11 +85,16 @@ class _Passage:
     """A passage that is kept, with the places of those that repeat it."""
 
     ranked: RankedPoint
+    text: str
+    sketch: frozenset[int]
     places: list[Payload] = field(default_factory=list)
 
-    @cached_property
-    def text(self) -> str:
-        return text_with_header(self.ranked.point.payload)
+    @classmethod
+    def of(cls, ranked: RankedPoint) -> Self:
+        """Return a point as a passage without other places."""
+        text = text_with_header(ranked.point.payload)
+        words = set(_WORD.findall(text.lower()))
+        return cls(ranked, text, frozenset(sorted(map(hash, words))[:SKETCH_WORDS]))
 
     @cached_property
     def words(self) -> Counter[str]:
@@ -99,9 +105,11 @@ class _Passage:
         words = _WORD.findall(self.text)
         return Counter(zip(words, words[1:], strict=False))
 
-    @cached_property
-    def sketch(self) -> frozenset[int]:
-        return frozenset(sorted(map(hash, set(_WORD.findall(self.text.lower()))))[:SKETCH_WORDS])
+    @property
+    def with_places(self) -> RankedPoint:
+        """Its best point with the places of the others."""
+        places = (*self.ranked.places, *self.places)
+        return replace(self.ranked, places=places) if places else self.ranked
 
     def is_elsewhere(self, payload: Payload) -> bool:
         """Return whether a point that repeats it is in a document that is not named yet, and there is room for it."""
@@ -121,7 +129,7 @@ class _Passages:
     @property
     def ranking(self) -> list[RankedPoint]:
         """The best point of each passage with the places of the others, best first."""
-        return [replace(one.ranked, places=(*one.ranked.places, *one.places)) for one in self._kept]
+        return [one.with_places for one in self._kept]
 
     @property
     def room(self) -> int:
@@ -141,8 +149,9 @@ class _Passages:
         key = text_key(payload)
         known = self._by_text.get(key)
         if known is None and self.room:
-            passage = _Passage(ranked)
-            known = next((one for one in self._kept if _say_the_same(one, passage)), None)
+            passage = _Passage.of(ranked)
+            near = (one for one in self._kept if len(one.sketch & passage.sketch) >= min(LEAST_COMMON, len(one.sketch)))
+            known = next((one for one in near if _say_the_same(one, passage)), None)
             self._by_text[key] = known or passage
             self._cosines.add(_rounded_cosine(ranked.point))
             if known is None:
@@ -158,8 +167,6 @@ def _rounded_cosine(point: ScoredPoint) -> float:
 
 
 def _say_the_same(one: _Passage, other: _Passage) -> bool:
-    if len(one.sketch & other.sketch) < min(LEAST_COMMON, len(one.sketch)):
-        return False
     most = 2 * MOST_DIFFERENT * max(one.words.total(), other.words.total())
     fewer, more = one.words - other.words, other.words - one.words
     if fewer.total() + more.total() > most:

@@ -35,10 +35,12 @@ class Fusion:
             cosine: None if the query has no vector.
             bm25_share: BM25 divided by the most that the query can have; None if the query has no terms.
         """
-        scaled = 0.0 if cosine is None else min(1.0, max(0.0, (cosine - self.cosine_floor) / (1 - self.cosine_floor)))
-        weight = self.of_collections.get(collection, self.dense_weight)
-        weight = 0.0 if cosine is None else 1.0 if bm25_share is None else weight
-        return weight * scaled + (1 - weight) * min(1.0, bm25_share or 0.0)
+        share = min(1.0, bm25_share or 0.0)
+        if cosine is None:
+            return share
+        scaled = min(1.0, max(0.0, (cosine - self.cosine_floor) / (1 - self.cosine_floor)))
+        weight = 1.0 if bm25_share is None else self.of_collections.get(collection, self.dense_weight)
+        return weight * scaled + (1 - weight) * share
 
 
 @dataclass(frozen=True)

@@ -109,9 +109,9 @@ def test_one_fetch_is_enough_where_nothing_is_stale(world: World) -> None:
 def test_the_hits_are_those_of_a_search_that_reads_all_points(world: World, options: dict[str, Any]) -> None:
     chosen = Random(3)
     texts = [
-        " ".join(f"{chosen.choice('abcdefgh')}{int(chosen.paretovariate(0.7))}" for _ in range(8)) for _ in "x" * 40
+        " ".join(f"{chosen.choice('abcdefgh')}{int(chosen.paretovariate(0.7))}" for _ in range(8)) for _ in range(40)
     ]
-    points = [make_point(chosen.choice(texts), f"doc-{at // 3}", index=at % 3) for at in range(400)]
+    points = [make_point(chosen.choice(texts), f"doc-{at // 3}", index=at % 3) for at in range(96)]
     world.store.upsert(points)
     world.active = {"doc-3": 2, "doc-8": None}
     for queries in [*([text] for text in texts[:4]), texts[:3]]:
