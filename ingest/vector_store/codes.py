@@ -11,10 +11,13 @@ from functools import lru_cache
 
 #: Joins the digits of one term where the text has a separator: a letter to the encoder, and in no text.
 _DOT = "\ua78f"
+#: Stands for the sign of a power between digits (10^5), so that it is not the number 10.5; twice for a negative one.
+_POWER = "\ua78c"
 _SEPARATORS = r"\-\u2010-\u2015\u2212./_:+"
 _DIGIT = re.compile(r"\d")
 #: Words, joined by separators. A comma joins digits only.
-_RUN = re.compile(rf"[^\W_]+(?:(?:[{_SEPARATORS}]|(?<=\d),(?=\d))[^\W_]+)*")
+_RUN = re.compile(rf"[^\W_]+(?:(?:[{_SEPARATORS}]|(?<=\d)(?:,|\^-?)(?=\d))[^\W_]+)*")
+_EXPONENT = re.compile(r"(?<=\d)\^(-?)(?=\d)")
 _PART = re.compile(r"[^\W_]+")
 #: A number with separators within a run, such as that of a version.
 _NUMBER = re.compile(rf"(?<!\d)\d+(?:[{_SEPARATORS},]\d+)+")
@@ -96,6 +99,8 @@ def _as_word(run: str) -> str | None:
 
 
 def _joined(run: str) -> str:
+    if "^" in run:
+        run = _EXPONENT.sub(lambda sign: _POWER * (2 if sign[1] else 1), run)
     parts = _PART.findall(run)
     word: str = parts[0].lower()
     for part in parts[1:]:

@@ -29,6 +29,11 @@ def point_terms(payload: Mapping[str, Any]) -> SparseTerms:
     return document_terms(f"{names}\n\n{with_header(payload.get('header') or '', payload['text'])}")
 
 
+def name_terms(payload: Mapping[str, Any]) -> SparseTerms:
+    """Return the terms of a point that are those of the names of its file and folders."""
+    return document_terms(" ".join(_name_words(payload.get("path"), payload["filename"])))
+
+
 def terms_after_rename(stored: Mapping[str, Any], document: Mapping[str, Any]) -> SparseTerms | None:
     """Return the new terms of a point, or None if the names of its file and folders are still the same.
 

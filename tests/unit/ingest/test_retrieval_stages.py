@@ -228,6 +228,27 @@ def test_a_code_that_most_points_hold_is_found_if_the_query_has_little_else(text
     assert terms.match_strongly(one) == is_found
 
 
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        ("What is in the Osprey folder?", True),
+        ("Which files does the folder osprey have?", True),
+        ("What is in the Heron folder?", False),
+        ("What is in the folder?", False),
+        ("What is the wing span of an osprey?", False),
+        ("What is in the documents?", False),
+    ],
+)
+def test_a_query_for_a_folder_finds_what_is_in_it(text: str, is_found: bool) -> None:
+    one = point("All pumps are painted.", dense_score=0.1, sparse_score=1.0)
+    one = replace(one, payload={**one.payload, "path": "Documents/Osprey/status.md", "filename": "status.md"})
+    common = set(query_terms("documents").indices)
+    indices = query_terms(text).indices
+    weights = {term: weight_of(900 if term in common else 3, 1000) for term in indices}
+    subject = QueryTerms.of(text, as_store(STORE), []).subject
+    assert QueryTerms(TermWeights(weights, {}, weight_of(0, 1000)), subject=subject).match_strongly(one) == is_found
+
+
 def test_rankings_are_merged_by_the_mean_of_their_scores() -> None:
     a, b, c = (point(name, document=name) for name in "abc")
     rankings = [

@@ -25,6 +25,9 @@ from ingest.vector_store.sparse import code_terms, document_terms, query_terms
         ("released as v1.2.3-rc1", "v1.2.3-rc1"),
         ("on 2024-01-02 at 10:30", "2024-01-02"),
         ("43,950 km for $1,234.50", "43950 1234.50"),
+        ("a pressure of 10⁵ Pa", "10^5"),
+        ("a pressure of 10^5 Pa", "10⁵"),
+        ("a current of 10⁻⁵ A", "10^-5"),
         ("路由器RT4711的重置按钮", "rt4711"),
         ("我家有一只黑猫", "猫"),
         ("黒い猫が寝ている", "猫"),
@@ -67,3 +70,10 @@ def test_a_single_chinese_character_is_a_query_term() -> None:
 def test_a_text_of_one_letter_has_one_term() -> None:
     assert len(document_terms("猫").indices) == 1
     assert not document_terms("")
+
+
+def test_a_power_is_a_code_of_its_own() -> None:
+    codes = [frozenset(code_terms(text)) for text in ("10⁵", "10.5", "10⁻⁵", "105 10 5")]
+    assert len(set(codes)) == len(codes) and all(map(len, codes[:3]))
+    assert code_terms("10^5") == code_terms("10⁵")
+    assert not codes[0] & set(document_terms("10.5 or 105 kg").indices)
