@@ -177,6 +177,8 @@ class Live:
         events += await self._job_events(hints.take("jobs", MAX_MISSED))
         names = dict.fromkeys(event.data["collection"] for event in events if event.name == "document")
         events += await self._collection_events([*hints.take("collections", MAX_MISSED), *names][:MAX_COLLECTIONS])
+        if "folders" in hints.changed:
+            events.append(_folders_event())
         if "models" in hints.changed:
             events += [_model_event(wire) for wire in await self._model_wires()]
         return [_frame(event, self._sent_to) for event in events if client.wants(event)]
@@ -237,6 +239,8 @@ class Live:
                 self._reset([event_topic])
         if waiting.changed.pop("queue", None) is not None:
             self._queue_changed = True
+        if waiting.changed.pop("folders", None) is not None:
+            self._publish([_folders_event()])
         has_model_hint = waiting.changed.pop("models", None) is not None
         self._publish(await self._document_events(waiting.take("documents", ROUND_ITEMS)))
         self._publish(await self._job_events(waiting.take("jobs", ROUND_ITEMS)))
@@ -361,6 +365,11 @@ def _collection_event(wire: dict[str, Any]) -> Event:
         return caller.reach.sees(wire["name"]) and wanted.collection in (None, wire["name"]) and wanted.document is None
 
     return Event("documents", "collection", wire, is_for)
+
+
+def _folders_event() -> Event:
+    changed = {"object": "watched_folders.changed"}
+    return Event("documents", "watched_folders", changed, lambda _, wanted: wanted.document is None)
 
 
 def _job_event(job: JobSummary, turn: Any) -> Event:

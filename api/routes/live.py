@@ -45,7 +45,8 @@ async def live_events(
 ) -> Response:
     """Stream what changes, as far as the key sees it: `document`, `document.deleted`, `collection`, `job`, `model`, ….
 
-    Each event has the whole object. `reset` says that something was missed, so that lists have to be read again. With
+    Each event has the whole object, but `queue` and `watched_folders`: they say that `/v1/queue` and `/v1/watch` have
+    changed. `reset` says that something was missed, so that lists have to be read again. With
     `Last-Event-ID`, the stream begins with what has changed since.
     """
     live: Live | None = request.app.state.live

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.sql import operators
 
-from core.catalog.tables import collections, documents, jobs, model_wishes
+from core.catalog.tables import collections, documents, jobs, model_wishes, watched_folders
 
-Topic = Literal["documents", "jobs", "collections", "models"]
+Topic = Literal["documents", "jobs", "collections", "models", "folders"]
 #: The ids that were changed, by topic. `ANY` among them: it is not known which.
 Changes: TypeAlias = Mapping[str, set[str]]
 #: Called after a commit, in the thread that has written. It must return at once, and may raise nothing.
@@ -24,11 +24,13 @@ OnChange: TypeAlias = Callable[[Changes], None]
 ANY = "*"
 #: The execution option that holds what a transaction has changed so far.
 CHANGED = "llm_api_changed"
-_TOPICS: dict[Any, tuple[Topic, sa.Column[Any]]] = {
+#: None: which rows have changed is not said.
+_TOPICS: dict[Any, tuple[Topic, sa.Column[Any] | None]] = {
     documents: ("documents", documents.c.id),
     jobs: ("jobs", jobs.c.id),
     collections: ("collections", collections.c.id),
     model_wishes: ("models", model_wishes.c.model),
+    watched_folders: ("folders", None),
 }
 
 
@@ -57,7 +59,10 @@ def _note(
     if changed is None or not (getattr(statement, "is_insert", False) or getattr(statement, "is_update", False)):
         return
     topic, key = _TOPICS.get(statement.table, (None, None))
-    if topic is None or key is None:
+    if topic is None:
+        return
+    if key is None:
+        changed[topic].add(ANY)
         return
     rows = list(many) or ([one] if one else [])
     if statement.is_update:

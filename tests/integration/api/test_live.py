@@ -17,7 +17,7 @@ from api.callers import ANONYMOUS, Caller
 from api.dependencies import Services
 from api.live import Live, LiveClient, Subscription
 from api.routes import live as route
-from core.catalog import Catalog, DocumentState, JobState, NewDocument, Source
+from core.catalog import Catalog, DocumentState, FolderState, JobState, NewDocument, Source, WatchedFolder
 from core.errors import AuthenticationFailed, Unavailable
 from core.keys import KeyRights, Scope
 from core.messages import GenerateRequest
@@ -101,6 +101,14 @@ async def test_a_document_is_sent_with_each_change_and_its_collection_with_its_c
         await asyncio.to_thread(catalog.delete_document, document_id)
         _, data = await next_event(client, "document.deleted")
         assert data == {"id": document_id, "object": "document", "deleted": True, "collection": "bobs"}
+
+
+async def test_a_watched_folder_that_vanishes_is_reported(live: Live) -> None:
+    folder = WatchedFolder("/in box", "bobs", "mirror", FolderState.MISSING, None, 5, 5, False, 0)
+    async with live.client(ANONYMOUS, Subscription()) as client:
+        await asyncio.to_thread(live._services.catalog.save_watched_folder, folder)
+        _, data = await next_event(client, "watched_folders")
+        assert data == {"object": "watched_folders.changed"}
 
 
 async def test_a_job_is_sent_with_its_state_and_a_model_when_it_changes(live: Live) -> None:

@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from core.catalog import ANY, Catalog, Changes, DocumentState, JobState, NewDocument, ParseEnd, Refused, Source
+from core.catalog import (
+    ANY,
+    Catalog,
+    Changes,
+    DocumentState,
+    FolderState,
+    JobState,
+    NewDocument,
+    ParseEnd,
+    Refused,
+    Source,
+    WatchedFolder,
+)
 from core.catalog.tables import documents
 
 QUEUED, PARSING = {"expected": DocumentState.QUEUED, "claimed": DocumentState.PARSING}, DocumentState.PARSED
@@ -122,3 +134,11 @@ def test_a_change_of_unknown_documents_says_so(world: World) -> None:
     with world.catalog._write() as connection:
         connection.execute(sa.update(documents).values(error="x"))
     assert world.taken("documents") == {ANY}
+
+
+def test_a_watched_folder_that_is_saved_is_reported_without_its_path(world: World) -> None:
+    folder = WatchedFolder("/in box", "notes", "mirror", FolderState.MISSING, None, 5, 5, False, 0)
+    world.catalog.save_watched_folder(folder)
+    assert world.taken("folders") == {ANY}
+    world.catalog.confirm_watched_folder("/in box")
+    assert world.taken("folders") == {ANY}

@@ -222,7 +222,7 @@ function listen() {
     document: (/** @type {Document} */ document) => listing.update(document),
     "document.deleted": ({ id }) => listing.remove(id),
     collection: collectionChanged,
-    watched_folder: refreshFoldersSoon,
+    watched_folders: refreshFoldersSoon,
     reset: refreshAll,
   });
   document.addEventListener("visibilitychange", () => {
