@@ -33,13 +33,13 @@ export class DocumentText {
     fill(frame, this.earlier, this.chunks, this.more, this.status);
     this.earlier.onclick = () => void attempt(() => this.#loadEarlier());
     this.more.onclick = () => void attempt(() => this.#loadMore());
-    const watcher = new IntersectionObserver(
+    this.watcher = new IntersectionObserver(
       (entries) => {
         if (entries.some((entry) => entry.isIntersecting)) void attempt(() => this.#loadMore());
       },
       { rootMargin: "1200px" },
     );
-    watcher.observe(this.more);
+    this.watcher.observe(this.more);
   }
 
   /**
@@ -55,6 +55,12 @@ export class DocumentText {
     const target = this.#chunk(index);
     target?.classList.add("target");
     target?.scrollIntoView({ block: "center" });
+  }
+
+  /** Load the text again, as `show` does. @param {number | null} index */
+  async reload(index) {
+    this.#next = 0;
+    await this.show(index);
   }
 
   /** @param {number} index @returns {HTMLElement | null} */
@@ -109,10 +115,17 @@ export class DocumentText {
     window.scrollBy(0, document.documentElement.scrollHeight - height);
   }
 
+  get isEmpty() {
+    return this.chunks.childElementCount === 0;
+  }
+
   #showState() {
     this.earlier.hidden = this.#first === 0;
     this.more.hidden = !this.#hasMore;
-    this.status.hidden = this.chunks.childElementCount > 0;
+    this.status.hidden = !this.isEmpty;
+    // Observed anew, it is reported again if it can still be seen because the chunks are short.
+    this.watcher.unobserve(this.more);
+    this.watcher.observe(this.more);
     this.status.textContent = "There is no extracted text yet.";
   }
 

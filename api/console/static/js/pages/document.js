@@ -55,8 +55,11 @@ function show(document) {
   showFacts(document);
   showTimings(document);
   note(document);
-  if (before !== undefined && before.status !== "completed" && status === "completed")
-    void attempt(() => text.show(null));
+  if (before !== undefined && before.status !== "completed" && status === "completed") {
+    // What is being read is not replaced under the reader's eyes.
+    if (text.isEmpty) void attempt(() => text.show(namedChunk()));
+    else byId("new-text").hidden = false;
+  }
 }
 
 /** @param {Document} document */
@@ -191,6 +194,10 @@ function wire() {
   act("delete", async () => {
     if (await deleteDocument(shown))
       location.assign(`${root}/console/documents?${new URLSearchParams({ collection: shown.collection })}`);
+  });
+  act("new-text", async () => {
+    byId("new-text").hidden = true;
+    await text.reload(namedChunk());
   });
   window.addEventListener("hashchange", () => void attempt(() => text.show(namedChunk())));
   byId("download", HTMLAnchorElement).href = `${root}${address}/original`;

@@ -235,18 +235,21 @@ function wire() {
   fill(state, ...STATE_FILTERS.map(([value, label]) => h("option", { value }, label)));
   /** @type {number | undefined} */
   let timer;
-  const apply = () => {
+  const apply = (/** @type {boolean} */ isStep) => {
     const form = new FormData(filters);
     const values = ["state", "type", "name"].map((name) => [name, String(form.get(name) ?? "").trim()]);
-    changeAddress(Object.fromEntries(values), false);
+    changeAddress(Object.fromEntries(values), isStep);
   };
-  filters.addEventListener("input", () => {
+  filters.addEventListener("input", (event) => {
     clearTimeout(timer);
-    timer = window.setTimeout(apply, TYPING_MS);
+    // Going back undoes a choice, but not each letter.
+    if (event.target === state) apply(true);
+    else timer = window.setTimeout(apply, TYPING_MS, false);
   });
   filters.addEventListener("submit", (event) => {
     event.preventDefault();
-    apply();
+    clearTimeout(timer);
+    apply(false);
   });
   byId("clear-filters").onclick = () => changeAddress({ state: "", type: "", name: "" }, true);
   window.addEventListener("popstate", showAddress);
