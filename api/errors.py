@@ -121,7 +121,8 @@ def _param(problem: Mapping[str, Any], body: Any) -> str | None:
     if problem["type"] == "json_invalid":
         return None
     if source != "body":
-        return ".".join(str(part) for part in path) or None
+        # A parameter that may be repeated is named without its position: the client's URL has none.
+        return str(path[0]) if path else None
     names = _resolved(path, body, missing=problem["type"] == "missing")
     if problem["type"].startswith("union_tag_"):
         names.append(problem["ctx"]["discriminator"].strip("'"))

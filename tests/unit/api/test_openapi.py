@@ -33,6 +33,8 @@ CHECKS = [
 ]
 EXAMPLES_PER_OPERATION = 8
 KEY = "an-admin-key"
+#: Its stream has no end.
+ENDLESS = "/v1/events"
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def app(services: Services) -> FastAPI:
 )
 def test_every_answer_matches_the_document(app: FastAPI, mode: GenerationMode) -> None:
     document = schemathesis.openapi.from_asgi("/openapi.json", app)
-    operations = [result.ok() for result in document.get_all_operations()]
+    operations = [one for one in (result.ok() for result in document.get_all_operations()) if one.path != ENDLESS]
     assert len(operations) > 25
     tried = sum(_can_be_tried(operation, mode) for operation in operations)
     assert tried > (25 if mode is GenerationMode.POSITIVE else 10)

@@ -40,7 +40,7 @@ PLAIN = json.dumps(TEXT, ensure_ascii=False)
         ("GET", "/models/", "/v1/models"),
         ("GET", "/health/", "/health"),
         ("GET", "/v1/nothing", None),
-        ("GET", "/", None),
+        ("GET", "/nothing", None),
         ("GET", "/v1" * 2000, None),
     ],
 )
