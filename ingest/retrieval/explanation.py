@@ -11,10 +11,9 @@ from typing import Any
 
 from ingest.retrieval.search import RankedPoint, Search
 from ingest.vector_store import ScoredPoint
+from ingest.vector_store.base import Payload
 
 _WORD_START = re.compile(r"(?<=[a-z])(?=[A-Z])")
-#: A point, as hits name it: its document and the number of its chunk.
-Key = tuple[str, int]
 
 
 @dataclass
@@ -26,13 +25,15 @@ class Explanation:
             for the stage that reads it. A search in several models adds up their times.
         points: how many points each stage left, if it says.
         scopes: the weights and the threshold of each model's search.
-        ranks: by point, its ranks from 1.
+        ranks: by the ids of points, their ranks from 1.
+        read: by the ids of those points that are in the ranking of a model, their payloads. The others were not read.
     """
 
     stages: dict[str, float] = field(default_factory=dict)
     points: dict[str, int | None] = field(default_factory=dict)
     scopes: list[dict[str, Any]] = field(default_factory=list)
-    ranks: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    ranks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    read: dict[str, Payload] = field(default_factory=dict)
 
     @contextmanager
     def timing(self, stage: object) -> Iterator[list[Search]]:
@@ -52,43 +53,42 @@ class Explanation:
         found = [point for ranking in search.rankings for point in ranking]
         for name, attribute in (("dense_rank", "dense_score"), ("sparse_rank", "sparse_score")):
             self._rank(name, ((point, getattr(point, attribute)) for point in found))
-        for point in found:
-            weight = fusion.of_collections.get(point.payload.get("collection", ""), fusion.dense_weight)
-            self.ranks[_key(point)]["dense_weight"] = weight
+        for ranked in search.ranking:
+            key, payload = ranked.point.id, ranked.point.payload
+            weight = fusion.of_collections.get(payload["collection"], fusion.dense_weight)
+            self.read[key] = payload
+            self.ranks.setdefault(key, {})["dense_weight"] = weight
 
     def add_ranking(self, name: str, ranking: Iterable[RankedPoint]) -> None:
         """Add the ranks of points in a ranking of all of them."""
         for rank, ranked in enumerate(ranking, 1):
-            self.ranks.setdefault(_key(ranked.point), {})[name] = rank
+            self.ranks.setdefault(ranked.point.id, {})[name] = rank
 
     def _rank(self, name: str, scored: Iterable[tuple[ScoredPoint, float | None]]) -> None:
         """Add ranks by a score. Equal scores share a rank, and several queries count with the best of theirs."""
-        best: dict[Key, float] = {}
+        best: dict[str, float] = {}
         for point, score in scored:
-            key = _key(point)
-            self.ranks.setdefault(key, {})
             if score is not None:
-                best[key] = max(score, best.get(key, score))
+                best[point.id] = max(score, best.get(point.id, score))
         ordered = sorted(best.items(), key=lambda item: -item[1])
         rank = 1
         for at, (key, score) in enumerate(ordered, 1):
             rank = rank if at > 1 and score == ordered[at - 2][1] else at
-            self.ranks[key][name] = rank
+            self.ranks.setdefault(key, {})[name] = rank
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON values. `hits` has the ranks of points that were found, by their documents and chunks."""
+        """Return it as JSON values. `hits` has the ranks of the points that were read, by document and chunk."""
         return {
             "stages": [
                 {"name": name, "milliseconds": round(took, 3), "points": self.points[name]}
                 for name, took in self.stages.items()
             ],
             "scopes": self.scopes,
-            "hits": [{"document_id": key[0], "chunk_index": key[1], **ranks} for key, ranks in self.ranks.items()],
+            "hits": [
+                {"document_id": payload["document_id"], "chunk_index": payload["chunk_index"], **self.ranks[key]}
+                for key, payload in self.read.items()
+            ],
         }
-
-
-def _key(point: ScoredPoint) -> Key:
-    return str(point.payload["document_id"]), int(point.payload["chunk_index"])
 
 
 def _point_count(search: Search) -> int | None:

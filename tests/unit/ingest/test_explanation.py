@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from core.messages import SearchOptions
@@ -30,11 +31,13 @@ def point(number: int, score: float, dense: float | None, sparse: float | None) 
 POINTS = [point(0, 0.9, 0.8, 1.0), point(1, 0.8, 0.9, None), point(2, 0.7, 0.8, 3.0)]
 
 
-def explained(reranker: ByLength | None = None) -> tuple[list[str], dict[str, Any]]:
+def explained(
+    reranker: ByLength | None = None, points: Sequence[ScoredPoint] = POINTS
+) -> tuple[list[str], dict[str, Any]]:
     def all_active(ids: list[str]) -> dict[str, int]:
         return dict.fromkeys(ids, 1)
 
-    retriever = Retriever(cast(VectorStore, FakeStore(POINTS)), FakeEmbedder(), all_active, 0.1, reranker)
+    retriever = Retriever(cast(VectorStore, FakeStore(points)), FakeEmbedder(), all_active, 0.1, reranker)
     scope = Scope(retriever, fusion=Fusion(0.5, {"col-1": 0.25}, 0.2), threshold=0.3)
     explanation = Explanation()
     hits = search_together([scope], ["a question"], SearchOptions(top_k=3), explanation)
@@ -50,6 +53,14 @@ def test_points_have_a_rank_by_each_score() -> None:
     assert [ranks[key]["fused_rank"] for key in found] == [ranks[key]["rank"] for key in found] == [1, 2, 3]
     assert [ranks[key]["dense_weight"] for key in found] == [0.5, 0.25, 0.5]
     assert explanation["scopes"] == [{"dense_weight": 0.5, "cosine_floor": 0.2, "threshold": 0.3, "queries": 1}]
+
+
+def test_points_that_a_search_does_not_read_count_in_ranks() -> None:
+    many = [point(number, 0.9 - number / 1000, 0.4 + number / 1000, None) for number in range(90)]
+    found, explanation = explained(points=many)
+    ranks = {one["document_id"]: one for one in explanation["hits"]}
+    assert found == ["doc-0", "doc-1", "doc-2"] and len(ranks) < len(many)
+    assert [ranks[key]["dense_rank"] for key in found] == [90, 89, 88]
 
 
 def test_reranking_changes_the_last_rank_only() -> None:
