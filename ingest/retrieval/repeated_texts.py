@@ -26,6 +26,7 @@ LEAST_READ = 8
 #: nearly all the same.
 SKETCH_WORDS, LEAST_COMMON = 16, 10
 _WORD = re.compile(r"[^\W_]+(?:['’.,:/-][^\W_]+)*")
+_PLAIN_WORD = re.compile(r"\w+")
 #: Words that turn the meaning of a sentence around.
 _DECISIVE_WORDS = (
     "no not never none neither nor without except only unless before after above below over under more less "
@@ -93,7 +94,7 @@ class _Passage:
     def of(cls, ranked: RankedPoint) -> Self:
         """Return a point as a passage without other places."""
         text = text_with_header(ranked.point.payload)
-        words = set(_WORD.findall(text.lower()))
+        words = set(_PLAIN_WORD.findall(text.lower()))
         return cls(ranked, text, frozenset(sorted(map(hash, words))[:SKETCH_WORDS]))
 
     @cached_property
@@ -163,7 +164,7 @@ class _Passages:
 
 def _rounded_cosine(point: ScoredPoint) -> float:
     # Stores may sum the products of equal vectors in different orders.
-    return round(point.dense_score or 0.0, 4)
+    return round(point.dense_score or 0.0, 5)
 
 
 def _say_the_same(one: _Passage, other: _Passage) -> bool:
