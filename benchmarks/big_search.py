@@ -3,9 +3,9 @@
     python -m benchmarks.big_search --folder /tmp/big [--chunks 500000] [--searches 200] [--fill-seconds 200]
 
 The store in the folder is kept, and filled further by each run until it has all chunks: only then is it measured.
-Chunks are those of `benchmarks.synthetic_chunks`. Searches go through the retriever and ask for 5 hits, that is, for 100
-candidates of each ranking; embedding the query is not measured. Recall is that of the 10 best by cosine, against a comparison of all
-vectors with numpy. Memory is that of a process that has opened the store and searched it.
+Chunks are those of `benchmarks.synthetic_chunks`. Searches go through the retriever and ask for 5 hits, that is, for
+100 candidates of each ranking; embedding the query is not measured. Recall is that of the 10 best by cosine, against a
+comparison of all vectors with numpy. Memory is that of a process that has opened the store and searched it.
 """
 
 from __future__ import annotations
