@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,11 @@ EXCERPT_CHARACTERS = 160
 LISTED_DOCUMENTS, LISTED_CHUNKS = 1000, 100
 LEAST_PASSAGE_CHARACTERS = 200
 QUESTION_TOKENS = 60
+#: Passages that are tried for each question. Small models often ask "What is the text about?", which finds nothing.
+MOST_TRIES = 3
+#: Words of questions that name nothing, even if a passage has them.
+_VAGUE = frozenset("what which when where who whom whose does have this that text passage document about".split())  # noqa: SIM905
+_WORD = re.compile(r"\d+|\w{4,}")
 DRAFT = (
     "{passage}\n\nWrite one question that the text above answers. Name what it is about, so that the question can be "
     "understood without the text. Write the question alone."
@@ -98,17 +104,23 @@ def make(
         if not documents:
             raise InvalidRequest("There are no documents to draft questions from.")
         drawn.shuffle(documents)
-        for at in range(count):
+        made = 0
+        for at in range(count * MOST_TRIES):
+            if made == count:
+                break
             document = documents[at % len(documents)]
             passage = _passage(client, document, drawn)
             question = _drafted(client, passage, model) if passage else None
-            if question:
+            if question and _names_something(question, passage):
+                made += 1
                 line = {
                     "question": question,
                     "files": [document["path"] or document["filename"]],
                     "passages": [passage[:EXCERPT_CHARACTERS].rpartition(" ")[0] or passage[:EXCERPT_CHARACTERS]],
                 }
                 typer.echo(json.dumps(line, ensure_ascii=False))
+    if made < count:
+        typer.echo(f"{made} questions: the model's other drafts name nothing of their passages.", err=True)
 
 
 def _questions(file: Path) -> Iterator[Json]:
@@ -190,3 +202,14 @@ def _drafted(client: ApiClient, passage: str, model: str | None) -> str | None:
     text = client.post("/v1/chat/completions", body)["choices"][0]["message"]["content"] or ""
     lines = [line.strip().strip('"') for line in text.splitlines() if line.strip().strip('"').endswith(("?", "？"))]
     return lines[0] if lines else None
+
+
+def _names_something(question: str, passage: str) -> bool:
+    """Return whether a question has a word or number of its passage, so that a search can find it.
+
+    Not all languages divide words by spaces: questions with letters beyond ASCII are all taken.
+    """
+    if not question.isascii():
+        return True
+    asked, known = ({word.lower() for word in _WORD.findall(text)} for text in (question, passage))
+    return bool(asked & known - _VAGUE)

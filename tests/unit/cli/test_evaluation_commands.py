@@ -78,13 +78,30 @@ def test_drafts_are_lines_for_an_evaluation(url: str) -> None:
         {"data": [{"id": "doc-1", "path": "a/b.txt", "filename": "b.txt"}], "has_more": False},
     )
     FakeApi.answers["POST /v1/rag/search"] = (200, {"data": [{"text": passage}]})
-    answer = {"choices": [{"message": {"content": 'Here it is:\n"When was it rebuilt?"\n'}}]}
+    answer = {"choices": [{"message": {"content": 'Here it is:\n"When was the harbour rebuilt?"\n'}}]}
     FakeApi.answers["POST /v1/chat/completions"] = (200, answer)
     result = CliRunner().invoke(app, ["eval", "make", "--count", "2"])
     assert result.exit_code == 0, result.output
     lines = [json.loads(line) for line in result.output.splitlines()]
-    assert len(lines) == 2 and lines[0]["question"] == "When was it rebuilt?" and lines[0]["files"] == ["a/b.txt"]
+    assert (
+        len(lines) == 2 and lines[0]["question"] == "When was the harbour rebuilt?" and lines[0]["files"] == ["a/b.txt"]
+    )
     assert lines[0]["passages"][0] in passage and len(lines[0]["passages"][0]) > 100
+
+
+def test_a_draft_that_names_nothing_of_its_passage_is_left_out(url: str) -> None:
+    FakeApi.answers["GET /v1/rag/documents"] = (
+        200,
+        {"data": [{"id": "doc-1", "path": "a/b.txt", "filename": "b.txt"}], "has_more": False},
+    )
+    FakeApi.answers["POST /v1/rag/search"] = (
+        200,
+        {"data": [{"text": "The harbour was rebuilt in 1834. About what?"}]},
+    )
+    answer = {"choices": [{"message": {"content": "What is the text about?"}}]}
+    FakeApi.answers["POST /v1/chat/completions"] = (200, answer)
+    result = CliRunner().invoke(app, ["eval", "make", "--count", "2"])
+    assert result.exit_code == 0 and result.stdout == "" and "0 questions" in result.stderr
 
 
 def test_without_documents_there_is_nothing_to_draft(url: str) -> None:
