@@ -13,12 +13,17 @@ document.addEventListener("keydown", (event) => {
   menu.open = false;
   menu.querySelector("summary")?.focus();
 });
-for (const name of ["pointerdown", "focusin"]) {
-  document.addEventListener(name, ({ target }) => {
-    for (const menu of document.querySelectorAll(OPEN)) {
-      if (target instanceof Node && !menu.contains(target)) menu.removeAttribute("open");
-    }
-  });
+document.addEventListener("pointerdown", ({ target }) => closeOthers(target));
+document.addEventListener("focusin", ({ target }) => {
+  // A click on a label in a menu first focuses what is around the menu, if that can have the focus.
+  if (!(target instanceof Element) || !target.querySelector(OPEN)) closeOthers(target);
+});
+
+/** Close the menus that an element is not in. @param {EventTarget | null} target */
+function closeOthers(target) {
+  for (const menu of document.querySelectorAll(OPEN)) {
+    if (target instanceof Node && !menu.contains(target)) menu.removeAttribute("open");
+  }
 }
 
 /**

@@ -63,6 +63,7 @@ export class Composer {
     if (this.button.dataset.shown === String(isAnswering)) return;
     this.button.dataset.shown = String(isAnswering);
     this.isAnswering = isAnswering;
+    this.button.classList.toggle("is-stop", isAnswering);
     const label = isAnswering ? "Stop the answer" : "Send";
     this.button.setAttribute("aria-label", label);
     this.button.title = label;

@@ -159,6 +159,7 @@ class AnswerParts {
   update(message) {
     const ended = isFinal(message);
     this.view.element.classList.toggle("is-written", !ended && message.text !== "");
+    this.view.footer.hidden = !ended;
     this.text.show(message.text, ended);
     this.reasoning.hidden = message.reasoning === "";
     if (this.thought.textContent !== message.reasoning) this.thought.textContent = message.reasoning;

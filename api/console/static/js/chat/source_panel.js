@@ -33,6 +33,7 @@ export class SourcePanel {
       this.side.hidden = !WIDE.matches;
       if (WIDE.matches) this.panel.moveToSide();
       else this.panel.openDialog();
+      this.content.querySelector("h2")?.focus({ preventScroll: true });
     });
   }
 
