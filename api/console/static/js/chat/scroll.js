@@ -13,6 +13,7 @@ export class Scroll {
     this.frame = frame;
     this.button = button;
     this.isAtEnd = true;
+    this.position = 0;
     frame.addEventListener("scroll", () => this.look());
     button.addEventListener("click", () => this.toEnd());
     const observer = new ResizeObserver(() => (this.isAtEnd ? this.toEnd() : this.look()));
@@ -21,12 +22,18 @@ export class Scroll {
   }
 
   look() {
-    this.isAtEnd = this.frame.scrollHeight - this.frame.scrollTop - this.frame.clientHeight < SLACK;
+    const { scrollHeight, scrollTop, clientHeight } = this.frame;
+    // Text that has come since the frame was scrolled to its end does not count: only the reader leaves the end.
+    const wentUp = scrollTop < this.position;
+    this.position = scrollTop;
+    this.isAtEnd = scrollHeight - scrollTop - clientHeight < SLACK || (this.isAtEnd && !wentUp);
     this.button.hidden = this.isAtEnd;
   }
 
   toEnd() {
     this.frame.scrollTop = this.frame.scrollHeight;
-    this.look();
+    this.position = this.frame.scrollTop;
+    this.isAtEnd = true;
+    this.button.hidden = true;
   }
 }
