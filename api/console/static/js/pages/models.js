@@ -22,8 +22,6 @@ import { attempt, toast } from "../toast.js";
  * @property {boolean} best
  */
 
-/** The model that the program brings, to show that everything works. */
-const DEMONSTRATION = "SmolLM2-135M-Instruct";
 const REFRESH_MS = 1000;
 /** @type {Record<Model["state"], [string, string]>} */
 const STATES = {
@@ -44,7 +42,7 @@ const pulls = new Pulls(byId("pulls"), () => refreshSoon());
 
 /** @param {Model} model @returns {HTMLElement} */
 function modelCard(model) {
-  const { id, state, problem, kind } = model;
+  const { id, state, problem, kind, demonstration: isDemonstration } = model;
   const [label, badge] = STATES[state];
   return h(
     "li",
@@ -55,7 +53,7 @@ function modelCard(model) {
       h("h3", {}, id),
       h("span", { class: `badge ${problem ? "bad" : badge}` }, problem ? "Cannot be used" : label),
       model.default && h("span", { class: "badge active" }, "Default"),
-      id === DEMONSTRATION && h("span", { class: "badge" }, "Demonstration"),
+      isDemonstration && h("span", { class: "badge" }, "Demonstration"),
     ),
     h("p", { class: "muted small" }, facts(model)),
     problem && h("p", { class: "error-text small" }, problem),
@@ -138,9 +136,9 @@ function show() {
 
 /** @param {Model[]} chat */
 function showDemonstration(chat) {
-  const isDemonstration = chat.find((model) => model.default)?.id === DEMONSTRATION;
+  const isDemonstration = chat.find((model) => model.default)?.demonstration === true;
   const best = recommended.find((model) => model.best);
-  const other = chat.find((model) => model.id !== DEMONSTRATION && !model.problem);
+  const other = chat.find((model) => !model.demonstration && !model.problem);
   const notice = byId("demonstration");
   notice.hidden = !isDemonstration;
   if (!isDemonstration) return;
