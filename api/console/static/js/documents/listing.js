@@ -62,6 +62,8 @@ export class Listing {
   filter = { collection: "", state: "", type: "", name: "" };
   /** How many documents there are, if no filter but that of the collection is set; else 0. */
   expected = 0;
+  /** Why the rows could not be loaded; "" if they could. */
+  problem = "";
   /** @type {UploadEntry[]} */
   #uploads = [];
   #rows = new Rows();
@@ -143,6 +145,7 @@ export class Listing {
         const after = rows.entries.at(-1)?.document.id;
         const answer = await get(`/v1/rag/documents${this.#query(after)}`, {}, loading.signal);
         if (this.#loading !== loading) return;
+        this.problem = "";
         for (const document of answer.data) rows.add(document);
         rows.hasMore = answer.has_more;
         if (rows === this.#rows) this.onchange();
@@ -155,7 +158,9 @@ export class Listing {
       if (error instanceof DOMException) return;
       if (!(error instanceof ApiError)) throw error;
       this.#rows.hasMore = false;
+      this.problem = error.message;
       this.onerror(error);
+      this.onchange();
     } finally {
       if (this.#loading === loading) this.#loading = null;
     }

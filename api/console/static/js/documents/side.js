@@ -18,6 +18,11 @@ const STATES = {
   stopped: ["Not watched", "bad"],
 };
 
+/** The choice that has been scrolled to. @type {string | null} */
+let shownChoice = null;
+/** The watched folders that are shown, as JSON. */
+let shownFolders = "";
+
 /**
  * @param {Collection[]} collections
  * @param {string} chosen the name of one, or "" for all
@@ -70,7 +75,8 @@ export function showCollections(collections, chosen, choose) {
     ),
   );
   // On narrow screens the collections are beside each other.
-  const current = list.querySelector("[aria-current]");
+  const current = chosen === shownChoice ? null : list.querySelector("[aria-current]");
+  if (entries.length > 1) shownChoice = chosen;
   if (current instanceof HTMLElement && list.scrollWidth > list.clientWidth) {
     list.scrollLeft = current.offsetLeft - list.offsetLeft - (list.clientWidth - current.clientWidth) / 2;
   }
@@ -88,6 +94,9 @@ function addressOf(name) {
 export async function showFolders() {
   /** @type {WatchedFolder[]} */
   const folders = (await get("/v1/watch")).data;
+  const answered = JSON.stringify(folders);
+  if (answered === shownFolders) return; // so that a button keeps the focus
+  shownFolders = answered;
   byId("folders-section").hidden = folders.length === 0;
   fill(byId("folders"), ...folders.map(folderItem));
   const waiting = folders.filter(({ state, missing }) => (state === "held" || state === "missing") && missing > 0);

@@ -67,7 +67,7 @@ async function start() {
     },
   );
   const stored = localStorage.getItem(STORED) ?? "";
-  choose(stored in snippets(values) ? stored : "curl");
+  choose(Object.hasOwn(snippets(values), stored) ? stored : "curl");
   for (const id of ["model", "collection"]) byId(id).addEventListener("change", show);
   for (const button of document.querySelectorAll("[data-copies]")) {
     const { copies = "" } = /** @type {HTMLElement} */ (button).dataset;

@@ -39,6 +39,8 @@ const TYPING_MS = 250;
 const FOLDERS_MS = 3000;
 const MISSED_MS = 2000;
 
+/** How many drops are being sent. */
+let sending = 0;
 /** @type {Collection[]} */
 let collections = [];
 const table = byId("documents-table");
@@ -86,9 +88,11 @@ function shown() {
   table.hidden = isEmpty;
   if (isEmpty) {
     const isFiltered = ["state", "type", "name"].some((name) => new URLSearchParams(location.search).has(name));
-    byId("empty-text").textContent = isFiltered
-      ? "No document matches these filters."
-      : "There are no documents here yet. Drop files or folders anywhere on this page, or choose them.";
+    byId("empty-text").textContent = listing.problem
+      ? `The documents could not be loaded: ${listing.problem}`
+      : isFiltered
+        ? "No document matches these filters."
+        : "There are no documents here yet. Drop files or folders anywhere on this page, or choose them.";
     byId("clear-filters").hidden = !isFiltered;
   }
 }
@@ -195,10 +199,12 @@ async function send(files) {
   if (files.length === 0 || document.body.classList.contains("read-only")) return;
   scroller.scrollTop = 0;
   const collection = listing.filter.collection || DEFAULT_COLLECTION;
+  sending += 1;
   await uploadFiles(files, collection, (upload) => {
     listing.updateUpload(upload);
     if (upload.document?.duplicate) toast(`${quoted(upload.name)} is in ${quoted(collection)} already.`);
   });
+  sending -= 1;
 }
 
 /** @param {Collection} changed */
@@ -253,6 +259,10 @@ function wire() {
   });
   byId("clear-filters").onclick = () => changeAddress({ state: "", type: "", name: "" }, true);
   window.addEventListener("popstate", showAddress);
+  // What has not been sent is lost with the page, so the browser asks.
+  window.addEventListener("beforeunload", (event) => {
+    if (sending > 0) event.preventDefault();
+  });
 
   const [files, folder] = [byId("files", HTMLInputElement), byId("folder", HTMLInputElement)];
   byId("choose-files").onclick = () => files.click();

@@ -2,6 +2,7 @@
 
 import { call, get } from "../api.js";
 import { barChart } from "../chart.js";
+import { keepTimesRight } from "../clock.js";
 import { coalesced } from "../coalesce.js";
 import { byId, fill, h, icon, iconButton } from "../dom.js";
 import { follow } from "../events.js";
@@ -272,6 +273,7 @@ async function start() {
   const session = await signedIn();
   const topics = session.scopes.includes("documents:read") ? ["jobs", "documents", "models"] : ["jobs", "models"];
   follow(topics, { queue: changed, job: changed, document: changed, model: refreshSoon, reset: changed });
+  keepTimesRight();
   window.setInterval(tick, 1000);
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) changed();
