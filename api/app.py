@@ -21,7 +21,7 @@ from api.errors import install_error_handlers
 from api.job_calls import TRUNCATED_MESSAGES_HEADER
 from api.key_limits import RATE_HEADERS, LimitMiddleware
 from api.live import Live
-from api.metrics import Metrics
+from api.metrics import DeploymentMetrics, observe, open_metrics_server
 from api.middleware import REQUEST_ID_HEADER, BodyLimit, GuardMiddleware, RequestIdMiddleware
 from api.openapi import describe_api
 from api.paths import HeadMiddleware, PrefixMiddleware
@@ -111,7 +111,6 @@ def create_app(settings: Settings | None = None, services: Services | None = Non
         lifespan=_lifespan(settings, services),
         responses={"default": {"model": ErrorAnswer, "description": "An error object in OpenAI's format."}},
     )
-    app.state.metrics = Metrics()
     app.state.live = None
     app.state.keys = KeyRing(key.get_secret_value() for key in settings.api_keys)
     install_error_handlers(app)
@@ -142,7 +141,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         )
     app.add_middleware(HeadMiddleware)
     app.add_middleware(PrefixMiddleware, settings=settings)
-    app.add_middleware(RequestIdMiddleware, observe=app.state.metrics.observe)
+    app.add_middleware(RequestIdMiddleware, observe=observe)
 
 
 def _lifespan(settings: Settings, services: Services | None) -> Any:
@@ -171,6 +170,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     from tasks.jobs.compatibility import require_compatible
     from tasks.jobs.heartbeats import Announcer
     from tasks.jobs.key_limits import KeyLimits
+    from tasks.jobs.metric_store import MetricPublisher
     from tasks.jobs.producer import Producer
     from tasks.jobs.sessions import Sessions
     from tasks.jobs.stream import JobStream
@@ -182,7 +182,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     limits = KeyLimits(settings)
     usage = UsageMeter(catalog.add_usage)
     sessions = Sessions(settings)
-    announcer = Announcer(producer, Role.API, f"api@{gethostname()}:{os.getpid()}", lambda: {"pid": os.getpid()})
+    name = f"api@{gethostname()}:{os.getpid()}"
+    publisher = MetricPublisher(producer.metrics, Role.API, name)
+    announcer = Announcer(producer, Role.API, name, lambda: {"pid": os.getpid()}, publisher)
+    metrics = DeploymentMetrics(settings, catalog, producer, publisher)
+    server = open_metrics_server(settings, metrics)
     try:
         await in_thread(require_compatible, producer)
         await in_thread(catalog.migrate)
@@ -191,8 +195,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await stream.start()
         await limits.start()
         announcer.start()
-        yield Services(settings, catalog, blobs, stream, producer, limits, usage, sessions, changes)
+        yield Services(settings, catalog, blobs, stream, producer, limits, usage, sessions, changes, metrics)
     finally:
+        if server is not None:
+            await in_thread(server.close)
         await in_thread(announcer.withdraw)
         await in_thread(usage.close)
         await changes.close()

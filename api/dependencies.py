@@ -28,6 +28,8 @@ from core.settings import Settings
 from tasks.jobs.queues import Role
 
 if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
+
     from core.blobs import BlobStore
     from core.catalog import Catalog
     from core.usage import UsageMeter
@@ -75,8 +77,6 @@ class Stream(Protocol):
 
     async def workers(self, role: Role) -> dict[str, dict[str, Any]]: ...
 
-    async def queue_lengths(self) -> dict[str, int]: ...
-
 
 class ChangeReader(Protocol):
     """The part of `tasks.jobs.changes.ChangeStream` that the API uses."""
@@ -113,6 +113,8 @@ class Services:
     sessions: SessionStore | None = None
     #: None: clients cannot follow changes.
     changes: ChangeReader | None = None
+    #: None: `/metrics` shows those of this process alone.
+    metrics: Collector | None = None
 
     @cached_property
     def disk(self) -> DiskSpace:

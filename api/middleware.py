@@ -29,8 +29,10 @@ _VALID_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 #: The status under which a client that left before its answer is counted (nginx's number for it).
 CLIENT_GONE_STATUS = 499
 
-#: Called once per request with its method, its status and its duration in seconds.
-Observe = Callable[[str, int, float], None]
+#: Called once per request with its method, the template of its route, its status and its duration in seconds.
+Observe = Callable[[str, str, int, float], None]
+#: The route of a request that none has.
+UNKNOWN_ROUTE = "unknown"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope.setdefault("state", {})["route"] = UNKNOWN_ROUTE
         given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
         request_id = given if _VALID_REQUEST_ID.fullmatch(given) else new_id("req")
         began = time.monotonic()
@@ -71,7 +74,7 @@ class RequestIdMiddleware:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            self._observe(scope["method"], status, time.monotonic() - began)
+            self._observe(scope["method"], scope["state"]["route"], status, time.monotonic() - began)
 
 
 class GuardMiddleware:
@@ -117,6 +120,9 @@ class GuardMiddleware:
             if started:
                 raise
             await response_to(error)(scope, receive, send)
+        finally:
+            # Only here: the router writes into the scope that it gets, and middleware outside may have copied it.
+            scope["state"]["route"] = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
 
     async def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)

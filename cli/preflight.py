@@ -29,8 +29,13 @@ def check(settings: Settings) -> None:
     """
     if settings.port == settings.flower_port and settings.host == settings.flower_host:
         raise ConfigurationError(f"PORT and FLOWER_PORT are both {settings.port}: set one of them to another port.")
+    if settings.metrics_port in (settings.port, settings.flower_port):
+        port = settings.metrics_port
+        raise ConfigurationError(f"METRICS_PORT={port} is that of PORT or FLOWER_PORT: set it to another port.")
     require_free_port("PORT", "HOST", settings.host, settings.port)
     require_free_port("FLOWER_PORT", "FLOWER_HOST", settings.flower_host, settings.flower_port)
+    if settings.metrics_port is not None:
+        require_free_port("METRICS_PORT", "METRICS_HOST", settings.metrics_host, settings.metrics_port)
     if settings.model_path is not None:
         require_model_file(settings.model_path)
     if settings.functions_dir is not None and not settings.functions_dir.is_dir():

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,9 @@ from core.usage import UsageMeter
 from tasks.documents.reconciliation import Reconciliation
 from tasks.jobs.compatibility import require_compatible
 from tasks.jobs.heartbeats import Announcer, Info, JobHeartbeats
+from tasks.jobs.job_metrics import JobMetrics
 from tasks.jobs.job_record import ServedModel
+from tasks.jobs.metric_store import MetricPublisher
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Role
 from tasks.jobs.runner import JobRunner
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from inference.engine.watchdog import Watchdog
     from ingest.retrieval.cross_encoder import CrossEncoderReranker
     from ingest.retrieval.retriever import Retriever
+    from tasks.chat.engine_metrics import EngineMetrics
     from tasks.chat.generation import GenerationService
     from tasks.documents.embedding_models import Model, Models
     from tasks.documents.indexer import Indexer
@@ -55,6 +59,8 @@ _IN_ORDER_OF_STOP = (
     "models",
     "heartbeats",
     "usage",
+    "publisher",
+    "engine_metrics",
     "producer",
     "catalog",
 )
@@ -94,7 +100,9 @@ class WorkerServices:
 
     @cached_property
     def runner(self) -> JobRunner:
-        return JobRunner(self.producer, self.catalog, self.heartbeats, self.usage, lambda: self.served_model)
+        return JobRunner(
+            self.producer, self.catalog, self.heartbeats, self.usage, lambda: self.served_model, JobMetrics()
+        )
 
     @cached_property
     def reconciliation(self) -> Reconciliation:
@@ -125,6 +133,12 @@ class WorkerServices:
 
         model = self.generation.engine.model
         return ServedModel(model_slug(model.name), ModelDigests(self.settings).digest(Path(model.path)))
+
+    @cached_property
+    def engine_metrics(self) -> EngineMetrics:
+        from tasks.chat.engine_metrics import EngineMetrics
+
+        return EngineMetrics(self.generation.engine, self.served_model.slug)
 
     @cached_property
     def watchdog(self) -> Watchdog:
@@ -195,10 +209,11 @@ class WorkerServices:
 
             load_functions(self.settings)
             _ = self.served_model
-            self.announcers.append(Announcer(self.producer, Role.INFERENCE, self.name, self._inference_info))
+            _ = self.engine_metrics
+            self._announce(Role.INFERENCE, self._inference_info)
             self.watchdog.start()
         if Role.INDEX in self.roles:
-            self.announcers.append(Announcer(self.producer, Role.INDEX, self.name, self._index_info))
+            self._announce(Role.INDEX, self._index_info)
             _ = self.query
             self.indexer.start()
         if Role.INGEST in self.roles:
@@ -207,9 +222,16 @@ class WorkerServices:
 
             warm_up(self.settings)
             self.parsing.reclaim()
-            self.announcers.append(Announcer(self.producer, Role.INGEST, self.name, _process_info))
+            self._announce(Role.INGEST, _process_info)
         if Role.MAINTENANCE in self.roles:
-            self.announcers.append(Announcer(self.producer, Role.MAINTENANCE, self.name, _process_info))
+            self._announce(Role.MAINTENANCE, _process_info)
+
+    def _announce(self, role: Role, info: Callable[[], Info]) -> None:
+        """Add an announcer. The first one publishes the metrics of the process."""
+        publisher = None
+        if not self.announcers:
+            publisher = self.publisher = MetricPublisher(self.producer.metrics, role, self.name)
+        self.announcers.append(Announcer(self.producer, role, self.name, info, publisher))
 
     def stop(self) -> None:
         """Stop the threads and close the stores of the services that were built."""

@@ -16,6 +16,7 @@ from core.errors import ConfigurationError, LlmApiError
 from core.settings import load_settings
 from tasks.jobs.compatibility import require_compatible
 from tasks.jobs.heartbeats import Announcer
+from tasks.jobs.metric_store import MetricPublisher
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Role
 from watchers.service import Watcher
@@ -51,7 +52,9 @@ def main() -> int:
     except ConfigurationError as error:
         logger.critical("%s", error.message)
         return 2
-    announcer = Announcer(producer, Role.WATCHER, f"watcher@{socket.gethostname()}:{os.getpid()}", watcher.info)
+    name = f"watcher@{socket.gethostname()}:{os.getpid()}"
+    publisher = MetricPublisher(producer.metrics, Role.WATCHER, name)
+    announcer = Announcer(producer, Role.WATCHER, name, watcher.info, publisher)
     announcer.start()
     watcher.run()
     announcer.withdraw()

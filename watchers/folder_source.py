@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from core import metrics
 from core.catalog import Catalog, FolderState, SkippedFile
 from core.disk import DiskSpace
 from core.errors import LlmApiError
@@ -144,6 +145,7 @@ class FolderSource:
 
     def _on_overflow(self) -> None:
         logger.warning("Events of the file system were lost, so %s is scanned.", self._folder.key)
+        metrics.WATCHER_LOST_EVENTS.labels(self._folder.collection).inc()
         self._next_scan = self._clock()
         self._hints.put(None)
 
@@ -213,6 +215,8 @@ class FolderSource:
         began, processor_began = self._clock(), time.thread_time()
         self._next_scan = planned = began + self._rescan_seconds
         self._scan()
+        metrics.WATCHER_RESCANS.labels(self._folder.collection).inc()
+        metrics.WATCHER_RESCAN_SECONDS.labels(self._folder.collection).inc(self._clock() - began)
         if self._next_scan == planned:  # else events were lost meanwhile, and the next scan is at once
             spent = time.thread_time() - processor_began
             self._next_scan = began + pause_between_scans(self._rescan_seconds, spent, self._scan_share)
@@ -295,6 +299,8 @@ class FolderSource:
     def _mark(self, hints: list[Hint]) -> None:
         """Mark the paths of the hints. Whole trees are scanned later: this may be in the middle of a scan."""
         now = self._clock()
+        if hints:
+            metrics.WATCHER_EVENTS.labels(self._folder.collection).inc(len(hints))
         for hint in hints:
             self._is_hinted = True
             if hint.is_tree:

@@ -7,11 +7,10 @@ from collections.abc import Awaitable
 from typing import Any
 
 from fastapi import APIRouter
-from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dependencies import JsonRoute, Services, ServicesDep, in_thread, json_response
-from api.metrics import Metrics
+from api.metrics import CONTENT_TYPE, text_of
 from api.scopes import needs
 from core.errors import LlmApiError, StorageFull, Unavailable
 from core.keys import Scope
@@ -92,7 +91,6 @@ async def _awaited(ping: Awaitable[Any]) -> Any:
 
 @router.get("/metrics", response_class=Response)
 @needs(Scope.ADMIN)
-async def metrics(request: Request, services: ServicesDep) -> Response:
-    """Return metrics in Prometheus' text format."""
-    collected: Metrics = request.app.state.metrics
-    return await collected.response(services)
+async def metrics(services: ServicesDep) -> Response:
+    """Return the metrics of all processes in Prometheus' text format."""
+    return Response(await in_thread(text_of, services.metrics), media_type=CONTENT_TYPE)

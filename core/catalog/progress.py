@@ -64,6 +64,27 @@ class ProgressQueries(BatchedDatabase):
             rows = connection.execute(query.group_by(document_counts.c.state).having(number != 0))
             return {row.state: int(row.number) for row in rows}
 
+    def failures_by_code(self) -> dict[str, int]:
+        """Return the number of failed documents by their `error_code`."""
+        number = sa.func.sum(document_counts.c.number).label("number")
+        query = sa.select(document_counts.c.error_code, number).where(document_counts.c.state == DocumentState.FAILED)
+        with self._read() as connection:
+            rows = connection.execute(query.group_by(document_counts.c.error_code).having(number != 0))
+            return {row.error_code: int(row.number) for row in rows}
+
+    def chunk_count(self) -> int:
+        """Return the number of chunks of all documents, without deleted ones."""
+        query = sa.select(sa.func.sum(document_counts.c.chunks)).where(document_counts.c.state != DocumentState.DELETED)
+        with self._read() as connection:
+            return int(connection.execute(query).scalar_one() or 0)
+
+    def size_bytes(self) -> int:
+        """Return the size of the database: of SQLite, without what is still in its log."""
+        sqlite = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        query = sqlite if self.is_sqlite else "SELECT pg_database_size(current_database())"
+        with self._read() as connection:
+            return int(connection.execute(sa.text(query)).scalar_one())
+
     def has_work_for_indexer(self, *, tombstones_older_than_seconds: float) -> bool:
         """Return whether a document waits to be indexed, renamed or deleted, or is being indexed by anyone.
 

@@ -241,7 +241,7 @@ class Engine:
             self._collect(plan)
             seconds = time.perf_counter() - began
             self._token_budget.observe(plan.pieces, plan.decoding, seconds)
-            self._counters.observe_step(sum(count for _, count in plan.pieces), len(plan.work), seconds)
+            self._counters.observe_step(plan.pieces, len(plan.work), seconds, plan.decoding)
         return True
 
     def _admit(self, plan: StepPlan) -> None:
@@ -312,7 +312,9 @@ class Engine:
             self._fail(sequence, error)
             return
         if produced is not None:
-            sequence.first_token_at = sequence.first_token_at or time.time()
+            if sequence.first_token_at is None:
+                sequence.first_token_at = time.time()
+                self._counters.observe_prompt(sequence.prompt_length, sequence.cached_tokens)
             self._counters.generated_tokens += len(produced.token_ids) - produced.scored
             self._conclude(sequence, produced)
         elif (search := self._running_sequence(sequence).waits_for) is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 from core.errors import InternalError
+from core.metrics import EMBED_SECONDS, UPSERT_SECONDS
 from core.normal_form import normal_form
 from ingest.parsed_document import Chunk
 from ingest.vector_store.base import DocumentMeta, Point, Vector, VectorStore, point_id
@@ -111,16 +112,17 @@ def _write(
     for group in _groups(by_length, batch):
         yield IndexProgress(done, sum(embedded))
         texts = [normal_form(same[0][1].searched_text) for same in group]
-        vectors = embedder.embed(texts, purpose="document", priority="bulk")
+        with EMBED_SECONDS.time():
+            vectors = embedder.embed(texts, purpose="document", priority="bulk")
         for same, vector in zip(group, vectors, strict=True):
             points += [_point(chunk, vector, documents[number].document) for number, chunk in same]
             done += len(same)
             embedded[same[0][0]] += 1
         if len(points) >= WRITE_POINTS:
-            store.upsert(points)
+            _upsert(store, points)
             points = []
     if points:
-        store.upsert(points)
+        _upsert(store, points)
     return embedded
 
 
@@ -139,12 +141,17 @@ def _write_known(
             if chunk.content_hash in vectors
         ]
         if known:
-            store.upsert(known)
+            _upsert(store, known)
             done += len(known)
         for number, chunk in group:
             if chunk.content_hash not in vectors:
                 new.setdefault(chunk.content_hash, []).append((number, chunk))
     return new
+
+
+def _upsert(store: VectorStore, points: Sequence[Point]) -> None:
+    with UPSERT_SECONDS.time():
+        store.upsert(points)
 
 
 def _point(chunk: Chunk, vector: Vector, document: DocumentMeta) -> Point:

@@ -13,6 +13,7 @@ from core.blobs import BlobStore
 from core.catalog import LEASE_SECONDS, Activation, Catalog, Claim, Document, DocumentState, Indexed
 from core.disk import DiskSpace, is_disk_full
 from core.errors import DocumentRejected, StorageFull, Unavailable
+from tasks.documents.document_metrics import observe_indexed
 from tasks.documents.embedding_models import Models, Placement
 from tasks.documents.index_run import Fenced, IndexRun, document_meta, grouped
 from tasks.documents.indexing_schedule import POLL_LIMIT, IndexingSchedule, Poll, Step, Wait
@@ -295,12 +296,14 @@ class Indexer:
 
     def _activate(self, run: IndexRun, finished: Sequence[Indexed]) -> None:
         fenced = []
-        for claim, done, result in zip(run.readable, finished, self._catalog.activate_all(finished), strict=True):
+        for indexed, result in zip(finished, self._catalog.activate_all(finished), strict=True):
+            claim = indexed.claim
             self._activated_at_fault.pop(_generation(claim), None)
             match result:
                 case Activation.ACTIVE:
                     self._activated += 1
-                    self._count(documents_completed=1, chunks=done.chunk_count)
+                    self._count(documents_completed=1, chunks=indexed.chunk_count)
+                    observe_indexed(indexed)
                     self._delete_replaced(run, claim.document)
                 case Activation.MISPLACED:
                     self._index_elsewhere(run, claim)

@@ -101,6 +101,7 @@ class Reconciliation:
         self._catalog.purge_keys()
         self._catalog.purge_usage()
         self._producer.forget_dead_workers()
+        self._producer.metrics.fold()
         self._blobs.sweep_staging(STAGING_RETENTION_SECONDS)
         remove_old_partial_files(self._settings, PARTIAL_RETENTION_SECONDS)
 

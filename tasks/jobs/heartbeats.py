@@ -17,6 +17,7 @@ from core.errors import Unavailable
 from tasks.jobs.compatibility import incompatible_processes, refusal
 from tasks.jobs.job_record import JobRecord
 from tasks.jobs.keys import CANCEL_CHANNEL
+from tasks.jobs.metric_store import MetricPublisher
 from tasks.jobs.producer import ANNOUNCE_SECONDS, Producer
 from tasks.jobs.queues import Role
 from tasks.jobs.records import HEARTBEAT_SECONDS, JobRecords
@@ -109,10 +110,22 @@ class JobHeartbeats:
 
 
 class Announcer:
-    """Announces every ANNOUNCE_SECONDS that this worker is alive, and what it serves."""
+    """Announces every ANNOUNCE_SECONDS that this worker is alive, and what it serves. Publishes its metrics too."""
 
-    def __init__(self, producer: Producer, role: Role, name: str, info: Callable[[], Info]) -> None:
+    def __init__(
+        self,
+        producer: Producer,
+        role: Role,
+        name: str,
+        info: Callable[[], Info],
+        publisher: MetricPublisher | None = None,
+    ) -> None:
+        """
+        Args:
+            publisher: Of the announcers of a process, one has it: its metrics are published once.
+        """
         self._producer, self._role, self._name, self._info = producer, role, name, info
+        self._publisher = publisher
         self._has_looked = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"announce-{role}", daemon=True)
@@ -127,6 +140,8 @@ class Announcer:
             return
         self._stopping.set()
         try:
+            if self._publisher is not None:
+                self._publisher.publish(is_ending=True)
             self._producer.withdraw(self._role, self._name)
         except Unavailable as error:
             log.warning("could not withdraw: %s", error.message)
@@ -137,6 +152,8 @@ class Announcer:
                 self._producer.announce(self._role, self._name, self._info())
                 if not self._has_looked:
                     self._end_beside_others()
+                if self._publisher is not None:
+                    self._publisher.publish_if_due()
             except Unavailable as error:
                 log.warning("could not announce: %s", error.message)
             except Exception:  # a worker that does not announce itself counts as dead

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.keys import DEFAULT_OWNER
 from tasks.jobs.kinds import JobKind, kind_named
@@ -26,6 +26,7 @@ RECORD_FIELDS = (
     "owner",
     "model",
     "digest",
+    "created",
 )
 
 
@@ -43,7 +44,8 @@ NO_MODEL = ServedModel()
 
 @dataclass(frozen=True)
 class JobRecord:
-    """The record of a job in Redis, without its request. `submitted` and `deadline` are Unix seconds."""
+    """The record of a job in Redis, without its request. Times are Unix seconds: of a claimed job, by the clock of this
+    host, and else by Redis's."""
 
     job_id: str
     kind: JobKind
@@ -52,6 +54,7 @@ class JobRecord:
     state: str
     durable: bool
     key: str
+    #: When it was queued last: for its first task, for the next one, or again.
     submitted: float
     deadline: float | None
     cancelled: bool
@@ -66,6 +69,14 @@ class JobRecord:
     model: str = ""
     #: The SHA-256 of the model file that an earlier attempt began with; "" if there was none.
     digest: str = ""
+    #: When the job was made. 0: by a release that did not record it.
+    created: float = 0.0
+
+    def by_clock(self, ahead_seconds: float) -> JobRecord:
+        """Return the record with the times of a clock that is ahead of Redis's by this much."""
+        deadline = self.deadline and self.deadline + ahead_seconds
+        created = self.created and self.created + ahead_seconds
+        return replace(self, submitted=self.submitted + ahead_seconds, deadline=deadline, created=created)
 
     @property
     def lost_attempts(self) -> int:
@@ -106,4 +117,5 @@ def record_of(job_id: str, values: Sequence[bytes | None]) -> JobRecord | None:
         owner=raw.get("owner", DEFAULT_OWNER.encode()).decode(),
         model=raw.get("model", b"").decode(),
         digest=raw.get("digest", b"").decode(),
+        created=float(raw.get("created", 0.0)),
     )

@@ -48,6 +48,12 @@ CHANGES_KEY = "changes"
 WAKE_KEY = "index:woken"
 
 
+#: A hash: role|instance|incarnation → the last snapshot of a process's metrics, behind its time (`metric_store`).
+METRICS_KEY = "metrics:live"
+#: A hash: role|instance → the sum of what its former processes have counted, behind the time of the last snapshot.
+RETIRED_METRICS_KEY = "metrics:retired"
+
+
 def waiting_key(queue: str) -> str:
     """Return the key of a sorted set: ids of the jobs that wait in a queue, by the time they were submitted."""
     return f"waiting:{queue}"

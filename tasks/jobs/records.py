@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -173,7 +173,7 @@ class JobRecords:
         A call that is repeated with the same new id as `claim` succeeds again. A worker that serves a language model
         gets jobs for that model, and jobs that any may do: these are for its model from then on.
 
-        Return its record, whose deadline is in the time of this host, and the JSON of its request, or None if there is
+        Return its record, whose times are by the clock of this host, and the JSON of its request, or None if there is
         no such job to claim.
         """
         fields = [*RECORD_FIELDS, "request"]
@@ -190,9 +190,7 @@ class JobRecords:
         record = record_of(job_id, values[:-1])
         if record is None:
             return None
-        if record.deadline is not None:
-            record = replace(record, deadline=record.deadline + time.time() - float(clock))
-        return record, values[-1]
+        return record.by_clock(time.time() - float(clock)), values[-1]
 
     def append(self, item: Append) -> Appended:
         """Append and publish the events of one job."""

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 from redis import RedisError
@@ -66,6 +66,11 @@ class JobResult(msgspec.Struct, omit_defaults=True):
     result: Any = None
 
 
+#: How a job ended.
+Outcome = Literal["completed", "failed", "cancelled"]
+_TEXTS = (events.TextDelta, events.ReasoningDelta, events.ToolCallDelta)
+
+
 class JobCancelled(Exception):
     """The job was cancelled, replaced, or is past its deadline; the message says which."""
 
@@ -83,6 +88,12 @@ class RunningJob:
         self._allowed_events = COMMON_EVENTS | record.kind.events
         #: The tokens that this attempt has used so far.
         self.usage = Usage()
+        #: How long the job had waited for its task.
+        self.waited_seconds = time.time() - record.submitted
+        #: When its first text was appended (Unix seconds), and how it ended; None: not yet, or not here.
+        self.first_text_at: float | None = None
+        self.outcome: Outcome | None = None
+        self.result: JobResult | None = None
 
     @property
     def id(self) -> str:
@@ -106,6 +117,8 @@ class RunningJob:
             if type(item) not in self._allowed_events:
                 raise TypeError(f"Jobs of the kind {self.record.kind.name!r} make no {type(item).__name__} events.")
             self.usage = used_with(self.usage, item)
+            if self.first_text_at is None and isinstance(item, _TEXTS):
+                self.first_text_at = time.time()
         record = self.record
         return Append(self.id, record.attempt, items, record.queue_name, state, record.claim, next(self._numbers))
 
@@ -162,6 +175,16 @@ def used_with(usage: Usage, event: events.AnyEvent) -> Usage:
             return usage
 
 
+class JobObserver(Protocol):
+    """Is told of the jobs that a worker runs, for its metrics. It must not block."""
+
+    def claimed(self, record: JobRecord) -> None:
+        """Note that a job waits no longer."""
+
+    def ended(self, job: RunningJob, served: ServedModel) -> None:
+        """Note that a job has ended, or that this worker no longer has it: then its `outcome` is None."""
+
+
 class JobRunner:
     """Claims jobs and runs each to its terminal event, in Redis and, for durable jobs, in the catalog."""
 
@@ -172,10 +195,12 @@ class JobRunner:
         heartbeats: JobHeartbeats,
         meter: UsageMeter | None = None,
         served: Callable[[], ServedModel] = lambda: NO_MODEL,
+        observer: JobObserver | None = None,
     ) -> None:
         self._producer = producer
         self._served = served
         self._meter = meter
+        self._observer = observer
         self._records = producer.records
         self._catalog = catalog
         self._heartbeats = heartbeats
@@ -225,6 +250,8 @@ class JobRunner:
             return
         record, request = claimed
         job = RunningJob(record, request, self._records)
+        if self._observer is not None:
+            self._observer.claimed(record)
 
         def stop(*, replaced: bool) -> None:
             job.cancelled = True
@@ -253,6 +280,8 @@ class JobRunner:
             self._heartbeats.remove(record)
             self._running.pop(record.claim, None)
             self._count_usage(job)
+            if self._observer is not None:
+                self._observer.ended(job, served)
 
     def _begin_with_other_file(self, job: RunningJob, served: ServedModel) -> None:
         """Let a job go on with another file of its model, if no answer has been begun with the former one.
@@ -282,6 +311,7 @@ class JobRunner:
             stored = msgspec.json.encode(result).decode()
             until_answered(self._catalog.finish_job, job.id, JobState.COMPLETED, result=stored)
         job.emit(*before, finished)
+        job.outcome, job.result = "completed", result
 
     def _count_usage(self, job: RunningJob) -> None:
         """Count the tokens of a job that has ended, however it did. Another attempt counts its own."""
@@ -305,3 +335,4 @@ class JobRunner:
             else:
                 until_answered(self._catalog.finish_job, job.id, JobState.CANCELLED)
         job.emit(event)
+        job.outcome = "failed" if isinstance(event, events.Failed) else "cancelled"

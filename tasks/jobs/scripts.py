@@ -75,7 +75,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return waiting end
 local fields = {}
 for i = 8, #ARGV do fields[#fields + 1] = ARGV[i] end
 local deadline = ARGV[7] ~= '' and now + ARGV[7] or ''
-redis.call('HSET', KEYS[1], 'seq', 1, 'submitted', now, 'deadline', deadline, unpack(fields))
+redis.call('HSET', KEYS[1], 'seq', 1, 'created', now, 'submitted', now, 'deadline', deadline, unpack(fields))
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 redis.call('ZADD', KEYS[2], now, ARGV[4])
 local queued = cjson.decode(ARGV[6])
@@ -238,4 +238,21 @@ ANNOUNCE = """
 local clock = redis.call('TIME')
 local at = clock[1] .. '.' .. string.format('%06d', clock[2])
 redis.call('HSET', KEYS[1], ARGV[1], '{"at":' .. at .. ',' .. string.sub(ARGV[2], 2))
+"""
+
+# KEYS: live metrics. ARGV: field, snapshot. Stores the snapshot behind the time.
+PUBLISH_METRICS = """
+local clock = redis.call('TIME')
+redis.call('HSET', KEYS[1], ARGV[1], clock[1] .. '.' .. string.format('%06d', clock[2]) .. ' ' .. ARGV[2])
+"""
+
+# KEYS: live metrics, retired metrics. ARGV: field of a snapshot, its value, field of the sum, its value or '', the new
+# sum. Puts the sum in place and removes the snapshot. Returns 1, or 0 if one of the two has changed meanwhile.
+FOLD_METRICS = """
+local before = redis.call('HGET', KEYS[2], ARGV[3]) or ''
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] or before ~= ARGV[4] then return 0 end
+local at = string.match(ARGV[2], '^[^ ]+')
+redis.call('HSET', KEYS[2], ARGV[3], at .. ' ' .. ARGV[5])
+redis.call('HDEL', KEYS[1], ARGV[1])
+return 1
 """

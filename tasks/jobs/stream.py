@@ -214,10 +214,6 @@ class JobStream:
         except (RedisError, OSError) as error:
             raise unavailable() from error
 
-    async def queue_lengths(self) -> dict[str, int]:
-        """Return the number of messages in each queue."""
-        return await self.in_thread(self._producer.queue_lengths)
-
     # For the readers
 
     async def in_thread(self, function: Callable[..., ResultT], *args: Any) -> ResultT:

@@ -59,8 +59,8 @@ def test_a_client_that_disconnects_frees_its_slot_within_a_step(stack: Stack, ht
 
 
 def engine_figure(http: httpx.Client, name: str) -> float:
-    """Return a figure of the engine as its worker last announced it."""
-    (line,) = (line for line in http.get("/metrics").text.splitlines() if f'figure="{name}"' in line)
+    """Return a metric of the engine as its worker last published it."""
+    (line,) = (line for line in http.get("/metrics").text.splitlines() if line.startswith(f"llm_api_{name}{{"))
     return float(line.rpartition(" ")[2])
 
 
@@ -73,7 +73,7 @@ async def _give_up(client: httpx.AsyncClient, number: int) -> str:
 
 
 async def test_a_request_is_answered_after_200_clients_gave_up(stack: Stack, http: httpx.Client) -> None:
-    before = engine_figure(http, "generated_tokens")
+    before = engine_figure(http, "generation_tokens_total")
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     async with httpx.AsyncClient(base_url=stack.base_url, timeout=60, limits=limits) as client:
         endings = await asyncio.gather(*(_give_up(client, number) for number in range(IMPATIENT_CLIENTS)))
@@ -82,5 +82,6 @@ async def test_a_request_is_answered_after_200_clients_gave_up(stack: Stack, htt
         answer = await client.post(CHAT, json=request)
     assert answer.status_code == 200, answer.text
     # Then most of the stories were never told
-    wait_until(lambda: engine_figure(http, "running") == 0 and engine_figure(http, "generated_tokens") > before)
-    assert engine_figure(http, "generated_tokens") - before < IMPATIENT_CLIENTS * STORY_TOKENS / 10
+    wait_until(lambda: engine_figure(http, "num_requests_running") == 0)
+    wait_until(lambda: engine_figure(http, "generation_tokens_total") > before)
+    assert engine_figure(http, "generation_tokens_total") - before < IMPATIENT_CLIENTS * STORY_TOKENS / 10

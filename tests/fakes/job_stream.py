@@ -122,10 +122,6 @@ class FakeJobStream:
         self.check()
         return self.live.get(role, {})
 
-    async def queue_lengths(self) -> dict[str, int]:
-        self.check()
-        return {"inference": 3}
-
     def check(self) -> None:
         if self.failure is not None:
             raise self.failure

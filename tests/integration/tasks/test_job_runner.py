@@ -82,7 +82,9 @@ def test_record_and_request_come_with_the_claim(producer: Producer, catalog: Cat
     claimed = producer.records.claim(job_id, Tasks.GENERATE)
     assert claimed is not None
     record, request = claimed
-    assert record.state == "taken" and record == producer.records.load(job_id)
+    stored = producer.records.load(job_id)
+    assert stored is not None and record.state == "taken"
+    assert record == stored.by_clock(record.created - stored.created), "its times are by the clock of this host"
     assert msgspec.json.decode(request, type=GenerateRequest) == REQUEST
     assert producer.records.claim(job_id, Tasks.GENERATE) is None
     assert producer.records.claim("job-unknown", Tasks.GENERATE) is None

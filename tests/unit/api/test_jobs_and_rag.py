@@ -291,14 +291,6 @@ async def test_readiness_names_unavailable_dependencies(http: httpx.AsyncClient,
     assert (await http.get("/health")).status_code == 200
 
 
-async def test_metrics_count_requests(http: httpx.AsyncClient) -> None:
-    await http.get("/health")
-    text = (await http.get("/metrics")).text
-
-    assert 'llm_api_http_requests_total{method="GET",status="200"} 1.0' in text
-    assert 'llm_api_queue_messages{queue="inference"} 3.0' in text
-
-
 async def test_the_openapi_document_has_every_route(http: httpx.AsyncClient) -> None:
     document = (await http.get("/openapi.json")).json()
 
