@@ -16,6 +16,9 @@ from tasks.app import celery_app
 from tasks.jobs.queues import Tasks
 from tasks.services import services
 
+#: Options of tasks that nobody asked for: Flower shows them only if they fail or return something.
+_QUIET: dict[str, Any] = {"send_events": False, "Request": "tasks.jobs.quiet_requests:QuietRequest"}
+
 # Ingest workers: parsing, in children that may be killed.
 
 
@@ -35,7 +38,7 @@ def _child_lost(args: Any = None, exception: BaseException | None = None, **_: A
 # The index worker: indexing, searches, embeddings and reranking.
 
 
-@celery_app.task(name=Tasks.WAKE_INDEXER.name)
+@celery_app.task(name=Tasks.WAKE_INDEXER.name, **_QUIET)
 def wake_indexer() -> None:
     """Tell the indexer that there is something to index or to delete."""
     services().indexer.wake()
@@ -112,10 +115,10 @@ def detokenize(job_id: str) -> None:
 # The maintenance worker. Beat sends the first one.
 
 
-@celery_app.task(name=Tasks.EXPIRE.name)
-def expire() -> None:
-    """Remove rows and files of what was deleted or finished long ago."""
-    services().reconciliation.expire()
+@celery_app.task(name=Tasks.EXPIRE.name, **_QUIET)
+def expire() -> dict[str, int] | None:
+    """Remove rows and files of what was deleted or finished long ago. Return how many of each, or None."""
+    return services().reconciliation.expire() or None
 
 
 @celery_app.task(name=Tasks.PULL.name)

@@ -217,12 +217,18 @@ def _remove_if_empty(*folders: Path) -> None:
             folder.rmdir()
 
 
-def remove_old_partial_files(settings: Settings, seconds: float) -> None:
-    """Remove what attempts that were given up have left, once nothing was added to it for this long."""
+def remove_old_partial_files(settings: Settings, seconds: float) -> int:
+    """Remove what attempts that were given up have left, once nothing was added to it for this long.
+
+    Return the number of files.
+    """
     oldest = time.time() - seconds
+    removed = 0
     for folder in settings.models_path.glob(f"*/*/{PARTIAL_FOLDER}"):
         for path in folder.glob("*.part"):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < oldest:
                     path.unlink()
+                    removed += 1
         _remove_if_empty(folder, folder.parent, folder.parent.parent)
+    return removed

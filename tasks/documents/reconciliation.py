@@ -91,19 +91,22 @@ class Reconciliation:
         accepted = events.Accepted(job_id=job_id, attempt=record.attempt, created=time.time(), model="")
         self._producer.records.append(Append(job_id, record.attempt, [accepted], record.queue_name, "running"))
 
-    def expire(self) -> None:
+    def expire(self) -> dict[str, int]:
         """Remove jobs, collections, keys, usage, uploads and partial downloads whose time is over.
 
-        The index worker removes deleted documents.
+        The index worker removes deleted documents. Return how many were removed of each, without what had none.
         """
-        self._catalog.purge_jobs(self._settings.job_retention_seconds)
-        self._catalog.purge_collections()
-        self._catalog.purge_keys()
-        self._catalog.purge_usage()
         self._producer.forget_dead_workers()
         self._producer.metrics.fold()
-        self._blobs.sweep_staging(STAGING_RETENTION_SECONDS)
-        remove_old_partial_files(self._settings, PARTIAL_RETENTION_SECONDS)
+        removed = {
+            "jobs": self._catalog.purge_jobs(self._settings.job_retention_seconds),
+            "collections": self._catalog.purge_collections(),
+            "keys": self._catalog.purge_keys(),
+            "days of usage": self._catalog.purge_usage(),
+            "uploads": self._blobs.sweep_staging(STAGING_RETENTION_SECONDS),
+            "downloads": remove_old_partial_files(self._settings, PARTIAL_RETENTION_SECONDS),
+        }
+        return {what: number for what, number in removed.items() if number}
 
     def _reconcile_jobs(self) -> None:
         jobs = self._catalog.unfinished_jobs(JOBS_PER_PASS, after=self._last_job)
