@@ -24,6 +24,8 @@ compose_addresses() {
 # On loopback no key is needed. On any other address the API requires keys or ALLOW_ANONYMOUS, as it always does.
 listen() {
     export HOST=0.0.0.0 PORT=8000
+    # For Prometheus, without a key. This port is not published: only the other containers reach it.
+    export METRICS_HOST=0.0.0.0 METRICS_PORT=9464
     # The names under which other containers reach it.
     export ALLOWED_HOSTS="${ALLOWED_HOSTS:+$ALLOWED_HOSTS,}api,host.docker.internal"
     case "${BIND_ADDRESS:-}" in

@@ -12,6 +12,7 @@ PROGRAMS=(
     "soffice      libreoffice-writer-nogui libreoffice-calc-nogui libreoffice-impress-nogui"            # .doc, .ppt
     "initdb       postgresql"                                                                           # the catalog
     "chromium     chromium"                                                                             # the console
+    "prometheus   prometheus"                                                                           # the monitoring
 )
 LOG="${TMPDIR:-/tmp}/llm-api-ci-packages.log"
 

@@ -31,6 +31,7 @@ HEADER = """\
 #: Settings that only docker-compose.yml reads: name → (default, description).
 COMPOSE_SETTINGS = {
     "BIND_ADDRESS": ("127.0.0.1", "Address on which the ports are published. Another than loopback needs keys."),
+    "GRAFANA_PORT": ("3000", "Port of Grafana on loopback, with `--profile monitoring`."),
     "INBOX_DIR": ("./inbox", "The folder on this machine that is watched."),
     "TORCH_INDEX_URL": ("", "At build: a further package index for torch, such as that of its CPU-only wheels."),
     "EXTRA_INDEX": ("", "At build: further package indexes, such as that of llama-cpp-python's wheels."),

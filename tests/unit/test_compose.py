@@ -29,6 +29,8 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 ONE_SHOT = {"secrets", "migrate"}
 STORES = {"redis", "postgres", "qdrant"}
+#: Only with `--profile monitoring`.
+MONITORING = {"prometheus", "grafana"}
 RUNNING = sorted(set(SERVICES) - ONE_SHOT)
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 ENTRYPOINT = ROOT / "docker" / "entrypoint.sh"
@@ -57,7 +59,9 @@ def test_the_file_follows_the_schema_of_compose() -> None:
 
 
 def test_every_process_has_a_service() -> None:
-    assert set(SERVICES) == STORES | ONE_SHOT | {role.value for role in Role} - {Role.SUPERVISOR} | {"flower"}
+    processes = {role.value for role in Role} - {Role.SUPERVISOR} | {"flower"}
+    assert set(SERVICES) == STORES | ONE_SHOT | MONITORING | processes
+    assert {name for name, service in SERVICES.items() if service.get("profiles") == ["monitoring"]} == MONITORING
 
 
 def test_ports_are_published_on_loopback_unless_an_address_is_set() -> None:
@@ -65,6 +69,7 @@ def test_ports_are_published_on_loopback_unless_an_address_is_set() -> None:
     assert published == {
         "api": ["${BIND_ADDRESS:-127.0.0.1}:${PORT:-8000}:8000"],
         "flower": ["127.0.0.1:${FLOWER_PORT:-5555}:5555"],
+        "grafana": ["127.0.0.1:${GRAFANA_PORT:-3000}:3000"],
     }
 
 
@@ -84,7 +89,9 @@ def test_nothing_runs_as_root(name: str) -> None:
     if service["image"] == "llm-api:local":
         assert re.findall(r"^USER (\S+)", DOCKERFILE, flags=re.MULTILINE)[-1] == "10001:10001"
     else:
-        assert service.get("user") in ("redis", "postgres") or service["image"].endswith("-unprivileged")
+        assert service.get("user") in ("redis", "postgres", "nobody", "grafana") or service["image"].endswith(
+            "-unprivileged"
+        )
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
@@ -103,7 +110,7 @@ def test_every_service_waits_for_the_secrets_it_reads(name: str) -> None:
         direct = set(SERVICES[service].get("depends_on", {}))
         return direct.union(*(reached(other) for other in direct))
 
-    assert name == "secrets" or "secrets" in reached(name)
+    assert name in {"secrets", *MONITORING} or "secrets" in reached(name)
 
 
 def test_volumes_and_networks_are_declared_and_used() -> None:
@@ -141,7 +148,7 @@ def test_redis_has_the_memory_of_the_settings() -> None:
 
 
 def test_health_checks_start_no_interpreter_of_python_and_not_all_at_once() -> None:
-    checks = {name: SERVICES[name]["healthcheck"] for name in RUNNING if name not in STORES}
+    checks = {name: SERVICES[name]["healthcheck"] for name in RUNNING if name not in STORES | MONITORING}
     assert {name: check["test"] for name, check in checks.items()} == {
         name: ["CMD", "/app/docker/healthcheck.sh", name] for name in checks
     }
