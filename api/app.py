@@ -170,7 +170,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     from tasks.jobs.compatibility import require_compatible
     from tasks.jobs.heartbeats import Announcer
     from tasks.jobs.key_limits import KeyLimits
-    from tasks.jobs.metric_store import MetricPublisher
+    from tasks.jobs.metric_store import MetricPublisher, MetricStore
     from tasks.jobs.producer import Producer
     from tasks.jobs.sessions import Sessions
     from tasks.jobs.stream import JobStream
@@ -183,7 +183,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     usage = UsageMeter(catalog.add_usage)
     sessions = Sessions(settings)
     name = f"api@{gethostname()}:{os.getpid()}"
-    publisher = MetricPublisher(producer.metrics, Role.API, name)
+    publisher = MetricPublisher(MetricStore(producer.records.redis), Role.API, name)
     announcer = Announcer(producer, Role.API, name, lambda: {"pid": os.getpid()}, publisher)
     metrics = DeploymentMetrics(settings, catalog, producer, publisher)
     server = open_metrics_server(settings, metrics)

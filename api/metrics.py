@@ -61,10 +61,11 @@ class DeploymentMetrics(Collector):
         This process publishes its own metrics first and reads them with the others, so that the next answer, which may
         be that of another API process, has no smaller counts.
         """
+        from tasks.jobs.metric_store import MetricStore
         from tasks.jobs.queue_metrics import queue_metrics
 
         self._publisher.publish()
-        yield from as_metrics(self._producer.metrics.read())
+        yield from as_metrics(MetricStore(self._producer.records.redis).read())
         yield from queue_metrics(self._settings, self._producer)
         yield from catalog_metrics(self._settings, self._catalog)
 

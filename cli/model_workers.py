@@ -22,7 +22,7 @@ from core.models.library import LibraryModel, ModelLibrary
 from core.models.names import model_slug
 from core.settings import Settings
 from tasks.jobs.heartbeats import Announcer, Info
-from tasks.jobs.metric_store import MetricPublisher
+from tasks.jobs.metric_store import MetricPublisher, MetricStore
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Queue, Role
 
@@ -88,7 +88,7 @@ class ModelWorkers:
         self._fault = ""
         self._shown: list[dict[str, Any]] = []
         name = f"supervisor@{socket.gethostname()}-{stack.runtime.path.name[-6:]}"
-        publisher = MetricPublisher(producer.metrics, Role.SUPERVISOR, name)
+        publisher = MetricPublisher(MetricStore(producer.records.redis), Role.SUPERVISOR, name)
         self._announcer = Announcer(producer, Role.SUPERVISOR, name, self._info, publisher)
 
     def start(self) -> None:

@@ -28,7 +28,7 @@ from tasks.jobs.compatibility import require_compatible
 from tasks.jobs.heartbeats import Announcer, Info, JobHeartbeats
 from tasks.jobs.job_metrics import JobMetrics
 from tasks.jobs.job_record import ServedModel
-from tasks.jobs.metric_store import MetricPublisher
+from tasks.jobs.metric_store import MetricPublisher, MetricStore
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Role
 from tasks.jobs.runner import JobRunner
@@ -230,7 +230,7 @@ class WorkerServices:
         """Add an announcer. The first one publishes the metrics of the process."""
         publisher = None
         if not self.announcers:
-            publisher = self.publisher = MetricPublisher(self.producer.metrics, role, self.name)
+            publisher = self.publisher = MetricPublisher(MetricStore(self.producer.records.redis), role, self.name)
         self.announcers.append(Announcer(self.producer, role, self.name, info, publisher))
 
     def stop(self) -> None:

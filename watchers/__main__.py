@@ -16,7 +16,7 @@ from core.errors import ConfigurationError, LlmApiError
 from core.settings import load_settings
 from tasks.jobs.compatibility import require_compatible
 from tasks.jobs.heartbeats import Announcer
-from tasks.jobs.metric_store import MetricPublisher
+from tasks.jobs.metric_store import MetricPublisher, MetricStore
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Role
 from watchers.service import Watcher
@@ -53,7 +53,7 @@ def main() -> int:
         logger.critical("%s", error.message)
         return 2
     name = f"watcher@{socket.gethostname()}:{os.getpid()}"
-    publisher = MetricPublisher(producer.metrics, Role.WATCHER, name)
+    publisher = MetricPublisher(MetricStore(producer.records.redis), Role.WATCHER, name)
     announcer = Announcer(producer, Role.WATCHER, name, watcher.info, publisher)
     announcer.start()
     watcher.run()

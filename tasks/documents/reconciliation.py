@@ -18,6 +18,7 @@ from core.models.pull import remove_old_partial_files
 from core.settings import Settings
 from tasks.documents.dispatch import send_waiting
 from tasks.jobs.job_record import JobRecord
+from tasks.jobs.metric_store import MetricStore
 from tasks.jobs.producer import Producer
 from tasks.jobs.records import Append
 from tasks.jobs.runner import JobResult
@@ -97,7 +98,7 @@ class Reconciliation:
         The index worker removes deleted documents. Return how many were removed of each, without what had none.
         """
         self._producer.forget_dead_workers()
-        self._producer.metrics.fold()
+        MetricStore(self._producer.records.redis).fold()
         removed = {
             "jobs": self._catalog.purge_jobs(self._settings.job_retention_seconds),
             "collections": self._catalog.purge_collections(),

@@ -28,7 +28,6 @@ from tasks.jobs.compatibility import version_info
 from tasks.jobs.job_record import JobRecord
 from tasks.jobs.keys import WAKE_KEY, worker_key
 from tasks.jobs.kinds import JobKind, kind_named
-from tasks.jobs.metric_store import MetricStore
 from tasks.jobs.model_queues import ModelQueues
 from tasks.jobs.queues import Queue, Role, Task, Tasks, queue_named
 from tasks.jobs.records import Append, JobRecords, QueueFull
@@ -66,7 +65,6 @@ class Producer:
         self._announced_models: dict[tuple[Role, str], str] = {}
         self._memory = RedisMemory(self._redis)
         self.models = ModelQueues(self.records)
-        self.metrics = MetricStore(self._redis)
         self._announce = self._redis.register_script(scripts.ANNOUNCE)
         # Given its name, Celery would look for it in the working directory first.
         import celeryconfig  # imported here: it reads this process's settings

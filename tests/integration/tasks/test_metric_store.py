@@ -30,7 +30,7 @@ DAY = 86_400
 
 @pytest.fixture
 def store(producer: Producer) -> MetricStore:
-    return producer.metrics
+    return MetricStore(producer.records.redis)
 
 
 def snapshot(requests: float, *, running: float = 1, is_ending: bool = False) -> Snapshot:
