@@ -21,7 +21,7 @@ from tests.support import Stack, free_port, wait_until
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.check,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="apt-get install prometheus"),
 ]
 
@@ -88,7 +88,7 @@ def used(monitored: tuple[Stack, Prometheus]) -> tuple[Stack, Prometheus]:
         too_long = {"messages": [{"role": "user", "content": "word " * 100_000}]}
         assert http.post("/v1/chat/completions", json=too_long).status_code == 400
         (stack.inbox / "coffee.txt").write_text("Coffee is ground before it is brewed.")
-        settled(http, "coffee.txt")
+        settled(http, "coffee.txt", 180)
         ask(http, "/v1/rag/chat", {"query": "How long is green tea steeped?", "max_tokens": 20})
         ask(http, "/v1/embeddings", {"input": "tea", "model": "x"})
     return stack, prometheus
