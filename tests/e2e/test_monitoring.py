@@ -110,8 +110,9 @@ def test_what_processes_count_is_at_both_ports_and_a_worker_that_was_killed_stil
     wait_until(lambda: prometheus.value("sum(llm_api_documents_indexed_total)") == 2, 20)
     with httpx.Client(base_url=stack.base_url) as http:
         assert 'llm_api_documents_indexed_total{collection="default"' in http.get("/metrics").text
-    growing = '{__name__=~"llm_api_.*_(total|count|sum|bucket)"}'
-    assert prometheus.query(f"resets({growing}[10m]) > 0") == []
+    samples = {"counter": "{}", "histogram": "{}_count"}
+    growing = [samples[kind].format(name) for name, kind in documented().items() if kind in samples]
+    assert [name for name in growing if prometheus.query(f"resets({name}[10m]) > 0")] == []
     instances = {one["metric"]["instance"] for one in prometheus.query("llm_api_process_cpu_seconds_total")}
     roles = {one["metric"]["role"] for one in prometheus.query("llm_api_process_cpu_seconds_total")}
     assert roles == {"api", "ingest", "index", "inference", "maintenance", "watcher", "supervisor"}
