@@ -32,8 +32,11 @@ def sample(stack: object) -> tuple[str, bytes]:
 def test_the_starter_answers_the_questions_of_the_sample(
     http: httpx.Client, sample: tuple[str, bytes], question: str
 ) -> None:
-    upload = {"files": [("files", sample)], "data": {"collection": "sample"}, "headers": {"prefer": "wait=60"}}
-    assert http.post("/v1/rag/documents/upload", **upload).status_code in (201, 202)
+    form = {"collection": "sample"}
+    uploaded = http.post(
+        "/v1/rag/documents/upload", files=[("files", sample)], data=form, headers={"prefer": "wait=60"}
+    )
+    assert uploaded.status_code in (201, 202), uploaded.text
     request = {"messages": [{"role": "user", "content": question}], "rag": {"collections": ["sample"]}}
     answer = http.post("/v1/chat/completions", json=request, timeout=120).raise_for_status().json()
     choice = answer["choices"][0]
