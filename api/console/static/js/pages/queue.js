@@ -78,6 +78,11 @@ function showEntries() {
   tick();
 }
 
+/** @param {number | null} position how many come before it @returns {string} */
+function turn(position) {
+  return position === null ? "Waiting" : position === 0 ? "Next" : `Waiting, ${count(position)} before it`;
+}
+
 /** @param {QueueEntry} entry @returns {HTMLElement} */
 function entryRow(entry) {
   const { id, kind, model, owner, status, position, durable, tokens, tokens_per_second: speed } = entry;
@@ -88,15 +93,7 @@ function entryRow(entry) {
   return h(
     "tr",
     { "data-id": id },
-    h(
-      "td",
-      {},
-      h(
-        "span",
-        { class: `badge ${isRunning ? "active" : ""}` },
-        isRunning ? "Running" : position === null ? "Waiting" : `Waiting, ${count(position)} before it`,
-      ),
-    ),
+    h("td", {}, h("span", { class: `badge ${isRunning ? "active" : ""}` }, isRunning ? "Running" : turn(position))),
     h("td", { title: id }, KINDS[kind] ?? kind, durable && h("span", { class: "muted small" }, " · asynchronous")),
     h("td", {}, model ?? "–"),
     h("td", {}, owner ?? "–"),
@@ -154,7 +151,7 @@ function workerCard({ role, name, host, model, doing, busy, since, figures }) {
     h(
       "div",
       { class: "row" },
-      h("h3", {}, capital(role)),
+      h("h3", {}, role === "api" ? "API" : capital(role)),
       doing !== null &&
         h("span", { class: `badge ${isBusy ? "active" : ""}` }, isBusy ? `${capital(doing)}, ${things}` : "Idle"),
     ),
