@@ -82,9 +82,10 @@ def test_the_deletions_of_a_vanished_folder_are_confirmed(person: Person, stack:
         (stack.inbox / f"leaflet{number}.txt").write_text(f"Leaflet {number} is about the bus line {number * 7}.")
     with api(stack) as http:
         wait_until(lambda: _watched(http)["documents"] >= 8, 180, "the documents of the folder")
+        page = person.open("documents")
+        expect(row(page, "leaflet3.txt")).to_contain_text("Completed")
         shutil.rmtree(stack.inbox)
         wait_until(lambda: _watched(http)["missing"] >= 8, 180, "the note of missing files")
-        page = person.open("documents")
         notice = page.get_by_role("status").filter(has_text="has vanished")
         expect(notice).to_contain_text(str(stack.inbox))
         keep(page, "documents-vanished")

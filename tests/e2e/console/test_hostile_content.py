@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Error, Page, Route, expect
 
 from tests.e2e.console.browsing import NARROW, NEEDS_CHROMIUM, PAGES, WIDE, Person, assert_fits, keep, open_chat
 from tests.e2e.console.server import upload
@@ -27,7 +27,7 @@ HOSTILE = f"{MARKUP}{ENDLESS}{TURN}"
 #: Fields whose values are a choice of few, an address or a time, so that a page may rely on them.
 FIXED = {
     "object", "id", "status", "state", "stage", "activity", "kind", "type", "role", "mode", "source", "created_at",
-    "scopes", "document_id", "first_id", "last_id", "media_type", "html", "at", "last_seen",
+    "scopes", "document_id", "doing", "first_id", "last_id", "media_type", "html", "at", "last_seen",
 }  # fmt: skip
 QUESTION = "What is the colour of the hostile parrot?"
 
@@ -45,7 +45,7 @@ def poisoned(value: Any, key: str = "") -> Any:
         case str():
             return value if key in FIXED or value in ("", "default") else value + HOSTILE
         case dict():
-            return {name: poisoned(item, name) for name, item in value.items()}
+            return {name: item if name == "stages" else poisoned(item, name) for name, item in value.items()}
         case list():
             return [poisoned(item, key) for item in value[:5]]
         case _:
@@ -56,11 +56,15 @@ def poison(route: Route) -> None:
     if "/v1/events" in route.request.url:
         route.continue_()
         return
-    response = route.fetch()
-    if not response.headers.get("content-type", "").startswith("application/json"):
-        route.fulfill(response=response)
-    else:
-        route.fulfill(response=response, json=poisoned(response.json()))
+    try:
+        response = route.fetch()
+        if response.headers.get("content-type", "").startswith("application/json"):
+            route.fulfill(response=response, json=poisoned(response.json()))
+        else:
+            route.fulfill(response=response)
+    except Error as error:
+        # The page has given the request up, or is closed.
+        assert "disposed" in str(error) or "closed" in str(error), error
 
 
 def assert_harmless(page: Page) -> None:
@@ -78,7 +82,7 @@ def assert_harmless(page: Page) -> None:
     assert_fits(page)
 
 
-#: The texts that stand after a mark of direction in the same paragraph.
+#: The texts that stand after a mark of direction in the same paragraph. An answer, or a program to copy, is one text.
 TURNED = """() => {
     const inline = (element) => {
         const { display, unicodeBidi } = getComputedStyle(element);
@@ -89,7 +93,8 @@ TURNED = """() => {
     const texts = [];
     while (walker.nextNode()) texts.push(walker.currentNode);
     texts.forEach((text, position) => {
-        if (!text.data.includes("\\u202e") || text.parentElement.closest("option, textarea, title")) return;
+        if (!text.data.includes("\\u202e")) return;
+        if (text.parentElement.closest("option, textarea, markdown-view, pre")) return;
         const paragraph = (node) => {
             let element = node.parentElement;
             while (inline(element)) element = element.parentElement;
@@ -119,8 +124,8 @@ def test_whatever_the_server_says_is_shown_as_text(
         if name == "search":
             page.get_by_role("searchbox").first.fill(QUESTION)
             page.keyboard.press("Enter")
-        if name not in ("connect", "queue"):
-            expect(page.get_by_role("main")).to_contain_text(SCRIPT)
+            expect(page.get_by_role("main")).to_contain_text("parrot is green")
+        expect(page.get_by_role("main")).to_contain_text(SCRIPT)
         keep(page, f"hostile-{name}-{width}")
         assert_harmless(page)
 
