@@ -264,10 +264,9 @@ class AnswerParts {
     if (message.missing) fill(this.grounding, missingText(message.missing));
     const speed =
       message.seconds > 0 && message.tokens > 1 ? `${(message.tokens / message.seconds).toFixed(1)} tokens/s` : "";
-    fill(
-      this.figures,
-      [message.model, message.tokens > 0 && counted(message.tokens, "token"), speed].filter(Boolean).join(" · "),
-    );
+    const figures = [message.tokens > 0 && counted(message.tokens, "token"), speed].filter(Boolean);
+    const hasBoth = message.model !== "" && figures.length > 0;
+    fill(this.figures, h("bdi", {}, message.model), hasBoth && " · ", figures.join(" · "));
   }
 }
 

@@ -160,7 +160,7 @@ function workerCard({ role, name, host, model, doing, busy, since, figures }) {
     h(
       "p",
       { class: "muted small" },
-      name ?? host ?? "",
+      h("bdi", {}, name ?? host ?? ""),
       since !== null && [name ? " · started " : "Started ", time(since)],
     ),
   );
