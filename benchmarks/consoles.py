@@ -5,7 +5,7 @@
 
 Runs against a running stack that has no other work. A console is what a browser asks of a server: the requests of its
 page, and its stream of events, which is read and not shown, as browsers run elsewhere. They are in a process of their
-own. A fifth of them ask for their page again each second, as people do who click.
+own. A fifth of them load their page again every five seconds, as people do who click.
 
 The first page is opened in a real Chromium (Debian's), with nothing in its cache.
 """
@@ -30,7 +30,8 @@ from benchmarks.report import percentile, print_table
 from benchmarks.streaming import prompts
 from core.settings import get_settings
 
-TOKENS = 128
+TOKENS = 96
+CLICK_SECONDS = 5
 SPEED_TARGET, BYTES_TARGET = 0.95, 150_000
 #: The requests of each page, the last of which is its stream of events.
 PAGES = {
@@ -68,6 +69,7 @@ async def _console(
     client: httpx.AsyncClient, page: Sequence[str], clicks: bool, opened: asyncio.Semaphore, events: Any
 ) -> None:
     *requests, stream = page
+    changed = asyncio.Event()
 
     async def load() -> None:
         for path in requests:
@@ -75,18 +77,28 @@ async def _console(
 
     async def click() -> None:
         while clicks:
-            await asyncio.sleep(1)
+            await asyncio.sleep(CLICK_SECONDS)
             await load()
 
+    async def follow() -> None:
+        # As the queue's page does: what waits and runs, asked again at most once a second while jobs change.
+        while "/v1/queue" in requests:
+            await changed.wait()
+            changed.clear()
+            (await client.get("/v1/queue")).raise_for_status()
+            await asyncio.sleep(1)
+
     await load()
-    clicking = asyncio.create_task(click())
-    async with client.stream("GET", stream) as response:
+    async with asyncio.TaskGroup() as others, client.stream("GET", stream) as response:
+        others.create_task(click())
+        others.create_task(follow())
         response.raise_for_status()
         opened.release()
         async for line in response.aiter_lines():
-            events.value += line.startswith("event:")
-    clicking.cancel()
-    raise RuntimeError(f"{stream} ended")
+            if line.startswith("event:"):
+                events.value += 1
+                changed.set()
+        raise RuntimeError(f"{stream} ended")
 
 
 @contextmanager
@@ -138,7 +150,7 @@ def main() -> None:
     parser.add_argument("--base-url", default=f"http://{settings.host}:{settings.port}")
     parser.add_argument("--consoles", type=int, default=50)
     parser.add_argument("--streams", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     clients = Clients(arguments.base_url, TOKENS)
     questions = prompts(arguments.streams)
@@ -153,6 +165,7 @@ def main() -> None:
                     had += events.value
             else:
                 alone.append(clients.run(questions))
+        print(f"round {number + 1}: {alone[-1].tokens_per_second:.0f}, {beside[-1].tokens_per_second:.0f} tokens/s")
     ratios = [one.tokens_per_second / other.tokens_per_second for one, other in zip(beside, alone, strict=True)]
     gaps = [
         percentile([gap for run in runs for stream in run.streams for gap in stream.gaps_ms], 0.99)
