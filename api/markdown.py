@@ -66,8 +66,11 @@ def utf16_length(text: str) -> int:
 def _is_ended(token: Token, lines: str, *, has_blank: bool) -> bool:
     """Return whether no further line can belong to a block. Of a fence, look for the line that closes it."""
     if token.type == "fence":
-        last = lines.rstrip().rpartition("\n")[2].strip()
-        return lines.count("\n") > 1 and len(last) >= len(token.markup) and not last.strip(token.markup[0])
+        before, _, last = lines.rstrip().rpartition("\n")
+        mark = last.lstrip(" ")
+        # The first line opens it, even if only empty lines follow, and a line that is indented by four is code.
+        is_closing = len(mark) >= len(token.markup) and not mark.strip(token.markup[0])
+        return before != "" and len(last) - len(mark) < 4 and is_closing
     # A heading that is underlined ends with its line too.
     return token.type in _COMPLETE_ALONE or (has_blank and token.type in _ENDED_BY_BLANK)
 
@@ -106,7 +109,9 @@ def _rewritten(tokens: Sequence[Token]) -> Iterator[Token]:
     for token in tokens:
         links += {"link_open": 1, "link_close": -1}.get(token.type, 0)
         if token.type == "link_open":
-            token.attrs = {"href": token.attrs.get("href", ""), **_OUTWARD}
+            # `[text]()` is no link: the parser does not ask whether an empty address is allowed.
+            href = token.attrs.get("href", "")
+            token.attrs = {"href": href, **_OUTWARD} if href else {}
         if token.type == "image":
             yield from _link_to_image(token, is_in_link=links > 0)
         elif token.type == "text" and not links:

@@ -115,6 +115,11 @@ def test_nothing_of_a_text_becomes_markup(text: str) -> None:
             assert attributes["rel"] == "noopener noreferrer nofollow"
 
 
+def test_an_empty_address_makes_no_link() -> None:
+    (block,) = render_blocks("[text]()", complete=True)
+    assert block.html == "<p><a>text</a></p>\n"
+
+
 def test_images_are_links_and_mail_addresses_too() -> None:
     assert '<a class="image" href="https://a.example/b.png"' in html_of("![a *b*](https://a.example/b.png)")
     assert ">a b</a>" in html_of("![a *b*](https://a.example/b.png)")
@@ -155,6 +160,8 @@ def test_all_of_a_complete_text_is_rendered(text: str) -> None:
         ("a", 0), ("a\n", 0), ("a\n\n", 1), ("# a", 0), ("# a\n", 1), ("---\n", 1), ("- a\n\n", 0), ("- a\n\nb\n", 1),
         ("```\na\n", 0), ("```\na\n```\n", 1), ("```\n", 0), ("~~~\n```\n", 0), ("a\n#", 0), ("a\n***", 0),
         ("> a\n", 0), ("> a\n\n", 1), ("    a\n\n", 0), ("a|b\n-|-\n1|2\n", 0), ("a|b\n-|-\n1|2\n\n", 1), ("", 0),
+        ("```\n\n", 0), ("```\na\n\t```\n", 0), ("```\na\n    ```\n", 0), ("```\na\n   ```  \n", 1),
+        ("```\n\n```\n", 1),
     ],
 )  # fmt: skip
 def test_which_blocks_are_complete(text: str, count: int) -> None:
