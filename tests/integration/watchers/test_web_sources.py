@@ -65,7 +65,7 @@ def test_a_page_is_mirrored_and_asked_for_changes_only(site: Site, make: Make) -
     assert not (world.settings.blobs_path / "originals" / str(first.blob_key)).exists()
     site.pages["/docs/"] = 404
     wait_until(lambda: not documents(world, url))
-    assert skipped(world, "harbour") == {url: "it cannot be read: the server answered 404"}
+    wait_until(lambda: skipped(world, "harbour") == {url: "it cannot be read: the server answered 404"})
 
 
 def test_what_was_read_is_not_read_again_after_a_restart(site: Site, make: Make) -> None:

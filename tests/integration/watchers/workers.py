@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from core.blobs import BlobStore
@@ -26,6 +27,8 @@ class Workers:
     """Receives the messages of the watcher, as `tasks.jobs.producer.Producer` does, and does the work."""
 
     max_parse_messages = 8
+    #: Nobody follows the changes, or counts them, here.
+    changes = SimpleNamespace(count=lambda **_: None)
 
     def __init__(self, folder: Path, settings: Settings, catalog: Catalog) -> None:
         self.catalog = catalog

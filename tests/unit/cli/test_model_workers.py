@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -78,6 +79,10 @@ class FakeQueues:
     @property
     def models(self) -> FakeQueues:
         return self
+
+    @property
+    def records(self) -> SimpleNamespace:
+        return SimpleNamespace(redis=SimpleNamespace(register_script=lambda _: lambda **_: None))
 
     def workers(self, role: Role) -> dict[str, dict[str, Any]]:
         return self.workers_of if role is Role.INFERENCE else {}
