@@ -35,6 +35,7 @@ NOT_RUN = {
     "WATCH_DIRS=": "a line of settings",
     "WATCH_URLS=": "the same; tests/integration/watchers/test_web_sources.py watches pages",
     "llm-api backup ": "tests/e2e/test_backup_and_upgrade.py does it; ends the stack",
+    'curl -H "Authorization: Bearer ADMIN-KEY"': "starts another stack; test_monitoring.py asks both ports",
     "llm-api rollback ": "ends the stack; tests/unit/cli/test_rollback.py does it",
     "cd data && rm -f catalog": "replaces the catalog of the tests' stack",
     "llm-api keys ": "closes the stack to the other examples; tests/unit/cli/test_key_commands.py does it",

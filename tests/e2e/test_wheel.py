@@ -23,7 +23,11 @@ pytestmark = [pytest.mark.check, pytest.mark.e2e, pytest.mark.timeout(600)]
 TEMPLATES = "inference/text/templates/"
 CONSOLE = ROOT / "api" / "console"
 DATA_FILES = {
-    *(str(path.relative_to(ROOT)) for path in CONSOLE.rglob("*") if path.suffix in {".html", ".css", ".js", ".svg"}),
+    *(
+        str(path.relative_to(ROOT))
+        for path in CONSOLE.rglob("*")
+        if path.suffix in {".html", ".css", ".js", ".svg", ".md"}
+    ),
     "core/catalog/migrations/script.py.mako",
     "core/models/recommended.toml",
     "ingest/parsers/pandoc/pandoc.html",

@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import httpx
@@ -150,6 +151,9 @@ def test_documents_of_an_older_chunk_format_are_indexed_again_by_themselves_whil
 
 class NoMessages:
     """A producer whose queue is always full: the test itself hands out the documents."""
+
+    #: Nobody counts them here.
+    changes = SimpleNamespace(count=lambda **_: None)
 
     def is_ingest_queue_low(self) -> bool:
         return False
