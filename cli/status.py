@@ -108,13 +108,13 @@ def _process(info: ProcessInfo, memory: dict[int, Memory]) -> dict[str, Any]:
 
 
 def _documents(settings: Settings) -> dict[str, int]:
-    with _catalog(settings) as catalog:
+    with existing_catalog(settings) as catalog:
         return {str(state): count for state, count in catalog.counts_by_state().items()} if catalog else {}
 
 
 def _folders(settings: Settings) -> list[dict[str, Any]]:
     """Return the folders of WATCH_DIRS and the URLs of WATCH_URLS that the watcher has recorded."""
-    with _catalog(settings) as catalog:
+    with existing_catalog(settings) as catalog:
         found = {folder.root: folder for folder in (catalog.watched_folders() if catalog else ())}
     roots = [*(to_text(root.path) for root in settings.watch_roots), *(site.url for site in settings.watch_sites)]
     return [
@@ -132,7 +132,7 @@ def _folders(settings: Settings) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _catalog(settings: Settings) -> Iterator[Catalog | None]:
+def existing_catalog(settings: Settings) -> Iterator[Catalog | None]:
     """Open the catalog, or yield None if it does not exist yet."""
     if settings.database_url is None and not (settings.state_dir / "catalog.sqlite3").exists():
         yield None

@@ -14,14 +14,12 @@ from api.metrics import CONTENT_TYPE, text_of
 from api.scopes import needs
 from core.errors import LlmApiError, StorageFull, Unavailable
 from core.keys import Scope
+from tasks.jobs.presence import MAX_SILENT_SECONDS, needed_roles
 from tasks.jobs.producer import known_slugs
 from tasks.jobs.queues import Role
 
 #: A dependency that takes longer to answer counts as unavailable.
 CHECK_TIMEOUT_SECONDS = 3.0
-
-#: An engine that is silent for longer hangs: even a large model on a CPU takes less for a step.
-MAX_SILENT_SECONDS = 60.0
 
 router = APIRouter(tags=["operation"], route_class=JsonRoute)
 
@@ -41,18 +39,12 @@ async def ready(services: ServicesDep) -> Response:
         "catalog": _check(in_thread(services.catalog.ping)),
         "disk": _check(in_thread(services.disk.require)),
         "redis": _check(services.stream.ping()),
-        **{_check_name(role): _check_worker(services, role) for role in _needed_roles(services)},
+        **{_check_name(role): _check_worker(services, role) for role in needed_roles(services.settings)},
     }
     states = dict(zip(checks, await asyncio.gather(*checks.values()), strict=True))
     is_ready = all(state == "ok" for state in states.values())
     body = {"status": "ready" if is_ready else "not_ready", "checks": states}
     return json_response(body, 200 if is_ready else 503)
-
-
-def _needed_roles(services: Services) -> list[Role]:
-    workers = set(Role) - {Role.API, Role.SUPERVISOR}
-    settings = services.settings
-    return sorted(workers if settings.watch_roots or settings.watch_sites else workers - {Role.WATCHER})
 
 
 def _check_name(role: Role) -> str:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 from cli.doctor.findings import Finding, note, ok, problem
 from cli.runtime import RuntimeDir, lock_owner
+from cli.status import existing_catalog
 from cli.supervisor import ProcessInfo, Supervisor
-from core.catalog import Catalog, DocumentState, FolderState
+from core.catalog import DocumentState, FolderState
 from core.errors import Unavailable
 from core.models.files import configured_model
 from core.models.library import ModelLibrary
 from core.settings import Settings
+from tasks.jobs.presence import MAX_SILENT_SECONDS, needed_roles
 from tasks.jobs.producer import Producer
 from tasks.jobs.queues import Role
 
-#: An engine that is silent for longer hangs: even a large model on a CPU takes less for a step.
-MAX_SILENT_SECONDS = 60.0
 #: The states of supervisord in which a process should not stay.
 _BROKEN = {"FATAL", "BACKOFF", "UNKNOWN"}
 
@@ -45,10 +44,8 @@ def folders(settings: Settings) -> Iterator[Finding]:
 
 
 def _recorded_folders(settings: Settings) -> Iterator[Finding]:
-    if not _has_catalog(settings):
-        return
-    with closing(Catalog.open(settings.catalog_url)) as catalog:
-        for folder in [] if catalog.needs_migration() else catalog.watched_folders():
+    with existing_catalog(settings) as catalog:
+        for folder in [] if catalog is None or catalog.needs_migration() else catalog.watched_folders():
             if folder.state is FolderState.HELD:
                 text = f"The files of {folder.missing_count} documents of {folder.root} vanished at once."
                 yield problem("Folders", text, "Restore them, or let them go with `llm-api watch confirm`.")
@@ -101,9 +98,8 @@ def _announced(settings: Settings) -> Iterator[Finding]:
         return  # Redis is a finding of its own
     finally:
         producer.close()
-    wanted = {Role.API, Role.INGEST, Role.INDEX, Role.MAINTENANCE}
-    if settings.watch_roots or settings.watch_sites:
-        wanted.add(Role.WATCHER)
+    # A model's worker may be unloaded, and starts with the next request.
+    wanted = {Role.API, *needed_roles(settings)} - {Role.INFERENCE}
     for role in sorted(wanted):
         if not live[role]:
             yield problem("Workers", f"No {role.value} process is alive.", "See `llm-api status` and data/logs.")
@@ -121,15 +117,10 @@ def _announced(settings: Settings) -> Iterator[Finding]:
 
 def documents(settings: Settings) -> Iterator[Finding]:
     """Name how many documents have failed."""
-    if not _has_catalog(settings):
-        return
-    with closing(Catalog.open(settings.catalog_url)) as catalog:
-        failed = 0 if catalog.needs_migration() else catalog.counts_by_state().get(DocumentState.FAILED, 0)
+    with existing_catalog(settings) as catalog:
+        is_readable = catalog is not None and not catalog.needs_migration()
+        failed = catalog.counts_by_state().get(DocumentState.FAILED, 0) if catalog and is_readable else 0
     if failed:
         yield note(
             "Documents", f"{failed} documents have failed.", "`llm-api documents list --status failed` says why."
         )
-
-
-def _has_catalog(settings: Settings) -> bool:
-    return settings.database_url is not None or (settings.state_dir / "catalog.sqlite3").exists()

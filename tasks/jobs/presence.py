@@ -8,6 +8,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from core.settings import Settings
 from tasks.jobs.keys import worker_key
 from tasks.jobs.producer import known_slugs, live_workers
 from tasks.jobs.queues import Role
@@ -16,6 +17,16 @@ from tasks.jobs.reader import with_time_limit
 #: The roles that run the jobs of clients.
 WATCHED = (Role.INFERENCE, Role.INDEX, Role.MAINTENANCE)
 _ASKED = (*WATCHED, Role.SUPERVISOR)
+#: An engine that is silent for longer hangs: even a large model on a CPU takes less for a step.
+MAX_SILENT_SECONDS = 60.0
+
+
+def needed_roles(settings: Settings) -> list[Role]:
+    """Return the roles without which a deployment with these settings does not do all of its work."""
+    needed = set(Role) - {Role.API, Role.SUPERVISOR}
+    if not (settings.watch_roots or settings.watch_sites):
+        needed.discard(Role.WATCHER)
+    return sorted(needed)
 
 
 class WorkerPresence:

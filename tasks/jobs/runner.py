@@ -250,16 +250,7 @@ class JobRunner:
             return
         record, request = claimed
         job = RunningJob(record, request, self._records)
-        if self._observer is not None:
-            self._observer.claimed(record)
-
-        def stop(*, replaced: bool) -> None:
-            job.cancelled = True
-            job.replaced = job.replaced or replaced
-            on_cancel()
-
-        self._running[record.claim] = job, stop
-        self._heartbeats.add(record, stop)
+        self._register(job, on_cancel)
         try:
             job.check()
             if record.digest not in ("", served.digest):
@@ -282,6 +273,19 @@ class JobRunner:
             self._count_usage(job)
             if self._observer is not None:
                 self._observer.ended(job, served)
+
+    def _register(self, job: RunningJob, on_cancel: Callable[[], None]) -> None:
+        """Renew the heartbeat of a job that was claimed, and let it be stopped."""
+
+        def stop(*, replaced: bool) -> None:
+            job.cancelled = True
+            job.replaced = job.replaced or replaced
+            on_cancel()
+
+        if self._observer is not None:
+            self._observer.claimed(job.record)
+        self._running[job.record.claim] = job, stop
+        self._heartbeats.add(job.record, stop)
 
     def _begin_with_other_file(self, job: RunningJob, served: ServedModel) -> None:
         """Let a job go on with another file of its model, if no answer has been begun with the former one.
