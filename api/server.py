@@ -7,6 +7,7 @@ That would be most of what an idle API does.
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,9 @@ from types import FrameType
 from typing import Any
 
 from uvicorn import Server
+
+from core.errors import ConfigurationError
+from core.settings import get_settings
 
 #: What this API needs of uvicorn, unless the command line says otherwise.
 DEFAULTS = {
@@ -47,8 +51,22 @@ class SleepingServer(Server):
             self._loop.call_soon_threadsafe(self._signalled.set)
 
 
+def defaults() -> dict[str, Any]:
+    """Return uvicorn's options: those that this API needs, and the address that the settings name.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    settings = get_settings()
+    return {**DEFAULTS, "host": settings.host, "port": settings.port, "log_level": settings.log_level.lower()}
+
+
 if __name__ == "__main__":
     # `uvicorn.main` is the function of this module that has the same name.
     command_line: Any = import_module("uvicorn.main")
     command_line.Server = SleepingServer
-    command_line.main(default_map=DEFAULTS)
+    try:
+        options = defaults()
+    except ConfigurationError as error:
+        sys.exit(error.message)
+    command_line.main(default_map=options)

@@ -18,10 +18,11 @@ import psutil
 from tests.postgresql import find_programs
 from tests.support import wait_until
 
-BRIDGE = "llmapi0"
+#: A namespace with nothing but the bridge: this machine's own firewall rules, such as Docker's, do not apply in it.
+SWITCH, BRIDGE = "llmapi-switch", "bridge"
 NETWORK = "10.77.0"
-#: The bridge's own address, from which the test itself sends its requests.
-OUTSIDE = f"{NETWORK}.254"
+#: The test's own link to the bridge, and its address.
+OWN_LINK, OUTSIDE = "llmapi0", f"{NETWORK}.254"
 
 
 def missing_programs() -> list[str]:
@@ -59,8 +60,8 @@ class Host:
     def connect(self) -> None:
         """Make the namespace, and join it to the bridge."""
         _ip("netns", "add", self._namespace)
-        _ip("link", "add", self._link, "type", "veth", "peer", "name", "eth0", "netns", self._namespace)
-        _ip("link", "set", self._link, "master", BRIDGE, "up")
+        _ip("-n", SWITCH, "link", "add", self._link, "type", "veth", "peer", "name", "eth0", "netns", self._namespace)
+        _ip("-n", SWITCH, "link", "set", self._link, "master", BRIDGE, "up")
         for command in (
             ("link", "set", "lo", "up"),
             ("address", "add", f"{self.address}/24", "dev", "eth0"),
@@ -71,16 +72,20 @@ class Host:
     def disconnect(self) -> None:
         """Remove the namespace and the link, and end what runs there."""
         self.kill()
+        # What a run has left that was killed itself.
+        found = subprocess.run(["ip", "netns", "pids", self._namespace], capture_output=True, text=True, timeout=30)
+        for pid in found.stdout.split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
         _ip("netns", "del", self._namespace, check=False)
-        _ip("link", "del", self._link, check=False)
 
     def cut(self) -> None:
         """Cut the link: packets are lost in both directions, and no connection is closed."""
-        _ip("link", "set", self._link, "down")
+        _ip("-n", SWITCH, "link", "set", self._link, "down")
 
     def heal(self) -> None:
         """Undo `cut`."""
-        _ip("link", "set", self._link, "up")
+        _ip("-n", SWITCH, "link", "set", self._link, "up")
 
     def start(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], user: str = ""
@@ -140,9 +145,13 @@ def network(folder: Path, names: Sequence[str]) -> Iterator[dict[str, Host]]:
     hosts = {name: Host(name, number, folder / name) for number, name in enumerate(names, 1)}
     _remove(hosts.values())
     try:
-        _ip("link", "add", BRIDGE, "type", "bridge")
-        _ip("address", "add", f"{OUTSIDE}/24", "dev", BRIDGE)
-        _ip("link", "set", BRIDGE, "up")
+        _ip("netns", "add", SWITCH)
+        _ip("-n", SWITCH, "link", "add", BRIDGE, "type", "bridge")
+        _ip("-n", SWITCH, "link", "set", BRIDGE, "up")
+        _ip("link", "add", OWN_LINK, "type", "veth", "peer", "name", "outside", "netns", SWITCH)
+        _ip("-n", SWITCH, "link", "set", "outside", "master", BRIDGE, "up")
+        _ip("address", "add", f"{OUTSIDE}/24", "dev", OWN_LINK)
+        _ip("link", "set", OWN_LINK, "up")
         for host in hosts.values():
             host.connect()
         yield hosts
@@ -153,7 +162,8 @@ def network(folder: Path, names: Sequence[str]) -> Iterator[dict[str, Host]]:
 def _remove(hosts: Iterable[Host]) -> None:
     for host in hosts:
         host.disconnect()
-    _ip("link", "del", BRIDGE, check=False)
+    _ip("link", "del", OWN_LINK, check=False)
+    _ip("netns", "del", SWITCH, check=False)
 
 
 def _ip(*arguments: str, check: bool = True) -> None:

@@ -7,12 +7,14 @@ import runpy
 import signal
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 
-from api.server import DEFAULTS, SleepingServer
+from api.server import DEFAULTS, SleepingServer, defaults
+from core.settings import load_settings
 
 
 class CountingServer(SleepingServer):
@@ -68,6 +70,12 @@ def test_the_command_needs_no_argument_and_follows_those_that_are_given(monkeypa
     plain, given = started
     assert {name: plain[name] for name in DEFAULTS} == DEFAULTS
     assert given == plain | {"app": "tests.fakes.served_api:create_app", "access_log": True}
+
+
+def test_the_command_listens_where_the_settings_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = load_settings(_env_file=None, data_dir=tmp_path, host="127.0.0.2", port=8123, log_level="WARNING")
+    monkeypatch.setattr("api.server.get_settings", lambda: settings)
+    assert defaults() == {**DEFAULTS, "host": "127.0.0.2", "port": 8123, "log_level": "warning"}
 
 
 def test_the_command_runs_this_server(monkeypatch: pytest.MonkeyPatch) -> None:
