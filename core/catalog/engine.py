@@ -66,8 +66,13 @@ class Database:
     @contextmanager
     def _read(self) -> Iterator[sa.Connection]:
         """Open a deferred transaction that sees one snapshot."""
-        with self._translated_errors(), self._engine.begin() as connection:
-            yield connection
+        with self._translated_errors(), self._engine.connect() as connection:
+            if not self.is_sqlite:
+                # By default each statement has a snapshot of its own: a list that is read by several of them would have
+                # a document twice, or not at all, whose state has changed between them.
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:

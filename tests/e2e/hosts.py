@@ -220,7 +220,7 @@ def start_postgresql(host: Host, password: str) -> str:
     assert made.wait(120) == 0, host.logs()
     with (data / "pg_hba.conf").open("a") as rules:
         rules.write(f"host all all {NETWORK}.0/24 scram-sha-256\n")
-    server = [str(programs / "postgres"), "-D", str(data), "-k", "/tmp", "-h", host.address, "-c", "fsync=off"]
+    server = [str(programs / "postgres"), "-D", str(data), "-k", "", "-h", host.address, "-c", "fsync=off"]
     process = host.start("postgresql", server, os.environ, user="postgres")
     log = host.folder / "postgresql.log"
     wait_until(lambda: process.poll() is not None or "ready to accept" in log.read_text(), 60, "PostgreSQL's start")

@@ -101,7 +101,8 @@ class Cluster:
                 "/v1/rag/documents", params={"limit": 100, **({"after": after} if after else {})}
             ).json()
             for document in page["data"]:
-                assert document["filename"] not in found, "a document twice"
+                twice = found.get(document["filename"])
+                assert twice is None, f"two documents of one file: {document}, {twice}"
                 found[document["filename"]] = document
             if not page["has_more"]:
                 return found

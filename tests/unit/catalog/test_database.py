@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -20,7 +21,7 @@ from alembic.script import ScriptDirectory
 
 from core.catalog import Catalog, Document, NewDocument, Source, StoreRecord
 from core.catalog.migration import HEAD_REVISION, SCRIPTS
-from core.catalog.tables import metadata
+from core.catalog.tables import documents, metadata
 from core.cosine_scale import CosineScale
 from core.errors import ConfigurationError, Unavailable
 
@@ -134,6 +135,16 @@ def test_an_old_catalog_is_counted_and_a_move_in_it_goes_on(database_url: str) -
     assert catalog.counts_by_state() == {"queued": 1, "completed": 1, "failed": 1}
     assert catalog.queue_for_next(9) == 0, "the next store still has it"
     catalog.close()
+
+
+def test_a_reader_sees_one_snapshot(catalog: Catalog, add: Callable[..., Document]) -> None:
+    add()
+    with catalog._read() as connection:
+        count = sa.select(sa.func.count()).select_from(documents)
+        assert connection.execute(count).scalar_one() == 1
+        add()
+        assert connection.execute(count).scalar_one() == 1
+    assert len(catalog.list_documents().items) == 2
 
 
 def test_migrating_again_keeps_the_data(catalog: Catalog, add: Callable[..., Document]) -> None:
