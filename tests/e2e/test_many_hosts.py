@@ -234,7 +234,7 @@ def test_jobs_of_a_host_that_dies_are_done_by_another(cluster: Cluster) -> None:
 
 
 def test_a_second_inference_host_answers_nearly_twice_as_much(cluster: Cluster) -> None:
-    # With a thread for each: engines that share the cores would slow each other down, which engines of two hosts do not.
+    # A thread for each: engines that share cores slow each other down, which engines of two hosts do not.
     cluster.start_worker("first", "inference", program=SLOW, INFERENCE_THREADS="1")
     wait_until(lambda: is_answered(cluster), START_SECONDS, "the first host with a slow engine")
     alone = tokens_per_second(cluster)
