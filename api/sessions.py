@@ -47,7 +47,7 @@ def session_token(method: str, headers: Headers) -> str:
 
 
 def set_cookie(request: Request, response: Response, token: str, seconds: int) -> None:
-    """Set the cookie of a session for as long as it lasts if it is not used, or with "" remove it.
+    """Set the cookie of a session, which the browser keeps for so many seconds. An empty token removes it.
 
     Behind a proxy, only the origin that the browser names says that its user sees HTTPS.
     """

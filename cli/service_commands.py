@@ -37,7 +37,7 @@ class Service:
         return [str(self.python), "-m", "llm_api.main"]
 
     def systemd_unit(self, *, user: str = "") -> str:
-        """Return the unit file: of the user's own session, or else of the system for a user of this name."""
+        """Return the unit file: for the system, where it runs as `user`, or without one for the session of a user."""
         lines = [
             "[Unit]",
             "Description=llm-api: chat and answers from your documents",

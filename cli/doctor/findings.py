@@ -27,8 +27,7 @@ class Finding:
     remedy: str = ""
 
 
-#: A check yields nothing about what does not apply here. It raises no errors of `core.errors` but those that
-#: `cli.doctor.examination` turns into a problem.
+#: A check yields nothing if it does not apply. An `LlmApiError` that it raises is reported as a problem.
 Check = Callable[[Settings], Iterator[Finding]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,6 @@ def test_a_new_installation_has_no_problem(tmp_path: Path, inbox: Path, capsys: 
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         (found,) = problems(machine.ports(settings_of(tmp_path, port=server.getsockname()[1])))
     assert "Set PORT" in found.remedy
